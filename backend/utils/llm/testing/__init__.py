@@ -1,8 +1,7 @@
-"""Doubles that ship with the product: a provider on the loopback interface, and a chat model that follows a script.
+"""Test doubles that ship with the product: a provider on the loopback interface, and a chat model that follows a script.
 
-``LoopbackProvider`` speaks HTTP and is for tests of everything from the SDK down; ``ScriptedChatModel`` is a LangChain
-model without any I/O and is for tests of product code. Importing this package imports neither: each name is loaded when
-it is first asked for.
+``LoopbackProvider`` speaks HTTP, for tests of everything from the vendors' SDKs down; ``ScriptedChatModel`` is a LangChain
+model without I/O, for tests of product code. Importing this package loads neither: each is imported on first use.
 """
 
 from __future__ import annotations

@@ -38,13 +38,13 @@ _ATTACHMENTS = {"image": "image", "document": "file"}
 
 
 class AnthropicWire:
-    """``POST /v1/messages``, and ``GET /v1/models`` if it has an ``anthropic-version``."""
+    """``POST /v1/messages``, and ``GET /v1/models`` for requests with an ``anthropic-version`` header."""
 
     name: Literal["anthropic"] = "anthropic"
     names_events = True
 
     def read(self, body: Mapping[str, Any]) -> Prompt:
-        """See ``Wire.read``."""
+        """Read the request ``body``. See `Wire.read`."""
         choice = body.get("tool_choice") or {"type": "auto"}
         tools = tuple(_tools(body.get("tools") or ())) if choice["type"] != "none" else ()
         forced = {"any": tuple(tool.name for tool in tools), "tool": (choice.get("name", ""),)}
@@ -63,13 +63,13 @@ class AnthropicWire:
         )
 
     def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
-        """See ``Wire.whole``."""
+        """The body of an answer that is not streamed. See `Wire.whole`."""
         del body
         message = {**_message(utterance), "usage": _usage(utterance.usage)}
         return message | {"content": list(_blocks(utterance)), "stop_reason": _finish(utterance)}
 
     def events(self, utterance: Utterance, body: Mapping[str, Any]) -> Iterator[str]:
-        """See ``Wire.events``. What was used of the prompt is told first, and all of it with the reason to stop."""
+        """The data of each server-sent event. The first reports the prompt's usage; that with the stop reason, all usage."""
         del body
         usage = _usage(utterance.usage)
         begun = _message(utterance) | {"usage": usage | {"output_tokens": 1}}
@@ -84,7 +84,7 @@ class AnthropicWire:
         yield json.dumps({"type": "message_stop"})
 
     def error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
-        """See ``Wire.error``."""
+        """The body and headers of an error. See `Wire.error`."""
         kind, message = _ERRORS.get(status.code, _SERVER_ERROR)
         if status.error_code in _MESSAGES:
             message = _MESSAGES[status.error_code]
@@ -96,11 +96,11 @@ class AnthropicWire:
         return {"type": "error", "error": error, "request_id": "req_000001"}, headers
 
     def rejected_key(self, key: str | None) -> Status:
-        """See ``Wire.rejected_key``."""
+        """The answer to a wrong or missing key. See `Wire.rejected_key`."""
         return Status(401, message="invalid x-api-key" if key else "x-api-key header is required")
 
     def models(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """See ``Wire.models``."""
+        """The body of the list of models. See `Wire.models`."""
         rows = [
             {"type": "model", "id": name, "display_name": name, "created_at": "2026-11-01T00:00:00Z"}
             for name in names
@@ -144,7 +144,7 @@ def _tools(declared: Sequence[Mapping[str, Any]]) -> Iterator[Tool]:
 
 
 def _schema_in(told: str) -> Mapping[str, Any] | None:
-    """The schema that stands in the words of the system: there is no other way to ask for it loosely."""
+    """The JSON schema in the system prompt: the API has no other way to ask for JSON without enforcing it."""
     _, _, schema = told.partition("JSON Schema:\n")
     if not schema:
         return None
@@ -191,7 +191,7 @@ def _block_events(block: Mapping[str, Any], place: int, utterance: Utterance) ->
 def _taken_apart(
     block: Mapping[str, Any], utterance: Utterance
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What of a block is empty when it begins, and the pieces in which it comes."""
+    """A content block as it begins, empty, and the deltas that fill it."""
     match block["type"]:
         case "thinking":
             thought = [{"type": "thinking_delta", "thinking": piece} for piece in slices(_THOUGHT, 2)]
@@ -215,7 +215,7 @@ def _finish(utterance: Utterance) -> str | None:
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
-    """What was read from a cache counts beside the rest of the prompt, thoughts among the answer."""
+    """The usage in Anthropic's form: cached tokens count beside the rest of the prompt, thoughts within the answer."""
     thought = {"output_tokens_details": {"thinking_tokens": usage.reasoning_tokens}}
     return {
         "input_tokens": usage.input_tokens - usage.cached_tokens,

@@ -1,4 +1,4 @@
-"""Put a transmission on a socket: in pieces, with pauses, and with an eye on the peer."""
+"""Sends a transmission through a socket: in pieces, with pauses, and noticing a client that has gone away."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _POLL_SECONDS = 0.02
 
 
 class PeerGoneError(ConnectionError):
-    """The client closed its end before the answer was complete."""
+    """The client closed the connection before the answer was complete."""
 
 
 class ClosingError(ConnectionError):
@@ -31,7 +31,7 @@ class Peer:
 
     Args:
         connection: A connected socket, whose request has been read to its end.
-        closing: Set when the server closes; it ends every wait.
+        closing: Set when the server closes; ends every wait.
     """
 
     def __init__(self, connection: socket.socket, closing: Event) -> None:
@@ -42,7 +42,8 @@ class Peer:
         """Send all of ``data``.
 
         Raises:
-            PeerGoneError: Nobody reads it.
+            PeerGoneError: The client has closed the connection.
+            ClosingError: The server is being closed.
         """
         try:
             self._connection.sendall(data)
@@ -50,10 +51,10 @@ class Peer:
             self._raise_gone(error)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, and look whether the peer is still there, once at least.
+        """Wait ``seconds``, and check at least once that the client is still connected.
 
         Raises:
-            PeerGoneError: It is not.
+            PeerGoneError: The client has closed the connection.
             ClosingError: The server is being closed.
         """
         deadline = time.monotonic() + seconds
@@ -83,10 +84,10 @@ class Peer:
 
 
 def deliver(transmission: Transmission, peer: Peer) -> bool:
-    """Send a transmission; whether the connection can carry another.
+    """Send a transmission; returns whether the connection can be kept alive.
 
     Raises:
-        PeerGoneError: The client went away first.
+        PeerGoneError: The client closed the connection first.
         ClosingError: The server is being closed.
     """
     if transmission.ending == "never":

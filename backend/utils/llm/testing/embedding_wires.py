@@ -1,4 +1,4 @@
-"""OpenAI's and Gemini's APIs of embeddings: vectors made of the text's hash, so that the same text has the same vector."""
+"""OpenAI's and Gemini's embeddings APIs. Vectors are made of the text's hash: the same text has the same vector."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from .wire import Utterance
 
 DIMENSIONS = 8
-"""Of a vector, if the request does not say."""
+"""The length of a vector if the request does not set one."""
 
 
 def vector(text: str, dimensions: int = DIMENSIONS) -> list[float]:
-    """The vector of ``text``: of length one, and another one for any other text."""
+    """The vector of ``text``, of Euclidean length 1; other texts have other vectors."""
     digest = hashlib.shake_256(text.encode()).digest(dimensions)
     values = [byte - 127.5 for byte in digest]
     length = math.sqrt(sum(value * value for value in values))

@@ -1,6 +1,6 @@
-"""Exchanges with providers, kept in a file that people can read, and found again by what was asked.
+"""Recorded exchanges with providers, in a file that people can read, and found again by their request.
 
-No header of a request is kept, and of an answer's only a few. What is or looks like a key is blotted out, wherever it stands.
+Headers of requests are not recorded, and few of answers. Whatever is or looks like a key is replaced everywhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VERSION: Final = 1
-"""Of the file's form."""
+"""The version of the file's format."""
 BLOT: Final = "***"
 STREAM: Final = "text/event-stream"
 _KEPT: Final = (
@@ -28,21 +28,21 @@ _KEPT: Final = (
 )
 _LIMITS: Final = ("x-ratelimit-", "anthropic-ratelimit-")
 _MOST: Final = 5
-"""How many differences are told."""
+"""The number of differences that an error names."""
 _LONGEST: Final = 80
 _SHORTEST: Final = 8
-"""Letters of a key. A word such as `none`, which servers without keys are given, is as likely to stand in a prompt."""
+"""The least length of a key that is replaced. A word such as `none`, for servers without keys, may be part of a prompt."""
 
 
 class NotRecordedError(AssertionError):
-    """Something was asked that the recording has no answer for; says what, and how it differs from what was recorded."""
+    """A request has no recorded answer; the message says how it differs from the recorded requests."""
 
 
 class ReplayKey(NamedTuple):
-    """A request, as far as it decides what is answered.
+    """The parts of a request that identify its recorded answer.
 
     Attributes:
-        path: That of the loopback provider, which tells API and, for Gemini, model and streaming.
+        path: The path at the loopback provider, which tells the API and, for Gemini, the model and streaming.
         body: The JSON object that was sent.
     """
 
@@ -51,11 +51,11 @@ class ReplayKey(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The request as one text, which does not depend on the order of its fields."""
+        """The request as one text that does not depend on the order of its fields."""
         return f"{self.path} {json.dumps(self.body, sort_keys=True, ensure_ascii=False)}"
 
     def without(self, key: str | None) -> ReplayKey:
-        """A copy in which ``key``, and whatever looks like a key, is blotted out."""
+        """A copy in which ``key``, and whatever looks like a key, is replaced."""
         return ReplayKey(self.path, json.loads(blotted(json.dumps(self.body, ensure_ascii=False), key)))
 
 
@@ -63,8 +63,8 @@ class Reaction(NamedTuple):
     """A provider's answer.
 
     Attributes:
-        headers: Those that are kept.
-        body: As text.
+        headers: The headers that are recorded.
+        body: The body as text.
     """
 
     status: int
@@ -74,13 +74,13 @@ class Reaction(NamedTuple):
 
 
 class RecordedExchange(NamedTuple):
-    """A request, and its answer."""
+    """A request and its answer."""
 
     asked: ReplayKey
     answered: Reaction
 
     def as_dict(self) -> dict[str, Any]:
-        """The exchange as the file has it: JSON as JSON, a stream as its events, anything else as text."""
+        """The exchange as in the file: a JSON body as JSON, a stream as its events, anything else as text."""
         status, content_type, headers, body = self.answered
         answered = {
             "status": status,
@@ -92,7 +92,7 @@ class RecordedExchange(NamedTuple):
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> RecordedExchange:
-        """The opposite of `as_dict`."""
+        """The exchange that `as_dict` turned into ``row``."""
         asked, answered = row["asked"], row["answered"]
         body = _text(answered)
         reaction = Reaction(answered["status"], answered["content_type"], answered["headers"], body)
@@ -101,11 +101,11 @@ class RecordedExchange(NamedTuple):
 
 @dataclass(frozen=True)
 class Recording:
-    """Exchanges, in the order in which they were recorded.
+    """Exchanges in the order in which they were recorded.
 
     Attributes:
         profile: The house's profile at the time.
-        keys: The variables that held keys of the house at the time: who serves depends on them.
+        keys: The variables that held keys of the house at the time, as the serving endpoint depends on them.
     """
 
     exchanges: tuple[RecordedExchange, ...]
@@ -113,7 +113,7 @@ class Recording:
     keys: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
-        """Write the file, and its folder."""
+        """Write the recording to ``path``, and make its folder."""
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = [one.as_dict() for one in self.exchanges]
         document = {"version": VERSION, "profile": self.profile, "keys": self.keys, "exchanges": rows}
@@ -121,11 +121,11 @@ class Recording:
 
     @classmethod
     def read(cls, path: Path) -> Recording:
-        """Read a file.
+        """Read the recording at ``path``.
 
         Raises:
-            OSError: If there is none.
-            ValueError: If it is not in the form of `VERSION`.
+            OSError: There is no such file.
+            ValueError: The file is no recording, or of another `VERSION`.
         """
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
@@ -141,10 +141,10 @@ class Recording:
 
 @dataclass
 class Replay:
-    """A recording that is asked. The same question gets its answers in the order in which they were recorded.
+    """Answers requests from a recording; equal requests get their answers in the order of the recording.
 
     Attributes:
-        faults: What was asked and is not in it, or more often than it is.
+        faults: For each request without a recorded answer, how it differs.
     """
 
     recording: Recording
@@ -152,10 +152,10 @@ class Replay:
     _asked: Counter[str] = field(default_factory=Counter)
 
     def answer(self, question: ReplayKey) -> Reaction:
-        """The recorded answer.
+        """The next recorded answer to ``question``.
 
         Raises:
-            NotRecordedError: If there is none.
+            NotRecordedError: The request was not recorded, or fewer times.
         """
         text = question.text
         answers = [one.answered for one in self.recording.exchanges if one.asked.text == text]
@@ -169,7 +169,7 @@ class Replay:
 
     @property
     def unused(self) -> tuple[RecordedExchange, ...]:
-        """The recorded exchanges that were not asked for."""
+        """The recorded exchanges whose request was not made."""
         seen: Counter[str] = Counter()
         left = []
         for one in self.recording.exchanges:
@@ -179,17 +179,17 @@ class Replay:
         return tuple(left)
 
     def check(self) -> None:
-        """Raise if anything was asked that is not in it.
+        """Raise if any request had no recorded answer.
 
         Raises:
-            NotRecordedError: With all of it.
+            NotRecordedError: There were such requests; the message names all.
         """
         if self.faults:
             raise NotRecordedError("\n".join(self.faults))
 
 
 def blotted(text: str, key: str | None) -> str:
-    """``text`` without ``key``, and without what looks like one."""
+    """``text`` with ``key``, and whatever looks like a key, replaced."""
     from ..secrets import VENDORS_KEY  # here, as the loopback provider can be imported without the facade
 
     if key and len(key) >= _SHORTEST:
@@ -224,7 +224,7 @@ def _again(question: ReplayKey, count: int) -> str:
 
 
 def _strange(question: ReplayKey, recording: Recording) -> str:
-    """How ``question`` differs from the recorded one that is most like it."""
+    """How ``question`` differs from the most similar recorded request."""
     alike = [one.asked for one in recording.exchanges if one.asked.path == question.path]
     if not alike:
         paths = ", ".join(sorted({one.asked.path for one in recording.exchanges})) or "nothing"

@@ -49,7 +49,7 @@ class GeminiWire:
     names_events = False
 
     def read(self, body: Mapping[str, Any]) -> Prompt:
-        """See ``Wire.read``."""
+        """Read the request ``body``. See `Wire.read`."""
         config = body.get("generationConfig") or {}
         calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
         mode = calling.get("mode", "AUTO")
@@ -69,13 +69,13 @@ class GeminiWire:
         )
 
     def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
-        """See ``Wire.whole``."""
+        """The body of an answer that is not streamed. See `Wire.whole`."""
         del body
         text = [{"text": utterance.text}] if utterance.text else []
         return _answer(utterance, parts=[*text, *_calls(utterance)], usage=_usage(utterance.usage), last=True)
 
     def events(self, utterance: Utterance, body: Mapping[str, Any]) -> Iterator[str]:
-        """See ``Wire.events``. As the real one does, every event reports the usage so far; a call comes whole."""
+        """The data of each server-sent event. Every event reports the usage so far; a call is not split."""
         del body
         steps: list[list[dict[str, Any]]] = [[{"text": piece}] for piece in utterance.pieces]
         if utterance.calls:
@@ -88,7 +88,7 @@ class GeminiWire:
             yield json.dumps(_answer(utterance, parts=parts, usage=usage, last=last))
 
     def error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
-        """See ``Wire.error``."""
+        """The body and headers of an error. See `Wire.error`."""
         message = (
             _TOO_LONG
             if status.error_code == "context_length_exceeded"
@@ -105,7 +105,7 @@ class GeminiWire:
         return {"error": error}, hint | dict(status.headers)
 
     def rejected_key(self, key: str | None) -> Status:
-        """See ``Wire.rejected_key``. The real one answers 400 to a wrong key, and 403 to none."""
+        """The answer to a wrong or missing key. Gemini answers 400 to a wrong key, 403 to none. See `Wire.rejected_key`."""
         if not key:
             return Status(403, message="Method doesn't allow unregistered callers. Please use API Key.")
         return Status(
@@ -113,7 +113,7 @@ class GeminiWire:
         )
 
     def models(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """See ``Wire.models``."""
+        """The body of the list of models. See `Wire.models`."""
         methods = ["generateContent", "streamGenerateContent"]
         return {
             "models": [{"name": f"models/{name}", "supportedGenerationMethods": methods} for name in names]
@@ -203,7 +203,7 @@ def _finish(utterance: Utterance) -> str | None:
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
-    """Gemini leaves zeros out, and counts thoughts beside the candidates rather than among them."""
+    """The usage in Gemini's form: without zeros, and with thoughts beside the candidates' tokens."""
     counts = {
         "promptTokenCount": usage.input_tokens,
         "candidatesTokenCount": usage.output_tokens - usage.reasoning_tokens,

@@ -1,4 +1,4 @@
-"""Arguments that a prompt offers: its numbers, its quotations, its names."""
+"""Values for tool arguments, found in the prompt: its numbers, quotations and names."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _WORD = re.compile(r"[^\W\d_]{4,}")
 
 
 class Hints:
-    """The values that a prompt mentions, in order; each is given once.
+    """The values that a prompt mentions, in order; each is returned once.
 
     Args:
-        text: The prompt. An empty one offers nothing.
+        text: The prompt; may be empty.
     """
 
     def __init__(self, text: str = "") -> None:
@@ -34,11 +34,11 @@ class Hints:
         return bool(self._numbers or self._texts)
 
     def number(self, fits: Callable[[float], bool]) -> float | None:
-        """The next number that fits, if any."""
+        """The next number that ``fits``; None if none is left."""
         return _take(self._numbers, fits)
 
     def text(self, fits: Callable[[str], bool]) -> str | None:
-        """The next quotation, name or word that fits, if any."""
+        """The next quotation, name or word that ``fits``; None if none is left."""
         return _take(self._texts, fits)
 
 

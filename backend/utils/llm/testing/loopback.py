@@ -1,7 +1,7 @@
 """A provider on the loopback interface: real sockets, every wire, no model.
 
-``LoopbackProvider`` answers OpenAI's Chat Completions and Responses, Gemini's REST API and Anthropic's Messages API at one
-address, from a script or by rule, and remembers every request. It is HTTP/1.1 with keep-alive, a thread a connection.
+``LoopbackProvider`` serves OpenAI's Chat Completions and Responses, Gemini's REST API and Anthropic's Messages API at one
+address, from a script or by rule, and records every request. It speaks HTTP/1.1 with keep-alive, with a thread per connection.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ Requests: TypeAlias = tuple[RecordedRequest, ...]
 class LoopbackProvider:
     """A provider for tests: ``with LoopbackProvider() as provider: …``.
 
-    Any number of clients may call it at once. Which reply a request gets is decided when it has been read: the next
-    one scripted for its model, else the next one scripted for any, else what ``always`` set, else the rule of
-    ``responder.respond``. Requests with a rejected key, to an unknown path, or for the list of models use up no reply.
+    Any number of clients may call the provider at once. A request's reply is chosen when it has been read: the next scripted for
+    its model, else the next scripted for any model, else the reply set by ``always``, else that of ``responder.respond``.
+    Requests with a rejected key, to an unknown path, or for the list of models use up no reply.
 
     Args:
-        accept_keys: The credentials to accept; None accepts any, and none at all.
-        served_suffix: What the model's name in an answer has more than the one asked for.
-        models: The names that the list of models holds.
+        accept_keys: The credentials to accept; None accepts any, and requests without a credential.
+        served_suffix: The suffix that answers add to the requested model's name.
+        models: The names in the list of models.
         is_strict: Whether a history that its vendor would refuse is answered by a 400. See `strict_histories`.
-        replay: A recording that answers, wherever no script does. See `recordings`.
+        replay: A recording that answers when no script does. See `recordings`.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class LoopbackProvider:
 
     @property
     def origin(self) -> str:
-        """``http://127.0.0.1:PORT``.
+        """The address, ``http://127.0.0.1:PORT``.
 
         Raises:
             RuntimeError: The provider is not running.
@@ -122,12 +122,12 @@ class LoopbackProvider:
             return tuple(self._requests.values())
 
     def script(self, *replies: Reply, model: str | None = None) -> None:
-        """Queue replies, one a request; with ``model``, only for requests that ask for that model."""
+        """Queue replies, one for each request; with ``model``, only for requests for that model."""
         with self._changed:
             self._scripts[model].extend(replies)
 
     def always(self, reply: Reply, *, model: str | None = None) -> None:
-        """Give this reply whenever no script has one; with ``model``, only for requests that ask for that model."""
+        """Set the reply to requests without a scripted reply; with ``model``, only to requests for that model."""
         with self._changed:
             self._defaults[model] = reply
 
@@ -139,12 +139,12 @@ class LoopbackProvider:
             self._defaults.clear()
 
     def wait_until(self, holds: Callable[[Requests], bool], *, timeout_seconds: float = 5.0) -> bool:
-        """Block until ``holds(requests)``; False if it does not within the time."""
+        """Block until ``holds(requests)`` is true; False after ``timeout_seconds``."""
         with self._changed:
             return self._changed.wait_for(lambda: holds(tuple(self._requests.values())), timeout_seconds)
 
     def admit(self, request: RecordedRequest) -> int:
-        """Remember a request that has arrived, and number it. For the server."""
+        """Record a request on arrival, and return its number, from 1. For the server."""
         with self._changed:
             self._count += 1
             self._requests[self._count] = replace(request, arrived_at=time.monotonic())
@@ -152,20 +152,20 @@ class LoopbackProvider:
             return self._count
 
     def abandoned(self, number: int) -> None:
-        """Note that the client of a request went away before the reply's end. For the server."""
+        """Record that the client of request ``number`` disconnected before the reply's end. For the server."""
         with self._changed:
             if number in self._requests:
                 self._requests[number] = replace(self._requests[number], closed_by_client=True)
                 self._changed.notify_all()
 
     def rejection(self, request: RecordedRequest, wire: Wire) -> Status | None:
-        """The error for a request whose key is not accepted; None if it is. For the server."""
+        """The error for a request whose key is not accepted; None if the key is accepted. For the server."""
         if self.accept_keys is None or request.key in self.accept_keys:
             return None
         return wire.rejected_key(request.key)
 
     def answered(self, request: RecordedRequest, number: int) -> Reply | None:  # noqa: ARG002 - a `Recorder` counts
-        """The recorded answer, if this replays and no script has one. For the server."""
+        """The recorded answer, if there is a recording and no scripted reply; else None. For the server."""
         with self._changed:
             if self.replay is None or self._scripts.get(request.model) or self._scripts.get(None):
                 return None
@@ -176,7 +176,7 @@ class LoopbackProvider:
         return Raw(said.status, said.body, said.content_type, said.headers)
 
     def next_reply(self, exchange: Exchange) -> Reply:
-        """Take the reply to an accepted request. For the server."""
+        """Take the next reply, for an accepted request. For the server."""
         with self._changed:
             for model in (exchange.model, None):
                 if script := self._scripts.get(model):

@@ -65,7 +65,7 @@ class OpenAIWire:
     names_events = False
 
     def read(self, body: Mapping[str, Any]) -> Prompt:
-        """See ``Wire.read``."""
+        """Read the request ``body``. See `Wire.read`."""
         choice = body.get("tool_choice") or "auto"
         tools = tuple(map(_tool, body.get("tools") or ())) if choice != "none" else ()
         asked = body.get("response_format") or {}
@@ -83,7 +83,7 @@ class OpenAIWire:
         )
 
     def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
-        """See ``Wire.whole``."""
+        """The body of an answer that is not streamed. See `Wire.whole`."""
         del body
         message: dict[str, Any] = {
             "role": "assistant",
@@ -106,7 +106,7 @@ class OpenAIWire:
         }
 
     def events(self, utterance: Utterance, body: Mapping[str, Any]) -> Iterator[str]:
-        """See ``Wire.events``. The usage comes last, in an event of its own, if ``stream_options`` ask for it."""
+        """The data of each server-sent event. If ``stream_options`` ask for usage, it is the last. See `Wire.events`."""
         wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
         envelope = _envelope(utterance, "chat.completion.chunk") | ({"usage": None} if wants_usage else {})
         for delta in _deltas(utterance):
@@ -123,7 +123,7 @@ class OpenAIWire:
         yield "[DONE]"
 
     def error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
-        """See ``Wire.error``."""
+        """The body and headers of an error. See `Wire.error`."""
         kind, code, message = _ERRORS.get(status.code, _SERVER_ERROR)
         if status.error_code is not None:
             code = status.error_code
@@ -133,14 +133,14 @@ class OpenAIWire:
         return {"error": error}, hint | dict(status.headers)
 
     def rejected_key(self, key: str | None) -> Status:
-        """See ``Wire.rejected_key``. As the real one does, it repeats the ends of the key."""
+        """The answer to a wrong or missing key. As at OpenAI, it shows both ends of the key. See `Wire.rejected_key`."""
         if not key:
             return Status(401, message="You didn't provide an API key.")
         shown = f"{key[:8]}{'*' * max(len(key) - 12, 4)}{key[-4:]}"
         return Status(401, error_code="invalid_api_key", message=f"Incorrect API key provided: {shown}.")
 
     def models(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """See ``Wire.models``."""
+        """The body of the list of models. See `Wire.models`."""
         rows = [{"id": name, "object": "model", "created": CREATED, "owned_by": "loopback"} for name in names]
         return {"object": "list", "data": rows}
 
@@ -159,7 +159,7 @@ def _tool(declared: Mapping[str, Any]) -> Tool:
 
 
 def forced_tools(choice: str | Mapping[str, Any], tools: tuple[Tool, ...]) -> tuple[str, ...]:
-    """The names of the tools one of which ``choice`` wants called. Responses writes it a little flatter."""
+    """The names of the tools of which ``choice`` forces one. Responses has a flatter form of it."""
     if choice == "required":
         return tuple(tool.name for tool in tools)
     if isinstance(choice, str):
@@ -195,7 +195,7 @@ def _choice(delta: Mapping[str, Any], finish: str | None) -> dict[str, Any]:
 
 
 def logprobs(utterance: Utterance, pieces: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The log probability of each piece; none if nobody asked."""
+    """The log probability of each piece; empty if the request does not ask for them."""
     if utterance.logprobs is None:
         return []
     likely = [{"token": piece, "logprob": LOGPROB, "bytes": [*piece.encode()]} for piece in pieces]

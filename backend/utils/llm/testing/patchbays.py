@@ -1,4 +1,4 @@
-"""Patchbays for tests: the real facade, on a loopback provider instead of the world."""
+"""Patchbays for tests: the real facade, with a loopback provider in the place of all providers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOUSE_KEYS = {
 }
 """The house's keys at a loopback provider."""
 _VERSION = re.compile(r"(/v1(?:beta|alpha)?(?:/publishers/google)?)/*$")
-"""What a base URL may end with, and clients then leave out of their paths."""
+"""The version at the end of a base URL, which clients then leave out of their paths."""
 
 
 def loopback_table(
@@ -70,7 +70,7 @@ extends = "premium"
 
 
 class _Stands(NamedTuple):
-    """What takes a provider's place: it is always ready, and gets the key that the provider would."""
+    """The address of a stand-in for a provider: always ready, and with the provider's own key."""
 
     base_url: str
     key: None = None
@@ -97,22 +97,22 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
     selectors: Mapping[str, Selector] | None = None,
     budgets: BudgetStore | None = None,
 ) -> Patchbay:
-    """A patchbay on `loopback_table`, or on a table of yours. Put it in force with `use`, and `close` it at the end.
+    """A patchbay on `loopback_table`, or on your own table. Put it in force with `use`, and `close` it at the end.
 
     Args:
         provider: The running loopback provider.
         features: Feature to endpoint or chain.
         more: Further sections, as TOML.
-        table: The file of your own table, in the place of ``features`` and ``more``: ``provider`` takes the place of every
-            provider in it, and all else is as the table says.
-        environ: The house's keys; by default there is one for each account.
-        time: A `VirtualTime`'s, for tests of waits.
-        observer: As of `Patchbay`.
-        ledger: As of `Patchbay`.
-        ledger_secret: As of `Patchbay`.
-        texts: As of `Patchbay`.
-        selectors: As of `Patchbay`.
-        budgets: As of `Patchbay`.
+        table: The file of your own table, instead of ``features`` and ``more``: ``provider`` replaces every provider in the
+            file, and all else is as in the file.
+        environ: The house's keys; by default a key for each account.
+        time: Time for tests of waits, such as that of a `VirtualTime`.
+        observer: See `Patchbay`.
+        ledger: See `Patchbay`.
+        ledger_secret: See `Patchbay`.
+        texts: See `Patchbay`.
+        selectors: See `Patchbay`.
+        budgets: See `Patchbay`.
     """
     live: dict[str, LiveAddress] = {}
     if table is None:
@@ -134,12 +134,12 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
 
 
 def key_of(variable: str) -> str:
-    """The key that a variable of the house holds, where a loopback provider serves."""
+    """The value of the house's key ``variable`` when a loopback provider serves."""
     return f"house-key-of-{variable.lower()}"
 
 
 def stand_in(provider: Provider) -> str:
-    """The path of a loopback provider's base URL, where it takes the place of ``provider``."""
+    """The path of the base URL at which a loopback provider stands in for ``provider``."""
     if provider.api == "openai":
         return "/v1"
     found = _VERSION.search(provider.base_url)
@@ -149,14 +149,14 @@ def stand_in(provider: Provider) -> str:
 def stand_in_addresses(
     providers: Iterable[Provider], url: Callable[[Provider], str]
 ) -> dict[str, LiveAddress]:
-    """Addresses that take the providers' places, each at its ``url``."""
+    """For each provider's name, the address of its stand-in: its ``url``."""
     return {one.name: _Stands(url(one)) for one in providers}
 
 
 def _own(
     path: Path, provider: LoopbackProvider, environ: Mapping[str, str] | None
 ) -> tuple[Table, dict[str, LiveAddress]]:
-    """The table at ``path`` with a key for each of its accounts, and what takes its providers' places."""
+    """The table at ``path`` with a key for each of its accounts, and the stand-ins' addresses."""
     providers = Table(path, environ={}).snapshot.providers.values()
     keys = {name: key_of(name) for one in providers for name in one.api_key_envs}
     made = Table(path, environ=keys if environ is None else environ)

@@ -1,6 +1,6 @@
-"""A short text that a regular expression accepts: best effort, for the plain expressions of JSON schemas.
+"""A short text that matches a regular expression: best effort, for the plain expressions of JSON schemas.
 
-Understood are literals, escapes, classes, groups, alternatives (the first is taken), anchors and quantifiers.
+Supported are literals, escapes, classes, groups, alternatives (the first is taken), anchors and quantifiers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LOOKAROUND = re.compile(r"\(\?<?[=!]")
 
 
 def sample(pattern: str, *, min_length: int = 0, max_length: int | None = None) -> str | None:
-    """A text of that length in which the pattern is found; None if this module cannot think of one."""
+    """A text of the given length in which ``pattern`` is found; None if the pattern is not supported."""
     for repeats in range(max(1, min(min_length, _LONGEST_REPEAT)) + 1):
         try:
             text = _Reader(pattern, repeats).alternatives()
@@ -34,10 +34,10 @@ def sample(pattern: str, *, min_length: int = 0, max_length: int | None = None) 
 
 @dataclass
 class _Reader:
-    """Reads a pattern from left to right and writes what it wants.
+    """Reads a pattern from left to right and writes a text that matches.
 
     Attributes:
-        repeats: How often something is repeated for which the pattern sets no upper limit, or a higher one.
+        repeats: How often to repeat where the pattern sets no upper limit, or a higher one.
     """
 
     pattern: str

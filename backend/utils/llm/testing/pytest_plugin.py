@@ -1,7 +1,7 @@
 """Fixtures for tests of product code, on its own table: ``pytest_plugins = ["backend.utils.llm.testing.pytest_plugin"]``.
 
-``llm_table`` in pytest's configuration names the table; by default it is the one that product code would read.
-``pytest --llm-record`` has tests with ``llm_recording`` call the real providers, and keeps what these answer.
+``llm_table`` in pytest's configuration names the table; by default it is the table that product code would read.
+``pytest --llm-record`` makes tests with ``llm_recording`` call the real providers, and records the answers.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def llm_time() -> VirtualTime:
-    """The time of the calls: it passes only while one waits."""
+    """A virtual time for calls, which passes only while something waits."""
     return VirtualTime()
 
 
 @pytest.fixture
 def llm_provider(request: pytest.FixtureRequest, llm_time: VirtualTime) -> Iterator[LoopbackProvider]:
-    """The provider of all features, in the place of each in the project's table, which is in force for the test."""
+    """A loopback provider in the place of every provider of the project's table, in force during the test."""
     with LoopbackProvider() as provider:
         patchbay = loopback_patchbay(provider, table=_table(request), time=llm_time.time)
         with use(patchbay):
@@ -53,7 +53,7 @@ def llm_provider(request: pytest.FixtureRequest, llm_time: VirtualTime) -> Itera
 
 @pytest.fixture
 def llm_caller(request: pytest.FixtureRequest) -> Iterator[Caller]:
-    """A user without keys, on whose behalf the test calls: ``llm_provider``, unless it has an ``llm_recording``."""
+    """A caller without own keys; the calls go to ``llm_recording`` if the test has one, else to ``llm_provider``."""
     if "llm_recording" not in request.fixturenames:
         request.getfixturevalue("llm_provider")
     with use_caller(Caller(user_id="a-user")) as caller:
@@ -62,7 +62,7 @@ def llm_caller(request: pytest.FixtureRequest) -> Iterator[Caller]:
 
 @pytest.fixture
 def llm_recording(request: pytest.FixtureRequest, llm_time: VirtualTime) -> Iterator[LoopbackProvider]:
-    """The providers of the project's table as they answered when this test was recorded: with ``--llm-record``, now.
+    """The recorded answers of the real providers in the project's table; with ``--llm-record`` they are recorded anew.
 
     The recording is ``recordings/MODULE/TEST.json``, beside the test's file.
     """
@@ -83,6 +83,6 @@ def _table(request: pytest.FixtureRequest) -> Path:
 
 
 def _file_name(test: str) -> str:
-    """The name of a test as that of a file; where signs are left out, with a mark that tells such tests apart."""
+    """A test's name as a file name; with a hash where characters had to be left out."""
     name = re.sub(r"[^\w.\-\[\]]+", "-", test, flags=re.ASCII)
     return name if name == test else f"{name}-{crc32(test.encode()):08x}"

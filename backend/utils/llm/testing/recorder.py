@@ -1,4 +1,4 @@
-"""A provider on the loopback interface that knows nothing: it asks the real ones, and keeps what they answer."""
+"""A provider on the loopback interface that forwards requests to the real providers, and records their answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OF_THE_CONNECTION: Final = frozenset(
     {"accept-encoding", "connection", "content-length", "host", "transfer-encoding"}
 )
 _SECONDS: Final = 300.0
-"""That a provider may be silent."""
+"""Seconds without data after which a provider's answer is given up."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Upstream:
     """A real provider.
 
     Attributes:
-        base_url: Where it is.
+        base_url: The provider's base URL.
         stand_in: The path of its stand-in on a loopback provider.
     """
 
@@ -43,7 +43,7 @@ class Upstream:
 
 
 class Recorder(LoopbackProvider):
-    """Hands every request on to the provider that it is for. A stream is handed on once it is whole.
+    """Forwards every request to its real provider and records the exchange. A streamed answer is forwarded when it is complete.
 
     Args:
         upstreams: The providers, by name.
@@ -55,7 +55,7 @@ class Recorder(LoopbackProvider):
         self._exchanges: dict[int, RecordedExchange] = {}
 
     def url(self, name: str) -> str:
-        """The address at which the provider ``name`` is recorded."""
+        """The base URL at which requests for the provider ``name`` are recorded."""
         return f"{self.origin}/{quote(name, safe='')}{self._upstreams[name].stand_in}"
 
     @property
@@ -80,7 +80,7 @@ class Recorder(LoopbackProvider):
 
 
 def _asked(upstream: Upstream, path: str, request: RecordedRequest) -> Reaction:
-    """Ask the real provider."""
+    """Send ``request`` to the real provider, and return the answer."""
     base = urlsplit(upstream.base_url.rstrip("/"))
     target = base.path + path.removeprefix(upstream.stand_in) + (f"?{request.query}" if request.query else "")
     headers = {name: value for name, value in request.headers.items() if name not in _OF_THE_CONNECTION}

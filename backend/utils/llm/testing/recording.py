@@ -1,4 +1,4 @@
-"""Recorded requests of a loopback provider."""
+"""Requests recorded by a loopback provider."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ class Headers(Mapping[str, str]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRequest:
-    """One request, as it arrived.
+    """One request as it arrived.
 
     Attributes:
         wire: The wire that its path belongs to.
         method: ``GET`` or ``POST``.
-        path: Without the query.
-        query: What follows the ``?``; empty if nothing does.
-        model: The model asked for; empty for a list of models.
-        stream: Whether it asks for server-sent events.
-        headers: By lower-case name; a ``repr`` that is safe to print.
+        path: The path, without the query.
+        query: The part after the ``?``; empty without one.
+        model: The requested model; empty for a list of models.
+        stream: Whether the request asks for server-sent events.
+        headers: The headers, by lower-case name; their ``repr`` hides credentials.
         body: The parsed JSON; empty if there was none, or it was no object.
-        arrived_at: Seconds on the monotonic clock.
-        closed_by_client: Whether the peer was seen to go away before the end of its answer. A reply that leaves in
-            one go is over before anyone can see that; ``Trickle``, ``SlowFirstByte`` and ``Hang`` are not.
+        arrived_at: The time of arrival, in seconds of the monotonic clock.
+        closed_by_client: Whether the client was seen to disconnect before the end of its answer. That cannot be seen of a reply
+            sent in one piece; for ``Trickle``, ``SlowFirstByte`` and ``Hang`` it can.
     """
 
     wire: WireName
@@ -71,7 +71,7 @@ class RecordedRequest:
 
     @property
     def key(self) -> str | None:
-        """The credential that the request carried, without ``Bearer``; None if it carried none."""
+        """The request's credential, without ``Bearer``; None if there was none."""
         bearer = self.headers.get("authorization", "").removeprefix("Bearer ").strip()
         named = (self.headers.get(name) for name in ("x-goog-api-key", "x-api-key", "api-key"))
         return bearer or next(filter(None, named), None)

@@ -1,4 +1,4 @@
-"""Record what a table's providers answer, once, and replay it in tests: on the table itself, without a network or a key."""
+"""Record the answers of a table's providers, and replay them in tests on the table itself, without a network or a key."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 def record(
     path: Path | str, *, table: Path | str, environ: Mapping[str, str] | None = None
 ) -> Iterator[Recorder]:
-    """Call the real providers of a table, which is in force meanwhile, and write to ``path`` what they were asked and answered.
+    """Record to ``path`` what a table's real providers are asked and answer. The table is in force meanwhile.
 
     Args:
-        path: The file, which is written anew.
+        path: The file; an existing one is replaced.
         table: The table.
-        environ: Where the keys are; by default the process's environment.
+        environ: The variables with the keys; by default the process's environment.
 
     Raises:
-        ValueError: If no key is set, so that only the table's demo would answer.
+        ValueError: No key is set, so that only the table's demo would answer.
     """
     real = Table(Path(table), environ=environ)
     providers = real.snapshot.providers
@@ -57,19 +57,19 @@ def record(
 
 @contextmanager
 def replay(path: Path | str, *, table: Path | str, time: Time | None = None) -> Iterator[LoopbackProvider]:
-    """Answer every request of a table, which is in force meanwhile, from the recording at ``path``.
+    """Answer every request of a table from the recording at ``path``. The table is in force meanwhile.
 
-    The same request gets the answers that it got, in the same order. One that was not recorded is answered with 400.
+    Equal requests get their recorded answers in order. A request that was not recorded gets a 400.
 
     Args:
         path: The file that `record` wrote.
         table: The table.
-        time: A `VirtualTime`'s, for waits before retries.
+        time: Time for waits before retries, such as that of a `VirtualTime`.
 
     Raises:
-        NotRecordedError: At the end, if something was asked that was not recorded; says what differs.
-        OSError: If there is no file.
-        ValueError: If it is no recording.
+        NotRecordedError: At the end, if a request was not recorded; the message says what differs.
+        OSError: There is no such file.
+        ValueError: The file is no recording.
     """
     recorded = Recording.read(Path(path))
     environ = {"MODEL_QOS": recorded.profile, **{name: key_of(name) for name in recorded.keys}}

@@ -1,7 +1,7 @@
 """Scripted replies: answers and faults, the same for every wire.
 
-A reply says *what* happens; the wire that a request arrived on decides how that looks in bytes. ``Text``, ``Json``,
-``ToolCalls``, ``Refusal`` and ``Empty`` are answers; the others are faults, or ways to deliver an answer badly.
+A reply says *what* happens; the wire of the request decides the bytes. ``Text``, ``Json``, ``ToolCalls``, ``Refusal`` and
+``Empty`` are answers; the others are faults, or ways to deliver an answer badly.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Finish: TypeAlias = Literal["stop", "length", "content_filter"]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one answer, counted as invoices count them.
+    """Token counts of one answer, as vendors bill them.
 
     Attributes:
-        input_tokens: The whole prompt, ``cached_tokens`` included.
-        output_tokens: The whole answer, ``reasoning_tokens`` included.
-        cached_tokens: The part of the prompt that came from the provider's cache.
-        reasoning_tokens: The part of the answer that nobody sees.
+        input_tokens: Tokens of the whole prompt, ``cached_tokens`` included.
+        output_tokens: Tokens of the whole answer, ``reasoning_tokens`` included.
+        cached_tokens: Tokens of the prompt read from the provider's cache.
+        reasoning_tokens: Tokens of the answer spent on hidden reasoning.
     """
 
     input_tokens: int
@@ -37,11 +37,11 @@ class Text:
     """A text answer.
 
     Attributes:
-        text: The whole answer. It is served as it stands: neither ``stop`` nor a token limit shortens it.
-        finish: The reason to finish, in OpenAI's words; Gemini says ``STOP``, ``MAX_TOKENS``, ``SAFETY``.
-        chunks: How many pieces a stream is cut into; by default one a word.
-        beside: The reason to finish of a second choice (Gemini: candidate) that says nothing; None for no such
-            choice. Responses knows no choices.
+        text: The whole answer, served unchanged: neither ``stop`` nor a token limit shortens the text.
+        finish: The finish reason, as OpenAI names it; Gemini's wire says ``STOP``, ``MAX_TOKENS``, ``SAFETY``.
+        chunks: The number of pieces of a stream; by default one per word.
+        beside: The finish reason of an empty second choice (Gemini: candidate); None for no second choice. Responses has
+            no choices.
         usage: The usage to report; by default an estimate of four characters a token.
     """
 
@@ -59,7 +59,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class ToolCalls:
-    """Calls of tools: ``(name, arguments)`` pairs, in order. The provider makes up their ids."""
+    """Calls of tools: ``(name, arguments)`` pairs, in order. The provider makes up the calls' ids."""
 
     calls: tuple[tuple[str, Mapping[str, Any]], ...]
     _: KW_ONLY
@@ -68,9 +68,9 @@ class ToolCalls:
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """A JSON value, in the form the request asks for.
+    """A JSON value, in the form that the request asks for.
 
-    A request that forces a tool gets the value as that tool's arguments; any other gets it as text.
+    A request that forces a tool gets the value as the tool's arguments; any other request gets JSON text.
     """
 
     value: Any
@@ -80,13 +80,13 @@ class Json:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The model declines, or a filter does.
+    """The model or a filter declines to answer.
 
     Attributes:
-        text: What the model says; OpenAI only, for Gemini gives no words.
+        text: The model's refusal; OpenAI only, as Gemini has no text for it.
         by: ``"model"``: OpenAI's ``message.refusal``, Gemini's ``finishReason: SAFETY``. ``"filter"``: OpenAI's
             ``finish_reason: content_filter`` without content, Gemini's ``promptFeedback.blockReason``.
-        chunks: How many pieces a stream cuts the words into.
+        chunks: The number of pieces of the text in a stream.
     """
 
     text: str
@@ -97,10 +97,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Empty:
-    """A 200 that says nothing.
+    """A 200 without content.
 
     Attributes:
-        candidates: 0 for an answer without any choice, 1 for one choice whose content is empty.
+        candidates: 0 for an answer without any choice, 1 for one choice with empty content.
     """
 
     _: KW_ONLY
@@ -115,7 +115,7 @@ class Status:
         code: The HTTP status.
         error_code: OpenAI's ``error.code``. Gemini has no such field: ``insufficient_quota`` becomes a quota per
             day, ``context_length_exceeded`` its sentence, and a name in capitals the ``reason`` of an ``ErrorInfo``.
-        message: The provider's prose; by default what the real one says.
+        message: The error's message; by default that of the real provider.
         retry_after: Seconds, or an HTTP date as text. OpenAI sends the header ``Retry-After``; Gemini sends
             seconds as ``RetryInfo`` in the body, and only a date as a header.
         headers: More response headers.
@@ -131,7 +131,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Exactly this answer, whatever was asked."""
+    """Exactly this response, whatever the request."""
 
     status: int
     body: str
@@ -141,12 +141,12 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class StreamError:
-    """An error behind a 200, as providers send it once the status has left.
+    """An error after a status of 200, as providers send it once a stream has begun.
 
-    A stream ends after so many words of ``text`` and an event that holds ``error``; a body holds nothing but that.
+    A stream sends ``after_chunks`` words of ``text``, then an event with ``error``; an unstreamed body holds only ``error``.
 
     Attributes:
-        error: The object that stands under ``error``.
+        error: The object in the field ``error``.
     """
 
     after_chunks: int
@@ -156,7 +156,7 @@ class StreamError:
 
 @dataclass(frozen=True, slots=True)
 class SlowFirstByte:
-    """Nothing, not even a status, for so many seconds; ``then`` a reply."""
+    """Nothing, not even a status, for ``seconds``; then the reply ``then``."""
 
     seconds: float
     then: Reply
@@ -172,9 +172,9 @@ class Trickle:
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """Signs of life, ``count`` of them ``gap_seconds`` apart, and as long after the last ``then`` an answer.
+    """``count`` keep-alives ``gap_seconds`` apart; another ``gap_seconds`` later, the reply ``then``.
 
-    In a stream they are comments, which are no events (``: PROCESSING``); in a body white space, which JSON allows.
+    In a stream the keep-alives are SSE comments (``: PROCESSING``); in a body white space, which JSON allows.
     """
 
     gap_seconds: float
@@ -184,9 +184,9 @@ class KeepAlive:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The connection drops in the middle.
+    """The connection drops in the middle of the answer.
 
-    A stream ends after so many words of ``text``; a body ends after so many slices, short of its Content-Length.
+    A stream ends after ``after_chunks`` words of ``text``; a body ends after that many slices, short of its Content-Length.
     """
 
     after_chunks: int
@@ -195,7 +195,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class CleanEnd:
-    """An answer of so many words that ends as HTTP wants it, and gives no reason to finish."""
+    """``after_chunks`` words of an answer that then ends correctly by HTTP, but without a finish reason."""
 
     after_chunks: int
     text: str
@@ -203,22 +203,22 @@ class CleanEnd:
 
 @dataclass(frozen=True, slots=True)
 class WrongJson:
-    """A 200 that announces JSON (in a stream: an event of JSON) and does not hold any."""
+    """A 200 with the content type of JSON (in a stream: an event) and a body that is no JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Html:
-    """A 200 with a web page, as a captive portal or a wrong address gives."""
+    """A 200 with a web page, as from a captive portal or a wrong address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """The request is accepted and never answered, until one side closes."""
+    """A request that is accepted and never answered, until one side closes the connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The request is read, and the connection reset: not a byte comes back."""
+    """A request that is read, after which the connection is reset without a byte of answer."""
 
 
 Answer: TypeAlias = Text | ToolCalls | Json | Refusal | Empty

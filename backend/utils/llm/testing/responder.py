@@ -1,7 +1,7 @@
 """The default answer: a model made of rules.
 
-It answers every request the way it asks to be answered: a tool call where one is forced or fits, JSON that satisfies
-the schema, else a short text that tells what was heard. The same request always gets the same answer.
+Every request is answered in the form that it asks for: a tool call where a tool is forced or fits, JSON that satisfies
+the schema, else a short text that repeats the question. Equal requests get equal answers.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def respond(prompt: Prompt) -> Text | ToolCalls:
 
 
 def _tool_to_call(prompt: Prompt) -> Tool | None:
-    """The tool that fits best among those forced; or among all, unless a tool has just answered or none fits."""
+    """The best fitting of the forced tools; else of all, unless a tool has just answered or none fits."""
     question = _question(prompt)
     if prompt.forced:
         forced = [tool for tool in prompt.tools if tool.name in prompt.forced]
@@ -63,7 +63,7 @@ def _question(prompt: Prompt) -> str:
 
 
 def _fit(tool: Tool, question: str) -> int:
-    """Score how well a tool fits: its name weighs most, then its words, then whether its numbers are there."""
+    """How well a tool fits: its name counts most, then its description's words, then whether its numbers are there."""
     asked = _words(question)
     properties: Mapping[str, Any] = tool.parameters.get("properties") or {}
     named = 10 if tool.name.lower() in question.lower() else 2 * len(asked & _words(tool.name))
@@ -95,7 +95,7 @@ def _some_object(question: str) -> dict[str, str]:
 
 
 def _small_talk(prompt: Prompt) -> str:
-    """A sentence on what was heard; on a tool's results, if those came last."""
+    """A sentence that repeats the question, or the tools' results if those came last."""
     results = list(takewhile(lambda turn: turn.role == "tool", reversed(prompt.turns)))
     if results:
         results_text = "; ".join(turn.text for turn in reversed(results))
@@ -113,7 +113,7 @@ def _stopped(text: str, stop: tuple[str, ...]) -> str:
 
 
 def _limited(text: str, prompt: Prompt) -> Text:
-    """The text, cut where the limit of tokens is."""
+    """The text, cut at the request's token limit."""
     if prompt.max_tokens is None or estimate_tokens(text) <= prompt.max_tokens:
         return Text(text)
     return Text(text[: tokens_to_characters(prompt.max_tokens)], finish="length")

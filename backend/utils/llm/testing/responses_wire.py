@@ -1,4 +1,4 @@
-"""OpenAI's Responses: requests read, answers written; errors and keys are those of Chat Completions."""
+"""OpenAI's Responses API: requests read, answers written; errors and keys are those of Chat Completions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LOGPROBS = "message.output_text.logprobs"
 
 
 class ResponsesWire(OpenAIWire):
-    """``POST /v1/responses``. Its requests are recorded as OpenAI's; their path tells them apart."""
+    """``POST /v1/responses``. Its requests are recorded with the wire ``openai``; their path tells them apart."""
 
     @override
     def read(self, body: Mapping[str, Any]) -> Prompt:
@@ -51,12 +51,12 @@ class ResponsesWire(OpenAIWire):
 
     @override
     def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
-        """See ``Wire.whole``. It repeats some of the request's settings."""
+        """The body of an answer that is not streamed. It repeats some of the request's settings. See `Wire.whole`."""
         return _response(utterance, body, output=_output(utterance))
 
     @override
     def events(self, utterance: Utterance, body: Mapping[str, Any]) -> Iterator[str]:
-        """See ``Wire.events``. Every event is numbered; the last one repeats the whole answer."""
+        """The data of each server-sent event. Every event is numbered; the last repeats the whole answer. See `Wire.events`."""
         for number, event in enumerate(_events(utterance, body)):
             yield json.dumps({**event, "sequence_number": number})
 
@@ -114,7 +114,7 @@ def _response(utterance: Utterance, body: Mapping[str, Any], **more: Any) -> dic
 
 
 def _output(utterance: Utterance) -> list[dict[str, Any]]:
-    """The items of the answer: thoughts, which nobody sees, a message, calls."""
+    """The items of the answer: reasoning, a message, calls."""
     items: list[dict[str, Any]] = []
     if utterance.usage.reasoning_tokens:
         items.append({"id": f"rs_{utterance.number:06}", "type": "reasoning", "summary": []})
@@ -124,7 +124,7 @@ def _output(utterance: Utterance) -> list[dict[str, Any]]:
 
 
 def _parts(utterance: Utterance) -> list[dict[str, Any]] | None:
-    """The parts of a message; None if the answer has no message."""
+    """The parts of the message; None if the answer has no message."""
     if utterance.refusal is not None:
         return [{"type": "refusal", "refusal": "".join(utterance.refusal)}]
     if utterance.blocked or utterance.calls or not utterance.candidates:

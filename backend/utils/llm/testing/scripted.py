@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class ScriptExhaustedError(AssertionError):
-    """More calls than the script has replies."""
+    """The model was called more often than the script has replies."""
 
     def __init__(self, calls: int) -> None:
         super().__init__(f"script exhausted after {calls} calls")
@@ -44,7 +44,7 @@ class ScriptExhaustedError(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class ScriptedCall:
-    """One call of the model: the messages, and everything that was bound or passed beside them."""
+    """One call of the model: the messages, and everything bound or passed with them."""
 
     messages: tuple[BaseMessage, ...]
     kwargs: Mapping[str, Any]
@@ -201,7 +201,7 @@ def _forced_tool(kwargs: Mapping[str, Any]) -> str | None:
 
 
 def _complete(message: AIMessage, messages: Sequence[BaseMessage], *, model: str) -> AIMessage:
-    """The message with what a provider's would have: the model's name, a reason to finish, and usage."""
+    """The message with the fields of a provider's: the model's name, a finish reason, and usage."""
     finish = "tool_calls" if message.tool_calls else "stop"
     message.response_metadata = {"model_name": model, "finish_reason": finish, **message.response_metadata}
     if message.usage_metadata is None:
@@ -216,7 +216,7 @@ def _complete(message: AIMessage, messages: Sequence[BaseMessage], *, model: str
 
 
 def _chunks(message: AIMessage) -> Iterator[ChatGenerationChunk]:
-    """The message, a word a chunk. Tool calls, metadata and usage come with the last; other content in one piece."""
+    """The message in chunks of a word. Tool calls, metadata and usage come with the last; other content in one piece."""
     pieces: Sequence[Any] = words(message.content) if isinstance(message.content, str) else (message.content,)
     for piece in pieces:
         yield ChatGenerationChunk(message=AIMessageChunk(content=piece, id=message.id))
@@ -243,7 +243,7 @@ def _chunks(message: AIMessage) -> Iterator[ChatGenerationChunk]:
 
 
 def _with_raw(model: Runnable[Any, AIMessage], parser: Runnable[Any, Any]) -> Runnable[Any, dict[str, Any]]:
-    """``raw``, ``parsed`` and ``parsing_error``, as LangChain's models give them."""
+    """A runnable for ``raw``, ``parsed`` and ``parsing_error``, as LangChain's models give them."""
     parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
     failed = RunnablePassthrough.assign(parsed=lambda _: None)
     return RunnableMap(raw=model) | parsed.with_fallbacks([failed], exception_key="parsing_error")

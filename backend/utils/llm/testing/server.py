@@ -1,4 +1,4 @@
-"""The sockets of a loopback provider: HTTP/1.1 in, transmissions out."""
+"""The HTTP/1.1 server of a loopback provider: requests in, transmissions out."""
 
 from __future__ import annotations
 
@@ -55,30 +55,30 @@ _GEMINI_PATH = re.compile(
 
 
 class ReplySource(Protocol):
-    """The provider, which decides what is served. Its methods are called from many threads."""
+    """The provider, which decides the replies that the server sends. Its methods are called from many threads."""
 
     served_suffix: str
     models: tuple[str, ...]
     is_strict: bool
 
     def admit(self, request: RecordedRequest) -> int:
-        """Remember a request that has arrived, and number it from 1."""
+        """Record a request on arrival, and return its number, from 1."""
         ...
 
     def rejection(self, request: RecordedRequest, wire: Wire) -> Status | None:
-        """The error for a request whose key is not accepted; None if it is."""
+        """The error for a request whose key is not accepted; None if the key is accepted."""
         ...
 
     def answered(self, request: RecordedRequest, number: int) -> Reply | None:
-        """The answer to a request that is not for a loopback provider to judge, whatever its path; None if it is."""
+        """A recorded or forwarded answer, whatever the path; None if the loopback provider shall answer."""
         ...
 
     def next_reply(self, exchange: Exchange) -> Reply:
-        """Take the reply to an accepted request."""
+        """Take the next reply, for an accepted request."""
         ...
 
     def abandoned(self, number: int) -> None:
-        """Note that the client of a request went away before the answer's end."""
+        """Record that the client of request ``number`` disconnected before the answer's end."""
 
 
 class Server(ThreadingMixIn, TCPServer):
@@ -108,7 +108,7 @@ class Server(ThreadingMixIn, TCPServer):
         self._acceptor.start()
 
     def stop(self, *, timeout_seconds: float) -> None:
-        """Accept no more, drop every connection, and wait so long at most for the threads that serve them."""
+        """Stop accepting, drop every connection, and wait at most ``timeout_seconds`` for the connections' threads."""
         deadline = time.monotonic() + timeout_seconds
         self.closing.set()
         self._waker.close()
@@ -138,7 +138,7 @@ class Server(ThreadingMixIn, TCPServer):
 
     @override
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print what is a bug; a peer that went away is none."""
+        """Print the traceback of a bug; a client that disconnected is not reported."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -157,7 +157,7 @@ class Server(ThreadingMixIn, TCPServer):
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """The target of a method and a path."""
+    """The API that a method and a path lead to."""
 
     wire: Wire
     kind: Literal["generate", "models", "unknown"]
@@ -179,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @override
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: requests are recorded, not logged."""
+        """Log nothing: requests are recorded instead."""
 
     def _serve(self) -> None:
         server = cast("Server", self.server)
@@ -211,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _parse(raw: bytes) -> dict[str, Any] | None:
-    """The JSON object sent; empty if nothing was, None if it was something else."""
+    """The JSON object in the body; empty if the body is, None if it is anything else."""
     try:
         body = json.loads(raw or b"{}")
     except ValueError:
@@ -234,7 +234,7 @@ def _target(method: str, url: str, headers: Message) -> _Target:
 
 
 def _wire_of(headers: Message) -> Wire:
-    """Whose client sent a request, if its path does not tell."""
+    """The wire of a request whose path does not tell, by its headers."""
     if "x-goog-api-key" in headers:
         return _GEMINI
     return _ANTHROPIC if "anthropic-version" in headers else _OPENAI
@@ -262,7 +262,7 @@ def _answer(
 
 
 def _refusal(provider: ReplySource, target: _Target, request: RecordedRequest) -> Status | None:
-    """Why a request gets no reply: its path, its key, its schema or its history."""
+    """The error for a request with a wrong path, key, schema or history; None if all are accepted."""
     if target.kind == "unknown":
         return Status(404, message=f"Invalid URL ({request.method} {request.path})")
     if (rejection := provider.rejection(request, target.wire)) is not None:

@@ -35,12 +35,12 @@ _THINKERS: Final = ("deepseek", "kimi")
 
 
 def history_faults(path: str, body: Mapping[str, Any], model: str) -> list[str]:
-    """The faults of the history in a request, by the vendor's rules; none for a path that has no history.
+    """The faults of the history in a request, by the vendor's rules; none for a path without a history.
 
     Args:
-        path: That of the request, without the query.
-        body: Its JSON.
-        model: Who is asked: some who speak Chat Completions have rules of their own.
+        path: The request's path, without the query.
+        body: The request's JSON.
+        model: The requested model: some vendors that serve Chat Completions have their own rules.
     """
     if path.endswith("/chat/completions"):
         return list(chain.from_iterable(rule(body.get("messages")) for rule in _chat_rules(model)))
@@ -278,7 +278,7 @@ def _function_call(item: Message, called: Collection[str]) -> Iterator[str]:
 
 
 def _shown(content: Any) -> Iterator[str]:
-    """What may stand in a message to the model, and in what a function gave."""
+    """The faults of content: of a message to the model, or of a function's result."""
     if isinstance(content, str):
         return
     if not isinstance(content, list) or not content:
@@ -365,7 +365,7 @@ def _function_part(part: Message, kind: str, value: str) -> Iterator[str]:
 
 
 def _signatures(contents: Iterable[Message], model: str) -> Iterator[str]:
-    """Of the turn that is not over: what came since the user said something."""
+    """The missing thought signatures of the current turn: of everything after the user's last message."""
     if not re.search(r"gemini-([3-9]|\d\d)", model):
         return
     for content in contents:

@@ -23,17 +23,17 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The schemas that one vendor takes.
+    """The JSON schemas that one vendor accepts.
 
     Attributes:
-        keywords: What may stand in a schema.
-        ignores_others: Whether all else is ignored, and not refused.
-        is_strict: Whether every object has to be closed and every property required, and the root an object.
-        formats: Of texts.
-        properties: At most, of all objects.
-        levels: Objects in objects, at most.
-        characters: Of names and choices, at most.
-        choices: In all enums, at most.
+        keywords: The allowed keywords.
+        ignores_others: Whether other keywords are ignored rather than refused.
+        is_strict: Whether every object must be closed, every property required, and the root an object.
+        formats: The allowed formats of texts.
+        properties: The most properties of all objects together.
+        levels: The most levels of nested objects.
+        characters: The most characters of all names and choices together.
+        choices: The most choices of all enums together.
     """
 
     keywords: frozenset[str]
@@ -75,7 +75,7 @@ _LOOKS_AROUND: Final = re.compile(r"\(\?[=!<]")
 
 
 def schema_refusal(body: Mapping[str, Any]) -> str | None:
-    """What the provider would say of the schemas in a request's body that it is to enforce; None if it takes them."""
+    """The vendor's error message for the schemas in a request's body that are to be enforced; None if they are accepted."""
     for name, schema, rules in _enforced(body):
         if found := faults(schema, rules):
             return f"Invalid schema for {name}: {found[0]}"
@@ -168,7 +168,7 @@ def _strict_faults(node: Mapping[str, Any], kinds: list[Any]) -> Iterator[str]:
 
 
 def _nodes(node: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    """Every schema in a schema, and where it stands."""
+    """Every schema in a schema, with its path."""
     yield path, node
     definitions = node.get("$defs") if isinstance(node, dict) else None
     for name, part in definitions.items() if isinstance(definitions, dict) else ():
@@ -178,7 +178,7 @@ def _nodes(node: Any, path: Path) -> Iterator[tuple[Path, Any]]:
 
 
 def _parts(node: Any) -> Iterator[tuple[Path, Any]]:
-    """The schemas that stand directly in one."""
+    """The schemas directly in a schema, with their paths."""
     if not isinstance(node, dict):
         return
     properties = node.get("properties")
@@ -193,7 +193,7 @@ def _parts(node: Any) -> Iterator[tuple[Path, Any]]:
 
 
 def _cycle_faults(path: Path, node: Any, schema: Mapping[str, Any]) -> Iterator[str]:
-    """A definition may lead back to itself through properties only that are not required."""
+    """The required properties of a definition that lead back to itself, so that no value can satisfy them."""
     if len(path) < 2 or path[0] != "$defs" or not isinstance(node, dict):  # noqa: PLR2004
         return
     own = f"#/$defs/{path[1]}"

@@ -1,4 +1,4 @@
-"""From a reply to the bytes that leave, and when: pure, so that every wire and fault can be told apart on paper."""
+"""Turns a reply into bytes and pauses. Pure functions, so that every wire and fault can be tested without a socket."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ _PAGE = "<!doctype html><html><head><title>Sign in</title></head><body><h1>Sign 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One request as a reply sees it.
+    """One request, with what a reply needs to know of it.
 
     Attributes:
-        number: Which request of the server this is, from 1.
+        number: The request's number at this server, from 1.
         model: The model's name in the request.
         served_model: The model's name for the answer.
-        prompt: The request, read.
-        body: The request, raw.
-        stream: Whether it asks for server-sent events.
+        prompt: The request as read by its wire.
+        body: The request's JSON.
+        stream: Whether the request asks for server-sent events.
     """
 
     wire: Wire
@@ -68,14 +68,14 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transmission:
-    """A transmission: what leaves, in which pieces, and when.
+    """The bytes of an answer, their pieces and pauses.
 
     Attributes:
-        opening: What goes before the body, each piece at once.
+        opening: Pieces sent before the body.
         opening_gap_seconds: The wait after each piece of the opening.
-        pieces: The body; each is sent at once.
-        framing: By Content-Length, which is that of all pieces, or as HTTP chunks.
-        send: How many pieces of the body to send before the ending; None for all.
+        pieces: The pieces of the body.
+        framing: ``length``: by Content-Length, that of all pieces. ``chunked``: as HTTP chunks.
+        send: The number of pieces of the body to send before the ending; None for all.
         ending: ``clean``; ``cut``: the connection drops; ``never`` and
             ``reset``: not even a status is sent.
         delay_seconds: The wait before the first byte.
@@ -96,7 +96,7 @@ class Transmission:
 
 
 def compose(reply: Reply, exchange: Exchange) -> Transmission:
-    """Compose the transmission of ``reply`` in answer to this exchange."""
+    """The transmission of ``reply`` in answer to ``exchange``."""
     match reply:
         case SlowFirstByte() | Trickle() | KeepAlive():
             return _held_up(reply, exchange)

@@ -1,8 +1,8 @@
 """A JSON value that a JSON schema accepts.
 
-Understood is what structured output and tools use: types, ``$ref``, ``anyOf``/``oneOf``/``allOf``, ``enum``/``const``,
-bounds of numbers, texts and arrays, ``format``, and plain ``pattern``. Gemini's dialect (types in capitals, ``nullable``,
-bounds as text) is understood too. What cannot be satisfied is approximated: this is a double, not a solver.
+Supported is what structured output and tools use: types, ``$ref``, ``anyOf``/``oneOf``/``allOf``, ``enum``/``const``,
+bounds of numbers, texts and arrays, ``format``, and plain ``pattern``; also Gemini's dialect (types in capitals, ``nullable``,
+bounds as text). Other keywords are approximated: this is a test double, not a solver.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _FORMATS = {
 
 
 def value_for(schema: Schema, *, hints: Hints | None = None, optional: bool = True) -> object:
-    """A value that ``schema`` accepts, the same one each time.
+    """A value that ``schema`` accepts; equal arguments give equal values.
 
     Args:
         schema: A JSON schema, with its definitions.
-        hints: Values to prefer where they fit; they are used up.
+        hints: Values to prefer where they fit; each is used once.
         optional: Whether to fill in properties that are not required.
     """
     root = schema if not isinstance(schema, bool) else {}
@@ -49,7 +49,7 @@ def value_for(schema: Schema, *, hints: Hints | None = None, optional: bool = Tr
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The place in the value: the property's name, the index in an array, and the references that led here."""
+    """A place in the value: the property's name, the index in an array, and the references that led to it."""
 
     name: str = "text"
     index: int = 0
@@ -99,7 +99,7 @@ class _Draft:
         return found if isinstance(found, dict) else {}
 
     def _branch(self, branches: list[Schema], place: _Place) -> Schema:
-        """The first branch that says something and does not lead back to where we are."""
+        """The first branch that is not empty and does not lead back to ``place``."""
         closed = [branch for branch in branches if not self._leads_back(branch, place)]
         telling = [branch for branch in closed if not _is_null(branch)]
         return (telling or closed or branches)[0]
@@ -178,7 +178,7 @@ class _Draft:
 
 
 def _invented_text(place: _Place, least: int, longest: int | None) -> str:
-    """The property's name, at another index another text, as long as it must be and as short as it may be."""
+    """The property's name, with the array index if there is one, cut or padded to the bounds."""
     name = place.name.replace("_", " ")
     text = (f"{name} {place.index + 1}" if place.index else name).ljust(least, ".")
     if longest is None or len(text) <= longest:
@@ -233,7 +233,7 @@ def _accepts(rules: Mapping[str, Any], number: float, *, whole: bool) -> bool:
 
 
 def _default_number(rules: Mapping[str, Any], *, whole: bool) -> float:
-    """1 if that is accepted, else the accepted number nearest to the lower bound, or to the upper one."""
+    """1 if that is accepted, else the accepted number nearest to the lower, or else the upper, bound."""
     low = max(_bound(rules, "minimum", -math.inf), _bound(rules, "exclusiveMinimum", -math.inf))
     high = min(_bound(rules, "maximum", math.inf), _bound(rules, "exclusiveMaximum", math.inf))
     step = _bound(rules, "multipleOf", 1 if whole else 0)

@@ -1,4 +1,4 @@
-"""A time that passes only while somebody sleeps, so that hours of waiting are over at once."""
+"""A time that passes only while a caller sleeps, so that hours of waiting take no real time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 class VirtualTime(PerProcess):
-    """``Patchbay(time=VirtualTime().time)``.
+    """A virtual clock: ``Patchbay(time=VirtualTime().time)``.
 
     Args:
-        random: What chance gives, each time: 0.5 makes a wait with full jitter half of its bound.
+        random: The value of every random number: 0.5 makes a wait with full jitter half of its bound.
 
     Attributes:
         slept: Every sleep, in seconds, in order.
@@ -36,15 +36,15 @@ class VirtualTime(PerProcess):
 
     @property
     def time(self) -> Time:
-        """Clocks that show this time, sleeps that let it pass."""
+        """The `Time` of this clock: its clocks, its sleeps and its random number."""
         return Time(self.now, self.clock, self.sleep, self.asleep, lambda: self._random)
 
     def now(self) -> datetime:
-        """The wall clock: 2026-11-21, noon UTC, at the start."""
+        """The wall clock, which starts at 2026-11-21, noon UTC."""
         return _START + timedelta(seconds=self._passed)
 
     def clock(self) -> float:
-        """The monotonic clock: 0 at the start."""
+        """The monotonic clock, in seconds, which starts at 0."""
         return self._passed
 
     def sleep(self, seconds: float) -> None:
@@ -54,6 +54,6 @@ class VirtualTime(PerProcess):
             self._passed += seconds
 
     async def asleep(self, seconds: float) -> None:
-        """See `sleep`. Whoever else has something to do on the loop does it meanwhile."""
+        """Move the clock ``seconds`` on, and let the other tasks of the event loop run once."""
         self.sleep(seconds)
         await asyncio.sleep(0)

@@ -1,7 +1,7 @@
 """The values that every wire is read into, and written from.
 
-A wire is a provider's HTTP API. ``read`` turns a request body into a ``Prompt``; an ``Utterance`` is turned into one
-body by ``whole``, or into the events of a stream by ``events``. Both directions are pure.
+A wire is a provider's HTTP API. ``read`` turns a request body into a ``Prompt``; ``whole`` turns an ``Utterance`` into a
+body, and ``events`` into the events of a stream. Both directions are pure.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 WireName: TypeAlias = Literal["openai", "gemini", "anthropic"]
 
 LOGPROB = -0.25
-"""What every word is said to be likely, where a request asks for that."""
+"""The log probability of every word, where a request asks for them."""
 _CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message: who, what text, and what kinds of file came with it (``image``, ``audio``, ``file``)."""
+    """One message: its role, its text, and the kinds of its attachments (``image``, ``audio``, ``file``)."""
 
     role: Literal["system", "user", "assistant", "tool"]
     text: str
@@ -44,18 +44,18 @@ class Tool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """A request, whichever wire it came on.
+    """A request, the same for every wire.
 
     Attributes:
         turns: The conversation, system messages included.
-        tools: The tools that may be called; none if the request forbids calls.
-        forced: Names of tools one of which must be called.
+        tools: The tools that may be called; empty if the request forbids calls.
+        forced: The names of the tools of which one must be called.
         schema: The JSON schema that the answer must satisfy, if any.
-        json_object: Whether the answer must be some JSON object.
-        stop: Sequences that end the answer; they are not part of it.
-        max_tokens: The most tokens to answer with, if limited.
-        reasoning: Whether the request asks the model to think first.
-        logprobs: How many words it wants for each place, to see how likely they were; None if it does not ask.
+        json_object: Whether the answer must be any JSON object.
+        stop: Sequences that end the answer, and are not part of the answer.
+        max_tokens: The most tokens of the answer; None without a limit.
+        reasoning: Whether the request asks the model to reason first.
+        logprobs: The number of alternatives wanted for each word, with their log probabilities; None if not wanted.
     """
 
     turns: tuple[Turn, ...]
@@ -71,20 +71,20 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
-    """The answer to one request, before it has a wire's shape.
+    """The answer to one request, the same for every wire.
 
     Attributes:
-        number: Which answer of the server this is; ids are made from it.
-        model: The model's name as the answer gives it.
-        usage: What the answer reports as used.
-        pieces: The text, cut as a stream serves it.
+        number: The answer's number at this server; ids are made from it.
+        model: The model's name in the answer.
+        usage: The usage that the answer reports.
+        pieces: The text, in the pieces of a stream.
         calls: Tool calls.
-        refusal: What the model says when it declines, cut as a stream serves it; None if it does not.
-        finish: Why it ended; None if it just ended.
-        beside: Why a second choice ended that says nothing; None for no such choice.
+        refusal: The model's refusal, in the pieces of a stream; None if the model answers.
+        finish: The finish reason; None if the answer gives none.
+        beside: The finish reason of an empty second choice; None for no second choice.
         candidates: 0 for an answer without any choice.
         blocked: Whether a filter stopped the prompt.
-        logprobs: As the request's.
+        logprobs: See `Prompt.logprobs`.
     """
 
     number: int
@@ -115,11 +115,11 @@ class Wire(Protocol):
 
     @property
     def names_events(self) -> bool:
-        """Whether each event of a stream is named, by its ``type``."""
+        """Whether each event of a stream has an SSE event name, equal to its ``type``."""
         ...
 
     def read(self, body: Mapping[str, Any]) -> Prompt:
-        """Read what the request asks for. Unknown fields are ignored."""
+        """Read the request ``body``. Unknown fields are ignored."""
         ...
 
     def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,15 +127,15 @@ class Wire(Protocol):
         ...
 
     def events(self, utterance: Utterance, body: Mapping[str, Any]) -> Iterator[str]:
-        """The data of each server-sent event; ``body`` is the request's."""
+        """The data of each server-sent event of a stream; ``body`` is the request's."""
         ...
 
     def error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
-        """Body and headers of an error."""
+        """The body and headers of the error ``status``."""
         ...
 
     def rejected_key(self, key: str | None) -> Status:
-        """The real provider's answer to a key it does not know, or to none."""
+        """The real provider's answer to an unknown ``key``, or to a request without a key."""
         ...
 
     def models(self, names: tuple[str, ...]) -> dict[str, Any]:
@@ -144,17 +144,17 @@ class Wire(Protocol):
 
 
 def estimate_tokens(text: str) -> int:
-    """A token for every four characters begun, and at least one."""
+    """An estimate of the tokens in ``text``: its characters divided by 4, rounded up, and at least 1."""
     return max(1, math.ceil(len(text) / _CHARACTERS_PER_TOKEN))
 
 
 def tokens_to_characters(tokens: int) -> int:
-    """The longest text that ``estimate_tokens`` finds to be no more than ``tokens``."""
+    """The most characters that `estimate_tokens` counts as ``tokens``."""
     return tokens * _CHARACTERS_PER_TOKEN
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The text in pieces, one a word with the space that follows it; joined, they are the text."""
+    """The text in pieces of one word and the space after it; joined, they are ``text``."""
     return tuple(re.findall(r"\s*\S+\s*", text)) or ((text,) if text else ())
 
 
