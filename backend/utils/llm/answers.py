@@ -11,7 +11,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from .failures import GOOD, BadAnswer, Category, ending
 from .providers import OTHERS_KEY
-from .providers.loose_json import is_json
+from .providers.loose_json import is_json, lacks_its_end
 from .receipt import RECEIPT_KEY, hand_out
 from .structured import PARSED_KEY, UnfitAnswerError
 
@@ -80,6 +80,8 @@ def checked(message: AIMessage, schema: Schema | None, tools: Sequence[dict[str,
         raise BadAnswer(fault)
     if not has_content(message):
         raise BadAnswer(Category.EMPTY)
+    if isinstance(message, AIMessageChunk) and any(map(lacks_its_end, _arguments(message))):
+        raise BadAnswer(Category.TRUNCATED)  # else the tool would run with half of what was meant
     if schema is None:
         return message
     if message.tool_calls or message.invalid_tool_calls:

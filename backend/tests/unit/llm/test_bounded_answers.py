@@ -288,20 +288,6 @@ def test_long_arguments_that_are_no_json_are_no_answer(
     assert stays_within(1, failing)
 
 
-@pytest.mark.parametrize("wire", ["openai", "responses"], indirect=True)
-@pytest.mark.parametrize("arguments", ['{"city": "Ro', '{"city": "Rome"', '{"to": {"city": "Rome"}', '{"to":'])
-def test_a_call_whose_arguments_lack_their_end_is_no_answer(
-    patchbay: Patchbay, server: Stranger, wire: str, stream: Driver, arguments: str
-) -> None:
-    pieces = [arguments[:5], arguments[5:]]
-    server.reply = 200, EVENTS, [*call_in_pieces(wire, pieces), event(wire, "", end=True)]
-
-    with pytest.raises(LLMError) as caught:
-        stream(patchbay.get_llm("f"), "hi")
-
-    assert [attempt.category for attempt in caught.value.attempts] == ["unreadable"]
-
-
 def test_what_is_packed_is_unpacked_in_pieces() -> None:
     pieces = list(Unpacker(1000).pieces(gzip.compress(b"x" * 100_000)))
 

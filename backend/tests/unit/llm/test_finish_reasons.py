@@ -27,7 +27,7 @@ from .samples import Person, receipt
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from langchain_core.messages import AIMessage
+    from langchain_core.messages import AIMessage, AIMessageChunk
 
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
@@ -146,6 +146,48 @@ def test_a_call_that_was_cut_off_is_handed_on_only_if_it_is_complete(kind: str, 
         fault = error.category
 
     assert fault is (None if arguments.endswith("}") else Category.TRUNCATED)
+
+
+def streamed_call(arguments: str, reason: str = "tool_calls") -> AIMessageChunk:
+    """What has come when a stream that called a tool has ended."""
+    stream = AnswerStream(HOUSE)
+    call = {"id": "a", "index": 0, "function": {"name": "look", "arguments": arguments}}
+    for delta, why in (({"tool_calls": [call]}, None), ({}, reason)):
+        choice = {"index": 0, "finish_reason": why, "delta": delta}
+        stream.add(ChatReader().event({"choices": [choice]}) or pytest.fail("nothing was said"))
+    chunks = [chunk.message for chunk in (stream.chunk(), stream.flush()) if chunk is not None]
+    return add_ai_message_chunks(*chunks)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("reason", ["stop", "tool_calls"])
+@pytest.mark.parametrize(
+    "arguments",
+    ['{"city": "Ro', '{"city": "Rome"', '{"to": {"city": "Rome"}', '{"city": "Rome", ', '{"to": ["Rome"'],
+)
+def test_a_streamed_call_whose_arguments_lack_their_end_is_not_handed_on(arguments: str, reason: str) -> None:
+    with pytest.raises(BadAnswer) as caught:
+        check_ended(streamed_call(arguments, reason))
+
+    assert caught.value.category is Category.TRUNCATED
+
+
+@pytest.mark.parametrize(
+    "arguments", ['{"city": "Rome",}', '{"city": None}', '{"city": Rome}', "Rome", '{"a": 1}}']
+)
+def test_a_streamed_call_that_is_no_json_is_for_the_model_to_mend(arguments: str) -> None:
+    message = streamed_call(arguments)
+
+    check_ended(message)
+
+    assert message.tool_calls == []
+    assert [call["args"] for call in message.invalid_tool_calls] == [arguments]
+
+
+def test_a_refusal_in_the_middle_of_a_call_is_a_refusal() -> None:
+    with pytest.raises(BadAnswer) as caught:
+        check_ended(streamed_call('{"city": "Ro', "content_filter"))
+
+    assert caught.value.category is Category.REFUSAL
 
 
 class TestUnknown:

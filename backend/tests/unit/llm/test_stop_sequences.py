@@ -106,3 +106,31 @@ def test_responses_has_no_sequences_so_they_are_told_where_they_were_met() -> No
     assert whole(ResponsesReader(["Two", "END"]), response) == "END"
     assert streamed(ResponsesReader(["Two", "END"]), *events) == ["END"]
     assert whole(ResponsesReader(["Three"]), response) is None
+
+
+def test_a_sequence_that_is_told_twice_is_told_once() -> None:
+    *events, end, over = anthropics(ANTHROPICS)
+
+    assert streamed(MessagesReader(["END"]), *events, end, end, over) == ["END"]
+
+
+def test_a_text_that_was_cut_here_has_ended_though_its_provider_went_on_to_the_longest_length() -> None:
+    end = {"stop_reason": "max_tokens", "stop_sequence": None}
+    document = {"content": [{"type": "text", "text": "One.\n\nTwo."}], **end}
+    item = {"type": "message", "content": [{"type": "output_text", "text": "One. END Two."}]}
+    response = {
+        "status": "incomplete",
+        "incomplete_details": {"reason": "max_output_tokens"},
+        "output": [item],
+    }
+
+    answers = MessagesReader(["\n\n"]).answer(document), ResponsesReader(["END"]).answer(response)
+
+    assert [answer.reason for answer in answers] == ["stop", "stop"]
+
+
+def test_what_cut_the_text_here_is_told_and_not_what_its_provider_met_later() -> None:
+    end = {"stop_reason": "stop_sequence", "stop_sequence": "END"}
+    document = {"content": [{"type": "text", "text": "One.\n\nTwo."}], **end}
+
+    assert whole(MessagesReader(["END", "\n\n"]), document) == "\n\n"

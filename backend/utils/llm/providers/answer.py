@@ -261,6 +261,7 @@ class AnswerStream:
         self.has_ended = self.is_done = False
         self._joined = self._given = 0
         self._reason: str | None = None
+        self._tells_stop = True
 
     @property
     def is_due(self) -> bool:
@@ -309,12 +310,14 @@ class AnswerStream:
         return _chunk_of(self._with_news_only(piece))
 
     def _with_news_only(self, piece: Answer) -> Answer:
-        """``piece`` with the finish reason and metadata only once, and with the increase of usage."""
+        """``piece`` with finish reason, stop sequence and metadata only once, and with the increase of usage."""
         if piece.usage is not None:
             told, self._usage = self._usage, latest_usage(self._usage, piece.usage)
             piece.usage = None if told == self._usage else _difference(self._usage, told)
         if piece.metadata:
             self._metadata |= piece.metadata
+        if piece.stop_sequence is not None:
+            piece.stop_sequence, self._tells_stop = piece.stop_sequence if self._tells_stop else None, False
         is_end = self._reason is None and piece.reason is not None
         self._reason = self._reason or piece.reason
         piece.reason, piece.metadata = (piece.reason, self._metadata) if is_end else (None, {})

@@ -183,6 +183,7 @@ class MessagesReader:
             raise BadAnswer(Category.UNREADABLE)
         found = self._whole(document)
         found.text += self._stops.flush()
+        found.reason = self._stops.ending(found.reason)
         found.stop_sequence = self._stop_in(document)
         return found
 
@@ -256,14 +257,16 @@ class MessagesReader:
         delta = as_object(document.get("delta"))
         return Answer(
             usage=self._used(document.get("usage")),
-            reason=named(as_name(delta.get("stop_reason"))),
+            reason=self._stops.ending(named(as_name(delta.get("stop_reason")))),
             stop_sequence=self._stop_in(delta),
         )
 
     def _stop_in(self, told: Mapping[str, Any]) -> str | None:
         """The sequence that ended the text; one that nobody asked for is not told."""
         sequence = told.get("stop_sequence")
-        return sequence if isinstance(sequence, str) and sequence in self._asked else self._stops.met
+        if self._stops.met is not None:
+            return self._stops.met
+        return sequence if isinstance(sequence, str) and sequence in self._asked else None
 
     def _used(self, value: object) -> UsageMetadata | None:
         """Tokens of all so far. What is told later takes the place of what was told before, unless it is nothing.

@@ -23,9 +23,9 @@ It is where LangChain's adapters for DeepSeek, Groq, xAI, Ollama and OpenRouter 
 block of the type ``reasoning`` of them. ``content`` stays the answer's text. An answer with thoughts has no
 ``model_provider``: for those that LangChain knows by that name it does not look here.
 """
-REASONING_KEY = "reasoning_details"
 STOP_KEY = "stop_sequence"
 """Under which a message's ``response_metadata`` has the stop sequence that ended it, one of those that were asked for."""
+REASONING_KEY = "reasoning_details"
 """Where stands beside it what the provider wants to be sent back, unchanged, in the same conversation.
 
 A list of the provider's own objects: OpenRouter's ``reasoning_details``, or Responses' items of the type ``reasoning`` (with

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.utils.json import parse_partial_json
+
 from ..failures import BadAnswer, Category
 from ..transport import ExcessError
 from .surrogates import whole_json
@@ -85,26 +87,28 @@ def is_begun_json(text: str) -> bool:
     try:
         json.loads(text, strict=False)
     except json.JSONDecodeError as error:
-        return _is_at_the_end(error)
+        return error.msg.startswith("Unterminated string") or len(text) - error.pos <= _LONGEST_WORD
     except RecursionError:
         return False
     return True
 
 
-def is_begun_object(text: str) -> bool:
-    """Whether ``text`` is the beginning of a JSON object, and no more than that."""
+def lacks_its_end(text: str) -> bool:
+    """Whether ``text`` is the beginning of a JSON object, of which LangChain would make a whole one."""
     try:
-        json.loads(text, strict=False)
+        json.loads(text or "{}", strict=False)
     except json.JSONDecodeError as error:
-        is_more = error.msg.startswith("Extra data")
-        return text.lstrip().startswith("{") and not is_more and _is_at_the_end(error)
+        return not error.msg.startswith("Extra data") and _is_closed_by_langchain(text)
     except RecursionError:
         return False
     return False
 
 
-def _is_at_the_end(error: json.JSONDecodeError) -> bool:
-    return error.msg.startswith("Unterminated string") or len(error.doc) - error.pos <= _LONGEST_WORD
+def _is_closed_by_langchain(text: str) -> bool:
+    try:
+        return isinstance(parse_partial_json(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def read_arguments(text: str) -> Any:

@@ -145,7 +145,7 @@ class ResponsesReader:
             calls=calls,
             logprobs=[token for part in parts for token in logprobs_of(part.get("logprobs"))],
             usage=_usage(document.get("usage")),
-            reason=_reason(document, called=bool(calls) or "calls" in self._told),
+            reason=self._stops.ending(_reason(document, called=bool(calls) or "calls" in self._told)),
             stop_sequence=self._stops.met,
             metadata=_metadata(document),
         )

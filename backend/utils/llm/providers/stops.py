@@ -39,6 +39,10 @@ class Stops:
         self._held = "" if ends else text[sure:]
         return text[:sure]
 
+    def ending(self, reason: str | None) -> str | None:
+        """Why the answer ended, if its provider says ``reason``: it may have gone on after the sequence, up to its longest length."""
+        return "stop" if self.met is not None and reason == "length" else reason
+
     def flush(self) -> str:
         """The text that is still held back, at the end of the stream."""
         held, self._held = self._held, ""

@@ -9,9 +9,8 @@ from uuid import uuid4
 
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
-from ..failures import BadAnswer, Category
 from ..transport import require_at_most
-from .loose_json import is_begun_json, is_begun_object, is_json, read_arguments
+from .loose_json import is_begun_json, is_json, read_arguments
 from .surrogates import may_hold_halves, whole_json
 
 if TYPE_CHECKING:
@@ -109,10 +108,6 @@ class _Call:
     def is_quoted(self) -> bool:
         """Whether its arguments begin as a text: some servers write as JSON what is JSON already."""
         return next(filter(None, self.pieces), "").lstrip().startswith('"')
-
-    def lacks_its_end(self) -> bool:
-        """Whether its arguments are the beginning of an object."""
-        return is_begun_object(self.arguments)
 
     def rest(self) -> str:
         """The arguments that were held, in whole characters and without quotation marks around them."""
@@ -241,12 +236,8 @@ class CallStream:
             was_cut: Whether the answer reached its longest length, so that the last call may lack its end.
 
         Raises:
-            BadAnswer: Some lack their end, though the answer is said to be whole. LangChain would close them, and the tool would run
-                with half of what was meant.
             ExcessError: Too many of them are no JSON.
         """
-        if not was_cut and any(call.lacks_its_end() for call in self._all):
-            raise BadAnswer(Category.UNREADABLE)
         held = [call for call in self._all if any(call.held)]
         is_fine = is_begun_json if was_cut else is_json
         garbage = sum(len(text) for call in held if not is_fine(text := call.arguments))
