@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 Accept = Callable[[Any], "float | bool | Awaitable[float | bool | None] | None"]
 """A further test of an answer: of the object if there is a schema, else of the message.
 
-False rejects it, and so does a ``ValueError``, whose text is told to the model. A number from 0 to 1 is a score; below the
-threshold the answer is rejected. Anything else that it raises is raised. One that is not asynchronous runs in a thread of its
-own, with the caller's context.
+False rejects the answer, and so does a ``ValueError``, whose text is sent to the model. A number from 0 to 1 is a score;
+an answer below the threshold is rejected. Other exceptions are raised. A synchronous test runs in a thread of its own,
+with the caller's context.
 """
 
 ENOUGH = 0.8
-"""The threshold of the score, where the table does not say."""
+"""The threshold of the score, where the table sets none."""
 _ASYNC_ACCEPT = "accept is asynchronous: it works with ainvoke and astream only"
 
 
@@ -41,14 +41,14 @@ def rejecting() -> Iterator[None]:
 
 
 def check_accept(accept: Accept, *, blocks: bool = False) -> None:
-    """Look at ``accept`` before anything is sent, and paid.
+    """Check the signature of ``accept`` before anything is sent and paid for.
 
     Args:
-        accept: What a call was given.
-        blocks: Whether nothing can be awaited.
+        accept: The test that the call was given.
+        blocks: Whether the call is synchronous, so that nothing can be awaited.
 
     Raises:
-        TypeError: It cannot be called with an answer, or is asynchronous in a call that is not.
+        TypeError: ``accept`` cannot be called with one argument, or is asynchronous in a synchronous call.
     """
     if not callable(accept):
         raise TypeError(
@@ -67,7 +67,7 @@ def check_accept(accept: Accept, *, blocks: bool = False) -> None:
 
 
 def verdict_at_once(accept: Accept, message: AIMessage) -> Any:
-    """The verdict of ``accept`` on ``message``, where nothing can be awaited."""
+    """The verdict of ``accept`` on ``message`` in a synchronous call."""
     return at_once(accept(subject_of(message)), _ASYNC_ACCEPT)
 
 
@@ -75,23 +75,23 @@ def verdict_in_time(accept: Accept, message: AIMessage, seconds: float) -> Any:
     """The verdict of ``accept`` on ``message``, computed within ``seconds``.
 
     Raises:
-        StillRunningError: It did not.
+        StillRunningError: ``accept`` took longer than ``seconds``.
     """
     return in_time(partial(verdict_at_once, accept, message), seconds)
 
 
 async def averdict_in_time(accept: Accept, message: AIMessage, seconds: float) -> Any:
-    """As `verdict_in_time`; ``accept`` may be asynchronous."""
+    """The verdict of ``accept``, which may be asynchronous, within ``seconds``; as `verdict_in_time`."""
     return await awaited_in_time(answer_of(partial(accept, subject_of(message))), seconds)
 
 
 def subject_of(message: AIMessage) -> Any:
-    """The value that is tested: the parsed object if there is one, else the message."""
+    """The value that a test gets: the parsed object if there is one, else the message."""
     return message.additional_kwargs.get(PARSED_KEY, message)
 
 
 def score_of(verdict: float | bool | None) -> float | None:  # noqa: FBT001 - what a test said
-    """The verdict as a score from 0 to 1; None if it only rejects."""
+    """``verdict`` as a score from 0 to 1; None if it gives no score."""
     if verdict is None or verdict is True:
         return 1.0
     return None if verdict is False else min(1.0, max(0.0, float(verdict)))

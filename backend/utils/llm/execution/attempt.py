@@ -1,4 +1,4 @@
-"""One request under way: sent, answered, tested, recorded."""
+"""One request in flight: sent, answered, tested, recorded."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ _OF_THE_TRANSPORT = frozenset({Category.TIMEOUT, Category.INTERRUPTED})
 
 
 class RunningAttempt:
-    """One request in flight, as a context manager that swallows its failure; `Call.go_on` comes next.
+    """One request in flight, as a context manager that suppresses its failure; `Call.go_on` comes next.
 
     Attributes:
         accept: The caller's own test of the answer.
-        is_beaten: Whether it was given up for another one's answer.
-        record: What became of it, once it is over.
+        is_beaten: Whether the request was cancelled because the other one of a hedged pair was answered.
+        record: The record of the attempt, once it is over.
     """
 
     is_beaten = False
@@ -167,11 +167,11 @@ class RunningAttempt:
         return self.deliver(self.answer())
 
     async def agenerate(self) -> ChatResult:
-        """As `generate`."""
+        """The answer with its receipt, awaited; as `generate`."""
         return self.deliver(await self.aanswer())
 
     def answer(self) -> AIMessage:
-        """The answer, after it was tested."""
+        """The answer, once it has passed its tests."""
         client, request = self._prepare()
         message, ask = self._received(client.generate(request), request), request.ask
         self._answer = message = checked(message, ask.schema, ask.tools)
@@ -181,7 +181,7 @@ class RunningAttempt:
         return message
 
     async def aanswer(self) -> AIMessage:
-        """As `answer`."""
+        """The answer, awaited, once it has passed its tests; as `answer`."""
         await self._built()
         client, request = self._prepare()
         message, ask = self._received(await client.agenerate(request), request), request.ask
@@ -232,13 +232,13 @@ class RunningAttempt:
             raise BadAnswer(Category.INVALID_OUTPUT, "it was not accepted")
 
     def deliver(self, message: AIMessage) -> ChatResult:
-        """The answer with its receipt: it is what the call hands on."""
+        """``message`` with its receipt, as the result of the call."""
         return in_new_wrapping(message, self._call.dispatch.succeeded(self.step, self._recorded("ok")))
 
     # Streams -------------------------------------------------------------------------------------------------------
 
     def stream(self) -> Iterator[ChatGenerationChunk]:
-        """The answer in chunks, nothing before its first content; the last one is empty and has the receipt."""
+        """The answer in chunks, from its first content on; the last chunk is empty and has the receipt."""
         client, request = self._prepare()
         ticket = request.ticket
         answer = self._stream = StreamedAnswer(ticket, request.endpoint.model_id)
@@ -255,7 +255,7 @@ class RunningAttempt:
         yield self._last_chunk(answer)
 
     async def astream(self) -> AsyncGenerator[ChatGenerationChunk]:
-        """As `stream`."""
+        """The answer in chunks, asynchronously; as `stream`."""
         await self._built()
         client, request = self._prepare()
         ticket = request.ticket
@@ -337,7 +337,7 @@ class RunningAttempt:
             log.error("%s %s (with the %s's key)", candidate.endpoint, what, candidate.owner)
 
     def ends_call(self, error: BaseException) -> bool:
-        """Whether the call is over with ``error``, even if another request is under way."""
+        """Whether ``error`` ends the call, even if another request is in flight."""
         if self._is_nobodys(error) or is_control_flow(error):
             return True
         return self._call.dispatch.ends_with(self.step, self._failure(error))

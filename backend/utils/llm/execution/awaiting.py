@@ -1,4 +1,4 @@
-"""Synchronous and asynchronous calls share code that waits: in a synchronous one each of its waits blocks the thread."""
+"""Runs coroutines in synchronous calls: each of their waits blocks the thread, so that both kinds of call share code."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ EnteredT = TypeVar("EnteredT")
 
 
 def run_blocking(work: Coroutine[Any, Any, T]) -> T:
-    """The result of ``work``, all of whose waits block.
+    """The result of the coroutine ``work``, each of whose waits blocks the thread.
 
     Raises:
-        RuntimeError: One did not.
+        RuntimeError: ``work`` awaited something that needs an event loop.
     """
     try:
         work.send(None)
@@ -36,7 +36,7 @@ def run_blocking(work: Coroutine[Any, Any, T]) -> T:
 
 
 class Blocking(AbstractContextManager[EnteredT, bool]):
-    """An asynchronous context, all of whose waits block, as a synchronous one."""
+    """A synchronous context manager made of an asynchronous one, each of whose waits blocks the thread."""
 
     def __init__(self, context: AbstractAsyncContextManager[EnteredT, bool]) -> None:
         self._context = context
@@ -62,7 +62,7 @@ async def _left(context: AbstractAsyncContextManager[Any, bool], *error: Any) ->
 
 @asynccontextmanager
 async def within(seconds: float) -> AsyncIterator[Timeout]:
-    """Like `asyncio.timeout`, whose timer would hold the caller until its time, even if it is cancelled."""
+    """Like `asyncio.timeout`, but its timer does not hold the caller's context after it was cancelled."""
     async with asyncio.timeout(None) as clock:
         ends_at = asyncio.get_running_loop().time() + seconds
         context_without_caller().run(clock.reschedule, ends_at)
@@ -70,15 +70,15 @@ async def within(seconds: float) -> AsyncIterator[Timeout]:
 
 
 async def result_of(value: Any) -> Any:
-    """``value``, awaited if it is an awaitable."""
+    """``value``, awaited if it is awaitable."""
     return await value if isawaitable(value) else value
 
 
 def at_once(value: Any, complaint: str) -> Any:
-    """``value``, where nothing can be awaited.
+    """``value``, which must not be awaitable, in a synchronous call.
 
     Raises:
-        TypeError: With ``complaint``, if it is a promise.
+        TypeError: ``value`` is awaitable; the text is ``complaint``.
     """
     if isawaitable(value):
         getattr(value, "close", bool)()  # a coroutine that is never awaited complains

@@ -1,4 +1,4 @@
-"""One call of a feature: what is asked, which step comes next, what is kept of answers that did not do, how it ends."""
+"""One call of a feature: its question, its next step, its rejected answers, and its end."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ _ADVICE = {
 
 
 class Question(NamedTuple):
-    """What product code asks.
+    """The input of a call by product code.
 
     Attributes:
-        messages: As they were given.
-        history: The same in normal form, which is what is sent.
-        stop: Words at which the answer ends.
+        messages: The messages as they were given.
+        history: The messages in normal form, which are sent.
+        stop: Texts at which the answer ends.
         accept: A further test of the answer.
     """
 
@@ -72,21 +72,21 @@ class Question(NamedTuple):
 
     @property
     def wants_whole_answer(self) -> bool:
-        """Whether nothing may be handed on before the answer was tested."""
+        """Whether a stream must hold its chunks back until the whole answer was tested."""
         return self.ask.schema is not None or self.accept is not None
 
 
 class Call:
-    """One call of a feature, which ``snapshot`` decides from end to end, whatever is put in force meanwhile.
+    """One call of a feature, which uses one ``snapshot`` to its end, even if the table is reloaded meanwhile.
 
     Attributes:
-        hedges: Whether a second request may go out beside its first one.
-        keeps_text: Whether what is asked and answered is kept.
-        repair: What a request adds to the messages that lets the model mend an answer that did not do.
-        span: Around all of it, for whoever traces.
+        hedges: Whether its first request may be hedged by a second one.
+        keeps_text: Whether its prompts and answers are stored.
+        repair: The messages that ask the model to correct a rejected answer.
+        span: The OpenTelemetry span of the call, if spans or metrics are configured.
 
     Raises:
-        LLMError: On construction, if no endpoint may serve it: nothing was sent.
+        LLMError: On construction: no endpoint may serve the call, and nothing was sent.
     """
 
     span: AbstractContextManager[object, None] = _NO_SPAN
@@ -112,13 +112,13 @@ class Call:
         """The next request to send.
 
         Raises:
-            LLMError: The call is over: its time is up, or all that is left is resting, or a selector ends it.
+            LLMError: The call is over: its deadline has passed, only resting endpoints are left, or a selector ends it.
         """
         step = self.dispatch.next()
         return step if isinstance(step, Try) else run_blocking(self._search(step, blocks=True))
 
     async def astep(self) -> Try:
-        """As `step`."""
+        """The next request to send, awaited; as `step`."""
         step = self.dispatch.next()
         return step if isinstance(step, Try) else await self._search(step, blocks=False)
 
@@ -144,7 +144,7 @@ class Call:
         return found
 
     async def held(self, reserve: Reserve, *, blocks: bool) -> Try | None:
-        """The request, once what it could use is set aside; None if it may not go out now."""
+        """The request to send, once its budgets and limits are reserved; None if it may not be sent now."""
         reservations, dispatch, step = self.runtime.reservations, self.dispatch, reserve.step
         unsent = partial(withdrawn, step, self.runtime.time)
         try:
@@ -229,11 +229,11 @@ class Call:
     # After an attempt that failed ----------------------------------------------------------------------------------
 
     def end(self, error: LLMError, cause: BaseException | None) -> None:
-        """Record that an attempt failed and no other may follow."""
+        """Record that an attempt failed with ``error`` and that no other may follow."""
         self._over = error, cause
 
     def go_on(self) -> None:
-        """Return if there may be another attempt.
+        """Return if another attempt may follow.
 
         The error is raised here, not in the attempt, whose frames hold the signed request and its key.
 
@@ -249,7 +249,7 @@ class Call:
             del error, cause  # else the error would hold this frame, and this frame the error
 
     def reject(self, answer: AIMessage | None, fault: BadAnswer, attempt: Attempt) -> None:
-        """Keep a rejected answer for the repair prompt, and as second best."""
+        """Keep a rejected answer for the repair prompt, and as a candidate for `second_best`."""
         if answer is not None and attempt.score is not None:
             best = self._best[1].score if self._best is not None else None
             if best is None or attempt.score > best:
@@ -264,10 +264,10 @@ class Call:
         self.repair = [*rejected, HumanMessage(advice.format(reason=reason))]
 
     def second_best(self, error: LLMError) -> tuple[AIMessage, Receipt]:
-        """The best of the rejected answers instead of ``error``, if the feature settles for it.
+        """The best of the rejected answers instead of ``error``, if the feature's row permits it.
 
         Raises:
-            LLMError: ``error``, if it does not, or there is none.
+            LLMError: ``error``: the row does not permit it, or there is no rejected answer with a score.
         """
         if self._best is None or self.dispatch.route.feature.on_invalid_output != "best":
             raise error
@@ -276,7 +276,7 @@ class Call:
 
 
 def with_spans(call: Call) -> Call:
-    """``call``, with spans and metrics, if OpenTelemetry has a provider of either."""
+    """``call``, with spans and metrics if a provider for either is configured in OpenTelemetry."""
     try:
         metrics = sys.modules.get("opentelemetry.metrics")
         # Of a meter's provider that is none yet only the name of its class tells.
@@ -293,7 +293,7 @@ def with_spans(call: Call) -> Call:
 
 
 def trace_refusal(runtime: Runtime, route: Route, error: LLMError) -> None:
-    """Tell whoever traces of a call that no endpoint may serve: its span is over at once."""
+    """Make the span of a call that no endpoint may serve."""
     try:
         if _is_traced():
             from .spans import refusal_span

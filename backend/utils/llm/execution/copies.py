@@ -1,4 +1,4 @@
-"""Copies of a call, for endpoints that are only watched: each is one attempt that nobody waits for."""
+"""Copies of a call for shadow endpoints: each is one attempt whose answer nobody waits for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def with_copies(call: Call) -> Call:
-    """``call``, of which copies are sent once it was answered, as its feature's row says."""
+    """``call``, which sends copies to the shadow endpoints of its feature once it is answered."""
     dispatch = call.dispatch
     observer = ShadowObserver(call.runtime.shadows, partial(_copy_for, call))
     dispatch.observers = dispatch.observers.and_then(observer)

@@ -1,4 +1,4 @@
-"""What a call asks the selectors of the application, and what they may say."""
+"""The questions of a call to the application's selectors, and the check of their answers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from .steps import Pending
 
 MOST_QUESTIONS = 100
-"""A selector that was asked so often for one call goes round in circles."""
+"""The most questions to selectors in one call, against selectors that never decide."""
 
 
 class CustomSelection:
-    """The questions of one call."""
+    """The questions of one call to custom selectors."""
 
     def __init__(self, route: Route) -> None:
         self._route = route
@@ -41,10 +41,10 @@ class CustomSelection:
         resting: dict[str, Unavailable],
         seconds_left: float,
     ) -> Consult:
-        """The question to the selector: which of ``free``, all of one tier, is to be asked?
+        """The question to the selector which of ``free``, all of one tier, to ask next.
 
         Raises:
-            SelectorError: It was asked too often.
+            SelectorError: Selectors were asked more than `MOST_QUESTIONS` times in this call.
         """
         route, select = self._route, free[0].select
         assert isinstance(select, Custom)  # noqa: S101 - no other tier is asked about
@@ -71,8 +71,8 @@ class CustomSelection:
         """Translate the selector's ``choice`` into a pause, or one of the requests ``left`` with the settings that it chose.
 
         Raises:
-            SelectionStoppedError: It wants the call to end.
-            SelectorError: It said what it may not.
+            SelectionStoppedError: The selector ended the call.
+            SelectorError: The selector returned something invalid.
         """
         assert self._asked is not None  # noqa: S101 - told only after a question
         name, free = self._asked.selector, self._asked.choosing.candidates

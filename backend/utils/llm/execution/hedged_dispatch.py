@@ -1,4 +1,4 @@
-"""The loop of a feature that hedges: a second request may go out beside a call's first one."""
+"""The attempt loop of a feature that hedges: a second request may be sent while a call's first one is in flight."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class HedgedDispatch(Dispatch):
-    """A `Dispatch` that has two requests in flight at times; `next` is asked when both have ended."""
+    """A `Dispatch` that may have two requests in flight; call `next` when both have ended."""
 
     def hedge_after(self, step: Try) -> float | None:
-        """Seconds after which a second request may go out beside ``step``; None if none may.
+        """Seconds after which ``step`` may be hedged by a second request; None if it may not.
 
-        Call it whenever a request goes out, before anything else: it counts the calls.
+        Call this whenever a request is sent, before anything else, because it counts the calls.
         """
         if step is not self._sent[0]:
             return None
@@ -35,9 +35,9 @@ class HedgedDispatch(Dispatch):
             return seconds if seconds is not None and seconds < step.seconds else None
 
     def hedge(self, step: Try) -> Try | Reserve | None:
-        """The request that goes out beside ``step``, which has taken too long; None if none may now.
+        """The second request that hedges ``step``, which has taken too long; None if none may be sent now.
 
-        It goes where the call would have gone next, if that may be asked at once, and not to probe it.
+        It goes to the endpoint that the call would have tried next, if that is available now and not under probe.
         """
         feature, budget = self.route.feature.name, self._traffic.hedge_budget
         with self._traffic.lock:

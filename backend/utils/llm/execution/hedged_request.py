@@ -1,4 +1,4 @@
-"""A hedged request: a second one goes out when the first takes too long, and the first good answer counts.
+"""A hedged request: a second request is sent when the first takes too long, and the first good answer wins.
 
 Both are made on an event loop: that of an asynchronous call, or the `LoopThread` of synchronous ones. Their books are kept by
 the call itself, in its own thread: an attempt's context is entered and left there, one after the other, so that dispatch,
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 
 
 class Cancelled(BaseException):
-    """Another request's answer counts."""
+    """The request was cancelled because the other one was answered."""
 
 
 def hedged(
     call: Call, step: Try, run: Any, *, streams: bool = False
 ) -> AbstractContextManager[RunningAttempt | HedgedAttempt, bool]:
-    """The attempt of ``step`` as a context; or its race, if another one may go out beside it.
+    """The attempt of ``step`` as a context; or a `HedgedRequest` as one, if it may be hedged.
 
     Args:
-        call: Which it belongs to.
-        step: What dispatch says comes next.
-        run: LangChain's run manager of the call, below whose run each attempt has one.
-        streams: Whether the first content decides; else the whole answer does, once it was tested.
+        call: The call of the attempt.
+        step: The request that dispatch says comes next.
+        run: LangChain's run manager of the call; the run of each attempt is a child of its run.
+        streams: Whether the first content wins; else the first whole answer that passes its tests.
     """
     attempt = RunningAttempt(call, step)
     after = _hedge_after(call, step)
@@ -63,7 +63,7 @@ def hedged(
 def ahedged(
     call: Call, step: Try, run: Any, *, streams: bool = False
 ) -> AbstractAsyncContextManager[RunningAttempt | HedgedAttempt, bool]:
-    """As `hedged`."""
+    """The attempt of ``step`` as an asynchronous context; as `hedged`."""
     attempt = RunningAttempt(call, step)
     after = _hedge_after(call, step)
     if after is None:
@@ -77,10 +77,10 @@ def _hedge_after(call: Call, step: Try) -> float | None:
 
 
 class HedgedRequest:
-    """The race of one call's first request. As a context it is that of what decides it; all else is over by then.
+    """The first request of a call and its hedge. As a context it is that of the winner; the other has ended by then.
 
     Args:
-        loop: Where the requests are made, if not on the event loop that runs this: then each wait blocks the thread.
+        loop: The loop in another thread that makes the requests of a synchronous call; None for the running loop.
     """
 
     def __init__(
@@ -152,12 +152,12 @@ class HedgedRequest:
 
 
 class HedgedAttempt:
-    """One of the two requests. Its answer, or its failure, is handed on by whoever has the call.
+    """One of the two requests. The thread of the call returns its answer or handles its failure.
 
     Args:
-        books: The attempt's context.
-        work: What is done on the event loop.
-        loop: As of `HedgedRequest`.
+        books: The context of the attempt, entered in the call's thread.
+        work: The coroutine that runs on the event loop.
+        loop: The loop in another thread, or None; as of `HedgedRequest`.
     """
 
     _task: asyncio.Task[Any] | None = None
@@ -183,7 +183,7 @@ class HedgedAttempt:
 
     @property
     def error(self) -> BaseException | None:
-        """The exception with which the request failed; None if it is running, or was answered."""
+        """The exception with which the request failed; None if it is running or was answered."""
         if self._task is None or not self._task.done():
             return None
         return asyncio.CancelledError() if self._task.cancelled() else self._task.exception()
@@ -212,7 +212,7 @@ class HedgedAttempt:
         return is_handled
 
     async def lose(self) -> None:
-        """Cancel the request because the other one was answered, unless it has already failed by itself."""
+        """Cancel the request because the other one was answered, unless this one has already failed."""
         error = self.error
         self.attempt.is_beaten = error is None
         await self.__aexit__(*_of(error or Cancelled()))
@@ -237,7 +237,7 @@ class HedgedAttempt:
         return self.attempt.deliver(self._taken())
 
     async def agenerate(self) -> ChatResult:
-        """As `generate`."""
+        """The answer with its receipt, awaited; as `generate`."""
         return self.attempt.deliver(self._taken())
 
     async def astream(self) -> AsyncGenerator[ChatGenerationChunk]:
@@ -249,7 +249,7 @@ class HedgedAttempt:
                 yield chunk
 
     def stream(self) -> Iterator[ChatGenerationChunk]:
-        """As `astream`, from another thread."""
+        """The answer in chunks, from the first one on, in the thread of a synchronous call."""
         first, chunks = self._taken()
         try:
             yield first

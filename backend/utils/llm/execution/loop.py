@@ -38,23 +38,23 @@ if TYPE_CHECKING:
     from .observers import Observers
 
 SHARE_OF_THE_REST = 2 / 3
-"""What an attempt may take of the deadline while other endpoints are left for which there must be time."""
+"""The share of the remaining deadline that an attempt may take while other endpoints are left to try."""
 GRACE_SECONDS = 5.0
-"""A request of which nothing is told counts as over so many seconds after its time was up."""
+"""Seconds after its deadline at which a request whose end was not reported counts as lost."""
 _RANK = attrgetter("candidate.rank")
 
 
 class Dispatch:
-    """The course of one call along its route.
+    """The attempt loop of one call along its route.
 
     Args:
-        health: What earlier calls taught, and this one will teach.
+        health: The state of endpoints and limits, which the call reads and updates.
         clock: The monotonic clock, in seconds.
-        random: From 0 up to, not including, 1; for the jitter of waits.
-        observers: Who is told of its requests; by default all that ``health`` keeps.
+        random: A random number, at least 0 and less than 1, for the jitter of waits.
+        observers: The observers of its attempts; by default those of ``health``.
 
     Raises:
-        LLMError: On construction, if the route has no candidate: nothing was sent.
+        LLMError: On construction: the route has no candidate, and nothing was sent.
     """
 
     def __init__(
@@ -80,27 +80,27 @@ class Dispatch:
         self._left = list(map(Pending, route.candidates))
         """The requests that may still be sent, tier by tier."""
         self._spare = list(map(Pending, route.resting)) if route.resting else []
-        """What is looked at once nothing of that may be sent: what rested at the start, and retries on loan."""
+        """The requests tried once none of ``_left`` may be sent: those resting at the start, and retries on loan."""
         self._gives_up_at = self._ends_at
-        """When it no longer waits for a retry on loan."""
+        """When the call stops waiting for a retry on loan."""
         self._sent: list[Try] = []
         self.order: list[int] = []
         """The numbers of its attempts, in the order in which they began."""
         self._open: dict[int, tuple[Try, Attempt | None]] = {}
-        """Requests for which something is set aside, by their number; with what became of one, while observers are told."""
+        """The requests with reservations, by number; each with its record while the observers are called."""
         self.late: dict[int, Callable[[], Attempt | None]] = {}
-        """Tells of those that are under way what became of them, if the call ends out of its turn; None of one that was not sent."""
+        """By number, gives the record of a request in flight if the call is interrupted; None if it was not sent."""
         self._shares: dict[Circuit, float] = {}
         self._looked: dict[Circuit, tuple[float, int]] = {}
-        """When this call first saw that a circuit rests, and how often that had been decided by then."""
+        """When this call first saw each circuit resting, and how often the circuit had opened by then."""
         self._racing: tuple[Try, ...] = ()
-        """The first request and its hedge, those of them that are in flight, once there is a hedge."""
+        """Those of the first request and its hedge that are in flight; empty without a hedge."""
         self._failed: tuple[Try, Failure] | None = None
         self._waits_for: str | None = None
-        """The limit in whose queue the call is."""
+        """The limit in whose queue the call waits; None if it waits in none."""
         self._custom: CustomSelection | None = None
         self._promised: Pending | None = None
-        """What a selector chose, and what is only waited for."""
+        """The request that a selector chose and that is not due yet."""
         self._marks: tuple[BudgetMark, ...] = ()
 
     @property
@@ -121,10 +121,10 @@ class Dispatch:
     def next(self) -> Try | Reserve | Wait | Consult:
         """The next step of the call. Call it at the start, after a wait, after `decline`, and after `failed` returned None.
 
-        Choosing an endpoint and beginning to use it are one step: no two calls see the same free place.
+        Choosing an endpoint and reserving its place are one atomic step, so that no two calls take the same place.
 
         Raises:
-            LLMError: The call is over: its time is up, or nothing that is left may be used in time.
+            LLMError: The call is over: its deadline has passed, or nothing that is left becomes available in time.
         """
         try:
             with self._traffic.lock:
@@ -142,7 +142,7 @@ class Dispatch:
             raise
 
     def leave_queue(self) -> None:
-        """Leave the queue of the limit that the call waits for, if any: a request goes out, or the call ends."""
+        """Leave the queue of the limit that the call waits for, if any, because it sends a request or ends."""
         if self._waits_for is not None:
             with self._traffic.lock:
                 self._traffic.rate_limiter.leave(self._waits_for, self._number)
@@ -377,8 +377,8 @@ class Dispatch:
         """The next step after the custom selector answered ``choice``.
 
         Raises:
-            SelectionStoppedError: It wants the call to end.
-            SelectorError: It said what it may not.
+            SelectionStoppedError: The selector ended the call.
+            SelectorError: The selector returned something invalid.
         """
         left = self._ends_at - self._clock()
         if left < LEAST_SECONDS:
@@ -393,13 +393,13 @@ class Dispatch:
             return self._when_due(settled, self._clock()) or Wait(0.0)
 
     def selector_error(self, selector: str, what: str) -> LLMError:
-        """The error of a selector that did what it may not."""
+        """The error of a selector that failed or returned something invalid; ``what`` says which."""
         return outcome_errors.selector_error(self.route, self.attempts, selector, what)
 
     # What is set aside elsewhere -------------------------------------------------------------------------------------
 
     def grant(self, step: Try, marks: tuple[BudgetMark, ...]) -> Try:
-        """The request to send now that ``step`` has its reservations: with less time if these took long."""
+        """The request to send now that ``step`` has its reservations; its timeout shrinks by what these took."""
         self._marks += marks
         left = self.seconds_left
         if step.most_seconds <= left + LEAST_SECONDS:
@@ -410,12 +410,12 @@ class Dispatch:
         return sooner
 
     def decline(self, step: Try, unsent: Attempt, why: Rejection) -> bool:
-        """Give up ``step``, which a budget refused. True if no candidate is left that may be tried without a wait.
+        """Drop ``step``, which a budget refused. True if no candidate is left that can be tried without a wait.
 
         Args:
-            step: Which request.
-            unsent: Its record.
-            why: Its candidate is skipped; that of a hedge only now.
+            step: The request.
+            unsent: Its record, as withdrawn.
+            why: The rejection for which its candidate is skipped; that of a hedge only this once.
         """
         self.withdraw(step, unsent)
         if step.hedge:
@@ -425,17 +425,17 @@ class Dispatch:
         return not self._left
 
     def put_back(self, reserve: Reserve, unsent: Attempt) -> None:
-        """Queue a request again as if it had not been chosen: by what other processes count, a limit has no room for it yet."""
+        """Queue a request again as if it had not been chosen, because a shared limit has no room for it yet."""
         self.withdraw(reserve.step, unsent)
         self._left.insert(reserve.place, reserve.pending._replace(on_loan=False))
 
     def withdraw(self, step: Try, unsent: Attempt) -> None:
-        """Give back what ``step`` holds: it is not sent."""
+        """Release the reservations of ``step``, which is not sent."""
         self._note(step, unsent, Failure(Category.CANCELLED))
         self._sent = [one for one in self._sent if one is not step]
 
     def step_down(self, lower: Route, observers: Observers, marks: tuple[BudgetMark, ...]) -> None:
-        """Go on with the endpoints of a cheaper profile, which ``lower`` is the route in."""
+        """Go on with ``lower``, the route of the call in the next cheaper profile."""
         self.observers = observers
         self.route = self.route._replace(skipped=(*self.route.skipped, *lower.skipped))
         self._marks += marks
@@ -445,20 +445,20 @@ class Dispatch:
         )
 
     def accept_too_late(self) -> LLMError:
-        """The error of a test of an answer that outlasts the deadline."""
+        """The error of a call whose test of an answer takes longer than the deadline."""
         return outcome_errors.accept_too_late(self.route)
 
     # What came of it -----------------------------------------------------------------------------------------------
 
     def succeeded(self, step: Try, attempt: Attempt) -> Receipt:
-        """The call is over; this is its receipt."""
+        """Record that a request has a good answer, which ends the call. Returns the receipt."""
         self._note(step, attempt, None)
         candidate, route = step.candidate, self.route
         degraded = candidate is not route.preferred and route.is_degraded(candidate)
         return self._receipt(attempt, candidate.profile, degraded=degraded)
 
     def settled_for(self, attempt: Attempt) -> Receipt:
-        """The call is over, and the rejected answer of ``attempt`` is handed on because there was no better one."""
+        """End the call with the rejected answer of ``attempt``, for want of a better one. Returns the receipt."""
         asked = (step.candidate for step in self._sent)
         served_by = next(one for one in asked if outcome_errors.is_of(attempt, one))
         return self._receipt(attempt, served_by.profile, degraded=True)
@@ -483,10 +483,10 @@ class Dispatch:
         """Record that a request failed. None if another may be tried, or is in flight; else the error that ends the call.
 
         Args:
-            step: Which request it was.
-            attempt: What was tried.
-            failure: How it went wrong.
-            partial: The text that was already handed on, if any: then nothing else may be tried.
+            step: The request.
+            attempt: Its record.
+            failure: Its failure.
+            partial: The text that the caller already has of the stream, if any; then nothing else may be tried.
         """
         self._note(step, attempt, failure)
         self._failed = step, failure
@@ -555,7 +555,7 @@ class Dispatch:
         self.late.pop(step.number, None)
 
     def abandon(self) -> None:
-        """The call ends out of its turn: nothing stays set aside for it, wherever it was when that was raised."""
+        """Release all reservations of the call after an interruption, wherever it was raised."""
         self.leave_queue()
         for number, (step, attempt) in self._open.items():
             late = self.late.pop(number, None)

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for synchronous calls that have two requests under way."""
+"""An event loop in a thread of its own, for synchronous calls with two requests in flight."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ T = TypeVar("T")
 THREAD = "patchbay loop"
 """The thread's name."""
 END_SECONDS = 2.0
-"""How long the end of the thread is waited for: by then its connections are closed."""
+"""The most seconds to wait for the thread to close its connections and end."""
 
 
 class RunningLoop:
-    """A loop that runs until nobody holds this any more."""
+    """An event loop that runs until this object is garbage."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event, thread: threading.Thread
@@ -40,10 +40,10 @@ class RunningLoop:
         return threading.current_thread() is self._thread
 
     def run(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """The result of ``work``, which is done there in a copy of this context, while this thread waits.
+        """The result of ``work``, run on the loop in a copy of this context, while this thread waits.
 
-        Whatever is raised into the waiting thread cancels it. On the loop's own thread, where an abandoned stream may be
-        finalised, it is only begun: that gives None.
+        An exception raised into the waiting thread cancels ``work``. On the loop's own thread, where an abandoned stream
+        may be finalised, ``work`` is only started, and the result is None.
         """
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         if self.is_here:
@@ -58,9 +58,9 @@ class RunningLoop:
 
 
 class LoopThread(PerProcess):
-    """The loop of one patchbay's synchronous calls, begun when the first of them needs it.
+    """The event loop of one patchbay's synchronous calls, started when the first of them needs it.
 
-    One loop for all of them, so that they share its connections, which end with it.
+    All of these calls share one loop and its connections, which are closed with it.
     """
 
     @override
@@ -69,14 +69,14 @@ class LoopThread(PerProcess):
         self._running: RunningLoop | None = None
 
     def get(self) -> RunningLoop:
-        """The loop; it goes on at least as long as the caller holds it."""
+        """The running loop, which does not end while the caller holds it."""
         with self._lock:
             if self._running is None:
                 self._running = self._started()
             return self._running
 
     def close(self) -> None:
-        """End the loop, as soon as no call is under way on it. The next call that needs one begins another."""
+        """End the loop as soon as no call uses it. The next call that needs a loop starts a new one."""
         with self._lock:
             running, self._running = self._running, None
         del running  # outside the lock: its end may be waited for

@@ -79,7 +79,7 @@ def refused(route: Route) -> LLMError:
 
 
 def over_budget(feature: str, overruns: Sequence[Overrun]) -> LLMError:
-    """The error if budgets are in the way. Of several, that one is told which begins anew soonest. No amount is."""
+    """The error if budgets have no room. Of several, it names the one that is reset soonest; it tells no amounts."""
     away = next((over for over in overruns if over.is_away), None)
     if away is not None:
         text = f"{feature!r} was not called: nobody can say now what is left of the budget {away.budget!r}."
@@ -114,7 +114,7 @@ def _missing_key(route: Route, skips: list[Rejection]) -> str:
 
 @_names_the_call
 def out_of_time(route: Route, attempts: Sequence[Attempt]) -> LLMError:
-    """The error if the deadline of the call is over."""
+    """The error if the deadline of the call has passed."""
     name, seconds = route.feature.name, route.deadline
     text = f"{name!r} was not answered within its deadline of {seconds:g} s."
     return CallTimeoutError(text, feature=name, attempts=attempts)
@@ -150,7 +150,7 @@ def failed(
         attempts: All attempts of the call.
         candidate: The endpoint of the last one.
         failure: The failure of the last one.
-        hint: Seconds until the first endpoint wants to be asked again.
+        hint: Seconds until the first endpoint may be tried again, if a provider said so.
     """
     name = route.feature.name
     if failure.error is not None:
@@ -168,7 +168,7 @@ def failed(
 
 @_names_the_call
 def all_failed(route: Route, attempts: Sequence[Attempt], hint: float | None) -> LLMError:
-    """The error after several endpoints were tried; arguments as of `failed`."""
+    """The error after several endpoints were tried and failed. For the arguments see `failed`."""
     name = route.feature.name
     tried = "; ".join(
         f"{called(attempt.endpoint, attempt.account)}: {_outcome(attempt)}" for attempt in attempts
@@ -199,7 +199,7 @@ def selector_error(route: Route, attempts: Sequence[Attempt], selector: str, wha
 
 
 def accept_too_late(route: Route) -> LLMError:
-    """The error if the application's test of an answer did not end in time."""
+    """The error if the application's test of an answer did not end before the deadline."""
     text = "The test of the answer took longer than the call's deadline."
     return CallTimeoutError(text, feature=route.feature.name)
 

@@ -1,4 +1,4 @@
-"""What an application hands in for a call, run in a thread of its own: a call can end without it, an event loop goes on."""
+"""Runs the application's functions in threads of their own, so that they hold up neither a deadline nor an event loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ THREAD = "patchbay application"
 
 
 class StillRunningError(Exception):
-    """The function did not return in time. Its thread goes on, and nobody waits for it."""
+    """The function did not return in time. Its thread runs on, and its result is dropped."""
 
 
 class _Outcome(NamedTuple):
@@ -32,7 +32,7 @@ class _Outcome(NamedTuple):
 
 
 def is_asynchronous(work: Callable[..., Any]) -> bool:
-    """Whether calling ``work`` only makes a coroutine, as far as that can be seen: it needs no thread."""
+    """Whether ``work`` is visibly a coroutine function, so that calling it needs no thread."""
     while isinstance(work, partial):
         work = work.func
     return iscoroutinefunction(work) or iscoroutinefunction(type(work).__call__)
@@ -42,7 +42,7 @@ def in_time(work: Callable[[], T], seconds: float) -> T:
     """The result of ``work``, done in a daemon thread of its own in a copy of this context.
 
     Raises:
-        StillRunningError: It did not end within ``seconds``.
+        StillRunningError: ``work`` took longer than ``seconds``.
     """
     try:
         outcome = _begun(work).result(max(0.0, seconds))
@@ -56,7 +56,7 @@ async def awaited_in_time(work: Awaitable[T], seconds: float) -> T:
     """The result of ``work``, which is cancelled after ``seconds``.
 
     Raises:
-        StillRunningError: It did not end by then. What it raises itself comes out as it is, a `TimeoutError`, too.
+        StillRunningError: ``work`` took longer. What ``work`` raises is raised unchanged, a `TimeoutError`, too.
     """
     clock: asyncio.Timeout | None = None
     try:
@@ -69,16 +69,16 @@ async def awaited_in_time(work: Awaitable[T], seconds: float) -> T:
 
 
 async def in_a_thread(work: Callable[[], T]) -> T:
-    """As `in_time`, for as long as the task waits. Once that is cancelled nobody waits for it.
+    """The result of ``work``, run in a daemon thread of its own; dropped if the awaiting task is cancelled.
 
-    Not in the loop's executor: ``work`` may take long, or make calls that need a place in it.
+    The loop's executor is not used: ``work`` may take long, or make calls that need one of its threads.
     """
     result: T = _result(await asyncio.wrap_future(_begun(work)))
     return result
 
 
 async def answer_of(work: Callable[[], Any]) -> Any:
-    """The result of ``work``, be it a function, a coroutine function, or a function that returns an awaitable."""
+    """The result of ``work``: a function, a coroutine function, or a function that returns an awaitable."""
     return await result_of(work() if is_asynchronous(work) else await in_a_thread(work))
 
 

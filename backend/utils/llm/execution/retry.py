@@ -1,4 +1,4 @@
-"""What may follow a failure: the same endpoint again and after how long, or others and which of them."""
+"""Decides what follows a failure: a retry at the same endpoint and its delay, or which other endpoints."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class RetryAllowance(NamedTuple):
     """The requests and the time that a call has left for the endpoint that has just failed.
 
     Attributes:
-        requests: How many it may send, those that are reserved for others apart.
-        now: In seconds of the monotonic clock.
-        ends_at: When the endpoint has had its share of the deadline.
-        beside: How many of its tier were not asked yet.
+        requests: The number of requests that it may still send, without those reserved for other endpoints.
+        now: The time now, in seconds of the monotonic clock.
+        ends_at: When the endpoint's share of the deadline ends, by the same clock.
+        beside: The number of endpoints of its tier that were not tried yet.
     """
 
     requests: int
@@ -35,15 +35,15 @@ class RetryAllowance(NamedTuple):
     beside: int
 
     def has_time_for(self, delay: float) -> bool:
-        """Whether a request after ``delay`` leaves the others their time."""
+        """Whether a retry after ``delay`` seconds begins within the endpoint's share of the deadline."""
         return self.now + delay + LEAST_SECONDS <= self.ends_at
 
 
 class RetryPolicy:
-    """Decides what may follow a failure, from what the requests of the call have come to.
+    """Decides what may follow a failure, from the outcomes of the call's requests so far.
 
     Args:
-        random: From 0 up to, not including, 1; for the jitter of waits.
+        random: A random number, at least 0 and less than 1, for the jitter of waits.
         sent: All requests of the call so far.
     """
 
@@ -66,7 +66,7 @@ class RetryPolicy:
 
     @property
     def hint(self) -> float | None:
-        """Seconds until the first endpoint wants to be asked again, by the last hint of each; None if none gave one."""
+        """Seconds until the first endpoint may be tried again, by the providers' last hints; None without any hint."""
         return min((seconds for seconds in self._hints.values() if seconds is not None), default=None)
 
     def _count(self, candidate: Candidate) -> int:
@@ -76,7 +76,7 @@ class RetryPolicy:
     # The same endpoint again ---------------------------------------------------------------------------------------
 
     def delay(self, step: Try, failure: Failure, left: RetryAllowance) -> float | None:
-        """Seconds to wait before the same endpoint is asked again; None if it should not be. `is_granted` is asked next."""
+        """Seconds to wait before a retry at the same endpoint; None if there should be none. `is_granted` is next."""
         policy, candidate = POLICY[failure.category], step.candidate
         most = candidate.endpoint.attempts or self._feature.attempts
         if policy.again == "no" or self._count(candidate) >= most or left.requests < 1:
@@ -105,9 +105,9 @@ class RetryPolicy:
         return backoff(retry, failure.retry_after, self._random)
 
     def is_granted(self, step: Try, failure: Failure) -> bool:
-        """Whether the breaker is closed and the budget has one more, which is spent then; a repair costs none.
+        """Whether the breaker is closed and the retry budget has a retry left, which is then spent; a repair is free.
 
-        A call whose first request was the probe after a rest gets none: others are asked before the rest is over again.
+        A call whose first request was a probe gets no retry: other endpoints are tried first.
         """
         candidate = step.candidate
         if POLICY[failure.category].again == "repair":
@@ -119,7 +119,7 @@ class RetryPolicy:
         return not is_open and self._health.may_retry(candidate.budget_key)
 
     def is_lent(self, candidate: Candidate) -> bool:
-        """Whether ``candidate`` may be retried though its retry budget is spent, because nothing else is left."""
+        """Whether ``candidate`` may be retried on a spent retry budget, because nothing else is left to try."""
         return self._health.may_retry(candidate.budget_key, last_resort=True)
 
     def cool(self, candidate: Candidate, failure: Failure, delay: float | None) -> None:

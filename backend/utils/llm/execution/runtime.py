@@ -1,4 +1,4 @@
-"""What every call of a process shares."""
+"""The objects that all calls of a process share."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ log = logging.getLogger(__name__)
 
 
 class Runtime:
-    """The table, the transport, the clients, and what is known of the endpoints' health.
+    """The table, the transport, the clients, and the state of endpoints and limits, shared by all calls.
 
     Args:
         live: Embedded providers by name.
-        health: Where health is kept.
-        budgets: Where budgets are counted; by default in this process.
-        observer: Told of every attempt. What it raises changes nothing.
+        health: The state of endpoints and limits.
+        budgets: The store of budget counters; by default in this process.
+        observer: Called after every attempt. Its exceptions are logged only.
         ledger: Takes the record of every attempt.
-        ledger_secret: Names the keys in it.
-        texts: Takes prompts and answers of features whose rows say so.
-        selectors: What the table's custom selections name.
-        require_caller: Whether calls on nobody's behalf are refused.
+        ledger_secret: The hash key for the names of keys in the ledger.
+        texts: Takes the prompts and answers of features whose row has ``keep_text_days``.
+        selectors: The application's selectors, by the names in the table.
+        require_caller: Whether calls without a caller are refused.
     """
 
     def __init__(  # noqa: PLR0913 - what `Patchbay` is given
@@ -83,7 +83,7 @@ class Runtime:
         self.loop_thread = LoopThread()
 
     def warm_up(self) -> None:
-        """See `Patchbay.warm_up`."""
+        """Import the packages and build the clients that calls need. See `Patchbay.warm_up`."""
         chains, now = self.table.snapshot.chains, self.time.now()
         endpoints = (one for served in chains.values() for chain in served.values() for one in chain)
         try:

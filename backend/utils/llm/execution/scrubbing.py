@@ -15,11 +15,11 @@ MOST_PLACES = 8
 
 
 def scrub_exception(error: BaseException, outer: BaseException | None = None) -> None:
-    """Take the traceback from ``error`` and from its causes and contexts; where each was raised becomes a note.
+    """Remove the tracebacks of ``error``, its causes and its contexts; a note on each says where it was raised.
 
     Args:
-        error: It is changed.
-        outer: The exception that the caller was already handling. It is left as it is.
+        error: The exception, which is changed.
+        outer: The exception that the caller was already handling, which is not changed.
     """
     for one in _chain(error, outer):
         if one.__traceback__ is not None:
@@ -30,7 +30,7 @@ def scrub_exception(error: BaseException, outer: BaseException | None = None) ->
 
 
 def erase(error: BaseException) -> None:
-    """Empty ``error``, which may quote an answer and is not raised on: its message, attributes and traceback."""
+    """Clear the message, attributes and traceback of ``error``, which may quote an answer and is not raised again."""
     error.args = ()
     vars(error).clear()
     error.__traceback__ = error.__cause__ = error.__context__ = None

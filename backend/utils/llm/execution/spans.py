@@ -56,7 +56,7 @@ PROVIDERS: Final = {
     "moonshotai": "moonshot_ai",
     "x-ai": "x_ai",
 }
-"""Vendors whose name in the conventions is another one than ours."""
+"""Vendors whose name in the conventions differs from ours."""
 _PORTS: Final = {"http": 80, "https": 443}
 _VERTEX: Final = "aiplatform.googleapis.com"
 _SECONDS: Final = [0.01 * 2**power for power in range(14)]
@@ -66,7 +66,7 @@ _FAILED: Final = "a span failed; the call goes on"
 
 
 class Instruments(NamedTuple):
-    """OpenTelemetry's tracer and meters, by which spans and measurements are made."""
+    """OpenTelemetry's tracer and meters, with which spans and metrics are made."""
 
     tracer: Tracer
     duration: Histogram
@@ -101,11 +101,11 @@ def _instruments(tracers: TracerProvider, meters: MeterProvider) -> Instruments:
 
 
 class CallSpan:
-    """The span of one call, as a context. It is the current one meanwhile, except for a stream: whose reader has their own.
+    """The span of one call, as a context. It is the current span within, except in a stream, whose reader keeps theirs.
 
     Args:
-        dispatch: Of the call. Its attempts are observed from now on.
-        now: The time of day.
+        dispatch: The attempt loop of the call, whose attempts are observed from now on.
+        now: The wall clock.
     """
 
     _span: Span = trace.INVALID_SPAN
@@ -165,10 +165,10 @@ class CallSpan:
 
 
 class SpannedObservers(Observers):
-    """The observers of a call, told within the span of the attempt: whoever of them asks for the current trace gets it.
+    """The observers of a call, called within the span of the attempt, so that it is their current span.
 
     Attributes:
-        answered: The request that was answered well, if there is one.
+        answered: The request with a good answer, if there is one.
     """
 
     def __init__(self, observers: Iterable[AttemptObserver], call: CallSpan) -> None:
@@ -178,12 +178,12 @@ class SpannedObservers(Observers):
 
     @override
     def and_then(self, other: AttemptObserver) -> SpannedObservers:
-        """See `Observers`."""
+        """A copy with ``other`` added at the end; see `Observers.and_then`."""
         return SpannedObservers((*self, other), self._call)
 
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
-        """See `AttemptObserver`."""
+        """Make the span of the attempt, and call the observers within it; see `AttemptObserver.ended`."""
         span = None if attempt.withdrawn else self._begun(step, attempt)
         if failure is None:
             self.answered = step

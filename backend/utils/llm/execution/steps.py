@@ -1,4 +1,4 @@
-"""What may still be sent, and what a dispatch can say: send, reserve, wait, or ask somebody who knows."""
+"""The requests that a call may still send, and the next steps of a dispatch: send, reserve, wait, ask a selector."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from ..routing.selector import Choosing
 
 LEAST_SECONDS = 0.05
-"""With less than this left of the deadline, no attempt is started."""
+"""With fewer seconds left of the deadline, no attempt is started."""
 
 
 class Pending(NamedTuple):
     """A request that may still be sent.
 
     Attributes:
-        not_before: In seconds of the monotonic clock.
-        repair: Whether the last answer's fault is fed back.
-        is_retry: Whether the endpoint was asked before.
-        on_loan: Whether the retry is still to be granted: there was none left when it was wanted.
+        not_before: The earliest time to send it, in seconds of the monotonic clock.
+        repair: Whether the request tells the model what was wrong with the last answer.
+        is_retry: Whether the call has tried the endpoint before.
+        on_loan: Whether the retry budget was spent, so that the retry still has to be granted.
     """
 
     candidate: Candidate
@@ -35,14 +35,14 @@ class Try:
     """Send a request now.
 
     Attributes:
-        seconds: The most that it may take, so that there is time for the endpoints that are left.
-        most_seconds: The most that it may take once they do not matter any more: part of its answer was handed on.
-        route: Of the call.
-        number: What no other request of this process has.
-        lost_at: When it counts as over if nothing was told of it, in seconds of the monotonic clock.
-        repair: Feed the last answer's fault back.
-        probe: Others wait for its outcome.
-        hedge: It goes out beside the first request, which has taken too long.
+        seconds: The most that it may take, so that there is time left for other endpoints.
+        most_seconds: The most that it may take once part of its answer was returned, so that no other can be tried.
+        route: The route of the call.
+        number: A number that no other request of this process has.
+        lost_at: When the request counts as lost if its end was not reported, in seconds of the monotonic clock.
+        repair: Whether the request tells the model what was wrong with the last answer.
+        probe: Whether it is the probe of a circuit breaker, whose outcome other calls wait for.
+        hedge: Whether it is a hedge, sent while the first request is in flight.
     """
 
     candidate: Candidate
@@ -58,12 +58,12 @@ class Try:
 
 @dataclass(frozen=True)
 class Reserve:
-    """Send ``step`` once what it could use is set aside in the stores that count it.
+    """Send ``step`` once the most that it could use is reserved in the stores of budgets and shared limits.
 
-    Tell `Dispatch.decline` if a budget is too small for it, and `Dispatch.put_back` if a limit has no room for it yet.
+    Call `Dispatch.decline` if a budget has no room for it, and `Dispatch.put_back` if a limit has none yet.
 
     Attributes:
-        pending: What it was before, and ``place`` where it stood among what may still be sent.
+        pending: The request before it was chosen, and ``place`` its index among those that may still be sent.
     """
 
     step: Try
@@ -73,14 +73,14 @@ class Reserve:
 
 @dataclass(frozen=True)
 class Wait:
-    """Let ``seconds`` pass, then ask again."""
+    """Wait ``seconds``, then call `Dispatch.next` again."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Consult:
-    """Consult the selector called ``selector``, and tell `Dispatch.choose` what it says."""
+    """Call the selector named ``selector``, and pass its result to `Dispatch.choose`."""
 
     selector: str
     choosing: Choosing

@@ -1,4 +1,4 @@
-"""The chunks of one answer: which have come, which are held back, which were handed on."""
+"""The chunks of one streamed answer: those received, those held back, those returned."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class StreamedAnswer:
-    """An answer that comes in chunks.
+    """An answer that arrives in chunks.
 
     Args:
-        ticket: Of its attempt; takes the key out of what the provider calls things by.
-        model_id: The model that was asked for, by a name of ours.
+        ticket: The ticket of its attempt, which removes the key from the metadata.
+        model_id: The model that was asked for, by its name in the request.
 
     Attributes:
-        chunks: All that have come.
-        handed_on: How many of them were handed on: none before the first content.
+        chunks: All chunks received.
+        handed_on: The number of chunks returned to the caller: 0 before the first content.
     """
 
     def __init__(self, ticket: Ticket, model_id: str) -> None:
@@ -37,7 +37,7 @@ class StreamedAnswer:
         self._held: list[ChatGenerationChunk] = []
 
     def take(self, chunk: ChatGenerationChunk) -> list[ChatGenerationChunk]:
-        """The chunks to hand on now that ``chunk`` has come: none before the first content, then those held back with it."""
+        """Add ``chunk``. Returns the chunks to hand on: none before the first content, then also those held back."""
         message = cast("AIMessageChunk", chunk.message)
         if message.response_metadata:
             labelled(message, partial(self._ticket.redaction.labels, known=self._model_id))
@@ -50,19 +50,19 @@ class StreamedAnswer:
         return ready
 
     def joined(self) -> AIMessageChunk | None:
-        """All chunks that have come, merged into one message; None without any."""
+        """All chunks received, merged into one message; None without any."""
         return add_ai_message_chunks(self.chunks[0], *self.chunks[1:]) if self.chunks else None
 
     def partial(self) -> str | None:
-        """The text that was handed on; None if nothing was."""
+        """The text of the chunks returned to the caller; None if none were."""
         return "".join(chunk.text for chunk in self.chunks[: self.handed_on]) if self.handed_on else None
 
 
 def check_ended(message: AIMessageChunk | None) -> None:
-    """Test a stream that has ended.
+    """Test the answer of a stream that has ended.
 
     Raises:
-        BadAnswer: It was broken off, or may not be handed on.
+        BadAnswer: The stream was cut off, or its answer is not acceptable.
     """
     if message is None or (finish_reason(message) is None and not refused(message)):
         raise BadAnswer(Category.INTERRUPTED)

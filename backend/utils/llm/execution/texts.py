@@ -1,4 +1,4 @@
-"""Hands what an attempt was asked and answered to a sink, if its feature's row says so."""
+"""Passes the prompt and the answer of an attempt to a sink, if its feature has ``keep_text_days``."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_CHARACTERS = 200_000
-"""Of one attempt's prompt, its latest messages first, and of its answer. Longer ones are cut."""
+"""The most characters kept of an attempt's prompt, where the latest messages win, and of its answer."""
 
 
 class KeptTexts:
-    """A `TextSink` whose exceptions change nothing; the first text that is lost is logged.
+    """Wraps a `TextSink`, whose exceptions are swallowed; the first lost text is logged.
 
     Args:
-        sink: Where they go; None keeps none, whatever a row says.
+        sink: The sink; None keeps no text, whatever a row says.
     """
 
     def __init__(self, sink: TextSink | None) -> None:

@@ -1,4 +1,4 @@
-"""What callbacks see of an attempt: a child run under the run of the call.
+"""The run of an attempt that callbacks see, a child of the run of the call.
 
 A chain run, not a model's: whatever adds up the tokens of model runs would count those of the call twice. No prompt and
 no answer is in it; the call's own run has those.
@@ -43,12 +43,12 @@ _IDLE = {getattr(kind, name) for kind in (BaseCallbackHandler, AsyncCallbackHand
 
 
 def is_watched(config: RunnableConfig | None) -> bool:
-    """Whether a run that began now would have callbacks: those of ``config``, of the context, or of the environment."""
+    """Whether a run begun now would have callbacks, from ``config``, the context, or the environment."""
     return bool(CallbackManager.configure(ensure_config(config).get("callbacks")).handlers)
 
 
 def shows_attempts(run: Any) -> bool:
-    """Whether any callback of ``run`` wants to see chain runs, as which attempts are shown."""
+    """Whether any callback of ``run`` listens to chain runs, as which attempts are shown."""
     return run is not None and any(map(_listens_to_chains, run.inheritable_handlers))
 
 
@@ -60,7 +60,7 @@ def _listens_to_chains(handler: BaseCallbackHandler) -> bool:
 def traced(
     attempt: RunningAttempt, run: Any, kind: type[CallbackManager | AsyncCallbackManager]
 ) -> AbstractAsyncContextManager[RunningAttempt, bool]:
-    """``attempt`` as a context, with a run below ``run`` around it, if anybody wants to know."""
+    """``attempt`` as a context, within a child run of ``run`` if a callback listens to chain runs."""
     if not shows_attempts(run):
         return attempt
     return _TracedAttempt(attempt, _manager_below(run, kind))
@@ -132,7 +132,7 @@ class _Harmless:
 
 
 class RunRecorder(BaseCallbackHandler):
-    """Records the run of a stream: LangChain does not tell `_stream` of it."""
+    """Records LangChain's run of a stream, which `_stream` is not given."""
 
     run_inline = True
 
@@ -145,7 +145,7 @@ class RunRecorder(BaseCallbackHandler):
         self._run_id = run_id
 
     def run(self) -> CallbackManager:
-        """What a run manager of that run would tell of whom to tell."""
+        """A callback manager with the handlers and the id of the recorded run."""
         manager = CallbackManager.configure(
             self.config.get("callbacks"),
             inheritable_tags=self.config.get("tags"),
@@ -156,7 +156,7 @@ class RunRecorder(BaseCallbackHandler):
 
 
 def recording(config: RunnableConfig | None) -> tuple[RunnableConfig | None, RunRecorder | None]:
-    """``config``, with a `RunRecorder` if a callback wants to see attempts."""
+    """``config``, with a `RunRecorder` if a callback listens to chain runs."""
     given = ensure_config(config)
     recorder = RunRecorder(given)
     if not shows_attempts(recorder.run()):

@@ -1,1 +1,1 @@
-"""Decides how a call is served: who may, in which order, and why others may not."""
+"""Decides how a call is served: by which endpoints, in which order, and why others may not serve it."""

@@ -1,6 +1,6 @@
-"""Who could serve a feature: every endpoint in order of preference, with its options, its limits and its key.
+"""The candidates of a feature: every endpoint in order of preference, with its options, its limits and its key.
 
-All that is the same for every call on the same terms is worked out once and kept with the table.
+What is the same for every call with equal `Terms` is computed once and cached with the table.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from .rules import LastingRule, Terms
 
 Known = tuple[Candidate, "Rejection | None"]
-"""A candidate, and why it may serve no call on these terms; None if it may."""
+"""A candidate, and why it may serve no call on these `Terms`; None if it may."""
 
 
 def candidates(terms: Terms, options: Options, share: Share | None) -> Iterable[Known]:
-    """Everybody in order of preference, the caller's own keys before the house's.
+    """All candidates in order of preference, the caller's own keys before the house's.
 
     Args:
-        terms: What is asked for.
-        options: Of the call.
-        share: The endpoint on trial that comes first, if any.
+        terms: The inputs that many calls share.
+        options: The options of the call.
+        share: The endpoint on trial that is tried first, if any.
     """
     return _fitted(_in_order(terms, share), terms, options, LASTING_RULES)
 
 
 def own_candidate(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[Known]:
-    """The endpoint that a caller brings in the place of keys."""
+    """The candidate for the caller's own endpoint."""
     endpoint = own_endpoint(own.base_url, own.model, terms.snapshot.private_networks)
     layer = f"the caller's own endpoint at {endpoint.provider.host}"
     theirs = Candidate(endpoint, "user", terms.snapshot.byok_profile, layer)
@@ -49,16 +49,16 @@ def own_candidate(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[
 
 
 def copied_to(share: Share, terms: Terms, options: Options) -> Iterable[Known]:
-    """The endpoint of ``share`` alone, with keys of the house."""
+    """The candidates for the endpoint of ``share`` alone, with keys of the house."""
     layer = f"{terms.feature.layer}, features.{terms.feature.name}.shadow"
     return _fitted(_beside(share, "house", terms.snapshot.profile, layer), terms, options, LASTING_RULES)
 
 
 def ladders(snapshot: Snapshot, feature: str, profile: str, endpoint: str, owner: KeyOwner) -> list[str]:
-    """The choices among cost ladders that ``endpoint`` stands on, for ``feature`` in ``profile``.
+    """The scopes of the cost ladders that have ``endpoint`` as a rung, for ``feature`` in ``profile``.
 
     Raises:
-        UnknownFeatureError: If the table holds no such feature.
+        UnknownFeatureError: The table has no such feature.
     """
     named = snapshot.features[feature]
     chain = snapshot.chain(feature, profile) if profile in snapshot.chains else None
@@ -78,7 +78,7 @@ def with_users_key(candidate: Candidate, caller: Caller, feature: Feature, keyed
 
 
 def chosen_by_call(endpoint: Endpoint, terms: Terms, options: Options) -> Iterable[Known]:
-    """The endpoint that the call itself names, with the keys that may pay for it."""
+    """The candidates for the endpoint that the call itself names, with the keys that may pay for it."""
     return _fitted(_named(endpoint, terms), terms, options, LASTING_RULES)
 
 

@@ -1,4 +1,4 @@
-"""What a request counts for of the budgets of its feature: whose counters, how much at most, and whether that fits."""
+"""What a request reserves of the budgets of its feature: which counters, how much at most, and whether they have room."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 
 
 class Sized(Protocol):
-    """A call, as far as its size and its price matter: a `Case`, or the `Route` that was decided for it."""
+    """What decides the size and the price of a call: a `Case`, or the `Route` that was decided for it."""
 
     @property
     def feature(self) -> Feature:
-        """The feature that is called."""
+        """The feature of the call."""
         ...
 
     @property
     def caller(self) -> Caller:
-        """The caller."""
+        """The caller of the call."""
         ...
 
     @property
     def needs(self) -> Needs:
-        """What the call needs of an endpoint."""
+        """The needs of the call."""
         ...
 
     @property
     def today(self) -> date:
-        """The day, for prices."""
+        """The day whose prices count."""
         ...
 
 
@@ -64,10 +64,10 @@ def claims(candidate: Candidate, call: Sized, now: datetime) -> tuple[BudgetClai
 def most(
     budget: Budget, endpoint: Endpoint, feature: Feature, options: Options, needs: Needs, today: date
 ) -> int | None:
-    """The most that a request of ``feature`` could use, in the unit of ``budget``; None if nobody knows its price.
+    """The most that a request of ``feature`` could use, in the unit of ``budget``; None if its price is unknown.
 
-    That is the whole prompt, and the longest answer that its options or its model allow; vectors are none. Where nobody bills,
-    nothing.
+    The most is the whole prompt and the longest answer that options or model allow; embeddings have no answer tokens.
+    In dollars it is 0 for an endpoint that nobody bills.
     """
     answer = 0 if feature.embedding else options.max_output_tokens or endpoint.can.max_output
     if budget.unit == "tokens":
@@ -83,7 +83,7 @@ def _most(budget: Budget, candidate: Candidate, call: Sized) -> int | None:
 
 
 def unpriced(candidate: Candidate, call: Sized) -> Budget | None:
-    """The first budget in dollars that ``candidate`` would count for at a price that nobody knows."""
+    """The first budget in dollars for a request to ``candidate`` if its price is unknown; None if no such budget exists."""
     if candidate.endpoint.provider.access != "key":
         return None
     in_dollars = (one for one, _ in _counted(call, candidate.owner) if one.unit == "usd")
@@ -92,14 +92,14 @@ def unpriced(candidate: Candidate, call: Sized) -> Budget | None:
 
 
 def windows(call: Sized, now: datetime) -> tuple[tuple[Budget, BudgetWindow], ...]:
-    """The counters that requests of ``call`` may count for, whoever serves it."""
+    """The budgets and counters that requests of ``call`` may count for, whichever endpoint serves it."""
     owners: tuple[KeyOwner, ...] = ("house", "user")
     shared = dict.fromkeys(pair for owner in owners for pair in _windows(call, owner, now))
     return tuple(shared)
 
 
 def within(route: Route, counters: Mapping[BudgetWindow, Counter], now: datetime) -> Route:
-    """``route`` without the candidates that do not fit, which are skipped, and with what is left of each budget."""
+    """``route`` with the candidates that budgets have no room for as skipped, and with the balances of its budgets."""
     fit, over = [], []
     for candidate in route.candidates:
         rejection = shortage(candidate, route, counters, now)
@@ -119,7 +119,7 @@ def within(route: Route, counters: Mapping[BudgetWindow, Counter], now: datetime
 def shortage(
     candidate: Candidate, route: Route, counters: Mapping[BudgetWindow, Counter], now: datetime
 ) -> Rejection | None:
-    """Why a request to ``candidate`` does not fit; None if it does."""
+    """Why budgets have no room for a request to ``candidate``; None if they have."""
     for budget, charge in claims(candidate, route, now):
         counter = counters.get(charge.window, NOTHING)
         if not counter.has_room(charge):
@@ -128,7 +128,7 @@ def shortage(
 
 
 def over_budget(candidate: Candidate, claim: BudgetClaim, counter: Counter, now: datetime) -> Rejection:
-    """The rejection of ``candidate``, for whom ``claim`` does not fit."""
+    """The rejection of ``candidate`` because ``counter`` has no room for ``claim``."""
     budget, charge = claim
     resets, is_held = resets_at(budget.period, now), counter.will_have_room(charge)
     left = max(0, charge.ceiling + counter.raised - counter.spent - counter.reserved)
@@ -148,7 +148,7 @@ def over_budget(candidate: Candidate, claim: BudgetClaim, counter: Counter, now:
 
 
 def unaccounted(candidate: Candidate, budget: Budget) -> Rejection:
-    """The rejection of ``candidate`` while nobody can say whether it fits."""
+    """The rejection of ``candidate`` while the counters of ``budget`` cannot be read."""
     why = f"the counters of the budget {budget.name} cannot be read"
     overrun = Overrun(budget.name, budget.per, None, None, is_away=True)
     return Rejection(candidate, SkipCode.BUDGET_AWAY, why, over=overrun)

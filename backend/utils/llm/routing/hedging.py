@@ -1,4 +1,4 @@
-"""When a second request may go out beside a call's first one. `Dispatch` says whether it does, and where to."""
+"""The delay after which a call's first request is hedged by a second one. `Dispatch` decides whether, and where to."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from .route import Candidate, Needs
 
 LEAST_REQUESTS = 2
-"""A call that may send fewer in all has none for a hedge."""
+"""The fewest requests that a call must be allowed to send for a hedge."""
 
 
 def hedge_of(
     first: Candidate, others: Iterable[Candidate], feature: Feature, needs: Needs, traffic: Traffic
 ) -> Hedge:
-    """When one of ``others`` is asked beside ``first``, by the slow tail of the times that it took so far.
+    """The delay after which a request to ``first`` is hedged by one of ``others``, from the tail of its latencies.
 
-    Nearly all that will take so long have by then been answered: the others are in the slow tail.
+    By then nearly all requests are answered: those that are not are in the slow tail.
     """
     never = _never(first, others, feature)
     tail = traffic.tail_latency.of(feature.name, str(first.endpoint), latency_kind(needs))

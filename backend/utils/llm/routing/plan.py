@@ -1,4 +1,4 @@
-"""Decides which endpoints may serve a call, in which order, with whose key; and why the others may not.
+"""Decides which endpoints may serve a call, in which order and with whose key, and why the others may not.
 
 What `explain` shows is what a call made at that moment does, because both call `plan`.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .route import Candidate, Needs
 
 PROBE_POLL_SECONDS = 0.5
-"""How often a call that has nothing but a circuit under probe looks again."""
+"""Seconds between two checks by a call that can only wait for another call's probe."""
 MOST_TERMS = 4096
 """The most entries of a table's cache of candidates, which is cleared when it is full."""
 
@@ -56,16 +56,16 @@ def plan(  # noqa: PLR0913 - all that the decision depends on
     Args:
         snapshot: The table.
         feature: A feature of the table.
-        caller: Who asks.
-        needs: What the call needs of an endpoint.
-        today: The day, for models that retire.
-        health: What earlier calls taught; None if there were none.
-        call_id: What the call is called; nothing for a look.
+        caller: The caller.
+        needs: The needs of the call.
+        today: The day, for retirements of models and prices.
+        health: The state of endpoints and limits; None to plan without any.
+        call_id: The id of the call; empty if no call is made.
 
     Raises:
-        UnknownFeatureError: If the table holds no such feature.
-        UnknownEndpointError: If the call names an endpoint that the table does not hold. Nothing else: a call that no
-            endpoint may serve is a route without candidates.
+        UnknownFeatureError: The table has no such feature.
+        UnknownEndpointError: The call names an endpoint that the table does not have. No other error is raised: a call
+            that no endpoint may serve gives a route without candidates.
     """
     named = snapshot.features[feature]
     policy = _policy_for(caller, named)
@@ -86,7 +86,7 @@ def plan(  # noqa: PLR0913 - all that the decision depends on
 
 
 def foremost(snapshot: Snapshot, feature: Feature, caller: Caller) -> Endpoint:
-    """The endpoint that a call of ``feature`` by ``caller`` prefers, whether it may serve now or not."""
+    """The endpoint that a call of ``feature`` by ``caller`` prefers, even if that may not serve now."""
     policy, own = _policy_for(caller, feature), caller.own_endpoint
     if policy != "house_only" and own is not None:
         return own_endpoint(own.base_url, own.model, snapshot.private_networks)
@@ -106,7 +106,7 @@ def _policy_for(caller: Caller, feature: Feature) -> KeyPolicy:
 def shadow(
     snapshot: Snapshot, route: Route, share: Share, *, today: date, health: Health, call_id: str = ""
 ) -> Route:
-    """How a copy of a call on ``route`` would be served by the endpoint of ``share`` alone: one request, house's key."""
+    """The route of a copy of a call on ``route`` to the endpoint of ``share``: one request, with the house's key."""
     feature = replace(
         route.feature,
         attempts=1,
@@ -253,18 +253,18 @@ def _skipped(
 
 
 def tokens_of(candidate: Candidate, needs: Needs) -> int:
-    """What a request may use: the prompt, and the answer as far as its length is limited."""
+    """The most tokens that a request may use: the prompt, and the answer as far as its length is limited."""
     return needs.tokens + (candidate.options.max_output_tokens or 0)
 
 
 def availability(candidate: Candidate, health: Health, needs: Needs, number: int = 0) -> Unavailable | None:
-    """Why ``candidate`` is better not used now: it or its key is cooling or its circuit open, or a limit of ours is reached.
+    """Why ``candidate`` is not available now: a cooldown, an open circuit, or a limit; None if it is available.
 
     Args:
         candidate: The candidate.
-        health: What earlier calls taught.
-        needs: What the call needs.
-        number: The call's number, if it stands in a queue.
+        health: The state of endpoints and limits.
+        needs: The needs of the call.
+        number: The call's number in the queue of a limit; 0 if it is in none.
     """
     why = health.availability(candidate.key_circuit, candidate.circuit)
     if why is not None or not candidate.meters:
@@ -314,12 +314,12 @@ def _earliest(candidate: Candidate, why: Unavailable, case: Case) -> tuple[float
 
 
 def is_within_reach(why: Unavailable, feature: Feature) -> bool:
-    """Whether a call of ``feature`` may wait until ``why`` is over, or probe the endpoint."""
+    """Whether a call of ``feature`` may wait until the endpoint is available again, or may probe it."""
     return why.kind in {"open", "probing"} or why.is_probeable or is_worth_waiting(why, feature)
 
 
 def is_worth_waiting(why: Unavailable, feature: Feature) -> bool:
-    """Whether a call of ``feature`` may wait until ``why`` is over, without a probe."""
+    """Whether a call of ``feature`` may wait until the endpoint is available again without a probe."""
     if why.kind == "limited":
         return why.soonest <= feature.deadline
     wait_pays = why.kind == "cooling" and POLICY[why.category].again == "retry"
@@ -327,5 +327,5 @@ def is_worth_waiting(why: Unavailable, feature: Feature) -> bool:
 
 
 def unavailable(candidate: Candidate, why: Unavailable) -> Rejection:
-    """The rejection of a ``candidate`` that is not tried now."""
+    """The rejection of a ``candidate`` that is not available now."""
     return Rejection(candidate, SkipCode(why.kind), str(why), why)

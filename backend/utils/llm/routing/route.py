@@ -29,24 +29,24 @@ if TYPE_CHECKING:
 
 
 ON_TRIAL = -1
-"""The tier of an endpoint that is on trial: before all others."""
+"""The tier number of an endpoint on trial, lower than all others."""
 
 
 ABILITIES: Final = 7
-"""The first so many of what a call needs are what an endpoint has to be able to do."""
+"""The number of fields of `Needs`, counted from the first, that are abilities of an endpoint."""
 
 
 class Needs(NamedTuple):
-    """What a call needs of an endpoint.
+    """The needs of a call: what an endpoint must be able to do, and the size and wishes of the call.
 
     Attributes:
-        remote_images: Pictures that are named by an address, not sent along.
-        audio: Sounds, ``video`` and ``pdf`` the same.
-        tokens: A careful estimate of the prompt's length; 0 if unknown.
-        streams: Whether the answer is handed on as it comes.
-        options: The options of the call, laid over the feature's.
-        endpoint: The endpoint that the call itself names, before those of the feature.
-        fallbacks: Whether others may serve it if that one does not; without a name, the one that stands first.
+        remote_images: Whether the prompt has images given by URL.
+        audio: Whether the prompt has audio; ``video`` and ``pdf`` likewise.
+        tokens: An estimate of the prompt's length in tokens; 0 if unknown.
+        streams: Whether the answer is streamed.
+        options: The options of the call, which override the feature's.
+        endpoint: The endpoint that the call itself names, tried before those of the feature.
+        fallbacks: Whether other endpoints may serve the call if the first one does not.
     """
 
     tools: bool = False
@@ -76,7 +76,7 @@ class Needs(NamedTuple):
 
 
 class SkipCode(StrEnum):
-    """Why an endpoint may not serve."""
+    """The reasons why an endpoint may not serve a call."""
 
     NO_PACKAGE = "no_package"
     NO_KEY = "no_key"
@@ -108,19 +108,19 @@ class SkipCode(StrEnum):
 
 @dataclass(frozen=True)
 class Candidate:
-    """An endpoint that may serve, and whose key pays.
+    """An endpoint that may serve a call, with the key that pays.
 
     Attributes:
         account: The house's account that the key belongs to; None for a user's key, and where there are no keys.
         key: The fingerprint of the key.
-        tier: Its place among the tiers of the chain: all of one are tried before the next one's.
-        place: Its place in the tier as it is written.
-        select: How one is chosen among the endpoints of its tier, and ``scope`` what that choice is called.
+        tier: The number of its tier in the chain: all endpoints of a tier are tried before the next tier.
+        place: Its index in the tier as written in the table.
+        select: The strategy of its tier, and ``scope`` the name under which the strategy's choices are counted.
         meters: The limits that its requests count for.
-        options: What it is asked with: the call's options over the feature's over the endpoint's own.
-        extra_body: What its request has beside ours.
-        rest: Why it is better not used now; only if nothing else is left, and then it is waited for, or probed.
-        is_lowered: Whether it is of the profile below that of the call, for whose budget that was too dear.
+        options: The options of its requests: the call's over the feature's over the endpoint's own.
+        extra_body: Extra fields of its requests' bodies, from the table.
+        rest: Why it is not available now; set only if nothing else is left, so that it is waited for or probed.
+        is_lowered: Whether it is of the next cheaper profile, to which the call stepped down for a budget.
     """
 
     endpoint: Endpoint
@@ -152,7 +152,7 @@ class Candidate:
 
     @cached_property
     def target(self) -> Target:
-        """The key under which `Traffic` keeps load and latency: users' keys count together, and so do the endpoints that they bring."""
+        """The key under which `Traffic` keeps load and latency, the same for all users' keys and own endpoints."""
         provider = self.endpoint.provider
         name = provider.name if provider.access == OWN else str(self.endpoint)
         return (name, "users" if self.owner == "user" else self.key)
@@ -164,27 +164,27 @@ class Candidate:
 
     @cached_property
     def budget_key(self) -> str:
-        """The key of the retry budget: each provider has one for the house and one for users, so that neither uses up the other's."""
+        """The key of the retry budget; each provider has separate ones for the house and for users."""
         return f"{self.endpoint.provider.name} for the {self.owner}"
 
     @property
     def is_balanced(self) -> bool:
-        """Whether the endpoints of the candidate's tier are interchangeable, so that none is second best."""
+        """Whether the endpoints of the candidate's tier are equally good, so that none counts as degraded."""
         return self.select.balanced
 
     @property
     def share(self) -> int:
-        """The weight of the account: its part of the endpoint's requests, beside other accounts."""
+        """The weight of the account: its part of the endpoint's requests relative to the other accounts."""
         return self.account.weight if self.account else 1
 
     @cached_property
     def account_name(self) -> str | None:
-        """The name of the house's account that pays; None if the provider has only one, or a user pays."""
+        """The name of the house's account that pays; None if the provider has a single account, or a user pays."""
         return self.account.name if self.account else None
 
     @property
     def name(self) -> str:
-        """The endpoint as people are told it, with the account if the provider has several."""
+        """The endpoint's name for people, with the account if the provider has several."""
         return called(self.endpoint, self.account_name)
 
     @cached_property
@@ -201,12 +201,12 @@ class Candidate:
 
 
 class Overrun(NamedTuple):
-    """The budget for which a request is too dear.
+    """A budget that has no room for a request, or cannot be read.
 
     Attributes:
-        resets_at: When it begins anew, and ``seconds`` until then; None if it never does.
-        is_held: Whether there would be room if the requests under way used nothing.
-        is_away: Whether it is not too dear, but nobody can say.
+        resets_at: The moment at which the budget is reset, and ``seconds`` until then; None if never.
+        is_held: Whether the budget would have room if the requests in flight used nothing.
+        is_away: Whether the counters cannot be read, so that nobody knows whether there is room.
         steps_down: Whether a cheaper profile may serve instead.
     """
 
@@ -221,12 +221,12 @@ class Overrun(NamedTuple):
 
 @dataclass(frozen=True)
 class Rejection:
-    """A candidate that may not serve, and why.
+    """A candidate that may not serve a call, and why.
 
     Attributes:
-        rest: Set if it may again in a while.
-        over: Set if it is too dear for a budget.
-        disabled: Set if a person took the endpoint out. Their words are in no reason: those are told to anybody.
+        rest: Set if the endpoint is only temporarily unavailable.
+        over: Set if a budget has no room for the request.
+        disabled: Set if a person disabled the endpoint. Their reason is not in the text, which anybody may see.
     """
 
     candidate: Candidate
@@ -243,23 +243,23 @@ class Rejection:
 
     @property
     def account(self) -> str | None:
-        """The house's account with which it may not; None if there is only one, or none."""
+        """The house's account with which the endpoint may not serve; None if the provider has no named accounts."""
         return self.candidate.account_name
 
     @property
     def name(self) -> str:
-        """The endpoint as people are told it, with the account if the provider has several."""
+        """The endpoint's name for people, with the account if the provider has several."""
         return self.candidate.name
 
 
 @dataclass(frozen=True)
 class Hedge:
-    """The delay after which a second endpoint is asked beside the first one.
+    """The delay after which a second request hedges the first one.
 
     Attributes:
         after: Seconds; None while too few answers are known, or if the feature may never hedge.
-        known: The number of answers of the first endpoint from which ``after`` was computed.
-        never: The reason why no second endpoint is ever asked; None if one may be.
+        known: The number of latencies of the first endpoint from which ``after`` was computed.
+        never: The reason why the first request is never hedged; None if it may be.
     """
 
     after: float | None
@@ -271,21 +271,21 @@ class Route(NamedTuple):
     """The decision for one call.
 
     Attributes:
-        candidates: In the order in which they are tried.
-        resting: Those of ``skipped`` that only rest: if nothing else is left, they are looked at again.
-        skipped: In the order in which they stood.
-        preferred: The one that would be tried first if all were well; None if the demo model stands in for it.
-        needs: What was asked for.
+        candidates: The endpoints that may serve the call, in the order in which they are tried.
+        resting: The candidates among ``skipped`` that only rest, which are tried if nothing else is left.
+        skipped: The endpoints that may not serve, in the order of the chain.
+        preferred: The candidate that would be tried first if all were available; None if the demo model serves.
+        needs: The needs of the call.
         today: The day of the decision.
-        caller: Who asks.
+        caller: The caller of the call.
         share: The endpoint on trial that the caller gets first, if any.
-        arm: Which arm of the feature's split the caller is in: an endpoint on trial, or ``control``; None without one.
-        is_shadow: Whether it is that of a copy, whose answer is thrown away.
-        demo: True if the demo model serves because the house has no key.
-        hedge: When a second endpoint is asked beside the first; None if the feature does not hedge.
-        budgets: What is left of those that the call may count for, where somebody looked.
-        notice: What people should know of how much this process sees of the others, if anything; where somebody looked.
-        call_id: The id of the call that it is for, a UUIDv7; nothing if it only explains.
+        arm: The arm of the feature's split for the caller: an endpoint on trial, or ``control``; None without a split.
+        is_shadow: Whether it is the route of a copy for a shadow endpoint.
+        demo: Whether the demo model serves because the house has no key.
+        hedge: When the first request is hedged; None if the feature does not hedge.
+        budgets: The balances of the budgets that the call may count for, if they were read.
+        notice: A warning about what this process knows of the limits shared with other processes, if it was asked for.
+        call_id: The id of its call, a UUIDv7; empty if the route only explains.
     """
 
     feature: Feature
@@ -310,7 +310,7 @@ class Route(NamedTuple):
 
     @property
     def options(self) -> Options:
-        """The options of the call laid over the feature's. A `Candidate` lays these over its endpoint's own."""
+        """The options of the call over the feature's. A `Candidate` has them over its endpoint's own."""
         return self.needs.options.over(self.feature.options)
 
     @property
@@ -319,7 +319,7 @@ class Route(NamedTuple):
         return self.feature.deadline
 
     def is_degraded(self, served_by: Candidate) -> bool:
-        """Whether an answer of ``served_by`` is second best."""
+        """Whether an answer of ``served_by`` is degraded: it is not as good as the first choice."""
         best = self.preferred
         if best is None:
             return True

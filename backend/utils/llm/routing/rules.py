@@ -1,7 +1,7 @@
-"""What an endpoint must satisfy to serve a call at all: each rule with its code and its sentence.
+"""The rules that an endpoint must satisfy to serve a call at all, each with its code and its sentence.
 
-There are two kinds, which differ in what they are shown: a rule that looks at the caller cannot be put where its verdict
-would be kept for others.
+There are two kinds, by their argument: `Terms` hold nothing of the caller, so that verdicts on them can be cached for
+other callers; a `Case` has the caller.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 class Terms(NamedTuple):
-    """The inputs that many calls share. Verdicts on them are kept for all these calls, so nothing here may depend on the caller.
+    """The inputs that many calls share. Verdicts on them are cached for all callers: no field may depend on a caller.
 
     Attributes:
         policy: Whose keys may pay.
-        tools: What an endpoint has to be able to do, as those below are.
+        tools: Whether an endpoint must be able to call tools; the fields below are further abilities.
     """
 
     snapshot: Snapshot
@@ -50,7 +50,7 @@ class Terms(NamedTuple):
 
 
 class Case(NamedTuple):
-    """All that the decision for one call depends on, the caller included. Verdicts on it are never kept."""
+    """All inputs of the decision for one call, including the caller. Verdicts on a case are never cached."""
 
     snapshot: Snapshot
     feature: Feature
@@ -63,16 +63,16 @@ class Case(NamedTuple):
 
 
 LastingRule = Callable[["Candidate", Terms], "Rejection | None"]
-"""Its verdict is kept with the table, for every call on the same terms."""
+"""A rule whose verdict is cached with the table, for every call with equal `Terms`."""
 CallRule = Callable[["Candidate", Case], "Rejection | None"]
-"""Its verdict is for one call."""
+"""A rule whose verdict holds for one call."""
 T = TypeVar("T")
 
 
 def rejected(
     candidate: Candidate, by: T, rules: Iterable[Callable[[Candidate, T], Rejection | None]]
 ) -> Rejection | None:
-    """Why ``candidate`` may not serve, by the first of ``rules`` that says so; None if it may."""
+    """The rejection of ``candidate`` by the first of ``rules`` that it breaks; None if it breaks none."""
     for rule in rules:
         if (rejection := rule(candidate, by)) is not None:
             return rejection
@@ -126,7 +126,7 @@ def _not_of_the_tier(candidate: Candidate, case: Case) -> Rejection | None:
 
 
 def tier_scope(candidate: Candidate, caller: Caller) -> str:
-    """The scope in which a tier's tokens are counted: that of the user, or of the tenant if no user is named."""
+    """The scope in which a tier's tokens are counted: the user, or the tenant if no user is named."""
     who = f"user {caller.user}" if caller.user else f"tenant {caller.tenant_id or ''}"
     return f"{candidate.scope} {who}"
 
@@ -203,7 +203,7 @@ def _beyond_the_api(candidate: Candidate, _: object) -> Rejection | None:
 
 
 def unsupported(candidate: Candidate, case: Case) -> Rejection | None:
-    """Why ``candidate`` is better not asked: it said lately that it does not take what the call needs."""
+    """The rejection of ``candidate`` if it recently reported that it does not support what the call needs; else None."""
     known = case.health.traffic.unsupported.of((case.snapshot.hash, candidate.circuit))
     for feature, seconds in known.items():
         if getattr(case.needs, feature, False) or getattr(candidate.options, feature, None) is not None:
@@ -246,17 +246,17 @@ LASTING_RULES: tuple[LastingRule, ...] = (
     _chat_tools_missing,
     _option_refused,
 )
-"""For the table's endpoints. What nobody has a key for is not worth another word."""
+"""The rules for the table's endpoints, in order: an endpoint without a key is not checked further."""
 OWN_RULES: tuple[LastingRule, ...] = (_no_vectors, _no_package, _out_of_reach, _ability_missing)
-"""For an endpoint that a caller brings. It stands in for all others, as the demo endpoint does, and takes what it has a
-word for; and whether a vendor still sells its model is nothing to it."""
+"""The rules for a caller's own endpoint. Like the demo endpoint it serves every feature, so that options it has no
+parameter for are left out; and the retirement of its model by the vendor does not matter."""
 KEY_RULES: tuple[CallRule, ...] = (_not_your_key,)
-"""Before all others, with a caller's key."""
+"""The rules for a caller's key, which come before all others."""
 CALL_RULES: tuple[CallRule, ...] = (_not_of_the_tier, _window_too_small, _too_dear)
-"""Whatever depends on who calls, how much they send, or what has been going on."""
+"""The rules that depend on the caller, the size of the call, or the state of endpoints."""
 SELECTOR_RULES: tuple[Callable[[Candidate, Sized], Rejection | None], ...] = (
     _beyond_the_api,
     _window_too_small,
     _too_dear,
 )
-"""What the options must keep to that a selector sets."""
+"""The rules for options that a selector sets."""

@@ -1,7 +1,7 @@
-"""Who of the candidates comes first: each tier in the order of its strategy.
+"""The order of the candidates: each tier in the order of its strategy.
 
-`ordered` peeks, so that a plan shows what would be chosen; `chosen` is told once the choice is made. Whoever does both
-in one step holds the lock of the traffic that they read and write.
+`ordered` changes nothing, so that a plan shows what would be chosen; `chosen` records a choice. To do both in one atomic
+step, hold the lock of the `Traffic` that they read and write.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def selection_context(needs: Needs, caller: Caller, traffic: Traffic) -> Selecti
 def ordered(candidates: Iterable[Candidate], context: SelectionContext) -> list[Candidate]:
     """``candidates``, tier by tier, each in the order in which they would be tried now.
 
-    Of a last resort the tiers may come mixed, as each may be asked.
+    If only resting candidates are left, tiers may be mixed, because any of them may be tried.
     """
     order: list[Candidate] = []
     for _, run in groupby(candidates, key=_rank):
@@ -42,11 +42,11 @@ def ordered(candidates: Iterable[Candidate], context: SelectionContext) -> list[
 
 
 def chosen(candidate: Candidate, among: Sequence[Candidate], context: SelectionContext) -> None:
-    """``candidate`` is asked; it was chosen ``among`` those of its tier that could be."""
+    """Record that ``candidate`` was chosen ``among`` the available candidates of its tier."""
     context.traffic.round_robin.chosen(candidate.scope)
     candidate.select.chosen(candidate, among, context)
 
 
 def latency_kind(needs: Needs) -> LatencyKind:
-    """The latency by which endpoints are compared for a call: to the first token of a stream, else to the whole answer."""
+    """The latency by which a call compares endpoints: to the first token of a stream, else to the whole answer."""
     return "first_token" if needs.streams else "total"

@@ -1,4 +1,4 @@
-"""Selectors that an application writes itself: what they are asked before every attempt, and what they may say."""
+"""Custom selectors of an application: the question before every attempt, and the possible answers."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choosing:
-    """The question to a custom selector: which of these endpoints shall be asked next?
+    """The question to a custom selector which of ``candidates`` to try next.
 
     Attributes:
-        feature: What is called.
-        caller: On whose behalf; without their keys.
-        needs: What the call needs of an endpoint.
-        candidates: Those that may be asked now, in the order in which they would be without a selector. One that has
-            failed is among them as long as it may be asked again; then there may be a pause before it is.
+        feature: The name of the feature.
+        caller: The caller, without their keys.
+        needs: The needs of the call.
+        candidates: The candidates that may be tried now, in the order in which they would be tried without a selector.
+            A candidate that has failed is included while it may be retried, though its retry may have to wait first.
         attempts: Every request of this call so far, each with its failure, its start and its duration.
-        seconds_left: Of the call's deadline.
-        attempts_left: Of the feature's ``max_attempts``.
-        resting: Every endpoint of the chain that is better left alone now, by name, and why.
-        messages: What is sent.
+        seconds_left: Seconds left of the call's deadline.
+        attempts_left: Requests left of the feature's ``max_attempts``.
+        resting: Every endpoint of the chain that is not available now, by name, and why.
+        messages: The messages that are sent.
     """
 
     feature: str
@@ -47,7 +47,7 @@ class Choosing:
 
 @dataclass(frozen=True)
 class Use:
-    """Ask ``candidate``, with ``options`` over those of the table."""
+    """Try ``candidate`` next, with ``options`` over those of the table."""
 
     candidate: Candidate
     options: Options = field(default_factory=Options)
@@ -55,14 +55,14 @@ class Use:
 
 @dataclass(frozen=True)
 class Pause:
-    """Let ``seconds`` pass, then ask me again."""
+    """Wait ``seconds``, then ask the selector again."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Stop:
-    """End the call; ``reason`` is in the error."""
+    """End the call with a `SelectionStoppedError` that has this ``reason``."""
 
     reason: str
 
@@ -73,5 +73,5 @@ Selector = Callable[[Choosing], "Candidate | Use | Pause | Stop | Awaitable[Cand
 
 
 def in_order(choosing: Choosing) -> Candidate:
-    """Ordered fallback, as a selector: what the table's ``ordered`` does."""
+    """The selector that tries candidates in the order of the table, as the strategy ``ordered`` does."""
     return choosing.candidates[0]

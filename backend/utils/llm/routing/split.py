@@ -1,4 +1,4 @@
-"""Which arm of a split a caller is in: always the same one, in every process."""
+"""The arm of a split for a caller, which is the same at every call and in every process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WHOLE = 100.0
 
 
 def trial(feature: Feature, caller: Caller, traffic: Traffic) -> tuple[Share | None, list[Rejection]]:
-    """The endpoint on trial that comes first for ``caller``, and the trials that are over."""
+    """The endpoint on trial that ``caller`` gets first, if any, and the rejections of trials that have ended."""
     ended = {share: traffic.experiments.why_over(feature.name, str(share)) for share in feature.split}
     layer = f"{feature.layer}, features.{feature.name}.split"
     over = [
@@ -35,8 +35,8 @@ def trial(feature: Feature, caller: Caller, traffic: Traffic) -> tuple[Share | N
 def share_of(feature: Feature, caller: Caller, draw: float) -> Share | None:
     """The endpoint on trial that ``caller`` gets first; None for the control.
 
-    By a hash of the user, or else of the conversation or the tenant, keyed by what is tried: another feature's trial
-    draws other users, and a share that grows keeps those who were in it. Where nobody is named, by ``draw``.
+    The arm is chosen by a hash of the user, or else of the conversation or the tenant, keyed by the trial: another
+    feature's trial gets other users, and a growing share keeps its users. Without any of these, ``draw`` decides.
     """
     unit = caller.user_id or caller.conversation_id or caller.tenant_id
     point = _WHOLE * (_hashed(unit, feature) if unit else draw)

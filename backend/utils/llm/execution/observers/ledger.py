@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHADOW = "shadow"
-"""The arm of a copy, whose answer is thrown away."""
+"""The arm of a copy for a shadow endpoint."""
 MOST_PICO_DOLLARS = 2**63 - 1
-"""What a database can hold; some nine million dollars. A cost beyond it is not believed."""
+"""The largest integer of a database, some nine million dollars; a higher cost is taken for an error."""
 _REMEMBERED = 1000
 """Numbers of the latest attempts that were written: the call of one may end out of its turn just then."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -45,11 +45,11 @@ _UNKNOWN = (None, None, None, None, None)
 
 
 class KeyNames:
-    """Names of keys for the ledger: keyed hashes, which last.
+    """The names of keys in the ledger: keyed hashes that never change.
 
     Args:
-        secret: What they are keyed with. Without one, only keys that somebody keeps under a name have any.
-        snapshot: The table as it is now, with the house's keys.
+        secret: The hash key. Without it, only stored keys (`KeptSecret`) have names.
+        snapshot: Gives the table in force, with the house's keys.
     """
 
     def __init__(self, secret: bytes | None, snapshot: Callable[[], Snapshot]) -> None:
@@ -58,7 +58,7 @@ class KeyNames:
         self._known: dict[str, str | None] = {}
 
     def of(self, route: Route, candidate: Candidate) -> str | None:
-        """The name of the key that ``candidate`` is asked with; None without one."""
+        """The name of the key that ``candidate`` uses; None if it has no name."""
         provider = candidate.endpoint.provider
         if candidate.owner == "user":
             place = provider.base_url if provider.access == OWN else ""
@@ -81,7 +81,7 @@ class KeyNames:
 
 
 class LedgerObserver(AttemptObserver):
-    """Hands the record of each attempt to a sink. What that raises changes nothing; the log is told of few losses of many."""
+    """Passes the record of each attempt to a sink, whose exceptions are swallowed; the 1st, 10th, 100th … is logged."""
 
     def __init__(self, sink: LedgerSink, key_names: KeyNames) -> None:
         self._sink = sink

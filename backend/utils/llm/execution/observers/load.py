@@ -1,4 +1,4 @@
-"""How busy an endpoint is, how quick, and how slow at its slowest."""
+"""Observers that measure an endpoint's load, latency and tail latency."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GIVEN_UP = frozenset({Category.CANCELLED, Category.TIMEOUT})
 
 
 class LoadObserver(AttemptObserver):
-    """Counts requests in flight, and those of late."""
+    """Counts requests in flight and recent requests."""
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
@@ -45,7 +45,7 @@ class LoadObserver(AttemptObserver):
 
 
 class LatencyObserver(AttemptObserver):
-    """Times answers, and failures that are the endpoint's fault."""
+    """Measures the latency of answers, and of failures that are the endpoint's fault."""
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
@@ -61,9 +61,9 @@ class LatencyObserver(AttemptObserver):
 
 
 class TailLatencyObserver(AttemptObserver):
-    """Keeps the times that tell when a call is slow enough to be hedged.
+    """Records the latencies from which the delay of a hedge is computed.
 
-    An answer that was rejected took its time, and what was given up took at least that. Other failures tell nothing.
+    Rejected answers count, too, and cancelled requests with the time until then. Other failures do not count.
     """
 
     def __init__(self, traffic: Traffic) -> None:

@@ -1,6 +1,6 @@
-"""What whoever is on call is told by the log: one line when something changes, none for a call as such.
+"""Logs changes of health for operators: one line when something changes, none for a normal call.
 
-Each line has fields for programs, too: ``event`` says which it is. No key, no user and no text of a provider is in them.
+Each line has structured fields, too; ``event`` is its kind. No line holds a key, a user or a text of a provider.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CALM_SECONDS = 60.0
-"""A feature is well again once its first choice answers, and no other has for so long; nor is a crowd of keys told more often."""
+"""Seconds without an answer of a fallback before a feature counts as recovered, and between lines about users' keys."""
 
 _EVENTS = {
     "opened": ("breaker.opened", "%s %s: its breaker opened, and it is left alone for %.0f s"),
@@ -40,9 +40,9 @@ _EVENTS = {
 
 
 class HealthLog:
-    """Logs changes of health: as a warning what befalls a key of the house.
+    """Logs changes of health; those of the house's keys as warnings.
 
-    Of users' keys, which may be thousands and have no names here, one line of a kind a minute, with how many it is about.
+    Changes of users' keys, which may be thousands, become one line of each kind a minute, with their number.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -53,7 +53,7 @@ class HealthLog:
         self._crowds: dict[tuple[str, ...], _Crowd] = {}
 
     def __call__(self, change: HealthChange) -> None:
-        """Log ``change``, if it is to be told now."""
+        """Log ``change``, unless a line of its kind about users' keys was logged less than a minute ago."""
         event, text = _EVENTS[change.kind]
         circuit, keys = change.circuit, 1
         if circuit.owner == "user":
@@ -91,7 +91,7 @@ def _facts(event: str, change: HealthChange) -> dict[str, Any]:
 
 
 def endpoint_for_all(endpoint: str) -> str:
-    """``endpoint`` as everybody may see it: of one that a user brought nobody sees the model's name, which they chose."""
+    """The name of ``endpoint`` for everybody to see: that of a user's own endpoint hides the model's name."""
     return OWN if endpoint.partition(":")[0] == OWN else endpoint
 
 
@@ -123,9 +123,9 @@ class _Spell:
 
 
 class DegradedObserver(AttemptObserver):
-    """Tells the log when a feature begins to be served second best, and when its first choice serves it again.
+    """Logs when a feature begins to be served by another endpoint than its first choice, and when it has recovered.
 
-    Not of every call, however often the two take turns: see `CALM_SECONDS`. All users' keys count as one.
+    Not at every call, however often the two alternate: see `CALM_SECONDS`. All users' keys count as one.
     """
 
     def __init__(self, traffic: Traffic) -> None:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class QualityObserver(AttemptObserver):
-    """Scores the endpoints of cost ladders."""
+    """Records the scores of the endpoints of cost ladders."""
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
@@ -44,7 +44,7 @@ def _score(step: Try, attempt: Attempt) -> float | None:
 
 
 class ExperimentObserver(AttemptObserver):
-    """Compares the variants of splits, and the endpoints that only get copies."""
+    """Records the results of the variants of splits, and of shadow endpoints."""
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic

@@ -1,4 +1,4 @@
-"""What requests use of the limits that they count for."""
+"""Observers that settle what requests have used of rate limits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RateLimitObserver(AttemptObserver):
-    """Gives back what was set aside, and was not used. Setting it aside is part of choosing: see `Dispatch`."""
+    """Gives back the part of a limit's reservation that was not used. `Dispatch` makes reservations when it chooses."""
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
@@ -45,7 +45,7 @@ class RateLimitObserver(AttemptObserver):
 
 
 class TierObserver(AttemptObserver):
-    """Counts what a caller's tier has used of its tokens."""
+    """Counts the tokens that a caller has used of the allowance of their tier."""
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic

@@ -1,4 +1,4 @@
-"""Who learns from the requests of a call, told in one order: those whom every call concerns, and which others it does."""
+"""Chooses the observers of a call and calls them in a fixed order."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ log = logging.getLogger(__name__)
 
 _FAILED = "%s failed; the call goes on"
 MOST_SUBSTITUTES = 20
-"""Of one endpoint. A provider that names another one in every answer fills neither log nor memory."""
+"""The most substituted models logged for an endpoint, so that a new name in every answer fills neither log nor memory."""
 
 
 class HealthObserver(AttemptObserver):
-    """Feeds the circuit breakers, and remembers what an endpoint says that it does not take."""
+    """Updates the circuit breakers, and records the features that an endpoint rejected as unsupported."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
@@ -69,7 +69,7 @@ class HealthObserver(AttemptObserver):
 
 
 class Substitutes:
-    """The substituted models that the log was told of, by endpoint."""
+    """The substituted models already logged, by endpoint."""
 
     def __init__(self) -> None:
         self._known: dict[str, set[str | None]] = {}
@@ -84,7 +84,7 @@ class Substitutes:
 
 
 class SubstituteObserver(AttemptObserver):
-    """Logs once for each endpoint that another model was served than was asked for."""
+    """Logs once for each endpoint and model that another model was served than requested."""
 
     def __init__(self) -> None:
         self._substitutes = Substitutes()
@@ -99,7 +99,7 @@ class SubstituteObserver(AttemptObserver):
 
 
 class ApplicationObserver(AttemptObserver):
-    """Tells ``observe`` of every attempt, once it is over."""
+    """Calls the application's ``observe`` after every attempt."""
 
     def __init__(self, observe: Observer) -> None:
         self._observe = observe
@@ -126,7 +126,7 @@ class Observers:
         return Observers((*self._all, other))
 
     def started(self, step: Try) -> None:
-        """See `AttemptObserver`."""
+        """Call `AttemptObserver.started` of every observer that overrides it."""
         for one in self.see_starts:
             try:
                 one.started(step)
@@ -134,7 +134,7 @@ class Observers:
                 _log(one, error)
 
     def received(self, step: Try) -> None:
-        """See `AttemptObserver`."""
+        """Call `AttemptObserver.received` of every observer that overrides it."""
         for one in self.see_receipts:
             try:
                 one.received(step)
@@ -142,7 +142,7 @@ class Observers:
                 _log(one, error)
 
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
-        """See `AttemptObserver`. What is raised into one from outside is raised once the others were told."""
+        """Call `AttemptObserver.ended` of every observer; then raise an interruption from outside, if there was any."""
         interruption: BaseException | None = None
         for one in self._all:
             try:
@@ -156,7 +156,7 @@ class Observers:
             raise interruption
 
     def abandoned(self, step: Try, attempt: Attempt | None) -> None:
-        """See `AttemptObserver`."""
+        """Call `AttemptObserver.abandoned` of every observer."""
         for one in self._all:
             one.abandoned(step, attempt)
 
@@ -169,13 +169,13 @@ def _log(observer: AttemptObserver, error: Exception) -> None:
 
 
 class ObserverRegistry:
-    """All observers of a process, and which of them a call concerns.
+    """All observers of a process, and the choice of those for a call.
 
     Args:
         health: The state of circuits and traffic, which the observers update.
         application: The application's own observer.
-        reservations: The observer that settles what requests reserve of budgets.
-        ledger: The observer that writes attempts into the ledger. It is told first, so that no interruption loses a row.
+        reservations: The observer that settles the reservations of budgets.
+        ledger: The observer that writes attempts into the ledger. Called first, so that no interruption loses a row.
     """
 
     def __init__(
@@ -204,11 +204,11 @@ class ObserverRegistry:
         self._known: dict[frozenset[str | type], Observers] = {}
 
     def of(self, route: Route, *, is_balanced: bool = True) -> Observers:
-        """The observers that calls on ``route`` concern.
+        """The observers of calls on ``route``.
 
         Args:
-            route: Which.
-            is_balanced: Whether any choice of the table may depend on how busy or how quick an endpoint is.
+            route: The route.
+            is_balanced: Whether any strategy of the table may depend on load or latency.
         """
         always = "every call"
         concerns: set[str | type] = {

@@ -1,4 +1,4 @@
-"""What requests set aside of budgets before they go out, and what they have used when they are over."""
+"""Reserves the budgets of requests before they are sent, and settles them afterwards."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 30.0
-"""How long after a request's time is up what it has set aside is kept, if nobody settles it: its process has died."""
+"""Seconds after a request's deadline at which its unsettled reservation expires, because its process has died."""
 PATIENCE_SECONDS = 30.0
-"""After which a store that says nothing is away: more than a thousand calls at once wait for their turn."""
+"""Seconds after which a store that does not answer counts as unreachable: over a thousand calls may queue for it."""
 MOST_WARNED = 10_000
-"""Counters of which is known that the log was told."""
+"""The most counters remembered as already logged."""
 
 
 MOST = 10**17
-"""Of one request, in pico-dollars or tokens. A provider that tells more does not know what it says."""
+"""The most that is settled for a request, in pico-dollars or tokens; more is taken for a provider's error."""
 
 
 class Held(NamedTuple):
@@ -54,11 +54,11 @@ class Held(NamedTuple):
 
 
 class Reservations(AttemptObserver):
-    """Sets aside before a request goes out, and settles when it is over.
+    """Reserves the budgets of a request before it is sent, and settles them when it is over.
 
     Args:
-        store: The counters.
-        time: Whose days and months count.
+        store: The store of budget counters.
+        time: The clocks; the wall clock decides the day and the month.
     """
 
     def __init__(self, store: BudgetStore, time: Time) -> None:
@@ -70,20 +70,20 @@ class Reservations(AttemptObserver):
 
     @property
     def waits(self) -> bool:
-        """Whether `reserve` may block: then nobody calls it on an event loop."""
+        """Whether `reserve` may block, so that it must not be called on an event loop."""
         return self._store.waits
 
     def reserve(self, step: Try) -> Rejection | tuple[BudgetMark, ...]:
-        """Set aside the most that ``step`` could use.
+        """Reserve the most that ``step`` could use.
 
         Returns:
-            Why it may not go out; else what its receipt says of its budgets.
+            The rejection if a budget has no room; else the remarks about budgets for its receipt.
         """
         found = self._claims(step)
         return self._reserved(step, found) if found else ()
 
     async def areserve(self, step: Try) -> Rejection | tuple[BudgetMark, ...]:
-        """As `reserve`, in a thread, and not for long. What is set aside when nobody waits any more is given back."""
+        """As `reserve`, in a thread, for at most `PATIENCE_SECONDS`. A reservation that comes too late is released."""
         if not (found := self._claims(step)):
             return ()
         reserving = asyncio.ensure_future(asyncio.to_thread(self._reserved, step, found))

@@ -1,4 +1,4 @@
-"""Copies of calls that go to an endpoint which is only watched. Their answers are thrown away; what they cost is seen."""
+"""Copies of calls for shadow endpoints. Their answers are dropped; their results and costs are recorded."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ MOST_AT_ONCE = 8
 
 
 class Shadows(PerProcess):
-    """Sends copies, each from a thread of its own, which does not keep the process from ending.
+    """Sends copies, each from a daemon thread of its own.
 
     Args:
-        random: From 0 up to, not including, 1.
+        random: A random number, at least 0 and less than 1.
     """
 
     def __init__(self, random: Callable[[], float]) -> None:
@@ -62,7 +62,7 @@ class Shadows(PerProcess):
             raise
 
     def join(self, seconds: float) -> None:
-        """Wait for running copies, at most so many seconds for each."""
+        """Wait for running copies, at most ``seconds`` for each."""
         for thread in list(self._under_way):
             thread.join(seconds)
 
@@ -80,11 +80,11 @@ class Shadows(PerProcess):
 
 
 class ShadowObserver(AttemptObserver):
-    """Sends the copies of one call, once it was answered.
+    """Sends the copies of one call once it was answered.
 
     Args:
-        shadows: Where they run.
-        copy: How a copy for an endpoint is sent; None if that one may not serve it.
+        shadows: The threads that run the copies.
+        copy: Gives the function that sends a copy to a shadow endpoint; None if that may not serve the call.
     """
 
     def __init__(self, shadows: Shadows, copy: Copy) -> None:
