@@ -1,9 +1,9 @@
 """Files a conversation into one of a user's folders.
 
 The model is shown a short numbered list and answers with a number, so it cannot name a folder that does not exist.
-What it says is then judged: a confident choice stands, anything else falls back to the folder of the
-conversation's category, then the user's default folder, then their first folder. A user who has folders always gets
-one, also when the call fails; every result says which of these happened, and the same goes to the log.
+A confident choice is accepted; otherwise the folder of the conversation's category is used, else the user's default
+folder, else their first. A user with folders always gets one of them, also when the call fails; the result and the log
+say which case it was.
 """
 
 from .assign import aassign_conversation_to_folder, assign_conversation_to_folder

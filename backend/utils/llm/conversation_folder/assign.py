@@ -1,4 +1,4 @@
-"""Asking for a folder, synchronously and not."""
+"""Asks a model for the folder of a conversation, synchronously and asynchronously."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def assign_conversation_to_folder(
     *,
     llm: BaseChatModel | None = None,
 ) -> FolderAssignmentResult:
-    """Choose a folder. Never raises for a call that fails; no call is made for no folder or for one."""
+    """Choose a folder. A failed call gives the fallback folder; users with at most one folder need no call."""
     question = _Question.of(title, overview, category, user_folders, category_folder_id)
     if not question.has_choice:
         return _logged(_without_choice(user_folders), question)
@@ -70,7 +70,7 @@ async def aassign_conversation_to_folder(
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """One conversation and the folders it may go to, those shown to the model first among equals."""
+    """One conversation, the user's folders, and those of them that the model is shown."""
 
     folders: Sequence[Folder]
     shown: Sequence[Folder]

@@ -23,14 +23,14 @@ SYSTEM = (
 
 
 def build_folders_context(folders: Sequence[Folder]) -> str:
-    """One numbered line per folder. Names and descriptions are capped, and cannot break out of their line."""
+    """One numbered line per folder. Names and descriptions are shortened, and cannot contain line breaks."""
     if not folders:
         return "There are no folders."
     return "\n".join(_folder_line(number, folder) for number, folder in enumerate(folders, start=1))
 
 
 def build_conversation_folder_context(title: str, overview: str, category: str) -> str:
-    """The conversation in three capped lines. The transcript is not needed."""
+    """The conversation in three shortened lines: title, overview and category."""
     return "\n".join(
         [
             f"Title: {_plain(title, _TITLE)}",
@@ -43,7 +43,7 @@ def build_conversation_folder_context(title: str, overview: str, category: str) 
 def most_relevant(
     folders: Sequence[Folder], conversation: str, category_folder_id: str | None
 ) -> Sequence[Folder]:
-    """At most `MAX_FOLDERS_SHOWN`, in the user's order: the fallbacks, then those that share most words."""
+    """At most `MAX_FOLDERS_SHOWN` folders, in the user's order: the fallbacks, then those that share most words."""
     if len(folders) <= MAX_FOLDERS_SHOWN:
         return folders
     fallbacks = {category_folder_id, get_default_folder_id(folders)}
@@ -72,7 +72,7 @@ def _quoted(text: str, limit: int) -> str:
 
 
 def _plain(text: str, limit: int) -> str:
-    """Text on one line, without control characters, at most ``limit`` long."""
+    """The text on one line, without control characters, at most ``limit`` characters long."""
     printable = "".join(character if character.isprintable() else " " for character in str(text)[: limit * 4])
     return " ".join(printable.split())[:limit]
 

@@ -1,4 +1,4 @@
-"""Turns a model's choice of folder into a result."""
+"""Turns a model's choice of a folder into a result."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ class FolderAssignment(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class FolderAssignmentResult:
-    """The folder of the conversation, and why.
+    """The folder of the conversation, and the reason.
 
     Attributes:
-        folder_id: One of the user's folders; ``None`` only when they have none.
-        confidence: 0 to 1; 0 when no model was heard, 0.3 when its choice did not exist.
+        folder_id: The id of one of the user's folders; ``None`` only when they have none.
+        confidence: 0 to 1; 0 when no model answered, 0.3 when its choice did not exist.
         reasoning: A sentence that is safe to show. Never the text of an exception.
-        validation_status: What became of the model's answer.
-        receipt: The receipt of the call, if one was answered.
-        error: The code of what went wrong, if the call failed.
+        validation_status: Whether the model's choice was accepted, or why and by what it was replaced.
+        receipt: The receipt of the call, if it was answered.
+        error: The code of the error, if the call failed.
     """
 
     folder_id: str | None
@@ -84,7 +84,7 @@ def validate_folder_assignment(
     category_folder_id: str | None = None,
     threshold: float = CONFIDENCE_THRESHOLD,
 ) -> FolderAssignmentResult:
-    """Let a confident choice of a known folder stand; replace any other one.
+    """Accept a confident choice of a known folder; replace any other choice.
 
     The order is: the choice, the category's folder, the default folder, the first folder. A folder that is not among
     ``folders`` is never returned.
@@ -103,20 +103,20 @@ def validate_folder_assignment(
 
 
 def get_default_folder_id(folders: Iterable[Folder]) -> str | None:
-    """The id of the first folder marked as default, if any is."""
+    """The id of the first folder marked as default; None if there is none."""
     return next((folder["id"] for folder in folders if folder.get("is_default")), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """The folder that takes over, and why it is that one."""
+    """The folder used instead of the model's choice, and the reason."""
 
     folder_id: str | None
     how: Literal["category_matched", "defaulted"]
     because: str
 
     def result(self, confidence: float, reasoning: str, what: str) -> FolderAssignmentResult:
-        """This folder as the outcome of ``what``, the first half of a status."""
+        """This folder as a result; ``what``, the first half of its status, says what happened to the choice."""
         status = cast("ValidationStatus", f"{what}_{self.how}")
         return FolderAssignmentResult(self.folder_id, confidence, reasoning, status)
 
@@ -124,7 +124,7 @@ class Fallback:
 def fallback_for(
     folders: Sequence[Folder], default_id: str | None, category_folder_id: str | None
 ) -> Fallback:
-    """Whatever takes the place of a choice that does not stand: category, default, first."""
+    """The folder to use instead of the model's choice: the category's, else the default, else the first."""
     ids = _ids(folders)
     if category_folder_id in ids:
         return Fallback(category_folder_id, "category_matched", "the category's folder was used")
@@ -137,7 +137,7 @@ def fallback_for(
 
 @lru_cache(maxsize=32)
 def numbered_choice(count: int) -> type[FolderAssignment]:
-    """A `FolderAssignment` that can only name one of the numbers shown, and leaves nothing out."""
+    """A `FolderAssignment` whose folder is one of the numbers 1 to ``count``, and whose fields are all required."""
     numbers: Any = Literal[tuple(str(number) for number in range(1, count + 1))]
     return create_model(
         "FolderAssignment",

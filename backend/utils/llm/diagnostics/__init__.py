@@ -1,1 +1,1 @@
-"""Explains what was decided or would be: texts, estimates, lint of the table, retirements."""
+"""Explains what was or would be decided: routes in words, estimates, findings on the table, retirements."""

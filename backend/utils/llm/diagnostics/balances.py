@@ -1,4 +1,4 @@
-"""What is left of the budgets of a call, and what of its route fits into that."""
+"""The balances of a call's budgets, and which endpoints of its route still fit them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 def with_balances(
     route: Explanation, snapshot: Snapshot, store: BudgetStore, health: Health, now: datetime
 ) -> Explanation:
-    """``route`` as a call would be served now: what its budgets have not enough left for is skipped.
+    """``route`` as a call would be served at ``now``: endpoints that the budgets' balances do not allow are skipped.
 
-    Asks the store, if the feature has budgets: not for an event loop, where that waits.
+    Asks the store if the feature has budgets: not on an event loop, if `BudgetStore.waits`.
     """
     counted = windows(route, now)
     if not counted:
@@ -55,7 +55,7 @@ def _steps_down(route: Route) -> bool:
 
 
 def _without_counters(route: Route, now: datetime) -> Route:
-    """As a call would be served while nobody can count: not where a budget says so."""
+    """``route`` while the store is away: without the endpoints whose budget then refuses."""
     closed = [
         unaccounted(candidate, claim.budget)
         for candidate in route.candidates

@@ -1,4 +1,4 @@
-"""Estimates what a call would cost, and what would follow each kind of failure. For explanations: nothing is decided here."""
+"""Estimates of a call's cost, and of what would follow each kind of failure. Only for explanations: nothing is decided here."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _THEN = {
 
 @dataclass(frozen=True)
 class Consequence:
-    """The consequence of an endpoint that fails in one way and goes on doing so.
+    """What happens if an endpoint fails in one way again and again.
 
     Attributes:
-        requests: How many it is sent at most.
-        then: What comes after them.
+        requests: The most requests that the endpoint is sent.
+        then: What follows after those.
     """
 
     requests: int
@@ -42,7 +42,7 @@ class Consequence:
 
 
 def consequences(feature: Feature, endpoint: Endpoint, owner: KeyOwner) -> dict[Category, Consequence]:
-    """The consequences of each kind of failure of ``endpoint``, asked with a key of ``owner``."""
+    """The consequence of each kind of failure of ``endpoint``, asked with a key of ``owner``."""
     most = endpoint.attempts or feature.attempts
     return {
         category: Consequence(min(policy.tries, most), _then(category, feature, owner))
@@ -61,12 +61,12 @@ def _then(category: Category, feature: Feature, owner: KeyOwner) -> str:
 
 
 def estimate(endpoint: Endpoint, prompt: int, answer: int | None, day: date) -> dict[str, Any]:
-    """The price of one request in US dollars, JSON-ready; None where it is unknown.
+    """The price of a request in US dollars, JSON-ready: ``prompt_usd`` and ``at_most_usd``, each None if unknown.
 
     Args:
-        endpoint: Where it would go.
-        prompt: The prompt's length in tokens, as far as it is known.
-        answer: The longest answer in tokens; None if there is no limit but the model's.
+        endpoint: The endpoint that would be asked.
+        prompt: The prompt's length in tokens, as far as known.
+        answer: The most tokens of the answer; None for the model's own limit.
         day: The day whose prices count.
     """
     prompt_usd = price_on(day, endpoint, Usage(input=prompt))

@@ -1,4 +1,4 @@
-"""The result of `explain`: a route in words, and as JSON, with what was decided and why."""
+"""The result of `explain`: a route with its reasons, in words and as JSON."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ _DECIDING = (
 
 
 class Explanation(route.Route):
-    """A route with its reasons. ``str()`` of it is for people, `as_dict` for programs."""
+    """A route with its reasons. ``str()`` of an explanation is for people, `as_dict` for programs."""
 
     __slots__ = ()
 
     def refusal(self) -> LLMError | None:
-        """The error of a call that no endpoint may serve; None if one may."""
+        """The error that the call would raise, as no endpoint may serve; None if one may."""
         return None if self.candidates else outcome_errors.refused(self)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The explanation as a JSON-ready dict."""
         return {
             "feature": self.feature.name,
             "profile": self.profile,
@@ -88,7 +88,7 @@ class Explanation(route.Route):
 
     @property
     def _disabled(self) -> tuple[Override, ...]:
-        """What took endpoints of it out, each once."""
+        """The overrides that took endpoints out of the route, each once."""
         return tuple(dict.fromkeys(skip.disabled for skip in self.skipped if skip.disabled is not None))
 
     def _candidate(self, candidate: Candidate) -> dict[str, Any]:
@@ -124,12 +124,12 @@ class Explanation(route.Route):
         )
 
     def _layer(self, name: str) -> str:
-        """The layer that a value of the feature's row comes from."""
+        """The layer of the table that sets the value ``name`` of the feature's row."""
         feature = self.feature
         return f"{feature.layer}, features.{feature.name}.{name}" if name in feature.written else "default"
 
     def _option_layers(self, candidate: Candidate) -> dict[str, str]:
-        """The layer that each set option of ``candidate`` comes from: the call, the feature, the endpoint or none."""
+        """For each set option of ``candidate``, its layer: call, feature or endpoint; else ``default``."""
         feature, model = self.feature, f"{self.feature.layer}, models.{candidate.endpoint}.options"
         layers = dict.fromkeys(candidate.options.model_dump(exclude_none=True), "default")
         layers |= dict.fromkeys(candidate.endpoint.options.model_fields_set, model)
@@ -138,7 +138,7 @@ class Explanation(route.Route):
         return layers | dict.fromkeys(self.needs.options.model_fields_set, "call")
 
     def _extra_layers(self, candidate: Candidate) -> dict[str, str]:
-        """Where each field comes from that the table adds to the body: the provider, the endpoint or the feature."""
+        """For each field that the table adds to the request's body, its row: provider, endpoint or feature."""
         feature, endpoint, provider = self.feature, candidate.endpoint, candidate.endpoint.provider
         rows = {
             f"providers.{provider.name}": provider.extra_body,

@@ -1,4 +1,4 @@
-"""What rests in this process, as values that may be shown to anybody."""
+"""The circuits that rest in this process, as values without secrets."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 class HealthInfo(BaseModel):
-    """An endpoint, or a key, that is left alone. Users' keys that rest for the same reason are one.
+    """An endpoint or a key that gets no requests now. Users' keys that rest for the same reason share an entry.
 
     Attributes:
-        endpoint: ``provider:model``; only the provider if the key rests, whichever model it asks for; ``own`` for what users bring.
-        key_owner: Whose key it is, and ``account`` the house's account, if it has a name.
-        state: ``open`` is the breaker's, ``cooling`` a cooldown; ``probing`` waits for a probe that is under way, and ``half open``
-            for the next call, which is one.
-        category: What led to it, as in receipts.
-        reason: The same in words.
-        since: When it began, in UTC; the earliest of all.
-        until: When it may be asked again; the latest of all. None if it is over.
-        failures: How many failures in a row its breaker has counted; 0 if a single answer was enough.
-        keys: How many keys it concerns.
+        endpoint: ``provider:model``; only the provider if the key rests, whatever the model; ``own`` for users' own endpoints.
+        key_owner: Whose key it is; ``account`` names the house's account, if the account has a name.
+        state: ``open``: the breaker is open. ``cooling``: a cooldown runs. ``probing``: a probe is in flight. ``half open``:
+            the next call is the probe.
+        category: The kind of failure that led to the rest, as in receipts.
+        reason: The kind of failure, in words.
+        since: When the rest began, in UTC; the earliest of all keys.
+        until: When the next request may be sent; the latest of all keys. None if that time has passed.
+        failures: The breaker's failures in a row; 0 if a single answer was enough.
+        keys: The number of keys concerned.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,7 +50,7 @@ class HealthInfo(BaseModel):
 
 
 def health_infos(health: Health, now: datetime) -> tuple[HealthInfo, ...]:
-    """Everything that rests ``now``, what is the house's first."""
+    """Everything that rests at ``now``, sorted by owner: the house's first."""
     resting = sorted(health.resting(), key=_kind)
     return tuple(_info(list(alike), now) for _, alike in groupby(resting, key=_kind))
 

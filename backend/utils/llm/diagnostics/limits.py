@@ -1,4 +1,4 @@
-"""How much of its limits this process has used, as values that may be shown to anybody."""
+"""How full the limits are in this process, as values without secrets."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class LimitInfo(BaseModel):
     """A limit, and how full it is now.
 
     Attributes:
-        whose: What it holds for, in words: ``to openai:gpt-6-luna``.
-        what: What is counted; ``at once`` is of requests that are under way.
-        per: The period; None of what is counted at once.
-        waiting: How many calls wait for room under any limit of the same.
+        whose: What the limit holds for, in words: ``to openai:gpt-6-luna``.
+        what: The unit counted; ``at once`` for requests in flight.
+        per: The period; None for requests in flight.
+        waiting: How many calls wait for room under any limit with the same scope.
     """
 
     model_config = ConfigDict(frozen=True)

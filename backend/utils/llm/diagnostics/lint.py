@@ -1,6 +1,6 @@
-"""Warnings about a table that loads.
+"""Warnings about a valid table.
 
-Nothing is wrong with it, and still it may fail tomorrow, or cost what nobody knows.
+What a finding names works now, and still may fail tomorrow, or has an unknown cost.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ Kind = Literal[
 
 
 class Finding(BaseModel):
-    """A remark about a table.
+    """A warning about a table.
 
     Attributes:
-        subject: The endpoint or feature that it is about.
+        subject: The endpoint or feature concerned.
         says: The whole finding, in words that begin with the subject.
-        features: Whom it concerns, in ``profiles``.
-        retires: Set if it is about a model that goes off sale.
+        features: The features concerned, in ``profiles``.
+        retires: The retirement, if the finding is about a model that goes off sale.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,11 +60,11 @@ class Finding(BaseModel):
     retires: Retires | None = None
 
     def fails(self, *, strict: bool, within: timedelta | None) -> bool:
-        """Whether a check has to fail for it.
+        """Whether this finding makes a check fail.
 
         Args:
             strict: Whether every finding fails.
-            within: Then a retirement fails if it lies within that time or has passed, and no later one does.
+            within: If set, a retirement fails only if it has passed or is at most this far ahead, even if ``strict``.
         """
         if self.retires is None or within is None:
             return strict
@@ -77,10 +77,10 @@ def lint(
     """Every finding on a table, retirements first.
 
     Args:
-        snapshot: The table as it is in force.
-        document: The file that it was read from, which also holds what is not in force.
+        snapshot: The table in force.
+        document: The table's file as parsed, including the rows that are not in force.
         today: The day.
-        horizon: How far ahead retirements are told.
+        horizon: How far ahead retirements are reported.
     """
     rows = fit(document, "", Problems())
     return (
@@ -113,7 +113,7 @@ def _retirements(snapshot: Snapshot, rows: Rows, today: date, horizon: timedelta
 
 
 def _out_of_force(snapshot: Snapshot, rows: Rows, today: date) -> Iterator[Finding]:
-    """Retirements of what the file names and a pin or a variable hides: without these it would serve again."""
+    """Retirements of endpoints in the file that a pin or a variable hides, and that would serve without it."""
     in_force = {str(endpoint) for endpoint in endpoint_uses(snapshot)}
     for written, places in _places(rows).items():
         gone = retirement(written.partition(":")[2])
@@ -181,7 +181,7 @@ def _is_priced(endpoint: Endpoint, moment: datetime) -> bool:
 
 
 def _tight_budgets(snapshot: Snapshot, today: date) -> Iterator[Finding]:
-    """Budgets that hold less than the longest answer of whoever serves first, so that nothing is ever sent."""
+    """Budgets smaller than the longest answer of every endpoint, so that no request is ever sent."""
     for name, feature in snapshot.features.items():
         chain = list(snapshot.chain(name, snapshot.profile))
         for budget in feature.budgets if snapshot.lower is None else ():
@@ -199,7 +199,7 @@ def _most(budget: Budget, feature: Feature, endpoint: Endpoint, today: date) -> 
 
 
 def _refused_tools(snapshot: Snapshot) -> Iterator[Finding]:
-    """OpenAI's own Chat Completions refuse tools beside an effort, or altogether, with its newer models."""
+    """Endpoints of OpenAI's newer models that refuse tools in Chat Completions, always or with an effort."""
     for endpoint, served in endpoint_uses(snapshot).items():
         refused = [pair for pair in served if not _takes_tools(endpoint, snapshot.features[pair[0]])]
         if refused:
@@ -253,7 +253,7 @@ def _single_provider(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _unhedged(snapshot: Snapshot) -> Iterator[Finding]:
-    """Features that are to be hedged where there is nobody to hedge with."""
+    """Features with a hedge, but without a second endpoint."""
     for name, feature in sorted(snapshot.features.items()):
         alone = {
             profile: served[name]
@@ -283,5 +283,5 @@ def _row(endpoint: Endpoint) -> str:
 
 
 def _whole_days(span: timedelta) -> timedelta:
-    """Models go off sale by the day, so a part of one counts as one."""
+    """The days of ``span``, rounded up, as models go off sale by the day."""
     return timedelta(days=-(-span // timedelta(days=1)))

@@ -1,4 +1,4 @@
-"""The models of a table: what they can do, what they cost, until when they are on sale, and which features use them."""
+"""The models of a table: abilities, prices, retirements, and the features that use them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class ModelInfo(BaseModel):
     """An endpoint of the table, and its model.
 
     Attributes:
-        context_window: Prompt and answer together, in tokens.
-        max_output: The longest answer, in tokens.
-        abilities: What it can do: ``tools``, ``structured_output``, ``images``, ``audio``, ``video``, ``pdf``.
-        input_usd: Dollars for a million tokens of short prompts, as a decimal number in a text; None if unknown.
-        output_usd: The same of answers, and ``cached_usd`` of what is read from a cache.
-        known: Whether anything is known of the model; else what it can do is assumed.
-        retires: When its vendor stops serving it; None if no day is announced.
-        features: Those that use it in any profile.
+        context_window: The most tokens of prompt and answer together.
+        max_output: The most tokens of an answer.
+        abilities: Some of ``tools``, ``structured_output``, ``images``, ``audio``, ``video``, ``pdf``.
+        input_usd: US dollars for a million tokens of short prompts, as decimal text; None if unknown.
+        output_usd: The same for answers; ``cached_usd`` for tokens read from a cache.
+        known: Whether the model is in our list; if not, its abilities are assumed.
+        retires: When the vendor stops serving the model; None if no day is announced.
+        features: The features that use the endpoint in any profile.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,7 +49,7 @@ class ModelInfo(BaseModel):
 
 
 def model_infos(snapshot: Snapshot, today: date) -> tuple[ModelInfo, ...]:
-    """Every endpoint that a chain of ``snapshot`` names, by its name."""
+    """Every endpoint in a chain of ``snapshot``, sorted by name."""
     uses = endpoint_uses(snapshot)
     found = (
         _info(endpoint, tuple(sorted({feature for feature, _ in used})), today)
@@ -76,6 +76,6 @@ def _info(endpoint: Endpoint, features: tuple[str, ...], today: date) -> ModelIn
 
 
 def _per_million(endpoint: Endpoint, usage: Usage, today: date) -> str | None:
-    """Of a short request: many models cost more for long prompts."""
+    """The price of a short request's tokens: many models cost more for long prompts."""
     price = price_on(today, endpoint, usage)
     return None if price is None else f"{(price * (MILLION // 1_000)).normalize():f}"

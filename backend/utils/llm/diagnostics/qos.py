@@ -1,4 +1,4 @@
-"""The result of `get_qos_info`: the whole table in force, and what the process knows about it."""
+"""The result of `get_qos_info`: the whole table in force, and the state of this process."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ _LASTING = frozenset(
         SkipCode.PRICE,
     }
 )
-"""Why an endpoint may not serve as long as the table and the day stay the same."""
+"""Reasons to skip an endpoint that hold as long as the table and the day stay the same."""
 
 
 class FeatureInfo(BaseModel):
-    """The endpoints of a feature: for the house, now.
+    """The endpoints of a feature, for calls with the house's keys now.
 
     Attributes:
-        endpoint: Who is asked first now; None if nobody may be.
-        chain: All who may be asked now, in order.
-        problem: Why a call would fail, if it would; also if all that is left rests, and a call can only probe or wait.
-        degraded: Whether ``endpoint`` is another one than the first choice, ``preferred``, which rests.
-        retires: The first of its chain's models to go off sale, whether it may serve now or not.
+        endpoint: The endpoint asked first now; None if none may be.
+        chain: All endpoints that may be asked now, in order.
+        problem: The reason why a call would fail, or why it could only probe or wait; else None.
+        degraded: Whether ``endpoint`` replaces the first choice, ``preferred``, which rests.
+        retires: The first retirement among the chain's models, whether the model may serve now or not.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -69,7 +69,8 @@ class OverrideInfo(BaseModel):
 
     Attributes:
         subject: The feature that is served by ``links``; without links, the endpoint that is taken out of every chain.
-        state: ``environment``: a variable stands above it. ``ignored``: it does not fit the table, for these ``problems``.
+        state: ``environment``: an environment variable has precedence. ``ignored``: the override does not fit the table,
+            for the reasons in ``problems``.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -86,7 +87,7 @@ class OverrideInfo(BaseModel):
 
 
 class ProviderInfo(BaseModel):
-    """A provider, and whether the house may use it."""
+    """A provider, and whether calls with the house's keys may use it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -98,13 +99,13 @@ class ProviderInfo(BaseModel):
 
 
 class TrialInfo(BaseModel):
-    """The figures of one arm of a split, or of a shadow, in this process.
+    """The results of one arm of a split, or of a shadow, in this process.
 
     Attributes:
-        arm: ``control``, an endpoint at its share, or ``shadow`` and the endpoint that is watched.
-        requests: Those of which something was learnt.
-        mean_cost_usd: Of the answers whose price is known.
-        stopped: Why the trial is over; None if it goes on.
+        arm: ``control``, an endpoint at its share, or ``shadow`` and its endpoint.
+        requests: The requests with a known outcome.
+        mean_cost_usd: The mean cost of the answers with a known price.
+        stopped: The reason why the trial ended; None while it goes on.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -122,12 +123,12 @@ class QosInfo(BaseModel):
     """The whole table in force. No secret can appear in it: it is built from names and figures only.
 
     Attributes:
-        overrides: What a person laid over the table for a while.
-        retirements: Every model of the table that goes off sale, or has, in any profile; the nearest first.
+        overrides: The temporary changes of the table that a person has stored.
+        retirements: Every model of the table whose retirement is announced or past, in any profile; the nearest first.
         trials: The arms of splits, and shadows, that had a request.
         health: The endpoints and keys that rest in this process.
         limits: How full the limits of the house's calls are in this process, the fullest first.
-        notice: Whether this process sees others less than it should; None if all is well.
+        notice: A sentence if this process does not hear of other processes as it should; else None.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -157,7 +158,7 @@ class Explain(Protocol):
     def __call__(
         self, feature: str, caller: Caller | None, needs: Needs, *, snapshot: Snapshot | None = None
     ) -> Explanation:
-        """See `explain`."""
+        """The route of a call by ``caller``, with its reasons. See `explain`."""
         ...
 
 
@@ -167,24 +168,24 @@ class _Settled(NamedTuple):
 
 
 class TableInfo:
-    """The part of `QosInfo` that depends on the table and the day alone, so that it can be kept."""
+    """The part of `QosInfo` that depends only on the table and the day, so that it can be cached."""
 
     def __init__(self, snapshot: Snapshot, today: date) -> None:
         self._snapshot = snapshot
         self._today = today
         self._settled: dict[str, _Settled] = {}
         self.meters: dict[str, Meter] = {}
-        """By their scope, of the routes that were planned; one with limits is always planned."""
+        """The meters of all planned routes, by scope. Routes with limits are always planned anew."""
         self._names = sorted(snapshot.features)
         self.providers = _provider_infos(snapshot)
         self.retirements = retiring(snapshot, today)
 
     def is_of(self, snapshot: Snapshot, today: date) -> bool:
-        """Whether the information was made from ``snapshot``, on the day ``today``."""
+        """Whether this was made from ``snapshot`` on the day ``today``."""
         return snapshot is self._snapshot and today == self._today
 
     def features(self, explain: Explain, health: Health) -> dict[str, FeatureInfo]:
-        """The information on each feature: kept while nothing but the table decides it, else planned anew."""
+        """The information on each feature: cached where only the table decides, else planned anew."""
         settled = {} if health.traffic.unsupported.until else self._settled
         return {
             name: known.info
@@ -206,7 +207,7 @@ class TableInfo:
 
 
 def _is_settled(route: Explanation) -> bool:
-    """Whether all are well, and neither what is used, nor how busy or how quick somebody is, can change it."""
+    """Whether the route depends on nothing but the table: all its endpoints are healthy, without limits, in fixed order."""
     is_plain = all(
         one.rest is None and isinstance(one.select, Ordered) and not one.meters for one in route.candidates
     )
@@ -221,7 +222,7 @@ def _is_settled(route: Explanation) -> bool:
 def qos_info(
     table: Table, known: TableInfo | None, explain: Explain, health: Health, now: datetime
 ) -> tuple[QosInfo, TableInfo]:
-    """Everything that the table says and the process knows about it, ``now``; and what of it is ``known`` the next time."""
+    """The table and the state of the process at ``now``, and the part to pass as ``known`` to the next call."""
     snapshot, today = table.snapshot, now.date()
     if known is None or not known.is_of(snapshot, today):
         known = TableInfo(snapshot, today)

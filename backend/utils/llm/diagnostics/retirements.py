@@ -1,4 +1,4 @@
-"""Models of a table that are retired, when, and the features that use them."""
+"""The retirements of a table's models: which, when, and the features that use them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Retires(BaseModel):
     """The retirement of an endpoint's model, future or past, as seen on one day.
 
     Attributes:
-        days: Until that day; negative once it has passed.
-        replacement: What the vendor names instead.
+        days: Days until the retirement; negative once it has passed.
+        replacement: The model that the vendor recommends instead.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,21 +35,21 @@ class Retires(BaseModel):
 
 
 class Retiring(Retires):
-    """A retirement with the features and profiles that use the model; none if only the demo does."""
+    """A retirement with the features and profiles that use the model; both empty if only the demo does."""
 
     features: tuple[str, ...]
     profiles: tuple[str, ...]
 
 
 def seen(endpoint: str, gone: Retirement, today: date) -> Retires:
-    """The retirement of ``endpoint`` as of ``today``."""
+    """The retirement ``gone`` of ``endpoint``, as of ``today``."""
     return Retires(
         endpoint=endpoint, day=gone.day, days=(gone.day - today).days, replacement=gone.replacement
     )
 
 
 def endpoint_uses(snapshot: Snapshot) -> Mapping[Endpoint, frozenset[tuple[str, str]]]:
-    """Every endpoint of the table, with the pairs of feature and profile that use it; none for the demo."""
+    """Every endpoint of the table, with the pairs of feature and profile that use it; empty for the demo's."""
     found: dict[Endpoint, set[tuple[str, str]]] = defaultdict(set)
     for profile, served in snapshot.chains.items():
         for feature, chain in served.items():
@@ -61,7 +61,7 @@ def endpoint_uses(snapshot: Snapshot) -> Mapping[Endpoint, frozenset[tuple[str, 
 
 
 def retiring(snapshot: Snapshot, today: date) -> tuple[Retiring, ...]:
-    """Every endpoint of the table whose retirement is announced, in any profile, nearest first."""
+    """Every endpoint of the table whose model's retirement is announced, in any profile, nearest first."""
     found = [
         Retiring(
             **seen(str(endpoint), gone, today).model_dump(),
@@ -75,7 +75,7 @@ def retiring(snapshot: Snapshot, today: date) -> tuple[Retiring, ...]:
 
 
 def next_retirement(chain: Iterable[Endpoint], today: date) -> Retires | None:
-    """The retirement in ``chain`` that comes first; None if none is announced."""
+    """The first retirement of a model in ``chain``; None if none is announced."""
     found = (
         seen(str(endpoint), gone, today) for endpoint in chain if (gone := endpoint.retirement) is not None
     )
@@ -83,7 +83,7 @@ def next_retirement(chain: Iterable[Endpoint], today: date) -> Retires | None:
 
 
 def headline(found: Iterable[Retiring], within: timedelta = HORIZON) -> str | None:
-    """One line that names the features which a retirement ``within`` that time concerns; None if there is none."""
+    """One line with the features whose models retire ``within`` that time, or have; None if there are none."""
     near = [model for model in found if timedelta(days=model.days) <= within]
     features = sorted({feature for model in near for feature in model.features})
     if not features:
@@ -96,7 +96,7 @@ def headline(found: Iterable[Retiring], within: timedelta = HORIZON) -> str | No
 
 
 def when(model: Retires) -> str:
-    """The day of the retirement and how far off it is, in words."""
+    """The day of the retirement and the days until then, in words."""
     match model.days:
         case 0:
             distance = "today"
@@ -108,7 +108,7 @@ def when(model: Retires) -> str:
 
 
 def instead(model: Retires) -> str:
-    """A sentence on what the vendor names instead, with a blank before it; nothing if it names nothing."""
+    """A sentence that names the vendor's replacement, with a space before it; empty if there is none."""
     return f" Its vendor names {model.replacement} instead." if model.replacement else ""
 
 

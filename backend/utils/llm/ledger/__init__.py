@@ -1,1 +1,1 @@
-"""What every attempt used, cost and came to, as one record, and where records go."""
+"""The ledger: one record of each attempt with its usage, cost and outcome, and the sinks that keep records."""

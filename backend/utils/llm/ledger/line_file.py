@@ -1,4 +1,4 @@
-"""A file that grows line by line, whoever else writes to it."""
+"""A file to which several threads and processes append lines."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ _OWNER_ALONE = 0o600
 
 
 class LineFile:
-    """A file on a local disk that threads and processes append to, forked ones as well.
+    """A file on a local disk that threads and processes, forked ones too, append lines to.
 
-    A line is one write, and begins a line also after one of which a full disk, or the end of its process, left only a
-    part. Lines may be blank.
+    Each line is a single write. After a line that a full disk or the end of its process cut off, the next still begins a new
+    line. Lines may be blank.
 
     Args:
-        path: The file. It is made if it is not there, for its owner alone.
+        path: The file; if missing, made readable and writable for its owner alone.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: The file cannot be opened.
     """
 
     def __init__(self, path: Path | str) -> None:
         self._file = open(path, "a+b", buffering=0, opener=_opened)  # noqa: SIM115 - it stays open
 
     def append(self, text: str) -> None:
-        """Add ``text``, which has no line break, as a line.
+        """Append ``text``, which has no line break, as a line.
 
         Raises:
-            OSError: The disk is full, or fails.
+            OSError: The disk is full or fails.
             ValueError: The file was closed.
         """
         line = text.encode() + _END
@@ -42,7 +42,7 @@ class LineFile:
             raise OSError(f"{written} of {len(line)} bytes of a line were written")
 
     def close(self) -> None:
-        """Take no more lines."""
+        """Close the file; later `append` calls raise ValueError."""
         self._file.close()
 
     def _is_at_a_line(self) -> bool:

@@ -1,7 +1,7 @@
-"""The record of one attempt: what a ledger has of it.
+"""The ledger's record of one attempt.
 
-Times are whole microseconds, money is whole pico-dollars (10⁻¹² US dollars), so that sums are exact. None is unknown,
-never nothing. There is no key in it, no prompt and no answer.
+Times are whole microseconds, money is whole pico-dollars (10⁻¹² US dollars), so that sums are exact. None means unknown,
+never zero. A record holds no key, no prompt and no answer.
 """
 
 from __future__ import annotations
@@ -13,43 +13,43 @@ _encoded = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class AttemptRecord(NamedTuple):
-    """One request that was sent for a call, or was about to be, and what became of it.
+    """One request that was sent for a call, or was about to be, and its outcome.
 
     Attributes:
         call: The call's id, a UUIDv7: the ``id`` of its receipt. All attempts of a call have the same.
         number: The attempt's place in the call, from 1, in the order in which they began.
-        at: When it began, in microseconds since 1970 (UTC).
-        duration: Microseconds to its end.
+        at: When the attempt began, in microseconds since 1970 (UTC).
+        duration: Microseconds from ``at`` to the attempt's end.
         first_byte: Microseconds from the request to the answer's first byte; None if none came.
         first_token: Microseconds from ``at`` to the first content of a stream; None for a whole answer.
-        feature: What was called.
-        profile: The profile that decided.
+        feature: The feature that was called.
+        profile: The profile whose chain was used.
         endpoint: ``provider:model``.
         served_model: The model that the provider says it used.
-        request_id: What the provider calls the request, one short line.
+        request_id: The provider's id of the request, one short line.
         user: The caller's user, as the application names them.
         tenant: The caller's organisation.
-        key_owner: Whose key it went out with: ``house`` or ``user``.
-        key: A keyed hash that tells the key from others, and nothing else about it; None without one.
-        account: Which of the house's accounts it went out with, if there are several.
+        key_owner: Whose key was used: ``house`` or ``user``.
+        key: A keyed hash that tells the key from others, and nothing else about it; None without a key.
+        account: The house's account that was used, if there are several.
         outcome: ``ok``, ``rejected``, ``failed`` or ``cancelled``.
-        category: What kind of failure it was; None for a success.
+        category: The kind of failure; None for a success.
         status: The HTTP status, if an answer came.
         finish_reason: Why the model stopped, by the name of Chat Completions, or as the provider told it.
-        stream: Whether the answer was to be handed on as it came.
-        hedge: Whether it went out beside the first request, which took too long.
+        stream: Whether the answer was requested as a stream.
+        hedge: Whether the attempt was a hedge, sent while the first request was still in flight.
         degraded: Whether the endpoint is another one than the call's first choice.
         input: Tokens of the prompt, with those of ``cached`` and ``cache_write``.
         output: Tokens of the answer, with those of ``reasoning``.
-        cached: Tokens that were read from the provider's cache.
-        cache_write: Tokens that were written to it.
-        reasoning: Tokens of thought.
+        cached: Tokens read from the provider's cache.
+        cache_write: Tokens written to the provider's cache.
+        reasoning: Tokens of hidden reasoning.
         estimated: Whether tokens and cost are our estimate.
         cost: Pico-dollars; None if unknown.
-        price_version: What it was reckoned with: a version of the price list, or the table's own price.
-        table_hash: The table that decided.
-        arm: Which arm of the feature's split the call was in, or ``shadow`` for a copy; None without one.
-        trace: The current OpenTelemetry trace, as 32 hex digits.
+        price_version: The price list's version used for ``cost``, or the table's own price.
+        table_hash: The hash of the table in force.
+        arm: Which arm of the feature's split the call was in, or ``shadow`` for a copy; None without a split.
+        trace: The id of the current OpenTelemetry trace, as 32 hex digits.
     """
 
     call: str
@@ -88,7 +88,7 @@ class AttemptRecord(NamedTuple):
     trace: str | None
 
     def as_json(self) -> str:
-        """The record as an object of JSON on one line, in ASCII."""
+        """The record as a JSON object on one line, in ASCII."""
         return _encoded(self._asdict())
 
     @classmethod
@@ -96,7 +96,7 @@ class AttemptRecord(NamedTuple):
         """The record that `as_json` wrote.
 
         Raises:
-            ValueError: It is no JSON.
-            TypeError: It is another version's, or no record.
+            ValueError: The text is no JSON.
+            TypeError: The JSON is no record, or one of another version.
         """
         return cls(**json.loads(text))

@@ -1,4 +1,4 @@
-"""Where records of attempts go."""
+"""Sinks that keep the records of attempts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class LedgerSink(Protocol):
-    """Takes the record of each attempt, before its answer, or a stream's last chunk, is handed on."""
+    """Keeps the record of each attempt, before the answer, or a stream's last chunk, is returned to the caller."""
 
     def append(self, record: AttemptRecord) -> None:
         """Keep ``record``.
 
-        Called on the calling path, from any thread and from event loops, of several calls at once. It returns in
-        microseconds, and waits for nothing. What it raises is logged, and changes no outcome.
+        Called while the call waits, from any thread and from event loops, for several calls at once. Must return in
+        microseconds, without waiting. What it raises is logged, and changes no outcome.
         """
 
 
@@ -29,7 +29,7 @@ class MemorySink:
     """Keeps the latest records in memory, for tests and small applications.
 
     Args:
-        most: How many.
+        most: The number of records kept.
     """
 
     def __init__(self, most: int = 10_000) -> None:
@@ -37,40 +37,40 @@ class MemorySink:
 
     @property
     def records(self) -> tuple[AttemptRecord, ...]:
-        """The records that are kept, in the order in which the attempts ended."""
+        """The kept records, in the order in which the attempts ended."""
         return tuple(self._kept)
 
     def append(self, record: AttemptRecord) -> None:
-        """See `LedgerSink`."""
+        """Keep ``record``, and drop the oldest beyond ``most``. See `LedgerSink.append`."""
         self._kept.append(record)
 
 
 class JsonLinesSink:
-    """Appends each record to a file on a local disk, as a line of JSON. Threads and processes may share it, as a `LineFile`.
+    """Appends each record to a file on a local disk, as a line of JSON. Threads and processes may share the `LineFile`.
 
-    What was appended outlasts the end of the process, but not a loss of power.
+    Records survive the end of the process, but not a loss of power.
 
     Args:
-        path: The file. It is made if it is not there, for its owner alone.
+        path: The file; if missing, made readable and writable for its owner alone.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: The file cannot be opened.
     """
 
     def __init__(self, path: Path | str) -> None:
         self._file = LineFile(path)
 
     def append(self, record: AttemptRecord) -> None:
-        """See `LedgerSink`.
+        """Append ``record`` to the file. See `LedgerSink.append`.
 
         Raises:
-            OSError: The disk is full, or fails.
+            OSError: The disk is full or fails.
             ValueError: The file was closed.
         """
         self._file.append(record.as_json())
 
     def close(self) -> None:
-        """Take no more records."""
+        """Close the file; later `append` calls raise ValueError."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -81,10 +81,10 @@ class JsonLinesSink:
 
 
 def records_in(path: Path | str) -> Iterator[AttemptRecord]:
-    """The records that a `JsonLinesSink` wrote to ``path``, without those of which there is only a part.
+    """The records that a `JsonLinesSink` wrote to ``path``; lines that were cut off are skipped.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     with Path(path).open("rb") as file:
         for line in file:

@@ -1,4 +1,4 @@
-"""Prompts and answers, of those features whose row says so, and for as many days: `keep_text_days`."""
+"""Prompts and answers of features whose row sets `keep_text_days`, kept for that many days."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class AttemptText(NamedTuple):
     """The prompt and the answer of one attempt, as text: pictures, sounds and files are left out.
 
     Attributes:
-        call: The call's id, and ``number`` the attempt's place in it, as its record has them.
-        until: The first day on which it is not kept any more (UTC), as ``2026-12-06``.
-        feature: What was called.
+        call: The call's id; ``number`` is the attempt's place in the call. Both as in its record.
+        until: The first day on which the text is no longer kept (UTC), as ``2026-12-06``.
+        feature: The feature that was called.
         user: The caller's user.
         tenant: The caller's organisation.
-        messages: What was asked: for each message who speaks, in LangChain's words, and the text.
-        answer: The answer's text, or the part of it that had come; None if nothing had.
-        tool_calls: The tools that it calls: for each the name and the arguments.
+        messages: The prompt's messages, each with its role, as LangChain names it, and its text.
+        answer: The answer's text, or the part received before a failure; None if there was none.
+        tool_calls: The names and arguments of the tool calls in the answer.
     """
 
     call: str
@@ -42,7 +42,7 @@ class AttemptText(NamedTuple):
     tool_calls: list[list[object]]
 
     def as_json(self) -> str:
-        """The text as an object of JSON on one line, in ASCII."""
+        """The text as a JSON object on one line, in ASCII."""
         return _encoded(self._asdict())
 
     @classmethod
@@ -50,43 +50,43 @@ class AttemptText(NamedTuple):
         """The text that `as_json` wrote.
 
         Raises:
-            ValueError: It is no JSON.
-            TypeError: It is no such text.
+            ValueError: The text is no JSON.
+            TypeError: The JSON is no `AttemptText`.
         """
         return cls(**json.loads(text))
 
 
 class TextSink(Protocol):
-    """Keeps what was asked and answered in each attempt until a day. It is told before the answer is handed on."""
+    """Keeps the prompt and the answer of each attempt until a day. Called before the answer is returned to the caller."""
 
     def keep(self, text: AttemptText) -> None:
-        """Keep ``text`` until its day, and no longer. As `LedgerSink.append`, it does not wait, and changes no outcome."""
+        """Keep ``text`` until its day, and no longer. Must not wait; what it raises is logged. See `LedgerSink.append`."""
 
 
 class TextFolder:
-    """Keeps texts in a folder, with a file for each day on which some are to go. `prune` removes those whose day has come.
+    """Keeps texts in a folder, with a file for each day on which some expire. `prune` removes the files whose day has come.
 
-    Threads and processes may share it, as a `LineFile`.
+    Threads and processes may share the folder: see `LineFile`.
 
     Args:
-        path: The folder. It is made when it is first needed, for its owner alone.
+        path: The folder. It is made on first use, for its owner alone.
     """
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
 
     def keep(self, text: AttemptText) -> None:
-        """See `TextSink`.
+        """Append ``text`` to the file of its day. See `TextSink.keep`.
 
         Raises:
-            OSError: The disk is full, or fails.
+            OSError: The disk is full or fails.
         """
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with closing(LineFile(self._path / f"{_PREFIX}{text.until}{_SUFFIX}")) as file:
             file.append(text.as_json())
 
     def of(self, call: str) -> Iterator[AttemptText]:
-        """The texts of a call that are kept. Reads all that there is.
+        """The kept texts of ``call``. Reads every file of the folder.
 
         Raises:
             OSError: A file cannot be read.
@@ -100,10 +100,10 @@ class TextFolder:
                             yield AttemptText.of_json(line)
 
     def prune(self, today: date) -> int:
-        """Remove what is not kept any more on ``today``, and say how many files that were.
+        """Remove the files whose day is ``today`` or earlier, and return their number.
 
         Raises:
-            OSError: One cannot be removed.
+            OSError: A file cannot be removed.
         """
         old = [path for path in self._path.glob(f"{_PREFIX}*{_SUFFIX}") if _day(path) <= today]
         for path in old:
@@ -112,7 +112,7 @@ class TextFolder:
 
 
 def _day(path: Path) -> date:
-    """The day on which it goes; what is called otherwise stays."""
+    """The day on which the file expires; files with other names are never removed."""
     try:
         return date.fromisoformat(path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX))
     except ValueError:
