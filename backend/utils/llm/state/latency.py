@@ -7,16 +7,16 @@ from dataclasses import dataclass
 LEAST_WEIGHT = 0.3
 """The least weight of the newest answer in the mean."""
 HALF_LIFE = 1.0
-"""Seconds without news after which the mean and a new answer have equal weight."""
+"""Seconds since the last answer after which the mean and a new answer have equal weight."""
 FAILURE_SECONDS = 30.0
 """The lowest latency, in seconds, assumed of an endpoint whose first request failed."""
 FADES = 2.0
-"""Seconds without news over which an endpoint is assumed to become up to twice as quick. So when two endpoints change places, the
-one that has recovered is tried as soon as the other is slow, not only when it is next explored."""
+"""Seconds without an answer over which the assumed latency of an endpoint falls to half. So an endpoint that has recovered is tried
+as soon as the other is slow, not only when exploration comes to it."""
 FAILURE_WEIGHT = 0.2
 """The weight of the last request in the failure rate."""
 FORGIVEN = 30.0
-"""Seconds after which the failure rate counts half."""
+"""Seconds in which the failure rate decays to half."""
 TOO_OFTEN = 1 / 3
 
 

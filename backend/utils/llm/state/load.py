@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 HALF_LIFE = 60.0
-"""Seconds after which a request counts half among recent ones."""
+"""Seconds after which a request counts half among the recent requests."""
 
 Target = tuple[str, str]
 """An endpoint, and the fingerprint of the house's key; ``users`` for all keys that users bring."""

@@ -106,7 +106,7 @@ class OpenAIWire:
         }
 
     def events(self, utterance: Utterance, body: Mapping[str, Any]) -> Iterator[str]:
-        """The data of each server-sent event. If ``stream_options`` ask for usage, it is the last. See `Wire.events`."""
+        """The data of each server-sent event. If ``stream_options`` ask for the usage, the last event reports it."""
         wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
         envelope = _envelope(utterance, "chat.completion.chunk") | ({"usage": None} if wants_usage else {})
         for delta in _deltas(utterance):

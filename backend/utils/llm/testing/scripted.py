@@ -99,10 +99,10 @@ class ScriptedChatModel(BaseChatModel):
     def with_structured_output(
         self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """The model with a schema; a call records it as ``ls_structured_output_format``.
+        """The model with a schema; a call records the schema as ``ls_structured_output_format``.
 
         The next entry of the script is the answer: a dict, an object, or JSON as text. A Pydantic ``schema`` validates
-        it; others only parse it.
+        the answer; other schemas only parse it.
         """
         form = {"schema": convert_to_json_schema(schema), "kwargs": kwargs}
         model = self.bind(ls_structured_output_format=form)

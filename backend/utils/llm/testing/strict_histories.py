@@ -11,7 +11,7 @@
   langchain-ai/langchain-google#691; a model's turn at the end: crewAIInc/crewAI#6973.
 - Anthropic: https://platform.claude.com/docs/en/api/messages/create, https://platform.claude.com/docs/en/api/errors.
 
-Written from these pages alone: it shares nothing with what words the histories.
+Written from these pages alone: no code is shared with the modules that write the histories.
 """
 
 from __future__ import annotations

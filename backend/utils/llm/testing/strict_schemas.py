@@ -6,7 +6,7 @@
   limits; openai/openai-agents-python#4390 has its refusal of ``default``.
 - Gemini: https://ai.google.dev/api/generate-content#generationconfig, under ``responseJsonSchema``.
 
-Written from these pages alone: it shares nothing with what words the schemas.
+Written from these pages alone: no code is shared with the modules that write the schemas.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class CountedRequest:
         name: A name that no other request has in any process.
         at: When the request was counted.
         until: When the request counts as over if its end is not reported.
-        words: The cached state of the limit of each claim.
+        cached: The cached state of the limit of each claim.
         state: ``asked`` until the store answers; then ``granted`` or ``refused``. ``alone``: sent without the store's answer.
         buckets: For each claim, the bucket in which the store counts the request.
         is_over: Whether the request has ended; then ``tokens`` and ``arrived`` are final.
@@ -73,7 +73,7 @@ class CountedRequest:
     at: float
     until: float
     claims: tuple[Claim, ...]
-    words: tuple[CachedLimit, ...] = ()
+    cached: tuple[CachedLimit, ...] = ()
     state: Literal["asked", "granted", "refused", "alone"] = "asked"
     buckets: tuple[int, ...] = ()
     has_place: bool = True
@@ -96,7 +96,7 @@ def counted(request: CountedRequest) -> Iterator[Change]:
 
 
 def summed(changes: Iterable[Change]) -> list[Change]:
-    """The changes with those of the same bucket added up."""
+    """The changes, with amounts for the same bucket added up."""
     sums: dict[tuple[str, int], Change] = {}
     for one in changes:
         place = one.limit.key, one.bucket

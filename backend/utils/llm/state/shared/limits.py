@@ -92,7 +92,7 @@ class SharedRateLimiter(RateLimiter):
         self._store = store
         self._names = names
         self._process = os.urandom(8).hex()
-        self._words: dict[str, CachedLimit] = {}
+        self._cached: dict[str, CachedLimit] = {}
         self._looked_at = -math.inf
         self._asking: dict[str, tuple[int, float]] = {}
         self._requests: dict[int, CountedRequest] = {}
@@ -105,7 +105,7 @@ class SharedRateLimiter(RateLimiter):
 
     @property
     def _is_alone(self) -> bool:
-        """Whether the store counts for nobody now, so that only this process's share may be used."""
+        """Whether this process must keep to its share, as the store neither counts nor is merely slow."""
         return not (self._store.joined or self._store.is_slow)
 
     @override
@@ -116,8 +116,8 @@ class SharedRateLimiter(RateLimiter):
     def _obstacles(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
         yield from super()._obstacles(meter, tokens, call_number)
         if self._is_alone:
-            yield from self._since_the_last_word(meter, tokens, call_number)
-        elif self._words or not self._store.joined:
+            yield from self._over_what_was_left(meter, tokens, call_number)
+        elif self._cached or not self._store.joined:
             yield from self._elsewhere(meter, tokens, call_number)
 
     def _needs(self, meter: Meter, tokens: int, call_number: int) -> Iterator[tuple[Claim, int, int]]:
@@ -132,12 +132,12 @@ class SharedRateLimiter(RateLimiter):
         """Each limit exceeded by the store's last answer; while the store is silent, each with too small an allowance."""
         now, joined = self._clock(), self._store.joined
         for claim, need, before in self._needs(meter, tokens, call_number):
-            word = self._words.get(claim.limit.key)
-            if word is None and joined:
+            cached = self._cached.get(claim.limit.key)
+            if cached is None and joined:
                 continue
-            if word is not None and need <= (word.left if joined else word.allowed(now)):
+            if cached is not None and need <= (cached.left if joined else cached.allowed(now)):
                 continue
-            seconds = max(0.0, word.free_at - now) if word is not None and joined else 0.0
+            seconds = max(0.0, cached.free_at - now) if cached is not None and joined else 0.0
             turn = min(LONGEST_POLL, STAGGER_SECONDS * before)
             if not joined:
                 turn = max(turn, POLL_SECONDS)
@@ -148,27 +148,27 @@ class SharedRateLimiter(RateLimiter):
                 is_quota = claim.limit.kind == "total"
                 yield Exceeded(meter.scope, in_words(claim, meter), look_in, look_in, is_quota, is_guess)
 
-    def _since_the_last_word(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
+    def _over_what_was_left(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
         """While the store is away: each limit of which its last answer left too little."""
         now = self._clock()
         for claim, need, _ in self._needs(meter, tokens, call_number):
-            word = self._words.get(claim.limit.key)
-            if word is None or self._fits_alone(claim, word, need, self._used(claim) + need):
+            cached = self._cached.get(claim.limit.key)
+            if cached is None or self._fits_alone(claim, cached, need, self._used(claim) + need):
                 continue
-            seconds = word.ends_at - now
-            if (window := self._window_of(claim)) is not None and word.most_alone >= claim.limit.ask:
-                seconds = min(seconds, window.seconds_until([need], word.most_alone))
+            seconds = cached.ends_at - now
+            if (window := self._window_of(claim)) is not None and cached.most_alone >= claim.limit.ask:
+                seconds = min(seconds, window.seconds_until([need], cached.most_alone))
             seconds = max(POLL_SECONDS, seconds)
             is_quota = claim.limit.kind == "total"
             yield Exceeded(
                 meter.scope, in_words(claim, meter), seconds, seconds, is_quota, claim.unit == "places"
             )
 
-    def _fits_alone(self, claim: Claim, word: CachedLimit, need: int, used: int) -> bool:
+    def _fits_alone(self, claim: Claim, cached: CachedLimit, need: int, used: int) -> bool:
         """Whether ``used``, with what is needed, fits what the store's last answer left for this process."""
-        if self._clock() >= word.ends_at:
+        if self._clock() >= cached.ends_at:
             return True
-        return used <= word.most_alone or (used == need == claim.limit.ask and need <= max(0, word.left))
+        return used <= cached.most_alone or (used == need == claim.limit.ask and need <= max(0, cached.left))
 
     def _used(self, claim: Claim) -> int:
         """The amount that counts in this process."""
@@ -225,20 +225,20 @@ class SharedRateLimiter(RateLimiter):
     def take(self, meters: Sequence[Meter], tokens: int, number: int, until: float) -> None:
         super().take(meters, tokens, number, until)
         claims = tuple(claim for meter in meters for claim in self._claims(meter, tokens))
-        words = tuple(self._word(claim) for claim in claims)
+        cached_limits = tuple(self._cached_limit(claim) for claim in claims)
         name, now = f"{self._process}:{number}", self._clock()
-        self._requests[number] = CountedRequest(name, meters, tokens, now, until, claims, words)
-        for claim, word in zip(claims, words, strict=True):
-            word.left -= claim.limit.ask
-            word.asked += claim.limit.ask
+        self._requests[number] = CountedRequest(name, meters, tokens, now, until, claims, cached_limits)
+        for claim, cached in zip(claims, cached_limits, strict=True):
+            cached.left -= claim.limit.ask
+            cached.asked += claim.limit.ask
 
-    def _word(self, claim: Claim) -> CachedLimit:
-        word = self._words.get(claim.limit.key)
-        if word is None:
-            if len(self._words) > MOST_ROOMS:
-                self._words, self._claimed, self._refusals = {}, {}, {}
-            word = self._words[claim.limit.key] = CachedLimit()
-        return word
+    def _cached_limit(self, claim: Claim) -> CachedLimit:
+        cached = self._cached.get(claim.limit.key)
+        if cached is None:
+            if len(self._cached) > MOST_ROOMS:
+                self._cached, self._claimed, self._refusals = {}, {}, {}
+            cached = self._cached[claim.limit.key] = CachedLimit()
+        return cached
 
     @override
     def reserve(self, number: int) -> bool:
@@ -289,7 +289,7 @@ class SharedRateLimiter(RateLimiter):
         return said.granted
 
     def _count_from_now(self, request: CountedRequest) -> None:
-        """If this process was late to hear that a request may go out, it counts from now on: the provider sees it now."""
+        """Move a granted request to the current bucket, if the grant was received late: the provider sees the request now."""
         late = self._clock() - request.at
         if late <= PROMPT_SECONDS:
             return
@@ -309,8 +309,8 @@ class SharedRateLimiter(RateLimiter):
         with self._lock:
             for meter in request.meters:
                 self._answered(meter.scope)
-            for claim, word in zip(request.claims, request.words, strict=True):
-                word.asked -= claim.limit.ask
+            for claim, cached in zip(request.claims, request.cached, strict=True):
+                cached.asked -= claim.limit.ask
             if said is not None:
                 self._learn(request, said)
                 if said.granted:
@@ -345,26 +345,26 @@ class SharedRateLimiter(RateLimiter):
     def _learn(self, request: CountedRequest, said: Answer) -> None:
         """Cache the amount left of each limit, and when more is free."""
         now = self._clock()
-        for claim, word, room in zip(request.claims, request.words, said.rooms, strict=True):
+        for claim, cached, room in zip(request.claims, request.cached, said.rooms, strict=True):
             self._claimed.pop(claim.limit.key, None)
             self._claimed[claim.limit.key] = claim, now  # the one that was used last comes last
-            word.free_at = now + self._wait(claim, word, room, said)
-            word.left = room.left
-            self._allow(claim, word, room, request.at)
+            cached.free_at = now + self._wait(claim, cached, room, said)
+            cached.left = room.left
+            self._allow(claim, cached, room, request.at)
 
-    def _allow(self, claim: Claim, word: CachedLimit, room: Room, asked_at: float) -> None:
+    def _allow(self, claim: Claim, cached: CachedLimit, room: Room, asked_at: float) -> None:
         """Cache the allowance for the time when the store is silent; not from an answer that came too late."""
         if not self._store.joined:
             return
         left, limit = max(0, room.left), claim.limit
         if room.allowance is not None:
-            word.allowance, word.allowed_until = room.allowance, asked_at + ALLOWED_SECONDS
-        word.allowance = min(word.allowance, left)
-        word.most_alone = self._used(claim) - word.asked + left // self._store.processes
+            cached.allowance, cached.allowed_until = room.allowance, asked_at + ALLOWED_SECONDS
+        cached.allowance = min(cached.allowance, left)
+        cached.most_alone = self._used(claim) - cached.asked + left // self._store.processes
         seconds = {"total": math.inf, "places": ALLOWED_SECONDS, "window": limit.length}[limit.kind]
-        word.ends_at = self._clock() + seconds
+        cached.ends_at = self._clock() + seconds
 
-    def _wait(self, claim: Claim, word: CachedLimit, room: Room, said: Answer) -> float:
+    def _wait(self, claim: Claim, cached: CachedLimit, room: Room, said: Answer) -> float:
         """Seconds until the store should be asked again; longer after each refusal, up to this process's turn."""
         limit, is_refused = claim.limit, not said.granted and room.left < claim.limit.ask
         if not is_refused:
@@ -374,12 +374,12 @@ class SharedRateLimiter(RateLimiter):
         wait = room.wait if limit.kind == "window" else POLL_SECONDS
         if not is_refused:
             return wait
-        return max(wait, self._until_next_turn(limit, word, wait))
+        return max(wait, self._until_next_turn(limit, cached, wait))
 
-    def _until_next_turn(self, limit: Limit, word: CachedLimit, wait: float) -> float:
+    def _until_next_turn(self, limit: Limit, cached: CachedLimit, wait: float) -> float:
         """Random seconds until this process asks again, doubled per refusal; refusals of concurrent requests count once."""
-        if word.left < limit.ask and word.free_at > self._clock():
-            return word.free_at - self._clock()
+        if cached.left < limit.ask and cached.free_at > self._clock():
+            return cached.free_at - self._clock()
         refused = self._refusals[limit.key] = min(MOST_DOUBLINGS, self._refusals.get(limit.key, 0) + 1)
         others = self._store.processes
         if limit.kind == "window":
@@ -390,24 +390,24 @@ class SharedRateLimiter(RateLimiter):
 
     def _goes_alone(self, request: CountedRequest) -> bool:
         """Whether the request may go out without the store's answer: by the allowance, or by the share if it is away."""
-        now, both = self._clock(), tuple(zip(request.claims, request.words, strict=True))
+        now, both = self._clock(), tuple(zip(request.claims, request.cached, strict=True))
         if self._is_alone:
-            if not all(self._is_within_share(claim, word) for claim, word in both):
+            if not all(self._is_within_share(claim, cached) for claim, cached in both):
                 return False
-        elif any(word.allowed(now) < claim.limit.ask for claim, word in both):
+        elif any(cached.allowed(now) < claim.limit.ask for claim, cached in both):
             return False
         else:
-            for claim, word in both:
-                word.allowance -= claim.limit.ask
+            for claim, cached in both:
+                cached.allowance -= claim.limit.ask
         if request.state != "granted":  # by an answer that came when this process was already by itself
             request.state, request.at = "alone", now
         return True
 
-    def _is_within_share(self, claim: Claim, word: CachedLimit) -> bool:
+    def _is_within_share(self, claim: Claim, cached: CachedLimit) -> bool:
         """Whether what counts here, this request included, is within the process's share of the limit and what was left."""
         limit, used = claim.limit, self._used(claim)
         is_own = used <= max(0 if claim.unit == "places" else limit.ask, self._share(limit.most))
-        return is_own and self._fits_alone(claim, word, limit.ask, used)
+        return is_own and self._fits_alone(claim, cached, limit.ask, used)
 
     def _share(self, amount: int) -> int:
         return max(1, amount // self._store.processes)
@@ -436,10 +436,10 @@ class SharedRateLimiter(RateLimiter):
     def _keep(self, request: CountedRequest, counted: dict[str, int]) -> None:
         """Keep what the request used without the store's answer, to report later; add the unused part to the allowance."""
         kept, now = self._unreported, self._clock()
-        for claim, word in zip(request.claims, request.words, strict=True):
+        for claim, cached in zip(request.claims, request.cached, strict=True):
             limit, amount = claim.limit, request.amount(claim)
-            if claim.unit != "places" and now < word.allowed_until:
-                word.allowance += counted[limit.key] - amount
+            if claim.unit != "places" and now < cached.allowed_until:
+                cached.allowance += counted[limit.key] - amount
             if claim.unit != "places" and amount:
                 place = limit.key, math.floor(request.at / limit.grain) if limit.kind == "window" else -1
                 before = kept.get(place, _Alone(limit, request.at, 0))
@@ -458,26 +458,26 @@ class SharedRateLimiter(RateLimiter):
         if not request.has_place:
             return
         request.has_place = False
-        both = zip(request.claims, request.words, strict=True)
-        places = [(claim.limit.key, word) for claim, word in both if claim.unit == "places"]
-        is_full = any(word.left <= 0 for _, word in places)
-        for _, word in places if request.state == "granted" else ():
-            word.left += 1
+        both = zip(request.claims, request.cached, strict=True)
+        places = [(claim.limit.key, cached) for claim, cached in both if claim.unit == "places"]
+        is_full = any(cached.left <= 0 for _, cached in places)
+        for _, cached in places if request.state == "granted" else ():
+            cached.left += 1
         if places and request.state != "refused":  # what was asked and never answered may have been granted
-            for _, word in places if self._store.is_slow else ():
-                word.allow(1, self._clock())
+            for _, cached in places if self._store.is_slow else ():
+                cached.allow(1, self._clock())
             self._store.release(request.name, [key for key, _ in places], at_once=is_full)
 
     def _correct(self, request: CountedRequest, counted: dict[str, int]) -> None:
         """Correct the amounts ``counted`` in the store to those that the request really used."""
         changes = []
-        for claim, word, bucket in zip(request.claims, request.words, request.buckets, strict=True):
+        for claim, cached, bucket in zip(request.claims, request.cached, request.buckets, strict=True):
             if claim.unit == "places" or claim.scope in self._uncopied:
                 continue
             more = request.amount(claim) - counted[claim.limit.key]
             if more:
                 changes.append(Change(claim.limit, bucket if more < 0 else -1, more))
-                word.left -= more
+                cached.left -= more
         self._store.change(changes)
 
     # What the store has to hear when it is back. From any thread ---------------------------------------------------------
@@ -547,9 +547,9 @@ class SharedRateLimiter(RateLimiter):
     def rejoined(self) -> None:
         """Drop the cached limits: the store counts again. See `Reporter.rejoined`."""
         with self._lock:
-            for word in self._words.values():
-                word.allowance = 0  # requests that wait know it, too
-            self._words = {}
+            for cached in self._cached.values():
+                cached.allowance = 0  # requests that wait know it, too
+            self._cached = {}
 
     def in_use(self) -> Sequence[tuple[Limit, int]]:
         """The limits used in the last minute, with their allowances. See `Reporter.in_use`."""
@@ -557,7 +557,7 @@ class SharedRateLimiter(RateLimiter):
             now = self._looked_at = self._clock()
             last = islice(reversed(self._claimed.values()), MOST_IN_USE)
             claims = [claim for claim, at in last if now - at < IN_USE_SECONDS]
-            return [(claim.limit, self._word(claim).allowed(now)) for claim in claims]
+            return [(claim.limit, self._cached_limit(claim).allowed(now)) for claim in claims]
 
     def allowed(self, rooms: Sequence[tuple[Limit, Room]]) -> None:
         """Cache the allowances that the store has set aside. See `Reporter.allowed`."""
@@ -565,9 +565,9 @@ class SharedRateLimiter(RateLimiter):
             for limit, room in rooms:
                 if limit.key in self._claimed:
                     claim, _ = self._claimed[limit.key]
-                    word = self._word(claim)
-                    word.left = room.left - word.asked
-                    self._allow(claim, word, room, self._looked_at)
+                    cached = self._cached_limit(claim)
+                    cached.left = room.left - cached.asked
+                    self._allow(claim, cached, room, self._looked_at)
 
     # Usage without reservation -----------------------------------------------------------------------------------------
 
