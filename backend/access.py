@@ -1,4 +1,4 @@
-"""Access: in whose name a token or a browser's session acts, what it may do, how often, and what it may spend."""
+"""Access: which user an access token or a browser session acts as, its scopes, its rate limit and its budget."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ADMIN: Final = "admin"
 """The first user, who runs the service."""
 
 Scope = Literal["call", "debug", "admin"]
-"""``call``: what users do: call features, with keys and conversations of their own. ``debug``: see what runs, and what everybody
-used. ``admin``: change what everybody runs on; and all else."""
+"""``call``: call features, with the user's own keys and conversations. ``debug``: see what runs, and everybody's usage. ``admin``:
+change what everybody runs on; includes the other two."""
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 PERIODS: Final[tuple[BudgetPeriod, ...]] = get_args(BudgetPeriod)
 MOST_USD: Final = 1_000_000
@@ -28,24 +28,24 @@ _DOLLARS: Final = re.compile(r"\d{1,7}(\.\d{1,12})?")
 
 
 class Owner(NamedTuple):
-    """A user, and so the owner of what is kept for them. ``tenant_id`` is blank where there are no tenants."""
+    """A user, as the owner of stored data. ``tenant_id`` is blank where there are no tenants."""
 
     user_id: str
     tenant_id: str = ""
 
 
 class Allowance(NamedTuple):
-    """What a token may spend of the house's money in each day or month, or in all."""
+    """A token's budget: the house's money that its calls may cost per day, per month or in total."""
 
     usd: Decimal
     period: BudgetPeriod
 
     @classmethod
     def read(cls, usd: str, period: str) -> Self:
-        """``usd`` dollars, as a decimal number, in each ``period``.
+        """An allowance of ``usd`` dollars, written as a decimal number, per ``period``.
 
         Raises:
-            ValueError: If that is no such thing.
+            ValueError: ``usd`` is no amount, or ``period`` no period.
         """
         amount = Decimal(usd) if _DOLLARS.fullmatch(usd) else Decimal(0)
         known = next((each for each in PERIODS if each == period), None)
@@ -54,7 +54,7 @@ class Allowance(NamedTuple):
         return cls(amount, known)
 
     def as_dict(self) -> dict[str, str]:
-        """JSON-ready."""
+        """As a dict that is ready for JSON."""
         return {"usd": f"{self.usd:f}", "period": self.period}
 
 
@@ -63,13 +63,13 @@ class Grant:
     """The rights of an access token, or of a browser's session.
 
     Attributes:
-        user_id: In whose name they act.
-        tenant_id: The organisation whose things alone they see; blank for whoever belongs to none.
-        scopes: What they may do.
-        token_id: The token that says so; None for the login link of a start.
-        rate: How often they may ask; None sets no limit.
-        budget: What their calls may cost the house; None sets no limit of this token's.
-        expires_at: From when on it says so no more.
+        user_id: The user as whom the holder acts.
+        tenant_id: The organisation whose data alone the holder sees; blank without one.
+        scopes: What the holder may do.
+        token_id: The access token that has these rights; None for the login link printed at the server's start.
+        rate: The rate limit of the holder's requests; None for no limit.
+        budget: What the holder's calls may cost the house; None for no limit of this token's own.
+        expires_at: When the grant expires; None for never.
     """
 
     user_id: str
@@ -94,7 +94,7 @@ class Grant:
         return self.expires_at is not None and self.expires_at <= now
 
     def budgets(self) -> tuple[Budget, ...]:
-        """The grant's budget as the facade counts it, beside the budgets of the table; empty without one."""
+        """The grant's own budget as a `Budget` of the facade, to be counted beside those of the table; empty without one."""
         if self.budget is None or self.token_id is None:
             return ()
         usd, period = self.budget
@@ -119,11 +119,11 @@ def usual(user_id: str) -> Grant:
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A token that was given out. It holds neither the token nor its hash, so it may be printed.
+    """An issued access token, without the token itself or its hash, so it may be printed.
 
     Attributes:
-        name: What it is for.
-        grant: What it gives.
+        name: What the token is for.
+        grant: The rights that the token gives.
     """
 
     id: str
@@ -151,16 +151,16 @@ class AccessToken:
 
 
 class GivenTokens(Protocol):
-    """The access tokens that are given out, for who gives them."""
+    """Issues, lists and revokes access tokens."""
 
     async def make(self, grant: Grant, name: str, *, by: str) -> tuple[AccessToken, str]:
-        """Make one for what ``name`` says, because ``by`` wants it. What is to be sent, the second, cannot be had again."""
+        """Issue a token called ``name`` on behalf of ``by``. Returns it, and its plain text, which cannot be read again."""
         ...
 
     async def all(self, tenant_id: str | None = None) -> Sequence[AccessToken]:
-        """Every one that was ever given out, or those of one tenant, the newest first."""
+        """Every token that was ever issued, or those of one tenant, the newest first."""
         ...
 
     async def revoke(self, token_id: str, *, by: str, tenant_id: str | None = None) -> bool:
-        """End one, if it is that tenant's, with the sessions that it opened; False if there is none to end."""
+        """Revoke a token of that tenant, with the sessions that it opened; False if there is none to revoke."""
         ...

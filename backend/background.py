@@ -1,4 +1,4 @@
-"""Work beside requests, which goes on whatever goes wrong in it, and of which everybody can see when it does not."""
+"""Background tasks that are restarted after an error, and whose failures the health checks show."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST_PAUSE: Final = 5.0
-"""Seconds that work which fails waits at most for its next try, unless it has longer pauses anyway."""
+"""The longest pause in seconds before a failed task is tried again, unless its normal pause is longer."""
 STUCK: Final = 30.0
-"""Seconds after which a try that has not ended is told of as failing."""
+"""Seconds after which a try that has not ended counts as failing."""
 PATIENCE: Final = 3.0
-"""Seconds that a try which is under way is given at the end before it is cancelled."""
+"""Seconds that a running try is given at shutdown before it is cancelled."""
 
 
 class Background:
-    """The background work of one application.
+    """The background tasks of one application.
 
-    An exception is logged once, however often it comes again in a row, and the work is tried again.
+    An exception that repeats in a row is logged once, and the task is tried again.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -38,18 +38,18 @@ class Background:
 
     @property
     def failing(self) -> tuple[str, ...]:
-        """The names of the work whose last try failed or does not end, or that is over before its time."""
+        """The names of the tasks whose last try failed or does not end, or that ended too early."""
         return tuple(job.name for job in self._jobs if job.is_failing)
 
     @asynccontextmanager
     async def repeating(self, name: str, work: Work, *, every: float) -> AsyncIterator[None]:
-        """Do ``work`` again and again, with ``every`` seconds in between, while the context lasts."""
+        """While the context lasts, do ``work`` again and again, with pauses of ``every`` seconds."""
         async with self._supervised(_Job(name, work, self._clock, every)):
             yield
 
     @asynccontextmanager
     async def once(self, name: str, work: Work) -> AsyncIterator[None]:
-        """Do ``work`` at once, and again if it fails, while the context lasts."""
+        """While the context lasts, do ``work`` at once, and again if it fails."""
         async with self._supervised(_Job(name, work, self._clock)):
             yield
 
@@ -131,7 +131,7 @@ class _Job:
 
 
 def pause(every: float | None, fails: int) -> float:
-    """Seconds before the next try, after so many failed ones: they double, up to `LONGEST_PAUSE`."""
+    """Seconds before the next try after ``fails`` failed ones: doubled each time, up to `LONGEST_PAUSE`."""
     first = every or 1.0
     return min(first * 2.0 ** min(fails, 16), max(first, LONGEST_PAUSE))
 

@@ -1,4 +1,4 @@
-"""Budgets as people see and change them: what is left of each, an allowance on top, a counter that begins anew."""
+"""Budgets as people see and change them: the balance of each counter, an increase, a reset."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _SHOWN: Final = 40
 
 
 class UnknownBudgetError(LLMError):
-    """The table has no such budget, or the budget no such subject; names the nearest."""
+    """The table has no such budget, or the budget no such subject; names the nearest ones."""
 
     code = "unknown_budget"
     http_status = 404
 
 
 class InvalidAmountError(LLMError):
-    """No amount that a budget could be raised by."""
+    """The amount is none by which a budget can be raised."""
 
     code = "invalid_amount"
     http_status = 422
 
 
 class Noting(Protocol):
-    """Writes into the audit trail what a person decided."""
+    """Writes an entry into the audit trail."""
 
     async def __call__(self, kind: Kind, subject: str, *, actor: str, details: Mapping[str, str]) -> None:
         """Add an entry."""
@@ -64,9 +64,9 @@ class Budgets:
     """The budgets of a table, with their counters.
 
     Args:
-        store: The counters.
-        table: Whose budgets.
-        note: Where decisions are written down.
+        store: The store of the counters.
+        table: The table whose budgets these are.
+        note: Writes each change into the audit trail.
         clock: The wall clock, timezone-aware.
     """
 
@@ -79,7 +79,7 @@ class Budgets:
         self._clock = clock
 
     async def all(self) -> Sequence[Balance]:
-        """Every counter of this day or month that something is known of, the fullest first.
+        """The balance of every known counter of the current day, month or of a total, the fullest first.
 
         Raises:
             BudgetUnavailableError: They cannot be read.
@@ -103,11 +103,11 @@ class Budgets:
         return [self._shown(budget, window, counters.get(window, NOTHING)) for budget, window in windows]
 
     async def one(self, wanted: Wanted) -> Balance:
-        """The counter of ``wanted``.
+        """The balance of the counter of ``wanted``.
 
         Raises:
-            UnknownBudgetError: There is none.
-            BudgetUnavailableError: It cannot be read.
+            UnknownBudgetError: There is no such counter.
+            BudgetUnavailableError: The counter cannot be read.
         """
         budget, window = self._found(wanted)
         with _asked():
@@ -115,11 +115,11 @@ class Budgets:
         return self._shown(budget, window, counters.get(window, NOTHING))
 
     async def raise_by(self, wanted: Wanted, amount: str, by: str) -> Balance:
-        """Let ``amount`` more, in dollars or tokens, be spent in this day, month or in all. Less, if it is negative.
+        """Raise the counter's limit by ``amount``, in dollars or tokens, for the current day, month or total; a negative one lowers it.
 
         Raises:
             UnknownBudgetError: There is no such counter.
-            InvalidAmountError: That is no amount.
+            InvalidAmountError: ``amount`` is no valid amount.
             BudgetUnavailableError: It cannot be changed.
         """
         budget, window = self._found(wanted)
@@ -131,7 +131,7 @@ class Budgets:
         return self._shown(budget, window, counter)
 
     async def reset(self, wanted: Wanted, by: str) -> Balance:
-        """Forget what was spent in this day, month or in all. What is under way stays set aside.
+        """Set the counter's spending in the current day, month or total to zero. What requests under way have reserved stays.
 
         Raises:
             UnknownBudgetError: There is no such counter.

@@ -1,4 +1,4 @@
-"""The command line: each command by its name, with the first sentence of its help.
+"""The command line: lists each command with the first sentence of its help, and imports it on first use.
 
 Their modules, `backend.commands`, are imported once they are asked for: what is not there does not make ``--help`` slow.
 Every verb takes ``--json``. Errors go to standard error, and the exit status is one of `docs/reference/command-line.md`.
@@ -35,7 +35,7 @@ SUMMARIES: Final = {
     "init": "Write a first table: of a code base's models, with a report of what it could not carry, or of one feature to begin with.",
     "import-config": "Print a configuration of LiteLLM, LMI or TensorZero as a table, and report what is not in it; exit 1 if it cannot be one.",
 }
-"""In the order in which help shows them."""
+"""The first sentence of each command's help, in the order in which the help lists them."""
 
 _HELP: Final = "Patchbay: name the feature, not the model."
 

@@ -1,4 +1,4 @@
-"""The composition root: names every adapter once and puts the application together."""
+"""The composition root: chooses every adapter, and builds the application."""
 
 from __future__ import annotations
 
@@ -99,17 +99,17 @@ FIRST_USER: Final = ADMIN
 
 WATCH_SECONDS: Final = 1.0
 FIGURES_SECONDS: Final = 1.0
-"""How old the ledger's figures among the metrics are at most."""
+"""The greatest age, in seconds, of the ledger's figures among the metrics."""
 DRAIN_SECONDS: Final = 5.0
-"""How long a stop waits for answers of models that its requests did not wait for: they are being paid for."""
+"""Seconds that a stop waits for paid model answers that their requests no longer wait for."""
 TEXTS_SECONDS: Final = 600.0
-"""From one look at texts whose day has come to the next."""
+"""Seconds between two deletions of expired texts."""
 SIGN_SECONDS: Final = 60.0
-"""From one signed head of the audit trail to the next, if it has grown."""
+"""Seconds between two signed heads of the audit trail, if it has grown."""
 AGENTS_SECONDS: Final = 15.0
-"""From one look at confirmations that nobody answered, and at calls that nobody told the end of, to the next."""
+"""Seconds between two searches for expired confirmations and executions without a result."""
 STORE_SECONDS: Final = 1.0
-"""From one look at what is made and not stored to the next."""
+"""Seconds between two tries to store finished conversations."""
 
 
 def create_app(
@@ -121,23 +121,23 @@ def create_app(
     launch_token: str | None = None,
     watchers: Watchers | None = None,
 ) -> FastAPI:
-    """The application. It opens nothing before it is started.
+    """The application. It opens nothing before its startup.
 
-    Whoever stops its server begins ``app.state.stop`` (`Stop`), so that requests that take long end in order.
+    To stop the server, begin ``app.state.stop`` (`Stop`) first, so that long requests end with an error.
 
     Args:
-        settings: By default from the environment.
-        patchbay: The facade; by default one on the default table. Whoever passes one closes it.
-        local_model: The built-in model, to tell people about. Whoever passes it starts and stops it.
-        announce: Is told the first access token, when the first start makes one; it can be had only this once.
+        settings: The settings; by default from the environment.
+        patchbay: The facade, which the caller closes; by default one on the default table.
+        local_model: The built-in model, to show its state. The caller starts and stops it.
+        announce: Called once with the first access token, which is never shown again.
             By default it goes to standard error, as a login link.
-        watchers: Those of the ``patchbay`` that was passed. Without them, nobody hears of users' keys that are refused, and nothing is
+        watchers: The watchers of the given ``patchbay``. Without them, refused users' keys are not noticed, and nothing is
             counted or written down.
-        launch_token: A further token of the first user, which holds until the application stops.
+        launch_token: A further token of the first user, valid until the application stops.
 
     Raises:
-        MasterKeyError: If master keys are told that are none.
-        UnusableDatabaseError: When it is started, if its database, or the folder of journals, cannot be made or read.
+        MasterKeyError: A configured master key is invalid.
+        UnusableDatabaseError: At startup: the database, or the folder of journals, cannot be created or read.
     """
     settings = settings or Settings()
     print_token = announce or _link_printer(settings)

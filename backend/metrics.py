@@ -1,4 +1,4 @@
-"""Figures of the attempts of this process, for Prometheus: counted from the same records as the ledger's.
+"""Prometheus metrics of this process's attempts, counted from the same records as the ledger's.
 
 No user and no tenant is in a label. Features and endpoints are those of the table, and there is a bound on their combinations.
 """
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from backend.utils.llm.state.health import HealthChange
 
 MOST_SERIES: Final = 10_000
-"""The most combinations of feature, endpoint and payer. Beyond it, feature and endpoint of further ones are `OTHER`."""
+"""The most combinations of feature, endpoint and payer. Those beyond are counted as `OTHER`."""
 OTHER: Final = "other"
 SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""Bounds of the buckets of durations."""
+"""The buckets of durations, in seconds."""
 TOKENS: Final = ("input", "output", "cached", "cache_write", "reasoning")
 """Kinds of tokens: ``cached`` and ``cache_write`` are part of ``input``, ``reasoning`` of ``output``."""
 _OWN: Final = f"{OWN}:"
@@ -34,7 +34,7 @@ _PICO: Final = 1e12
 _WHERE: Final = ("feature", "endpoint", "key_owner")
 
 Where = tuple[str, str, str]
-"""Feature, endpoint, and the owner of the key."""
+"""The feature, the endpoint, and the owner of the key."""
 
 
 class _Series(NamedTuple):
@@ -50,13 +50,13 @@ class _Series(NamedTuple):
 
 
 class Metrics(PerProcess):
-    """Counts attempts, as a `LedgerSink`, and openings of circuit breakers, as a listener to health.
+    """Counts attempts, as a `LedgerSink`, and openings of circuit breakers, as a listener to health changes.
 
-    A forked child begins at nothing. Where PROMETHEUS_MULTIPROC_DIR names a folder, all processes that share it are counted
+    A forked child starts at zero. Where PROMETHEUS_MULTIPROC_DIR names a folder, all processes that share it are counted
     together, those that have ended included.
 
     Attributes:
-        registry: What this process has counted. `exposition` has all of it.
+        registry: The counters of this process. `exposition` has those of all processes.
     """
 
     registry: CollectorRegistry
@@ -81,7 +81,7 @@ class Metrics(PerProcess):
         self._openings = self._counter("breaker_openings", "How often circuit breakers opened.", circuit)
 
     def exposition(self) -> str:
-        """What was counted, in Prometheus's text format."""
+        """All metrics, in Prometheus's text format."""
         if ValueClass is MutexValue:
             return generate_latest(self.registry).decode()
         together = CollectorRegistry()
@@ -89,7 +89,7 @@ class Metrics(PerProcess):
         return generate_latest(together).decode()
 
     def append(self, record: AttemptRecord) -> None:
-        """Count ``record``. See `LedgerSink`."""
+        """Count the attempt in ``record``. See `LedgerSink.append`."""
         endpoint = OWN if record.endpoint.startswith(_OWN) else record.endpoint
         where = record.feature, endpoint, record.key_owner
         series = self._known.get(where) or self._series(where)
@@ -110,7 +110,7 @@ class Metrics(PerProcess):
             series.degraded.inc()
 
     def health_changed(self, change: HealthChange) -> None:
-        """Count ``change``, if a breaker has opened."""
+        """Count ``change``, if a circuit breaker has opened."""
         if change.kind == "opened":
             circuit = change.circuit
             labels = endpoint_for_all(circuit.endpoint), circuit.owner, circuit.account or ""

@@ -1,4 +1,4 @@
-"""Stored overrides: decided by a person, tested against the table, kept, and told to the table of every process."""
+"""Stored overrides: temporary changes of the table, which are validated, stored and applied in every process."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from backend.utils.llm.routing.route import Route
 
 LONGEST: Final = timedelta(days=90)
-"""For how long an override may hold: what is to last longer belongs in the table."""
+"""The longest time that an override may hold: a longer change belongs in the table."""
 LONGEST_REASON: Final = 300
-"""Characters."""
+"""The most characters of a reason."""
 _ID_BYTES: Final = 4
 
 
 class InvalidOverrideError(LLMError):
-    """An override that would not do what it says; with every problem."""
+    """An override that does not fit the table; lists every problem."""
 
     code = "invalid_override"
     http_status = 422
@@ -44,7 +44,7 @@ class InvalidOverrideError(LLMError):
 
     @override
     def as_dict(self) -> dict[str, Any]:
-        """With every problem."""
+        """The error as JSON, with every problem."""
         return {**super().as_dict(), "problems": list(self.problems)}
 
 
@@ -59,11 +59,11 @@ class OverrideNotFoundError(LLMError):
 
 
 class KeptOverride(NamedTuple):
-    """An override as it is kept, also after its end.
+    """An override as stored, also after its end.
 
     Attributes:
-        ended_at: When it was ended, or had its time; None while it holds.
-        ended_by: Who ended it.
+        ended_at: When the override was reverted or expired; None while it holds.
+        ended_by: Who reverted the override.
     """
 
     override: Override
@@ -72,10 +72,10 @@ class KeptOverride(NamedTuple):
 
 
 class OverrideStore(Protocol):
-    """Keeps overrides, and an entry of the audit trail with each change."""
+    """Stores overrides, with an audit entry for each change."""
 
     async def add(self, one: Override) -> None:
-        """Keep ``one``; one of the same subject that holds ends."""
+        """Store ``one``, and end the override of the same subject that holds, if any."""
         ...
 
     async def end(self, one: str, by: str, now: datetime) -> Override | None:
@@ -83,23 +83,23 @@ class OverrideStore(Protocol):
         ...
 
     async def holding(self, now: datetime) -> Sequence[Override]:
-        """Those that hold at ``now``, the oldest first. Those that have had their time are ended."""
+        """The overrides that hold at ``now``, the oldest first. Expired ones are ended."""
         ...
 
     async def all(self, limit: int) -> Sequence[KeptOverride]:
-        """The last ``limit`` of them, the newest first."""
+        """The last ``limit`` overrides, the newest first."""
         ...
 
 
 class OverrideRequest(NamedTuple):
-    """The override that a person asks for.
+    """A request for an override.
 
     Attributes:
         subject: A feature, or the endpoint to disable.
-        links: What is to serve the feature; empty to disable an endpoint.
-        author: Who decided.
-        reason: Why.
-        until: From when on it shall not hold any more, timezone-aware.
+        links: The endpoints and groups to serve the feature; empty to disable an endpoint.
+        author: The person who decided.
+        reason: The person's reason.
+        until: When the override expires, timezone-aware.
     """
 
     subject: str
@@ -110,10 +110,10 @@ class OverrideRequest(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A decision that is kept.
+    """A stored override, with its effect.
 
     Attributes:
-        unserved: The features that nobody serves any more because of it.
+        unserved: The features that no endpoint serves because of the override.
     """
 
     override: Override
@@ -125,11 +125,11 @@ def _utc_now() -> datetime:
 
 
 class Overrides:
-    """Those of an application, laid over its table.
+    """The stored overrides of an application, applied to its table.
 
     Args:
-        store: Where they are kept.
-        table: Whom they are laid over.
+        store: The store of the overrides.
+        table: The table to which they are applied.
         clock: The wall clock, timezone-aware.
     """
 
@@ -144,9 +144,9 @@ class Overrides:
         table.lay_over(lambda: self._known)
 
     async def put_in_force(self) -> None:
-        """See what holds now, whoever decided it in whichever process, and lay it over the table, beside the event loop.
+        """Read all holding overrides and apply them to the table, in a thread.
 
-        The table is read anew, too, if it has changed; also if it cannot be seen what holds.
+        A changed table file is read again, too, even if the overrides cannot be read.
         """
         async with self._looking:  # else who looked before a decision could have the last word after it
             try:
@@ -155,14 +155,14 @@ class Overrides:
                 await asyncio.to_thread(self._table.reload_if_changed)
 
     def infos(self) -> Sequence[OverrideInfo]:
-        """Those that hold, each with whether it is in force, and why if it is not."""
+        """The holding overrides, each with whether it is in force, and why if it is not."""
         return override_infos(self._table)
 
     async def decide(self, wanted: OverrideRequest) -> Outcome:
-        """Keep a decision.
+        """Validate, store and apply an override.
 
         Raises:
-            InvalidOverrideError: If it would not do what it says.
+            InvalidOverrideError: The override does not fit the table, or would have no effect.
         """
         now = self._clock()
         one = Override(secrets.token_hex(_ID_BYTES), *wanted[:4], since=now, until=wanted.until)
@@ -174,7 +174,7 @@ class Overrides:
         """End the override of that id.
 
         Raises:
-            OverrideNotFoundError: If none of that id holds.
+            OverrideNotFoundError: No override of that id holds.
         """
         ended = await self._store.end(one, by, self._clock())
         if ended is None:
@@ -182,7 +182,7 @@ class Overrides:
         return ended
 
     async def all(self, limit: int) -> Sequence[KeptOverride]:
-        """The last ``limit`` of them, the newest first."""
+        """The last ``limit`` overrides, the newest first."""
         return await self._store.all(limit)
 
 

@@ -34,9 +34,9 @@ _BETWEEN = 2
 
 
 class Terminal(Console):
-    """A console that escapes the control characters of a text, but for line breaks and tabs.
+    """A Rich console that escapes control characters, except line breaks and tabs.
 
-    What goes to a pipe or a file is not cut: a table is as wide there as what it holds.
+    Output to a pipe or a file is not cut: a table there is as wide as its content.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -55,14 +55,14 @@ class Terminal(Console):
 
 
 class Rows(NamedTuple):
-    """A table: as wide as it is where there is room, folded where there is less.
+    """A table, whose cells are wrapped where the screen is narrow.
 
     On a screen that is narrower still each cell has a line of its own, behind its column's head.
 
     Attributes:
         heads: The columns.
         rows: The cells, as plain text.
-        right: Which columns stand to the right, by number.
+        right: The numbers of the right-aligned columns.
     """
 
     heads: Sequence[str]
@@ -106,7 +106,7 @@ def json_text(value: Any) -> str:
 
 
 def receipt_line(receipt: dict[str, Any]) -> str:
-    """One line: the feature, who served it with whose key, tokens in and out, time, cost, attempts."""
+    """A receipt on one line: feature, endpoint, whose key, tokens in and out, time, cost, attempts."""
     attempts = receipt["attempts"]
     usage = attempts[-1]["usage"] or {}
     cost = receipt["cost_usd"]

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, with the bounds that it lacks.
+"""uvicorn's HTTP/1.1 protocol with the limits that it lacks.
 
 A head has a clock and a size. A body waits, unparsed, until the application asks for it, and comes in not too many chunks.
 A connection on which something was left unread is closed in two steps, so that the answer arrives. There are only so many
@@ -33,24 +33,24 @@ if TYPE_CHECKING:
 LONGEST_HEAD: Final = 16 * 1024
 MOST_HEADERS: Final = 100
 HEAD_SECONDS: Final = 10.0
-"""From the connection, or from the first byte of a further request."""
+"""Seconds for a request head, from the connection or from the first byte of a further request."""
 IDLE_SECONDS: Final = 5
-"""How long a connection is kept for a further request."""
+"""Seconds for which an idle connection is kept for a further request."""
 
 MOST_CHUNKS: Final = 8_192
-"""Of one body. The longest one then has 640 bytes in each; a chunk costs some 15 µs, however short it is."""
+"""The most chunks of one body. The longest body then has 640 bytes in each; a chunk costs some 15 µs."""
 
 LINGER_SECONDS: Final = 2.0
 LINGER_BYTES: Final = 32 * 1024 * 1024
-"""For how long, and how much, is thrown away of what a client still sends to an answer that did not wait for it."""
+"""The most bytes of a request that are discarded after its early answer."""
 
 READING_SECONDS: Final = 30.0
-"""How long a client may read nothing of an answer that is too long for the buffers in between."""
+"""Seconds for which a client may read nothing of an answer that exceeds the buffers."""
 
 MOST_CONNECTIONS: Final = 512
-"""Half of the 1,024 files that a process may commonly open. Beyond it, the one that has waited longest is closed."""
+"""Half of the 1,024 files that a process may commonly open. Beyond it, the longest waiting connection is closed."""
 MOST_REQUESTS: Final = 448
-"""That are being answered at a time. Beyond it, health is told, and nothing else."""
+"""The most requests at a time. Beyond it, only health checks are answered."""
 HEALTH: Final = frozenset({"/healthz", "/readyz"})
 
 CLOSE: Final = (b"connection", b"close")
@@ -66,7 +66,7 @@ _CODES: Final = {413: "content_too_large", 503: "too_busy"}
 
 
 def configured(app: ASGIApp, *, grace_seconds: int | None = None) -> Config:
-    """The configuration by which uvicorn serves ``app``, the bounds included."""
+    """The uvicorn configuration for ``app``, with all limits."""
     return uvicorn.Config(
         ForgottenKeys(app),
         http=BoundedProtocol,
@@ -81,10 +81,10 @@ def configured(app: ASGIApp, *, grace_seconds: int | None = None) -> Config:
 
 
 class BoundedConnection(h11.Connection):
-    """An h11 connection that reads nothing of a body while that is held.
+    """An h11 connection that reads no body before it is released.
 
     Attributes:
-        refused: With which status it refuses to read on, if it does.
+        refused: The HTTP status with which the connection refuses to read on; None if it does not.
     """
 
     def __init__(self) -> None:
@@ -96,26 +96,26 @@ class BoundedConnection(h11.Connection):
 
     @property
     def is_unread(self) -> bool:
-        """Whether something came, or is to come, that is not read."""
+        """Whether part of the request is unread, or still to come."""
         return self.refused is not None or self.their_state is h11.SEND_BODY
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is a part of a head."""
+        """Whether a part of a request head has arrived."""
         return bool(self.trailing_data[0])
 
     @property
     def holds_all(self) -> bool:
-        """Whether a body is held that is there as a whole, and costs nothing to take apart."""
+        """Whether the held body has arrived completely, and is cheap to parse."""
         return self._is_held and 0 < self._length <= len(self.trailing_data[0])
 
     @property
     def is_held(self) -> bool:
-        """Whether the body waits to be asked for."""
+        """Whether the body waits for `release`."""
         return self._is_held and self.their_state is h11.SEND_BODY
 
     def release(self) -> None:
-        """The body is wanted."""
+        """Let the body be read."""
         self._is_held = False
 
     @override
@@ -157,9 +157,9 @@ class BoundedConnection(h11.Connection):
 
 
 class LingeringTransport(asyncio.Transport):
-    """A transport whose `close` waits, within a bound, for a client that is still sending; it writes at once what one turn writes.
+    """A transport whose `close` waits, within limits, for a client that is still sending. Writes of one loop turn are joined.
 
-    Closed at once, the kernel would answer what is unread with a reset, which can overtake the answer.
+    On an immediate close with unread bytes, the kernel sends a reset, which can overtake the answer.
     """
 
     def __init__(self, transport: asyncio.Transport, connection: BoundedConnection) -> None:
@@ -185,7 +185,7 @@ class LingeringTransport(asyncio.Transport):
             self._transport.resume_reading()
 
     def throw_away(self, data: bytes) -> None:
-        """Discard what comes after the answer."""
+        """Discard ``data``, which came after the answer."""
         self._left -= len(data)
         if self._left < 0:
             self._transport.abort()
@@ -230,7 +230,7 @@ class LingeringTransport(asyncio.Transport):
 
 
 class BoundedProtocol(H11Protocol):
-    """One connection."""
+    """The protocol of one connection, with all limits."""
 
     conn: BoundedConnection
     transport: LingeringTransport
@@ -253,7 +253,7 @@ class BoundedProtocol(H11Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no request is being answered."""
+        """Whether the connection is idle: no request is being answered."""
         return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
 
     @override
@@ -293,7 +293,7 @@ class BoundedProtocol(H11Protocol):
 
     @override
     def shutdown(self) -> None:
-        """Close when what is under way is answered.
+        """Close the connection when its present request is answered.
 
         A stop that has the time for it closes nothing whose client may be about to ask again, as it was not told otherwise: it has one
         more answer, which says that the connection ends, or closes once it has been idle for `IDLE_SECONDS`.

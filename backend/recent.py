@@ -1,6 +1,6 @@
-"""The attempts of this process's last quarter of an hour, minute by minute: how many, how they ended, how long they took.
+"""Statistics of this process's attempts in the last 15 minutes, by minute: number, outcomes and durations.
 
-For whoever is on call. The ledger has every attempt for good; this is what can be told at once, also while the database is away.
+For people on call. The ledger keeps every attempt; this is available at once, also without the database.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MINUTES: Final = 15
 MOST_SERIES: Final = 1_000
-"""Combinations of feature and endpoint that are told apart. Further ones are counted as `OTHER`."""
+"""The most combinations of feature and endpoint. Those beyond are counted as `OTHER`."""
 OTHER: Final = "other"
 LIMITED: Final = 429
 _BITS: Final = 4
@@ -34,7 +34,7 @@ _SLOTS: Final = MINUTES + 1
 _FAILED: Final = frozenset({"failed", "rejected"})
 
 Where = tuple[str, str]
-"""Feature and endpoint. All endpoints that users bring are one."""
+"""The feature and the endpoint. All endpoints of users' own are one."""
 
 
 @dataclass(slots=True)
@@ -54,8 +54,8 @@ class LastFailure(NamedTuple):
     """The last attempt that failed.
 
     Attributes:
-        at: When it ended, in microseconds since 1970 (UTC).
-        call: The id of its call.
+        at: When the attempt ended, in microseconds since 1970 (UTC).
+        call: The id of the attempt's call.
     """
 
     at: int
@@ -73,14 +73,14 @@ class _Series:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What some attempts come to.
+    """Statistics of some attempts of the last 15 minutes.
 
     Attributes:
-        failures: Those that gave no answer that could be handed on.
-        limited: Those that a provider refused for a rate limit, with status 429.
-        degraded: Answers of another endpoint than the first choice.
-        p50_s: Half of the answers took at most so many seconds; None without an answer. ``p95_s`` the same of 95 in 100.
-        first_token_s: Half of the streams had their first token after so many seconds.
+        failures: The number of attempts that failed, or whose answer was rejected.
+        limited: The number of attempts that a provider refused for a rate limit, with status 429.
+        degraded: The number of answers from an endpoint other than the first choice.
+        p50_s: The median duration of the answers in seconds; None without an answer. ``p95_s``: their 95th percentile.
+        first_token_s: The median time to the first token of the streams, in seconds; None without a stream.
         by_minute: Attempts and failures of each minute, the oldest first.
         success_at: When the last success ended, in microseconds since 1970 (UTC), whenever that was.
         failure: The last failure, whenever that was.
@@ -104,7 +104,7 @@ class Window:
 
 
 class RecentAttempts(PerProcess):
-    """A `LedgerSink` that forgets after a quarter of an hour. A forked child begins at nothing."""
+    """A `LedgerSink` that keeps statistics of the last 15 minutes. A forked child starts at zero."""
 
     @override
     def _begin(self) -> None:
@@ -112,7 +112,7 @@ class RecentAttempts(PerProcess):
         self._series: dict[Where, _Series] = {}
 
     def append(self, record: AttemptRecord) -> None:
-        """Count ``record`` in the minute in which it ended. See `LedgerSink`. A call waits for it, so it is one function."""
+        """Count ``record`` in the minute in which its attempt ended. See `LedgerSink.append`."""
         outcome, ended = record.outcome, record.at + record.duration
         number = ended // _MINUTE
         with self._lock:
@@ -135,15 +135,15 @@ class RecentAttempts(PerProcess):
                 series.failure = LastFailure(ended, record.category or outcome, record.status, record.call)
 
     def by_endpoint(self, now: int) -> Mapping[str, Window]:
-        """The window of each endpoint that something is known of; ``now`` in microseconds since 1970 (UTC)."""
+        """The statistics of each known endpoint at ``now`` (microseconds since 1970)."""
         return self._grouped(1, now)
 
     def by_feature(self, now: int) -> Mapping[str, Window]:
-        """The window of each feature."""
+        """The statistics of each known feature at ``now`` (microseconds since 1970)."""
         return self._grouped(0, now)
 
     def total(self, now: int) -> Window:
-        """The window of all."""
+        """The statistics of all attempts at ``now`` (microseconds since 1970)."""
         return _window([series for _, series in self._all()], now)
 
     def _grouped(self, part: int, now: int) -> Mapping[str, Window]:

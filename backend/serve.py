@@ -1,4 +1,4 @@
-"""Start everything, show that it works, stay up, and end every child.
+"""Starts the whole service, sends a sample conversation through it, stays up, and ends every child process.
 
 The sample conversation goes in by the front door, over HTTP with a token, as anybody's would.
 """
@@ -44,19 +44,19 @@ if TYPE_CHECKING:
 SAMPLE_SECONDS = 300.0
 START_SECONDS = 120.0
 BACKLOG = 2_048
-"""Clients that may wait until their connection is accepted, such as while no worker is there."""
+"""The most clients that wait for their connection to be accepted, for example while no worker runs."""
 out = Terminal(highlight=False, emoji=False)
 
 
 def serve(settings: Settings, *, once: bool, workers: int = 1) -> int:
     """Run the service until it is interrupted; with ``once``, until the sample conversation is through.
 
-    SIGINT and SIGTERM stop it in order. A second one waits for no answers, a third one for nothing.
+    SIGINT and SIGTERM stop the service in order. A second signal waits for no answers, a third for nothing.
 
     Args:
-        settings: The application's.
-        once: Whether it ends after the sample.
-        workers: In how many processes it serves. With more than one, SIGHUP starts others in their place.
+        settings: The application's settings.
+        once: Whether to stop after the sample conversation.
+        workers: The number of processes. With more than one, SIGHUP replaces them.
 
     Returns:
         The exit status: 0 if it was stopped in order; 1 if it could not start, or if ``once`` and the sample did not come out
@@ -188,7 +188,7 @@ class _Run:
                     _print(f"The built-in model could not start: {unavailable}")
 
     async def _shown_sample(self, *, again: bool) -> bool:
-        """See `_show_sample`. A sample that cannot be shown does not end the service."""
+        """As `_show_sample`, but an exception does not end the service."""
         try:
             return await self._show_sample(again=again)
         except (httpx.HTTPError, ValueError) as error:

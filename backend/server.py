@@ -1,4 +1,4 @@
-"""The application, served by this process on a socket that listens."""
+"""Serves the application in this process, on a listening socket."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from backend.utils.llm import Table
 
 ENDING_SECONDS: Final = 2
-"""How long what was ended may take to end, before the server breaks it off."""
+"""Seconds that a stopped request has to end, before the server breaks it off."""
 GRACE_SECONDS: Final = 3
-"""How long a stop waits for answers that are under way. What takes longer is told so, and ended."""
+"""Seconds that a stop waits for answers under way. Longer ones end with an error that says so."""
 
 
 class Server:
-    """One server of ``app``, for one run.
+    """A server of ``app``, for one run.
 
     Args:
-        app: As `create_app` makes it.
+        app: An application of `create_app`.
         leaving_seconds: How long it takes requests while it says already that it is not ready, so that whoever sends them goes
             elsewhere before a stop begins.
     """
@@ -55,7 +55,7 @@ class Server:
 
     @property
     def is_started(self) -> bool:
-        """Whether it takes requests, or has."""
+        """Whether the server accepts requests, or did."""
         return self._uvicorn.started
 
     @property
@@ -64,9 +64,9 @@ class Server:
         return self._is_stopping or self._uvicorn.should_exit
 
     def stop(self, seconds: float) -> None:
-        """Stop in order, and leave so many seconds to answers that are under way. From any thread.
+        """Stop in order, leaving ``seconds`` to answers under way. Thread-safe.
 
-        First it is not ready any more, for a while; told again, it stops at once.
+        At first it reports that it is not ready for ``leaving_seconds``; a second call stops at once.
         """
         is_first, self._is_stopping = not self.is_stopping, True
         if is_first and self._leaving_seconds and self._loop is not None:
@@ -77,7 +77,7 @@ class Server:
         self._end(seconds)
 
     def leave(self) -> None:
-        """Say from now on that it is not ready, while requests are still taken. From any thread."""
+        """Report from now on that the server is not ready, while it still accepts requests. Thread-safe."""
         self._requests.is_leaving = True
 
     def _end_later(self, seconds: float) -> None:
@@ -95,17 +95,17 @@ class Server:
                 self._loop.call_soon_threadsafe(self._requests.begin, seconds)
 
     async def warm_up(self) -> None:
-        """Wait until its facade has imported and built what first calls need. It has to be started."""
+        """Wait until the facade has imported and built what first calls need. The server must be started."""
         await asyncio.to_thread(self._app.state.services.facade.warm_up)
 
     async def serve(self, listener: socket.socket) -> None:
-        """Serve until it is stopped, or cannot start."""
+        """Serve until the server is stopped, or cannot start."""
         self._loop = asyncio.get_running_loop()
         await self._uvicorn.serve(sockets=[listener])
 
 
 class BuiltInModel(LiveAddress, LocalModelView, Protocol):
-    """The built-in model: the facade wants its address, people want to know how it is."""
+    """The built-in model, as the facade and its views use it."""
 
 
 @contextmanager
@@ -116,11 +116,11 @@ def composed(
     launch_token: str,
     leaving_seconds: float = 0.0,
 ) -> Iterator[Server]:
-    """A server of the whole application, with a facade that is in force meanwhile and tells everybody who watches.
+    """A server of the whole application, with a facade and its watchers, while the context lasts.
 
     Args:
-        settings: The application's.
-        table: The facade's.
+        settings: The application's settings.
+        table: The facade's table.
         local_model: The built-in model.
         launch_token: See `create_app`.
         leaving_seconds: See `Server`.

@@ -1,4 +1,4 @@
-"""The application's settings: the only reader of its environment."""
+"""The application's settings: only this module reads its environment."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ def _in_ascii(secret: SecretStr) -> SecretStr:
 class Settings(BaseSettings):
     """The application's settings: from the process environment first, then from ``.env``.
 
-    A blank value counts as not given.
+    A blank value counts as unset.
 
     Attributes:
         host: The address that the service listens on.
-        port: The port that it listens on; 0 takes a free one.
+        port: The port that the service listens on; 0 takes a free one.
         public_url: ``http(s)://host[:port]``, where browsers find the service, if a proxy is in front of it. No header of a
             request is believed about it.
-        data_dir: Where the database and everything else that is kept lies.
-        master_keys: The keys that lock users' stored keys, the newest first, with commas between them. Without them,
-            there is a file.
-        master_keys_file: That file; by default it lies beside the database, and is made when it is first needed.
-        database_url: A PostgreSQL server for everything that is kept, such as ``postgresql://patchbay@db.example/patchbay``. Without one
-            it is in SQLite.
+        data_dir: The folder of the database and all other stored data.
+        master_keys: The keys that encrypt users' stored keys, the newest first, separated by commas. Without them,
+            the file is used.
+        master_keys_file: The file of the master keys; by default beside the database, and created with the first key.
+        database_url: The URL of a PostgreSQL database, such as ``postgresql://patchbay@db.example/patchbay``. Without one
+            SQLite is used.
         ledger_secret: 16 to 64 bytes with which keys are hashed, so that the ledger can tell them apart. The same at every start and
             in every process; without it only stored keys of users have a name there.
         ledger_spool_mb: Megabytes that records of calls may take on the disk while the store does not take them. Half an hour
             of a hundred calls a second is about 80.
-        ledger_days: For how many days single attempts are kept in the ledger; without, for ever.
-        usage_days: For how many days what they add up to is kept, at least as long as they are; without, for ever.
-        leaving_seconds: How long, at a stop, requests are still taken while `/readyz` says already that the service is not ready.
+        ledger_days: For how many days the ledger keeps attempts; by default for ever.
+        usage_days: For how many days the sums of attempts are kept, at least as long as the attempts; by default for ever.
+        leaving_seconds: Seconds at a stop for which requests are accepted although `/readyz` reports not ready.
         local_llm_gguf: A model file to serve in place of the built-in demo model.
 
     Raises:
-        pydantic.ValidationError: If a value has the wrong type; it names the variable.
+        pydantic.ValidationError: A value has the wrong type; the error names the variable.
     """
 
     model_config = SettingsConfigDict(
@@ -99,36 +99,36 @@ class Settings(BaseSettings):
 
     @property
     def ledger_path(self) -> Path:
-        """The folder of records of calls that are not in the store yet."""
+        """The folder of the ledger's spools."""
         return self.data_dir.expanduser() / "ledger"
 
     @property
     def texts_path(self) -> Path:
-        """The folder of prompts and answers that a feature's row wants kept for some days."""
+        """The folder of prompts and answers that a feature's row keeps for some days."""
         return self.data_dir.expanduser() / "texts"
 
     @property
     def journals_path(self) -> Path:
-        """The folder of what is made and not stored yet."""
+        """The folder of the journals of unstored conversations."""
         return self.data_dir.expanduser() / "unstored"
 
     @property
     def master_keys_path(self) -> Path:
-        """The file of the master keys, for when they are not told."""
+        """The file of the master keys, used if they are not set."""
         return (self.master_keys_file or self.data_dir / "master.keys").expanduser()
 
 
 class UnusableSettingsError(Exception):
-    """Variables of the environment, or lines of ``.env``, cannot be understood; names each, and tells no value."""
+    """Environment variables, or lines of ``.env``, are invalid; names each, and repeats no value."""
 
     code = "unusable_settings"
 
 
 def read_settings() -> Settings:
-    """The settings, as the environment has them now.
+    """The settings from the present environment.
 
     Raises:
-        UnusableSettingsError: If it has what cannot be one.
+        UnusableSettingsError: A variable holds an invalid value.
     """
     try:
         return Settings()
@@ -144,7 +144,7 @@ def _variable(setting: str) -> str:
 
 
 def environment(dotenv: Path = DOTENV) -> dict[str, str]:
-    """The process environment, with the values of ``dotenv`` below it: for the facade and the local model's child.
+    """The process environment, with the values of ``dotenv`` as defaults: for the facade and the local model's process.
 
     A blank line of the file is left out. A blank variable of the process stands, so that
     ``OPENAI_API_KEY= backend/run.sh`` runs without the key that the file holds. The master keys are for the vault alone,
@@ -155,7 +155,7 @@ def environment(dotenv: Path = DOTENV) -> dict[str, str]:
 
 
 def worker_environment(metrics: Path) -> dict[str, str]:
-    """The environment of a worker: that of this process, and the folder in which the workers' figures are put together."""
+    """The environment of a worker process: this process's, and the folder where all workers' metrics are collected."""
     return {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}  # noqa: TID251 - handed on as it is
 
 

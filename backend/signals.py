@@ -1,4 +1,4 @@
-"""The signals by which people and supervisors stop a service. Here they end nothing: whoever runs it is told, and cleans up."""
+"""Handles SIGINT and SIGTERM: the service is told and stops in order, instead of ending at once."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 HANDLED: Final = (signal.SIGINT, signal.SIGTERM)
 LONGEST_STOP: Final = 17.0
-"""Seconds from a signal after which the process is ended, whatever it still does."""
+"""Seconds from the first signal after which the process is ended in any case."""
 MOST: Final = 3
-"""The signal that ends the process at once."""
+"""The number of the signal that ends the process at once."""
 SIGNALLED: Final = 128
-"""What a shell adds to a signal's number for the exit status of what the signal ended."""
+"""Added to a signal's number for the exit status, as shells do."""
 
 
 class Signals(PerProcess):
-    """SIGINT and SIGTERM, while the context lasts. In the main thread; in others signals are left as they are.
+    """Handles SIGINT and SIGTERM while the context lasts. Only in the main thread; elsewhere it does nothing.
 
-    A forked child has no thread that follows them: there they do what they did before.
+    In a forked child the previous handlers are in place.
 
     Args:
-        on_signal: Is called for each signal that comes, from a thread of its own.
+        on_signal: Called for each signal, in a thread of its own.
     """
 
     def __init__(self, on_signal: Callable[[], None]) -> None:
@@ -49,7 +49,7 @@ class Signals(PerProcess):
 
     @property
     def status(self) -> int | None:
-        """The exit status of a process that was ended by the first signal; None if none has come."""
+        """The exit status of a process ended by the first signal; None if there was none."""
         return None if self._first is None else SIGNALLED + self._first
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Who is told of every attempt of the application's facade: users' keys, Prometheus, the ledger, whoever is on call."""
+"""The observers of every attempt of the application's facade: users' keys, metrics, the ledger, recent attempts."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 
 class Watchers(NamedTuple):
-    """Those of one facade, which is made by `facade`.
+    """The observers of one facade, which `facade` makes.
 
     Attributes:
-        keys: Sees which users' keys are refused.
-        metrics: Counts.
-        spool: Writes records down, to be shipped to the ledger. Whoever makes the watchers closes it.
-        secret: What names keys in the records.
+        keys: Observes which users' keys are refused.
+        metrics: Counts attempts for Prometheus.
+        spool: Writes records, to be shipped to the ledger. The watchers' maker closes it.
+        secret: The secret with which keys are hashed in the records.
         texts: Keeps the prompts and answers of features whose rows say so; None keeps none.
-        recent: Knows the last quarter of an hour; None if nobody looks.
+        recent: Keeps statistics of the last 15 minutes; None to keep none.
     """
 
     keys: KeyMonitor
@@ -46,30 +46,30 @@ class Watchers(NamedTuple):
 
     @classmethod
     def of(cls, settings: Settings) -> Watchers:
-        """Those of an application with ``settings``."""
+        """The watchers of an application with ``settings``."""
         bounds = Bounds(on_disk=settings.ledger_spool_mb * 1024**2)
         spool, texts = Spool(settings.ledger_path, bounds), TextFolder(settings.texts_path)
         recent = RecentAttempts()
         return cls(KeyMonitor(), Metrics(), spool, settings.ledger_secret, texts, recent)
 
     def append(self, record: AttemptRecord) -> None:
-        """See `LedgerSink`."""
+        """Pass ``record`` to the ledger's spool, the metrics and the recent statistics. See `LedgerSink.append`."""
         self.spool.append(record)
         self.metrics.append(record)
         if self.recent is not None:
             self.recent.append(record)
 
     def prune_texts(self) -> None:
-        """Remove the texts whose day has come."""
+        """Delete the expired prompts and answers."""
         if self.texts is not None:
             self.texts.prune(datetime.now(UTC).date())
 
     def facade(self, table: Table, **more: Any) -> Patchbay:
-        """A facade that tells them. Whoever makes it closes it.
+        """A facade with these observers, which the caller closes.
 
         Args:
-            table: Its table.
-            more: As of `Patchbay`.
+            table: The facade's table.
+            more: Further arguments of `Patchbay`.
         """
         made = Patchbay(
             table,
@@ -85,14 +85,14 @@ class Watchers(NamedTuple):
 
 
 class LedgerMetrics:
-    """How the records of this process get to the store.
+    """Metrics of how this process's records get to the store.
 
-    They are figures of ours and not read off when somebody asks, so that those of several processes can be put together.
+    They are gauges that `update` sets, so that those of several processes can be combined.
 
     Args:
-        registry: Exposes them until they are withdrawn.
-        spool: Writes records down.
-        shipper: Ships them.
+        registry: The registry that exposes them until `withdraw`.
+        spool: The spool that is measured.
+        shipper: The shipper that is measured.
     """
 
     def __init__(self, registry: CollectorRegistry, spool: Spool, shipper: Shipper) -> None:
@@ -109,7 +109,7 @@ class LedgerMetrics:
         self.update()
 
     def update(self) -> None:
-        """Take over how it is now."""
+        """Set the metrics to the present figures."""
         spool, shipper = self._spool.figures, self._shipper.figures
         counted = {
             "ledger_records": spool.appended,
@@ -126,7 +126,7 @@ class LedgerMetrics:
         self._gauges["ledger_store_away"].set(shipper.away_since is not None)
 
     def withdraw(self) -> None:
-        """Expose them no more."""
+        """Remove the metrics from the registry."""
         for metric in (*self._counters.values(), *self._gauges.values()):
             self._registry.unregister(metric)
 

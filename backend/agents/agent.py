@@ -1,4 +1,4 @@
-"""An agent: a feature that answers, what it is told to be, and the tools that it may call."""
+"""An agent: the feature whose model answers, its instructions, and the tools that it may call."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Agent:
     """An agent as the application defines it.
 
     Attributes:
-        name: What it is called.
-        feature: The feature of the table that answers.
-        instructions: What the model is told first.
-        tools: What it may call; a tool that is not here does not exist for it.
-        delegates: Names of agents that it may hand a task to, as if each were a tool.
-        about: What it is for, for people, and for agents that delegate to it.
+        name: The name of the agent.
+        feature: The feature of the table whose model answers.
+        instructions: The system prompt of the model.
+        tools: The only tools that the agent may call.
+        delegates: Names of agents to which it may delegate a task, each offered to the model as a tool.
+        about: What the agent is for, for people, and for agents that delegate to it.
         budget: What one run may use.
     """
 
@@ -43,7 +43,7 @@ class Agent:
             raise ValueError(f"{self.name}: two tools are called {', '.join(twice)}")
 
     def tool(self, name: str) -> Tool | None:
-        """The tool of that name, if it is one of its own."""
+        """The agent's own tool called ``name``; None if it has none."""
         return next((tool for tool in self.tools if tool.name == name), None)
 
 
@@ -51,10 +51,10 @@ class Agents:
     """The agents of an application, by name.
 
     Args:
-        agents: All of them.
+        agents: All agents of the application.
 
     Raises:
-        ValueError: If two have one name, or one delegates to nobody, or to itself by way of others.
+        ValueError: Two agents have the same name, or one delegates to an unknown agent or, directly or not, to itself.
     """
 
     def __init__(self, agents: Iterable[Agent] = ()) -> None:
@@ -72,10 +72,10 @@ class Agents:
         return name in self._agents
 
     def __getitem__(self, name: str) -> Agent:
-        """The agent of that name.
+        """The agent called ``name``.
 
         Raises:
-            UnknownAgentError: If there is none.
+            UnknownAgentError: There is no agent of that name.
         """
         if (agent := self._agents.get(name)) is None:
             raise UnknownAgentError(name, self._agents)

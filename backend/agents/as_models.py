@@ -1,4 +1,4 @@
-"""Agents as models of the wires: ``@NAME``. What was said before is the client's to keep; the tools are the agent's own."""
+"""Agents as models of the HTTP APIs, called ``@NAME``: the client keeps the history, the tools are the agent's own."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ if TYPE_CHECKING:
 
 SIGN: Final = "@"
 LONGEST_BEFORE: Final = 400_000
-"""Characters of what was said before: all of it is kept with each run."""
+"""The most characters of history in a request; all of the history is kept with each run."""
 _BETWEEN: Final = "\n\n"
 
 
 class AgentModels:
-    """A `ResponderSource`: each agent is a model to whoever has a name.
+    """A `ResponderSource` that offers each agent as a model to callers with a user id.
 
     Args:
-        runner: Runs them.
+        runner: Runs the agents.
     """
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
     def models(self) -> Iterator[Model]:
-        """See `ResponderSource.models`."""
+        """The models that the caller in context may use. See `ResponderSource.models`."""
         if current_caller().user_id is not None:
             for agent in self._runner.agents:
                 yield Model(f"{SIGN}{agent.name}", agent.about)
 
     def responder(self, name: str) -> AgentResponder | None:
-        """See `ResponderSource.responder`."""
+        """The responder of the model ``name``. See `ResponderSource.responder`."""
         is_known = name.startswith(SIGN) and name[1:] in self._runner.agents
         if not is_known or current_caller().user_id is None:
             return None
@@ -65,14 +65,14 @@ class AgentModels:
 
 
 class AgentResponder:
-    """A `Responder`: a run for each request. What waits for a person is told in the answer's text, and answered elsewhere."""
+    """A `Responder` that starts a run per request. Pending confirmations are named in the answer's text, and confirmed elsewhere."""
 
     def __init__(self, runner: Runner, agent: str) -> None:
         self._runner = runner
         self._agent = agent
 
     async def answer(self, request: CompletionRequest) -> Answer:
-        """See `Responder.answer`."""
+        """The complete answer. See `Responder.answer`."""
         parts: list[str] = []
         usage, receipt = Usage(), {}
         async with aclosing(self.stream(request)) as events:
@@ -84,7 +84,7 @@ class AgentResponder:
         return Answer([Choice(text="".join(parts), usage=usage, receipt=receipt)])
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Event]:
-        """See `Responder.stream`."""
+        """The answer as a stream of events. See `Responder.stream`."""
         before, question = _read(request)
         asking = current_caller()
         owner = Owner(asking.user_id or "", asking.tenant_id or "")
@@ -103,7 +103,7 @@ class AgentResponder:
 
 
 class _Reader:
-    """Reads the events of a run as one text. A run that failed before anything was said or changed is an error."""
+    """Reads the events of a run as one text. A run that failed before it said or changed anything is an error."""
 
     def __init__(self) -> None:
         self._run = ""
@@ -148,7 +148,7 @@ class _Reader:
 
 
 def told(one: Confirmation) -> str:
-    """What waits, for a reader of the answer: what would be done, and where to say yes."""
+    """A pending confirmation as text for the reader of the answer: what would be done, and where to approve."""
     arguments = "\n".join(map(_shown, lines(one.arguments)))
     return f"This waits for your yes: {one.title}\n{arguments}\nAnswer it at /v1/confirmations/{one.id}"
 

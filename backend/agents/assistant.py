@@ -1,4 +1,4 @@
-"""The assistant over a user's stored conversations: it looks, and asks before it writes or deletes."""
+"""The assistant over a user's stored conversations: it searches, and asks before it writes or deletes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ConversationId = Annotated[str, Field(max_length=64, description="The id of a co
 
 
 def assistant(conversations: ConversationStore) -> Agent:
-    """The agent, on the conversations of a store. A user meets their own alone."""
+    """The assistant agent over the conversations of a store. It sees only the user's own."""
     does = _Tools(conversations)
     return Agent(
         name=NAME,

@@ -1,4 +1,4 @@
-"""What a run may use, over all its pauses, together with the agents that it delegates to."""
+"""The budget of a run, over all its pauses, including the agents that it delegates to."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Limit = Literal["turns", "tool_calls", "tokens", "usd", "unpriced", "seconds"]
 
 
 class RunBudget(BaseModel):
-    """What a run may use. Each is a bound on when something new begins: an answer under way may use more tokens.
+    """The limits of a run. Each stops new work only: an answer in progress may exceed the tokens.
 
     Attributes:
-        turns: Model calls, failed ones included.
-        tokens: In and out, of all attempts; None for any number.
-        pico_usd: Money, in pico-dollars; None for any amount. An answer without a known price ends the run then.
-        seconds: Of work, without the time that a person takes. It ends also what is under way.
+        turns: The most model calls, failed ones included.
+        tokens: The most input and output tokens of all attempts; None for no limit.
+        pico_usd: The most cost, in pico-dollars; None for no limit. With a limit, an answer of unknown price ends the run.
+        seconds: The most seconds of work, without the wait for a person. At this limit, work in progress is stopped too.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -31,7 +31,7 @@ class RunBudget(BaseModel):
     seconds: Annotated[float, Field(gt=0)] | None = 300.0
 
     def reached(self, spent: Spent) -> Limit | None:
-        """The first limit at which no further answer is asked for; None if there is none."""
+        """The first limit that ``spent`` has reached, so that the model is called no more; None if there is none."""
         if spent.turns >= self.turns:
             return "turns"
         if self.tokens is not None and spent.tokens >= self.tokens:
@@ -44,15 +44,15 @@ class RunBudget(BaseModel):
         return "seconds" if self.seconds_left(spent) <= 0 else None
 
     def calls_left(self, spent: Spent) -> int:
-        """How many tools may still be called."""
+        """How many more tool calls the run may make."""
         return max(0, self.tool_calls - spent.tool_calls)
 
     def seconds_left(self, spent: Spent) -> float:
-        """How long work may still take."""
+        """How many more seconds the run may work."""
         return float("inf") if self.seconds is None else self.seconds - spent.seconds
 
     def without(self, spent: Spent, most: RunBudget) -> RunBudget | None:
-        """What is left after ``spent``, and at most ``most``; None if that is nothing."""
+        """The budget left after ``spent``, at most ``most``; None if nothing is left."""
         if self.reached(spent) is not None:
             return None
         left = {

@@ -1,4 +1,4 @@
-"""Canonical JSON: one text for one value, so that a hash of it stands for what somebody has read."""
+"""Canonical JSON: exactly one text per value, so that its hash identifies what a person has read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DEEPEST: Final = 100
-"""How deep JSON may be nested: everybody who reads it, libraries and people, has a bound, and none is lower."""
+"""The deepest nesting of JSON that is accepted: the lowest bound of any library that reads it."""
 _HALVES: Final = re.compile("[\ud800-\udfff]")
 _encoded: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False).encode
 
@@ -20,8 +20,8 @@ def canonical(value: Any) -> str:
     """``value`` as JSON in ASCII, with sorted names and without blanks.
 
     Raises:
-        ValueError: It holds what JSON cannot say, such as NaN or itself, or is nested deeper than `DEEPEST`.
-        TypeError: It is none that JSON knows.
+        ValueError: ``value`` holds NaN, an infinity or itself, or is nested deeper than `DEEPEST`.
+        TypeError: ``value`` holds a type that JSON does not have.
     """
     try:
         text = _encoded(value)
@@ -38,10 +38,10 @@ def digest(*parts: Any) -> str:
 
 
 def read_object(text: str) -> dict[str, Any]:
-    """The object that ``text`` is.
+    """Parse ``text`` as one JSON object.
 
     Raises:
-        ValueError: It is no JSON, none that everybody reads alike (a name that comes twice, NaN), no object, or nested
+        ValueError: ``text`` is no JSON, is ambiguous (a duplicate name, NaN), is no object, or is nested
             deeper than `DEEPEST`.
     """
     try:
@@ -82,7 +82,7 @@ def _refuse(constant: str) -> None:
 
 
 def storable(value: Any) -> Any:
-    """``value``, JSON-ready, with a mark in place of what no database takes: NUL, and halves of characters."""
+    """``value``, JSON-ready, with a replacement for characters that no database stores: NUL and lone surrogates."""
     match value:
         case str():
             return _storable_text(value)

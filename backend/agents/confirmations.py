@@ -1,4 +1,4 @@
-"""Confirmations as they are kept: one for each call that changes something, answered once, and run once."""
+"""Confirmations as stored: one for each tool call that changes something, decided once and executed once."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from .tools import Risk
 
 State = Literal["pending", "executing", "done", "rejected", "expired", "superseded", "unknown"]
-"""``unknown``: whoever ran it has ended, and did not say what came of it. A person decides."""
+"""``unknown``: the process that executed the call ended before it recorded the result; a person decides."""
 OPEN: Final[frozenset[State]] = frozenset({"pending", "executing", "unknown"})
 LIFETIME: Final = 600_000_000
-"""Microseconds that a person has to answer: ten minutes."""
+"""Microseconds that a person has to decide: ten minutes."""
 
 
 class Confirmation(NamedTuple):
-    """A call that is, or was, to be confirmed. Times are microseconds since 1970 (UTC).
+    """A tool call that needs, or needed, a confirmation. Times are microseconds since 1970 (UTC).
 
     Attributes:
-        id: 128 random bits. It is the key by which the tool knows the call again.
-        run: The run that wants it, and ``call`` its key there.
-        number: Counts how often the same call was asked for, from 0: anew when the tool has changed.
+        id: 128 random bits. Also the idempotency key that the tool is given.
+        run: The run that made the call; ``call`` is the call's key in the run.
+        number: The number, from 0, of this confirmation of the same call: a changed tool needs another confirmation.
         title: What people call the tool.
-        definition: Of the tool, and ``terms``: its risk and its policy, when it was asked for.
-        arguments: Canonical JSON. This, and nothing else, is what runs.
-        digest: The seal of everything above, and of the arguments: what a yes has to name.
-        decided_by: Who decided; of what nobody had to be asked for, None.
-        reason: Why it was rejected, in the person's words.
+        definition: The tool's definition, and ``terms`` its risk and policy, when the confirmation was created.
+        arguments: The arguments of the call, as canonical JSON. Exactly these are executed.
+        digest: The seal of all fields above, which an approval has to name.
+        decided_by: The user who decided; None if nobody had to.
+        reason: Why the call was rejected, in the person's words.
         edited_from: The digest before a person changed the arguments.
-        leased_until: Until when whoever runs it has time to say what came of it.
-        status: What came of it, and ``outcome`` what the model is told.
+        leased_until: When the execution lease ends: the deadline for recording the result.
+        status: The status of the result; ``outcome`` is what the model is told.
     """
 
     id: str
@@ -67,37 +67,37 @@ class Confirmation(NamedTuple):
 
     @property
     def owner(self) -> Owner:
-        """Whose it is."""
+        """The user whose run made the call."""
         return Owner(self.user_id, self.tenant_id)
 
     def audited(self) -> dict[str, Any]:
-        """What the audit trail is told of it: its arguments by their digest alone."""
+        """The details for the audit trail: the arguments only as their digest."""
         facts = ("run", "call", "tool", "digest")
         return {**{name: getattr(self, name) for name in facts}, "owner": self.user_id}
 
     def shown_state(self, now: int) -> State:
-        """Its state as of now, also where nobody has noted it yet."""
+        """The state at ``now`` (microseconds since 1970), even if an expiry is not recorded yet."""
         if self.state == "pending" and self.expires_at <= now:
             return "expired"
         is_left = self.state == "executing" and (self.leased_until or 0) <= now
         return "unknown" if is_left else self.state
 
     def sealed(self, arguments: str) -> bytes:
-        """What is sealed if the arguments are these: for whom, of which run, which tool, by when."""
+        """The bytes to seal for these ``arguments``: owner, run, tool and deadline included."""
         bound = (*self[:12], arguments, self.asked_at, self.expires_at)
         return canonical((2, *bound)).encode()
 
 
 class Change(NamedTuple):
-    """From one state to another, if all that is said holds; else nothing is changed.
+    """A conditional change of a confirmation's state: made only if all conditions hold.
 
     Attributes:
-        source: The state that it is in.
-        values: What else changes.
-        equal: What has to be as said.
-        before: The name of a time that has to come yet.
-        after: The name of a time that has to be over.
-        kind: What the audit trail calls it, and ``actor`` who did it, with ``details``.
+        source: The state that the confirmation must be in.
+        values: The other fields to set.
+        equal: Fields that must have these values.
+        before: The name of a time field that must be in the future.
+        after: The name of a time field that must be in the past.
+        kind: The kind of the audit entry; ``actor`` is who made the change, with ``details``.
     """
 
     source: State
@@ -113,38 +113,38 @@ class Change(NamedTuple):
 
 
 class ConfirmationStore(Protocol):
-    """Keeps confirmations, and an entry of the audit trail with each change. Nobody is ever given another user's.
+    """Stores confirmations, with an audit entry for each change. An owner is never given another's.
 
-    A change is one conditional write, so of any number of processes that want the same one, one makes it.
+    A change is one conditional write: if several processes attempt the same change, exactly one succeeds.
 
     Raises:
-        ConfirmationsAwayError: Or whatever the database raises, if nothing can be read or written now.
+        ConfirmationsAwayError: The store cannot be read or written now. A database may raise its own error.
     """
 
     async def add(self, one: Confirmation) -> bool:
-        """Keep a new one; False if the run has one of that call and number."""
+        """Store a new confirmation; False if the run already has one of that call and number."""
         ...
 
     async def get(self, owner: Owner, confirmation_id: str) -> Confirmation | None:
-        """The confirmation, if there is one of that id and it is this owner's."""
+        """The confirmation of that id; None if there is none, or if it is another owner's."""
         ...
 
     async def deny(self, owner: Owner, confirmation_id: str, now: int) -> None:
-        """Note in the audit trail that ``owner`` asked for it, if there is one of that id, which is another's then."""
+        """Record in the audit trail that ``owner`` asked for another owner's confirmation; nothing if the id is unknown."""
         ...
 
     async def change(self, owner: Owner, confirmation_id: str, change: Change) -> Confirmation | None:
-        """Make ``change``, and return what it came to; None if something that it wants does not hold."""
+        """Make ``change``, and return the changed confirmation; None if a condition of the change does not hold."""
         ...
 
     async def of_run(self, run_id: str) -> Sequence[Confirmation]:
-        """All of a run, in the order in which they were asked for."""
+        """All confirmations of a run, in the order in which they were created."""
         ...
 
     async def open(self, owner: Owner, limit: int) -> Sequence[Confirmation]:
-        """Those that are open, the newest first."""
+        """At most ``limit`` open confirmations of ``owner``, the newest first."""
         ...
 
     async def due(self, now: int, limit: int) -> Sequence[Confirmation]:
-        """Those of anybody whose time is over: pending ones that expired, executing ones whose lease is over."""
+        """At most ``limit`` confirmations of all owners that have expired, or whose execution lease has, at ``now``."""
         ...

@@ -1,4 +1,4 @@
-"""One run, driven from where its steps end to where it is over, or waits for a person."""
+"""Drives one run from its last step until it ends, or waits for a person."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ _STATES: Final[dict[Reason, RunState]] = {
     "expired": "expired",
     "superseded": "superseded",
 }
-"""Of the reason for which a run ends; any other is a limit."""
+"""The state for each reason for which a run ends; any other reason is a limit."""
 
 
 class Surroundings(NamedTuple):
-    """What every run of an application works with.
+    """What all runs of an application share.
 
     Attributes:
-        models: The chat model of a feature.
+        models: Returns the chat model of a feature.
         now: The wall clock, in microseconds since 1970.
         clock: The monotonic clock, in seconds.
     """
@@ -64,12 +64,12 @@ class Surroundings(NamedTuple):
 
 
 class Drive:
-    """Goes on with one run, whose lease is held.
+    """Continues one run, whose lease is held.
 
     Args:
-        run: Which.
-        steps: All of its steps so far.
-        around: What it works with.
+        run: The run.
+        steps: All steps of the run so far.
+        around: The stores, models and clocks to use.
     """
 
     def __init__(self, run: Run, steps: Sequence[Step], around: Surroundings) -> None:
@@ -84,7 +84,7 @@ class Drive:
         self._end: Ended | None = None
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """What happens, until the run is over or waits; `Ended` comes last. To note the `outcome` is left to the caller."""
+        """The events of the run until it ends or waits; `Ended` comes last. The caller records the `outcome`."""
         yield Started(self._run)
         while self._end is None:
             move = self._progress.next_move()
@@ -111,7 +111,7 @@ class Drive:
         yield self._ended(_STATES.get(reason, "exhausted"), reason)
 
     def outcome(self) -> Outcome:
-        """What is to be noted of the run, as far as it has come."""
+        """The outcome to record for the run in its present state."""
         ended = self._end
         if ended is None:
             return Outcome("running")
@@ -330,10 +330,10 @@ class Drive:
         await self.save()
 
     async def save(self) -> None:
-        """Keep the steps that are not kept yet.
+        """Store the steps that are not stored yet.
 
         Raises:
-            StepTakenError: If somebody else goes on with the run.
+            StepTakenError: Another process has continued the run.
         """
         if unsaved := self._progress.steps[self._saved :]:
             await self._around.runs.append(self._run, self._saved, unsaved, self._around.now())
@@ -360,7 +360,7 @@ def _observed(
 
 
 def _delegated(call: Call, ended: Ended) -> Observed:
-    """An agent that was stopped tells what it has, and why there is no more."""
+    """The result of a delegated call: of an agent that was stopped, its last text, and why it stopped."""
     note = "" if ended.state == "done" else f"\n[stopped: {ended.reason}]"
     spent = ended.spent + Spent(tool_calls=1)
     return Observed(call=call.key, name=call.name, status="ok", content=f"{ended.text}{note}", spent=spent)

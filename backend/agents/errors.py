@@ -1,4 +1,4 @@
-"""Errors of agents, each with the status that an HTTP edge answers with. No text holds an argument or a result of a tool."""
+"""Errors of agents, each with its HTTP status. No message contains a tool's arguments or its result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class UnknownAgentError(LLMError):
-    """No agent of that name."""
+    """There is no agent of that name."""
 
     code = "unknown_agent"
     http_status = 404
@@ -26,7 +26,7 @@ class UnknownAgentError(LLMError):
 
 
 class RunNotFoundError(LLMError):
-    """No run of that id, or another user's, which is told in the same words."""
+    """There is no run of that id, or it is another user's; the message is the same."""
 
     code = "run_not_found"
     http_status = 404
@@ -36,7 +36,7 @@ class RunNotFoundError(LLMError):
 
 
 class RunBusyError(LLMError):
-    """Another process goes on with the run."""
+    """Another process is continuing the run."""
 
     code = "run_busy"
     http_status = 409
@@ -47,7 +47,7 @@ class RunBusyError(LLMError):
 
 
 class RunOverError(LLMError):
-    """A run that is over, or waits for a person, is not gone on with."""
+    """The run has ended, or waits for a person, so it cannot be continued."""
 
     code = "run_over"
     http_status = 409
@@ -57,11 +57,11 @@ class RunOverError(LLMError):
 
 
 class StepTakenError(Exception):
-    """Somebody else has added a step of that number to the run, and goes on with it."""
+    """Another process has stored a step of that number, and continues the run."""
 
 
 class ConfirmationNotFoundError(ConfirmationError):
-    """No confirmation of that id, or another user's, which is told in the same words."""
+    """There is no confirmation of that id, or it is another user's; the message is the same."""
 
     code = "confirmation_not_found"
     http_status = 404
@@ -71,7 +71,7 @@ class ConfirmationNotFoundError(ConfirmationError):
 
 
 class AlreadyDecidedError(ConfirmationError):
-    """The confirmation was answered before. What it was for is not done again."""
+    """The confirmation was decided before. The call is not executed again."""
 
     code = "already_decided"
 
@@ -80,7 +80,7 @@ class AlreadyDecidedError(ConfirmationError):
 
 
 class UnknownOutcomeError(ConfirmationError):
-    """Whether the tool has run is not known, so running it takes a decision of its own."""
+    """It is unknown whether the tool has run, so running it again needs a decision of its own."""
 
     code = "outcome_unknown"
 
@@ -92,7 +92,7 @@ class UnknownOutcomeError(ConfirmationError):
 
 
 class ConfirmationChangedError(ConfirmationError):
-    """What is stored is not what the person was shown."""
+    """The stored confirmation differs from what the person was shown."""
 
     code = "confirmation_changed"
 
@@ -101,7 +101,7 @@ class ConfirmationChangedError(ConfirmationError):
 
 
 class ConfirmationStaleError(ConfirmationError):
-    """The tool, or its policy, has changed since the person was asked."""
+    """The tool, or its policy, has changed since the confirmation was created."""
 
     code = "confirmation_stale"
 
@@ -112,12 +112,12 @@ class ConfirmationStaleError(ConfirmationError):
 
     @override
     def as_dict(self) -> dict[str, Any]:
-        """With the id of the confirmation that takes its place."""
+        """The error as JSON, with the id of the confirmation that replaces this one."""
         return {**super().as_dict(), "confirmation": self.new}
 
 
 class ConfirmationExpiredError(ConfirmationError):
-    """Nobody answered in time."""
+    """Nobody decided before the deadline."""
 
     code = "confirmation_expired"
     http_status = 410
@@ -127,7 +127,7 @@ class ConfirmationExpiredError(ConfirmationError):
 
 
 class ConfirmationRevokedError(ConfirmationError):
-    """It may not be done any more."""
+    """The call is not authorized any more."""
 
     code = "confirmation_revoked"
     http_status = 403
@@ -137,7 +137,7 @@ class ConfirmationRevokedError(ConfirmationError):
 
 
 class InvalidEditError(ConfirmationError):
-    """The arguments that the person wrote do not fit the tool."""
+    """The arguments that the person entered do not fit the tool."""
 
     code = "invalid_edit"
     http_status = 422
@@ -147,7 +147,7 @@ class InvalidEditError(ConfirmationError):
 
 
 class ConfirmationsAwayError(ConfirmationError):
-    """Confirmations cannot be read or written now, so nothing that needs one is done."""
+    """Confirmations cannot be read or written now, so no call that needs one is executed."""
 
     code = "confirmations_away"
     http_status = 503

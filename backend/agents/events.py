@@ -1,4 +1,4 @@
-"""What whoever follows a run is told, as it happens."""
+"""The events of a run, as told to whoever follows it."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A run goes on."""
+    """The run has been started or continued."""
 
     run: Run
     kind: ClassVar[str] = "run"
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The event as a dict that is ready for JSON."""
         run = self.run
         return {"run": run.id, "agent": run.agent, "conversation": run.conversation, "parent": run.parent}
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The next piece of what the model says."""
+    """The next piece of the model's text."""
 
     run_id: str
     text: str
     kind: ClassVar[str] = "delta"
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The event as a dict that is ready for JSON."""
         return {"run": self.run_id, "text": self.text}
 
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """The model wants a tool.
+    """The model calls a tool.
 
     Attributes:
-        message: If it does not run, why: what the model is told. As the model, or a tool, wrote it.
+        message: Why the call is not executed, as the model is told; unescaped text of a model or tool.
     """
 
     run_id: str
@@ -57,17 +57,17 @@ class Called:
     kind: ClassVar[str] = "call"
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The event as a dict that is ready for JSON."""
         told = {"message": self.message} if self.message else {}
         return {"run": self.run_id, "call": self.call, "tool": self.tool, "verdict": self.verdict, **told}
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A tool call has a result, which the model is told.
+    """A tool call has its result, which the model is told.
 
     Attributes:
-        message: If it came to nothing, why: what the model is told. As the model, or a tool, wrote it.
+        message: Why the call failed, as the model is told; unescaped text of a model or tool.
     """
 
     run_id: str
@@ -78,30 +78,30 @@ class Result:
     kind: ClassVar[str] = "result"
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The event as a dict that is ready for JSON."""
         told = {"message": self.message} if self.message else {}
         return {"run": self.run_id, "call": self.call, "tool": self.tool, "status": self.status, **told}
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A person is asked, or has decided."""
+    """A confirmation was created or decided."""
 
     confirmation: Confirmation
     kind: ClassVar[str] = "confirmation"
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The event as a dict that is ready for JSON."""
         return view(self.confirmation)
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The run is over, or waits for a person: ``awaiting``.
+    """The run has ended, or waits for a person: ``awaiting``.
 
     Attributes:
-        text: The answer; of a run that was stopped, the last that the model said.
-        error: Of the model, if it is why no answer came.
+        text: The answer; of a stopped run, the model's last text.
+        error: The error of the model call, if that ended the run.
     """
 
     run_id: str
@@ -114,11 +114,11 @@ class Ended:
 
     @property
     def message(self) -> str | None:
-        """Why no answer came, as a sentence."""
+        """Why there is no answer, as a sentence; None if there is one."""
         return None if self.error is None else self.error.message
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The event as a dict that is ready for JSON."""
         return {
             "run": self.run_id,
             "state": self.state,
@@ -133,13 +133,13 @@ Event = Started | Delta | Called | Result | Asked | Ended
 
 
 def view(one: Confirmation, *, whole: bool = False) -> dict[str, Any]:
-    """A confirmation as JSON for people and pages: what would be done, said by the arguments alone.
+    """A confirmation as JSON for people and pages, built from the arguments alone.
 
-    A yes names the ``digest``, so there is none where something is left out: nobody confirms what they were not shown.
+    An approval names the ``digest``, which is left out if an argument is cut: nobody can approve what they were not shown.
 
     Args:
-        one: In its state as of now.
-        whole: Whether all of each argument is shown, however long it is.
+        one: The confirmation, in its present state.
+        whole: Whether every argument is shown in full, whatever its length.
     """
     shown = lines(one.arguments, whole=whole)
     is_cut = any(line.left_out for line in shown)

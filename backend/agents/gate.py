@@ -1,4 +1,4 @@
-"""The gate before every call that changes something: it is written down, confirmed by whoever may, and made once."""
+"""The gate before every tool call that changes something: it records the call, has it confirmed, and executes it once."""
 
 from __future__ import annotations
 
@@ -44,32 +44,32 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 MOST_PENDING: Final = 100
-"""Open confirmations of one user. Nobody reads more, so no more are asked for."""
+"""The most open confirmations of one user; the agent can ask for no more."""
 GRACE: Final = 5_000_000
-"""Microseconds beyond a tool's own time before nobody is believed to run it."""
+"""Microseconds added to a tool's own time limit before its execution lease ends."""
 LONGEST_REASON: Final = 500
-"""Characters of why something was rejected."""
+"""The most characters of the reason for a rejection."""
 _SECOND: Final = 1_000_000
 _DUE: Final = 500
 
 
 class Authorize(Protocol):
-    """Tells whether something that is confirmed may still be done."""
+    """Checks again, just before execution, whether a confirmed call is still allowed."""
 
     async def __call__(self, confirmation: Confirmation, /) -> str | None:
-        """Why it may not, as a sentence; None if it may."""
+        """Why ``confirmation`` may not be executed, as a sentence; None if it may."""
         ...
 
 
 class Decision(NamedTuple):
-    """What a person decided.
+    """A person's decision on a confirmation.
 
     Attributes:
-        owner: Who they are, by their credentials; never by what a message says.
-        confirmation: The id of what they were shown.
-        digest: Of what they were shown.
-        again: Whether to run it although it may have run before.
-        arguments: Others in place of those that were shown.
+        owner: The person who decides, as authenticated.
+        confirmation: The id of the confirmation that they were shown.
+        digest: The digest of the confirmation that they were shown.
+        again: Whether to execute the call although it may have been executed before.
+        arguments: Arguments that replace those of the confirmation; None to keep them.
     """
 
     owner: Owner
@@ -84,18 +84,18 @@ async def _allowed(_: Confirmation) -> str | None:
 
 
 def microseconds() -> int:
-    """Now, since 1970 (UTC)."""
+    """The current time, in microseconds since 1970 (UTC)."""
     return time.time_ns() // 1000
 
 
 class Gate:
-    """Asks, decides, and runs what is confirmed.
+    """Creates confirmations, takes decisions on them, and executes the confirmed calls.
 
     Args:
-        store: Keeps confirmations.
-        agents: Whose tools may be called, as of now.
-        authorize: Is asked again before anything runs.
-        seals: Seals what is asked for, so that nobody else can write it into the store.
+        store: Stores confirmations.
+        agents: The agents whose tools may be called.
+        authorize: Called again just before a call is executed.
+        seals: Seals confirmations, so that a forged row in the store is detected.
         now: The wall clock, in microseconds since 1970.
     """
 
@@ -118,7 +118,7 @@ class Gate:
     # Asking --------------------------------------------------------------------------------------------------------
 
     async def ask(self, run: Run, call: Call, tool: Tool) -> Confirmation | None:
-        """Record that a person is to be asked for ``call``; None if too many confirmations are open. It is not executed."""
+        """Store a pending confirmation of ``call``; None if the user has too many open ones. Nothing is executed."""
         if len(await self._store.open(run.owner, MOST_PENDING)) >= MOST_PENDING:
             return None
         return await self._added(self._confirmation(run, call, tool))
@@ -135,16 +135,16 @@ class Gate:
         return {one.call: one for one in sorted(found, key=lambda one: one.number)}
 
     async def pending(self, owner: Owner, limit: int = 50) -> Sequence[Confirmation]:
-        """What waits for this person: to be answered, or because nobody knows what came of it. The newest first."""
+        """The open confirmations of ``owner``, pending or of unknown result, the newest first."""
         now = self._now()
         shown = [one._replace(state=one.shown_state(now)) for one in await self._store.open(owner, limit)]
         return [one for one in shown if one.state in ("pending", "unknown")]
 
     async def find(self, owner: Owner, confirmation_id: str) -> Confirmation:
-        """The confirmation of that id, in its state as of now.
+        """The confirmation of that id, in its present state.
 
         Raises:
-            ConfirmationNotFoundError: If there is none, or it is another user's; that is noted in the audit trail.
+            ConfirmationNotFoundError: There is none, or it is another user's, which the audit trail records.
         """
         one = await self._store.get(owner, confirmation_id)
         if one is None:
@@ -155,10 +155,10 @@ class Gate:
     # Deciding ------------------------------------------------------------------------------------------------------
 
     async def claim(self, decision: Decision) -> tuple[Confirmation, Tool]:
-        """Take what a person approved, so that nobody else can, and return it with its tool. It has to be `execute`d then.
+        """Claim an approved confirmation, so that no other process can, and return it with its tool. Then `execute` it.
 
         Raises:
-            ConfirmationError: Nothing is done; its type says why not.
+            ConfirmationError: The claim failed; the error's type says why.
         """
         one = await self.find(decision.owner, decision.confirmation)
         self._check_answerable(one, decision)
@@ -176,13 +176,13 @@ class Gate:
         return claimed, tool
 
     async def approve(self, decision: Decision) -> tuple[Confirmation, asyncio.Future[Confirmation]]:
-        """Claim what a person approved and begin to run it, as one: who waits for it may go between the two.
+        """Claim an approved confirmation and begin to execute it, also if the caller is cancelled in between.
 
         Returns:
-            What was claimed, and later what came of it.
+            The claimed confirmation, and a future of it with its result.
 
         Raises:
-            ConfirmationError: As of `claim`.
+            ConfirmationError: The claim failed, as in `claim`.
         """
         return await asyncio.shield(self._kept(self._approve(decision)))
 
@@ -191,14 +191,14 @@ class Gate:
         return claimed, self.execute(claimed, tool)
 
     def execute(self, one: Confirmation, tool: Tool) -> asyncio.Future[Confirmation]:
-        """Begin to run what was claimed; what came of it is written down. Whoever waits for it may go: it goes on to its end."""
+        """Begin to execute a claimed call and record its result, even if the caller is cancelled meanwhile."""
         return asyncio.shield(self._kept(self._execute(one, tool)))
 
     async def reject(self, owner: Owner, confirmation_id: str, reason: str = "") -> Confirmation:
-        """Say no, to what is pending or to what nobody knows the outcome of. It is not run.
+        """Reject a confirmation that is pending or whose result is unknown. The call is not executed.
 
         Raises:
-            ConfirmationError: It cannot be answered any more.
+            ConfirmationError: The confirmation can no longer be rejected.
         """
         one = await self.find(owner, confirmation_id)
         if one.state == "expired":
@@ -218,16 +218,16 @@ class Gate:
         return rejected
 
     async def supersede(self, one: Confirmation) -> bool:
-        """Withdraw what is pending, because it is not wanted any more; False if it was answered meanwhile."""
+        """Withdraw a pending confirmation; False if it was decided meanwhile."""
         return await self._closed_as(one, "pending", "superseded")
 
     async def expire(self, one: Confirmation) -> bool:
-        """Note that nobody answered in time."""
+        """Record that a pending confirmation has expired; False if it was decided meanwhile."""
         change = Change("pending", "expired", self._now(), "agent.expired", SYSTEM)
         return await self._store.change(one.owner, one.id, change._replace(after="expires_at")) is not None
 
     async def sweep(self) -> Sequence[Confirmation]:
-        """Note of everybody's what is expired, and of what nobody knows the outcome; return those that expired."""
+        """Record all users' expired confirmations and unknown results. Returns the confirmations that expired."""
         now, expired = self._now(), []
         for one in await self._store.due(now, _DUE):
             if one.state == "executing":
@@ -237,7 +237,7 @@ class Gate:
         return expired
 
     async def drain(self, seconds: float) -> None:
-        """Wait for what is being run, for so many seconds at most: what is not over then is nobody's to know."""
+        """Wait at most ``seconds`` for calls being executed; the results of those still running stay unknown."""
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)
 
@@ -394,7 +394,7 @@ class Gate:
 
 
 async def observed(tool: Tool, arguments: dict[str, Any], execution: Execution) -> Observation:
-    """Call ``tool`` within its time, and say what came of it. Whatever it raises is an observation."""
+    """Call ``tool`` within its time limit and return the result. An exception becomes an observation, too."""
     limit = asyncio.timeout(tool.seconds)
     try:
         async with limit:
@@ -408,7 +408,7 @@ async def observed(tool: Tool, arguments: dict[str, Any], execution: Execution) 
 
 
 def observation_of(one: Confirmation) -> Observation | None:
-    """What a model is told of a confirmation, once it is answered; None while it is open."""
+    """The result of a decided confirmation as the model is told it; None while it is open."""
     match one.state:
         case "done":
             return Observation(one.status or "ok", one.outcome or "")  # type: ignore[arg-type] # as it was kept
@@ -444,7 +444,7 @@ def _failed(tool: Tool, execution: Execution, error: Exception | SystemExit) -> 
 
 
 def closed(state: State) -> Exception:
-    """Why what is in this state cannot be answered any more."""
+    """The error for a confirmation that cannot be decided in this ``state``."""
     return ConfirmationExpiredError() if state == "expired" else AlreadyDecidedError(state)
 
 

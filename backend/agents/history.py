@@ -1,4 +1,4 @@
-"""The history of a run as a model reads it: every call is answered, at once, whatever became of it."""
+"""The history of a run as messages for the model: every tool call has a result, even if it was not executed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KEPT: Final = {
     "status",
     "name",
 }
-"""What a message is without what is told of its making."""
+"""The fields of a message that are stored: all but the receipt and usage of its call."""
 NOT_DONE: Final = of_fault("NotDone", "This was not done.").content
 
 
@@ -41,28 +41,28 @@ def stored(message: BaseMessage) -> dict[str, Any]:
 
 
 def restored(message: Mapping[str, Any]) -> BaseMessage:
-    """The message that was `stored`."""
+    """The message that `stored` has turned into JSON."""
     return _KINDS[message["type"]](**message)
 
 
 def said(question: str) -> dict[str, Any]:
-    """What a user says, as it is stored."""
+    """A user's message, as JSON to store."""
     return stored(HumanMessage(question))
 
 
 def remembered(exchanges: Iterable[Exchange]) -> Iterator[dict[str, Any]]:
-    """What was said before, as it is stored."""
+    """Earlier exchanges of the conversation, as JSON messages to store."""
     for question, answer in exchanges:
         yield said(question)
         yield stored(AIMessage(answer))
 
 
 def messages(steps: Sequence[Step], not_done: str = NOT_DONE) -> list[BaseMessage]:
-    """The history of a run with these steps.
+    """The message history of a run with these steps.
 
     Args:
-        steps: All of them.
-        not_done: What the model is told of a call that has no result.
+        steps: All steps of the run.
+        not_done: The result to show the model for a call that has none.
     """
     results = {step.call: step for step in steps if isinstance(step, Observed)}
     found: list[BaseMessage] = []

@@ -1,4 +1,4 @@
-"""Stores that forget when the process ends: for tests, and for who tries an agent. They keep no audit trail."""
+"""Stores in memory, for tests and for trying an agent. They are lost with the process and have no audit trail."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class MemoryConfirmations:
-    """A `ConfirmationStore`."""
+    """A `ConfirmationStore` in memory."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Confirmation] = {}
 
     async def add(self, one: Confirmation) -> bool:
-        """See `ConfirmationStore.add`."""
+        """Store a new confirmation. See `ConfirmationStore.add`."""
         place = (one.run, one.call, one.number)
         if any((kept.run, kept.call, kept.number) == place for kept in self._kept.values()):
             return False
@@ -33,15 +33,15 @@ class MemoryConfirmations:
         return True
 
     async def get(self, owner: Owner, confirmation_id: str) -> Confirmation | None:
-        """See `ConfirmationStore.get`."""
+        """The confirmation of that id. See `ConfirmationStore.get`."""
         one = self._kept.get(confirmation_id)
         return one if one is not None and one.owner == owner else None
 
     async def deny(self, owner: Owner, confirmation_id: str, now: int) -> None:
-        """Nothing: there is no trail."""
+        """Do nothing: there is no audit trail."""
 
     async def change(self, owner: Owner, confirmation_id: str, change: Change) -> Confirmation | None:
-        """See `ConfirmationStore.change`."""
+        """Make ``change``, and return the changed confirmation. See `ConfirmationStore.change`."""
         one = await self.get(owner, confirmation_id)
         if one is None or not _holds(one, change):
             return None
@@ -49,16 +49,16 @@ class MemoryConfirmations:
         return changed
 
     async def of_run(self, run_id: str) -> Sequence[Confirmation]:
-        """See `ConfirmationStore.of_run`."""
+        """All confirmations of a run, in the order in which they were created. See `ConfirmationStore.of_run`."""
         return [one for one in self._kept.values() if one.run == run_id]
 
     async def open(self, owner: Owner, limit: int) -> Sequence[Confirmation]:
-        """See `ConfirmationStore.open`."""
+        """At most ``limit`` open confirmations of ``owner``, the newest first. See `ConfirmationStore.open`."""
         found = [one for one in self._kept.values() if one.state in OPEN and one.owner == owner]
         return sorted(found, key=lambda one: one.asked_at, reverse=True)[:limit]
 
     async def due(self, now: int, limit: int) -> Sequence[Confirmation]:
-        """See `ConfirmationStore.due`."""
+        """At most ``limit`` confirmations of all owners that have expired, or whose execution lease has, at ``now``. See `ConfirmationStore.due`."""
         return [one for one in self._kept.values() if one.shown_state(now) != one.state][:limit]
 
 
@@ -73,30 +73,30 @@ def _holds(one: Confirmation, change: Change) -> bool:
 
 
 class MemoryRuns:
-    """A `RunStore`."""
+    """A `RunStore` in memory."""
 
     def __init__(self) -> None:
         self._runs: dict[str, Run] = {}
         self._steps: dict[str, list[Step]] = {}
 
     async def begin(self, run: Run, opened: Step) -> bool:
-        """See `RunStore.begin`."""
+        """Store ``run``, with its lease if it has one, and its first step. See `RunStore.begin`."""
         if run.id in self._runs:
             return False
         self._runs[run.id], self._steps[run.id] = run, [opened]
         return True
 
     async def get(self, owner: Owner, run_id: str) -> Run | None:
-        """See `RunStore.get`."""
+        """The run of that id; None if there is none, or if it is another owner's. See `RunStore.get`."""
         run = self._runs.get(run_id)
         return run if run is not None and run.owner == owner else None
 
     async def steps(self, run_id: str) -> Sequence[Step]:
-        """See `RunStore.steps`."""
+        """All steps of the run, in order. See `RunStore.steps`."""
         return list(self._steps.get(run_id, ()))
 
     async def append(self, run: Run, number: int, steps: Sequence[Step], now: int) -> None:
-        """See `RunStore.append`."""
+        """Add steps, the first of them with that number. See `RunStore.append`."""
         kept = self._steps[run.id]
         if number != len(kept):
             raise StepTakenError
@@ -104,7 +104,7 @@ class MemoryRuns:
         self._runs[run.id] = self._runs[run.id]._replace(updated_at=now)
 
     async def lease(self, run: Run, holder: str, until: int, now: int) -> bool:
-        """See `RunStore.lease`."""
+        """Lease the run to ``holder``, unless it has ended or another lease holds at ``now``. See `RunStore.lease`."""
         kept = self._runs.get(run.id)
         if kept is None or kept.state in ENDED or (kept.leased_by != holder and kept.leased_until > now):
             return False
@@ -114,7 +114,7 @@ class MemoryRuns:
         return True
 
     async def release(self, run: Run, holder: str, outcome: Outcome, now: int) -> bool:
-        """See `RunStore.release`."""
+        """End the lease of ``holder`` and store the outcome. See `RunStore.release`."""
         kept = self._runs.get(run.id)
         if kept is None or kept.leased_by != holder:
             return False
@@ -124,7 +124,7 @@ class MemoryRuns:
         return True
 
     async def end(self, run: Run, outcome: Outcome, now: int) -> bool:
-        """See `RunStore.end`."""
+        """Store the outcome of a run that waits for a person; False if it no longer waits. See `RunStore.end`."""
         kept = self._runs.get(run.id)
         if kept is None or kept.state != "awaiting":
             return False
@@ -132,26 +132,26 @@ class MemoryRuns:
         return True
 
     async def memory(self, owner: Owner, agent: str, conversation: str, limit: int) -> Sequence[Exchange]:
-        """See `RunStore.memory`."""
+        """The last ``limit`` remembered exchanges of the conversation, the oldest first. See `RunStore.memory`."""
         found = [run for run in self._of(owner, agent, conversation) if run.remembered]
         return [Exchange(run.question, run.answer or "") for run in found[-limit:]]
 
     async def awaiting(self, owner: Owner, agent: str, conversation: str) -> Sequence[Run]:
-        """See `RunStore.awaiting`."""
+        """The runs of the conversation that wait for a person. See `RunStore.awaiting`."""
         return [run for run in self._of(owner, agent, conversation) if run.state == "awaiting"]
 
     async def recent(self, owner: Owner, limit: int) -> Sequence[Run]:
-        """See `RunStore.recent`."""
+        """The last ``limit`` runs of ``owner`` that were not delegated, the newest first. See `RunStore.recent`."""
         return self._where(lambda run: run.owner == owner and run.parent is None)[::-1][:limit]
 
     async def forget(self, owner: Owner, agent: str, conversation: str) -> int:
-        """See `RunStore.forget`."""
+        """Remove the conversation's runs, delegated ones included, with their steps. See `RunStore.forget`."""
         own = self._of(owner, agent, conversation)
         self._remove({run.id for run in own})
         return len(own)
 
     async def remove(self, run: Run) -> None:
-        """See `RunStore.remove`."""
+        """Remove a run with its steps, and the runs that it delegated. See `RunStore.remove`."""
         self._remove({run.id} & set(self._runs))
 
     def _remove(self, gone: set[str]) -> None:

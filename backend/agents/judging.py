@@ -1,4 +1,4 @@
-"""What becomes of each call that a model wants: decided once, when it answers, and written down with the answer."""
+"""The verdict on each tool call of an answer: decided once, when the model answers, and stored with the answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHOWN: Final = 60
 
 
 def joined(chunks: Sequence[AIMessageChunk]) -> AIMessage:
-    """The answer that came in ``chunks``. LangChain completes arguments that were cut off; here they are read as they came."""
+    """The answer made of ``chunks``. Truncated arguments stay as they came; LangChain would complete them."""
     whole = add_ai_message_chunks(*chunks)
     good: list[ToolCall] = []
     bad: list[InvalidToolCall] = []
@@ -44,12 +44,12 @@ def joined(chunks: Sequence[AIMessageChunk]) -> AIMessage:
 
 
 def is_cut_off(answer: AIMessage) -> bool:
-    """Whether it ended because there was no more room."""
+    """Whether ``answer`` ended at its token limit."""
     return answer.response_metadata.get("finish_reason") in _CUT_OFF
 
 
 def with_ids(answer: AIMessage, number: int) -> AIMessage:
-    """``answer``, the step of that number, each of whose calls has an id of its own."""
+    """``answer``, the step of that number, with an unused id for each of its calls."""
     calls, bad = list(answer.tool_calls), list(answer.invalid_tool_calls)
     ids = [call["id"] for call in (*calls, *bad)]
     if all(ids) and len(set(ids)) == len(ids):
@@ -64,11 +64,11 @@ def with_ids(answer: AIMessage, number: int) -> AIMessage:
 
 
 class Judge:
-    """Decides for one agent.
+    """Decides on the tool calls of one agent.
 
     Args:
-        agent: Whose model answers.
-        agents: Those that it may delegate to.
+        agent: The agent whose model answers.
+        agents: All agents, for delegation.
     """
 
     def __init__(self, agent: Agent, agents: Agents) -> None:
@@ -76,18 +76,18 @@ class Judge:
         self._agents = agents
 
     def functions(self) -> list[dict[str, Any]]:
-        """Everything that the model may call, as it is told."""
+        """The functions that the model may call, in the form in which it is told of them."""
         own = [tool.as_function() for tool in self._agent.tools if tool.policy != "deny"]
         return own + [_as_function(self._agents[name]) for name in self._agent.delegates]
 
     def judge(self, answer: AIMessage, number: int, calls_left: int, *, is_cut: bool) -> tuple[Call, ...]:
-        """What becomes of each call of ``answer``, the step of that number.
+        """The calls of ``answer``, the step of that number, each with its verdict.
 
         Args:
-            answer: Its calls have ids.
-            number: Of the step.
+            answer: The answer, whose calls have ids.
+            number: The number of the step.
             calls_left: How many calls the run may still make.
-            is_cut: Whether the answer ended before its time.
+            is_cut: Whether the answer was truncated.
         """
         judged: list[Call] = []
         for place, call in enumerate(answer.tool_calls):
@@ -131,7 +131,7 @@ class Judge:
 
 
 def verdict_of(tool: Tool) -> Verdict:
-    """What becomes of a call of ``tool`` that fits."""
+    """The verdict on a valid call of ``tool``."""
     if tool.policy == "ask":
         return "ask"
     return "run" if tool.risk == "read" else "record"

@@ -1,4 +1,4 @@
-"""Our gate for those who use LangChain's `create_agent`: a middleware around its tool calls.
+"""The gate for LangChain's `create_agent`: a middleware around its tool calls.
 
 A graph may run a node twice: after a crash, or because two processes resume the same thread. What is claimed here is claimed
 once, so even then a tool runs once, and whoever comes second is told what came of it.
@@ -54,20 +54,20 @@ _ELSEWHERE: Final = of_fault("Elsewhere", "It is being done by somebody else. Do
 
 
 class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
-    """Lets a tool run when a person has said yes, once.
+    """Middleware that executes a tool call once, after a person has approved it.
 
-    It interrupts the graph with what waits, as `view` shows it, and wants a decision back:
+    It interrupts the graph with the confirmation, as `view` shows it, and expects a decision:
     ``Command(resume={"decision": "approve", "digest": …})``, or ``reject`` with a ``reason``, or ``edit`` with ``arguments``.
-    After a decision that cannot be taken it is interrupted again, with the ``error``, and wants another one.
+    After an invalid decision it interrupts again, with the ``error``, and expects another decision.
 
     A synchronous agent's confirmations are kept by an event loop in a thread of its own, its tools run in others. A store whose
     connections belong to a loop, such as one on PostgreSQL, is for synchronous agents alone then.
 
     Args:
-        store: Keeps confirmations.
-        tools: Those of the agent.
-        terms: By a tool's name, its risk and its policy; of one that is not there, ``write`` and ``ask``.
-        owner: Who resumes, by their credentials: what a thread's config says is no authority.
+        store: Stores confirmations.
+        tools: The tools of the agent.
+        terms: Risk and policy by the tool's name; for a tool not named, ``write`` and ``ask``.
+        owner: Returns the authenticated user who resumes the thread; never taken from the thread's config.
         gate: Options of the `Gate`.
     """
 

@@ -1,4 +1,4 @@
-"""The loop of an agent as a function of its steps: what has happened says what comes next. It does no I/O."""
+"""The agent loop as a pure function: it computes the next move of a run from its steps. It does no I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .budget import Limit, RunBudget
 
 REPEATS: Final = 3
-"""How many answers in a row may want the same before the run ends."""
+"""How many identical answers in a row end the run."""
 Reason = Literal[
     "answered",
     "turns",
@@ -30,32 +30,32 @@ Reason = Literal[
 
 
 class AskModel(NamedTuple):
-    """Ask the model, within so many seconds."""
+    """Call the model, for at most ``seconds``."""
 
     seconds: float
 
 
 class Execute(NamedTuple):
-    """Ask a person for ``gated``; then run ``calls``, which nobody has to be asked for."""
+    """Create confirmations for ``gated``; then execute ``calls``, which need none."""
 
     calls: tuple[Call, ...]
     gated: tuple[Call, ...]
 
 
 class Delegate(NamedTuple):
-    """Let another agent do this."""
+    """Let another agent execute this call."""
 
     call: Call
 
 
 class Wait(NamedTuple):
-    """Nothing is left to do but what a person is asked for."""
+    """Wait for a person: only calls to be confirmed are left."""
 
     gated: tuple[Call, ...]
 
 
 class Finish(NamedTuple):
-    """It is over."""
+    """End the run."""
 
     reason: Reason
 
@@ -65,25 +65,25 @@ Move = AskModel | Execute | Delegate | Wait | Finish
 
 @dataclass
 class Progress:
-    """A run so far, folded from its steps."""
+    """The state of a run, folded from its steps."""
 
     budget: RunBudget
     steps: list[Step] = field(default_factory=list)
     results: dict[str, Observed] = field(default_factory=dict)
-    """By the key of their call."""
+    """The result of each call, by the call's key."""
     answers: list[Answered] = field(default_factory=list)
     spent: Spent = field(default_factory=Spent)
 
     @classmethod
     def of(cls, budget: RunBudget, steps: Sequence[Step]) -> Progress:
-        """That of a run with these steps."""
+        """The state of a run with these steps."""
         progress = cls(budget)
         for step in steps:
             progress.add(step)
         return progress
 
     def add(self, step: Step) -> None:
-        """Fold one more in."""
+        """Fold in one more step."""
         self.steps.append(step)
         match step:
             case Answered():
@@ -99,7 +99,7 @@ class Progress:
 
     @property
     def open_calls(self) -> list[Call]:
-        """Calls of the last answer that have no result, and are to have one."""
+        """The calls of the last answer that still need a result."""
         calls = self.answers[-1].calls if self.answers else ()
         return [
             call for call in calls if call.key not in self.results and call.verdict not in ("refuse", "over")
@@ -107,11 +107,11 @@ class Progress:
 
     @property
     def text(self) -> str:
-        """The last that the model said."""
+        """The model's last text."""
         return next((answer.text for answer in reversed(self.answers) if answer.text), "")
 
     def next_move(self) -> Move:
-        """What comes next."""
+        """The next move of the run."""
         if isinstance(self.steps[-1], Failed):
             return self._ask()
         last = self.answers[-1] if self.answers else None

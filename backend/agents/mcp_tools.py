@@ -1,4 +1,4 @@
-"""Tools of an MCP server, by the official client, under our own terms.
+"""Tools of an MCP server, called with the official client, under the application's own risk and policy.
 
 What a server says of its tools is data: its hints may make a tool more dangerous, never less, its titles are not shown to who
 is asked, its names are with nothing hidden in them, and a description that changes makes another tool, which is asked for anew.
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 LONGEST_DESCRIPTION: Final = 1_000
 LONGEST_SCHEMA: Final = 16_000
-"""Characters."""
+"""The most characters of a tool's JSON Schema."""
 MOST_TOOLS: Final = 100
 MOST_PAGES: Final = 100
-"""Of a list of tools: a server may end none of them."""
+"""The most pages of a server's list of tools."""
 _ODD: Final = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_NAME: Final = 64
 
@@ -38,15 +38,15 @@ _LONGEST_NAME: Final = 64
 async def mcp_tools(
     client: Client, server: str, terms: Mapping[str, tuple[Risk, Policy]] | None = None
 ) -> tuple[Tool, ...]:
-    """The tools of a server, as ``server__tool``.
+    """The tools of an MCP server, each named ``server__tool``.
 
     Args:
-        client: Connected, and open for as long as the tools are used.
-        server: Our name for it.
-        terms: Risk and policy by the server's name for a tool. Of one that is not there, the policy is ``ask``.
+        client: A connected client, open for as long as the tools are used.
+        server: The prefix of the tools' names.
+        terms: Risk and policy by the server's name for a tool. A tool not named has the policy ``ask``.
 
     Raises:
-        ValueError: If it has too many tools, or pages of them, two of one name, or a schema that is too long.
+        ValueError: The server has too many tools or pages, two tools of one name, or a schema that is too long.
     """
     found: list[Tool] = []
     cursor: str | None = None

@@ -1,4 +1,4 @@
-"""What a model is told of a tool: its result, cut where it is long, or that it failed, without a trace."""
+"""Results of tool calls as the model is told them: truncated if long; of an error, no stack trace."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from .steps import Status
 
 LONGEST: Final = 20_000
-"""Characters of a result that a model is given."""
+"""The most characters of a result that the model is given."""
 _UNSEEN: Final = re.compile("[\u200b\U000e0000-\U000e0fff]")
 """What a model reads and no person sees: spaces without width, and letters as tags. Not what scripts and emoji are joined by."""
 
 
 class ToolError(Exception):
-    """Raised by a tool that could not do what it was asked for. Its message is told to the model, and may be shown to the user."""
+    """Raised by a tool that failed. Its message is told to the model, and may be shown to the user."""
 
 
 class Observation(NamedTuple):
-    """What became of a call."""
+    """The result of a tool call, as the model is told it."""
 
     status: Status
     content: str
 
 
 def of_result(value: Any) -> Observation:
-    """That of what a tool returned: text, or what JSON can say."""
+    """The observation of a tool's return value: a text, or a JSON-ready value."""
     if isinstance(value, bytes | bytearray | memoryview):
         return Observation("error", _error("BinaryResult", "The tool returned bytes, which cannot be read."))
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
@@ -37,31 +37,31 @@ def of_result(value: Any) -> Observation:
 
 
 def of_error(error: Exception | SystemExit) -> Observation:
-    """That of what a tool raised. Only a `ToolError` speaks for itself: others may hold what nobody is to read."""
+    """The observation of a tool's exception. Only a `ToolError`'s message is told: others may hold secrets."""
     message = readable(str(error)[:500]) if isinstance(error, ToolError) else "The tool failed."
     return Observation("error", _error(type(error).__name__, message))
 
 
 def of_fault(code: str, message: str, status: Status = "error") -> Observation:
-    """That of a call which was not made."""
+    """The observation of a call that was not executed."""
     return Observation(status, _error(code, message))
 
 
 def of_time_out(seconds: float) -> Observation:
-    """That of a tool which took too long. What it returns later is not looked at."""
+    """The observation of a tool call that took longer than ``seconds``. A later result is ignored."""
     return Observation(
         "timed_out", _error("TimedOut", f"The tool did not answer within {seconds:g} seconds.")
     )
 
 
 def readable(text: str) -> str:
-    """``text`` from outside as a model is told it: what acts on a terminal, or says something unseen, is written out."""
+    """``text`` made safe to show a model: control and invisible characters become visible escapes; tabs and line breaks stay."""
     plain = visible(text, keep="\n\t\r")
     return _UNSEEN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", plain)
 
 
 def cut(text: str) -> str:
-    """``text``, without its middle if it is long."""
+    """``text``, without its middle if it is longer than `LONGEST`."""
     if len(text) <= LONGEST:
         return text
     left_out = len(text) - LONGEST
@@ -69,7 +69,7 @@ def cut(text: str) -> str:
 
 
 def sentence(content: str) -> str:
-    """Why a call came to nothing, of what the model is told of it; empty if that says none."""
+    """Why a call failed, taken from what the model is told; empty if that gives no reason."""
     return str(json.loads(content)["message"]) if content else ""
 
 

@@ -1,4 +1,4 @@
-"""A call as a person reads it before they say yes: every argument as it will run, and nothing in it that acts or hides."""
+"""A call as a person reads it before approving: every argument exactly as it will be used, with hidden characters escaped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST: Final = 2_000
-"""Characters of one argument that are shown."""
+"""The most characters of one argument that are shown."""
 MOST_LINES: Final = 60
 _HIDDEN: Final = re.compile(
     r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
@@ -22,13 +22,13 @@ _HIDDEN: Final = re.compile(
 
 
 class Line(NamedTuple):
-    """An argument.
+    """One argument of a call.
 
     Attributes:
-        name: Its place, such as ``items.0.owner``.
-        text: Its value, in which every hidden character is written out.
-        left_out: How many characters were cut off.
-        is_hiding: Whether there are characters in it that would not be seen.
+        name: The path of the argument, such as ``items.0.owner``.
+        text: The value, with every hidden character escaped.
+        left_out: How many characters of the value are not shown.
+        is_hiding: Whether the value has invisible characters.
     """
 
     name: str
@@ -38,17 +38,17 @@ class Line(NamedTuple):
 
 
 def shown(text: str) -> str:
-    """``text`` on one line, with every character written out that acts, hides, or takes no room."""
+    """``text`` on one line, with every control and invisible character escaped."""
     plain = visible(text, keep="\t")
     return _HIDDEN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", plain).replace("\t", "\\t")
 
 
 def lines(arguments: str, *, whole: bool = False) -> list[Line]:
-    """Every argument of ``arguments``, canonical JSON, on a line of its own; the last says how many were left out.
+    """A line for each argument in ``arguments`` (canonical JSON); a last line says how many were left out.
 
     Args:
-        arguments: Of one call.
-        whole: Whether nothing is left out, however much it is.
+        arguments: The arguments of one call.
+        whole: Whether to show everything, whatever its length.
     """
     found = list(_lines(json.loads(arguments), "", None if whole else LONGEST))
     if not whole and len(found) > MOST_LINES:

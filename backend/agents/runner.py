@@ -1,4 +1,4 @@
-"""Runs of agents: begun, gone on with in any process, answered by people."""
+"""Starts runs of agents, continues them in any process, and takes people's decisions."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEASE: Final = 30_000_000
-"""Microseconds for which a process is believed to go on with a run without saying so."""
+"""Microseconds for which a process holds a run without renewing its lease."""
 LONGEST_QUESTION: Final = 16_000
-"""Characters of what a user says to an agent, over HTTP."""
+"""The most characters of a user's message to an agent, over HTTP."""
 MEMORY: Final = 10
-"""Exchanges of a conversation that its next run is told."""
+"""How many earlier exchanges of the conversation a new run is told."""
 _SUPERSEDED: Final = of_fault(
     "Superseded", "This was not done: the user said something else instead."
 ).content
 
 
 class Runner:
-    """Runs the agents of an application. What it knows is in its stores, so any process may go on with any run.
+    """Runs the agents of an application. All state is in its stores, so any process may continue any run.
 
     Args:
-        agents: Those that there are.
-        models: The chat model of a feature: `get_llm`.
-        runs: Keeps runs.
-        gate: Asks, and runs what was confirmed.
+        agents: The agents of the application.
+        models: Returns the chat model of a feature, as `get_llm` does.
+        runs: Stores runs.
+        gate: Creates confirmations, and executes confirmed calls.
         now: The wall clock, in microseconds since 1970.
         clock: The monotonic clock, in seconds.
     """
@@ -86,17 +86,17 @@ class Runner:
         conversation: str | None = None,
         before: Sequence[BaseMessage] = (),
     ) -> AsyncGenerator[Event, None]:
-        """Begin a run, and go on until it is over or waits. What waits in the same conversation is withdrawn.
+        """Start a run and yield its events until it ends or waits. Open confirmations of the same conversation are withdrawn.
 
         Args:
-            owner: Who asks.
-            agent: Its name.
-            question: What they say.
-            conversation: What the run belongs to; without one it remembers nothing.
-            before: What was said before, where whoever asks keeps that themselves.
+            owner: The user who asks.
+            agent: The name of the agent.
+            question: The user's message.
+            conversation: The id of the conversation; without one, the run has no memory.
+            before: Earlier messages, where the client keeps the history itself.
 
         Raises:
-            UnknownAgentError: Before anything else, if there is no such agent.
+            UnknownAgentError: There is no such agent; raised before the first event.
         """
         budget = self.agents[agent].budget
         remembered = await self._before(owner, agent, conversation)
@@ -111,12 +111,12 @@ class Runner:
                 yield event
 
     async def resume(self, owner: Owner, run_id: str) -> AsyncGenerator[Event, None]:
-        """Go on with a run whose process has ended, or whose model could not be had.
+        """Continue a run whose process ended, or whose model was unavailable.
 
         Raises:
             RunNotFoundError: If there is none, or it is another user's.
-            RunOverError: If there is nothing to go on with.
-            RunBusyError: If somebody goes on with it.
+            RunOverError: The run has ended, or waits for a person.
+            RunBusyError: Another process is continuing the run.
         """
         run = await self._root(owner, await self.find(owner, run_id))
         if run.state in ENDED:
@@ -126,10 +126,10 @@ class Runner:
                 yield event
 
     async def approve(self, decision: Decision) -> AsyncGenerator[Event, None]:
-        """Run what a person approved, then go on with its run.
+        """Execute the approved call, then continue its run.
 
         Raises:
-            ConfirmationError: Before anything else, if it is not run; its type says why.
+            ConfirmationError: The call is not executed, and the error's type says why; raised before the first event.
         """
         await self._of_a_run(decision.owner, decision.confirmation)
         claimed, doing = await self.gate.approve(decision)
@@ -142,10 +142,10 @@ class Runner:
     async def reject(
         self, owner: Owner, confirmation_id: str, reason: str = ""
     ) -> AsyncGenerator[Event, None]:
-        """Do not run what a person was asked for, and go on with its run.
+        """Reject a confirmation, and continue its run.
 
         Raises:
-            ConfirmationError: If it cannot be answered any more.
+            ConfirmationError: The confirmation can no longer be rejected.
         """
         await self._of_a_run(owner, confirmation_id)
         rejected = await self.gate.reject(owner, confirmation_id, reason)
@@ -165,21 +165,21 @@ class Runner:
         return run
 
     async def progress(self, run: Run) -> Progress:
-        """How far a run has come."""
+        """The state of a run, folded from its stored steps."""
         return Progress.of(run.budget, await self._runs.steps(run.id))
 
     async def recent(self, owner: Owner, limit: int = 50) -> Sequence[Run]:
-        """The last runs of a user, the newest first."""
+        """The last ``limit`` runs of ``owner``, the newest first."""
         return await self._runs.recent(owner, limit)
 
     async def forget(self, owner: Owner, agent: str, conversation: str) -> int:
-        """Remove a conversation with all of its runs. What was asked for in it cannot be confirmed any more."""
+        """Remove a conversation with all of its runs; returns how many. Their confirmations can no longer be approved."""
         for run in await self._runs.awaiting(owner, agent, conversation):
             await self._withdraw(run)
         return await self._runs.forget(owner, agent, conversation)
 
     async def remove(self, owner: Owner, run_id: str) -> None:
-        """Remove a run, with the one that delegated it and all that it delegated. What it asked for cannot be confirmed any more.
+        """Remove a run, the run that delegated it and all that it delegated. Their confirmations can no longer be approved.
 
         Raises:
             RunNotFoundError: If there is none, or it is another user's.
@@ -189,7 +189,7 @@ class Runner:
         await self._runs.remove(run)
 
     async def sweep(self) -> None:
-        """Note what has had its time: confirmations of anybody that nobody answered, and the runs that waited for them."""
+        """Record all users' expired confirmations, and end the runs that waited for them."""
         for one in await self.gate.sweep():
             run = await self._runs.get(one.owner, one.run)
             while run is not None:
@@ -198,7 +198,7 @@ class Runner:
                 run = await self._runs.get(one.owner, run.parent) if run.parent else None
 
     async def shown_state(self, run: Run) -> str:
-        """The state of a run for people, as of now. One that waits for nothing any more is interrupted, too."""
+        """The present state of a run, as people are told it; ``interrupted`` if it waits for nothing any more."""
         if run.state == "awaiting" and await self._is_decided(run):
             return "interrupted"
         return run.shown_state(self._now())

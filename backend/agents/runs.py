@@ -1,4 +1,4 @@
-"""Runs as they are kept, and what a keeper of runs promises."""
+"""Runs of agents as stored, and the Protocol of their store."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from .steps import Step
 
 RunState = Literal["running", "awaiting", "done", "exhausted", "failed", "expired", "superseded"]
-"""``running`` also while nobody goes on with it: then its lease is over, and people read ``interrupted``."""
+"""The stored states. A ``running`` run whose lease has expired is shown to people as ``interrupted``."""
 ENDED: Final[frozenset[RunState]] = frozenset({"done", "exhausted", "expired", "superseded"})
 
 
 class Run(NamedTuple):
-    """A run. Times are microseconds since 1970 (UTC).
+    """A run of an agent. Times are microseconds since 1970 (UTC).
 
     Attributes:
-        conversation: The thread that it belongs to, by a name that whoever asks gives it; None for a run by itself.
-        parent: The run that delegated it, and ``parent_call`` the key of the call.
-        reason: Why it ended.
-        question: What the user said.
-        answer: What they were answered.
-        remembered: Whether later runs of its conversation are told of it.
-        leased_by: The process that goes on with it, until ``leased_until``.
+        conversation: The client's id of the conversation; None for a run without one.
+        parent: The id of the run that delegated this run; ``parent_call`` is the key of the delegating call.
+        reason: Why the run ended.
+        question: The user's message.
+        answer: The agent's answer.
+        remembered: Whether later runs of its conversation are told of this run.
+        leased_by: The process that holds the run's lease, until ``leased_until``.
     """
 
     id: str
@@ -48,19 +48,19 @@ class Run(NamedTuple):
     leased_until: int = 0
 
     def shown_state(self, now: int) -> str:
-        """Its state for people."""
+        """The state at ``now``, as people are told it."""
         return "interrupted" if self.state == "running" and self.leased_until <= now else self.state
 
 
 class Exchange(NamedTuple):
-    """What a later run of a conversation remembers of one before."""
+    """A question and its answer, as a later run of the conversation remembers them."""
 
     question: str
     answer: str
 
 
 class Outcome(NamedTuple):
-    """How a run stands when its process lets go of it."""
+    """The state, reason and usage of a run when its process releases it."""
 
     state: RunState
     reason: str | None = None
@@ -69,17 +69,17 @@ class Outcome(NamedTuple):
 
 
 class RunStore(Protocol):
-    """Keeps runs and their steps, and an entry of the audit trail with each answer and each result.
+    """Stores runs and their steps, with an audit entry for each answer and each result.
 
-    A run is found by its owner alone. Steps are numbered from 0 without gaps, and never changed.
+    Only its owner can read a run. Steps are numbered from 0 without gaps, and never changed.
     """
 
     async def begin(self, run: Run, opened: Step) -> bool:
-        """Keep ``run``, with its lease if it has one, and its first step; False if there is a run of that id."""
+        """Store ``run``, with its lease if it has one, and its first step; False if that id is taken."""
         ...
 
     async def get(self, owner: Owner, run_id: str) -> Run | None:
-        """The run, if there is one of that id and it is this owner's."""
+        """The run of that id; None if there is none, or if it is another owner's."""
         ...
 
     async def steps(self, run_id: str) -> Sequence[Step]:
@@ -87,41 +87,41 @@ class RunStore(Protocol):
         ...
 
     async def append(self, run: Run, number: int, steps: Sequence[Step], now: int) -> None:
-        """Add steps, the first of them under that number; once this returns, all of them survive a crash.
+        """Add steps, the first of them with that number. Once this returns, all of them survive a crash.
 
         Raises:
-            StepTakenError: If there is a step of one of their numbers. None is added then.
+            StepTakenError: One of their numbers is taken. No step is added then.
         """
         ...
 
     async def lease(self, run: Run, holder: str, until: int, now: int) -> bool:
-        """Let ``holder`` go on with the run, if nobody else does now and it is not over. It is ``running`` then."""
+        """Lease the run to ``holder``, unless it has ended or another lease holds at ``now``. The state becomes ``running``."""
         ...
 
     async def release(self, run: Run, holder: str, outcome: Outcome, now: int) -> bool:
-        """End the lease of ``holder``, and note the outcome; False if the lease is another's."""
+        """End the lease of ``holder`` and store the outcome; False if the lease is another's."""
         ...
 
     async def end(self, run: Run, outcome: Outcome, now: int) -> bool:
-        """Note the outcome of a run that waits for a person; False if it does not wait any more."""
+        """Store the outcome of a run that waits for a person; False if it no longer waits."""
         ...
 
     async def memory(self, owner: Owner, agent: str, conversation: str, limit: int) -> Sequence[Exchange]:
-        """The last ``limit`` exchanges of the conversation that are remembered, the oldest first."""
+        """The last ``limit`` remembered exchanges of the conversation, the oldest first."""
         ...
 
     async def awaiting(self, owner: Owner, agent: str, conversation: str) -> Sequence[Run]:
-        """Runs of the conversation that wait for a person."""
+        """The runs of the conversation that wait for a person."""
         ...
 
     async def recent(self, owner: Owner, limit: int) -> Sequence[Run]:
-        """The last runs that nobody delegated, the newest first."""
+        """The last ``limit`` runs of ``owner`` that were not delegated, the newest first."""
         ...
 
     async def forget(self, owner: Owner, agent: str, conversation: str) -> int:
-        """Remove the conversation: its runs and their steps, those delegated too. Returns how many runs there were."""
+        """Remove the conversation's runs, delegated ones included, with their steps. Returns how many runs were removed."""
         ...
 
     async def remove(self, run: Run) -> None:
-        """Remove a run with its steps, and those that it delegated."""
+        """Remove a run with its steps, and the runs that it delegated."""
         ...

@@ -1,4 +1,4 @@
-"""Seals: what a person sends back with a yes, which stands for everything that they were shown."""
+"""Seals: short codes that stand for everything a person was shown, and that they send back with an approval."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Protocol
 
 
 class Seals(Protocol):
-    """Seals messages, and tells its own seals."""
+    """Seals messages and verifies seals."""
 
     def seal(self, message: bytes) -> str:
-        """The seal of ``message``: up to 120 characters that can stand in a form.
+        """The seal of ``message``: at most 120 characters that are safe in an HTML form.
 
         Raises:
-            LLMError: It cannot be sealed now.
+            LLMError: No seal can be made now.
         """
         ...
 
     def verifies(self, seal: str, message: bytes) -> bool:
-        """Whether ``seal`` is that of ``message``."""
+        """Whether ``seal`` is a seal of ``message``."""
         ...
 
 
 class Digests:
-    """Seals without a key: they show that something was changed, and anybody can make one."""
+    """Seals without a key, as plain SHA-256: they detect a change, but anybody can make one."""
 
     def seal(self, message: bytes) -> str:
-        """See `Seals.seal`."""
+        """The seal of ``message``: at most 120 characters that are safe in an HTML form. See `Seals.seal`."""
         return hashlib.sha256(message).hexdigest()
 
     def verifies(self, seal: str, message: bytes) -> bool:
-        """See `Seals.verifies`."""
+        """Whether ``seal`` is a seal of ``message``. See `Seals.verifies`."""
         return hmac.compare_digest(self.seal(message).encode(), seal.encode())

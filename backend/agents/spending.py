@@ -1,4 +1,4 @@
-"""What a model call used, by its receipt, or by the attempts of its error."""
+"""What a model call used, taken from its receipt or from its error's attempts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PICO = 10**12
 
 
 def of_answer(answer: AIMessage, seconds: float) -> Spent:
-    """What ``answer`` used, all of its attempts together."""
+    """The usage of all attempts of ``answer``, which took ``seconds``."""
     receipt: Mapping[str, Any] | None = answer.response_metadata.get("receipt")
     if receipt is None:
         usage: Mapping[str, Any] = answer.usage_metadata or {}
@@ -37,7 +37,7 @@ def of_answer(answer: AIMessage, seconds: float) -> Spent:
 
 
 def of_error(error: LLMError, seconds: float) -> Spent:
-    """What a call used that came to nothing. An attempt that used nothing that is known is free."""
+    """The usage of a failed call, which took ``seconds``. An attempt whose usage is unknown counts as free."""
     used = [attempt.usage for attempt in error.attempts if attempt.usage]
     costs = [attempt.cost_usd for attempt in error.attempts if attempt.usage]
     return Spent(

@@ -1,4 +1,4 @@
-"""Steps: what happened in a run, in order. They are only ever added, and everything else follows from them."""
+"""The steps of a run, in order. Steps are only appended; the run's state is computed from them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 Verdict = Literal["run", "record", "ask", "delegate", "refuse", "over"]
-"""What becomes of a call. It runs; it runs once, and that is written down before; a person is asked; another agent does it;
-it does not run because something is wrong with it; it does not run because the run has made as many as it may."""
+"""What happens to a call: ``run``: executed. ``record``: recorded first, then executed once. ``ask``: a person confirms it.
+``delegate``: another agent executes it. ``refuse``: invalid, not executed. ``over``: beyond the run's budget, not executed."""
 Status = Literal["ok", "error", "timed_out", "refused", "declined", "expired", "superseded", "unknown"]
-"""What became of it. ``refused``, ``declined``, ``expired`` and ``superseded`` did not run; of ``unknown`` nobody knows."""
+"""The status of a result. ``refused``, ``declined``, ``expired`` and ``superseded`` calls were not executed; ``unknown`` ones may
+have been."""
 
 
 class _Value(BaseModel):
@@ -18,13 +19,13 @@ class _Value(BaseModel):
 
 
 class Spent(_Value):
-    """What was used so far.
+    """What a run has used so far.
 
     Attributes:
-        input: Tokens, as ``output``.
-        pico_usd: In pico-dollars, of what has a known price.
-        unpriced: Answers whose price is not known.
-        seconds: Of work. Waiting for a person is none.
+        input: Input tokens; ``output``, output tokens.
+        pico_usd: The cost of all answers of known price, in pico-dollars.
+        unpriced: The number of answers of unknown price.
+        seconds: Seconds of work, without waiting for a person.
     """
 
     turns: int = 0
@@ -37,7 +38,7 @@ class Spent(_Value):
 
     @property
     def tokens(self) -> int:
-        """In and out."""
+        """Input and output tokens together."""
         return self.input + self.output
 
     def __add__(self, other: Spent) -> Spent:
@@ -53,15 +54,15 @@ class Spent(_Value):
 
 
 class Call(_Value):
-    """A tool call that a model asked for, with what was decided of it when it did.
+    """A tool call of the model, with the verdict on it.
 
     Attributes:
-        key: Its name in the run: the number of the step, and its place in it.
-        id: What the model's history calls it.
-        arguments: Canonical JSON; empty if they do not fit.
-        fault: What the model is told if it does not run.
-        definition: Of the tool, as it was.
-        terms: Risk and policy, as they were.
+        key: The call's key in the run: the number of the step, and its place in the step.
+        id: The call's id in the model's history.
+        arguments: The arguments as canonical JSON; empty if they are invalid.
+        fault: What the model is told if the call is not executed.
+        definition: The tool's definition at the time of the call.
+        terms: The tool's risk and policy at the time of the call.
     """
 
     key: str
@@ -75,7 +76,7 @@ class Call(_Value):
 
 
 class Opened(_Value):
-    """The beginning: what was said before, and what the user says now.
+    """The first step: the earlier messages, and the user's question.
 
     Attributes:
         messages: LangChain's, as JSON.
@@ -90,8 +91,8 @@ class Answered(_Value):
 
     Attributes:
         message: LangChain's, as JSON.
-        text: What it says.
-        call_id: Of the model call, by which the ledger knows its attempts.
+        text: The text of the answer.
+        call_id: The id of the model call in the ledger.
     """
 
     kind: Literal["answered"] = "answered"
@@ -104,10 +105,10 @@ class Answered(_Value):
 
 
 class Failed(_Value):
-    """A model call that came to nothing.
+    """A model call that failed.
 
     Attributes:
-        code: Of the error.
+        code: The error's code.
     """
 
     kind: Literal["failed"] = "failed"
@@ -120,10 +121,10 @@ class Observed(_Value):
     """The result of a tool call.
 
     Attributes:
-        call: Its key.
+        call: The key of the call.
         content: What the model is told.
-        confirmation: The id of what was confirmed, or written down before; None of what only looked.
-        spent: By the agent that it was delegated to.
+        confirmation: The id of the call's confirmation or record; None for a call that only reads.
+        spent: What the agent used to which the call was delegated.
     """
 
     kind: Literal["observed"] = "observed"

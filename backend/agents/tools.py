@@ -1,4 +1,4 @@
-"""Tools: what an agent may call. One is made from a typed function, and says what it risks and who has to be asked."""
+"""Tools that an agent may call, made from typed functions, each with its risk and its approval policy."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
 Risk = Literal["read", "write", "dangerous"]
-"""What a call may do: look, change something, or change what cannot be put right."""
+"""The effect of a call: it reads, it changes something, or it changes something irreversibly."""
 Policy = Literal["allow", "ask", "deny"]
-"""Whether a call is made, is made when a person says yes, or is not made."""
+"""Whether a call is executed, is executed after a person's approval, or is refused."""
 
 SECONDS: Final = 30.0
 LONGEST: Final = 64 * 1024
-"""Characters of a call's arguments, as canonical JSON."""
+"""The most characters of a call's arguments, as canonical JSON."""
 _FAULTS_SHOWN: Final = 5
 _NAME: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _LONGEST_NAME: Final = 64
@@ -32,10 +32,10 @@ _LONGEST_NAME: Final = 64
 
 
 class Execution(NamedTuple):
-    """For whom, and as part of what, a tool is called. A function that has a parameter of this type is given it.
+    """The context of a tool call: its user and its run. A function with a parameter of this type is given it.
 
     Attributes:
-        key: The same whenever the same call is made again: whatever the tool asks may know by it that it has done this.
+        key: The idempotency key: the same whenever the same call is repeated.
     """
 
     user_id: str
@@ -45,19 +45,19 @@ class Execution(NamedTuple):
 
     @property
     def owner(self) -> Owner:
-        """For whom, as the owner of what they have here."""
+        """The user for whom the tool is called, as the owner of stored data."""
         return Owner(self.user_id, self.tenant_id)
 
 
 class ArgumentsError(Exception):
-    """Arguments that do not fit; the message is for the model, and quotes none of them."""
+    """The arguments are invalid; the message is for the model, and quotes none of them."""
 
 
 class Arguments(Protocol):
-    """Tests the arguments of a call, and completes them."""
+    """Validates the arguments of a call."""
 
     def __call__(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """``given`` as JSON-ready values, with the defaults of what is missing.
+        """``given`` as JSON-ready values, with defaults for missing arguments.
 
         Raises:
             ArgumentsError: They do not fit.
@@ -67,17 +67,17 @@ class Arguments(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """Something that an agent may call.
+    """A tool that an agent may call.
 
     Attributes:
-        name: What the model calls it: letters, digits, ``_`` and ``-``.
-        description: For the model.
+        name: The name by which the model calls the tool: letters, digits, ``_`` and ``-``.
+        description: What the model is told about the tool.
         parameters: The JSON Schema of its arguments.
-        arguments: Tests and completes them.
-        run: Does it, with arguments that were tested, and returns text or a JSON-ready value.
-        title: What people call it.
-        version: Set by whoever changes what it does without changing its arguments.
-        seconds: How long a call may take.
+        arguments: Validates the arguments and adds defaults.
+        run: Executes the tool with valid arguments, and returns a text or a JSON-ready value.
+        title: The name that people are shown.
+        version: Changed by the developer when the behaviour changes and the arguments do not.
+        seconds: The time limit of a call.
     """
 
     name: str
@@ -99,25 +99,25 @@ class Tool:
 
     @property
     def definition(self) -> str:
-        """Another one as soon as the tool is another: its name, its arguments, its version."""
+        """A hash of the tool's name, arguments and version."""
         return digest(self.name, self.parameters, self.version)[:16]
 
     @property
     def terms(self) -> str:
-        """Another one as soon as somebody else has to be asked: its risk and its policy."""
+        """A text of the tool's risk and policy."""
         return f"{self.risk}/{self.policy}"
 
     def with_policy(self, policy: Policy) -> Tool:
-        """The same tool, for an agent that may do more with it, or less."""
+        """The same tool with another policy."""
         return replace(self, policy=policy)
 
     def as_function(self) -> dict[str, Any]:
-        """As a model is told of it."""
+        """The tool as a function definition for the model."""
         function = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
         return {"type": "function", "function": function}
 
     def accepted(self, given: Mapping[str, Any]) -> str:
-        """The arguments of a call, tested and complete, as canonical JSON: what people read, and what runs.
+        """The arguments of a call, validated and completed, as canonical JSON: what people read, and what is executed.
 
         Raises:
             ArgumentsError: They do not fit.
@@ -141,13 +141,13 @@ def tool(  # noqa: PLR0913 - what a tool says of itself
     version: str = "1",
     seconds: float = SECONDS,
 ) -> Tool:
-    """A tool from a function, synchronous or not, whose parameters have types.
+    """Make a tool from a function, synchronous or not, whose parameters have types.
 
-    Its docstring tells the model what it does; `Field` in an `Annotated` type tells of a parameter. A synchronous function runs
+    The function's docstring is the tool's description; `Field` in an `Annotated` type describes a parameter. A synchronous function runs
     in a thread of its own: one that hangs keeps nobody else's place.
 
     Raises:
-        TypeError: If a parameter has no type, or is none that can be passed by name.
+        TypeError: A parameter has no type, or cannot be passed by name.
     """
     takes = _Function(function)
     schema = takes.model.model_json_schema()
@@ -194,7 +194,7 @@ class _Function:
         return fields
 
     def accept(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Arguments`."""
+        """``given`` validated, with defaults. See `Arguments`."""
         try:
             return self.model.model_validate(dict(given)).model_dump(mode="json", by_alias=True)
         except ValidationError as error:

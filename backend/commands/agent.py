@@ -1,4 +1,4 @@
-"""``agent``: runs of agents, and what waits for a person's yes."""
+"""``agent``: runs of agents, and the confirmations that wait for a person."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run(
     user: User = "admin",
     as_json: Json = False,
 ) -> None:
-    """Say TEXT to AGENT, and follow its run until it is over or waits for a person."""
+    """Send TEXT to AGENT, and follow its run until it ends or waits for a person."""
     _follow(lambda runner: runner.start(_owner(user), agent, text, conversation), as_json=as_json)
 
 
@@ -71,13 +71,13 @@ def resume(
     user: User = "admin",
     as_json: Json = False,
 ) -> None:
-    """Go on with a run that was interrupted, or whose model could not be had."""
+    """Continue a run that was interrupted, or whose model was unavailable."""
     _follow(lambda runner: runner.resume(_owner(user), run_id), as_json=as_json)
 
 
 @app.command()
 def pending(*, user: User = "admin", as_json: Json = False) -> None:
-    """What waits for the user: to be answered, or because nobody knows what came of it."""
+    """The user's open confirmations: undecided, or of unknown result."""
     from backend.agents.events import view
 
     with storage_errors(as_json=as_json):
@@ -99,7 +99,7 @@ def approve(
     user: User = "admin",
     as_json: Json = False,
 ) -> None:
-    """Run what waits, exactly as it is shown, and go on with its run."""
+    """Execute a pending call exactly as shown, and continue its run."""
     _decide(which, user, as_json=as_json, yes=yes, again=again)
 
 
@@ -112,7 +112,7 @@ def edit(
     user: User = "admin",
     as_json: Json = False,
 ) -> None:
-    """Run what waits with other ARGUMENTS, and go on with its run."""
+    """Execute a pending call with other ARGUMENTS, and continue its run."""
     from backend.agents.canonical import read_object
 
     try:
@@ -130,7 +130,7 @@ def reject(
     user: User = "admin",
     as_json: Json = False,
 ) -> None:
-    """Do not run what waits, and go on with its run."""
+    """Reject a pending call, and continue its run."""
     with storage_errors(as_json=as_json):
         one = asyncio.run(_found(which, user))
     _follow(lambda runner: runner.reject(one.owner, one.id, reason), as_json=as_json)

@@ -1,4 +1,4 @@
-"""``audit``: the trail of what persons decided, and whether it is whole."""
+"""``audit``: the audit trail of people's decisions, and its verification."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def list_entries(
     limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)] = 50,
     as_json: Json = False,
 ) -> None:
-    """The newest entries."""
+    """The newest entries of the audit trail."""
     with storage_errors(as_json=as_json):
         found = asyncio.run(_entries(limit, kind, subject))
     if as_json:
@@ -63,9 +63,9 @@ def verify(
     ] = True,
     as_json: Json = False,
 ) -> None:
-    """Walk all chains, and name what does not hold.
+    """Verify all hash chains, and name what is broken.
 
-    The exit status is 0 if all of it holds, 3 if a link is broken, and 4 if nobody can tell of the last heads, because their
+    The exit status is 0 if all chains hold, 3 if a link is broken, and 4 if the last heads cannot be verified, because their
     master key is gone. What was cut off together with the last heads is missed only if you noted a head's hash elsewhere, as
     the server's log does, and name it with --expect.
     """

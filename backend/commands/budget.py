@@ -1,4 +1,4 @@
-"""``budget``: what is left, an allowance on top, a counter that begins anew."""
+"""``budget``: the balances of budgets; raises or resets a counter."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Author = Annotated[str | None, typer.Option(help="Who decides; by default the us
 
 @app.command("list")
 def list_budgets(*, as_json: Json = False) -> None:
-    """Every counter of this day or month, the fullest first."""
+    """The balance of every counter of the current day or month, the fullest first."""
     found = _asked(lambda budgets: budgets.all(), as_json=as_json)
     if as_json:
         print_json({"budgets": [one.as_dict() for one in found]})
@@ -58,7 +58,7 @@ def list_budgets(*, as_json: Json = False) -> None:
 
 @app.command()
 def show(name: Name, subject: Subject, *, as_json: Json = False) -> None:
-    """What is left of one counter."""
+    """The balance of one counter."""
     _print(_asked(lambda budgets: budgets.one(_wanted(name, subject)), as_json=as_json), as_json=as_json)
 
 
@@ -71,7 +71,7 @@ def raise_budget(
     author: Author = None,
     as_json: Json = False,
 ) -> None:
-    """Let AMOUNT more be spent in this day, month or in all; it begins anew without."""
+    """Raise a counter's limit by AMOUNT for its current day or month, or its total; a new period starts without."""
     by = _author(author)
     found = _asked(lambda budgets: budgets.raise_by(_wanted(name, subject), amount, by), as_json=as_json)
     _print(found, as_json=as_json)
@@ -79,7 +79,7 @@ def raise_budget(
 
 @app.command()
 def reset(name: Name, subject: Subject, *, author: Author = None, as_json: Json = False) -> None:
-    """Forget what was spent in this day, month or in all."""
+    """Set a counter's spending in its current day or month, or in total, to zero."""
     by = _author(author)
     _print(
         _asked(lambda budgets: budgets.reset(_wanted(name, subject), by), as_json=as_json), as_json=as_json

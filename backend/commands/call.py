@@ -1,4 +1,4 @@
-"""``call``: one call, to try a feature."""
+"""``call``: one call of a feature, to try it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def call(
 
 @contextmanager
 def running(feature: str, needs: Needs | None = None, *, as_json: bool) -> Iterator[Patchbay]:
-    """A patchbay that can send; with the embedded model, if a call with these needs, by default the row's, runs on it."""
+    """A patchbay that can send; runs the embedded model if a call with ``needs`` (by default the row's) would use it."""
     from backend.local_model import LocalModel
     from backend.settings import environment
 

@@ -1,4 +1,4 @@
-"""``check``: what is wrong with a table, and what may go wrong."""
+"""``check``: the faults of a table, and warnings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a shell offers for a word that is half typed: names of the table in force. None if it does not load."""
+"""Shell completion: names from the table in force that begin with what is typed; none if the table does not load."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ if TYPE_CHECKING:
 
 
 def features(incomplete: str) -> list[str]:
-    """Names of features that begin so."""
+    """Names of features that begin with ``incomplete``."""
     return _beginning(incomplete, snapshot.features) if (snapshot := _snapshot()) else []
 
 
 def providers(incomplete: str) -> list[str]:
-    """Names of providers that begin so."""
+    """Names of providers that begin with ``incomplete``."""
     return _beginning(incomplete, snapshot.providers) if (snapshot := _snapshot()) else []
 
 
 def budgets(incomplete: str) -> list[str]:
-    """Names of budgets that begin so."""
+    """Names of budgets that begin with ``incomplete``."""
     return _beginning(incomplete, snapshot.budgets) if (snapshot := _snapshot()) else []
 
 
 def endpoints(incomplete: str) -> list[str]:
-    """Endpoints, ``provider:model``, that begin so."""
+    """Endpoints, ``provider:model``, that begin with ``incomplete``."""
     from backend.utils.llm.diagnostics.retirements import endpoint_uses
 
     return _beginning(incomplete, map(str, endpoint_uses(snapshot))) if (snapshot := _snapshot()) else []
 
 
 def models(incomplete: str) -> list[str]:
-    """Endpoints of the table and names of models that begin so."""
+    """Endpoints of the table and names of models that begin with ``incomplete``."""
     from backend.utils.llm.models import FAMILIES
 
     return [*endpoints(incomplete), *_beginning(incomplete, FAMILIES)]

@@ -1,4 +1,4 @@
-"""``config``: what is in force, in which process, and what people laid over it."""
+"""``config``: the table in force in each process, and its overrides."""
 
 from __future__ import annotations
 

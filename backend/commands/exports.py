@@ -1,4 +1,4 @@
-"""Files of attempts: CSV, and Parquet where pyarrow is installed. They are for their owner alone."""
+"""Exports attempts to CSV files, and to Parquet where pyarrow is installed. Only the files' owner may read them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _TYPES = ((BigInteger, "int64"), (SmallInteger, "int16"), (Integer, "int32"), (B
 
 
 class MissingPackageError(Exception):
-    """What is asked for needs a package that is not installed; says which."""
+    """The export needs a package that is not installed; the message says which."""
 
     code = "missing_package"
 
 
 @contextmanager
 def csv_file(path: Path) -> Iterator[Write]:
-    """Writes rows to the CSV file ``path``, which is there only once it is whole.
+    """Writes rows to the CSV file ``path``, which appears only when it is complete.
 
-    Unknown is empty, true is ``True``. Every text is as it came: a spreadsheet may take one for a formula.
+    An unknown value is empty, true is ``True``. Texts are not escaped: a spreadsheet may read one as a formula.
 
     Raises:
         OSError: If it cannot be written.
@@ -43,10 +43,10 @@ def csv_file(path: Path) -> Iterator[Write]:
 
 @contextmanager
 def parquet_file(path: Path) -> Iterator[Write]:
-    """Writes rows to the Parquet file ``path``, which is there only once it is whole.
+    """Writes rows to the Parquet file ``path``, which appears only when it is complete.
 
     Raises:
-        MissingPackageError: Without pyarrow.
+        MissingPackageError: pyarrow is not installed.
         OSError: If it cannot be written.
     """
     try:

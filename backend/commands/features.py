@@ -1,4 +1,4 @@
-"""``features``: every feature, and what it runs on."""
+"""``features``: every feature with its endpoints."""
 
 from __future__ import annotations
 

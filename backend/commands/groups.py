@@ -1,4 +1,4 @@
-"""Groups of commands, whose help shows every command whole; the first one imports a command once it is asked for."""
+"""Typer groups whose help shows each command's whole summary, and that import a command on first use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WHOLE = 1_000
 
 
 class Group(TyperGroup):
-    """A group whose help folds what is said of a command, and cuts nothing."""
+    """A group whose help wraps the summaries of its commands instead of cutting them."""
 
     @override
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -29,11 +29,11 @@ class Group(TyperGroup):
 
 
 class Deferred(TyperCommand):
-    """A command of which only its name and its summary are known; its module is imported once it is asked for.
+    """A command known by its name and summary; its module is imported on first use.
 
     Args:
-        name: What is typed. The module is named like it, with underscores.
-        summary: The first sentence of its help.
+        name: The name to type. The module has the same name, with underscores.
+        summary: The first sentence of the command's help.
     """
 
     def __init__(self, name: str, summary: str) -> None:
@@ -41,14 +41,14 @@ class Deferred(TyperCommand):
         self.module = f"backend.commands.{name.replace('-', '_')}"
 
     def load(self) -> Any:
-        """The command itself, which its module calls ``app``."""
+        """Import the command, which its module calls ``app``."""
         command = get_command(import_module(self.module).app)
         command.name = self.name
         return command
 
 
 class DeferredGroup(Group):
-    """A group that knows its commands by their summaries alone, so that its help imports none of them."""
+    """A group of `Deferred` commands, whose help imports none of them."""
 
     @override
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -57,7 +57,7 @@ class DeferredGroup(Group):
 
 
 def commands(help: str | None = None, **options: Any) -> typer.Typer:  # noqa: A002 - Typer's own name for it
-    """The ``app`` of a module: one command, or a group of several.
+    """The ``app`` of a command module: one command, or a group of several.
 
     Help is plain text: a table of Rich's cuts the names of options on a narrow screen, and takes three times as long.
     """
@@ -72,7 +72,7 @@ def commands(help: str | None = None, **options: Any) -> typer.Typer:  # noqa: A
 
 
 def deferred(summaries: Mapping[str, str], **options: Any) -> typer.Typer:
-    """The command line: a group of what ``backend.commands`` has by these names. ``options`` are Typer's."""
+    """The command line: a group of the commands in ``backend.commands`` with these names. ``options`` are Typer's."""
 
     class Known(DeferredGroup):
         def __init__(self, **attributes: Any) -> None:

@@ -1,4 +1,4 @@
-"""The table and the patchbay that a command looks at: those in force, as a server on this machine has them."""
+"""The table and the patchbay of a command: those that a server on this machine would have in force."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FeatureName = Annotated[
 
 
 def table_in_force(*, as_json: bool) -> Table:
-    """The table, with what the environment and stored overrides lay over it. If it does not load, the command ends."""
+    """The table, with environment variables and stored overrides applied. If it does not load, the command ends."""
     from backend.settings import environment
     from backend.utils.llm import Table
 
@@ -51,7 +51,7 @@ def patchbay_of(
 
 @contextmanager
 def counters(table: Table) -> Iterator[SqlBudgets | None]:
-    """Those that the calls of a command count for; None if ``table`` has no budgets."""
+    """The budget counters that a command's calls are charged to; None if ``table`` has no budgets."""
     from backend.settings import Settings
 
     if not table.snapshot.budgets:
@@ -69,7 +69,7 @@ async def _open_counters(settings: Settings) -> SqlBudgets:
 
 
 def stored_overrides() -> Sequence[Override]:
-    """Those that hold; none if there is no database yet, or it cannot be read."""
+    """The stored overrides that hold; none if the database is missing or cannot be read."""
     from sqlalchemy.exc import DBAPIError
 
     from backend.database.engine import UnusableDatabaseError

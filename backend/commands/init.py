@@ -1,4 +1,4 @@
-"""``init``: a first table, of nothing or of a code base."""
+"""``init``: writes a first table, from nothing or from a code base."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``keys``: the master keys."""
+"""``keys``: makes and rotates the master keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``lift``: a copy of the facade, for a project that takes it in."""
+"""``lift``: copies the facade into another project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``model``: what a model can do, and until when it is on sale."""
+"""``model``: what one model can do, and until when it is on sale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``now``: whether it is us or them, as a running server sees it."""
+"""``now``: whether a fault is ours or a provider's, as a running server sees it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SECONDS = 10.0
 
 
 class UnansweredError(Exception):
-    """No server answers, or none that may be asked."""
+    """No server answers, or it refuses the token."""
 
     code = "no_answer"
 

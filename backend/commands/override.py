@@ -1,4 +1,4 @@
-"""``override``: what people lay over the table for a while."""
+"""``override``: temporary changes of the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command prints with, and how it fails."""
+"""Output and error handling that all commands share."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ out = Terminal(highlight=False, emoji=False, soft_wrap=True)
 err = Terminal(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 UNUSABLE_INPUT = "unusable_input"
-"""The code of a file that cannot be understood."""
+"""The error code of a file that cannot be parsed."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SHORT = 8
-"""How much of an id is shown to people."""
+"""How many characters of an id are shown to people."""
 
 
 class ExitStatus(IntEnum):
-    """What a command exits with, for scripts. 0 is success, and "yes" where a question was asked."""
+    """The exit statuses of commands, for scripts. 0 is success, and "yes" where a question was asked."""
 
     NO = 1
-    """It failed, or the answer is "no"."""
+    """The command failed, or the answer is "no"."""
     MISUSE = 2
-    """The command line, or a file that it names, cannot be understood."""
+    """The command line is invalid, or a file that it names cannot be parsed."""
     BROKEN = 3
     """A link of the audit trail is broken."""
     UNVERIFIED = 4
     """All links of the audit trail hold, but the master key of its last heads is gone."""
     LATER = 75
-    """It failed, and the same may succeed later: a limit, a provider that is down. sysexits' EX_TEMPFAIL."""
+    """The command failed, and may succeed later: a limit, a provider that is down. sysexits' EX_TEMPFAIL."""
     CONFIGURATION = 78
     """The table or the settings cannot be used. sysexits' EX_CONFIG."""
 
@@ -53,10 +53,10 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def duration(text: str) -> timedelta:
-    """A duration that is written ``30m``, ``12h``, ``30d`` or ``2w``.
+    """Parse a duration such as ``30m``, ``12h``, ``30d`` or ``2w``.
 
     Raises:
-        typer.BadParameter: If it is none.
+        typer.BadParameter: ``text`` is no such duration.
     """
     found = re.fullmatch(r"(\d{1,4})([mhdw])", text.strip().lower())
     if found is None:
@@ -66,10 +66,10 @@ def duration(text: str) -> timedelta:
 
 
 def printable(text: str) -> str:
-    """A name that can be printed, as it is.
+    """``text``, if it can be printed as a name.
 
     Raises:
-        typer.BadParameter: If it cannot, or is blank or long.
+        typer.BadParameter: ``text`` has unprintable characters, is blank or is too long.
     """
     if not text.strip() or len(text) > _LONGEST or not text.isprintable():
         raise typer.BadParameter(f"Write 1 to {_LONGEST} letters that can be printed.")
@@ -82,12 +82,12 @@ def print_json(value: Any) -> None:
 
 
 def fail(error: Exception, facts: Mapping[str, Any], *, as_json: bool) -> NoReturn:
-    """Tell of ``error``, and exit with the `ExitStatus` that it has.
+    """Report ``error``, and exit with its `ExitStatus`.
 
     Args:
-        error: Is printed for people.
-        facts: Of it, for programs: its ``code`` and ``message`` at least; ``retryable`` if the same may succeed later.
-        as_json: Whether programs ask.
+        error: The error to print for people.
+        facts: The error for programs: at least ``code`` and ``message``; ``retryable`` if a later try may succeed.
+        as_json: Whether to print JSON.
     """
     if as_json:
         print_json({"error": facts})
@@ -109,7 +109,7 @@ def _status(error: Exception, facts: Mapping[str, Any]) -> ExitStatus:
 
 @contextmanager
 def errors(*, as_json: bool) -> Iterator[None]:
-    """End the command on an `LLMError` and on `UnusableSettingsError`, and tell of it."""
+    """On an `LLMError` or `UnusableSettingsError`, print the error and end the command."""
     from backend.settings import UnusableSettingsError
     from backend.utils.llm.errors import LLMError
 
@@ -123,7 +123,7 @@ def errors(*, as_json: bool) -> Iterator[None]:
 
 @contextmanager
 def storage_errors(*, as_json: bool) -> Iterator[None]:
-    """Like `errors`, for what needs the database."""
+    """Like `errors`, for commands that use the database."""
     from sqlalchemy.exc import DBAPIError
 
     from backend.database.engine import UnusableDatabaseError
@@ -142,7 +142,7 @@ def storage_errors(*, as_json: bool) -> Iterator[None]:
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
-    """Sessions on the database, which is made if it is not there."""
+    """Sessions on the database, which is created if it is missing."""
     from sqlalchemy.ext.asyncio import async_sessionmaker
 
     from backend.database.storage import opened_database
@@ -153,7 +153,7 @@ async def database(settings: Settings) -> AsyncIterator[async_sessionmaker[Async
 
 @asynccontextmanager
 async def deciding(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
-    """Like `database`; at the end, a signed head of the audit trail vouches for what was decided."""
+    """Like `database`, for commands that decide something: at the end a head of the audit trail is signed."""
     async with database(settings) as sessions:
         yield sessions
         await _sign(sessions, settings)
@@ -172,10 +172,10 @@ async def _sign(sessions: async_sessionmaker[AsyncSession], settings: Settings) 
 
 
 def read_settings() -> Settings:
-    """The application's settings, as the environment has them now.
+    """The application's settings from the present environment.
 
     Raises:
-        UnusableSettingsError: If it has what cannot be one.
+        UnusableSettingsError: A variable holds an invalid value.
     """
     from backend import settings
 
@@ -183,7 +183,7 @@ def read_settings() -> Settings:
 
 
 def operator() -> str:
-    """Who sits at the command line, by the name that the system knows."""
+    """The operating system's name of the user at the command line."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -52,7 +52,7 @@ app = commands("Access tokens, and the sessions of browsers.", no_args_is_help=T
 
 @app.command("list")
 def list_tokens(*, as_json: Json = False) -> None:
-    """Every access token that was given out, and every browser that is logged in. Shows no secret."""
+    """Every access token that was issued, and every browser that is logged in. Shows no secret."""
     with storage_errors(as_json=as_json):
         given, open_ones = asyncio.run(_listed(read_settings()))
     if as_json:
@@ -105,9 +105,9 @@ def revoke(
     *,
     as_json: Json = False,
 ) -> None:
-    """End a token, with every session that was opened with it, or a session. Running servers refuse it at once.
+    """Revoke a token, with every session opened with it, or a session. Running servers refuse it at once.
 
-    One that was revoked before stays so, and the exit status is 0; it is 1 if there is none, or more than one.
+    A token that was revoked before stays so, and the exit status is 0; it is 1 if no token matches, or several do.
     """
     with storage_errors(as_json=as_json):
         found = asyncio.run(_revoked(read_settings(), which))

@@ -1,4 +1,4 @@
-"""``types``: the names of the features, for type checkers."""
+"""``types``: writes the features' names as a Literal type, for type checkers."""
 
 from __future__ import annotations
 

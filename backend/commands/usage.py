@@ -1,4 +1,4 @@
-"""``usage``: what was used, by what, and what it cost; and the care of the ledger."""
+"""``usage``: the usage and cost of calls, and the care of the ledger."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 app = commands(help="What calls used and cost, by feature if nothing else is asked for.")
 DAYS = 30
-"""Of which usage is told unless others are named: today, and those before it."""
+"""The default period: this many days, today included."""
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -130,7 +130,7 @@ def requests(  # noqa: PLR0913 - one for each option of the command line
     limit: Count = 20,
     as_json: Json = False,
 ) -> None:
-    """The last calls, with every attempt, or one of them."""
+    """Show the last calls, or the one with the id CALL, each with all its attempts."""
     only = Only(feature, model, user, tenant, owner, outcome)
     with _asking(as_json=as_json):
         found = asyncio.run(_requests(call, only, limit, before))
@@ -159,7 +159,7 @@ def prune(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Delete old attempts, and runs of agents. What attempts add up to stays, unless it is told to go too. Servers may be running."""
+    """Delete old attempts, and runs of agents. Their daily sums stay, unless told otherwise. Servers may be running."""
     before = _today() - older_than
     with _asking(as_json=as_json):
         gone = asyncio.run(_pruned(before, None if sums_older_than is None else _today() - sums_older_than))
@@ -181,7 +181,7 @@ def export(
     until: Until = None,
     as_json: Json = False,
 ) -> None:
-    """Write every attempt of a period to a file, whatever their number."""
+    """Write every attempt of a period to a file, without a limit on their number."""
     path = csv or parquet
     if path is None or (csv and parquet):
         raise typer.BadParameter("Write --csv FILE or --parquet FILE.")
@@ -201,7 +201,7 @@ def recompute(
     until: Until = None,
     as_json: Json = False,
 ) -> None:
-    """Reckon the costs of a period anew, of every attempt of the file's endpoints whose tokens are known."""
+    """Compute the costs of a period again from a file of prices, for attempts whose tokens are known."""
     from backend.ledger.prices import read_prices
 
     period = _period(since, until)

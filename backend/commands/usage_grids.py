@@ -1,4 +1,4 @@
-"""Usage, and attempts, as tables for people."""
+"""Usage and attempts as tables for people."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HEADS = ("calls", "attempts", "failed", "degraded", "input", "cached", "output"
 
 
 def usage_grid(by: Dimension, used: Sequence[Used], total: Total) -> Rows:
-    """A line for each of ``used``, with a bar for what it cost, or for its tokens where nothing has a price."""
+    """A line for each of ``used``, with a bar for its cost, or for its tokens where no price is known."""
     weights = [each.total.cost if total.cost else each.total.input + each.total.output for each in used]
     rows = [
         (each.key or "-", *_cells(each.total), _bar(weight, max(weights)))

@@ -1,4 +1,4 @@
-"""Tasks that somebody took on."""
+"""Action items: the tasks that speakers took on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LEAST_OF_ONE = 0.2
 
 
 class ActionItem(BaseModel):
-    """One task. ``owner`` is missing if nobody in particular took it on."""
+    """One task. ``owner`` is None if nobody in particular took it on."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,7 +49,7 @@ class ActionItems(BaseModel):
 async def find_action_items(
     transcript: Transcript, text: str, models: Models, grounds: Grounds
 ) -> Outcome[ActionItems]:
-    """Ask for the tasks. One that is said twice is listed once."""
+    """Ask the model for the tasks. Duplicates are dropped."""
     question = f"{transcript.setting}\n\n{text}"
     accept = partial(check_action_items, grounds)
     outcome = await ask(models, FEATURE, ActionItems, _INSTRUCTIONS, question, accept)
@@ -57,7 +57,7 @@ async def find_action_items(
 
 
 def check_action_items(grounds: Grounds, found: ActionItems) -> None:
-    """Refuse what was not said.
+    """Reject tasks that do not stem from the transcript.
 
     Raises:
         UngroundedError: If an owner neither speaks nor is named, or a figure, a day, a name or most of the words were

@@ -1,4 +1,4 @@
-"""What the steps of one conversation came to: asked for once, and kept for whoever comes back."""
+"""The outcomes of a conversation's steps: each model is asked once, and its answer is kept for a repeated request."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ T = TypeVar("T")
 
 
 class Answers(Protocol):
-    """Where the outcomes of steps come from."""
+    """Returns a step's outcome, from an earlier request or by asking."""
 
     async def once(
         self, feature: str, kind: TypeAdapter[Outcome[T]], ask: Callable[[], Awaitable[Outcome[T]]], /
     ) -> Outcome[T]:
-        """What the step came to before, if that is known; else what it comes to when it is asked."""
+        """The kept outcome of the step; if there is none, the outcome of ``ask``."""
         ...
 
 
 class Unkept:
-    """`Answers` of a conversation for which nobody could come back."""
+    """`Answers` that keeps nothing, for a request that cannot be repeated."""
 
     async def once(
         self, _feature: str, _kind: TypeAdapter[Outcome[T]], ask: Callable[[], Awaitable[Outcome[T]]], /
     ) -> Outcome[T]:
-        """Ask."""
+        """The outcome of ``ask``."""
         return await ask()
 
 
 class Kept:
-    """`Answers` in a journal. A step that is under way goes on when the request that wants it is over: it is being paid for."""
+    """`Answers` kept in a journal. A paid step continues when its request is cancelled."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -48,14 +48,14 @@ class Kept:
     async def once(
         self, feature: str, kind: TypeAdapter[Outcome[T]], ask: Callable[[], Awaitable[Outcome[T]]], /
     ) -> Outcome[T]:
-        """As `Answers.once`."""
+        """The outcome in the journal, or that of ``ask``, which is then written to the journal. See `Answers.once`."""
         if (known := self._journal.answer(feature)) is not None:
             with suppress(ValidationError):  # of another version, which had other steps
                 return kind.validate_json(known)
         return await self.to_the_end(self._asked(feature, kind, ask))
 
     async def to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do ``work``, which goes on when the request is over."""
+        """Await ``work``, which continues if the request is cancelled."""
         step = asyncio.ensure_future(work)
         self._steps.add(step)
         step.add_done_callback(self._steps.discard)
@@ -72,11 +72,11 @@ class Kept:
 
     @property
     def are_under_way(self) -> bool:
-        """Whether something goes on."""
+        """Whether a step is still running."""
         return bool(self._steps)
 
     def close(self) -> asyncio.Task[None]:
-        """Close the journal after the steps that are under way, which are given up if that is cancelled."""
+        """Close the journal after the running steps, which are cancelled if the returned task is."""
         self._is_over = True
         return asyncio.ensure_future(self._closed())
 

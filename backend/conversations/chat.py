@@ -44,7 +44,7 @@ async def answer(
     """The answer piece by piece, then `Finished`. Closing it closes the provider's stream.
 
     Raises:
-        LLMError: If the call fails, before the first piece or after.
+        LLMError: The call fails, before the first piece or after it.
     """
     receipt: Mapping[str, Any] | None = None
     chunks = cast(

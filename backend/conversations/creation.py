@@ -1,6 +1,6 @@
-"""Makes conversations so that nothing is paid for twice, and nothing that was acknowledged is lost.
+"""Creates conversations so that no model call is paid twice, and no acknowledged conversation is lost.
 
-Before the first model is asked, a journal is opened and disk space reserved. Each model's answer is written to the journal. The
+Before the first model call, a journal is opened and disk space reserved. Each model's answer is written to the journal. The
 whole conversation is stored, and the journal removed; if it cannot be stored at once, the journal keeps it. A request that is
 repeated with the same idempotency key resumes where the journal ends.
 """
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROMPT: Final = 0.2
-"""Seconds within which a conversation is stored if all is well. Until then, it is nowhere but in memory."""
+"""Seconds within which a conversation is normally stored. Until then, it is only in memory."""
 STORING: Final = 10.0
 """Seconds for which a request waits until its conversation is stored. After that it is stored later."""
 WAITING: Final = 120.0
-"""Seconds for which a request waits for another one with the same key: the longest that a conversation may take."""
+"""Seconds for which a request waits for another with the same key: the longest time that a conversation may take."""
 COMING_BACK: Final = 5.0
-"""``Retry-After`` for a request that waited in vain."""
+"""``Retry-After``, in seconds, for a request that waited in vain."""
 KEPT: Final = 24 * 3600.0
 """Seconds for which the answers of an unfinished conversation are kept for a repeated request."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
@@ -53,12 +53,12 @@ _ID: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A request for a conversation.
+    """A request to create a conversation.
 
     Attributes:
-        models: The chat model of each feature.
+        models: Returns the chat model of a feature.
         is_demo: Whether the built-in demo model would serve a feature.
-        key: The idempotency key that came along. With the same one, the same user gets the same conversation.
+        key: The idempotency key of the request. The same user and key always get the same conversation.
     """
 
     transcript: Transcript
@@ -70,14 +70,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A conversation that will not be lost: it is in the store, or in its journal."""
+    """A conversation that survives a crash, because it is in the store or in its journal."""
 
     conversation: Conversation
     is_stored: bool
 
 
 class Creation:
-    """Makes conversations and stores them, later if the store is not available."""
+    """Creates and stores conversations; stores them later while the store is unavailable."""
 
     def __init__(self, store: ConversationStore, journals: Journals, time: Time | None = None) -> None:
         self._store = store
@@ -87,11 +87,11 @@ class Creation:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def create(self, order: Order) -> Created:
-        """Make the conversation, resume it, or return the finished one.
+        """Create the conversation, resume it, or return the finished one.
 
         Raises:
-            KeyReusedError: If the key came with another transcript before.
-            UnderWayError: If an earlier request with the key takes too long.
+            KeyReusedError: The key came with another transcript before.
+            UnderWayError: An earlier request with the key takes longer than `WAITING`.
             StorageUnavailableError: If neither store nor journal can be written. A repeated request with the same key pays for
                 nothing twice.
         """
@@ -112,7 +112,7 @@ class Creation:
         return found if found and Owner(found.user_id, found.tenant_id) == owner else None
 
     async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
-        """At shutdown, wait for answers in flight and keep them: up to ``seconds``, or until ``hurry`` is set."""
+        """At shutdown, wait for answers in flight and keep them, for ``seconds`` or until ``hurry`` is set."""
         drained = asyncio.gather(*self._closing, return_exceptions=True)
         ends: list[asyncio.Future[Any]] = [drained, asyncio.ensure_future(hurry.wait())]
         await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -36,7 +36,7 @@ class Discard(BaseModel):
 
 
 def decided(transcript: Transcript) -> Outcome[Discard] | None:
-    """The decision that the length alone allows; None if it allows none."""
+    """The decision that the length alone allows; None if the model must be asked."""
     if transcript.is_empty:
         return Outcome(FEATURE, Discard(reason="Nothing was said.", discard=True))
     if transcript.is_longer_than(KEPT_WITHOUT_ASKING):
@@ -45,5 +45,5 @@ def decided(transcript: Transcript) -> Outcome[Discard] | None:
 
 
 async def ask_whether_to_discard(transcript: Transcript, text: str, models: Models) -> Outcome[Discard]:
-    """Ask. A failure to decide is no discard."""
+    """Ask the model whether to discard the recording. If that fails, it is kept."""
     return await ask(models, FEATURE, Discard, _INSTRUCTIONS, f"{transcript.setting}\n\n{text}")

@@ -15,7 +15,7 @@ from backend.utils.llm.errors import LLMError
 
 
 class ConversationError(LLMError):
-    """Base of what is raised on purpose when a conversation is made."""
+    """Base of all errors that making a conversation raises deliberately."""
 
     code = "conversation"
 
@@ -33,7 +33,7 @@ class KeyReusedError(ConversationError):
 
 
 class UnderWayError(ConversationError):
-    """What an idempotency key asks for is still being made, by another request."""
+    """The conversation of that idempotency key is still being made, by another request."""
 
     code = "under_way"
     http_status = 409
@@ -47,7 +47,7 @@ class UnderWayError(ConversationError):
 
 
 class StorageUnavailableError(ConversationError):
-    """What is stored cannot be had, or nothing can be stored, now. The cause says why."""
+    """Conversations cannot be read or stored now. The cause says why."""
 
     code = "storage_unavailable"
     http_status = 503

@@ -1,4 +1,4 @@
-"""Figures and days: whether those in an answer were said, as digits or as words, or follow from what was said."""
+"""Figures and days: whether those in an answer were said, or follow from what was said."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ _KNOWN_SHARE: Final = 0.15
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures and days of what was said.
+    """The figures and days in a transcript.
 
     Attributes:
         numbers: Said as digits, or as words.
@@ -147,7 +147,7 @@ class Figures:
 
     @classmethod
     def of(cls, text: str, day: date) -> Figures:
-        """Those of ``text``, said on ``day``."""
+        """The figures of ``text``, said on ``day``."""
         plain = folded(unicodedata.normalize("NFKC", text))
         words = [word.replace("’", "'") for word in WORD.findall(plain)]
         weekdays = frozenset(_WEEKDAYS[word] for word in words if word in _WEEKDAYS)
@@ -162,7 +162,7 @@ class Figures:
         )
 
     def all_said(self, text: str) -> bool:
-        """Whether every figure, date and weekday of ``text`` was said, or follows from what was."""
+        """Whether every figure, date and weekday of ``text`` was said, or follows from what was said."""
         if not self.is_known:
             return True
         plain = folded(unicodedata.normalize("NFKC", text))

@@ -1,4 +1,4 @@
-"""Whether what a model made of a conversation was said in it.
+"""Checks whether a model's summary of a conversation stems from the transcript.
 
 A guard against invention, not a judge of style. A paraphrase passes in any language, as long as it is the
 transcript's: owners speak or are named, figures, days and names were said, and a share of the words stems from what
@@ -35,12 +35,12 @@ _OF_TALK: Final = frozenset(map(stem, OF_TALK))
 
 
 class UngroundedError(ValueError):
-    """Something was not said. The message tells what and where, and quotes nothing."""
+    """A text does not stem from the transcript. The message names the place and fault, and quotes nothing."""
 
 
 @dataclass(frozen=True)
 class Grounds:
-    """The basis of an answer: the words that a model was shown, and who spoke.
+    """What an answer is checked against: the words that the model was shown, and the speakers.
 
     Attributes:
         words: Folded, speakers included.
@@ -57,7 +57,7 @@ class Grounds:
 
     @classmethod
     def of(cls, transcript: Transcript, shown: str) -> Grounds:
-        """Those of ``transcript``, of which a model is ``shown`` so much, speakers included. Takes as long as that is."""
+        """The grounds of ``transcript``, of which the model is ``shown`` a part, speakers included."""
         local = transcript.started_at.astimezone(ZoneInfo(transcript.time_zone))
         spoken = WORD.findall(folded(shown))
         words = frozenset(spoken).union(word.replace("’", "'").partition("'")[0] for word in spoken)
@@ -71,7 +71,7 @@ class Grounds:
         )
 
     def check_owner(self, place: str, owner: str) -> None:
-        """Refuse somebody who neither speaks nor is named.
+        """Check that ``owner`` speaks or is named.
 
         Raises:
             UngroundedError: At ``place``.
@@ -85,7 +85,7 @@ class Grounds:
             )
 
     def check_facts(self, place: str, text: str) -> None:
-        """Refuse figures, days and names that were not said.
+        """Check that all figures, days and names in ``text`` were said.
 
         Raises:
             UngroundedError: At ``place``.
@@ -96,7 +96,7 @@ class Grounds:
             raise UngroundedError(f"{place}: holds a name that was not said")
 
     def check_words(self, place: str, texts: Iterable[str], least: float = SHARE) -> None:
-        """Refuse ``texts`` that have less than ``least`` of their meaning words in common with what was said.
+        """Check that ``texts`` share at least ``least`` of their meaning words with what was said.
 
         A single word proves nothing: it may be the word for what was said.
 

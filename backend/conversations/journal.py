@@ -1,4 +1,4 @@
-"""The journal of a conversation that is being made: what was paid for, kept until the conversation is stored.
+"""The journal of a conversation in progress: keeps paid answers until the conversation is stored.
 
 A journal is open in one place at a time, across processes. Its content survives a crash.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CONVERSATION: Final = TypeAdapter(Conversation)
-"""Makes bytes of one. As a string, one wide letter would make the whole transcript four times as large."""
+"""Serializes a conversation to bytes. As a string, one wide letter would quadruple its memory."""
 
 _TRANSCRIPT: Final = TypeAdapter(Transcript)
 _BESIDE: Final = 256 * 1024
@@ -27,11 +27,11 @@ _DEFAULTS: Final = 32
 
 
 class Claim(BaseModel):
-    """The transcript that a conversation is made of, and when it was requested.
+    """The transcript of a conversation in progress, and the time of its first request.
 
     Attributes:
-        fingerprint: Of the transcript, as its `Outline` has it.
-        created_at: When it was first asked for.
+        fingerprint: The transcript's fingerprint, as in its `Outline`.
+        created_at: The time of the first request.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,11 +41,11 @@ class Claim(BaseModel):
 
 
 class Outline(NamedTuple):
-    """What a journal has to know of a transcript.
+    """The size and hash of a transcript.
 
     Attributes:
-        fingerprint: Its SHA-256, the same however its JSON was written.
-        room: Bytes that its conversation takes in a journal, with the answers of its steps.
+        fingerprint: The SHA-256 of the transcript, independent of its JSON notation.
+        room: The bytes that its conversation needs in a journal, with the answers of its steps.
     """
 
     fingerprint: str
@@ -53,7 +53,7 @@ class Outline(NamedTuple):
 
     @classmethod
     def of(cls, transcript: Transcript) -> Outline:
-        """That of ``transcript``; takes as long as to write it."""
+        """The outline of ``transcript``. Takes as long as serializing it."""
         content = _TRANSCRIPT.dump_json(transcript, exclude_defaults=True)
         room = len(content) + _DEFAULTS * len(transcript.segments) + _BESIDE
         return cls(hashlib.sha256(content).hexdigest(), room)
@@ -63,8 +63,8 @@ class Journal(Protocol):
     """The journal of one conversation.
 
     Attributes:
-        claim: What the conversation is made of; None in a new journal.
-        conversation: Its JSON, once it is made.
+        claim: The conversation's claim; None in a new journal.
+        conversation: The JSON of the finished conversation; None before.
     """
 
     @property
@@ -75,50 +75,50 @@ class Journal(Protocol):
 
     @property
     def age(self) -> float:
-        """Seconds since something was last written to it."""
+        """Seconds since the journal was last written."""
         ...
 
     def answer(self, feature: str) -> bytes | None:
-        """The JSON of the answer to ``feature``, if it was kept."""
+        """The JSON of the kept answer to ``feature``; None if there is none."""
         ...
 
     async def keep(self, feature: str, answer: bytes) -> None:
-        """Keep the answer to ``feature``. If this fails, the only cost is that it is asked for again after a crash."""
+        """Keep the answer to ``feature``. If that fails, the answer is only requested again after a crash."""
         ...
 
     async def begin(self, claim: Claim, room: int) -> None:
         """Claim the conversation, and reserve ``room`` bytes for it.
 
         Raises:
-            StorageUnavailableError: If there is no such room.
+            StorageUnavailableError: There is no such room.
         """
         ...
 
     async def finish(self, conversation: bytes) -> None:
-        """Keep the whole conversation; once this returns, it survives a crash.
+        """Keep the finished conversation. Once this returns, it survives a crash.
 
         Raises:
-            StorageUnavailableError: If it cannot be kept.
+            StorageUnavailableError: The conversation cannot be written.
         """
         ...
 
     async def remove(self) -> None:
-        """Remove it: the conversation is stored, or was abandoned."""
+        """Remove the journal: the conversation is stored, or was abandoned."""
         ...
 
     async def close(self) -> None:
-        """Close it, so that others may open it."""
+        """Close the journal, so that another process can open it."""
         ...
 
 
 class Journals(Protocol):
-    """All journals, by the id of the conversation."""
+    """All journals, by the id of their conversation."""
 
     async def open(self, conversation_id: str) -> Journal | None:
-        """The journal of that conversation, a new one if there is none; None if it is open elsewhere.
+        """Open the journal of that conversation, or a new one; None if it is open elsewhere.
 
         Raises:
-            StorageUnavailableError: If it cannot be read or written.
+            StorageUnavailableError: The journal cannot be read or written.
         """
         ...
 
@@ -127,9 +127,9 @@ class Journals(Protocol):
         ...
 
     async def abandoned(self, older: float) -> Sequence[str]:
-        """The ids of journals that are not open and hold a finished conversation, or are older than so many seconds.
+        """The ids of journals that are not open, and are finished or older than ``older`` seconds.
 
         Raises:
-            StorageUnavailableError: If they cannot be read.
+            StorageUnavailableError: The journals cannot be read.
         """
         ...

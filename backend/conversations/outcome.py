@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Models = Callable[[str], BaseChatModel]
-"""The chat model of a feature; `get_llm` is one."""
+"""Returns the chat model of a feature, as `get_llm` does."""
 
 T = TypeVar("T")
 S = TypeVar("S", bound="BaseModel")
 
 
 EXTRACT = "extract"
-"""What made a part that no model made: it is cut from the transcript."""
+"""The maker of a part that was cut from the transcript without a model."""
 
 UNNAMED = "model"
-"""What made a part if the model gives no receipt, as one in a test."""
+"""The maker of a part if the model gives no receipt, such as a fake in a test."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """The end of one step: a ``value``, and who made it, or an ``error``; both, if it was then found without a model."""
+    """The result of one step: a ``value`` and its maker, or an ``error``; both if the value was then found without a model."""
 
     feature: str
     value: T | None = None
@@ -49,7 +49,7 @@ async def ask(
     text: str,
     accept: Callable[[S], None] | None = None,
 ) -> Outcome[S]:
-    """Ask ``feature`` for a ``schema``. A failure is logged and becomes the outcome; it is never raised.
+    """Ask ``feature`` for a ``schema``. An error is logged and becomes the outcome; it is never raised.
 
     An answer for which ``accept`` raises a ``ValueError`` is repaired, and then asked of the next endpoint.
     """

@@ -59,7 +59,7 @@ _FOLDER: Final = TypeAdapter(Outcome[Filing])
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The id, the owner and the time of a conversation that is being made."""
+    """The id, owner and creation time of a conversation in progress."""
 
     id: str
     owner: Owner
@@ -149,7 +149,7 @@ async def process(
     is_demo: Callable[[str], bool] = _never,
     answers: Answers | None = None,
 ) -> Conversation:
-    """Make the conversation of ``transcript``. No model's failure is raised; ``errors`` tells of it.
+    """Make the conversation of ``transcript``. A model's failure is not raised but listed in ``errors``.
 
     Args:
         transcript: What was said.

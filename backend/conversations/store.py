@@ -1,4 +1,4 @@
-"""A conversation as it is kept, and what a keeper of conversations promises."""
+"""A conversation as stored, and the Protocol of its store."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Status = Literal["completed", "partial", "failed", "discarded"]
 
 
 class InvalidCursorError(ValueError):
-    """A cursor that was not given out by the store."""
+    """The cursor was not issued by this store."""
 
 
 class Filing(BaseModel):
-    """The folder a conversation was put into, and why."""
+    """The folder of a conversation, and the reason for it."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
@@ -76,39 +76,39 @@ class Conversation(Summary):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of a user's conversations, newest first. ``next_cursor`` is missing on the last page."""
+    """A page of a user's conversations, the newest first. ``next_cursor`` is None on the last page."""
 
     items: tuple[Summary, ...]
     next_cursor: str | None = None
 
 
 class ConversationStore(Protocol):
-    """Keeps conversations. Nobody is ever given another user's."""
+    """Stores conversations. A user is never given another's."""
 
     async def add(self, conversation: Conversation) -> None:
-        """Keep ``conversation``, if there is none of that id; once this returns, it survives a crash.
+        """Store ``conversation``, unless its id is taken. Once this returns, it survives a crash.
 
         Raises:
-            StorageUnavailableError: If nothing can be kept now.
+            StorageUnavailableError: Nothing can be stored now.
         """
         ...
 
     async def get(self, owner: Owner, conversation_id: str) -> Conversation | None:
-        """The conversation, if there is one of that id and it is this user's."""
+        """The conversation of that id; None if there is none, or if it is another user's."""
         ...
 
     async def page(self, owner: Owner, *, limit: int, cursor: str | None = None) -> Page:
-        """The user's conversations after ``cursor``, newest first.
+        """At most ``limit`` of the user's conversations after ``cursor``, the newest first.
 
         Raises:
-            InvalidCursorError: If the cursor was not given out by this store.
+            InvalidCursorError: The cursor was not issued by this store.
         """
         ...
 
     async def add_action_item(self, owner: Owner, conversation_id: str, item: ActionItem) -> bool:
-        """Add a task to the conversation; False if there is none of that id, or it is not this user's."""
+        """Add a task to the conversation; False if there is none of that id, or if it is another user's."""
         ...
 
     async def delete(self, owner: Owner, conversation_id: str) -> bool:
-        """Remove the conversation for good; False if there is none of that id, or it is not this user's."""
+        """Delete the conversation for good; False if there is none of that id, or if it is another user's."""
         ...

@@ -39,13 +39,13 @@ class Structure(BaseModel):
 async def find_structure(
     transcript: Transcript, text: str, models: Models, grounds: Grounds
 ) -> Outcome[Structure]:
-    """Ask for title, overview and category."""
+    """Ask the model for title, overview and category."""
     question = f"{transcript.setting}\n\n{text}"
     return await ask(models, FEATURE, Structure, _INSTRUCTIONS, question, partial(check_structure, grounds))
 
 
 def check_structure(grounds: Grounds, structure: Structure) -> None:
-    """Refuse what was not said.
+    """Reject a structure that does not stem from the transcript.
 
     Raises:
         UngroundedError: If a figure, a day, a name or most of the words were not.

@@ -1,4 +1,4 @@
-"""Text that goes to a model, and text that comes back: both bounded.
+"""Bounds on the text that goes to a model, and on the text that comes back.
 
 The default model is small and held to its schema by a grammar, which is always satisfied only where every string and
 every list has an end. A model that is not held to it and goes on for longer is cut, not refused.
@@ -30,10 +30,10 @@ def _whole(text: str) -> str:
 
 
 WHOLE = AfterValidator(_whole)
-"""For text from outside: JSON can carry what no database and no provider takes."""
+"""Validates text from outside: JSON can carry characters that no database or provider accepts."""
 
 Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-"""Text that says something: a grammar allows a model to answer with blanks, we do not."""
+"""A text that is not blank: a grammar lets a model answer with blanks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,9 @@ T = TypeVar("T")
 
 MAX_SEGMENTS = 50_000
 RENDER_LIMIT = 2_400
-"""Characters that are shown to a model: some 600 tokens, which leaves a small model room to answer."""
+"""The most characters shown to a model: some 600 tokens, which leaves a small model room to answer."""
 READ_LIMIT = 150_000
-"""Characters that are read at all, speakers included: some three hours of talk. In the worst writing they take 0.2 s."""
+"""The most characters read at all, speakers included: some three hours of talk, at most 0.2 s of work."""
 
 _QUICK_SEGMENTS, _QUICK_LETTERS = 40, 4_000
 """What is read, or written, within some milliseconds. More is beside the event loop."""
@@ -79,7 +79,7 @@ Language = Annotated[
 
 @pydantic_dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Segment:
-    """A stretch of speech by one speaker. Times are seconds from the start of the recording.
+    """Speech of one speaker without a break. Times are seconds from the start of the recording.
 
     Not a model of pydantic's: that takes 700 bytes, and there may be fifty thousand.
     """
@@ -98,7 +98,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A transcript as a model is shown it.
+    """A transcript as a text for a model.
 
     Attributes:
         truncated: Whether the middle had to be left out.
@@ -109,12 +109,12 @@ class Rendered:
 
 
 class Transcript(BaseModel):
-    """A recording in words.
+    """A transcribed recording.
 
     Attributes:
         started_at: The moment of second 0, with its UTC offset.
         time_zone: Where it was recorded, as an IANA name.
-        language: A BCP 47 tag, if it is known.
+        language: The BCP 47 tag of the language; None if unknown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -132,12 +132,12 @@ class Transcript(BaseModel):
 
     @property
     def words(self) -> int:
-        """About how many words were said, also in languages that write without blanks."""
+        """The approximate number of words, also in languages that write without blanks."""
         texts = [segment.text.strip() for segment in self.segments]
         return max(sum(len(text.split()) for text in texts), sum(map(len, texts)) // _LETTERS_PER_WORD)
 
     def is_longer_than(self, words: int) -> bool:
-        """Whether more ``words`` were said than that; of a long recording, no more is read than that takes."""
+        """Whether the transcript has more than ``words`` words; reads only as much as that needs."""
         blanks = letters = 0
         for segment in self.abridged().segments:
             text = segment.text.strip()
@@ -147,7 +147,7 @@ class Transcript(BaseModel):
         return False
 
     def abridged(self, limit: int = READ_LIMIT) -> Self:
-        """Its beginning and its end, ``limit`` characters in all, speakers included; itself, if it has no more."""
+        """The beginning and end of the transcript, ``limit`` characters with speakers; itself if it is no longer."""
         if sum(len(segment.speaker) + len(segment.text) for segment in self.segments) <= limit:
             return self
         head = tuple(_within(limit // 2, self.segments, _beginning))
@@ -155,7 +155,7 @@ class Transcript(BaseModel):
         return self.model_copy(update={"segments": head + tail[::-1]})
 
     def render(self, limit: int = RENDER_LIMIT) -> Rendered:
-        """One line per turn, at most ``limit`` characters; a long one keeps its head and its tail."""
+        """The transcript as one line per turn, at most ``limit`` characters; a long line loses its middle."""
         part = self.abridged()
         spoken = (segment for segment in part.segments if segment.text.strip())
         turns = groupby(spoken, key=lambda segment: segment.speaker)
@@ -167,14 +167,14 @@ class Transcript(BaseModel):
 
     @property
     def setting(self) -> str:
-        """One line about when and in which language."""
+        """One line about the time and language of the recording."""
         local = self.started_at.astimezone(ZoneInfo(self.time_zone))
         language = f" Language: {self.language}." if self.language else ""
         return f"Recorded {local:%A, %Y-%m-%d %H:%M} ({self.time_zone}).{language}"
 
 
 async def off_loop_if_long(transcript: Transcript, work: Callable[[], T]) -> T:
-    """Do ``work`` on a ``transcript``, in a thread if that is long."""
+    """Call ``work``, in a thread if ``transcript`` is long."""
     segments = transcript.segments
     is_quick = (
         len(segments) <= _QUICK_SEGMENTS and sum(len(segment.text) for segment in segments) <= _QUICK_LETTERS

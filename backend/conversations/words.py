@@ -1,4 +1,4 @@
-"""Words, and which of them carry meaning: as much of a language as can be had without a dictionary."""
+"""Words, and which of them carry meaning, for several languages and without a dictionary."""
 
 from __future__ import annotations
 

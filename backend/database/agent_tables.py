@@ -1,4 +1,4 @@
-"""The tables of agents: runs, their steps, and what has to be confirmed. `migrations` makes them.
+"""The tables of agents: runs, their steps, and confirmations. `migrations` creates them.
 
 Times are microseconds since 1970 (UTC).
 """
@@ -55,7 +55,7 @@ STEPS: Final = Table(
     Column("step", Text, nullable=False),
     PrimaryKeyConstraint("run", "number"),
 )
-"""Of two processes that add one of the same number, one does."""
+"""If two processes insert a step of the same number, one of them fails."""
 
 CONFIRMATIONS: Final = Table(
     "agent_confirmations",
@@ -78,7 +78,7 @@ CONFIRMATIONS: Final = Table(
     UniqueConstraint("run", "call", "number", name="uq_agent_confirmations_call"),
 )
 IS_OPEN: Final = text("state IN ('pending', 'executing', 'unknown')")
-"""Written out, as in the indexes: a parameter's value is not known when a database chooses one."""
+"""Literal SQL, as in the indexes: with parameters, a database could not choose a partial index."""
 IS_PENDING: Final = text("state = 'pending'")
 IS_EXECUTING: Final = text("state = 'executing'")
 _INDEXES: Final = (

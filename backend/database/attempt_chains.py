@@ -1,4 +1,4 @@
-"""Chains of attempts in the database: they grow with the ledger, in the transaction that adds to it."""
+"""Hash chains of attempts in the database: extended in the transaction that inserts the rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def grow(connection: Connection, rows: Sequence[Leaf]) -> None:
-    """Add ``rows``, which this transaction inserts if they are not there yet, to the chains of their writers."""
+    """Append ``rows`` to the chains of their writers, in the transaction that inserts them."""
     for writer in writers(rows):
         before = _end(connection, writer)
         end = longer(before, (row for row in rows if row.writer == writer))

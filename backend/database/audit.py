@@ -1,4 +1,4 @@
-"""The audit trail in the database: entries are added in the transaction of what they tell of."""
+"""The audit trail in the database: an entry is added in the transaction of the change that it records."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SigningKeys(Protocol):
     """The keys that sign heads."""
 
     def newest(self, *, is_first: bool) -> SigningKey:
-        """The one to sign with; a new one if ``is_first`` and there is none."""
+        """The key to sign with; created if ``is_first`` and there is none."""
         ...
 
 
@@ -76,14 +76,14 @@ async def record(
     now: datetime,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add an entry to this process's chain, in the transaction of ``session``, where it comes last.
+    """Add an entry to this process's chain, in the transaction of ``session``, as its last statement.
 
     Args:
-        session: Of what the entry tells of: both are kept, or none.
+        session: The session of the recorded change: both are committed, or neither.
         kind: What happened.
-        subject: What it was done to.
-        actor: Who did it.
-        now: When, timezone-aware.
+        subject: What the event is about.
+        actor: Who caused the event.
+        now: The time of the event, timezone-aware.
         details: JSON-ready facts.
     """
     at = (now - _EPOCH) // _MICROSECOND
@@ -91,7 +91,7 @@ async def record(
 
 
 def write(connection: Session | Connection, events: Sequence[Event]) -> None:
-    """Add an entry of each event as `record` does, in a transaction that is no coroutine."""
+    """Like `record`, for several ``events`` and a synchronous transaction."""
     if not events:
         return
     end = _grown(connection, len(events))
@@ -113,7 +113,7 @@ async def note(
     actor: str,
     details: Mapping[str, str],
 ) -> None:
-    """Like `record`, in a transaction of its own, for what is kept elsewhere and has just happened."""
+    """Like `record`, in a transaction of its own, for a change that was stored elsewhere."""
     async with sessions.begin() as session:
         await record(session, kind, subject, actor=actor, now=datetime.now(UTC), details=details)
 
@@ -129,7 +129,7 @@ def _grown(connection: Session | Connection, links: int) -> Any:
 
 
 def begin_chain(connection: Session | Connection, chain: str, writer: str) -> None:
-    """Note a chain without links, unless there is one."""
+    """Insert an empty chain, unless the chain exists."""
     connection.execute(_BEGIN, {"chain": chain, "writer": writer, "hash": START})
 
 
@@ -155,10 +155,10 @@ class AuditTrail:
         self._clock = clock
 
     async def sign(self, keys: SigningKeys) -> Head | None:
-        """Sign a head over all chains that have grown since the last one; None if none has.
+        """Sign a head over all chains that have grown since the last head; None if none has.
 
         Raises:
-            MasterKeyError: If there is no key to sign with.
+            MasterKeyError: There is no key to sign with.
         """
         async with self._sessions.begin() as session:
             if (tips := await _to_sign(session)) == []:
@@ -173,7 +173,7 @@ class AuditTrail:
     async def signing(
         self, keys: SigningKeys, background: Background, *, every: float
     ) -> AsyncIterator[None]:
-        """Sign again and again, with ``every`` seconds in between, while the context lasts, and at its end."""
+        """Sign a head every ``every`` seconds while the context lasts, and at its end."""
         async with background.repeating("audit", partial(self.sign, keys), every=every):
             yield
         try:
@@ -194,12 +194,12 @@ class AuditTrail:
     async def entries(
         self, *, limit: int, kind: str | None = None, subject: str | None = None
     ) -> Sequence[Entry]:
-        """The newest ``limit`` entries, the newest first; of a kind, or of a family of kinds, such as ``key``, alone.
+        """The newest ``limit`` entries, the newest first; with ``kind``, only those of that kind or family, such as ``key``.
 
         Args:
-            limit: How many at most.
-            kind: The kind, or what stands before its dot.
-            subject: What they are about.
+            limit: The most entries.
+            kind: The kind, or the part before its dot.
+            subject: What the events are about.
         """
         row = AuditEntryRow
         query = ALL_ENTRIES.order_by(row.at.desc(), row.writer, row.sequence.desc()).limit(limit)

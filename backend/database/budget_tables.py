@@ -1,4 +1,4 @@
-"""The tables of budgets: a counter for each window, and what requests under way have set aside of it."""
+"""The tables of budgets: a counter for each window, and what open requests have reserved of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COUNTERS: Final = Table(
     PrimaryKeyConstraint("budget", "per", "subject", "begins"),
     postgresql_with={"fillfactor": 50},
 )
-"""In pico-dollars or tokens. On PostgreSQL half of each page is left free, so that counting moves no row."""
+"""In pico-dollars or tokens. On PostgreSQL, half of each page stays free, so that an update moves no row."""
 
 RESERVATIONS: Final = Table(
     "budget_reservations",
@@ -28,5 +28,5 @@ RESERVATIONS: Final = Table(
     *(Column(name, BigInteger, nullable=False) for name in ("amount", "until")),
     PrimaryKeyConstraint("id", "place"),
 )
-"""What a request has set aside of each counter, until when at most: microseconds since 1970. Nothing, once that is over."""
+"""What a request has reserved of each counter, and until when: microseconds since 1970. Ignored after that."""
 Index("ix_budget_reservations_until", RESERVATIONS.c.until)

@@ -1,6 +1,6 @@
-"""Budgets that processes share: their counters in the database, in SQLite or PostgreSQL.
+"""Budgets shared by several processes: their counters in SQLite or PostgreSQL.
 
-Setting aside is one transaction of its own, which takes counter after counter in the order of `BudgetWindow.order`. What requests used is
+A reservation is one transaction, which locks the counters in the order of `BudgetWindow.order`. What requests used is
 written in batches, by a thread beside them, and before the next reservation of this process. Neither waits for the disk: what
 a loss of power takes is the last moments of the counters.
 """
@@ -45,19 +45,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REST_SECONDS: Final = 1.0
-"""How long a database that could not be asked is left alone: whoever asks meanwhile does not wait for it."""
+"""Seconds for which a database that failed is not asked again: requests do not wait for it."""
 IDLE_SECONDS: Final = 30.0
-"""How often a process looks for what others have set aside and died."""
+"""Seconds between two searches for expired reservations of other processes."""
 BATCH_SECONDS: Final = 0.02
 KEPT: Final = timedelta(days=400)
 """How long counters of days and months are kept."""
 DAY_SECONDS: Final = 86_400.0
 MOST_CONNECTIONS: Final = 8
-"""Of one process, to a server."""
+"""The most connections of one process to a PostgreSQL server."""
 MOST_AT_ONCE: Final = 500
-"""Requests that are settled in one transaction."""
+"""The most requests that are settled in one transaction."""
 MOST_UNSETTLED: Final = 100_000
-"""Requests that wait to be settled while the database is away. Of older ones only the lease frees what they set aside."""
+"""The most requests that wait to be settled while the database is unavailable. Older ones expire with their lease."""
 _LONGEST: Final = 200
 _LOOKS: Final = 10
 """How often a counter is looked at for one reservation: others may make it, or give room back, between two looks."""
@@ -126,7 +126,7 @@ class _Leases:
 
 
 def open_counters(path: Path, url: SecretStr | None) -> SqlBudgets:
-    """The counters in the database at ``url``, or in the file ``path``, which has its tables. Whoever opens them closes them.
+    """The counters in the database at ``url``, or in the SQLite file ``path``, which has its tables. The caller closes them.
 
     Raises:
         UnusableDatabaseError: If ``url`` is no URL of PostgreSQL.
@@ -141,7 +141,7 @@ def open_counters(path: Path, url: SecretStr | None) -> SqlBudgets:
 async def opened_counters(
     path: Path, url: SecretStr | None, background: Background
 ) -> AsyncIterator[SqlBudgets]:
-    """Like `open_counters`, closed at the end. Those of long ago are dropped now and then.
+    """`open_counters` as a context manager that closes them; once a day it deletes counters older than 400 days (`KEPT`).
 
     Raises:
         UnusableDatabaseError: If ``url`` is no URL of PostgreSQL.
@@ -160,7 +160,7 @@ async def opened_counters(
 
 
 class SqlBudgets(PerProcess):
-    """A `BudgetStore` on ``engine``, whose database has its tables, and which is disposed of when this is closed."""
+    """A `BudgetStore` in a database. Closing it disposes of ``engine``, whose database must have the tables."""
 
     waits = True
 
@@ -187,7 +187,7 @@ class SqlBudgets(PerProcess):
     # What calls do -------------------------------------------------------------------------------------------------
 
     def reserve(self, reservation: Reservation) -> tuple[Counter, ...] | Shortage:
-        """See `BudgetStore`."""
+        """Reserve all charges in one transaction, or none and return the shortage. See `BudgetStore.reserve`."""
         stored = tuple(one._replace(window=_stored(one.window)) for one in reservation.charges)
         self._flush()
         found = self._tried(asked := reservation._replace(charges=stored))
@@ -198,14 +198,14 @@ class SqlBudgets(PerProcess):
         return found
 
     def settle(self, reservation: Reservation, used: Sequence[int]) -> None:
-        """See `BudgetStore`."""
+        """Queue what the request ``used``; a thread writes it and frees the reservation. See `BudgetStore.settle`."""
         self._ended.append(_Ended(reservation, tuple(used)))
         if self._writer is None:
             self._start()
         self._wake.set()
 
     def counters(self, windows: Iterable[BudgetWindow]) -> Mapping[BudgetWindow, Counter]:
-        """See `BudgetStore`."""
+        """The counters of ``windows``, without unknown ones. See `BudgetStore.counters`."""
         self._flush()
         with self._transaction() as connection:
             rows = ((window, connection.execute(_READ, _key(_stored(window))).first()) for window in windows)
@@ -214,7 +214,7 @@ class SqlBudgets(PerProcess):
     # What operators do -----------------------------------------------------------------------------------------------
 
     def known(self) -> Mapping[BudgetWindow, Counter]:
-        """See `BudgetStore`."""
+        """The counters of all known windows. See `BudgetStore.known`."""
         self._flush()
         with self._transaction() as connection:
             return {
@@ -222,25 +222,25 @@ class SqlBudgets(PerProcess):
             }
 
     def raise_by(self, window: BudgetWindow, amount: int) -> Counter:
-        """See `BudgetStore`."""
+        """Raise the limit of ``window`` by ``amount``, and return its counter. See `BudgetStore.raise_by`."""
         self._flush()
         with self._transaction() as connection:
             return _changed(connection, _stored(window), raised=amount)
 
     def reset(self, window: BudgetWindow) -> Counter:
-        """See `BudgetStore`."""
+        """Set the spending in ``window`` to zero, and return its counter. See `BudgetStore.reset`."""
         self._flush()
         with self._transaction() as connection:
             row = connection.execute(_RESET, _key(_stored(window))).first()
             return NOTHING if row is None else Counter(*row)
 
     def prune(self, before: str) -> int:
-        """Drop the counters of days and months before ``before``, such as ``2026-01``; how many those were."""
+        """Delete the counters of days and months before ``before``, such as ``2026-01``, and return their number."""
         with self._transaction() as connection:
             return int(connection.execute(_DROP_OLD, {"before": before}).rowcount)
 
     def close(self) -> None:
-        """Write what is still to be settled, if the database can be asked, and end the thread."""
+        """Write what is still to be settled, if the database is available, and end the thread."""
         self._closed.set()
         self._wake.set()
         if self._writer is not None:

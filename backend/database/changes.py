@@ -1,6 +1,6 @@
-"""Tells every process of what was changed or taken back, as soon as that is committed.
+"""Notifies every process of a committed change.
 
-PostgreSQL carries it (LISTEN and NOTIFY). It is a reason to look and no news by itself: who hears of it reads the database, and so
+Uses PostgreSQL's LISTEN and NOTIFY. A notification carries no data: whoever hears it reads the database, and so
 does, a while later, whoever did not hear. Without PostgreSQL nothing is told, and everybody looks as often as they do anyway.
 """
 
@@ -29,22 +29,22 @@ log = logging.getLogger(__name__)
 
 CHANNEL: Final = "patchbay_changes"
 SECONDS: Final = 10.0
-"""How long a connection is listened to before it is looked whether it still stands."""
+"""Seconds of listening after which the connection is checked."""
 
 Topic = Literal["keys", "overrides", "tokens"]
 
 
 async def announce(session: AsyncSession, topic: Topic) -> None:
-    """Tell every process that something of ``topic`` is another than it was, once the transaction of ``session`` is committed."""
+    """Notify every process of a change of ``topic``, once the transaction of ``session`` is committed."""
     if session.get_bind().dialect.name == "postgresql":
         await session.execute(select(func.pg_notify(CHANNEL, topic)))
 
 
 class Changes:
-    """Has those look who are concerned.
+    """Calls back on changes that other processes announce.
 
     Args:
-        url: Of the PostgreSQL server; None if there is none.
+        url: The URL of the PostgreSQL server; None without one.
     """
 
     def __init__(self, url: str | None) -> None:
@@ -52,7 +52,7 @@ class Changes:
         self._looks: dict[str, list[Look]] = defaultdict(list)
 
     def on(self, topic: Topic, look: Look) -> None:
-        """Call ``look`` after each change of ``topic``, and whenever one may have been missed."""
+        """Call ``look`` after each change of ``topic``, and whenever a notification may have been missed."""
         self._looks[topic].append(look)
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The condition that the database is in, looked at from outside: nothing is made, upgraded or written."""
+"""The condition of the database, examined read-only: nothing is created, migrated or written."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _REVISION: Final = "SELECT version_num FROM alembic_version"
 
 
 class Condition(NamedTuple):
-    """The state in which the database was found.
+    """The condition of the database.
 
     Attributes:
         place: The file, or PostgreSQL.
-        exists: Whether there is one; SQLite's is made at the first start.
-        fault: Why it cannot be used; None if it can.
-        revision: The last migration that it has seen; None if none.
-        now: What its server's clock shows; None if it has none.
+        exists: Whether the database exists; SQLite's is created at the first start.
+        fault: Why the database cannot be used; None if it can.
+        revision: The last migration that was applied; None if none was.
+        now: The time of the database server's clock; None for SQLite.
     """
 
     place: str
@@ -43,7 +43,7 @@ class Condition(NamedTuple):
 
 
 async def condition(settings: Settings) -> Condition:
-    """The condition of the database that ``settings`` name."""
+    """The condition of the database in ``settings``."""
     url = settings.database_url
     return _sqlite(settings.database_path) if url is None else await _postgres(url.get_secret_value())
 

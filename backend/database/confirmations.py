@@ -41,13 +41,13 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SqlConfirmationStore:
-    """A `ConfirmationStore`."""
+    """A `ConfirmationStore` in SQLite or PostgreSQL."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
     async def add(self, one: Confirmation) -> bool:
-        """See `ConfirmationStore.add`."""
+        """Store a new confirmation. See `ConfirmationStore.add`."""
         kind: Kind = "agent.asked" if one.state == "pending" else "agent.recorded"
         actor = one.user_id if one.state == "pending" else SYSTEM
 
@@ -62,12 +62,12 @@ class SqlConfirmationStore:
         return True
 
     async def get(self, owner: Owner, confirmation_id: str) -> Confirmation | None:
-        """See `ConfirmationStore.get`."""
+        """The confirmation of that id. See `ConfirmationStore.get`."""
         found = await self._all(_GET, {"id": confirmation_id, **_its(owner)})
         return found[0] if found else None
 
     async def deny(self, owner: Owner, confirmation_id: str, now: int) -> None:
-        """See `ConfirmationStore.deny`."""
+        """Record in the audit trail that ``owner`` asked for another owner's confirmation. See `ConfirmationStore.deny`."""
 
         def deny(connection: Connection) -> None:
             if connection.scalar(_EXISTS, {"id": confirmation_id}) is not None:
@@ -76,7 +76,7 @@ class SqlConfirmationStore:
         await self._transactions.run(deny)
 
     async def change(self, owner: Owner, confirmation_id: str, change: Change) -> Confirmation | None:
-        """See `ConfirmationStore.change`."""
+        """Make ``change``, and return the changed confirmation. See `ConfirmationStore.change`."""
         wanted = (
             update(CONFIRMATIONS)
             .where(*_of(owner, confirmation_id), *_conditions(change))
@@ -96,15 +96,15 @@ class SqlConfirmationStore:
         return await self._transactions.run(make)
 
     async def of_run(self, run_id: str) -> Sequence[Confirmation]:
-        """See `ConfirmationStore.of_run`."""
+        """All confirmations of a run, in the order in which they were created. See `ConfirmationStore.of_run`."""
         return await self._all(_OF_RUN, {"run": run_id})
 
     async def open(self, owner: Owner, limit: int) -> Sequence[Confirmation]:
-        """See `ConfirmationStore.open`."""
+        """At most ``limit`` open confirmations of ``owner``, the newest first. See `ConfirmationStore.open`."""
         return await self._all(_OPEN, {**_its(owner), "most": limit})
 
     async def due(self, now: int, limit: int) -> Sequence[Confirmation]:
-        """See `ConfirmationStore.due`."""
+        """At most ``limit`` confirmations of all owners that have expired, or whose execution lease has, at ``now``. See `ConfirmationStore.due`."""
         expired = await self._all(_EXPIRED, {"now": now, "most": limit})
         return [*expired, *await self._all(_LEFT, {"now": now, "most": limit})]
 
@@ -116,7 +116,7 @@ class SqlConfirmationStore:
 
 
 def moment(microseconds: int) -> datetime:
-    """The moment that is so many microseconds after 1970 (UTC)."""
+    """The time ``microseconds`` after 1970 began, in UTC."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 

@@ -71,11 +71,11 @@ _READ_AT_ONCE: Final = 16 * 1024
 
 
 class SqlConversationStore:
-    """A `ConversationStore`. Pages by key, so a page costs the same however far back it lies.
+    """A `ConversationStore`. Keyset pagination: each page costs the same, however old it is.
 
     Args:
         sessions: The database.
-        transacting: Writes to it what has to be written soon.
+        transacting: Runs the write transactions.
     """
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession], transacting: Transactions) -> None:
@@ -89,7 +89,7 @@ class SqlConversationStore:
         )
 
     async def add(self, conversation: Conversation) -> None:
-        """See `ConversationStore.add`."""
+        """Store ``conversation``, unless its id is taken. See `ConversationStore.add`."""
         row = await off_loop_if_long(conversation.transcript, partial(_row, conversation))
         try:
             await self._transacting.run(lambda connection: connection.execute(self._insert, row))
@@ -99,7 +99,7 @@ class SqlConversationStore:
             raise
 
     async def get(self, owner: Owner, conversation_id: str) -> Conversation | None:
-        """The conversation, if there is one of that id and it is this user's."""
+        """The conversation of that id; None if there is none, or if it is another user's."""
         document = await _DOCUMENT.first(
             self._engine, id=conversation_id, user_id=owner.user_id, tenant_id=owner.tenant_id
         )
@@ -108,11 +108,11 @@ class SqlConversationStore:
         return await asyncio.to_thread(Conversation.model_validate_json, document)
 
     async def page(self, owner: Owner, *, limit: int, cursor: str | None = None) -> Page:
-        """The user's conversations after ``cursor``, newest first.
+        """At most ``limit`` of the user's conversations after ``cursor``, the newest first.
 
         Raises:
-            InvalidCursorError: If the cursor was not given out by this store.
-            ValueError: If ``limit`` is below 1.
+            InvalidCursorError: The cursor was not issued by this store.
+            ValueError: ``limit`` is below 1.
         """
         if limit < 1:
             raise ValueError("limit must be at least 1")
@@ -125,7 +125,7 @@ class SqlConversationStore:
         return _page(found, limit)
 
     async def add_action_item(self, owner: Owner, conversation_id: str, item: ActionItem) -> bool:
-        """See `ConversationStore.add_action_item`."""
+        """Add a task to the conversation. See `ConversationStore.add_action_item`."""
         mine = _its(owner, conversation_id)
         async with self._sessions.begin() as session:
             await one_by_one(session)
@@ -141,7 +141,7 @@ class SqlConversationStore:
         return True
 
     async def delete(self, owner: Owner, conversation_id: str) -> bool:
-        """See `ConversationStore.delete`."""
+        """Delete the conversation for good. See `ConversationStore.delete`."""
         gone = delete(ConversationRow).where(*_its(owner, conversation_id)).returning(ConversationRow.id)
         async with self._sessions.begin() as session:
             found = await session.scalar(gone)

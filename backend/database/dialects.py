@@ -1,4 +1,4 @@
-"""Where SQLite and PostgreSQL differ in what both can do."""
+"""SQL that differs between SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _ALONE: Final = {
 
 
 def is_postgres(bound: AsyncSession | AsyncEngine) -> bool:
-    """Whether ``bound`` is of PostgreSQL."""
+    """Whether ``bound`` uses PostgreSQL."""
     return (bound if isinstance(bound, AsyncEngine) else bound.get_bind()).dialect.name == "postgresql"
 
 
 def insert_into(bound: AsyncSession | AsyncEngine, table: type[Any]) -> sqlite.Insert | postgresql.Insert:
-    """An ``INSERT`` that takes an ``ON CONFLICT``."""
+    """An ``INSERT`` that supports ``ON CONFLICT``."""
     return postgresql.insert(table) if is_postgres(bound) else sqlite.insert(table)
 
 
 def text_of(bound: AsyncSession | AsyncEngine, utf8: ColumnElement[bytes]) -> ColumnElement[str]:
-    """A text that goes to the database as bytes: as a string, one wide letter would make all of it four times as large."""
+    """A text sent to the database as UTF-8 bytes: as a string, one wide letter would quadruple its memory."""
     return func.convert_from(utf8, "UTF8", type_=Text) if is_postgres(bound) else cast(utf8, Text)
 
 
 async def one_by_one(session: AsyncSession) -> None:
-    """Begin the transaction of ``session`` when all others that began so are over: what it reads is not changed meanwhile.
+    """Serialize the transaction of ``session`` with others that call this: what it reads does not change meanwhile.
 
-    In SQLite, also all others that write.
+    In SQLite, it is serialized with all other writers, too.
     """
     await session.execute(_ALONE["postgresql" if is_postgres(session) else "sqlite"])

@@ -1,4 +1,4 @@
-"""The connection to the embedded database."""
+"""Engines on the embedded SQLite database."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _READ_AT_START: Final = 64 * 1024 * 1024
 
 
 class UnusableDatabaseError(Exception):
-    """The database cannot be used; says which and why, in one line. It is the operator's to mend."""
+    """The database cannot be used; the message tells the operator which and why, in one line."""
 
     code = "unusable_database"
 
@@ -46,7 +46,7 @@ class UnusableDatabaseError(Exception):
 
 
 class LostDatabaseError(OperationalError):
-    """The file of the database is not there any more, or is another: what is written would be lost."""
+    """The database file was deleted or replaced: what is written would be lost."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(None, None, sqlite3.OperationalError(fault))
@@ -54,10 +54,10 @@ class LostDatabaseError(OperationalError):
 
 @asynccontextmanager
 async def opened(path: Path) -> AsyncIterator[AsyncEngine]:
-    """An engine on the database ``path``, which is made if it is not there, and has all of its tables then.
+    """An engine on the SQLite database ``path``, which is created if missing, with all of its tables.
 
     Raises:
-        UnusableDatabaseError: If it cannot be made or read.
+        UnusableDatabaseError: The database cannot be created or read.
     """
     async with connected(path) as engine:
         await _upgraded(engine, path)
@@ -66,10 +66,10 @@ async def opened(path: Path) -> AsyncIterator[AsyncEngine]:
 
 @asynccontextmanager
 async def connected(path: Path) -> AsyncIterator[AsyncEngine]:
-    """Like `make_engine`, disposed of at the end.
+    """`make_engine` as a context manager that disposes of the engine.
 
     Raises:
-        UnusableDatabaseError: If the file cannot be made.
+        UnusableDatabaseError: The file cannot be created.
     """
     try:
         engine = make_engine(path)
@@ -82,9 +82,9 @@ async def connected(path: Path) -> AsyncIterator[AsyncEngine]:
 
 
 def make_engine(path: Path) -> AsyncEngine:
-    """An engine on the SQLite file ``path``, which is made if it is not there, as is its folder.
+    """An engine on the SQLite file ``path``, which is created with its folder if missing.
 
-    Whoever makes the engine disposes of it. No connection is handed out, and no transaction committed, while the file is
+    The caller disposes of the engine. It hands out no connection, and commits no transaction, while the file is
     gone or another one is in its place.
 
     Raises:
@@ -104,7 +104,7 @@ def make_engine(path: Path) -> AsyncEngine:
 
 
 def make_blocking_engine(path: Path) -> Engine:
-    """An engine like that of `make_engine`, for threads. Whoever makes it disposes of it.
+    """An engine like that of `make_engine`, for threads. The caller disposes of it.
 
     Raises:
         OSError: If the file cannot be made.
@@ -117,7 +117,7 @@ def make_blocking_engine(path: Path) -> Engine:
 
 
 def make_counting_engine(path: Path) -> Engine:
-    """An engine on the same file for counters, which threads use: each transaction writes, and none waits for the disk.
+    """An engine for counters, for threads: its transactions write, and do not wait for the disk.
 
     Raises:
         OSError: If the file cannot be made.
@@ -132,7 +132,7 @@ def make_counting_engine(path: Path) -> Engine:
 
 
 def in_threads(engine: AsyncEngine) -> Engine:
-    """An engine for threads on the SQLite file of ``engine``, disposed of with it."""
+    """An engine for threads on the SQLite file of ``engine``, disposed of together with it."""
     made, process = make_blocking_engine(Path(str(engine.url.database))), os.getpid()
     # A forked child gives up the connections of its parent, and closes none.
     event.listen(engine.sync_engine, "engine_disposed", lambda _: made.dispose(close=os.getpid() == process))
@@ -168,7 +168,7 @@ async def _upgraded(engine: AsyncEngine, path: Path) -> None:
 
 
 class Connections(PerProcess):
-    """Those of one engine, each set up as it is made. They do not survive a fork, and must not be closed after one."""
+    """The connections of one engine, each configured when created. Not used, and not closed, after a fork."""
 
     def __init__(self, engine: Engine, prepare: Callable[[Any], None]) -> None:
         self._engine = engine

@@ -1,4 +1,4 @@
-"""Hands on every row of the ledger of some days, a batch at a time."""
+"""Exports all rows of the ledger for some days, in batches."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ BATCH: Final = 10_000
 
 
 async def exported(engine: AsyncEngine, period: Period) -> AsyncIterator[Sequence[tuple[Any, ...]]]:
-    """The rows of ``period`` as in `COLUMNS`, in no order, so many at a time; no more are held.
+    """Batches of the rows of ``period`` with the columns `COLUMNS`, in no order; one batch is held at a time.
 
     Raises:
-        StoreAwayError: The database is away.
+        StoreAwayError: The database cannot be reached.
     """
     since, until = ((day - EPOCH).days for day in period)
     query = select(ATTEMPTS).where(ATTEMPTS.c.at >= since * DAY, ATTEMPTS.c.at < (until + 1) * DAY)

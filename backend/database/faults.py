@@ -1,4 +1,4 @@
-"""Tells exceptions of an unusable database from those of a wrong request."""
+"""Tells errors of an unavailable database from those of a wrong statement."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Whether it is locked, full, read-only, gone, replaced or damaged, or has no connection free."""
+    """Whether ``error`` means that the database is locked, full, read-only, gone, replaced or damaged, or has no free connection."""
     # One that is damaged is told by the base of all errors itself.
     unusable = OperationalError | NoConnectionError | sqlite3.OperationalError
     return isinstance(error, unusable) or type(error) in {DatabaseError, sqlite3.DatabaseError}

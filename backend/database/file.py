@@ -1,4 +1,4 @@
-"""The file of the database: for its owner alone, and the same one for as long as it is in use."""
+"""The SQLite database file: readable by its owner only, and checked to be the same file while in use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BESIDE: Final = ("", "-wal", "-shm", "-journal")
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFile:
-    """A file that is there, by its device and inode.
+    """An existing file, identified by its device and inode.
 
     A connection goes on with a file that was deleted or replaced, and what is written to it then is lost.
     """
@@ -35,12 +35,12 @@ class DatabaseFile:
 
     @classmethod
     def at(cls, path: Path) -> DatabaseFile:
-        """The file at ``path``, made if it is not there, and its folder too; both for their owner alone.
+        """The file at ``path``, created with its folder if missing; both for their owner only.
 
         A file that others may open is taken from them, with a warning. A folder that is there is left as it is.
 
         Raises:
-            OSError: If it cannot be made.
+            OSError: The file cannot be created.
         """
         real = Path(os.path.realpath(path))
         try:
@@ -56,7 +56,7 @@ class DatabaseFile:
         return cls(real, found.st_dev, found.st_ino)
 
     def fault(self) -> Missing | None:
-        """Whether the file is gone, or another one is in its place."""
+        """Whether the file is gone, or another file is at its path; None if neither."""
         try:
             found = self.path.stat()
         except OSError:
@@ -79,10 +79,10 @@ def _take_from_others(path: Path) -> None:
 
 
 def reserve(descriptor: int, start: int, room: int) -> None:
-    """Set ``room`` bytes of a file aside from ``start`` on, so that writing there does not fail for want of any.
+    """Allocate ``room`` bytes of a file from ``start`` on, so that a later write there does not run out of space.
 
     Raises:
-        OSError: If there is no such room.
+        OSError: There is not enough space.
     """
     try:
         os.posix_fallocate(descriptor, start, room)
@@ -93,10 +93,10 @@ def reserve(descriptor: int, start: int, room: int) -> None:
 
 
 def write_all(descriptor: int, content: bytes, at: int) -> None:
-    """Write all of ``content``, however many calls that takes.
+    """Write all of ``content`` at the offset ``at``, with as many calls as that takes.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: A write failed.
     """
     left = memoryview(content)
     while left:

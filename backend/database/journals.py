@@ -1,4 +1,4 @@
-"""Journals of conversations that are being made: a file for each, beside the database.
+"""Journals of conversations in progress: one file each, beside the database.
 
 They keep what was paid for while the database cannot. A file is locked while it is open; the lock ends with the process. Disk
 space is reserved before anything is paid for.
@@ -45,7 +45,7 @@ class FileJournals:
     """`Journals` in a folder, which is created with mode 0700 if it is missing.
 
     Raises:
-        UnusableDatabaseError: If it cannot be created.
+        UnusableDatabaseError: The folder cannot be created.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,7 +56,7 @@ class FileJournals:
         self._folder = folder
 
     async def open(self, conversation_id: str) -> FileJournal | None:
-        """See `Journals.open`."""
+        """Open the journal of that conversation, or a new one; None if it is open elsewhere. See `Journals.open`."""
         opening = asyncio.ensure_future(asyncio.to_thread(_open, self._folder, conversation_id))
         try:
             return await asyncio.shield(opening)
@@ -65,16 +65,16 @@ class FileJournals:
             raise
 
     async def finished(self, conversation_id: str) -> bytes | None:
-        """See `Journals.finished`."""
+        """The JSON of a finished conversation that is not stored yet, even if the journal is open elsewhere. See `Journals.finished`."""
         return await asyncio.to_thread(_finished, self._folder, conversation_id)
 
     async def abandoned(self, older: float) -> Sequence[str]:
-        """See `Journals.abandoned`."""
+        """The ids of journals that are not open, and are finished or older than ``older`` seconds. See `Journals.abandoned`."""
         return await asyncio.to_thread(_abandoned, self._folder, older)
 
 
 class FileJournal:
-    """A `Journal`: each line is a word and its value. Bytes after the last whole line are reserved space."""
+    """A `Journal` in a file: each line is a word and its value. Bytes after the last complete line are reserved space."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
@@ -84,44 +84,44 @@ class FileJournal:
 
     @property
     def claim(self) -> Claim | None:
-        """See `Journal.claim`."""
+        """The conversation's claim; None in a new journal. See `Journal`."""
         return Claim.model_validate_json(self._lines[_CLAIM]) if _CLAIM in self._lines else None
 
     @property
     def conversation(self) -> bytes | None:
-        """See `Journal.conversation`."""
+        """The JSON of the finished conversation; None before. See `Journal`."""
         return self._lines.get(_CONVERSATION)
 
     @property
     def age(self) -> float:
-        """See `Journal.age`."""
+        """Seconds since the journal was last written. See `Journal.age`."""
         return _age(self._descriptor)
 
     def answer(self, feature: str) -> bytes | None:
-        """See `Answers.answer`."""
+        """The JSON of the kept answer to ``feature``; None if there is none. See `Journal.answer`."""
         return self._lines.get(feature)
 
     async def begin(self, claim: Claim, room: int) -> None:
-        """See `Journal.begin`."""
+        """Claim the conversation, and reserve ``room`` bytes for it. See `Journal.begin`."""
         await self._serially(lambda: self._begin(claim, room))
 
     async def keep(self, feature: str, answer: bytes) -> None:
-        """See `Answers.keep`."""
+        """Append the answer to ``feature``; a failed write is ignored. See `Journal.keep`."""
         try:
             await self._serially(lambda: self._write(feature, answer))
         except StorageUnavailableError as error:
             log.warning("conversations.answer_not_kept conversation=%s: %s", self._path.name, error.__cause__)
 
     async def finish(self, conversation: bytes) -> None:
-        """See `Journal.finish`."""
+        """Keep the finished conversation. See `Journal.finish`."""
         await self._serially(lambda: self._write(_CONVERSATION, conversation))
 
     async def remove(self) -> None:
-        """See `Journal.remove`. That this fails does not matter: it is found stored, and removed, later."""
+        """Delete the file; a failure is ignored, as it is deleted later. See `Journal.remove`."""
         self._lines = {}
 
     async def close(self) -> None:
-        """See `Journal.close`. One that holds nothing goes."""
+        """Close the file; delete it if it is empty. See `Journal.close`."""
         await self._serially(self.close_now)
 
     async def _serially(self, work: Callable[[], T]) -> T:

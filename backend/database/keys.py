@@ -37,16 +37,16 @@ _REMEMBERED: Final = timedelta(hours=1)
 
 
 class SqlKeyStore:
-    """A `KeyStore`. It keeps nothing in memory, so a key that one process removed is gone in all of them.
+    """A `KeyStore` without a cache, so a key that one process removed is gone in all processes.
 
-    What is removed or locked anew is taken out of the write-ahead log too, at once unless somebody is reading there.
+    Removed or re-encrypted keys are erased from the write-ahead log too, at once unless somebody is reading it.
     """
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
 
     async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeyVersion:
-        """See `KeyStore.add`. Whatever had its time goes, whose it may be."""
+        """Store the version that ``seal`` makes; all expired versions are deleted. See `KeyStore.add`."""
         row, mine = UserKeyRow, _versions(Owner(place.user_id, place.tenant_id), place.provider)
         ends = and_(mine, row.valid_until.is_not(None)) if until > now else mine
         async with self._sessions.begin() as session:
@@ -64,7 +64,7 @@ class SqlKeyStore:
         return key
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeyVersion]:
-        """See `KeyStore.of`."""
+        """Every version of ``owner``'s keys that is valid at ``now``, by provider, the newest first. See `KeyStore.of`."""
         row, chose = UserKeyRow, KeyOwnerRow
         query = (
             select(row, chose.house_fallback)
@@ -77,7 +77,7 @@ class SqlKeyStore:
             return [_kept(key)._replace(house_fallback=bool(chosen)) for key, chosen in found]
 
     async def remove(self, owner: Owner, provider: str, now: datetime) -> bool:
-        """See `KeyStore.remove`."""
+        """Delete every version of ``owner``'s key for ``provider``. See `KeyStore.remove`."""
         async with self._sessions.begin() as session:
             await one_by_one(session)
             removed = await _remove(session, _versions(owner, provider), now)
@@ -87,14 +87,14 @@ class SqlKeyStore:
         return bool(removed)
 
     async def removed(self, after: int) -> Sequence[Removal]:
-        """See `KeyStore.removed`."""
+        """Removals and replacements numbered above ``after``, in order. See `KeyStore.removed`."""
         row = KeyRemovalRow
         query = select(row.number, row.key_id, row.removed_at).where(row.number > after).order_by(row.number)
         async with self._sessions() as session:
             return [Removal(*found) for found in await session.execute(query)]
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
-        """See `KeyStore.choose`."""
+        """Store whether the house may pay for ``owner``, for present and future keys. See `KeyStore.choose`."""
         async with self._sessions.begin() as session:
             new = insert_into(session, KeyOwnerRow).values(**owner._asdict(), house_fallback=house_fallback)
             change = new.on_conflict_do_update(
@@ -103,13 +103,13 @@ class SqlKeyStore:
             await session.execute(change)
 
     async def chosen(self, owner: Owner) -> bool:
-        """See `KeyStore.chosen`."""
+        """Whether ``owner`` lets the house pay; False by default. See `KeyStore.chosen`."""
         async with self._sessions() as session:
             row = await session.get(KeyOwnerRow, (owner.user_id, owner.tenant_id))
         return row is not None and row.house_fallback
 
     async def record_use(self, rows: Collection[str], now: datetime) -> None:
-        """See `KeyStore.record_use`. The audit trail is told of the first use on a day."""
+        """Record the use of keys; the audit trail gets the first use on each day. See `KeyStore.record_use`."""
         key, day = UserKeyRow, now.replace(hour=0, minute=0, second=0, microsecond=0)
         change = update(key).where(key.id.in_(rows)).values(last_used_at=now)
         not_today = or_(key.last_used_at.is_(None), key.last_used_at < day)
@@ -120,7 +120,7 @@ class SqlKeyStore:
                 await _tell(session, "key.used", _kept(row).place, now, row.user_id)
 
     async def record_problem(self, row: str, problem: KeyProblem) -> bool:
-        """See `KeyStore.record_problem`."""
+        """Record that the version in ``row`` is refused. See `KeyStore.record_problem`."""
         key, since = UserKeyRow, literal(problem.since, UtcDateTime)
         change = (
             update(key)
@@ -138,7 +138,7 @@ class SqlKeyStore:
             return (await session.execute(_new_notice(session, row, problem))).first() is not None
 
     async def record_success(self, row: str, endpoint: str) -> None:
-        """See `KeyStore.record_success`."""
+        """Record that a call with the version in ``row`` succeeded at ``endpoint``, which may end its problem. See `KeyStore.record_success`."""
         key = UserKeyRow
         ends = or_(key.trouble_reason != "no_access", key.trouble_endpoint == endpoint)
         change = update(key).where(key.id == row, ends)
@@ -147,7 +147,7 @@ class SqlKeyStore:
             await session.execute(change.values(nothing))
 
     async def rewrap(self, renew: Renew) -> int:
-        """See `KeyStore.rewrap`."""
+        """Pass every version to ``renew`` and store those that it returns, under the write lock. See `KeyStore.rewrap`."""
         async with self._sessions.begin() as session:
             await one_by_one(session)
             renewed = list(renew([_kept(found) for found in await session.scalars(select(UserKeyRow))]))
@@ -253,7 +253,7 @@ def _problem(row: UserKeyRow) -> KeyProblem | None:
 async def confirmation_seals(
     sessions: async_sessionmaker[AsyncSession], master_keys: MasterKeys
 ) -> ConfirmationSeals:
-    """Seals by ``master_keys``, of which the first is made unless a key of a user may need one that was lost."""
+    """Seals by ``master_keys``; the first master key is created, unless stored users' keys need one that was lost."""
     async with sessions() as session:
         has_keys = await session.scalar(select(exists().where(UserKeyRow.id.is_not(None))))
     if not has_keys:

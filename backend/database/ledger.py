@@ -1,4 +1,4 @@
-"""The ledger in the database: rows that come, each once, and what they add up to."""
+"""The ledger in the database: inserts each row once, and adds it to the roll-ups."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from backend.ledger.chains import Leaf
 
 PATIENCE: Final = 30.0
-"""Seconds after which a database that says nothing is away."""
+"""Seconds without an answer after which a database counts as unavailable."""
 _LAST: Final = 253_402_300_800_000_000
 """The end of the year 9999 in microseconds: no calendar goes further."""
 _NAMES: Final = ", ".join(COLUMNS)
@@ -45,18 +45,18 @@ _AWAY: Final = (psycopg.OperationalError, psycopg.InterfaceError, OSError, Timeo
 
 
 def sql_ledger(engine: AsyncEngine) -> SqlLedger:
-    """The store on ``engine``, whichever database that is."""
+    """The ledger's store on ``engine``, for SQLite or PostgreSQL."""
     return PostgresLedger(engine) if engine.dialect.name == "postgresql" else SqliteLedger(engine)
 
 
 class SqlLedger(ABC):
-    """A `LedgerStore`. A row that came before is no row, so a batch may be sent until it is taken."""
+    """A `LedgerStore`. A row that is stored already is ignored, so a batch may be sent again."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def add(self, rows: Sequence[Spooled]) -> int:
-        """See `LedgerStore.add`. What no database can hold of a text is replaced in it."""
+        """Insert the new rows and return their number; characters that cannot be stored are replaced. See `LedgerStore.add`."""
         if not rows:
             return 0
         try:
@@ -80,7 +80,7 @@ class SqlLedger(ABC):
 
 
 class SqliteLedger(SqlLedger):
-    """In SQLite: one writer at a time, so the rows that are new are those behind the last one that was there."""
+    """The ledger in SQLite: as there is one writer at a time, the new rows are those behind the last stored one."""
 
     _INSERT: Final = (
         f"INSERT INTO ledger_attempts ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
@@ -110,7 +110,7 @@ class SqliteLedger(SqlLedger):
 
 
 class PostgresLedger(SqlLedger):
-    """In PostgreSQL: copied to a table of the connection's own, and from there to where they belong."""
+    """The ledger in PostgreSQL: rows are copied to a temporary table, and inserted from there."""
 
     _TABLES: Final = ("arrived", "fresh")
     _OWN: Final = "CREATE TEMP TABLE IF NOT EXISTS ledger_{} (LIKE ledger_attempts) ON COMMIT DELETE ROWS"
@@ -148,7 +148,7 @@ class PostgresLedger(SqlLedger):
 
 
 def number(connection: Connection, query: str) -> int:
-    """The one number that ``query`` gives."""
+    """The one number that ``query`` returns."""
     return int(connection.exec_driver_sql(query).scalar_one())
 
 
@@ -188,7 +188,12 @@ def _clean(text: str) -> str:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Faults of a database in the words of `LedgerStore`."""
+    """Turn the database's errors into the ledger's.
+
+    Raises:
+        RefusedRowError: The database refuses a row.
+        StoreAwayError: The database cannot be reached.
+    """
     try:
         yield
     except _REFUSED as error:

@@ -1,4 +1,4 @@
-"""The tables of the ledger: an attempt's row, and the sums of rows by what people ask for. `migrations` makes them.
+"""The tables of the ledger: rows of attempts, and roll-ups. `migrations` creates them.
 
 A day, and an hour, is a whole number of them since 1970 (UTC).
 """
@@ -23,7 +23,7 @@ from backend.database.tables import Base
 from backend.utils.llm.ledger.record import AttemptRecord
 
 DAY: Final = 86_400_000_000
-"""Microseconds."""
+"""A day in microseconds."""
 HOUR: Final = 3_600_000_000
 
 LABEL: Final = Text().with_variant(Text(collation="C"), "postgresql")
@@ -35,7 +35,7 @@ COLUMNS: Final = (
     "sequence",
     *(_OWN_NAMES.get(field, field) for field in AttemptRecord._fields),
 )
-"""As a row lies in `LedgerStore.add`: who wrote it as which of theirs, then the record."""
+"""The columns of a row: its writer and sequence, then the record's fields."""
 
 
 def _attempts() -> Table:
@@ -105,18 +105,18 @@ MEASURES: Final = (
     "cost",
     "unpriced",
 )
-"""What a roll-up sums."""
+"""The columns that a roll-up sums."""
 
 
 class Rollup(NamedTuple):
-    """Sums of rows by some of their dimensions, which are the key. They come of rows as these are inserted, once."""
+    """Sums of rows by some dimensions, which are its key. Rows are added as they are inserted, once."""
 
     table: Table
     dimensions: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """That of the table."""
+        """The name of the table."""
         return self.table.name
 
 
@@ -151,6 +151,6 @@ ROLLUPS: Final = (
 
 
 def first_id(at: int) -> str:
-    """What the ids of calls and runs from ``at`` on, in microseconds since 1970, are not less than: they tell when they began."""
+    """The least id of a call or run that began at ``at`` (microseconds since 1970) or later."""
     digits = f"{at // 1_000:012x}"
     return f"{digits[:8]}-{digits[8:]}"

@@ -1,4 +1,4 @@
-"""A value that one statement reads, in one trip to SQLite: a session takes five, each to a thread and back."""
+"""Reads one value in one thread hop: with SQLite, a session takes five."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 class Reading(Generic[T]):
-    """A statement that is worded once.
+    """A one-column SELECT, compiled once, whose first value is read in one trip.
 
     Args:
-        statement: Selects one column; what differs from time to time are its `bindparam`.
+        statement: The SELECT of one column. Its variable parts are `bindparam`.
     """
 
     def __init__(self, statement: Select[T]) -> None:
@@ -29,7 +29,7 @@ class Reading(Generic[T]):
 
         Raises:
             sqlite3.Error: SQLite cannot be read.
-            DBAPIError: The same of PostgreSQL.
+            DBAPIError: PostgreSQL cannot be read.
         """
         async with engine.connect() as connection:
             if engine.dialect.name != "sqlite":

@@ -27,13 +27,13 @@ _HOLDS: Final = _ROW.ended_at.is_(None)
 
 
 class SqlOverrideStore:
-    """An `OverrideStore`. It keeps nothing in memory, so what one process stored is seen by all."""
+    """An `OverrideStore` without a cache, so all processes see a stored override."""
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
 
     async def add(self, one: Override) -> None:
-        """See `OverrideStore.add`."""
+        """Store ``one``, and end the holding override of the same subject. See `OverrideStore.add`."""
         try:
             await self._add(one)
         except IntegrityError:  # somebody else decided on the same subject in the same moment, and was first
@@ -50,7 +50,7 @@ class SqlOverrideStore:
             await record(session, "override.set", one.subject, details=one.as_dict(), **who)
 
     async def end(self, one: str, by: str, now: datetime) -> Override | None:
-        """See `OverrideStore.end`."""
+        """End the override of that id, and return it; None if it does not hold. See `OverrideStore.end`."""
         async with self._sessions.begin() as session:
             await _expire(session, now)
             await announce(session, "overrides")
@@ -61,7 +61,7 @@ class SqlOverrideStore:
         return ended[0] if ended else None
 
     async def holding(self, now: datetime) -> Sequence[Override]:
-        """See `OverrideStore.holding`."""
+        """The overrides that hold at ``now``, the oldest first; expired ones are ended. See `OverrideStore.holding`."""
         query = select(_ROW).where(_HOLDS).order_by(_ROW.since, _ROW.id)
         async with self._sessions() as session:
             found = [_override(row) for row in await session.scalars(query)]
@@ -72,7 +72,7 @@ class SqlOverrideStore:
         return holding
 
     async def all(self, limit: int) -> Sequence[KeptOverride]:
-        """See `OverrideStore.all`."""
+        """The last ``limit`` overrides, the newest first. See `OverrideStore.all`."""
         query = select(_ROW).order_by(_ROW.since.desc(), _ROW.id).limit(limit)
         async with self._sessions() as session:
             return [

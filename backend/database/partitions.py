@@ -1,4 +1,4 @@
-"""One partition of the ledger for each day, in PostgreSQL: what is too old goes with its table."""
+"""Daily partitions of the ledger in PostgreSQL: old days are dropped as whole tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Partitions:
         self._known: set[int] = set()
 
     async def make(self, days: Iterable[int], *, anew: bool = False) -> None:
-        """Create the partitions of ``days`` that are missing. ``anew`` asks the database which there are."""
+        """Create the missing partitions of ``days``. With ``anew``, read first which exist."""
         if anew:
             self._known.clear()
         if missing := set(days) - self._known:
@@ -41,15 +41,15 @@ class Partitions:
         self._known = there | days
 
     async def has_any(self, before: int) -> bool:
-        """Whether there are any of days before ``before``."""
+        """Whether there are partitions of days before ``before``."""
         async with self._engine.connect() as connection:
             return any(day < before for day in await _days(connection))
 
     async def drop(self, before: int) -> int:
-        """Drop the partitions of days before ``before``, and return about how many rows they had.
+        """Drop the partitions of days before ``before``, and return the approximate number of their rows.
 
         Raises:
-            OperationalError: One is in use for longer than `_WAIT`; those before it are gone.
+            OperationalError: A partition is in use for longer than `_WAIT`; those before it are dropped.
         """
         rows = 0
         async with self._engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""The connection to PostgreSQL, for who has one."""
+"""Engines on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _CONNECT: Final = 5
 
 @asynccontextmanager
 async def opened_postgres(url: str) -> AsyncIterator[AsyncEngine]:
-    """An engine on the database at ``url``, which has all of its tables then.
+    """An engine on the database at ``url``, with all of its tables.
 
     Raises:
-        UnusableDatabaseError: If it cannot be reached or read. It tells no password.
+        UnusableDatabaseError: The database cannot be reached or read. The message has no password.
     """
     async with connected_postgres(url) as engine:
         await _upgraded(engine)
@@ -46,7 +46,7 @@ async def opened_postgres(url: str) -> AsyncIterator[AsyncEngine]:
 
 @asynccontextmanager
 async def connected_postgres(url: str) -> AsyncIterator[AsyncEngine]:
-    """Like `make_postgres_engine`, disposed of at the end."""
+    """`make_postgres_engine` as a context manager that disposes of the engine."""
     engine = make_postgres_engine(url)
     try:
         yield engine
@@ -55,10 +55,10 @@ async def connected_postgres(url: str) -> AsyncIterator[AsyncEngine]:
 
 
 def make_postgres_engine(url: str) -> AsyncEngine:
-    """An engine on the database at ``url``; whoever makes it disposes of it.
+    """An engine on the database at ``url``. The caller disposes of it.
 
     Raises:
-        UnusableDatabaseError: If that is no URL of PostgreSQL.
+        UnusableDatabaseError: ``url`` is no URL of PostgreSQL.
     """
     engine = create_async_engine(
         _parsed(url), hide_parameters=True, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT}
@@ -68,7 +68,7 @@ def make_postgres_engine(url: str) -> AsyncEngine:
 
 
 def make_counting_engine(url: str) -> Engine:
-    """An engine on the same database for counters, which threads use: no transaction waits for the disk.
+    """An engine for counters, for threads: its transactions do not wait for the disk.
 
     Raises:
         UnusableDatabaseError: If ``url`` is no URL of PostgreSQL.
@@ -122,7 +122,7 @@ async def _upgraded(engine: AsyncEngine) -> None:
 
 
 class Notifications:
-    """What is notified on a channel, heard over a connection of its own.
+    """Listens to a NOTIFY channel on a connection of its own.
 
     Raises:
         UnusableDatabaseError: If ``url`` is no URL of PostgreSQL.
@@ -134,10 +134,10 @@ class Notifications:
         self._connection: psycopg.AsyncConnection | None = None
 
     async def open(self) -> bool:
-        """Listen, if that is not so; whether it was not, so that some may have been missed.
+        """Listen, if not listening already; True if it was not, so that notifications may have been missed.
 
         Raises:
-            psycopg.Error: If the server cannot be reached.
+            psycopg.Error: The server cannot be reached.
         """
         if self._connection is not None:
             return False
@@ -156,10 +156,10 @@ class Notifications:
         return True
 
     async def within(self, seconds: float) -> AsyncIterator[str]:
-        """The payloads that come within so many seconds.
+        """The payloads that arrive within ``seconds``.
 
         Raises:
-            psycopg.Error: If the connection is lost. It is closed then.
+            psycopg.Error: The connection is lost, and closed.
         """
         assert self._connection is not None  # noqa: S101 - it was opened
         try:
@@ -171,14 +171,14 @@ class Notifications:
             raise
 
     async def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
 
 
 class PostgresProbe(Probe):
-    """Asks with a connection of ``engine``, which best has one left while all others are busy."""
+    """Probes with a connection of ``engine``, which should have one in reserve."""
 
     def __init__(self, engine: AsyncEngine, *, wait: float = WAIT) -> None:
         super().__init__(wait=wait)

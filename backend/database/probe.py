@@ -1,4 +1,4 @@
-"""Whether the database can be read and written now, asked from outside of whoever works with it."""
+"""Probes whether the database can be read and written, on a connection of its own."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WAIT: Final = 1.0
-"""Seconds after which there is an answer, whatever the database does."""
+"""Seconds after which a probe answers, whatever the database does."""
 FRESH: Final = 0.5
-"""Seconds for which an answer holds: so that asking more often costs nothing."""
+"""Seconds for which an answer is cached."""
 SMALL: Final = 4 * 1024 * 1024
-"""Bytes up to which a database is read whole: some milliseconds. Of a larger one, the head of each table is."""
+"""The most bytes of a database that is read whole, in some milliseconds. Of a larger one, only each table's head is."""
 ROOM: Final = 1024 * 1024
-"""Bytes that have to be free on the disk: what a conversation takes, unless it is long."""
+"""The bytes that must be free on the disk: as much as a conversation takes, unless it is long."""
 _BUSY: Final = 0.5
 _FAULTS_OF_DISKS: Final = {
     errno.ENOSPC: "disk_full",
@@ -49,13 +49,13 @@ _PRIMARY: Final = 0xFF
 
 
 class DamagedError(sqlite3.DatabaseError):
-    """SQLite can read it, and says that it is not whole."""
+    """SQLite can read the database, and reports that it is damaged."""
 
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 class Probe(ABC):
-    """Asks the database, so often at most and once at a time, however many want to know."""
+    """Probes the database; callers share one probe at a time, whose answer is cached for `FRESH` seconds."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, wait: float = WAIT) -> None:
         self._clock = clock
@@ -66,7 +66,7 @@ class Probe(ABC):
     async def fault(self) -> str | None:
         """Why the database cannot be read or written, as a code; None if it can. Answers within `WAIT` seconds.
 
-        A question that is still open is not asked again, so a disk that hangs holds one thread.
+        A running probe is not repeated, so a disk that hangs holds one thread.
         """
         if self._asking is None or (self._asking.done() and self._clock() - self._asked_at >= FRESH):
             self._asked_at = self._clock()
@@ -79,7 +79,7 @@ class Probe(ABC):
 
 
 class SqliteProbe(Probe):
-    """Asks with a connection of its own, so that it is answered while all others are busy."""
+    """Probes SQLite on a connection of its own, so that it answers while all others are busy."""
 
     def __init__(
         self, path: Path, *, clock: Callable[[], float] = time.monotonic, wait: float = WAIT
@@ -93,7 +93,7 @@ class SqliteProbe(Probe):
 
 
 def fault_of(file: DatabaseFile) -> str | None:
-    """Like `SqliteProbe.fault`, in this thread, and without a bound on the time that a disk takes."""
+    """Like `SqliteProbe.fault`, in this thread, and without a time limit."""
     if (fault := file.fault()) is not None:
         return fault
     try:
@@ -121,10 +121,10 @@ def _fault_of_disk(folder: Path) -> str | None:
 
 
 def read_whole(path: Path, most: int) -> None:
-    """Read the database ``path`` whole if it has no more than ``most`` bytes, else its head.
+    """Read the database ``path`` whole if it has at most ``most`` bytes, else its head.
 
     Raises:
-        sqlite3.Error: If it cannot be read.
+        sqlite3.Error: The database cannot be read.
     """
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", timeout=_BUSY, uri=True)) as database:
         database.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -1,4 +1,4 @@
-"""Reckons costs anew, of rows that are there and of what they add up to."""
+"""Computes costs again, in the rows of attempts and in their sums."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ _UPDATE: Final = text(
 async def recompute(
     engine: AsyncEngine, period: Period, rates: Iterable[Rates], version: str, *, by: str = SYSTEM
 ) -> int:
-    """Reckon the costs of ``period`` with ``rates``, all of them or none, and say how many rows changed.
+    """Compute the costs of ``period`` again with ``rates``, in one transaction, and return how many rows changed.
 
     Rows of other endpoints, and those whose tokens are not known, stay as they are. Sums change by what their rows do, so
-    those of rows that are not kept any more stay. The audit trail is told that it was done ``by`` them.
+    those of pruned rows stay. The audit trail records that ``by`` did this.
 
     Raises:
-        StoreAwayError: The database is away.
+        StoreAwayError: The database cannot be reached.
     """
     since, until = (period.since - EPOCH).days * DAY, ((period.until - EPOCH).days + 1) * DAY
     with store_errors():

@@ -1,6 +1,6 @@
-"""What every request asks of the database, remembered: what a token or a session gives, and its user's keys, still sealed.
+"""A short-lived cache of what every request reads: grants of tokens and sessions, and users' sealed keys.
 
-Nothing is believed for longer than a moment, nor after a change: `Version` is the one place where a change is told. An SQLite file
+An entry expires after seconds, and with any change, which `Version` tells. An SQLite file
 counts itself how often what gives access was written, in whichever process; a process tells its own changes; PostgreSQL tells
 those of others.
 """
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from backend.keys.vault import Place
 
 SECONDS: Final = 5.0
-"""How long something of an SQLite file is believed, whose every change is seen."""
+"""Seconds for which an entry read from SQLite is cached; every change of the file is noticed."""
 UNSEEN_SECONDS: Final = 0.4
-"""How long something of PostgreSQL is, in case that nobody told of a change."""
+"""Seconds for which an entry read from PostgreSQL is cached, in case a change was not announced."""
 MOST: Final = 10_000
-"""Of each kind."""
+"""The most cached entries of each kind."""
 _CHANGES: Final = "SELECT number FROM access_changes"
 
 K = TypeVar("K")
@@ -45,10 +45,10 @@ V = TypeVar("V")
 
 
 class Version:
-    """Tells whether access tokens, sessions or keys were changed since they were last read.
+    """A version of all access tokens, sessions and users' keys, which changes with any of them.
 
     Args:
-        path: Of the SQLite file; None for PostgreSQL.
+        path: The SQLite file; None for PostgreSQL.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -58,7 +58,7 @@ class Version:
         self._connection = None if path is None else _opened(path)
 
     def mark(self) -> object:
-        """A mark that equals one before only if nothing was changed in between."""
+        """A value that is equal to an earlier one only if nothing was changed in between."""
         if self._connection is None or self._file is None:
             return self._number
         try:
@@ -69,7 +69,7 @@ class Version:
             return object()
 
     def changed(self) -> None:
-        """Tell that a token, a session or a key of a user is another than it was."""
+        """Announce that a token, a session or a user's key has changed."""
         self._number += 1
 
     @contextmanager
@@ -81,11 +81,11 @@ class Version:
             self.changed()
 
     async def look(self) -> None:
-        """Note a change that another process has told of."""
+        """Take note of a change in another process."""
         self.changed()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._connection is not None:
             self._connection.close()
 
@@ -97,7 +97,7 @@ class _Entry(NamedTuple, Generic[V]):
 
 
 class Memory(Generic[K, V]):
-    """Remembers the last 10,000 answers to a question, each for a moment, and only while nothing is changed."""
+    """Caches up to 10,000 values for some seconds, until anything changes."""
 
     def __init__(self, version: Version, clock: Callable[[], float] = time.monotonic) -> None:
         self._version = version
@@ -105,7 +105,7 @@ class Memory(Generic[K, V]):
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
 
     def get(self, key: K) -> V | None:
-        """The value remembered under ``key``; None if there is none, it is too old, or something was changed since."""
+        """The cached value of ``key``; None if there is none, it has expired, or something has changed since."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -115,7 +115,7 @@ class Memory(Generic[K, V]):
         return None
 
     async def get_or_ask(self, key: K, ask: Callable[[], Awaitable[V | None]]) -> V | None:
-        """The value remembered under ``key``, or else the result of ``ask``, which is then remembered unless it is None."""
+        """The cached value of ``key``, or else the result of ``ask``, which is then cached unless it is None."""
         value = self.get(key)
         if value is None:
             mark = self.mark()
@@ -129,14 +129,14 @@ class Memory(Generic[K, V]):
         return self._version.mark()
 
     def keep(self, key: K, value: V, mark: object) -> None:
-        """Remember ``value``, which was read after ``mark`` was taken."""
+        """Cache ``value``, which was read after ``mark`` was taken."""
         self._entries[key] = _Entry(value, mark, self._clock() + self._version.seconds)
         if len(self._entries) > MOST:
             self._entries.popitem(last=False)
 
 
 class RememberedTokens:
-    """The access tokens of a `TokenStore`."""
+    """A `TokenStore` whose grants are cached."""
 
     def __init__(
         self, store: TokenStore, version: Version, *, clock: Callable[[], datetime] = utc_now
@@ -147,26 +147,26 @@ class RememberedTokens:
         self._grants: Memory[str, Grant] = Memory(version)
 
     async def find(self, plain: str) -> Grant | None:
-        """See `TokenStore.find`."""
+        """The grant of the token ``plain``, cached; None if it is unknown, revoked or expired. See `TokenStore.find`."""
         grant = await self._grants.get_or_ask(hashed(plain), lambda: self._store.find(plain))
         return None if grant is None or grant.is_over(self._clock()) else grant
 
     async def make(self, grant: Grant, name: str, *, by: str) -> tuple[AccessToken, str]:
-        """See `TokenStore.make`."""
+        """Issue a token for ``grant``. See `TokenStore.make`."""
         return await self._store.make(grant, name, by=by)
 
     async def all(self, tenant_id: str | None = None) -> Sequence[AccessToken]:
-        """See `TokenStore.all`."""
+        """All tokens, or those of one tenant, the newest first. See `TokenStore.all`."""
         return await self._store.all(tenant_id)
 
     async def revoke(self, token_id: str, *, by: str, tenant_id: str | None = None) -> bool:
-        """See `TokenStore.revoke`."""
+        """Revoke a token with its sessions, and empty the cache. See `TokenStore.revoke`."""
         with self._version.changing():
             return await self._store.revoke(token_id, by=by, tenant_id=tenant_id)
 
 
 class RememberedSessions:
-    """The sessions of a `SessionStore`."""
+    """A `SessionStore` whose grants are cached."""
 
     def __init__(
         self, store: SessionStore, version: Version, *, clock: Callable[[], datetime] = utc_now
@@ -177,22 +177,22 @@ class RememberedSessions:
         self._grants: Memory[str, Grant] = Memory(version)
 
     async def open(self, user_id: str, token_id: str | None = None) -> str:
-        """See `SessionStore.open`."""
+        """Open a session, and return the value of its cookie. See `SessionStore.open`."""
         return await self._store.open(user_id, token_id)
 
     async def find(self, plain: str) -> Grant | None:
-        """See `SessionStore.find`."""
+        """The grant of the session whose cookie is ``plain``, cached. See `SessionStore.find`."""
         grant = await self._grants.get_or_ask(hashed(plain), lambda: self._store.find(plain))
         return None if grant is None or grant.is_over(self._clock()) else grant
 
     async def end(self, plain: str) -> None:
-        """See `SessionStore.end`."""
+        """End the session whose cookie is ``plain``, and empty the cache. See `SessionStore.end`."""
         with self._version.changing():
             await self._store.end(plain)
 
 
 class RememberedKeyStore(SqlKeyStore):
-    """A `KeyStore` that remembers who has which keys. None of them is open."""
+    """A `KeyStore` that caches who has which keys, all of them encrypted."""
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession], version: Version) -> None:
         super().__init__(sessions)

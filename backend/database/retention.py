@@ -1,4 +1,4 @@
-"""What the ledger keeps, and what agents' runs do, and for how long."""
+"""Deletes old attempts, sums and runs of agents."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from backend.database.ledger_tables import Rollup
 
 CHUNK: Final = 1_000
-"""Rows that are deleted in one transaction of SQLite: others who write wait for some milliseconds."""
+"""Rows deleted in one transaction of SQLite, for which other writers wait some milliseconds."""
 PAUSE: Final = 0.005
-"""Seconds between two of them, in which others who wait have their turn."""
+"""Seconds between two such transactions, in which other writers have their turn."""
 AHEAD: Final = 2
-"""Days for which there is a partition before they begin."""
+"""How many days ahead partitions are created."""
 EVERY: Final = 600.0
-"""Seconds from one look of a server at what is old to the next."""
+"""Seconds between two deletions by a server."""
 _ANY_OLD: Final = text("SELECT 1 FROM ledger_attempts WHERE call < :call AND at < :before LIMIT 1")
 _OLD: Final = text(
     "DELETE FROM ledger_attempts WHERE rowid IN (SELECT rowid FROM ledger_attempts"
@@ -46,7 +46,7 @@ _OLD: Final = text(
 
 
 class Keep(NamedTuple):
-    """For how many days attempts, and sums, are kept; None is for ever. Sums stay at least as long as their rows."""
+    """For how many days attempts and sums are kept; None for ever. Sums stay at least as long as their rows."""
 
     rows: int | None = None
     sums: int | None = None
@@ -60,7 +60,7 @@ async def keeping(
     *,
     today: Callable[[], date] = lambda: datetime.now(UTC).date(),
 ) -> AsyncIterator[None]:
-    """Keep what ``keep`` says and no more, while the context lasts; and have partitions for the days to come."""
+    """While the context lasts, delete what is older than ``keep`` says, and create partitions for the coming days."""
     async with background.repeating("ledger.retention", partial(_keep, engine, keep, today), every=EVERY):
         yield
 
@@ -79,13 +79,13 @@ async def prune(
     """Delete the rows of attempts that began before the day ``before``, sums of days before ``sums_before``, and old runs of agents.
 
     Args:
-        engine: Of the database.
-        before: In UTC.
-        sums_before: By default none go: they are small, and what was invoiced. Sums stay at least as long as their rows.
-        by: Who wants it, for the audit trail.
+        engine: The engine of the database.
+        before: The first day to keep, in UTC.
+        sums_before: The first day whose sums to keep; by default all. Sums stay at least as long as their rows.
+        by: Who asks for the deletion, for the audit trail.
 
     Raises:
-        StoreAwayError: The database is away, or a partition is in use for long. What is gone then is gone.
+        StoreAwayError: The database cannot be reached, or a partition is in use for long; some rows may be deleted already.
     """
     with store_errors():
         if await _is_anything_old(engine, (before - EPOCH).days):
@@ -99,7 +99,7 @@ async def prune(
 
 
 async def make_ahead(engine: AsyncEngine, today: date) -> None:
-    """Have a partition for ``today`` and those who come, so that no row waits for one; nothing in SQLite."""
+    """Create the partitions of ``today`` and the coming days; nothing in SQLite."""
     if engine.dialect.name == "postgresql":
         day = (today - EPOCH).days
         await Partitions(engine).make(range(day, day + AHEAD + 1))

@@ -1,4 +1,4 @@
-"""Adds rows of the ledger to the roll-ups that they belong to."""
+"""Adds rows of the ledger to their roll-ups."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def roll_up(connection: Connection, rows: str, measures: Mapping[str, str] | Non
     the other, never each for the other.
 
     Args:
-        connection: In a transaction.
-        rows: The rows, as what stands after ``FROM``.
-        measures: What is summed, if not what new rows bring.
+        connection: A connection in a transaction.
+        rows: The rows, as the SQL after ``FROM``.
+        measures: The SQL of each sum; by default, for new rows.
     """
     for rollup in ROLLUPS:
         connection.exec_driver_sql(_statement(rollup, rows, measures or _all()))

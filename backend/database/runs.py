@@ -59,17 +59,17 @@ _RELEASE: Final = _CHANGE.where(_ROW.leased_by == bindparam("holder")).values(
 )
 _END: Final = _CHANGE.where(_ROW.state == "awaiting").values(**_OUTCOME, updated_at=_AT)
 CHUNK: Final = 100
-"""Runs that are deleted in one transaction: their steps go with them, and others who write wait."""
+"""Runs deleted in one transaction with their steps, for which other writers wait."""
 
 
 class SqlRunStore:
-    """A `RunStore`."""
+    """A `RunStore` in SQLite or PostgreSQL."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
     async def begin(self, run: Run, opened: Step) -> bool:
-        """See `RunStore.begin`."""
+        """Store ``run``, with its lease if it has one, and its first step. See `RunStore.begin`."""
 
         def begin(connection: Connection) -> None:
             connection.execute(_BEGIN, _values(run))
@@ -82,17 +82,17 @@ class SqlRunStore:
         return True
 
     async def get(self, owner: Owner, run_id: str) -> Run | None:
-        """See `RunStore.get`."""
+        """The run of that id; None if there is none, or if it is another owner's. See `RunStore.get`."""
         found = await self._runs(_GET, {"id": run_id, **_its(owner)})
         return found[0] if found else None
 
     async def steps(self, run_id: str) -> Sequence[Step]:
-        """See `RunStore.steps`."""
+        """All steps of the run, in order. See `RunStore.steps`."""
         found = await self._rows(_STEPS, {"run": run_id})
         return [STEP.validate_json(row.step) for row in found]
 
     async def append(self, run: Run, number: int, steps: Sequence[Step], now: int) -> None:
-        """See `RunStore.append`."""
+        """Add steps, the first of them with that number. See `RunStore.append`."""
         values = [_step(run.id, place, step, now) for place, step in enumerate(steps, number)]
         events = [event for step in steps if (event := _audited(run, step, now)) is not None]
 
@@ -106,32 +106,32 @@ class SqlRunStore:
             raise StepTakenError from error
 
     async def lease(self, run: Run, holder: str, until: int, now: int) -> bool:
-        """See `RunStore.lease`."""
+        """Lease the run to ``holder``, unless it has ended or another lease holds at ``now``. See `RunStore.lease`."""
         return await self._change(_LEASE, {"of": run.id, "holder": holder, "until": until, "at": now})
 
     async def release(self, run: Run, holder: str, outcome: Outcome, now: int) -> bool:
-        """See `RunStore.release`."""
+        """End the lease of ``holder`` and store the outcome. See `RunStore.release`."""
         return await self._change(_RELEASE, {"of": run.id, "holder": holder, "at": now, **outcome._asdict()})
 
     async def end(self, run: Run, outcome: Outcome, now: int) -> bool:
-        """See `RunStore.end`."""
+        """Store the outcome of a run that waits for a person; False if it no longer waits. See `RunStore.end`."""
         return await self._change(_END, {"of": run.id, "at": now, **outcome._asdict()})
 
     async def memory(self, owner: Owner, agent: str, conversation: str, limit: int) -> Sequence[Exchange]:
-        """See `RunStore.memory`."""
+        """The last ``limit`` remembered exchanges of the conversation, the oldest first. See `RunStore.memory`."""
         found = await self._rows(_MEMORY, {**_in(owner, agent, conversation), "most": limit})
         return [Exchange(row.question, row.answer or "") for row in reversed(found)]
 
     async def awaiting(self, owner: Owner, agent: str, conversation: str) -> Sequence[Run]:
-        """See `RunStore.awaiting`."""
+        """The runs of the conversation that wait for a person. See `RunStore.awaiting`."""
         return await self._runs(_AWAITING, _in(owner, agent, conversation))
 
     async def recent(self, owner: Owner, limit: int) -> Sequence[Run]:
-        """See `RunStore.recent`."""
+        """The last ``limit`` runs of ``owner`` that were not delegated, the newest first. See `RunStore.recent`."""
         return await self._runs(_RECENT, {**_its(owner), "most": limit})
 
     async def forget(self, owner: Owner, agent: str, conversation: str) -> int:
-        """See `RunStore.forget`."""
+        """Remove the conversation's runs, delegated ones included, with their steps. See `RunStore.forget`."""
 
         def forget(connection: Connection) -> int:
             gone = set(connection.scalars(_OF_CONVERSATION, _in(owner, agent, conversation)))
@@ -141,7 +141,7 @@ class SqlRunStore:
         return await self._transactions.run(forget)
 
     async def remove(self, run: Run) -> None:
-        """See `RunStore.remove`."""
+        """Remove a run with its steps, and the runs that it delegated. See `RunStore.remove`."""
         await self._transactions.run(lambda connection: _remove(connection, {run.id}))
 
     async def _change(self, changed: ReturningUpdate[Any], values: Mapping[str, Any]) -> bool:
@@ -169,17 +169,17 @@ def _in(owner: Owner, agent: str, conversation: str) -> dict[str, str]:
 
 
 async def prune_runs(engine: AsyncEngine, before: int, by: str) -> int:
-    """Delete runs that nobody has gone on with since ``before``, with all that they delegated; at most `CHUNK` of them.
+    """Delete at most `CHUNK` runs that were not continued since ``before``, with all that they delegated.
 
-    Not those that may still be answered, or of which something was done that a person has to look at.
+    Runs with a pending confirmation, or with a result that is unknown, are kept.
 
     Args:
-        engine: Of the database.
-        before: Microseconds since 1970 (UTC).
-        by: Who wants it, for the audit trail.
+        engine: The engine of the database.
+        before: A time in microseconds since 1970 (UTC).
+        by: Who asks for the deletion, for the audit trail.
 
     Returns:
-        How many went, without those that they delegated.
+        How many runs were deleted, not counting delegated ones.
     """
     parts = or_(_ASKED.run == _ROW.id, _ASKED.run.startswith(_ROW.id + "."))
     is_open = exists().where(

@@ -1,4 +1,4 @@
-"""Sessions of browsers in the database."""
+"""Browser sessions in the database."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LIFETIME: Final = timedelta(days=30)
-"""How long a browser stays logged in at most."""
+"""The longest time that a browser stays logged in."""
 IDLE: Final = timedelta(days=7)
-"""How long it stays logged in without being used."""
+"""How long a browser stays logged in without a request."""
 _BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class LoginSession:
-    """A browser's session that has not ended. It does not hold the cookie, of which only a hash is stored.
+    """A browser session that has not ended, without its cookie, of which only a hash is stored.
 
     Attributes:
-        token_id: The access token that it was opened with; None if it was the login link of a start.
+        token_id: The access token that opened it; None for the login link printed at the server's start.
     """
 
     id: str
@@ -52,7 +52,7 @@ class LoginSession:
 
 
 class SessionStore:
-    """Keeps sessions by the SHA-256 of what the cookie holds, for the reason that `TokenStore` gives."""
+    """Stores sessions by the SHA-256 of their cookie, as `TokenStore` does with tokens."""
 
     def __init__(
         self, sessions: async_sessionmaker[AsyncSession], *, clock: Callable[[], datetime] = utc_now
@@ -61,7 +61,7 @@ class SessionStore:
         self._clock = clock
 
     async def open(self, user_id: str, token_id: str | None = None) -> str:
-        """Begin a session of ``user_id``, which ends when ``token_id`` is revoked, and return what its cookie holds."""
+        """Open a session of ``user_id``, which ends when ``token_id`` is revoked, and return the value of its cookie."""
         plain, new_id, now = secrets.token_urlsafe(_BYTES), uuid.uuid4().hex, self._clock()
         row = LoginSessionRow(
             id=new_id,
@@ -78,7 +78,7 @@ class SessionStore:
         return plain
 
     async def find(self, plain: str) -> Grant | None:
-        """What the session whose cookie holds ``plain`` gives, if it has not ended: as much as its token. Notes that it was used."""
+        """The grant of the session whose cookie is ``plain``; None if it has ended. Records its use."""
         now, row, token = self._clock(), LoginSessionRow, aliased(AccessTokenRow)
         query = select(row, token).outerjoin(token, token.id == row.token_id)
         async with self._sessions() as session:
@@ -92,15 +92,15 @@ class SessionStore:
         return token_of(opened_with).grant
 
     async def end(self, plain: str) -> None:
-        """End the session whose cookie holds ``plain``, if there is one."""
+        """End the session whose cookie is ``plain``, if there is one."""
         await self._end(LoginSessionRow.hash == hashed(plain))
 
     async def revoke(self, session_id: str, *, by: str = SYSTEM) -> None:
         """End the session of that id, if there is one.
 
         Args:
-            session_id: Which.
-            by: Who wants it ended, for the audit trail.
+            session_id: The id of the session.
+            by: Who ends the session, for the audit trail.
         """
         await self._end(LoginSessionRow.id == session_id, by)
 

@@ -1,4 +1,4 @@
-"""The database of an application: PostgreSQL where its settings name one, else SQLite."""
+"""The application's database: PostgreSQL if the settings name one, else SQLite."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def opened_database(settings: Settings) -> AbstractAsyncContextManager[AsyncEngine]:
-    """An engine on it, which has all of its tables then.
+    """An engine on the database, which has all of its tables.
 
     Raises:
         UnusableDatabaseError: When it is entered, if the database cannot be made, reached or read.
@@ -28,7 +28,7 @@ def opened_database(settings: Settings) -> AbstractAsyncContextManager[AsyncEngi
 
 
 def connected_database(settings: Settings) -> AbstractAsyncContextManager[AsyncEngine]:
-    """An engine with connections of its own.
+    """An engine with connections of its own on the database.
 
     Raises:
         UnusableDatabaseError: When it is entered, if that cannot be.
@@ -38,12 +38,12 @@ def connected_database(settings: Settings) -> AbstractAsyncContextManager[AsyncE
 
 
 def probe(settings: Settings, apart: AsyncEngine) -> Probe:
-    """Tells whether it can be read and written now; with connections of ``apart``, that of `connected_database`."""
+    """A probe of whether the database can be read and written; with connections of ``apart``, from `connected_database`."""
     return SqliteProbe(settings.database_path) if settings.database_url is None else PostgresProbe(apart)
 
 
 def cleaned(settings: Settings, background: Background) -> AbstractAsyncContextManager[None]:
-    """Take what was deleted out of its files, while the context lasts, where that is ours to do."""
+    """While the context lasts, erase deleted data from SQLite's files; nothing with PostgreSQL."""
     if settings.database_url is None:
         return emptying(settings.database_path, background)
     return nullcontext()

@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy knows them. `migrations` makes them."""
+"""The SQLAlchemy tables. `migrations` creates them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment. SQLite keeps no offset, so it is UTC in the table and aware outside.
+    """A time. SQLite stores no offset, so the column is UTC, and values are timezone-aware.
 
     Raises:
         ValueError: On a naive time, which names no moment.
@@ -54,7 +54,7 @@ class Base(DeclarativeBase):
 
 
 class ConversationRow(Base):
-    """A conversation: the whole value as JSON in ``document``, beside what is searched by."""
+    """A conversation: the whole value as JSON in ``document``, beside the columns for searching."""
 
     __tablename__ = "conversations"
 
@@ -77,7 +77,7 @@ Index(
 
 
 class AccessTokenRow(Base):
-    """An access token: its hash, never itself. ``scopes`` have blanks between them; ``rate`` is as written in a table."""
+    """An access token: only its hash. ``scopes`` are separated by blanks; ``rate`` is as written in a table."""
 
     __tablename__ = "access_tokens"
 
@@ -97,7 +97,7 @@ class AccessTokenRow(Base):
 
 
 class LoginSessionRow(Base):
-    """A browser's session: the hash of what its cookie holds. It goes with the token that it was opened with."""
+    """A browser session: the hash of its cookie. It is deleted with the token that opened it."""
 
     __tablename__ = "login_sessions"
 
@@ -110,7 +110,7 @@ class LoginSessionRow(Base):
 
 
 class UserKeyRow(Base):
-    """One version of a user's key for a provider: sealed, and bound to every column that says whose it is."""
+    """One version of a user's key for a provider: encrypted, and bound to every column that says whose it is."""
 
     __tablename__ = "user_keys"
 
@@ -153,7 +153,7 @@ class AccessChangesRow(Base):
 
 
 class KeyNoticeRow(Base):
-    """On which day the owner of a key was last told why it is refused. It goes with the key."""
+    """The day on which the owner of a key was last notified of a refusal. It is deleted with the key."""
 
     __tablename__ = "key_notices"
 
@@ -163,7 +163,7 @@ class KeyNoticeRow(Base):
 
 
 class KeyRemovalRow(Base):
-    """A key that was removed, for processes that handed it out. Its number is never given again."""
+    """A removed key, for processes that have handed it out. Its number is never used again."""
 
     __tablename__ = "key_removals"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -186,7 +186,7 @@ Index(
 
 
 class OverrideRow(Base):
-    """A stored override. One that was ended, or had its time, stays."""
+    """A stored override, kept after its end."""
 
     __tablename__ = "overrides"
 
@@ -231,7 +231,7 @@ Index("ix_audit_entries_at", AuditEntryRow.at)
 
 
 class AuditChainRow(Base):
-    """How far a chain has grown, and how far heads were signed over it. ``chain`` is what it holds: audit entries, or attempts."""
+    """The length of a chain, and how far heads have signed it. ``chain`` is its kind: audit entries, or attempts."""
 
     __tablename__ = "audit_chains"
 

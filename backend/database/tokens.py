@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PREFIX: Final = "pb_"
-"""Tells a person, and a scanner of leaked secrets, whose token it is."""
+"""The prefix by which people, and scanners for leaked secrets, recognise a token."""
 
 _BYTES: Final = 32
 _STALE: Final = timedelta(minutes=1)
@@ -37,12 +37,12 @@ _STALE: Final = timedelta(minutes=1)
 
 
 def utc_now() -> datetime:
-    """The moment, in UTC."""
+    """The current time, timezone-aware in UTC."""
     return datetime.now(UTC)
 
 
 class TokenStore:
-    """Keeps access tokens by their SHA-256.
+    """Stores access tokens by their SHA-256.
 
     A slow, salted hash protects what a person made up from being guessed. A token here is 256 random bits: there is
     no list to try, and trying all of them is out of reach for any hash. So a plain one is enough, and it lets a token
@@ -56,16 +56,16 @@ class TokenStore:
         self._clock = clock
 
     async def create(self, user_id: str, name: str) -> str:
-        """Make a token that gives what is `usual`, for who needs the token alone."""
+        """Issue a token with the `usual` grant, and return its plain text."""
         return (await self.make(usual(user_id), name))[1]
 
     async def make(self, grant: Grant, name: str, *, by: str = SYSTEM) -> tuple[AccessToken, str]:
-        """Make a token that gives ``grant``, and return it. What is to be sent, the second, cannot be had again.
+        """Issue a token for ``grant``. Returns it, and its plain text, which cannot be read again.
 
         Args:
-            grant: In whose name, and what for.
-            name: What it is for, in the words of whoever wants it.
-            by: Who wants it made, for the audit trail.
+            grant: The rights of the token.
+            name: What the token is for.
+            by: Who issues it, for the audit trail.
         """
         plain = PREFIX + secrets.token_urlsafe(_BYTES)
         row = _row(grant, id=uuid.uuid4().hex, name=name, hash=hashed(plain), created_at=self._clock())
@@ -79,7 +79,7 @@ class TokenStore:
         return made, plain
 
     async def all(self, tenant_id: str | None = None) -> Sequence[AccessToken]:
-        """Every token that was ever given out, or those of one tenant, the newest first."""
+        """Every token that was ever issued, or those of one tenant, the newest first."""
         row = AccessTokenRow
         query = select(row).order_by(row.created_at.desc(), row.id)
         if tenant_id is not None:
@@ -88,7 +88,7 @@ class TokenStore:
             return [token_of(found) for found in await session.scalars(query)]
 
     async def find(self, plain: str) -> Grant | None:
-        """What the token gives, if it was given out and has not ended. Notes that it was used; that this fails is no reason to refuse it."""
+        """The grant of the token ``plain``; None if it is unknown, revoked or expired. Records its use; a failure to is ignored."""
         now = self._clock()
         query = select(AccessTokenRow).where(AccessTokenRow.hash == hashed(plain), holds(now))
         async with self._sessions() as session:
@@ -99,26 +99,26 @@ class TokenStore:
         return token_of(row).grant
 
     async def has_any(self) -> bool:
-        """Whether there is a token that may be used."""
+        """Whether there is a valid token."""
         async with self._sessions() as session:
             return bool(await session.scalar(select(exists().where(holds(self._clock())))))
 
     async def create_first(self, user_id: str) -> str | None:
-        """A token of ``user_id`` at the first start; None if there is one that may be used."""
+        """Issue a token of ``user_id`` at the first start; None if there is a valid token."""
         return None if await self.has_any() else await self.create(user_id, "first start")
 
     async def revoke(self, token_id: str, *, by: str = SYSTEM, tenant_id: str | None = None) -> bool:
-        """End the life of a token, and the sessions that were opened with it. Its hash goes; who had it and when stays.
+        """Revoke a token, with the sessions that it opened. Its hash is deleted; the row stays as a record.
 
-        Does nothing to one that is unknown or already revoked.
+        Does nothing if the token is unknown or already revoked.
 
         Args:
-            token_id: Which.
-            by: Who wants it ended, for the audit trail.
-            tenant_id: Whose it has to be; None for whoever's.
+            token_id: The id of the token.
+            by: Who revokes it, for the audit trail.
+            tenant_id: The tenant that it must belong to; None for any.
 
         Returns:
-            Whether it was ended now.
+            Whether it was revoked by this call.
         """
         row, now = AccessTokenRow, self._clock()
         change = update(row).where(row.id == token_id, row.revoked_at.is_(None))
@@ -141,7 +141,7 @@ class TokenStore:
 async def record_use(
     sessions: async_sessionmaker[AsyncSession], row: AccessTokenRow | LoginSessionRow, now: datetime
 ) -> None:
-    """Note that ``row`` is used, unless it was a moment ago. That this fails is no reason to refuse it."""
+    """Record that ``row`` is used, unless that was recorded less than a minute ago. A failure is ignored."""
     if row.last_used_at is not None and now - row.last_used_at < _STALE:
         return
     table = type(row)
@@ -154,13 +154,13 @@ async def record_use(
 
 
 def holds(now: datetime) -> ColumnElement[bool]:
-    """Neither revoked nor over."""
+    """An SQL condition: the token is neither revoked nor expired."""
     row = AccessTokenRow
     return and_(row.revoked_at.is_(None), or_(row.expires_at.is_(None), row.expires_at > now))
 
 
 def token_of(row: AccessTokenRow) -> AccessToken:
-    """What ``row`` says."""
+    """The `AccessToken` in ``row``."""
     budget = row.budget_usd and row.budget_period and Allowance(Decimal(row.budget_usd), row.budget_period)
     grant = Grant(
         user_id=row.user_id,
@@ -197,5 +197,5 @@ def _chosen(grant: Grant) -> dict[str, Any]:
 
 
 def hashed(plain: str) -> str:
-    """The hash by which a token, or a session's cookie, is kept."""
+    """The hash of a token, or of a session's cookie, under which it is stored."""
     return hashlib.sha256(plain.encode(errors="surrogatepass")).hexdigest()

@@ -1,4 +1,4 @@
-"""Transactions as functions: each is given a connection, and runs to its end without the event loop in between.
+"""Transactions as functions: each is called with a connection, and runs to its end without the event loop.
 
 SQLite's driver for event loops passes every statement to a thread and back, which takes ten times what the statement does. A
 transaction of several passes there once.
@@ -30,9 +30,9 @@ class Transactions(Protocol):
     """Runs transactions on one database."""
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """What ``work`` returns. What it did is kept if it returns, and undone if it raises.
+        """Run ``work`` in a transaction and return its result. Commits if it returns, rolls back if it raises.
 
-        Whoever is cancelled while they wait does not know which: it may go on to its end.
+        After a cancellation the outcome is unknown: the transaction may still be committed.
         """
         ...
 
@@ -57,7 +57,7 @@ class _OnLoop:
         self._engine = engine
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """See `Transactions.run`."""
+        """Run ``work`` in a transaction with an asynchronous driver. See `Transactions.run`."""
         async with self._engine.begin() as connection:
             return await connection.run_sync(work)
 
@@ -74,7 +74,7 @@ class _InThread(PerProcess):
         self._thread = ThreadPoolExecutor(1, "transactions")
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """See `Transactions.run`."""
+        """Run ``work`` in a transaction in this database's thread. See `Transactions.run`."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
 
     def _run(self, work: Callable[[Connection], T]) -> T:

@@ -1,4 +1,4 @@
-"""What the ledger in the database is asked for."""
+"""Reads usage from the ledger in the database."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HOURS: Final = 24
 _SEEKS: Final = 1_000
 """Days up to which each is looked up by itself, where one user or tenant is asked for: an index begins with the day."""
 MOST_LOOKED_AT: Final = 20_000
-"""Attempts after which a search gives up: no index leads to all that may be asked for together."""
+"""The most attempts that a search reads: no index fits every combination of filters."""
 _LATELY: Final = 2_000
 """The last attempts, by which working processes are known."""
 _FEW: Final = 200
@@ -61,7 +61,7 @@ _NEWEST: Final = ATTEMPTS.c.call.desc()
 
 
 class SqlUsageStore:
-    """A `UsageStore`. Sums come of the smallest roll-up that has them, never of single rows."""
+    """A `UsageStore`. Sums are read from the smallest roll-up that has them, never from rows."""
 
     def __init__(self, engine: AsyncEngine, *, most_looked_at: int = MOST_LOOKED_AT) -> None:
         self._engine = engine
@@ -70,7 +70,7 @@ class SqlUsageStore:
     async def used(
         self, by: Dimension, period: Period, only: Only = ANY, *, limit: int | None = None
     ) -> Sequence[Used]:
-        """See `UsageStore.used`."""
+        """The sums by ``by`` of what ``only`` matches in ``period``, from a roll-up. See `UsageStore.used`."""
         rollup = _rollup([by], only)
         key, is_time = rollup.table.c[_COLUMN[by]], by in {"day", "hour"}
         order = [key] if is_time else [func.sum(rollup.table.c.cost).desc(), key]
@@ -84,7 +84,7 @@ class SqlUsageStore:
         return [Used(_name(by, row[0]), _total(row[1:])) for row in rows]
 
     async def crossed(self, by: Sequence[Dimension], period: Period, only: Only = ANY) -> Sequence[Cell]:
-        """See `UsageStore.crossed`."""
+        """The sums by several dimensions at once of what ``only`` matches, in the order of their keys. See `UsageStore.crossed`."""
         rollup = _rollup(by, only)
         keys = [rollup.table.c[_COLUMN[each]] for each in by]
         sums = _sums(rollup, period, only, *keys).group_by(*keys).order_by(*keys)
@@ -94,14 +94,14 @@ class SqlUsageStore:
         ]
 
     async def total(self, period: Period, only: Only = ANY) -> Total:
-        """See `UsageStore.total`."""
+        """The sums of what ``only`` matches in ``period``. See `UsageStore.total`."""
         (row,) = await self._all(_sums(_rollup([], only), period, only))
         return _total(row)
 
     async def requests(
         self, only: Only = ANY, *, limit: int = 50, before: str | None = None
     ) -> Sequence[Request]:
-        """See `UsageStore.requests`."""
+        """The last calls before the call ``before`` with an attempt that ``only`` matches, the newest first. See `UsageStore.requests`."""
         calls = (
             select(ATTEMPTS.c.call).distinct().where(*_meets(ATTEMPTS, only)).order_by(_NEWEST).limit(limit)
         )
@@ -111,7 +111,7 @@ class SqlUsageStore:
         return await self._requests(ATTEMPTS.c.call.in_(found)) if found else ()
 
     async def search(self, only: Only = ANY, *, limit: int = 50, before: str | None = None) -> Found:
-        """See `UsageStore.search`."""
+        """Like `requests`, but looks at a limited number of attempts only. See `UsageStore.search`."""
         looked_at = _newest(only, before).limit(self._most_looked_at).subquery()
         others = [looked_at.c[_COLUMN[name]] == value for name, value in only.given() if name not in _INDEXED]
         calls = select(looked_at.c.call).where(*others).distinct().order_by(looked_at.c.call.desc())
@@ -126,7 +126,7 @@ class SqlUsageStore:
         return next((row[0] for row in await self._all(last)), None)
 
     async def workers(self) -> Sequence[Worker]:
-        """See `UsageStore.workers`."""
+        """The processes that made the last attempts, the most recent first. See `UsageStore.workers`."""
         columns = ATTEMPTS.c.writer, ATTEMPTS.c.at, ATTEMPTS.c.table_hash
         rows = await self._all(select(*columns).order_by(_NEWEST).limit(_LATELY))
         counts = Counter(writer for writer, _, _ in rows)
@@ -135,7 +135,7 @@ class SqlUsageStore:
         return sorted(found, key=lambda one: -one.at)
 
     async def request(self, call: str) -> Request | None:
-        """See `UsageStore.request`."""
+        """The call of that id; None if there is none. See `UsageStore.request`."""
         if "\0" in call:  # PostgreSQL has no such text
             return None
         return next(iter(await self._requests(ATTEMPTS.c.call == call)), None)

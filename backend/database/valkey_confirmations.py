@@ -1,6 +1,6 @@
-"""Confirmations in Valkey or Redis: each change is one script, which the server runs without another in between.
+"""Confirmations in Valkey or Redis: each change is one Lua script, which is atomic.
 
-What a server has not written to its disk is gone with it, a claim too. Whoever needs more than its persistence gives keeps
+What a server has not written to its disk is lost in a crash, claims included. Whoever needs more durability keeps
 confirmations in the database.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from backend.ledger.audit import Kind
 
 KEPT: Final = 90 * 86_400
-"""Seconds for which an answered confirmation is kept: whoever answers it again is told so."""
+"""Seconds for which an answered confirmation is kept, so that a second decision is told so."""
 _PREFIX: Final = "patchbay:{agents}:"
 """The braces keep all keys in one slot of a cluster, as a script needs them."""
 _NUMBERS: Final = frozenset({"number", "asked_at", "expires_at", "decided_at", "leased_until"})
@@ -79,10 +79,10 @@ return redis.call('HGETALL', KEYS[1])
 
 
 class ValkeyConfirmationStore:
-    """A `ConfirmationStore`.
+    """A `ConfirmationStore` in Valkey or Redis.
 
     Args:
-        client: Of the server; it decodes no answers.
+        client: A client of the server, with ``decode_responses=False``.
         note: Writes into the audit trail, after each change.
     """
 
@@ -93,7 +93,7 @@ class ValkeyConfirmationStore:
         self._change = partial(client.register_script(_CHANGE))
 
     async def add(self, one: Confirmation) -> bool:
-        """See `ConfirmationStore.add`."""
+        """Store a new confirmation. See `ConfirmationStore.add`."""
         keys = [_key(one.id), _of_run(one.run), _open(one.owner), _DUE]
         if not await _answer(self._add(keys=keys, args=[json.dumps(_fields(one))])):
             return False
@@ -103,17 +103,17 @@ class ValkeyConfirmationStore:
         return True
 
     async def get(self, owner: Owner, confirmation_id: str) -> Confirmation | None:
-        """See `ConfirmationStore.get`."""
+        """The confirmation of that id. See `ConfirmationStore.get`."""
         found = await self._all([confirmation_id])
         return found[0] if found and found[0].owner == owner else None
 
     async def deny(self, owner: Owner, confirmation_id: str, now: int) -> None:  # noqa: ARG002 - the trail has a clock
-        """See `ConfirmationStore.deny`."""
+        """Record in the audit trail that ``owner`` asked for another owner's confirmation. See `ConfirmationStore.deny`."""
         if await _answer(self._client.exists(_key(confirmation_id))):
             await self._note("agent.denied", confirmation_id, actor=owner.user_id, details={})
 
     async def change(self, owner: Owner, confirmation_id: str, change: Change) -> Confirmation | None:
-        """See `ConfirmationStore.change`."""
+        """Make ``change``, and return the changed confirmation. See `ConfirmationStore.change`."""
         is_its = {"id": confirmation_id, "user_id": owner.user_id, "tenant_id": owner.tenant_id}
         wanted = {
             "equal": {**is_its, "state": change.source, **_texts(change.equal)},
@@ -132,17 +132,17 @@ class ValkeyConfirmationStore:
         return one
 
     async def of_run(self, run_id: str) -> Sequence[Confirmation]:
-        """See `ConfirmationStore.of_run`."""
+        """All confirmations of a run, in the order in which they were created. See `ConfirmationStore.of_run`."""
         found = await self._all(await _answer(self._client.hvals(_of_run(run_id))))
         return sorted(found, key=lambda one: (one.asked_at, one.number))
 
     async def open(self, owner: Owner, limit: int) -> Sequence[Confirmation]:
-        """See `ConfirmationStore.open`."""
+        """At most ``limit`` open confirmations of ``owner``, the newest first. See `ConfirmationStore.open`."""
         ids = await _answer(self._client.zrevrange(_open(owner), 0, limit - 1))
         return [one for one in await self._all(ids) if one.state in OPEN]
 
     async def due(self, now: int, limit: int) -> Sequence[Confirmation]:
-        """See `ConfirmationStore.due`."""
+        """At most ``limit`` confirmations of all owners that have expired, or whose execution lease has, at ``now``. See `ConfirmationStore.due`."""
         return await self._all(
             await _answer(self._client.zrangebyscore(_DUE, "-inf", now, start=0, num=limit))
         )

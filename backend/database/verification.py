@@ -1,4 +1,4 @@
-"""Reads the audit trail and the ledger from the database, and verifies that they hold together."""
+"""Verifies the audit trail and the ledger in the database."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Verification(NamedTuple):
-    """What came of a walk over the trail.
+    """The result of a verification.
 
     Attributes:
-        entries: How many links were seen.
-        attempts: How many rows of the ledger were.
-        heads: How many heads were.
-        unverified: How many heads, the last ones, nobody can verify, because their master key is gone.
-        beside_pruned: How many rows of the ledger nobody can verify, because those beside them were pruned.
+        entries: How many audit entries were verified.
+        attempts: How many rows of the ledger were verified.
+        heads: How many heads were verified.
+        unverified: How many of the last heads cannot be verified, because their master key is gone.
+        beside_pruned: How many rows cannot be verified, because rows next to them were pruned.
         last: The last head, to be noted elsewhere.
-        breaks: What does not hold; the first one first.
+        breaks: The breaks, in order.
     """
 
     entries: int = 0
@@ -64,13 +64,13 @@ async def verify(
     expect: str | None = None,
     attempts: bool = True,
 ) -> Verification:
-    """Walk all chains and all heads of a database. Nobody waits for it.
+    """Verify all chains and all heads of a database, without blocking writers.
 
     Args:
         sessions: The database.
-        verifier: Knows the keys that signed heads.
-        expect: The hash of a head that has to be there.
-        attempts: Whether to walk those of attempts, which takes half a minute for a million.
+        verifier: Verifies the heads' signatures.
+        expect: The hash of a head that must be present.
+        attempts: Whether to verify the ledger, too: half a minute per million rows.
     """
     async with sessions() as session:
         await _at_one_moment(session)

@@ -1,4 +1,4 @@
-"""The write-ahead log. It holds what was deleted, and what was overwritten, until it is emptied."""
+"""Empties SQLite's write-ahead log, which holds deleted and overwritten data."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AGAIN: Final = 5.0
-"""Seconds from one look of a running server at the log to the next."""
+"""Seconds between two looks of a running server at the log."""
 _WAIT_MS: Final = 250
 """Milliseconds to wait for who reads. Nobody writes meanwhile, so it is short."""
 
 
 async def erase(sessions: async_sessionmaker[AsyncSession], table: str | None = None) -> bool:
-    """Take what was deleted before out of the files of the database: out of ``table``, and out of the log.
+    """Erase deleted data from the database's files: from ``table``, and from the log.
 
-    Of SQLite: what PostgreSQL deletes is for its own vacuum, and for whoever keeps its log.
+    Only in SQLite: PostgreSQL has its own vacuum, and its operator keeps its log.
 
-    False if that cannot be done whole now, because somebody is reading what is in the log. `emptying` empties it then,
+    False if that is incomplete because somebody is reading the log. `emptying` then empties it later,
     in any process.
     """
     engine = sessions.kw["bind"]
@@ -47,7 +47,7 @@ async def erase(sessions: async_sessionmaker[AsyncSession], table: str | None = 
 
 
 def empty(path: Path) -> bool:
-    """Write the log of the database ``path`` back and cut it to nothing; False if that cannot be done now."""
+    """Checkpoint and truncate the log of the database ``path``; False if that is not possible now."""
     return _erase(path, None)
 
 
@@ -83,7 +83,7 @@ def _rewrite(database: sqlite3.Connection, table: str) -> None:
 
 @asynccontextmanager
 async def emptying(path: Path, background: Background) -> AsyncIterator[None]:
-    """Empty the log of the database ``path`` every `AGAIN` seconds if there is anything in it, whoever wrote that."""
+    """While the context lasts, empty the log of ``path`` every `AGAIN` seconds if it is not empty."""
     work = partial(asyncio.to_thread, _empty_if_filled, path)
     async with background.repeating("database.log", work, every=AGAIN):
         yield

@@ -1,4 +1,4 @@
-"""Checks a key by one cheap call with it. Nothing that the provider said is handed on."""
+"""Checks a key with one cheap call. Nothing of the provider's answer is handed on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Verdict = Reason | Literal["valid", "out_of_reach", "unclear"]
 
 PROMPT: Final = "Answer with: ok"
 LONGEST: Final = 256
-"""Tokens of the answer. A reasoning model thinks some before it says ``ok``."""
+"""The most tokens of the answer: a reasoning model thinks before it says ``ok``."""
 SECONDS: Final = 30.0
 _NEEDS: Final = Needs(tokens=len(PROMPT))
 _DEAR: Final = float("inf")
@@ -49,10 +49,10 @@ _SENTENCES: Final[Mapping[Verdict, str]] = {
 
 
 class Explained(Protocol):
-    """An explained route, as far as it matters here."""
+    """The part of an explained route that a check reads."""
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The route as a dict that is ready for JSON."""
         ...
 
 
@@ -68,7 +68,7 @@ class Facade(Protocol):
         ...
 
     def explain(self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> Explained:
-        """Explain how ``caller`` would be served."""
+        """The route of a call by ``caller``."""
         ...
 
 
@@ -76,7 +76,7 @@ class KeyCheck(NamedTuple):
     """The result of a check.
 
     Attributes:
-        endpoint: The endpoint that was asked; None if the table has none that the key could be checked at.
+        endpoint: The endpoint that was called; None if the table has none for this key.
     """
 
     verdict: Verdict
@@ -84,12 +84,12 @@ class KeyCheck(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """The verdict, in words."""
+        """The result of the check, in words."""
         return _SENTENCES[self.verdict]
 
 
 async def check_key(facade: Facade, caller: Caller) -> KeyCheck:
-    """Call the cheapest feature that ``caller``, who has one key, can be served, and judge by what follows."""
+    """Call the cheapest feature that ``caller``'s one key can serve, and judge the key by the outcome."""
     found = await asyncio.to_thread(_cheapest, facade, caller)
     if found is None:
         return KeyCheck("unclear" if caller.own_endpoint is None else "out_of_reach")

@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 
 class KeychainError(LLMError):
-    """Base of everything that the keychain raises on purpose."""
+    """Base of all errors that the keychain raises deliberately."""
 
     code = "keychain"
 
 
 class MasterKeyError(KeychainError):
-    """The master keys cannot be used; says what to do. It is the operator's to mend."""
+    """The master keys cannot be used; the message tells the operator what to do."""
 
     code = "master_key"
     http_status = 503
 
 
 class UnreadableKeyError(KeychainError, WithheldCredentialError):
-    """A stored key does not open: its master key is gone, or the row is not what was written."""
+    """A stored key cannot be decrypted: its master key is gone, or the row was changed."""
 
     code = "key_unreadable"
     http_status = 500
@@ -52,7 +52,7 @@ class UnreadableKeyError(KeychainError, WithheldCredentialError):
 class NotEnrolledError(KeychainError):
     """A request brought keys that its user did not enrol.
 
-    The error is the same whether no key is enrolled or another one, so it gives nothing away.
+    The message is the same whether no key or another key is enrolled, so it reveals nothing.
     """
 
     code = "key_not_enrolled"
@@ -79,7 +79,7 @@ class MalformedKeyError(KeychainError):
 
 
 class EndpointAndKeysError(KeychainError):
-    """A request brought keys, and one for an endpoint of the user's own: nobody could tell which of them serves."""
+    """A request brought provider keys and also a key for an endpoint of the user's own, which is ambiguous."""
 
     code = "endpoint_and_keys"
     http_status = 400
@@ -91,7 +91,7 @@ class EndpointAndKeysError(KeychainError):
 
 
 class UnknownProviderError(KeychainError):
-    """The table has no such provider, or it takes no keys. What was asked for may be a key, and is not repeated."""
+    """The table has no such provider, or it takes no keys. The given name may be a key, and is not repeated."""
 
     code = "unknown_provider"
     http_status = 404
@@ -101,7 +101,7 @@ class UnknownProviderError(KeychainError):
 
 
 class KeyNotFoundError(KeychainError):
-    """The user has no key for that provider. What was asked for may be a key, and is not repeated."""
+    """The user has no key for that provider. The given name may be a key, and is not repeated."""
 
     code = "key_not_found"
     http_status = 404
@@ -111,7 +111,7 @@ class KeyNotFoundError(KeychainError):
 
 
 class KeyGivenBackError(KeychainError, WithheldCredentialError):
-    """A key that came with a request was asked for when the request was over."""
+    """A key that came with a request was used after the end of that request."""
 
     code = "key_given_back"
     http_status = 403
@@ -123,7 +123,7 @@ class KeyGivenBackError(KeychainError, WithheldCredentialError):
 
 
 class KeyRemovedError(KeychainError, WithheldCredentialError):
-    """Work under way asked for a key that its user has removed, or replaced, since it began."""
+    """Work under way used a key that its user has removed, or replaced, since it began."""
 
     code = "key_removed"
     http_status = 403
@@ -135,7 +135,7 @@ class KeyRemovedError(KeychainError, WithheldCredentialError):
 
 
 class TooManyTrialsError(KeychainError):
-    """The user tried keys too often."""
+    """The user checked keys too often."""
 
     code = "too_many_trials"
     http_status = 429

@@ -52,7 +52,7 @@ def _new_id() -> str:
 
 
 class Keychain:
-    """Users' keys. It opens none itself: that happens when a `RequestKey` is asked for its value."""
+    """Manages users' keys. Decrypts none itself: a `RequestKey` does when its value is first used."""
 
     def __init__(
         self,
@@ -72,18 +72,18 @@ class Keychain:
     async def enrol(
         self, owner: Owner, provider: str, key: SecretStr, *, keep: bool = True, overlap: timedelta
     ) -> KeyVersion:
-        """Make ``key`` the user's for ``provider``; the one before holds for ``overlap`` more.
+        """Make ``key`` the user's key for ``provider``; the previous key holds for ``overlap`` more.
 
         Args:
-            owner: Whose it is.
-            provider: Where it is good for.
-            key: It is stored if ``keep``, else it has to come with every request.
-            keep: Whether to store it.
-            overlap: For how long the key before is accepted beside it.
+            owner: The user whose key it is.
+            provider: The provider that the key is for.
+            key: The key itself.
+            keep: Whether to store the key; else the client sends it with every request.
+            overlap: How long the previous key stays valid.
 
         Raises:
-            MalformedKeyError: If it cannot be a key.
-            MasterKeyError: If there is nothing to lock it with.
+            MalformedKeyError: ``key`` is no possible key.
+            MasterKeyError: There is no master key to encrypt it with.
         """
         return await self._enrol(self._place(owner, provider), key, keep, overlap)
 
@@ -94,11 +94,11 @@ class Keychain:
         return await self._enrol(self._place(owner, OWN, server), key, keep, overlap)
 
     async def of(self, owner: Owner) -> Sequence[KeyVersion]:
-        """Every version that holds, by provider, the newest first."""
+        """Every valid version of the user's keys, by provider, the newest first."""
         return await self._store.of(owner, self._clock())
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
-        """Settle whether the house may pay where the user's keys do not serve, for features that allow it."""
+        """Set whether the house may pay where the user's keys do not serve, for features that allow it."""
         await self._store.choose(owner, house_fallback=house_fallback)
         log.info("keys.chosen user=%s house_fallback=%s", owner.user_id, house_fallback)
 
@@ -107,10 +107,10 @@ class Keychain:
         return await self._store.chosen(owner)
 
     async def remove(self, owner: Owner, provider: str) -> None:
-        """Forget the user's key for ``provider``. From now on no process accepts it; nor uses it, after half a second.
+        """Delete the user's key for ``provider``. No process accepts it from now on, or uses it after half a second.
 
         Raises:
-            KeyNotFoundError: If there is none.
+            KeyNotFoundError: The user has no key for ``provider``.
         """
         if not await self._store.remove(owner, provider, self._clock()):
             raise KeyNotFoundError
@@ -118,12 +118,12 @@ class Keychain:
         log.info("keys.removed user=%s provider=%s", owner.user_id, provider)
 
     async def for_request(self, owner: Owner, supplied: Mapping[str, SecretStr]) -> RequestKeys:
-        """The keys of a request: those that it supplied, and for other providers those that are stored.
+        """The keys of a request: those that came with it, and the stored ones of other providers.
 
         Raises:
-            EndpointAndKeysError: If it supplied keys, and one for an endpoint of the user's own.
-            NotEnrolledError: If it supplied one that the user did not enrol.
-            UnreadableKeyError: If what it supplied cannot be compared.
+            EndpointAndKeysError: ``supplied`` has provider keys and also a key for an endpoint of the user's own.
+            NotEnrolledError: A supplied key is not enrolled by the user.
+            UnreadableKeyError: A supplied key cannot be compared with the enrolled one.
         """
         if OWN in supplied and len(supplied) > 1:
             raise EndpointAndKeysError
@@ -136,9 +136,9 @@ class Keychain:
         return RequestKeys(keys, versions, serving_providers(versions, supplied), key_policy_of(held))
 
     async def release(self, request_keys: RequestKeys) -> None:
-        """Take the values from the keys of a request that is over, and record which of them were used.
+        """Erase the keys' values at the end of a request, and record which keys were used.
 
-        If that cannot be recorded, the request does not fail for it.
+        A failure to record does not fail the request.
         """
         for key in request_keys.keys.values():
             key.release()

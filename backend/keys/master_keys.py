@@ -33,10 +33,10 @@ _HEADER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class MasterKey:
-    """One master key. It is printed by its name, and not pickled.
+    """A master key. Its repr shows the name only, and it cannot be pickled.
 
     Attributes:
-        name: Tells which key it is and nothing about it: the head of its SHA-256. 256 random bits cannot be guessed.
+        name: The first digits of its SHA-256, which identify the key and reveal nothing of its 256 random bits.
     """
 
     name: str
@@ -44,10 +44,10 @@ class MasterKey:
 
     @classmethod
     def parse(cls, text: str) -> MasterKey:
-        """The key that is written as ``text``.
+        """Parse a master key.
 
         Raises:
-            MasterKeyError: If it is no key; the text is not repeated.
+            MasterKeyError: ``text`` is no master key; the message does not repeat it.
         """
         try:
             secret = base64.b64decode(text, altchars=b"-_", validate=True)
@@ -61,11 +61,11 @@ class MasterKey:
 
     @classmethod
     def new(cls) -> MasterKey:
-        """A random one."""
+        """A new random master key."""
         return cls.parse(base64.urlsafe_b64encode(secrets.token_bytes(BYTES)).decode())
 
     def text(self) -> str:
-        """The key as text, as the environment and the file have it."""
+        """The key as text, as it stands in the environment or the file."""
         return base64.urlsafe_b64encode(self.secret).decode()
 
     @override
@@ -77,7 +77,7 @@ class MasterKeys(Protocol):
     """The master keys in force."""
 
     def newest(self) -> MasterKey:
-        """The one to encrypt with.
+        """The newest master key, which encrypts.
 
         Raises:
             MasterKeyError: If there is none.
@@ -85,26 +85,26 @@ class MasterKeys(Protocol):
         ...
 
     def first(self) -> MasterKey:
-        """The one to encrypt with, created if there is none: nothing is encrypted yet.
+        """The newest master key, created if there is none because nothing is encrypted yet.
 
         Raises:
-            MasterKeyError: If there is none, and none can be made.
+            MasterKeyError: There is none, and none can be created.
         """
         ...
 
     def find(self, name: str) -> MasterKey | None:
-        """The one of that name, if it is still there.
+        """The master key called ``name``; None if there is none any more.
 
         Raises:
-            MasterKeyError: If none can be had.
+            MasterKeyError: The master keys cannot be read.
         """
         ...
 
     def renew(self, used: Collection[str]) -> MasterKey:
-        """Create the key to encrypt with from now on; those in ``used`` stay.
+        """Create a new newest master key; those in ``used`` stay.
 
         Raises:
-            MasterKeyError: If the keys cannot be read or written.
+            MasterKeyError: The keys cannot be read or written.
         """
         ...
 
@@ -115,31 +115,31 @@ class EnvironmentMasterKeys:
     To rotate them, put a new one in front, restart the service, and encrypt everything anew.
 
     Raises:
-        MasterKeyError: If one of them is no key, or there is none.
+        MasterKeyError: One of them is no master key, or there is none.
     """
 
     def __init__(self, text: SecretStr) -> None:
         self._keys = _parse(text.get_secret_value().replace(",", "\n"))
 
     def newest(self) -> MasterKey:
-        """See `MasterKeys.newest`."""
+        """The first master key in the environment. See `MasterKeys.newest`."""
         return self._keys[0]
 
     def first(self) -> MasterKey:
-        """See `MasterKeys.first`. None is created: the operator does that."""
+        """The first master key in the environment: only the operator creates keys."""
         return self._keys[0]
 
     def find(self, name: str) -> MasterKey | None:
-        """See `MasterKeys.find`."""
+        """The master key called ``name``; None if the environment no longer has it."""
         return _find(self._keys, name)
 
     def renew(self, used: Collection[str]) -> MasterKey:  # noqa: ARG002 - nothing is thrown away here
-        """The first one, which the operator put there."""
+        """The first master key, which the operator put there."""
         return self._keys[0]
 
 
 class MasterKeyFile:
-    """Master keys in a file with mode 0600, which is created when the first one is needed.
+    """Master keys in a file with mode 0600, which is created with the first key.
 
     The file is read again after a change, so that a running server follows a rotation by another process.
     """
@@ -151,23 +151,23 @@ class MasterKeyFile:
         self._fault: str | None = None
 
     def newest(self) -> MasterKey:
-        """See `MasterKeys.newest`."""
+        """The newest master key in the file. See `MasterKeys.newest`."""
         return self._current()[0]
 
     def first(self) -> MasterKey:
-        """See `MasterKeys.first`."""
+        """The newest master key in the file, which is created if it is missing. See `MasterKeys.first`."""
         if not self._path.exists():
             self._write([MasterKey.new()], replace=False)
         return self.newest()
 
     def find(self, name: str) -> MasterKey | None:
-        """See `MasterKeys.find`."""
+        """The master key called ``name``; None if the file no longer has it. See `MasterKeys.find`."""
         return _find(self._current(), name)
 
     def renew(self, used: Collection[str]) -> MasterKey:
-        """A new one in front. The one before stays for whoever is still writing with it; older ones only if used.
+        """Put a new key in front. The previous one stays for concurrent writers; older ones only if in ``used``.
 
-        Two must not do so at once: the caller holds the database's write lock.
+        Never called concurrently: the caller holds the database's write lock.
         """
         before = self._current() if used or self._path.exists() else ()
         kept = [key for place, key in enumerate(before) if place == 0 or key.name in used]
@@ -212,10 +212,10 @@ class MasterKeyFile:
 
 
 def load_master_keys(given: SecretStr | None, path: Path) -> MasterKeys:
-    """The ``given`` ones, else those in the file ``path``.
+    """The master keys in ``given``, or else in the file ``path``.
 
     Raises:
-        MasterKeyError: If what was given is not a list of keys.
+        MasterKeyError: ``given`` is no list of master keys.
     """
     return MasterKeyFile(path) if given is None else EnvironmentMasterKeys(given)
 

@@ -37,24 +37,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PAUSE: Final = 60.0
-"""Seconds from one write for a key to the next."""
+"""The shortest time in seconds between two writes for a key."""
 _INTERVAL: Final = 1.0
 _REMEMBERED: Final = 10_000
 
 
 class Notifier(Protocol):
-    """Tells owners that their key is refused. It is called once for each key, reason and day, whatever the number of servers."""
+    """Notifies owners that their key is refused: once per key, reason and day, over all servers."""
 
     async def notify(self, place: Place, problem: KeyProblem) -> None:
-        """Tell the owner of the key at ``place``. An error is logged, and not tried again that day."""
+        """Notify the owner of the key at ``place``. An error is logged, and there is no second try that day."""
         ...
 
 
 class LogNotifier:
-    """Writes a warning to the log."""
+    """A `Notifier` that logs a warning."""
 
     async def notify(self, place: Place, problem: KeyProblem) -> None:
-        """See `Notifier.notify`."""
+        """Log a warning. See `Notifier.notify`."""
         log.warning(
             "keys.refused user=%s provider=%s reason=%s endpoint=%s",
             place.user_id,
@@ -73,13 +73,13 @@ class _Observation(NamedTuple):
 
 
 class KeyMonitor(PerProcess):
-    """Observes which users' keys fail or work. One for each facade: ``Patchbay(observer=monitor.observe)``.
+    """Observes which users' keys fail or work: ``Patchbay(observer=monitor.observe)``.
 
-    The last observation of each key is kept, of 10,000 keys at most.
+    Keeps the last observation of each of at most 10,000 keys.
 
     Args:
-        notifier: Tells owners; by default the log.
-        time: Its clocks.
+        notifier: Notifies owners; by default, in the log.
+        time: The clocks.
     """
 
     def __init__(self, notifier: Notifier | None = None, time: Time | None = None) -> None:
@@ -94,7 +94,7 @@ class KeyMonitor(PerProcess):
         self._lock = threading.Lock()
 
     def observe(self, route: Route, attempt: Attempt) -> None:
-        """Observe an attempt, if it was made with a key of a `Keychain`."""
+        """Record the outcome of an attempt that used a key of a `Keychain`."""
         if attempt.key_owner != "user":
             return
         key = _key(route.caller, attempt.endpoint.partition(":")[0])
@@ -111,7 +111,7 @@ class KeyMonitor(PerProcess):
 
     @asynccontextmanager
     async def writing(self, store: KeyStore, background: Background) -> AsyncIterator[None]:
-        """Write observations to ``store`` for as long as the context lasts, and at its end all that are left."""
+        """Write observations to ``store`` while the context lasts, and all that are left at its end."""
         try:
             async with background.repeating("keys.monitor", partial(self.write, store), every=_INTERVAL):
                 yield
@@ -119,7 +119,7 @@ class KeyMonitor(PerProcess):
             await self.write(store, hurry=True)
 
     async def write(self, store: KeyStore, *, hurry: bool = False) -> None:
-        """Write the observations that are due; with ``hurry``, also for keys that were written less than a minute ago."""
+        """Write the observations that are due: one per key and minute; with ``hurry``, all of them."""
         for observation in self._due(hurry=hurry):
             try:
                 await self._write(observation, store)

@@ -1,4 +1,4 @@
-"""Why a provider refuses a key, in words of ours: what the provider said may quote the key."""
+"""Why a provider refuses a key, in words of our own: the provider's message may quote the key."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _FORBIDDEN = 403
 
 
 class KeyProblem(NamedTuple):
-    """The refusal of a key by its provider.
+    """The reason for which a provider refuses a key.
 
     Attributes:
-        endpoint: The endpoint that refused it last, as the table names it.
-        since: When it was first refused for this reason, without a call that worked in between.
-        last: When it was last refused, to the minute.
+        endpoint: The endpoint that refused the key last, ``provider:model``.
+        since: When the key was first refused for this reason, without a successful call in between.
+        last: When the key was last refused, to the minute.
     """
 
     reason: Reason
@@ -31,7 +31,7 @@ class KeyProblem(NamedTuple):
     last: datetime
 
     def ends_with(self, endpoint: str) -> bool:
-        """Whether a call that worked at ``endpoint`` ends it: access to another model is no access to this one."""
+        """Whether a successful call at ``endpoint`` ends the problem. ``no_access`` ends only at its own endpoint."""
         return self.reason != "no_access" or endpoint == self.endpoint
 
 

@@ -29,7 +29,7 @@ class CheckRateLimit:
         """Count a check by ``owner``.
 
         Raises:
-            TooManyTrialsError: If they checked too often; says when to come again.
+            TooManyTrialsError: More than six checks a minute; says when to try again.
         """
         now = self._clock()
         times = self._checks.setdefault(owner, deque(maxlen=MOST))

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from .store import KeyStore
 
 LOOK: Final = 0.4
-"""Seconds from one look at what other processes removed to the next."""
+"""Seconds between two polls for keys that other processes removed."""
 BLIND: Final = 30.0
-"""Seconds without a look after which no key that was handed out before is used: nobody knows whether it was removed."""
+"""Seconds without a successful poll after which no key handed out before is used."""
 _REMEMBERED: Final = 100_000
 
 
 class Removals:
-    """The keys that were removed lately."""
+    """The keys that were removed lately, in any process."""
 
     def __init__(self, store: KeyStore, time: Time | None = None) -> None:
         self._store = store
@@ -40,11 +40,11 @@ class Removals:
         self._looked_at: float | None = None
 
     def follow(self, row: str) -> Callable[[], bool]:
-        """A function that tells whether the key in ``row``, which is handed out now, was removed since."""
+        """A function that tells whether the key in ``row``, handed out now, has been removed since."""
         return partial(self._is_over, row, self._lost)
 
     async def level_up(self) -> None:
-        """See what was removed up to now."""
+        """Read all removals up to now."""
         for number, row, at in await self._store.removed(self._last):
             if self._last and number > self._last + 1:
                 self._lost += 1
@@ -56,7 +56,7 @@ class Removals:
 
     @asynccontextmanager
     async def polling(self, background: Background) -> AsyncIterator[None]:
-        """See what is removed from now on, within half a second."""
+        """Poll for removals while the context lasts; each is seen within half a second."""
         await self._look()
         async with background.repeating("keys.removals", self._look, every=LOOK):
             yield

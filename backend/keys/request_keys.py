@@ -41,15 +41,15 @@ def _always() -> bool:
 class RequestKey(KeptSecret):
     """A key that a request may use.
 
-    It prints as stars, equals nothing but itself, and is not pickled. Copies are itself.
+    Its repr shows stars, it equals only itself, cannot be pickled, and its copy is the same object.
 
     Args:
         version: The version of the user's key.
-        is_removed: Tells whether its user has removed it by now.
+        is_removed: Tells whether the user has removed the key.
 
     Attributes:
-        name: The row of the version.
-        fingerprint: As its user is told it.
+        name: The id of the version's row.
+        fingerprint: The fingerprint that its user is shown.
     """
 
     def __init__(self, version: KeyVersion, is_removed: Callable[[], bool] = _never) -> None:
@@ -61,12 +61,12 @@ class RequestKey(KeptSecret):
 
     @override
     def get_secret_value(self) -> str:
-        """The key.
+        """The key in plain text.
 
         Raises:
-            KeyRemovedError: If its user has removed it since the request began.
-            UnreadableKeyError: If it does not open.
-            KeyGivenBackError: If it came with a request that is over.
+            KeyRemovedError: The user has removed the key since the request began.
+            UnreadableKeyError: The key cannot be decrypted.
+            KeyGivenBackError: The key came with a request that has ended.
         """
         if self._is_removed():
             self._is_removed = _always
@@ -80,11 +80,11 @@ class RequestKey(KeptSecret):
     @property
     @abstractmethod
     def was_used(self) -> bool:
-        """Whether the request made use of it."""
+        """Whether the request read the key's value."""
 
     @abstractmethod
     def release(self) -> None:
-        """Forget the value, because the request is over."""
+        """Erase the value, at the end of the request."""
 
     @override
     def __eq__(self, other: object) -> bool:
@@ -106,9 +106,9 @@ class RequestKey(KeptSecret):
 
 
 class StoredKey(RequestKey):
-    """A stored key, opened when its value is first asked for.
+    """A stored key, decrypted when its value is first used.
 
-    Work that outlives the request may go on with it: then it is opened for each use, and its value is not kept.
+    After the request, work that goes on may still use the key: it is decrypted for each use, and not kept.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class StoredKey(RequestKey):
 
 
 class SuppliedKey(RequestKey):
-    """A key that was sent with the request, and is gone with it."""
+    """A key that was sent with the request, and is erased at its end."""
 
     def __init__(self, key: SecretStr, version: KeyVersion, is_removed: Callable[[], bool] = _never) -> None:
         super().__init__(version, is_removed)
@@ -166,7 +166,7 @@ class RequestKeys:
     """The keys of one request.
 
     Attributes:
-        keys: By provider; under ``own``, the one for an endpoint of the user's own.
+        keys: The keys by provider; under ``own``, the key for an endpoint of the user's own.
         versions: The versions of the same keys, by provider.
         serving: The providers whose keys serve the request's calls.
         policy: Whose keys may pay. None only for a user who has no key.
@@ -178,17 +178,17 @@ class RequestKeys:
     policy: KeyPolicy | None
 
     def only(self, provider: str) -> RequestKeys:
-        """A copy in which only the key for ``provider`` serves and pays."""
+        """A copy whose only serving key is the one for ``provider``; the house does not pay."""
         return replace(self, serving=[provider], policy="byok_only")
 
     def apply_to(self, caller: Caller) -> Caller:
-        """``caller`` with the keys that serve. None is opened for it."""
+        """``caller`` with the serving keys. No key is decrypted."""
         keys = {provider: self.keys[provider] for provider in self.serving if provider != OWN}
         own = self._own_endpoint() if OWN in self.serving else None
         return caller.model_copy(update={"keys": keys, "own_endpoint": own, "key_policy": self.policy})
 
     def used_versions(self) -> Collection[KeyVersion]:
-        """The versions of the keys that the request used: those that were sent with it, and stored ones that were opened."""
+        """The versions of the keys that the request used: those sent with it, and stored ones that were decrypted."""
         return [self.versions[provider] for provider, key in self.keys.items() if key.was_used]
 
     def _own_endpoint(self) -> OwnEndpoint | None:

@@ -1,4 +1,4 @@
-"""A new master key for everything that is kept."""
+"""Rotation: encrypts all stored keys under a new master key."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Rotation(NamedTuple):
     """The result of a rotation, in versions of keys.
 
     Attributes:
-        master: The name of the master key that locks them now.
-        unreadable: Versions that were left as they are, because they do not open.
+        master: The name of the new master key.
+        unreadable: Versions left as they are, because they cannot be decrypted.
     """
 
     master: str
@@ -28,12 +28,12 @@ class Rotation(NamedTuple):
 
 
 async def rotate(store: KeyStore, master_keys: MasterKeys) -> Rotation:
-    """Lock everything anew under a new master key, also while servers are running.
+    """Encrypt everything under a new master key; servers may be running.
 
-    What does not open is left as it is.
+    Versions that cannot be decrypted are left as they are.
 
     Raises:
-        MasterKeyError: If the master keys cannot be read or written.
+        MasterKeyError: The master keys cannot be read or written.
     """
     vault = Vault(master_keys)
     unreadable = 0

@@ -22,7 +22,7 @@ _BYTES: Final = 32
 
 
 class HeadKey:
-    """An Ed25519 key. It is named as the master key that it is derived from, and printed by its name."""
+    """An Ed25519 key for heads of the audit trail. It has the name of the master key it is derived from."""
 
     def __init__(self, master: MasterKey) -> None:
         self.name = master.name
@@ -34,7 +34,7 @@ class HeadKey:
         return self._key.sign(message)
 
     def verifies(self, message: bytes, signature: bytes) -> bool:
-        """Whether ``signature`` was made of ``message`` by this key."""
+        """Whether ``signature`` is this key's signature of ``message``."""
         try:
             self._key.public_key().verify(signature, message)
         except InvalidSignature:
@@ -43,13 +43,13 @@ class HeadKey:
 
 
 class HeadKeys:
-    """The keys of all master keys that there are."""
+    """The head keys derived from all available master keys."""
 
     def __init__(self, master_keys: MasterKeys) -> None:
         self._masters = master_keys
 
     def newest(self, *, is_first: bool) -> HeadKey:
-        """The one to sign with.
+        """The head key of the newest master key, to sign with.
 
         Args:
             is_first: Whether no key of a user is stored yet, so that a master key may be made.
@@ -60,7 +60,7 @@ class HeadKeys:
         return HeadKey(self._masters.first() if is_first else self._masters.newest())
 
     def verifies(self, key: str, message: bytes, signature: bytes) -> bool | None:
-        """Whether ``signature`` is one of ``message`` by the key of that name; None if its master key cannot be had."""
+        """Whether ``signature`` is of ``message``, by the head key called ``key``; None if its master key is gone."""
         try:
             master = self._masters.find(key)
         except MasterKeyError:
@@ -69,7 +69,7 @@ class HeadKeys:
 
 
 class ConfirmationSeals:
-    """Seals with a key that is derived from the newest master key, and tells those of any.
+    """Seals with a key derived from the newest master key, and verifies seals of any master key.
 
     A seal is the name of the master key, a dot, and an HMAC-SHA256 in hex.
     """
@@ -86,7 +86,7 @@ class ConfirmationSeals:
         return _seal(self._masters.newest(), message)
 
     def verifies(self, seal: str, message: bytes) -> bool:
-        """Whether ``seal`` is that of ``message``, by a master key that there is.
+        """Whether ``seal`` is a seal of ``message`` by an available master key.
 
         Raises:
             MasterKeyError: If no master key can be had.

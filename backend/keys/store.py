@@ -1,4 +1,4 @@
-"""The data that is kept of users' keys, and the promises of a store."""
+"""Versions of users' keys as stored, and the Protocol of their store."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _SHOWN: Final = 16
 
 
 class KeyVersion(NamedTuple):
-    """One version of a user's key for one provider, as it is kept. It may be printed.
+    """A stored version of a user's key for one provider. It may be printed.
 
     Attributes:
-        tail: The last characters of the key, to be told by; blank if that would tell too much of it.
-        valid_until: Set when another version took its place.
-        problem: Set while its provider refuses it.
-        house_fallback: Whether its owner chose that the house may pay where their keys do not serve.
+        tail: The last characters of the key, to recognise it; blank if the key is short.
+        valid_until: When the version ends; set when a newer version replaces it.
+        problem: Why the provider refuses the key; None if it does not.
+        house_fallback: Whether the owner lets the house pay where their keys do not serve.
     """
 
     place: Place
@@ -38,21 +38,21 @@ class KeyVersion(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """The beginning of the key's keyed hash: enough to tell keys apart."""
+        """The first characters of the key's keyed hash, to tell keys apart."""
         return self.sealed.fingerprint[:_SHOWN]
 
     @property
     def is_stored(self) -> bool:
-        """Whether the key itself is kept, and not only its fingerprint."""
+        """Whether the key itself is stored, and not only its fingerprint."""
         return self.sealed.box is not None
 
 
 class Removal(NamedTuple):
-    """The end of a key.
+    """The removal or replacement of a key.
 
     Attributes:
-        number: Counts all of them, from 1 on.
-        at: From when on; the one before is used while the overlap lasts.
+        number: The number of the removal, from 1.
+        at: When the key becomes invalid: at the end of its overlap, if it was replaced.
     """
 
     number: int
@@ -61,60 +61,60 @@ class Removal(NamedTuple):
 
 
 Seal = Callable[[bool], KeyVersion]
-"""Makes a version of a key. Its argument says whether any key is kept, so that a master key has to be there."""
+"""Makes a version of a key. The argument says whether any key is stored, so that a master key must exist."""
 Renew = Callable[["Sequence[KeyVersion]"], "Iterable[KeyVersion]"]
 
 
 class KeyStore(Protocol):
-    """Keeps versions of keys. What it answers holds now, for every process."""
+    """Stores versions of keys. Every read returns the present state, whichever process wrote it."""
 
     async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeyVersion:
-        """Keep what ``seal`` makes as the current version at ``place``. All, or nothing.
+        """Store the version that ``seal`` makes as the current version at ``place``, in one transaction.
 
-        The one before it holds ``until`` then, and older ones end. ``seal`` is called while nobody else writes.
+        The previous version holds until ``until``, and older ones end. ``seal`` is called under the write lock.
         """
         ...
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeyVersion]:
-        """Every version that holds at ``now``, by provider, the newest first."""
+        """Every version of ``owner``'s keys that is valid at ``now``, by provider, the newest first."""
         ...
 
     async def remove(self, owner: Owner, provider: str, now: datetime) -> bool:
-        """Forget every version; False if there was none."""
+        """Delete every version of ``owner``'s key for ``provider``; False if there was none."""
         ...
 
     async def removed(self, after: int) -> Sequence[Removal]:
-        """Removals and replacements after the one with that number, in order. Each is kept for an hour at least."""
+        """Removals and replacements numbered above ``after``, in order. Each is kept for at least an hour."""
         ...
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
-        """Keep what ``owner`` chose, for the keys that they have and those to come."""
+        """Store whether the house may pay for ``owner``, for present and future keys."""
         ...
 
     async def chosen(self, owner: Owner) -> bool:
-        """Whether ``owner`` chose that the house may pay; False if they chose nothing."""
+        """Whether ``owner`` lets the house pay; False by default."""
         ...
 
     async def record_use(self, rows: Collection[str], now: datetime) -> None:
-        """Record that the keys of ``rows`` were used."""
+        """Record that the keys in ``rows`` were used at ``now``."""
         ...
 
     async def record_problem(self, row: str, problem: KeyProblem) -> bool:
-        """Record that this version is refused. ``since`` stays as it was if it already was, for the same reason.
+        """Record that the version in ``row`` is refused. ``since`` stays if the reason is the same as before.
 
         Returns:
-            Whether its owner has to be notified: they were not, of that reason, on that day. From now on they count as notified.
+            Whether to notify the owner: True once per reason and day.
         """
         ...
 
     async def record_success(self, row: str, endpoint: str) -> None:
-        """Record that a call with this version worked at ``endpoint``, which may end its problem."""
+        """Record that a call with the version in ``row`` succeeded at ``endpoint``, which may end its problem."""
         ...
 
     async def rewrap(self, renew: Renew) -> int:
-        """Hand every version to ``renew`` and keep those that it returns, while nobody else writes.
+        """Pass every version to ``renew`` and store those that it returns, under the write lock.
 
         Returns:
-            How many those were.
+            How many versions were stored.
         """
         ...

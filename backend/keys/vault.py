@@ -1,4 +1,4 @@
-"""Seals a user's key for one place, and opens it there and nowhere else.
+"""Encrypts a user's key for one place; it can be decrypted nowhere else.
 
 Every row has random bytes of its own: half of them lock the key with AES-256-GCM, half of them are the secret of its
 fingerprint. A master key locks these bytes, so that a new master key means 100 bytes to lock anew and no key to open.
@@ -27,18 +27,18 @@ _NONCE: Final = 12
 
 
 class Server(NamedTuple):
-    """An endpoint of a user's own: where it is, and what it calls its model."""
+    """An endpoint of the user's own: its base URL and its name of the model."""
 
     base_url: str
     model: str
 
 
 class Place(NamedTuple):
-    """The place that a sealed key is bound to.
+    """The place that a sealed key is bound to: its row, owner, provider and server.
 
     Attributes:
-        row: The id of the row that it stands in.
-        server: Where it is sent, if that is an endpoint of the user's own.
+        row: The id of the database row.
+        server: The endpoint of the user's own that the key is for; None for a provider of the table.
     """
 
     tenant_id: str
@@ -48,7 +48,7 @@ class Place(NamedTuple):
     server: Server | None = None
 
     def bound(self, use: str) -> bytes:
-        """The place and the use as bytes, the same for no other place or use."""
+        """The place and the ``use`` as bytes, unique to the two."""
         return json.dumps(["patchbay", 1, use, *self[:4], *(self.server or ())]).encode()
 
 
@@ -58,8 +58,8 @@ class Sealed:
 
     Attributes:
         master: The name of the master key that ``wrapped`` opens with.
-        wrapped: The row's own random bytes, locked.
-        box: The key, locked; None if it was enrolled and not stored.
+        wrapped: The row's random bytes, encrypted by the master key.
+        box: The key, encrypted; None if only its fingerprint is stored.
         fingerprint: The key's keyed hash.
     """
 
@@ -70,22 +70,22 @@ class Sealed:
 
 
 class Vault:
-    """Locks with the newest master key, and opens with any of them."""
+    """Encrypts with the newest master key, and decrypts with any of them."""
 
     def __init__(self, master_keys: MasterKeys) -> None:
         self._masters = master_keys
 
     def seal(self, key: str, place: Place, *, keep: bool, is_first: bool = False) -> Sealed:
-        """Seal ``key`` for ``place``; without ``keep``, only its fingerprint is kept.
+        """Encrypt ``key`` for ``place``; without ``keep``, only its fingerprint is kept.
 
         Args:
             key: The key.
-            place: Where it opens.
-            keep: Whether it does.
+            place: The only place where it can be decrypted.
+            keep: Whether to keep the key itself.
             is_first: Whether nothing is sealed yet, so that a master key may be made.
 
         Raises:
-            MasterKeyError: If there is no master key to lock with.
+            MasterKeyError: There is no master key to encrypt with.
         """
         own = secrets.token_bytes(2 * _HALF)
         master = self._masters.first() if is_first else self._masters.newest()
@@ -93,10 +93,10 @@ class Vault:
         return Sealed(master.name, _wrap(own, master, place), box, _fingerprint(own, key, place))
 
     def open(self, sealed: Sealed, place: Place) -> str:
-        """The key.
+        """Decrypt the sealed key.
 
         Raises:
-            UnreadableKeyError: If it was not stored, not here, or its master key is gone.
+            UnreadableKeyError: Only its fingerprint was kept, it was sealed for another place, or its master key is gone.
             MasterKeyError: If no master key can be had.
         """
         if sealed.box is None:
@@ -105,20 +105,20 @@ class Vault:
         return _open(own[:_HALF], sealed.box, place.bound("key"), place).decode()
 
     def matches(self, key: str, sealed: Sealed, place: Place) -> bool:
-        """Whether ``key`` is the one that was sealed. Takes the same time whatever of it is wrong.
+        """Whether ``key`` is the key that was sealed, compared in constant time.
 
         Raises:
-            UnreadableKeyError: If what was sealed was not sealed here, or its master key is gone.
+            UnreadableKeyError: It was sealed for another place, or its master key is gone.
             MasterKeyError: If no master key can be had.
         """
         found = _fingerprint(self._unwrap(sealed, place), key, place)
         return hmac.compare_digest(found.encode(), sealed.fingerprint.encode())
 
     def rewrap(self, sealed: Sealed, place: Place) -> Sealed:
-        """The same under the newest master key. The user's key is not opened.
+        """``sealed`` under the newest master key. The user's key is not decrypted.
 
         Raises:
-            UnreadableKeyError: As `matches`.
+            UnreadableKeyError: It was sealed for another place, or its master key is gone.
         """
         own, master = self._unwrap(sealed, place), self._masters.newest()
         return replace(sealed, master=master.name, wrapped=_wrap(own, master, place))

@@ -1,4 +1,4 @@
-"""The ledger's way from a process to a store: each record is written down before its answer is handed on, and added once.
+"""Writes each attempt's record to a local spool before its answer is handed on, and ships it to the store exactly once.
 
 ::
 

@@ -1,4 +1,4 @@
-"""The audit trail: what persons decided, and what was sent, in chains of hashes that signed heads join.
+"""The audit trail: people's decisions and the attempts, as hash chains whose last links are signed together in heads.
 
 Each process has a chain of its own, so that no two wait for each other. An entry holds the hash of the one before it; a head
 holds the last hash of each chain that has grown, and the hash of the head before it, and is signed. Whoever changes, removes,
@@ -51,11 +51,11 @@ Kind = Literal[
     "agent.unknown",
 ]
 SYSTEM: Final = "system"
-"""The actor of what nobody decided: an end that came by itself, the first token."""
+"""The actor of an event that no person caused: an expiry, the first token."""
 ENTRIES: Final = "audit"
 ATTEMPTS: Final = "ledger"
 START: Final = "0" * 64
-"""What the first link of a chain has as the hash before it."""
+"""The previous hash of a chain's first link."""
 _VERSION: Final = 1
 _encoded = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
@@ -64,10 +64,10 @@ class Event(NamedTuple):
     """An event for the audit trail.
 
     Attributes:
-        at: When, in microseconds since 1970 (UTC).
-        actor: Who did it: a user, whoever sat at the command line, or `SYSTEM`.
-        subject: What it was done to, by a name that is no secret.
-        details: JSON-ready facts. What looks like a key is hidden.
+        at: When the event happened, in microseconds since 1970 (UTC).
+        actor: Who caused it: a user, the operator at the command line, or `SYSTEM`.
+        subject: What the event is about, by a name that is no secret.
+        details: JSON-ready facts. Anything that looks like a key is masked.
     """
 
     at: int
@@ -78,13 +78,13 @@ class Event(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A link of a chain.
+    """A link of a hash chain: one event.
 
     Attributes:
-        writer: Whose chain: a UUIDv7 as 32 hex digits, another one for each process.
-        sequence: Its number in the chain, from 1.
-        details: As canonical JSON.
-        previous: The hash of the link before.
+        writer: The chain's process: a UUIDv7 as 32 hex digits, unique to the process.
+        sequence: The number of the link in the chain, from 1.
+        details: The event's details as canonical JSON.
+        previous: The hash of the previous link.
         hash: SHA-256 over all of the above.
     """
 
@@ -100,30 +100,30 @@ class Entry(NamedTuple):
 
     @classmethod
     def of(cls, event: Event, writer: str, sequence: int, previous: str) -> Entry:
-        """The link that holds ``event``, in text that does nothing where it is shown, without anything like a key."""
+        """The link that holds ``event``, with control characters escaped and anything like a key masked."""
         actor, subject = _shown(event.actor), _shown(event.subject)
         details = _encoded(_without_keys(event.details))
         entry = cls(writer, sequence, event.at, actor, event.kind, subject, details, previous, "")
         return entry._replace(hash=entry.digest())
 
     def digest(self) -> str:
-        """The hash that it should have."""
+        """The hash computed from the entry's fields."""
         return sha256(_encoded([_VERSION, *self[:-1]]))
 
     @property
     def name(self) -> str:
-        """The entry as people are told it: its number, its chain, and what it records."""
+        """The entry's name for people: its number, its chain and its kind."""
         return f"entry {self.sequence} of {self.writer} ({self.kind} {self.subject})"
 
 
 class Tip(NamedTuple):
-    """The last link of a chain at some moment.
+    """The last link of a chain at one moment.
 
     Attributes:
-        chain: What it holds: `ENTRIES` or `ATTEMPTS`.
-        writer: Whose chain it is.
-        sequence: Of its last link.
-        hash: Of its last link.
+        chain: The kind of chain: `ENTRIES` or `ATTEMPTS`.
+        writer: The process whose chain it is.
+        sequence: The number of the last link.
+        hash: The hash of the last link.
     """
 
     chain: str
@@ -133,16 +133,16 @@ class Tip(NamedTuple):
 
 
 class Head(NamedTuple):
-    """A signature over the last links of all chains that had grown since the head before.
+    """A signature over the last links of all chains that have grown since the previous head.
 
     Attributes:
-        number: Its place among the heads, from 1, without gaps.
-        at: When it was signed, in microseconds since 1970 (UTC).
+        number: The number of the head, from 1, without gaps.
+        at: When the head was signed, in microseconds since 1970 (UTC).
         tips: The chains' last links, as canonical JSON of `Tip` values in order.
-        previous: The hash of the head before.
-        key: The name of the master key from which its key is derived.
-        hash: SHA-256 over all of the above: who has noted it elsewhere knows all that came before.
-        signature: Over ``hash``, in hex.
+        previous: The hash of the previous head.
+        key: The name of the master key from which the signing key is derived.
+        hash: SHA-256 over all of the above. A copy kept elsewhere vouches for everything before it.
+        signature: The signature of ``hash``, in hex.
     """
 
     number: int
@@ -161,14 +161,14 @@ class Head(NamedTuple):
         return head._replace(signature=by.sign(head.hash.encode()).hex())
 
     def digest(self) -> str:
-        """The hash that it should have."""
+        """The hash computed from the head's fields."""
         return sha256(_encoded([_VERSION, *self[:5]]))
 
     def all_tips(self) -> list[Tip]:
         """The ``tips`` as values.
 
         Raises:
-            ValueError: They are none.
+            ValueError: ``tips`` are no valid JSON of tips.
         """
         try:
             return [
@@ -184,7 +184,7 @@ class SigningKey(Protocol):
 
     @property
     def name(self) -> str:
-        """The name of the key, which heads that it signed have."""
+        """The name of the key, which is stored with the heads that it signs."""
         ...
 
     def sign(self, message: bytes) -> bytes:
@@ -193,15 +193,15 @@ class SigningKey(Protocol):
 
 
 class Verifier(Protocol):
-    """Knows the keys that signed heads."""
+    """Verifies signatures of heads."""
 
     def verifies(self, key: str, message: bytes, signature: bytes) -> bool | None:
-        """Whether ``signature`` is one of ``message`` by the key of that name; None if that key is gone."""
+        """Whether ``signature`` is of ``message``, by the key called ``key``; None if that key is gone."""
         ...
 
 
 class Grown(NamedTuple):
-    """The length of a chain as noted beside it, with its last hash, and up to which link heads were signed."""
+    """The recorded length and last hash of a chain, and up to which link heads have been signed."""
 
     sequence: int
     hash: str

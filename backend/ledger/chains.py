@@ -1,6 +1,6 @@
-"""Chains of attempts: each writer's rows of the ledger, in the order of their sequence, up to one hash.
+"""Hash chains of attempts: one for each writer's rows of the ledger, in the order of their sequence.
 
-A chain grows as its rows are inserted, in the same transaction, and the audit trail's heads sign how far it has. What a row
+A chain grows in the transaction that inserts its rows, and heads of the audit trail sign its last link. What a row
 cost is not in it: that is reckoned from its tokens, which are, and may be reckoned anew.
 """
 
@@ -26,10 +26,10 @@ _chained = itemgetter(*(place for place, name in enumerate(AttemptRecord._fields
 
 
 class Leaf(NamedTuple):
-    """A row, as a chain holds it.
+    """A row of the ledger as a link of a chain.
 
     Attributes:
-        hash: SHA-256 over all of the row but what it cost.
+        hash: SHA-256 over all of the row but its cost.
     """
 
     writer: str
@@ -45,18 +45,18 @@ class End(NamedTuple):
 
 
 def leaf(row: Spooled) -> Leaf:
-    """``row``, as a chain holds it."""
+    """``row`` as a link of a chain."""
     content = _encoded([_VERSION, row.writer, row.sequence, *_chained(row.record)])
     return Leaf(row.writer, row.sequence, sha256(content))
 
 
 def leaves(rows: Iterable[Spooled]) -> list[Leaf]:
-    """``rows`` in the order of their chains. It takes some microseconds for each."""
+    """``rows`` as links, in the order of their chains. Takes some microseconds per row."""
     return sorted(map(leaf, rows))
 
 
 def longer(end: End, rows: Iterable[Leaf]) -> End:
-    """The end of a chain to which those of ``rows`` are added that it does not have yet. They are in its order."""
+    """The new end of a chain after appending those of ``rows``, in their order, that it does not have yet."""
     for row in rows:
         if row.sequence > end.sequence:
             end = End(row.sequence, sha256(end.hash + row.hash))
@@ -64,5 +64,5 @@ def longer(end: End, rows: Iterable[Leaf]) -> End:
 
 
 def writers(rows: Sequence[Leaf]) -> list[str]:
-    """Whose ``rows`` are, in order."""
+    """The writers of ``rows``, in order."""
     return list(dict.fromkeys(row.writer for row in rows))

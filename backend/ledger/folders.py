@@ -1,4 +1,4 @@
-"""What one process has written: a folder of segments, in the order of their names, and a mark up to where they are shipped.
+"""The folder of one process's segments, in the order of their names, with a mark up to which they are shipped.
 
 The process locks the folder for as long as it writes there; who ships locks the mark. Both locks end with their process.
 A segment is complete when a later one has content, or when nobody writes to the folder any more.
@@ -34,10 +34,10 @@ _CLOSED: Final = -1
 
 
 class Lock(PerProcess):
-    """An exclusive lock on a file or folder, until it is let go, or the process ends. A forked child has no part in it.
+    """An exclusive lock on a file or folder, held until it is released or the process ends. Not inherited by a forked child.
 
     Raises:
-        BlockingIOError: Somebody else has it.
+        BlockingIOError: The lock is held elsewhere.
         OSError: The file cannot be opened.
     """
 
@@ -66,17 +66,17 @@ class Lock(PerProcess):
 
 
 class Folder(NamedTuple):
-    """A folder that this process writes to."""
+    """The folder that this process writes to."""
 
     path: Path
     lock: Lock
 
     @classmethod
     def make(cls, root: Path) -> Folder:
-        """A new one below ``root``, which is made too if it is not there; both for their owner alone.
+        """Create a folder below ``root``, which is created too if it is missing; both with mode 0700.
 
         Raises:
-            OSError: It cannot be made.
+            OSError: The folder cannot be created.
         """
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = root / uuid7().hex
@@ -91,7 +91,7 @@ class Folder(NamedTuple):
         return cls(path, lock)
 
     def is_there(self) -> bool:
-        """Whether the folder still has its place on the disk, where shippers look for it."""
+        """Whether the folder still exists at its path, where shippers look for it."""
         return is_at(self.path, self.lock.descriptor)
 
     def segment(self, number: int) -> Path:
@@ -100,7 +100,7 @@ class Folder(NamedTuple):
 
 
 def folders(root: Path) -> list[Path]:
-    """The folders of spools below ``root``, the oldest first."""
+    """The spool folders below ``root``, the oldest first."""
     try:
         return sorted(root / name for name in os.listdir(root) if _NAME.fullmatch(name))  # noqa: PTH208 - twice as fast
     except OSError:
@@ -137,12 +137,12 @@ class Mark(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Rows that are not marked as shipped.
+    """Rows that are not shipped yet.
 
     Attributes:
         rows: The rows.
-        end: The mark for when they are.
-        damaged: How many lines between them were not as they had been written.
+        end: The mark to store when they are shipped.
+        damaged: How many lines among them were damaged.
     """
 
     rows: list[Spooled]
@@ -151,7 +151,7 @@ class Batch(NamedTuple):
 
 
 class Backlog:
-    """The rows of a folder that have not reached the store yet. One process at a time holds it."""
+    """The unshipped rows of a folder. One process at a time holds it."""
 
     def __init__(self, folder: Path, lock: Lock) -> None:
         self._folder = folder
@@ -159,7 +159,7 @@ class Backlog:
         self.mark = _mark(os.pread(lock.descriptor, _LONGEST_MARK, 0))
 
     def read(self, most: int, after: Mark | None = None) -> Batch:
-        """The next rows behind the mark, or behind ``after``, up to ``most``. A folder that is gone has none."""
+        """The next rows behind the mark, or behind ``after``, at most ``most``; none if the folder is gone."""
         rows: list[Spooled] = []
         end, damaged = after or self.mark, 0
         names = [name for name in _names(self._folder) if name >= end.segment]
@@ -181,10 +181,10 @@ class Backlog:
         return Batch(rows, end, damaged)
 
     def advance(self, end: Mark) -> None:
-        """Note that rows are shipped up to ``end``.
+        """Record that rows are shipped up to ``end``.
 
         Raises:
-            OSError: It cannot be noted.
+            OSError: The mark cannot be written.
         """
         os.pwrite(self._lock.descriptor, b"%b %016d\n" % (end.segment.encode(), end.offset), 0)
         self.mark = end
@@ -196,13 +196,13 @@ class Backlog:
                 (self._folder / name).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Delete the folder, to which nobody writes any more, and of which all is shipped."""
+        """Delete the folder, which is shipped completely and has no writer any more."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[Backlog | None]:
-    """The backlog of ``folder``, for as long as the context lasts; None if somebody else has it, or it is gone."""
+    """The backlog of ``folder``, while the context lasts; None if another process holds it, or it is gone."""
     try:
         lock = Lock(folder / _MARK, os.O_RDWR | os.O_CREAT)
     except (BlockingIOError, FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Records as lines of a file. Each says how long it is, whether it is whole, whose it is, and which.
+"""Records as lines of a file, each with its length, checksum, writer and sequence.
 
 ::
 
@@ -37,7 +37,7 @@ def line(writer: bytes, sequence: int, said: bytes) -> bytes:
 
 
 def heading(writer: bytes) -> bytes:
-    """The first line of a file."""
+    """The first line of a segment: the names of the values."""
     return line(writer, _HEADING, _encoded(AttemptRecord._fields).encode())
 
 
@@ -46,9 +46,9 @@ class Found(NamedTuple):
 
     Attributes:
         rows: The records, in the order of their lines.
-        size: Bytes up to the end of the last line that was read.
-        damaged: How many lines were not as they had been written.
-        is_all: Whether no whole line is left.
+        size: The number of bytes up to the end of the last line read.
+        damaged: How many lines have a wrong length or checksum.
+        is_all: Whether no complete line is left.
     """
 
     rows: list[Spooled]
@@ -58,7 +58,7 @@ class Found(NamedTuple):
 
 
 def read(content: bytes, most: int, names: Sequence[str]) -> Found:
-    """Read up to ``most`` lines. What stands after the last line's end was never written whole, or is not yet."""
+    """Read up to ``most`` lines. An incomplete last line is ignored."""
     lines = content.split(b"\n", most)
     rest = lines.pop()
     parsed = [_parsed(text) for text in lines]

@@ -1,4 +1,4 @@
-"""A file of prices, for costs that are to be reckoned anew."""
+"""A file of prices, from which costs are computed again."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _PICO_A_TOKEN: Final = 10**6
 
 
 class UnusablePricesError(Exception):
-    """The file of prices cannot be used; says why, in one line."""
+    """The file of prices cannot be used; the message says why, in one line."""
 
     code = "unusable_prices"
 
 
 class Rates(NamedTuple):
-    """Pico-dollars for a token of an endpoint."""
+    """The prices of an endpoint, in pico-dollars per token."""
 
     endpoint: str
     input: int
@@ -39,8 +39,8 @@ class Prices(BaseModel):
     """Prices of endpoints.
 
     Attributes:
-        version: What rows that were reckoned with them are marked with.
-        prices: By endpoint, ``provider:model``: dollars for a million tokens.
+        version: The version stored with rows whose cost was computed from these prices.
+        prices: Dollars per million tokens, by endpoint (``provider:model``).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,10 +49,10 @@ class Prices(BaseModel):
     prices: Annotated[dict[str, Price], Field(min_length=1)]
 
     def rates(self) -> Iterator[Rates]:
-        """Those of each endpoint. What is not priced apart costs what the rest of the prompt does.
+        """The rates of each endpoint. A kind of input token without its own price costs what other input does.
 
         Raises:
-            UnusablePricesError: One is finer than a millionth of a dollar for a million tokens.
+            UnusablePricesError: A price is finer than a millionth of a dollar per million tokens.
         """
         for endpoint, price in self.prices.items():
             read = price.input if price.cache_read is None else price.cache_read
@@ -62,10 +62,10 @@ class Prices(BaseModel):
 
 
 def read_prices(path: Path) -> Prices:
-    """The prices of the file ``path``, JSON or TOML, as its name ends.
+    """Read the file of prices ``path``: JSON or TOML, by its suffix.
 
     Raises:
-        UnusablePricesError: If it cannot be read, or is no file of prices.
+        UnusablePricesError: The file cannot be read, or is no file of prices.
     """
     try:
         return Prices.model_validate(_document(path))

@@ -1,4 +1,4 @@
-"""The files of a spool: written at their end, by one process, until they are large enough."""
+"""The segment files of a spool: appended to by one process, until they are large enough."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _sync: Final = getattr(os, "fdatasync", os.fsync)  # macOS has no such call
 
 
 class Segment:
-    """A file that is appended to. Nothing but zeros is in it before the first line, and behind the last one.
+    """A file that is appended to. Beyond its lines it holds only zeros.
 
-    Its room is set aside: who writes to a file that grows waits while it is synced, for 5 ms and longer on a busy disk.
+    Its space is allocated in advance: a write that extends a file waits for a running sync, 5 ms or longer on a busy disk.
 
     Attributes:
-        path: Where it was made.
-        descriptor: Its open file; negative once it is closed.
-        size: How many bytes of whole lines it has.
+        path: The path at which it was created.
+        descriptor: The open file descriptor; negative once closed.
+        size: The number of bytes of complete lines.
     """
 
     def __init__(self, path: Path, room: int, heading: bytes = b"") -> None:
@@ -55,10 +55,10 @@ class Segment:
             raise
 
     def write(self, lines: bytes) -> None:
-        """Append whole lines. They outlive the process.
+        """Append whole lines, which survive a crash of the process.
 
         Raises:
-            OSError: There is no room for all of them; those that were written do not count.
+            OSError: There is no room for all lines; then none of them counts.
         """
         if not self.size:
             lines = self._heading + lines
@@ -68,19 +68,19 @@ class Segment:
         self.size += written
 
     def copy(self, other: Segment) -> None:
-        """Append what ``other``, of which this is a copy so far, has beyond it.
+        """Append what ``other``, whose beginning is the same, has beyond this segment.
 
         Raises:
-            OSError: It cannot be read, or written.
+            OSError: A file cannot be read or written.
         """
         if other.size > self.size:
             self.write(os.pread(other.descriptor, other.size - self.size, self.size))
 
     def sync(self) -> None:
-        """Make what was written outlive a loss of power.
+        """Sync the file, so that its lines survive a loss of power.
 
         Raises:
-            OSError: Nobody knows whether it does.
+            OSError: The sync failed; the lines may or may not survive.
         """
         _sync(self.descriptor)
         if not self._is_entered:
@@ -89,11 +89,11 @@ class Segment:
             self._is_entered = True
 
     def is_there(self) -> bool:
-        """Whether the file still has its place on the disk, where shippers look for it."""
+        """Whether the file still exists at its path, where shippers look for it."""
         return is_at(self.path, self.descriptor)
 
     def close(self) -> None:
-        """Close the file: a line that was not written whole is cut off, an empty file deleted."""
+        """Close the file: cut off an incomplete last line, and delete an empty file."""
         descriptor, self.descriptor = self.descriptor, -1
         with suppress(OSError):
             os.ftruncate(descriptor, self.size)
@@ -110,7 +110,7 @@ class Segment:
 
 
 def is_at(path: Path, descriptor: int) -> bool:
-    """Whether what was opened is what is found at ``path``."""
+    """Whether the open file of ``descriptor`` is the file at ``path``."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except OSError:
@@ -118,10 +118,10 @@ def is_at(path: Path, descriptor: int) -> bool:
 
 
 def read_segment(path: Path, start: int, most: int) -> Found:
-    """Read up to ``most`` lines of the segment at ``path``, from ``start`` on.
+    """Read up to ``most`` lines of the segment at ``path``, from the byte ``start`` on.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The segment cannot be read.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""Adds what spools hold to the store: what this process wrote, and what others did that do not, or not any more."""
+"""Ships the rows in spools to the store: those of this process, and those of processes that have ended."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ log = logging.getLogger(__name__)
 
 BATCH_ROWS: Final = 1_000
 EVERY_SECONDS: Final = 0.2
-"""From one look at what this process has written to the next."""
+"""Seconds between two looks at this process's own spool."""
 OTHERS_SECONDS: Final = 2.0
-"""From one look at what others have written to the next."""
+"""Seconds between two looks at the spools of other processes."""
 FINISH_SECONDS: Final = 2.0
-"""How long a stop may take to ship what is left."""
+"""Seconds that a stop may take to ship the remaining rows."""
 ADD_SECONDS: Final = 30.0
-"""How long the store may take for a batch before it counts as away."""
+"""Seconds that the store may take for a batch before it counts as unavailable."""
 REFUSED: Final = "refused.log"
-"""Rows that no store takes, below the root of the spool, to be looked at by a person."""
+"""The file, below the root of the spool, of rows that no store takes, for a person to look at."""
 
 
 class Shipped(NamedTuple):
-    """How a shipper does.
+    """The state and counters of a shipper.
 
     Attributes:
-        rows: Rows that it took from spools and the store has.
-        refused: Rows that the store will never take, and that were set aside.
-        damaged: Lines that were not as they had been written.
-        away_since: Since when the store is away, in seconds since 1970; None if it is not.
+        rows: The number of rows that the store has taken.
+        refused: The number of rows that the store refused for good, written to `REFUSED`.
+        damaged: The number of damaged lines.
+        away_since: Since when the store is unavailable, in seconds since 1970; None if it is available.
     """
 
     rows: int = 0
@@ -56,14 +56,14 @@ class Shipped(NamedTuple):
 
 
 class Shipper:
-    """Ships what is below the root of ``spool``. One for each process, though any may ship what any has written.
+    """Ships all rows below the root of ``spool``, whichever process wrote them. One per process.
 
     Args:
-        spool: This process's own, which is looked at first.
-        store: Where rows go. It refuses none that it has, and does not count one twice: a row may come again.
+        spool: This process's own spool, which is shipped first.
+        store: The store, which ignores a row that it already has: a row may be sent again.
         clock: The monotonic clock, in seconds.
-        now: Seconds since 1970.
-        chance: From 0 up to, not including, 1.
+        now: The wall clock, in seconds since 1970.
+        chance: Returns a random number from 0 to below 1.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Shipper:
 
     @asynccontextmanager
     async def shipping(self, background: Background) -> AsyncIterator[None]:
-        """Ship for as long as the context lasts, and at its end what is left."""
+        """Ship while the context lasts, and at its end what is left."""
         await asyncio.to_thread(self._spool.open)
         try:
             async with background.repeating("ledger", self.ship, every=EVERY_SECONDS):
@@ -97,7 +97,7 @@ class Shipper:
             await self.finish(FINISH_SECONDS)
 
     async def ship(self) -> None:
-        """Ship what is there. While the store is away that is tried again and again, with longer and longer pauses."""
+        """Ship all present rows. While the store is unavailable, try again with growing pauses."""
         if self._clock() < self._again:
             return
         if self._spool.figures.appended == self._shipped and self._clock() < self._others:
@@ -106,7 +106,7 @@ class Shipper:
             await self._ship_each(await asyncio.to_thread(self._due))
 
     async def finish(self, seconds: float) -> bool:
-        """Ship all that is there, in so many seconds at most; whether that was done. What is left is shipped at the next start."""
+        """Ship all present rows within ``seconds``; False if some are left for the next start."""
         try:
             async with asyncio.timeout(seconds):
                 await self._ship_each(await asyncio.to_thread(folders, self._spool.root))

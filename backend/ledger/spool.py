@@ -1,7 +1,7 @@
-"""The durable sink: a record is in the page cache before its answer is handed on, and on the disk a moment later.
+"""A durable sink: a record is in the page cache before its answer is handed on, and synced to disk some 5 ms later.
 
-Whoever calls only ever writes one line to an open file. A thread does all else: it makes lines outlive a loss of power, begins
-the next file, and, when a line could not be written, tries again what waits in memory meanwhile.
+The calling thread only writes one line to an open file. A thread does all else: it syncs lines to disk, begins
+the next file, and retries lines that could not be written, which wait in memory meanwhile.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SYNC_SECONDS: Final = 0.005
-"""From a line to the beginning of the sync that makes it outlive a loss of power."""
+"""Seconds from writing a line to the beginning of its sync to disk."""
 SYNC_ROWS: Final = 64
-"""Lines after which that begins earlier."""
+"""The number of lines after which a sync begins at once."""
 AGAIN_SECONDS: Final = 1.0
-"""From one try to the next when lines cannot be written."""
+"""Seconds between two tries when lines cannot be written."""
 PATIENCE_SECONDS: Final = 5.0
-"""How long closing waits for the thread, which may be waiting for a disk."""
+"""Seconds that closing waits for the thread, which may be waiting for a disk."""
 _FULL: Final = 0.9
 """The share of a segment at which the next one begins: while that is made, there is room for some more."""
 _STOP: Final = "stop"
 
 
 class Bounds(NamedTuple):
-    """The limits of what a spool keeps.
+    """The size limits of a spool.
 
     Attributes:
-        on_disk: Bytes of all that is below the root, whoever wrote it, to within one segment for each process.
-        segment: Bytes of a file, which are set aside when it is made.
-        in_memory: Rows that wait when they cannot be written. Those beyond are lost.
+        on_disk: The most bytes below the root, of all processes, to within one segment per process.
+        segment: The bytes of a segment, allocated when it is created.
+        in_memory: The most rows that wait in memory when they cannot be written. Rows beyond are lost.
     """
 
     on_disk: int = 1024**3
@@ -62,9 +62,9 @@ class Figures(NamedTuple):
     """The counters of a spool, in this process.
 
     Attributes:
-        appended: Records that it was given, in this process.
-        waiting: Those that are in memory alone, because they could not be written yet.
-        lost: Those that could not be kept. Their numbers are missing from the sequence of their writer.
+        appended: Records that were appended.
+        waiting: Records that are only in memory, because they could not be written yet.
+        lost: Records that could not be kept. Their numbers are missing from the writer's sequence.
         fault: Why records cannot be written now; None if they can.
     """
 
@@ -75,15 +75,15 @@ class Figures(NamedTuple):
 
 
 class Spool(PerProcess):
-    """A `LedgerSink` in a folder, from which a `Shipper` takes what is written. For any number of threads.
+    """A `LedgerSink` that writes records to a folder, from which a `Shipper` ships them. Thread-safe.
 
-    Every process, a forked child too, is a writer of its own, with a folder of its own, which is made when it is first needed.
-    A disk that is full, and a folder that goes away, never raise: rows wait in memory, are written when there is room again, and
+    Every process, a forked child too, is a writer with a folder of its own, created with the first record.
+    A full disk, or a folder that disappears, never raises: rows wait in memory until they can be written, and
     the log and `figures` say so.
 
     Args:
-        root: Where the folders of all processes are; on a local file system.
-        bounds: How much is kept.
+        root: The folder of all processes' folders, on a local file system.
+        bounds: The size limits.
     """
 
     def __init__(self, root: Path, bounds: Bounds | None = None) -> None:
@@ -142,14 +142,14 @@ class Spool(PerProcess):
             )
 
     def open(self) -> None:
-        """Make the folder and start the thread now; else the first record does."""
+        """Create the folder and start the thread now, instead of with the first record."""
         with self._lock:
             if not self._is_open:
                 self._is_open = True
                 self._start()
 
     def append(self, record: AttemptRecord) -> None:
-        """See `LedgerSink.append`."""
+        """Write ``record`` to the spool; if that fails, keep it in memory. See `LedgerSink.append`."""
         said = values(record)
         with self._lock:
             if not self._is_open:
@@ -162,7 +162,7 @@ class Spool(PerProcess):
                 self._wakes.put("")
 
     def close(self) -> None:
-        """Write down what is left, and stop. A record that comes later begins anew, with another writer."""
+        """Write what is left, and stop. A later record starts again, as another writer."""
         thread = self._thread
         if thread is not None:
             self._wakes.put(_STOP)
@@ -212,7 +212,7 @@ class Spool(PerProcess):
         return self._fault is not None or bool(self._waiting)
 
     def tend(self) -> None:
-        """Do what no caller waits for: mend what could not be written, sync, begin the next file. The thread does, again and again."""
+        """One round of the thread's work: retry failed writes, sync, begin the next segment."""
         with self._tending:
             self._tend()
 

@@ -1,4 +1,4 @@
-"""Where records end up, as the shipper sees it; `backend.database` has the real ones."""
+"""The Protocol of the ledger's store, as the shipper uses it; `backend.database` implements it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class Spooled(NamedTuple):
-    """A record with what tells it from all others, whatever way it comes.
+    """A record with its unique key: writer and sequence.
 
     Attributes:
-        writer: Who wrote it: a UUIDv7 as 32 hex digits, another one for each process.
-        sequence: Its number among those of the writer, from 1, without gaps.
-        record: What it says.
+        writer: The process that wrote the record: a UUIDv7 as 32 hex digits.
+        sequence: The number of the record among the writer's, from 1, without gaps.
+        record: The record.
     """
 
     writer: str
@@ -25,24 +25,24 @@ class Spooled(NamedTuple):
 
 
 class StoreAwayError(Exception):
-    """The store cannot be reached, or does not answer, now. The same rows can be added later."""
+    """The store cannot be reached or does not answer now. The same rows can be added later."""
 
     code = "store_away"
 
 
 class RefusedRowError(Exception):
-    """The store will never take one of the rows that were to be added: its content is at fault. None of them was."""
+    """The store refuses one of the rows for good, because of its content. None of the rows was added."""
 
 
 class LedgerStore(Protocol):
-    """Takes rows, each once."""
+    """Stores the rows of the ledger, each once."""
 
     async def add(self, rows: Sequence[Spooled]) -> int:
-        """Add those of ``rows`` that are not there yet, all of them or none, and say how many these were.
+        """Add those of ``rows`` that are new, all of them or none, and return their number.
 
-        When it returns, they outlive a loss of power.
+        Once this returns, the rows survive a loss of power.
 
         Raises:
-            StoreAwayError: The store is away.
-            RefusedRowError: One of the rows is none for this store.
+            StoreAwayError: The store cannot be reached.
+            RefusedRowError: The store refuses one of the rows for good.
         """

@@ -1,4 +1,4 @@
-"""What was used: sums over a period by what people ask for, and single requests. `backend.database` has the real store.
+"""Usage: sums over a period by dimension, and single requests, with the Protocol of their store.
 
 Money is whole pico-dollars (10⁻¹² US dollars). Days, and hours, are those of UTC.
 """
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from backend.utils.llm.ledger.record import AttemptRecord
 
 Dimension = Literal["feature", "model", "user", "tenant", "owner", "outcome", "day", "hour"]
-"""What usage is told by. A model is an endpoint, ``provider:model``; an owner is whose key paid, ``house`` or ``user``."""
+"""The dimensions of usage. A model is an endpoint, ``provider:model``; an owner is whose key paid, ``house`` or ``user``."""
 DIMENSIONS: Final[tuple[Dimension, ...]] = get_args(Dimension)
 PICO: Final = 10**12
-"""Of a dollar."""
+"""Pico-dollars in a dollar."""
 
 
 class UnkeptError(ValueError):
-    """There are no sums by these dimensions together: of all of them there would be nearly as many as requests."""
+    """No roll-up has sums by these dimensions together."""
 
     code = "usage_not_kept"
 
@@ -31,8 +31,8 @@ class Period(NamedTuple):
     """Whole days, from the beginning of the first to the end of the last.
 
     Attributes:
-        since: The first.
-        until: The last.
+        since: The first day.
+        until: The last day.
     """
 
     since: date
@@ -45,7 +45,7 @@ class Period(NamedTuple):
 
 
 class Only(NamedTuple):
-    """A filter of usage or requests by these dimensions. None lets every value through."""
+    """A filter of usage or requests by dimension. A None matches every value."""
 
     feature: str | None = None
     model: str | None = None
@@ -66,17 +66,17 @@ class Total(NamedTuple):
     """Sums of attempts.
 
     Attributes:
-        calls: How many of them were the first of their call.
-        attempts: How many.
-        failures: How many gave no answer that could be handed on; neither those that were cancelled.
-        degraded: How many answers another endpoint than the first choice gave.
+        calls: The number of calls, counted by their first attempts.
+        attempts: The number of attempts.
+        failures: The number of attempts that failed, or whose answer was rejected; cancelled ones do not count.
+        degraded: The number of answers from an endpoint other than the first choice.
         input: Tokens of the prompts, with those of ``cached`` and ``cache_write``.
         output: Tokens of the answers, with those of ``reasoning``.
-        cached: Tokens that were read from a provider's cache.
-        cache_write: Tokens that were written to one.
-        reasoning: Tokens of thought.
-        cost: Pico-dollars of all whose cost is known.
-        unpriced: How many of the attempts have no known cost.
+        cached: Tokens read from a provider's cache.
+        cache_write: Tokens written to a provider's cache.
+        reasoning: Reasoning tokens.
+        cost: The cost of all attempts of known cost, in pico-dollars.
+        unpriced: The number of attempts of unknown cost.
     """
 
     calls: int = 0
@@ -103,17 +103,17 @@ class Total(NamedTuple):
         return dollars(self.cost)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; the cost as a decimal number in a string."""
+        """As a dict that is ready for JSON; the cost as a decimal number in a string."""
         told = self._asdict()
         del told["cost"]
         return {**told, "cost_usd": self.cost_usd}
 
 
 class Used(NamedTuple):
-    """The sums of one feature, model or day.
+    """The sums of one value of a dimension, such as one feature or one day.
 
     Attributes:
-        key: Its name; a day as ``2026-11-29``, an hour as ``2026-11-29T13:00Z``. None if there is none: no user, no tenant.
+        key: The value: a name, a day as ``2026-11-29``, an hour as ``2026-11-29T13:00Z``. None for no user or no tenant.
         total: The sums.
     """
 
@@ -121,12 +121,12 @@ class Used(NamedTuple):
     total: Total
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """As a dict that is ready for JSON."""
         return {"key": self.key, **self.total.as_dict()}
 
 
 class Cell(NamedTuple):
-    """The sums of what has all of ``keys``: a feature on a day, say. Each is as in `Used`."""
+    """The sums for one combination of ``keys``, such as a feature on a day. Each key is as in `Used`."""
 
     keys: tuple[str | None, ...]
     total: Total
@@ -139,7 +139,7 @@ class Request(NamedTuple):
     attempts: tuple[AttemptRecord, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; moments as text, costs as decimal numbers in strings."""
+        """As a dict that is ready for JSON; times as text, costs as decimal numbers in strings."""
         return {"call": self.call, "attempts": [_shown(record) for record in self.attempts]}
 
 
@@ -147,7 +147,7 @@ class Found(NamedTuple):
     """The calls that a search found.
 
     Attributes:
-        further: The call before which it goes on: the last one that was found, or was looked at. None if all were looked at.
+        further: The id of the call before which the next search continues; None if all calls were searched.
     """
 
     requests: Sequence[Request]
@@ -155,13 +155,13 @@ class Found(NamedTuple):
 
 
 class Worker(NamedTuple):
-    """A process that made calls lately.
+    """A process that made some of the last attempts.
 
     Attributes:
-        writer: Its id in the ledger.
-        at: When its last attempt began, in microseconds since 1970 (UTC).
-        table_hash: The table that decided that.
-        attempts: How many of the last attempts of all are its.
+        writer: The id of the process in the ledger.
+        at: When the process's last attempt began, in microseconds since 1970 (UTC).
+        table_hash: The hash of the table that routed that attempt.
+        attempts: How many of the last attempts the process made.
     """
 
     writer: str
@@ -171,7 +171,7 @@ class Worker(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """How many rows of attempts went, how many of sums, and how many runs of agents."""
+    """The numbers of deleted attempts, sums, and runs of agents."""
 
     rows: int
     sums: int
@@ -179,12 +179,12 @@ class Pruned(NamedTuple):
 
 
 class UsageStore(Protocol):
-    """Tells what was used."""
+    """Reads usage from the ledger."""
 
     async def used(
         self, by: Dimension, period: Period, only: Only = ANY, *, limit: int | None = None
     ) -> Sequence[Used]:
-        """The sums of ``only`` by ``by`` over ``period``: the dearest first, days and hours in their order.
+        """The sums by the dimension ``by`` of what ``only`` matches in ``period``: the dearest first, days and hours in order.
 
         Raises:
             UnkeptError: There are no such sums.
@@ -192,7 +192,7 @@ class UsageStore(Protocol):
         """
 
     async def crossed(self, by: Sequence[Dimension], period: Period, only: Only = ANY) -> Sequence[Cell]:
-        """The sums of ``only`` by several dimensions at once, in the order of their keys.
+        """The sums by several dimensions at once of what ``only`` matches, in the order of their keys.
 
         Raises:
             UnkeptError: There are no such sums.
@@ -200,7 +200,7 @@ class UsageStore(Protocol):
         """
 
     async def total(self, period: Period, only: Only = ANY) -> Total:
-        """The sums of ``only`` over ``period``.
+        """The sums of what ``only`` matches in ``period``.
 
         Raises:
             UnkeptError: There are no such sums.
@@ -210,28 +210,28 @@ class UsageStore(Protocol):
     async def requests(
         self, only: Only = ANY, *, limit: int = 50, before: str | None = None
     ) -> Sequence[Request]:
-        """The last calls of which an attempt is ``only``'s, the newest first; those before the call ``before``.
+        """The last calls before the call ``before`` with an attempt that ``only`` matches, the newest first.
 
         Raises:
             StoreAwayError: The store is away.
         """
 
     async def search(self, only: Only = ANY, *, limit: int = 50, before: str | None = None) -> Found:
-        """Like `requests`, but it gives up after a while, however few it has found.
+        """Like `requests`, but looks at a limited number of attempts only.
 
         Raises:
             StoreAwayError: The store is away.
         """
 
     async def workers(self) -> Sequence[Worker]:
-        """The processes that made the last attempts, the latest first.
+        """The processes that made the last attempts, the most recent first.
 
         Raises:
             StoreAwayError: The store is away.
         """
 
     async def request(self, call: str) -> Request | None:
-        """The call of that id, if there is one.
+        """The call of that id; None if there is none.
 
         Raises:
             StoreAwayError: The store is away.
@@ -239,7 +239,7 @@ class UsageStore(Protocol):
 
 
 def report(by: Dimension, period: Period, used: Sequence[Used], total: Total) -> dict[str, Any]:
-    """An answer about usage, JSON-ready."""
+    """Usage as a dict that is ready for JSON."""
     return {
         "by": by,
         "since": period.since.isoformat(),
@@ -257,7 +257,7 @@ def _shown(record: AttemptRecord) -> dict[str, Any]:
 
 
 def dollars(pico: int) -> str:
-    """``pico`` as a decimal number of dollars, without zeros that say nothing."""
+    """``pico`` pico-dollars as a decimal number of dollars, without trailing zeros."""
     whole, rest = divmod(abs(pico), PICO)
     fraction = f"{rest:012d}".rstrip("0")
     return f"{'-' if pico < 0 else ''}{whole}{f'.{fraction}' if fraction else ''}"

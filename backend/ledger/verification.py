@@ -1,4 +1,4 @@
-"""Walks the audit trail, and names what does not hold."""
+"""Verifies the audit trail, and names every break."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _SEARCHED: Final = 20_000
 
 
 class Break(NamedTuple):
-    """A place where the trail does not hold.
+    """A broken place of the audit trail.
 
     Attributes:
-        fault: What was done to it, as far as can be told.
-        where: Which row.
-        says: A sentence.
+        fault: The kind of tampering, as far as it can be told.
+        where: The row that is affected.
+        says: The break as a sentence.
     """
 
     fault: Fault
@@ -36,18 +36,18 @@ class Break(NamedTuple):
 
 
 class Signed(NamedTuple):
-    """The hash of a chain's link that a head holds, and when that was signed, in microseconds since 1970 (UTC)."""
+    """A chain link's hash as signed by a head, and the time of signing in microseconds since 1970 (UTC)."""
 
     hash: str
     at: int
 
 
 class Signatures(NamedTuple):
-    """What the heads vouch for.
+    """Everything that the heads have signed.
 
     Attributes:
-        tips: Chain and writer to what is signed, by sequence.
-        unverified: Heads, the last ones, whose master key is gone, so that nobody can tell whether they were signed.
+        tips: The signed links by chain and writer, each by its sequence.
+        unverified: The number of last heads that cannot be verified, because their master key is gone.
         last: The last head.
     """
 
@@ -56,12 +56,12 @@ class Signatures(NamedTuple):
     last: Head | None
 
     def of(self, chain: str, writer: str) -> Mapping[int, Signed]:
-        """What is signed of one chain."""
+        """The signed links of one chain, by sequence."""
         return self.tips.get((chain, writer), {})
 
 
 def check_heads(heads: Iterable[Head], verifier: Verifier) -> tuple[Signatures, list[Break]]:
-    """Check ``heads``, which are in the order of their numbers, and collect what they sign."""
+    """Verify ``heads``, in the order of their numbers, and collect what they sign."""
     walk = _Heads(verifier)
     for head in heads:
         walk.see(head)
@@ -116,7 +116,7 @@ class _Heads:
 
 
 class ChainWalk:
-    """One writer's chain of entries, link by link. `see` takes the entries in the order of their numbers.
+    """Verifies one writer's chain of entries, link by link. Pass the entries to `see` in order.
 
     Args:
         writer: Whose.
@@ -134,11 +134,11 @@ class ChainWalk:
 
     @property
     def count(self) -> int:
-        """The number of the last link that was seen."""
+        """The number of the last link seen."""
         return self._sequence
 
     def see(self, entry: Entry) -> None:
-        """Check that ``entry`` is the next link."""
+        """Verify that ``entry`` is the next link."""
         expected = self._sequence + 1
         if entry.sequence < expected:
             self._add("inserted", entry.name, "entries are numbered from 1")
@@ -154,7 +154,7 @@ class ChainWalk:
         self._sequence, self._hash = entry.sequence, entry.hash
 
     def end(self) -> None:
-        """Check that nothing is missing behind the last one."""
+        """Verify that nothing is missing after the last link seen."""
         signed = max(self._signed, default=0)
         if self._sequence < self._end():
             by = "a signed head" if signed > self._sequence else "what is noted beside it"
@@ -193,7 +193,7 @@ class ChainWalk:
 
 
 class AttemptWalk:
-    """One writer's chain of attempts, from one signed end of it to the next. `see` takes the rows in order.
+    """Verifies one writer's chain of attempts, from one signed link to the next. Pass the rows to `see` in order.
 
     Numbers may be missing: a row that no store takes is set aside. So it is the hash at the next end that tells. What was pruned is
     missing where a chain begins now; ends that were signed within `BESIDE_PRUNED` after are held against nobody.
@@ -202,7 +202,7 @@ class AttemptWalk:
         writer: Whose.
         grown: What is noted beside the chain; None if nothing is.
         signed: What is signed of it, by sequence.
-        pruned: Microseconds since 1970 (UTC): attempts that began before may have been pruned.
+        pruned: Attempts that began before this time, in microseconds since 1970 (UTC), may have been pruned.
     """
 
     def __init__(
@@ -223,7 +223,7 @@ class AttemptWalk:
         self.unverified = 0
 
     def see(self, row: Leaf) -> None:
-        """Take ``row`` for the next link."""
+        """Take ``row`` as the next link."""
         while self._ends and self._ends[0].sequence < row.sequence:
             self._pass(self._ends.popleft())
         if self._ends:
@@ -233,7 +233,7 @@ class AttemptWalk:
         self._seen += 1
 
     def end(self) -> None:
-        """Check that nothing is missing behind the last one."""
+        """Verify that nothing is missing after the last row seen."""
         while self._ends:
             self._pass(self._ends.popleft())
         self.count += self._seen

@@ -1,6 +1,6 @@
 """A real, small chat model in a child process, for whoever has no key yet.
 
-It is reached like any OpenAI-compatible provider: at an `Address`, with a key. This room knows nothing of
+It is called like any OpenAI-compatible provider: at an `Address`, with a key. This package imports nothing of
 the rest of `backend`.
 """
 

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 Pipe = IO[bytes]
 
 CANNOT_START: Final = 78
-"""What `server.py` exits with when a restart will not help."""
+"""The exit status of `server.py` when a restart will not help."""
 
 PATIENCE: Final = 3.0
-"""Seconds that a child is given to leave before it is killed."""
+"""Seconds that a child has to exit before it is killed."""
 
 LONGEST_LINE: Final = 65_536
-"""Bytes of stdout that are held at once, whatever a child prints."""
+"""The most bytes of stdout that are buffered at once."""
 
 
 @dataclass(frozen=True)
 class Ending:
-    """The end of a child: its exit code, the last of its stderr, and how long it had been ready.
+    """How a child ended: its exit code, the end of its stderr, and how long it had been ready.
 
-    It was killed if it was `slow` to be ready, or `silent` when it was asked how it does.
+    It was killed if it was `slow` to become ready, or `silent` on a health check.
     """
 
     code: int
@@ -40,11 +40,11 @@ class Ending:
 
     @property
     def final(self) -> bool:
-        """Whether another child would end the same way."""
+        """Whether a restart would end the same way."""
         return self.slow or self.code == CANNOT_START
 
     def advice(self, label: str) -> str:
-        """Say what to do, in a line for the person who wanted an answer."""
+        """What to do, as a line for the person who wanted an answer."""
         if self.code == CANNOT_START and self.words:
             return self.words.splitlines()[-1]
         what = f"keeps stopping (exit code {self.code})"
@@ -55,7 +55,7 @@ class Ending:
 
 
 class Child:
-    """A running process. One thread follows it; any other may end it."""
+    """A running child process. One thread follows it; any other may end it."""
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         pipe = subprocess.PIPE
@@ -78,7 +78,7 @@ class Child:
 
     @property
     def pipes(self) -> tuple[int, ...]:
-        """The descriptors of its pipes, as far as they are open."""
+        """The descriptors of the child's open pipes."""
         return tuple(pipe.fileno() for pipe in (self._stdin, self._stdout, self._stderr) if not pipe.closed)
 
     def announcement(self, timeout: float) -> str | None:
@@ -102,11 +102,11 @@ class Child:
         return code
 
     def last_words(self) -> str:
-        """Return the end of what it wrote to stderr."""
+        """The end of the child's stderr."""
         return b"\n".join(self._output).decode(errors="replace")[-600:].strip()
 
     def end(self) -> None:
-        """Ask it to leave by closing its stdin, wait, then kill it."""
+        """Close the child's stdin, wait for its exit, then kill it."""
         with contextlib.suppress(OSError):
             self._stdin.close()
         try:
@@ -115,7 +115,7 @@ class Child:
             self._process.kill()
 
     def kill(self, *, silent: bool = False) -> None:
-        """End it at once."""
+        """Kill the child at once."""
         self.silent = silent
         self._process.kill()
 

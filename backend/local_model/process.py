@@ -43,7 +43,7 @@ PAUSES: Final = (0.5, 1.5, 5.0, 15.0, 30.0)
 """Seconds before each restart; there is one restart for each."""
 
 HEALTHY: Final = 60.0
-"""A child that served this long was no part of a row of crashes: the next crash is a first one again."""
+"""Seconds of service after which the next crash counts as the first again."""
 
 PASSED_ON: Final = frozenset(
     {
@@ -63,7 +63,7 @@ NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class LocalModelUnavailable(Exception):  # noqa: N818 - reads as what it is where it is caught
-    """The local model cannot be asked now; `reason` says what to do about it."""
+    """The local model cannot be called now; `reason` says what to do about it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -126,7 +126,7 @@ class LocalModel(PerProcess):
 
     @property
     def reason(self) -> str | None:
-        """A way out when the model has failed or does not answer; None in every other state."""
+        """What to do if the model has failed or does not answer; None in every other state."""
         return self._reason
 
     def start(self) -> None:
@@ -169,7 +169,7 @@ class LocalModel(PerProcess):
         """Wait until the model is ready and return its address.
 
         Raises:
-            LocalModelUnavailable: It failed, was stopped or never started, or `timeout` seconds went by.
+            LocalModelUnavailable: The model failed, was stopped or never started, or `timeout` seconds passed.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._state != "starting", timeout)

@@ -1,4 +1,4 @@
-"""Whether a model that runs also answers: a process that hangs has a process id like any other."""
+"""Health checks of a running model process, which may hang."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 EVERY: Final = 2.0
-"""Seconds from one question to the next."""
+"""Seconds between two checks."""
 ANSWER: Final = 5.0
-"""Seconds that an answer may take. The model answers while it writes; on a machine that is short of cores it takes long."""
+"""Seconds that an answer may take. The model answers while it generates; on few cores that takes long."""
 SILENCE: Final = 15.0
-"""Seconds without an answer after which the model is given up."""
+"""Seconds without an answer after which the process is killed."""
 
 Pulse = Literal["well", "silent", "gone"]
 
@@ -25,7 +25,7 @@ Pulse = Literal["well", "silent", "gone"]
 def pulses(
     is_well: Callable[[], bool], ended: threading.Event, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Pulse]:
-    """The result of each check until ``ended``: an answer, none, or none for so long that nobody need ask any more."""
+    """The result of each check until ``ended``: an answer, none, or none for `SILENCE` seconds."""
     answered_at = clock()
     while not ended.wait(EVERY):
         began = clock()
@@ -40,7 +40,7 @@ def pulses(
 
 
 def answers(base_url: str) -> bool:
-    """Whether who serves at ``base_url`` says that it is well. Whatever else happens is a no."""
+    """Whether the server at ``base_url`` reports that it is healthy. Any error is a no."""
     try:
         url = urlsplit(base_url)
         with closing(HTTPConnection(url.hostname or "", url.port, timeout=ANSWER)) as connection:

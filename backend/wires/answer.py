@@ -1,4 +1,4 @@
-"""An answer as values: as a whole, and as the events of a stream. Neither knows of a wire."""
+"""Answers as values, independent of any wire: whole, or as the events of a stream."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 NOTHING_USED: Final = Usage()
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
-"""Why an answer ended, by the names of Chat Completions."""
+"""Why an answer ended, in the terms of Chat Completions."""
 
 
 class ToolCall(NamedTuple):
-    """The call of a tool. ``arguments`` are JSON as the model wrote it, and may be wrong."""
+    """A tool call of the model. ``arguments`` are JSON as the model wrote it, which may be invalid."""
 
     id: str
     name: str
@@ -27,14 +27,14 @@ class ToolCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One answer.
+    """One of the answers to a request.
 
     Attributes:
-        refusal: Why the model declines; empty if it does not.
-        reasoning: What it thought, as far as that is told.
-        reasoning_items: The same as its provider wants it back, unchanged.
-        logprobs: How likely each token was, in the shape of Chat Completions.
-        receipt: The receipt of its call; empty if there was none.
+        refusal: The model's refusal; empty if it does not refuse.
+        reasoning: The reasoning text, as far as the provider tells it.
+        reasoning_items: The reasoning as the provider's own items, to be sent back unchanged.
+        logprobs: The tokens' log probabilities, in the form of Chat Completions.
+        receipt: The receipt of the call; empty if there is none.
         stop_sequence: Which of the request's stop sequences ended it, where the provider tells that.
     """
 
@@ -55,7 +55,7 @@ class Answer:
     """All choices of one request.
 
     Attributes:
-        ignored: Options that were asked for and that no endpoint takes.
+        ignored: Requested options that no endpoint takes.
     """
 
     choices: Sequence[Choice]
@@ -63,12 +63,12 @@ class Answer:
 
     @property
     def usage(self) -> Usage:
-        """Of all choices. Each was a call of its own."""
+        """The usage of all choices together, each of which was a call."""
         return total_usage(choice.usage for choice in self.choices)
 
 
 def total_usage(parts: Iterable[Usage]) -> Usage:
-    """The sum of several usages."""
+    """The sum of ``parts``."""
     return Usage(*map(sum, zip(*parts, strict=True)))
 
 
@@ -83,7 +83,7 @@ class Started(NamedTuple):
 
 
 class TextDelta(NamedTuple):
-    """The next piece of the text of a choice, with how likely its tokens were."""
+    """The next piece of a choice's text, with its tokens' log probabilities."""
 
     text: str
     choice: int = 0
@@ -91,32 +91,32 @@ class TextDelta(NamedTuple):
 
 
 class RefusalDelta(NamedTuple):
-    """The next piece of why the model declines."""
+    """The next piece of the model's refusal."""
 
     text: str
     choice: int = 0
 
 
 class ReasoningDelta(NamedTuple):
-    """The next piece of what the model thought."""
+    """The next piece of the model's reasoning."""
 
     text: str
     choice: int = 0
 
 
 class ReasoningItems(NamedTuple):
-    """What the provider wants back of the thoughts. Comes once, whole, near the end."""
+    """The provider's reasoning items, to be sent back. Comes once, complete, near the end."""
 
     items: Sequence[Mapping[str, Any]]
     choice: int = 0
 
 
 class ToolCallDelta(NamedTuple):
-    """The beginning of a tool's call, or the next piece of its arguments.
+    """The beginning of a tool call, or the next piece of its arguments.
 
     Attributes:
-        place: Which of the choice's calls it is, from 0, in the order in which they began.
-        id: Only in its first piece, as the ``name``; None later.
+        place: The index, from 0, of the tool call among the choice's calls.
+        id: The id of the call in its first piece, where ``name`` is set too; None later.
     """
 
     place: int
@@ -127,7 +127,7 @@ class ToolCallDelta(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A choice is complete: why it ended, what it used, its receipt. ``stop_sequence`` as in `Choice`."""
+    """A choice is complete, with its finish reason, usage and receipt. ``stop_sequence`` as in `Choice`."""
 
     reason: FinishReason
     usage: Usage
@@ -137,7 +137,7 @@ class Finished(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """The stream ends here, incomplete."""
+    """The stream ends with an error, incomplete."""
 
     fault: Fault
 
@@ -145,4 +145,4 @@ class Failed(NamedTuple):
 Event = (
     Started | TextDelta | RefusalDelta | ReasoningDelta | ReasoningItems | ToolCallDelta | Finished | Failed
 )
-"""What a stream is made of. Each choice begins with `Started` and ends with `Finished`, or the whole stream with `Failed`."""
+"""An event of a stream. Each choice begins with its start event and ends with `Finished`, or the whole stream with `Failed`."""

@@ -1,4 +1,4 @@
-"""Bodies of requests: unpacked and read within bounds, before anything of them is built."""
+"""Request bodies: decompressed and parsed within bounds on bytes and values."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 LONGEST: Final = 16 * 1024 * 1024
-"""Bytes, packed and unpacked. A million tokens are some four megabytes; the rest is for pictures."""
+"""The most bytes of a body, compressed and decompressed. A million tokens are some 4 MB; the rest is for images."""
 MOST_VALUES: Final = 50_000
-"""Objects, lists and their members together. To build so many takes some eight milliseconds."""
+"""The most objects, lists and members together. Building that many takes some 8 ms."""
 
 _QUOTES_OF_A_VALUE: Final = 4
 """At most: those of a key and of a text."""
@@ -25,10 +25,10 @@ _ANY_ZLIB: Final = 32 + zlib.MAX_WBITS
 
 
 def read_object(body: bytes, encoding: str = "") -> dict[str, Any]:
-    """``body`` as the JSON object that it is, unpacked if ``encoding`` names how it is packed.
+    """Parse ``body`` as a JSON object, decompressed if ``encoding`` names a compression.
 
     Raises:
-        FaultError: It is packed in an unknown way, too long, or no JSON object, or there is too much in it.
+        FaultError: The encoding is unknown, or the body is too long, has too many values, or is no JSON object.
     """
     plain = unpacked(body, encoding)
     if values_in(plain, MOST_VALUES) > MOST_VALUES:
@@ -43,10 +43,10 @@ def read_object(body: bytes, encoding: str = "") -> dict[str, Any]:
 
 
 def check_embedded(texts: Iterable[object], param: str) -> None:
-    """Test the JSON that stands as texts in a body, such as arguments of calls, before any of it is built.
+    """Check JSON inside strings of a body, such as tool calls' arguments, before it is parsed.
 
     Raises:
-        InvalidRequestError: All together has more than `MOST_VALUES`.
+        InvalidRequestError: Together they have more than `MOST_VALUES`.
     """
     left = MOST_VALUES
     for text in texts:
@@ -57,10 +57,10 @@ def check_embedded(texts: Iterable[object], param: str) -> None:
 
 
 def unpacked(body: bytes, encoding: str) -> bytes:
-    """``body`` as it was before it was packed. No more than `LONGEST` is unpacked.
+    """``body`` decompressed, up to `LONGEST` bytes.
 
     Raises:
-        FaultError: It is longer, cannot be unpacked, or ``encoding`` is not known.
+        FaultError: The result is longer, ``body`` cannot be decompressed, or ``encoding`` is unknown.
     """
     kind = encoding.strip().lower()
     if kind in {"", "identity"}:
@@ -115,7 +115,7 @@ _UNPACKERS: Final[dict[str, Callable[[bytes], bytes]]] = {
 
 
 def values_in(text: bytes, most: int) -> int:
-    """About how many objects, lists and members JSON has, counted exactly only if there may be more than ``most``.
+    """The approximate number of objects, lists and members in JSON, exact only if there may be more than ``most``.
 
     Signs of JSON count outside strings. Without its escapes, every quote begins or ends one.
     """

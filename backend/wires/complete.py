@@ -1,4 +1,4 @@
-"""A plain completion: a group, messages, maybe tools; text and calls of tools come back."""
+"""A plain completion: a request of group, messages and tools; the answer is text and tool calls."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ GROUP: Final = "group:"
 
 @dataclass(frozen=True, slots=True)
 class PlainExchange:
-    """One request for a plain completion.
+    """A request for a plain completion, with the writers of its answer.
 
     Attributes:
-        tenant_id: On whose behalf it is asked; None if nobody is named.
+        tenant_id: The tenant named in the request; None if none is.
     """
 
     request: CompletionRequest
@@ -34,7 +34,7 @@ class PlainExchange:
     tells_receipt: bool = False
 
     def document(self, answer: Answer) -> Mapping[str, Any]:
-        """See `Exchange.document`. Text that stands beside calls is kept."""
+        """The answer's text and tool calls as JSON. See `Exchange.document`."""
         choice = answer.choices[0]
         document = {
             "id": self.request.id,
@@ -47,15 +47,15 @@ class PlainExchange:
         return {**document, "receipt": choice.receipt} if self.tells_receipt else document
 
     def writer(self) -> ChatWriter:
-        """See `Exchange.writer`: a stream is one of Chat Completions."""
+        """Writes the stream in the form of Chat Completions. See `Exchange.writer`."""
         return ChatWriter(self.request, tells_receipt=self.tells_receipt)
 
 
 class PlainWire:
-    """The plain completion, with errors in this service's own words."""
+    """The plain completion as a `Wire`, with errors in this service's own form."""
 
     def read(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> PlainExchange:
-        """See `Wire.read`. A name without a prefix is a group's."""
+        """Parse ``body``; a model name without a prefix is a group's. See `WireOf.read`."""
         group = required(body, "model_group", str)
         model = group if group.startswith(("@", GROUP)) else f"{GROUP}{group}"
         others = {name: value for name, value in body.items() if name not in {"model_group", "tenant_id"}}
@@ -63,11 +63,11 @@ class PlainWire:
         return PlainExchange(request, taken(body, "tenant_id", str), tells_receipt)
 
     def error(self, fault: Fault, request_id: str) -> tuple[int, Mapping[str, Any]]:  # noqa: ARG002 - told in a header only
-        """See `Wire.error`."""
+        """``fault`` as an HTTP status and a body. See `WireOf.error`."""
         return fault.status, {"error": _described(fault)}
 
     def stopped(self, fault: Fault) -> bytes:
-        """See `Wire.stopped`."""
+        """The event that ends a stream when the server stops. See `WireOf.stopped`."""
         return json_event({"error": _described(fault)})
 
 

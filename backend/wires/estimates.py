@@ -1,4 +1,4 @@
-"""About how long a prompt is, for every model alike."""
+"""Estimates the tokens of a prompt, for every model alike."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def prompt_tokens(request: CompletionRequest) -> int:
-    """About how many tokens the prompt of ``request`` has, as routing reckons; at least one."""
+    """An estimate of the prompt tokens of ``request``, as routing makes it; at least one."""
     ask = Ask(NO_OPTIONS, tools=tuple(map(dict, request.tools)))
     _, needs = history_and_needs(request.messages, ask)
     return max(1, needs.tokens)

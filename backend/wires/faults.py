@@ -1,4 +1,4 @@
-"""What went wrong, as a value that each wire has words of its own for. No stack, no secret, no input in it."""
+"""Errors as values, which each wire writes in its own form. They hold no stack trace, secret or input."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What went wrong.
+    """An error of a request.
 
     Attributes:
         status: The HTTP status.
-        code: A stable name: of `LLMError.code`, or one of the edge's.
-        message: Safe to show.
-        param: Where in the request it is, by the wire's own names; None if it is no fault of one place.
-        retry_after: In how many seconds it makes sense to ask again, if that is known.
-        call_id: The call that failed; None if there was none.
+        code: A stable code: an `LLMError.code`, or one of the HTTP edge.
+        message: A message that is safe to show.
+        param: The faulty field of the request, by the wire's name; None if no single field is at fault.
+        retry_after: Seconds after which to try again; None if unknown.
+        call_id: The id of the failed call; None if there was no call.
     """
 
     status: int
@@ -33,7 +33,7 @@ class Fault:
 
 
 class FaultError(Exception):
-    """A request that is refused before anybody is asked. Holds the `Fault`."""
+    """A request is refused before any provider is asked. Holds the `Fault`."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.message)
@@ -41,14 +41,14 @@ class FaultError(Exception):
 
 
 class InvalidRequestError(FaultError):
-    """A request that is not what its wire takes."""
+    """A request is invalid for its wire."""
 
     def __init__(self, message: str, param: str | None = None, code: str = "invalid_request") -> None:
         super().__init__(Fault(400, code, message, param))
 
 
 class UnknownModelError(FaultError):
-    """A model that nobody answers for."""
+    """No responder has the requested model."""
 
     def __init__(self, model: str, nearest: str = "") -> None:
         hint = f" Did you mean `{nearest}`?" if nearest else ""
@@ -60,7 +60,7 @@ INTERNAL = Fault(500, "internal_error", "Something went wrong here. The log of t
 
 
 def fault_of(error: LLMError) -> Fault:
-    """What a call's error says."""
+    """A call's error as a `Fault`."""
     return Fault(
         error.http_status,
         error.code,

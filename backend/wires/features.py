@@ -1,4 +1,4 @@
-"""A feature, or a group, that answers requests: the facade's model of it, and its messages as values."""
+"""Answers requests with the facade's chat model of a feature or group."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ _REASONS: Final[frozenset[str]] = frozenset(get_args(FinishReason))
 
 
 class Models(Protocol):
-    """The part of the facade that answers; `Patchbay` is one."""
+    """The part of the facade that answers requests; `Patchbay` is one."""
 
     def get_llm(self, feature: str) -> BaseChatModel:
         """The chat model of ``feature``, or of a group."""
         ...
 
     def chat_models(self) -> Mapping[str, str]:
-        """What it has chat models of, with what each is for: features, then groups."""
+        """The names of all chat models with their descriptions: features, then groups."""
         ...
 
     def has_chat_model(self, name: str) -> bool:
-        """Whether ``name`` is among them."""
+        """Whether there is a chat model called ``name``."""
         ...
 
 
@@ -69,13 +69,13 @@ class FeatureResponder:
         self._name = name
 
     async def answer(self, request: CompletionRequest) -> Answer:
-        """See `Responder.answer`."""
+        """The complete answer. See `Responder.answer`."""
         calls = [self._answer(request, call_id) for call_id in request.ids]
         found = [await calls[0]] if len(calls) == 1 else await all_of(calls)
         return Answer([choice for choice, _ in found], found[0][1])
 
     def stream(self, request: CompletionRequest) -> AsyncGenerator[Event]:
-        """See `Responder.stream`."""
+        """The answer as a stream of events. See `Responder.stream`."""
         streams = [self._stream(request, number, call_id) for number, call_id in enumerate(request.ids)]
         return streams[0] if len(streams) == 1 else merged(streams)
 
@@ -128,7 +128,7 @@ def _weaker(options: Options) -> Iterator[tuple[Options, Sequence[str], bool]]:
 
 
 def settings_of(request: CompletionRequest, options: Options, call_id: str) -> dict[str, Any]:
-    """``request`` as the arguments of a call."""
+    """The keyword arguments of a model call for ``request``."""
     settings = {name: getattr(options, name) for name in options.model_fields_set}
     settings["call_id"] = call_id
     if request.stop:
@@ -148,7 +148,7 @@ def settings_of(request: CompletionRequest, options: Options, call_id: str) -> d
 
 
 def choice_of(message: AIMessage) -> Choice:
-    """A model's message as a value."""
+    """A model's message as a `Choice`."""
     extras, metadata = message.additional_kwargs, message.response_metadata
     calls = [
         *(ToolCall(call["id"] or "", call["name"], json.dumps(call["args"])) for call in message.tool_calls),

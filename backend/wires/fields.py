@@ -1,4 +1,4 @@
-"""The fields of a request: each is taken as what it has to be, or refused by its name."""
+"""Reads the fields of a request; a field of a wrong type is refused by its name."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _LONGEST_NAME = 64
 
 
 def taken(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -> T | None:
-    """The value of the field ``name``; None if it is absent or null.
+    """The value of the field ``name``; None if it is absent or null. ``within``: path prefix for error messages.
 
     Raises:
-        InvalidRequestError: It is of another ``kind``.
+        InvalidRequestError: The value is no ``kind``.
     """
     value = body.get(name)
     if value is None or (isinstance(value, kind) and not (kind is int and isinstance(value, bool))):
@@ -41,10 +41,10 @@ def taken(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -
 
 
 def required(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -> T:
-    """As `taken`, of a field that has to be there.
+    """The value of the field ``name``. ``within``: path prefix for error messages.
 
     Raises:
-        InvalidRequestError: It is not, or is of another ``kind``.
+        InvalidRequestError: The field is missing or null, or its value is no ``kind``.
     """
     value = taken(body, name, kind, within)
     if value is None:
@@ -55,10 +55,10 @@ def required(body: Mapping[str, Any], name: str, kind: type[T], within: str = ""
 
 
 def model_name(body: Mapping[str, Any], field: str = "model") -> str:
-    """The name of a model in ``body``.
+    """The model's name in ``field`` of ``body``.
 
     Raises:
-        InvalidRequestError: There is none, or it is longer than any.
+        InvalidRequestError: There is none, or it is too long.
     """
     name = required(body, field, str)
     if len(name) > LONGEST:
@@ -67,10 +67,10 @@ def model_name(body: Mapping[str, Any], field: str = "model") -> str:
 
 
 def objects(values: Sequence[Any], place: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Each of ``values``, with its own place.
+    """Each of ``values``, with its path for error messages.
 
     Raises:
-        InvalidRequestError: One is no object.
+        InvalidRequestError: A value is no object.
     """
     for number, value in enumerate(values):
         if not isinstance(value, dict):
@@ -79,14 +79,14 @@ def objects(values: Sequence[Any], place: str) -> Iterator[tuple[dict[str, Any],
 
 
 def options_from(body: Mapping[str, Any], names: Mapping[str, str]) -> Options:
-    """The options among the fields of ``body``.
+    """The options in the fields of ``body``.
 
     Args:
         body: The request.
-        names: Field to option. Of several that are the same option, the first that is there counts.
+        names: The option of each field. If several fields set the same option, the first one present counts.
 
     Raises:
-        InvalidRequestError: A value is not what the option takes.
+        InvalidRequestError: A value is invalid for its option.
     """
     given: dict[str, Any] = {}
     fields: dict[str, str] = {}
@@ -104,7 +104,7 @@ def options_from(body: Mapping[str, Any], names: Mapping[str, str]) -> Options:
 
 
 def ignored_in(body: Mapping[str, Any], known: frozenset[str]) -> list[str]:
-    """The fields of ``body`` that are not ``known``, unless they say nothing; names that a header can hold."""
+    """The names of fields in ``body`` that are not ``known`` and not empty, as far as a header can hold them."""
     asked = (name for name, value in body.items() if name not in known and value not in (None, 0, "", [], {}))
     clean = (name for name in asked if name.isascii() and name.replace("_", "").isalnum())
     return [name[:_LONGEST_NAME] for name, _ in zip(clean, range(_MOST_NAMES), strict=False)]

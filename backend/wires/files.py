@@ -1,4 +1,4 @@
-"""Files that a request names instead of bringing them: by an id, or by an address that their keeper opens with the credentials of who asks.
+"""Checks requests that refer to a provider's stored files, by id or by an address that needs credentials.
 
 A provider cannot tell whose such a file is: with the house's key, any of the house's would be opened for anybody.
 """
@@ -22,10 +22,10 @@ _PUBLIC: Final = ".storage.googleapis.com"
 
 
 def check_files(content: object, place: str) -> None:
-    """Test whether the caller in context may name the files that ``content`` of a message names.
+    """Check that the caller in context may refer to the files in ``content``: with the house's key, they may not.
 
     Raises:
-        InvalidRequestError: It names some, and the house may pay.
+        InvalidRequestError: It names files, and the house's key may be used.
     """
     if current_caller().policy != "byok_only" and names_files(content):
         raise InvalidRequestError(f"{place}: {_REFUSED}", place, "unsupported_parameter")

@@ -1,4 +1,4 @@
-"""Several calls at a time: their answers, or their streams as one, in the order in which events come."""
+"""Runs several calls at a time, and merges their answers or streams."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Ended(NamedTuple):
 
 
 async def merged(streams: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[T]:
-    """The events of all ``streams``. The first that fails ends the others, and its exception is raised."""
+    """The events of all ``streams``, as they come. The first exception ends the other streams and is raised."""
     queue = asyncio.Queue[T | _Ended](_HELD)
     tasks = [asyncio.create_task(_pass_on(stream, queue)) for stream in streams]
     running = len(tasks)
@@ -40,7 +40,7 @@ async def merged(streams: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[T]:
 
 
 async def all_of(calls: Sequence[Coroutine[object, object, T]]) -> list[T]:
-    """What all ``calls`` come to. The first that fails ends the others, and its exception is raised."""
+    """The results of all ``calls``. The first exception ends the other calls and is raised."""
     tasks = [asyncio.create_task(call) for call in calls]
     try:
         return await asyncio.gather(*tasks)

@@ -1,4 +1,4 @@
-"""A request for an answer, whichever wire it came over."""
+"""A request for a completion, whichever wire it came over."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ MOST_IGNORED: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionRequest:
-    """A request for an answer.
+    """A request for a completion.
 
     Attributes:
         model: A feature, ``group:NAME``, or ``@NAME`` of an agent.
-        messages: What was said so far, as LangChain's messages.
+        messages: The messages so far, as LangChain's.
         tools: Functions only, in the form of Chat Completions.
         tool_choice: ``auto``, ``none``, ``required``, or the name of the tool to call.
         parallel_tool_calls: Whether one answer may call several tools; None leaves it to the model.
-        response_format: What the answer has to fit, in the form of Chat Completions; None for a text.
-        options: Temperature and its kin. What of them no endpoint takes is left out, and told as ignored.
-        stop: Texts at which the answer ends.
+        response_format: The format of the answer, in the form of Chat Completions; None for plain text.
+        options: Temperature and the like. Options that no endpoint takes are left out, and reported as ignored.
+        stop: Stop sequences.
         choices: How many answers are wanted.
-        streams: Whether the answer is wanted as it comes.
-        cache_key: What requests share that begin alike.
-        metadata: What the client notes with its request. It goes nowhere.
-        ignored: What was asked for and is not served, by the wire's names, each once: a header holds them.
-        ids: The call's id for each choice: its receipt and the ledger have it, too.
+        streams: Whether to stream the answer.
+        cache_key: The prompt cache key, shared by requests with the same prefix.
+        metadata: The client's own notes, which are sent nowhere.
+        ignored: The names of requested features that are not served, each once, for a response header.
+        ids: The call id of each choice, as in its receipt and in the ledger.
     """
 
     model: str
@@ -66,5 +66,5 @@ class CompletionRequest:
 
     @property
     def created(self) -> int:
-        """When it was made, in seconds since 1970: a UUIDv7 begins with its milliseconds."""
+        """The time of the request in seconds since 1970, from its UUIDv7."""
         return int(self.id.replace("-", "")[:12], 16) // 1000

@@ -1,4 +1,4 @@
-"""Who answers for a model: a feature, a group, or whoever else is registered under a name, as agents are."""
+"""Finds the responder of a model: a feature, a group, or another registered source, such as agents."""
 
 from __future__ import annotations
 
@@ -18,63 +18,63 @@ if TYPE_CHECKING:
 
 
 class Model(NamedTuple):
-    """A name that requests may have as their model, and in a few words what answers."""
+    """A model name that requests may use, with a short description."""
 
     name: str
     about: str = ""
 
 
 class Responder(Protocol):
-    """Answers requests. The caller is the one in context."""
+    """Answers requests, for the caller in context."""
 
     async def answer(self, request: CompletionRequest) -> Answer:
-        """The whole answer.
+        """The complete answer.
 
         Raises:
-            LLMError: There is none.
+            LLMError: The call failed.
             FaultError: The request asks for something that is not served.
         """
         ...
 
     def stream(self, request: CompletionRequest) -> AsyncGenerator[Event]:
-        """The answer as it comes. Closing it ends the request to the provider.
+        """The answer as a stream of events. Closing it ends the request to the provider.
 
         Raises:
-            LLMError: There is none, or it broke off.
+            LLMError: The call failed, before or during the answer.
             FaultError: The request asks for something that is not served.
         """
         ...
 
 
 class ResponderSource(Protocol):
-    """Further models beside features and groups."""
+    """A source of further models, beside features and groups."""
 
     def models(self) -> Iterable[Model]:
-        """Those that the caller in context may name."""
+        """The models that the caller in context may use."""
         ...
 
     def responder(self, name: str) -> Responder | None:
-        """Who answers for ``name``; None if it is none of its own, or not for the caller in context."""
+        """The responder of the model ``name``; None if it is none of this source's, or not allowed to the caller in context."""
         ...
 
 
 class Responders:
-    """All models: features and groups of the table, and those of other sources."""
+    """All models: the table's features and groups, and those of further sources."""
 
     def __init__(self, models: Models, sources: Sequence[ResponderSource] = ()) -> None:
         self._models = models
         self._sources = sources
 
     def models(self) -> list[Model]:
-        """Every model, in a lasting order. Nothing is planned."""
+        """Every model, in a stable order. Nothing is routed."""
         found = [Model(name, about) for name, about in self._models.chat_models().items()]
         return [*found, *(model for source in self._sources for model in source.models())]
 
     def responder(self, name: str) -> Responder:
-        """Who answers for ``name``.
+        """The responder of the model ``name``.
 
         Raises:
-            UnknownModelError: Nobody does.
+            UnknownModelError: There is no such model.
         """
         if self._models.has_chat_model(name):
             return FeatureResponder(self._models, name)

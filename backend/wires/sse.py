@@ -9,7 +9,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 
 def json_bytes(value: Any) -> bytes:
-    """``value`` as JSON. Half a surrogate pair in it is escaped, as JSON does."""
+    """``value`` as JSON bytes. A lone surrogate is escaped."""
     try:
         return to_json(value)
     except PydanticSerializationError:
@@ -17,18 +17,18 @@ def json_bytes(value: Any) -> bytes:
 
 
 def event(data: str, name: str | None = None) -> bytes:
-    """One event; each line of ``data`` in a field of its own. ``name`` is one line."""
+    """A server-sent event; each line of ``data`` is a field. ``name`` has one line."""
     lines = data.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\ndata: ")
     return _framed(lines.encode(errors="backslashreplace"), name)
 
 
 def json_event(value: Any, name: str | None = None) -> bytes:
-    """One event that carries ``value`` as JSON."""
+    """A server-sent event with ``value`` as JSON."""
     return _framed(json_bytes(value), name)
 
 
 def encoded_event(json_text: bytes, name: str | None = None) -> bytes:
-    """One event that carries JSON that is encoded already."""
+    """A server-sent event with JSON that is already encoded."""
     return _framed(json_text, name)
 
 

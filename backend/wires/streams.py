@@ -1,4 +1,4 @@
-"""A stream that has begun: whatever fails from now on is an event of it, as the status line is gone."""
+"""A stream whose first event was sent: a later error becomes an event, as the status line is gone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 async def begun(first: Event, rest: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
-    """``first``, and what follows it. An error is its last event; it raises none."""
+    """``first``, and the rest of the stream. An error becomes its last event, and is not raised."""
     try:
         async with aclosing(rest):
             yield first

@@ -1,4 +1,4 @@
-"""What a model thought, as a client keeps it for the model's provider: a text that nobody looks into, and that comes back as it is.
+"""A provider's reasoning items as an opaque text, which the client keeps and sends back unchanged.
 
 A thinking block of Anthropic's ends with a signature that Anthropic alone can read, OpenAI and Gemini have objects of their own,
 and in a stream they are whole only when the answer is. So they are packed together with the endpoint that they are of: no other
@@ -26,17 +26,17 @@ _MOST_VALUES: Final = 200
 
 
 class Thoughts(NamedTuple):
-    """What a provider wants back: its own objects.
+    """A provider's reasoning items, to be sent back to it.
 
     Attributes:
-        endpoint: Whose they are.
+        endpoint: The endpoint that they are from.
     """
 
     endpoint: str
     items: Sequence[Mapping[str, Any]]
 
     def in_message(self) -> dict[str, Any]:
-        """The fields of a message in which a provider's writer finds them."""
+        """The message fields in which the provider's writer looks for the items."""
         return {
             "additional_kwargs": {REASONING_KEY: list(self.items)},
             "response_metadata": {RECEIPT_KEY: {"endpoint": self.endpoint}},
@@ -44,7 +44,7 @@ class Thoughts(NamedTuple):
 
 
 def packed(items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any]) -> str:
-    """A text that holds ``items``, which the provider wants back that the ``receipt`` names."""
+    """An opaque text with ``items``, for the provider that the ``receipt`` names."""
     held = json.dumps(
         {"endpoint": str(receipt.get("endpoint")), "items": items}, ensure_ascii=False, separators=(",", ":")
     )
@@ -52,7 +52,7 @@ def packed(items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any]) -> st
 
 
 def unpacked(text: object) -> Thoughts | None:
-    """What was `packed` in ``text``; None if it is none of ours, or was changed."""
+    """The content of a text from `packed`; None if the text is none of ours, or was changed."""
     if not isinstance(text, str) or not text.startswith(_PREFIX):
         return None
     try:

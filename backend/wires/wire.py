@@ -1,4 +1,4 @@
-"""What a wire is: how requests are read, and answers, events and faults written."""
+"""The Protocol of a wire: it reads requests, and writes answers, events and errors."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
 
 
 class EventWriter(Protocol):
-    """Writes the events of one stream, in their order."""
+    """Writes the events of one stream, in order."""
 
     def write(self, event: Event) -> bytes:
-        """``event`` as server-sent events; nothing if the wire has none for it."""
+        """``event`` as server-sent events, as bytes; empty if the wire has none for it."""
         ...
 
 
 class Exchange(Protocol):
-    """One request of a wire, and how it is answered."""
+    """A request of a wire, with the writers of its answer."""
 
     @property
     def request(self) -> CompletionRequest:
-        """What is asked for."""
+        """The request, independent of the wire."""
         ...
 
     def document(self, answer: Answer) -> Mapping[str, Any]:
-        """The whole answer, JSON-ready."""
+        """The body of the complete answer, as a dict that is ready for JSON."""
         ...
 
     def writer(self) -> EventWriter:
-        """Writes the answer as it comes."""
+        """A writer of the streamed answer."""
         ...
 
 
@@ -42,13 +42,13 @@ ExchangeT_co = TypeVar("ExchangeT_co", bound=Exchange, covariant=True)
 
 
 class WireOf(Protocol[ExchangeT_co]):
-    """A protocol that clients speak, with exchanges of its own."""
+    """A protocol that clients speak, with its own kind of exchange."""
 
     def read(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> ExchangeT_co:
-        """The request that ``body`` is. With ``tells_receipt`` its answer holds the receipts.
+        """Parse ``body`` as a request. With ``tells_receipt``, its answer will hold the receipts.
 
         Raises:
-            InvalidRequestError: It is none.
+            InvalidRequestError: ``body`` is no valid request.
         """
         ...
 
@@ -57,7 +57,7 @@ class WireOf(Protocol[ExchangeT_co]):
         ...
 
     def stopped(self, fault: Fault) -> bytes:
-        """The event with which a stream ends that the server has to break off."""
+        """The event that ends a stream when the server stops."""
         ...
 
 
@@ -66,7 +66,7 @@ Wire = WireOf[Exchange]
 
 
 async def written(events: AsyncGenerator[Event], writer: EventWriter) -> AsyncGenerator[bytes]:
-    """``events`` as ``writer`` writes them."""
+    """``events`` as bytes, written by ``writer``."""
     async with aclosing(events):
         async for event in events:
             if some := writer.write(event):

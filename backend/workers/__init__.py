@@ -1,1 +1,1 @@
-"""Several processes that serve on one port: a supervisor, and its workers."""
+"""Several processes that serve one port: a supervisor and its workers."""

@@ -1,4 +1,4 @@
-"""Connections on their way to workers: the supervisor accepts them, and each goes to the next worker in turn."""
+"""Passes accepted connections from the supervisor to the workers, in turn."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 0.1
-"""When a connection that no worker could take is offered again."""
+"""Seconds after which a connection that no worker could take is offered again."""
 
 
 class Channel:
-    """Brings connections to one worker.
+    """Passes connections to one worker.
 
-    Both of its ends stay open in the supervisor: what the worker has not accepted can be taken back, however it ended.
+    The supervisor keeps both ends open, so that it can take back what an ended worker has not accepted.
     """
 
     def __init__(self) -> None:
@@ -32,11 +32,11 @@ class Channel:
 
     @property
     def descriptor(self) -> int:
-        """The worker's end, to be inherited by it."""
+        """The file descriptor of the worker's end, for the worker to inherit."""
         return self._receiving.fileno()
 
     def send(self, connection: socket.socket) -> bool:
-        """Send a connection, which stays open here, too. False if the worker has too many waiting."""
+        """Send a connection, which also stays open here. False if the worker has too many waiting."""
         try:
             socket.send_fds(self._sending, [b"\0"], [connection.fileno()])
         except (
@@ -46,7 +46,7 @@ class Channel:
         return True
 
     def taken_back(self) -> Iterator[socket.socket]:
-        """The connections that the worker has not accepted, which it will not get any more."""
+        """The connections that the worker has not accepted, taken out of the channel."""
         while (connection := _received(self._receiving)) is not None:
             yield connection
 
@@ -57,7 +57,7 @@ class Channel:
 
 
 class ChannelListener(socket.socket):
-    """The worker's end of a channel in the place of a listening socket: it accepts what the supervisor sends."""
+    """The worker's end of a channel, as a listening socket: it accepts the connections that the supervisor sends."""
 
     @override
     def listen(self, backlog: int = 0, /) -> None:
@@ -89,13 +89,13 @@ def _received(channel: socket.socket) -> socket.socket | None:
 
 
 class Dispatcher:
-    """Accepts connections while there is somebody to serve them, and sends each to the next worker in turn.
+    """Accepts connections while there are workers, and sends each to the next worker in turn.
 
-    So workers have equally many, which the kernel does not see to: of several processes that wait at one socket, it may wake the same one
+    So workers have equally many connections. The kernel does not ensure that: of several waiting processes it may wake the same one
     each time.
 
     Args:
-        listener: Where clients connect. Until they are accepted they wait in its queue. It is closed by `close`.
+        listener: The socket to which clients connect, and in whose queue they wait. `close` closes it.
     """
 
     def __init__(self, listener: socket.socket) -> None:
@@ -107,19 +107,19 @@ class Dispatcher:
         self._retry: asyncio.TimerHandle | None = None
 
     def add(self, channel: Channel) -> None:
-        """Let a worker take its turn."""
+        """Add a worker's channel to the rotation."""
         self._channels.append(channel)
         self._dispatch()
 
     def remove(self, channel: Channel) -> None:
-        """Send a worker no more, and give to others what it has not accepted. Does nothing if it was removed before."""
+        """Remove a worker's channel, and give its unaccepted connections to others. Does nothing if it was removed before."""
         if channel in self._channels:
             self._channels.remove(channel)
             self._waiting.extend(channel.taken_back())
             self._dispatch()
 
     def close(self) -> None:
-        """Accept no more, and close what could not be sent to anybody."""
+        """Stop accepting, and close the connections that no worker could take."""
         self._channels.clear()
         if self._listener.fileno() >= 0:
             self._pause()

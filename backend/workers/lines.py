@@ -1,4 +1,4 @@
-"""What a supervisor and its workers say to each other over the worker's standard input and output, one line of JSON each.
+"""The messages between a supervisor and its workers: lines of JSON over the worker's standard input and output.
 
 Nothing of it is in an environment or among arguments, where others could read it: there are secrets in it.
 """
@@ -17,11 +17,11 @@ class _Message(BaseModel):
 
 
 class ModelAddress(_Message):
-    """Where the supervisor's model answers.
+    """The address at which the supervisor's model answers.
 
     Attributes:
-        base_url: In OpenAI's protocol.
-        key: That it wants.
+        base_url: The base URL of its OpenAI-compatible API.
+        key: The key that the model requires.
     """
 
     base_url: str
@@ -33,12 +33,12 @@ class ModelAddress(_Message):
 
 
 class ModelState(_Message):
-    """How the built-in model is now. Told at the start, and whenever it changes.
+    """The state of the built-in model, sent at the start and after each change.
 
     Attributes:
-        label: Its name, for people.
-        reason: A way out, if it failed.
-        address: If it is ready.
+        label: The name of the model, for people.
+        reason: What to do, if the model has failed.
+        address: The address, if the model is ready.
     """
 
     kind: Literal["model"] = "model"
@@ -49,11 +49,11 @@ class ModelState(_Message):
 
 
 class Start(_Message):
-    """The first line to a worker.
+    """The first message to a worker.
 
     Attributes:
-        channel: The descriptor by which connections come.
-        launch_token: A further token of the first user, as of `create_app`.
+        channel: The file descriptor of the worker's channel.
+        launch_token: A further token of the first user, as in `create_app`.
         model: The built-in model.
     """
 
@@ -68,16 +68,16 @@ class Start(_Message):
 
 
 class Leave(_Message):
-    """Say that no further requests should be sent, and take them all the same."""
+    """Report that the worker is not ready, and still accept requests."""
 
     kind: Literal["leave"] = "leave"
 
 
 class Stop(_Message):
-    """Take no further connections, and end.
+    """Accept no further connections, and end.
 
     Attributes:
-        seconds: That answers under way may take.
+        seconds: Seconds that answers under way may take.
     """
 
     kind: Literal["stop"] = "stop"
@@ -85,7 +85,7 @@ class Stop(_Message):
 
 
 Order = Annotated[Start | ModelState | Leave | Stop, Field(discriminator="kind")]
-"""A line to a worker."""
+"""A message to a worker."""
 ORDERS: TypeAdapter[Order] = TypeAdapter(Order, config=ConfigDict(hide_input_in_errors=True))
 READY = b"ready"
-"""All that a worker says: it serves."""
+"""A worker's only message: it is ready to serve."""

@@ -1,4 +1,4 @@
-"""The built-in model, as a worker sees it: the supervisor runs it, and tells of it."""
+"""The built-in model as a worker sees it: the supervisor runs it, and sends its state."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class SharedModel(PerProcess):
-    """A model that somebody else starts and stops. Every method may be called from any thread.
+    """A model that the supervisor starts and stops. Thread-safe.
 
     Args:
-        told: How it is at first.
+        told: The state of the model at the start.
     """
 
     def __init__(self, told: ModelState) -> None:
@@ -33,7 +33,7 @@ class SharedModel(PerProcess):
         self._changed = threading.Condition()
 
     def tell(self, told: ModelState) -> None:
-        """Take note of how it is now."""
+        """Update the state of the model."""
         with self._changed:
             self._told = told
             self._changed.notify_all()
@@ -50,7 +50,7 @@ class SharedModel(PerProcess):
 
     @property
     def reason(self) -> str | None:
-        """A way out, if it failed."""
+        """What to do if the model has failed; else None."""
         return self._told.reason
 
     def current(self) -> Address | None:
@@ -62,10 +62,10 @@ class SharedModel(PerProcess):
         """Wait until the model is ready, and return its address.
 
         Args:
-            timeout: How many seconds at most.
+            timeout: The most seconds to wait.
 
         Raises:
-            LocalModelUnavailable: It failed, was stopped or never started, or the time went by.
+            LocalModelUnavailable: The model failed, was stopped or never started, or ``timeout`` seconds passed.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._told.state != "starting", timeout)

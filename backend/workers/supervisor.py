@@ -1,4 +1,4 @@
-"""Starts workers, starts others in the place of those that end, and ends them all."""
+"""Supervises workers: starts them, replaces those that end, and ends them all."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ log = logging.getLogger(__name__)
 
 COMMAND: Final = (sys.executable, "-m", "backend.workers.worker")
 HEALTHY: Final = 60.0
-"""Seconds after which the end of a worker is a first one again."""
+"""Seconds of service after which a worker's end counts as the first again."""
 DRAIN_SECONDS: Final = 300.0
-"""How long answers under way may take in a worker whose place another one has taken."""
+"""Seconds that answers under way may take in a worker that has been replaced."""
 MODEL_SECONDS: Final = 0.2
-"""How often it is looked whether the built-in model has changed."""
+"""Seconds between two checks of the built-in model's state."""
 
 
 class Times(NamedTuple):
-    """Seconds.
+    """The timing of a supervisor, in seconds.
 
     Attributes:
-        pauses: Before another worker takes the place of one that ended by itself; longer each time, while none stays up.
-        start: How long a worker may take to serve, before it is killed.
-        leaving: How long all of them still take requests at a stop while they say already that they are not ready, so that
+        pauses: The pauses before a crashed worker is replaced, longer with each crash in a row.
+        start: The longest start of a worker, before it is killed.
+        leaving: The time at a stop for which workers still accept requests but report that they are not ready, so that
             whoever sends requests goes elsewhere first.
-        ending: How long it may take to end, beyond the time that its answers are left, before it is killed.
+        ending: The longest end of a worker, beyond the time for its answers, before it is killed.
     """
 
     pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -55,14 +55,14 @@ class Times(NamedTuple):
 
 
 class Supervisor:
-    """Some workers on one port. SIGHUP starts others in their place, one after the other, without a failed request.
+    """Runs several workers on one port. SIGHUP replaces them one after the other, without a failed request.
 
     Args:
         number: How many workers.
-        model: The built-in model, which all of them share. Whoever passes it starts and stops it.
+        model: The built-in model, which all workers share. The caller starts and stops it.
         launch_token: See `create_app`.
-        command: What starts a worker.
-        times: How long what may take.
+        command: The command that starts a worker.
+        times: The timing.
     """
 
     def __init__(
@@ -91,13 +91,13 @@ class Supervisor:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The processes of those that serve, or are about to."""
+        """The process ids of the workers that serve, or are starting."""
         return tuple(worker.process.pid for worker in self._places.values())
 
     def stop(self, seconds: float) -> None:
-        """End all of them, and leave so many seconds to answers that are under way. From any thread.
+        """Stop all workers, leaving ``seconds`` to answers under way. Thread-safe.
 
-        First they are not ready any more, for a while; told again, they end at once.
+        At first they report that they are not ready for ``times.leaving`` seconds; a second call ends them at once.
         """
         is_leaving = self._times.leaving > 0 and self.is_started and not self.is_stopping
         self.is_stopping = True
@@ -106,7 +106,7 @@ class Supervisor:
                 self._loop.call_soon_threadsafe(self._leave if is_leaving else self._end_all, seconds)
 
     async def serve(self, listener: socket.socket) -> None:
-        """Serve until it is stopped, or a first worker cannot start."""
+        """Serve until the supervisor is stopped, or the first worker cannot start."""
         self._loop = asyncio.get_running_loop()
         with tempfile.TemporaryDirectory(prefix="patchbay-metrics-") as folder, self._on_hangup():
             self._dispatcher, self._metrics = Dispatcher(listener), Path(folder)
@@ -124,9 +124,9 @@ class Supervisor:
             await asyncio.gather(telling, *self._tasks, return_exceptions=True)
 
     async def restart(self) -> None:
-        """Put another worker in the place of each, one after the other. Where that does not start, all stays as it is.
+        """Replace every worker, one after the other. If a new worker does not start, the others stay.
 
-        Called while it is under way, all are replaced once more.
+        A call during a restart replaces all once more afterwards.
         """
         self._is_wanted_again = self._is_restarting
         if self._is_restarting:
@@ -301,7 +301,7 @@ class Supervisor:
 
 
 def model_state(model: LocalModel) -> ModelState:
-    """How ``model`` is now, as workers are told."""
+    """The state of ``model``, as a message to workers."""
     state, address = model.state, model.current()
     told = address and ModelAddress(base_url=address.base_url, key=SecretStr(address.key))
     return ModelState(label=model.label, state=state, reason=model.reason, address=told)

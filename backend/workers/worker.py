@@ -1,4 +1,4 @@
-"""One worker: the application in a process of its own, for connections that its supervisor accepts.
+"""A worker process: the application, for connections that its supervisor accepts.
 
 It ends in order when it is told to, when it gets SIGTERM, and when its supervisor is gone, however that ended.
 """
@@ -34,14 +34,14 @@ _POLL: Final = 0.02
 
 
 def work(orders: Iterator[Order], answers: FileIO) -> int:
-    """Serve until an order ends it.
+    """Serve until an order says to end.
 
     Args:
-        orders: Those of the supervisor; their end means that it is gone.
-        answers: Where it is told that this worker serves.
+        orders: The supervisor's messages; their end means that the supervisor is gone.
+        answers: The stream to the supervisor, for the message that this worker serves.
 
     Returns:
-        The exit status: 0 if it ended in order, 1 if it could not start.
+        The exit status: 0 if the worker ended in order, 1 if it could not start.
     """
     start = next(orders, None)
     if not isinstance(start, Start):

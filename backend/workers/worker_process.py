@@ -1,4 +1,4 @@
-"""A worker, as its supervisor sees it."""
+"""A worker process, as its supervisor sees it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 
 class WorkerProcess:
-    """One process that serves, or is to.
+    """A worker process that serves, or is starting.
 
     Attributes:
-        channel: Brings it connections.
-        settled: Is set once it serves, or has ended without.
-        serves: Whether it does, or did.
+        channel: The channel that passes it connections.
+        settled: Set when the worker serves, or has ended before that.
+        serves: Whether the worker serves, or did.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
@@ -42,18 +42,18 @@ class WorkerProcess:
         self.settled.set()
 
     def tell(self, order: Order) -> None:
-        """Tell it, if it is there to hear it."""
+        """Send ``order`` to the worker; nothing if it is gone."""
         if self.process.stdin is not None and not self.process.stdin.is_closing():
             self.process.stdin.write(f"{order.model_dump_json()}\n".encode())
 
     async def ended(self) -> int:
-        """Wait for its end, and give its exit status."""
+        """Wait for the end of the process, and return its exit status."""
         status = await self.process.wait()
         await self._listening
         return status
 
     async def end(self, seconds: float, more: float) -> None:
-        """Let it end, and leave so many seconds to answers under way. If it has not ended ``more`` seconds later, it is killed."""
+        """Stop the worker, leaving ``seconds`` to answers under way; kill it after ``more`` further seconds."""
         self.tell(Stop(seconds=seconds))
         try:
             async with asyncio.timeout(seconds + more):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .sentences import Sentence
 
 TITLE, OVERVIEW = 80, 300
-"""The most characters of each."""
+"""The most characters of a title, and of an overview."""
 _WORDS_OF_TITLE: Final = range(2, 8)
 _WORDS_OF_SENTENCE: Final = range(5, 32)
 _PIECE: Final = re.compile(
@@ -47,7 +47,7 @@ _BLANKLESS_TITLE: Final = 24
 
 
 class Weights:
-    """The weight of each word here: higher for frequent ones, and for those that name the subject."""
+    """The weight of each word in a conversation: higher for frequent words, and for words that name the subject."""
 
     def __init__(self, sentences: Sequence[Sentence], category: Category) -> None:
         self._counts = Counter(stem(word) for sentence in sentences for word in _meant(sentence.text))
@@ -55,7 +55,7 @@ class Weights:
         self._known: dict[str, float] = {}
 
     def of(self, word: str) -> float:
-        """Of a folded word."""
+        """The weight of a folded word."""
         if (known := self._known.get(word)) is None:
             often = sqrt(min(self._counts[stem(word)], _MOST_OFTEN))
             known = self._known[word] = often * (_TELLING if speaks_for(word, self._category) else 1.0)
@@ -68,7 +68,7 @@ class _Span(NamedTuple):
 
 
 def title_of(sentences: Sequence[Sentence], weights: Weights) -> str:
-    """A few words that belong together and say most."""
+    """A title: the group of adjacent words with the highest weight."""
     if is_blankless(sentences[0].text):
         return _cut(max((sentence.text for sentence in sentences[:5]), key=len), _BLANKLESS_TITLE)
     spans = (
@@ -81,7 +81,7 @@ def title_of(sentences: Sequence[Sentence], weights: Weights) -> str:
 
 
 def overview_of(sentences: Sequence[Sentence], weights: Weights) -> str:
-    """The one or two sentences that say most, in the order in which they were said."""
+    """The one or two sentences with the highest weight, in the order in which they were said."""
     places = nlargest(
         4, range(len(sentences)), key=lambda place: _score(sentences[place], weights, place / len(sentences))
     )

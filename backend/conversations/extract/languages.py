@@ -1,4 +1,4 @@
-"""The phrases by which people promise, ask and agree, language by language.
+"""The phrases with which people promise, ask and agree, for each language.
 
 Each pattern is matched against a sentence without regard to case. ``(?P<who>)`` is a name, and what follows the
 match is what somebody will do.
@@ -373,7 +373,7 @@ LANGUAGES: Final = (ENGLISH, GERMAN, SPANISH, FRENCH)
 
 
 def language_of(language: str | None, words: frozenset[str]) -> Language:
-    """The ``language`` that is named; else the one that most marks are of. English where it is none of ours."""
+    """The named ``language``, or the one with the most marker words; English if it is not supported."""
     code = (language or "").partition("-")[0].lower()
     named = next((language for language in LANGUAGES if language.code == code), None)
     return named or max(LANGUAGES, key=lambda language: len(language.marks & words))

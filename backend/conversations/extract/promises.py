@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .sentences import Sentence
 
 LONGEST: Final = 120
-"""Characters of a promise."""
+"""The most characters of a promise."""
 _FRINGE: Final = " \t,;:.!?…。！？-–—\"“”«»¿¡'’"
 _TAG: Final = re.compile(r",? (?:okay|ok|right|alright|deal|ja|oder|vale|no|d['’]accord)\?$", re.IGNORECASE)
 _HANGING: Final = re.compile(
@@ -42,7 +42,7 @@ _NO_NAMES: Final = CALENDAR | {"today", "tomorrow", "tonight", "heute", "morgen"
 
 
 class Promise(NamedTuple):
-    """Somebody will do something. ``is_duty`` if they only have to. ``about`` tells what an `it` in ``what`` is."""
+    """A task that ``owner`` promised. ``is_duty`` if they only have to. ``about`` tells what an `it` in ``what`` refers to."""
 
     owner: str
     what: str
@@ -51,7 +51,7 @@ class Promise(NamedTuple):
 
     @property
     def description(self) -> str:
-        """The task, so that it can be understood by itself; at most `LONGEST` characters."""
+        """The task as a sentence that is understood by itself; at most `LONGEST` characters."""
         room = LONGEST - len(self.what) - len(" ()")
         return f"{self.what} ({_trimmed(self.about, room)})" if self.about and room >= _ROOM else self.what
 
@@ -95,7 +95,7 @@ class Reader:
         self._last: deque[Sentence] = deque(maxlen=_REACH)
 
     def read(self, sentence: Sentence) -> list[Promise]:
-        """The promises of ``sentence``, also those that accept what was asked before."""
+        """The promises in ``sentence``, including acceptances of an earlier request."""
         if self._now and sentence.turn != self._now[-1].turn:
             self._end_turn()
         self._open = [asked for asked in self._open if sentence.turn <= asked.turn + 1 + bool(asked.owner)]
@@ -264,7 +264,7 @@ class Reader:
 
 
 def promises(sentences: Iterable[Sentence], speakers: Iterable[str], language: Language) -> Iterator[Promise]:
-    """Every promise, in order; one that is repeated comes once."""
+    """Every promise, in order; a repeated promise comes once."""
     reader, seen = Reader(language, speakers), set[tuple[str, str]]()
     for sentence in sentences:
         for promise in reader.read(sentence):

@@ -25,7 +25,7 @@ LEADING: Final = re.compile(
 """How people begin to speak."""
 _STOP: Final = re.compile("[.!?…。！？]")
 LONGEST: Final = 400
-"""Characters of a sentence."""
+"""The most characters of a sentence."""
 _MARKER: Final = re.compile(
     r""",?[ ](?=(?:okay|ok|alright|anyway|oh|naja|na[ ]gut|bueno[ ]pues|bon[ ]alors)\b(?![ ](?:with|if|to|for)\b|[?.!]|$))
     (?<!\bis[ ])(?<!\bbe[ ])(?<!['’]s[ ])(?<!\bthat[ ])(?<!\bare[ ])(?<!\byou[ ])(?<!\bfeel[ ])(?<!\bit[ ])(?<!\bwas[ ])(?<!\ban[ ])(?<!\bnot[ ])""",
@@ -52,12 +52,12 @@ class Sentence(NamedTuple):
 
     @property
     def is_question(self) -> bool:
-        """Whether it asks."""
+        """Whether the sentence is a question."""
         return self.text.rstrip("\"”»' ").endswith(("?", "？"))
 
 
 def sentences(transcript: Transcript) -> Iterator[Sentence]:
-    """In the order in which they were said. A sentence may span segments of the same speaker, if it has a full stop."""
+    """The sentences in spoken order. A sentence may span segments of one speaker, if it ends with a full stop."""
     spoken = (segment for segment in transcript.segments if segment.text.strip())
     turns = groupby(spoken, key=lambda segment: segment.speaker)
     for turn, (speaker, segments) in enumerate(turns):

@@ -65,5 +65,5 @@ def _weighed(word: str) -> Mapping[Category, float]:
 
 
 def words_in(text: str) -> Iterator[str]:
-    """Its folded words."""
+    """The folded words of ``text``."""
     return iter(WORD.findall(folded(text).replace("’", "'")))

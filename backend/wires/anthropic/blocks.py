@@ -14,14 +14,14 @@ class _Block(BaseModel):
 
 
 class TextBlock(_Block):
-    """A text."""
+    """A text block."""
 
     type: Literal["text"]
     text: str
 
 
 class MediaBlock(_Block):
-    """A picture, or a document."""
+    """An image, or a document."""
 
     type: Literal["image", "document"]
     source: dict[str, Any]
@@ -29,7 +29,7 @@ class MediaBlock(_Block):
 
 
 class SearchResultBlock(_Block):
-    """Something that a search of the client's found."""
+    """A search result that the client passes in, for the model to cite."""
 
     type: Literal["search_result"]
     title: str
@@ -38,7 +38,7 @@ class SearchResultBlock(_Block):
 
 
 class ThinkingBlock(_Block):
-    """What a model thought, with a signature that its provider alone can read."""
+    """The model's thinking, with a signature that only its provider can read."""
 
     type: Literal["thinking"]
     thinking: str
@@ -46,14 +46,14 @@ class ThinkingBlock(_Block):
 
 
 class RedactedThinkingBlock(_Block):
-    """What a model thought, as its provider alone can read it."""
+    """The model's thinking, encrypted by its provider."""
 
     type: Literal["redacted_thinking"]
     data: str
 
 
 class ToolUseBlock(_Block):
-    """A model's call of a tool."""
+    """A tool call of the model."""
 
     type: Literal["tool_use"]
     id: str
@@ -62,7 +62,7 @@ class ToolUseBlock(_Block):
 
 
 class ToolResultBlock(_Block):
-    """What the tool gave."""
+    """The result of a tool call."""
 
     type: Literal["tool_result"]
     tool_use_id: str
@@ -71,7 +71,7 @@ class ToolResultBlock(_Block):
 
 
 class OtherBlock(BaseModel):
-    """A block of any other kind, as it came: what Anthropic's own tools did, say."""
+    """A block of any other type, unchanged, such as those of Anthropic's own tools."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -102,7 +102,7 @@ ToolResultBlock.model_rebuild()
 
 
 def standard(block: BaseModel) -> dict[str, Any]:
-    """``block`` as a block of LangChain's messages. It would look into others that it knows by another vendor's name."""
+    """``block`` as a content block of LangChain's messages."""
     if isinstance(block, OtherBlock):
         return {"type": "non_standard", "value": block.model_dump()}
     found = block.model_dump(exclude_none=True)

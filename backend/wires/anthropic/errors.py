@@ -1,4 +1,4 @@
-"""What went wrong, in the words of Anthropic's Messages API: https://platform.claude.com/docs/en/api/errors."""
+"""Errors in the form of Anthropic's Messages API: https://platform.claude.com/docs/en/api/errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TOO_LONG: Final = "context_too_long"
 
 
 def anthropic_error(fault: Fault, request_id: str | None = None) -> tuple[int, dict[str, Any]]:
-    """``fault`` as a status, and as the body of the answer or of the event that ends a stream."""
+    """``fault`` as an HTTP status, and the body of the response or of the event that ends a stream."""
     status, message = fault.status, fault.message
     if fault.code == _TOO_LONG:  # by these words clients know that they have to sum up
         status, message = HTTPStatus.BAD_REQUEST, f"prompt is too long: {message}"

@@ -1,4 +1,4 @@
-"""The Messages API as a wire."""
+"""Anthropic's Messages API as a wire."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MessagesExchange:
-    """One request of the Messages API."""
+    """A request of the Messages API, with the writers of its answer."""
 
     asked: MessagesRequest
     tells_receipt: bool = False
 
     @property
     def request(self) -> CompletionRequest:
-        """See `Exchange.request`."""
+        """The request, independent of the wire. See `Exchange.request`."""
         return self.asked.completion
 
     def document(self, answer: Answer) -> Mapping[str, Any]:
-        """See `Exchange.document`."""
+        """The body of the complete answer, as a dict that is ready for JSON. See `Exchange.document`."""
         return messages_document(self.asked, answer, tells_receipt=self.tells_receipt)
 
     def writer(self) -> MessagesWriter:
-        """See `Exchange.writer`."""
+        """A writer of the streamed answer. See `Exchange.writer`."""
         return MessagesWriter(self.asked, prompt_tokens(self.request), tells_receipt=self.tells_receipt)
 
 
 class MessagesWire:
-    """The Messages API."""
+    """Anthropic's Messages API, as a `Wire`."""
 
     def read(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> MessagesExchange:
-        """See `Wire.read`."""
+        """Parse ``body`` as a request. See `WireOf.read`."""
         return MessagesExchange(read_messages(body), tells_receipt)
 
     def error(self, fault: Fault, request_id: str) -> tuple[int, Mapping[str, Any]]:
-        """See `Wire.error`."""
+        """``fault`` as an HTTP status and a body. See `WireOf.error`."""
         return anthropic_error(fault, request_id)
 
     def stopped(self, fault: Fault) -> bytes:
-        """See `Wire.stopped`."""
+        """The event that ends a stream when the server stops. See `WireOf.stopped`."""
         return error_event(fault)

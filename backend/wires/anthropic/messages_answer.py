@@ -1,4 +1,4 @@
-"""Writes answers as Anthropic's Messages API does, whole or as events.
+"""Writes answers in the form of Anthropic's Messages API, whole or as server-sent events.
 
 The events: https://platform.claude.com/docs/en/build-with-claude/streaming. One block is open at a time; what was used of the
 prompt is told at the beginning, as we estimate it, and all that was used at the end, as the provider told it.
@@ -45,7 +45,7 @@ PING: Final = json_event({"type": "ping"}, "ping")
 
 
 def messages_document(request: MessagesRequest, answer: Answer, *, tells_receipt: bool) -> dict[str, Any]:
-    """The body of an answer that is not streamed."""
+    """The body of a response that is not streamed."""
     choice = answer.choices[0]
     return {
         **_head(request),
@@ -141,11 +141,11 @@ class _Call:
 
 
 class MessagesWriter:
-    """Writes the events of one answer.
+    """Writes the events of one streamed answer.
 
     Args:
-        request: What was asked.
-        prompt_tokens: An estimate of how long the prompt is.
+        request: The request that is answered.
+        prompt_tokens: An estimate of the prompt's tokens.
         tells_receipt: Whether the last event holds the receipt.
     """
 
@@ -163,7 +163,7 @@ class MessagesWriter:
         self._is_refused = False
 
     def write(self, event: Event) -> bytes:
-        """See `EventWriter.write`."""
+        """``event`` as Anthropic server-sent events, as bytes; empty if Anthropic has none for it."""
         return b"".join(self._events_of(event))
 
     def _events_of(self, event: Event) -> Iterator[bytes]:
@@ -297,7 +297,7 @@ def _tool_use(number: int) -> str:
 
 
 def error_event(fault: Fault) -> bytes:
-    """The event with which a stream ends that is not complete."""
+    """The event that ends an incomplete stream with an error."""
     return json_event(anthropic_error(fault)[1], "error")
 
 

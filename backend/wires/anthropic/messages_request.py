@@ -1,4 +1,4 @@
-"""Reads what Anthropic's Messages API is asked: https://platform.claude.com/docs/en/api/messages/create.
+"""Reads requests of Anthropic's Messages API: https://platform.claude.com/docs/en/api/messages/create.
 
 History and tools are read as they come: their content blocks are among the notations that the facade knows.
 """
@@ -39,14 +39,14 @@ class _Part(BaseModel):
 
 
 class Turn(_Part):
-    """A message of the history. Claude Code has the system speak between the others."""
+    """A message of the history. Claude Code sends system messages between the others."""
 
     role: Literal["user", "assistant", "system"]
     content: str | list[Block]
 
 
 class Tool(_Part):
-    """A tool: one that the client runs if ``type`` is ``custom`` or absent, else one that Anthropic knows."""
+    """A tool: run by the client if ``type`` is ``custom`` or absent, else one of Anthropic's own."""
 
     type: str | None = None
     name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
@@ -57,7 +57,7 @@ class Tool(_Part):
 
 
 class ToolChoice(_Part):
-    """Which tool the model has to use."""
+    """Which tool the model has to call."""
 
     type: Literal["auto", "any", "none", "tool"]
     name: str | None = None
@@ -65,7 +65,7 @@ class ToolChoice(_Part):
 
 
 class Thinking(_Part):
-    """Whether the model thinks first, and whether it tells what."""
+    """Whether the model thinks before its answer, and whether the thinking is shown."""
 
     type: Literal["enabled", "adaptive", "disabled", "between_tools"]
     budget_tokens: int | None = None
@@ -73,14 +73,14 @@ class Thinking(_Part):
 
 
 class OutputFormat(_Part):
-    """What the answer has to fit."""
+    """The JSON Schema of the answer."""
 
     type: Literal["json_schema"]
     json_schema: Annotated[dict[str, Any], Field(alias="schema")]
 
 
 class OutputConfig(_Part):
-    """How hard the model tries, and what its answer has to fit."""
+    """The effort of the model, and the format of its answer."""
 
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
     format: OutputFormat | None = None
@@ -113,11 +113,11 @@ AnyBody = TypeVar("AnyBody", bound=CountBody)
 
 
 class MessagesRequest(NamedTuple):
-    """What is asked.
+    """A request of the Messages API.
 
     Attributes:
-        keeps_thoughts: Whether the client hands back what the model thought, for its provider.
-        tells_thoughts: Whether it wants to read that, too.
+        keeps_thoughts: Whether the client sends the model's thinking back in later requests.
+        tells_thoughts: Whether the client wants to read the thinking.
     """
 
     completion: CompletionRequest
@@ -126,7 +126,7 @@ class MessagesRequest(NamedTuple):
 
 
 def read_messages(document: Mapping[str, Any]) -> MessagesRequest:
-    """``document`` as a request.
+    """Parse ``document`` as a request for an answer.
 
     Raises:
         InvalidRequestError: It is not what the API takes.
@@ -146,7 +146,7 @@ def read_messages(document: Mapping[str, Any]) -> MessagesRequest:
 
 
 def read_count(document: Mapping[str, Any]) -> CompletionRequest:
-    """``document``, whose tokens are to be counted, as a request that nobody answers.
+    """Parse ``document`` as a request to count tokens, which nobody answers.
 
     Raises:
         InvalidRequestError: It is not what the API takes.

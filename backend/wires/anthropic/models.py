@@ -14,7 +14,7 @@ _CREATED: Final = "1970-01-01T00:00:00Z"
 
 
 def model_info(model: Model) -> dict[str, Any]:
-    """One model."""
+    """``model`` as an object of the list."""
     return {
         "type": "model",
         "id": model.name,
@@ -25,7 +25,7 @@ def model_info(model: Model) -> dict[str, Any]:
 
 
 def model_page(models: Sequence[Model]) -> dict[str, Any]:
-    """All of them, on one page."""
+    """``models`` as a list of one page."""
     ends = (
         {"first_id": models[0].name, "last_id": models[-1].name}
         if models

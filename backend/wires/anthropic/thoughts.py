@@ -1,4 +1,4 @@
-"""Thoughts that a client of the Messages API keeps for their provider: a ``redacted_thinking`` block, which it sends back as it got it.
+"""Provider's reasoning items in a ``redacted_thinking`` block, which clients of the Messages API send back unchanged.
 
 Of an answer without calls no provider wants any, and clients take its last block for what was said.
 """
@@ -18,12 +18,12 @@ _TYPE = "redacted_thinking"
 
 
 def thoughts_block(items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any]) -> dict[str, Any]:
-    """A block that holds ``items``, which the provider wants back that the ``receipt`` names."""
+    """A block that holds ``items`` for the provider that the ``receipt`` names."""
     return {"type": _TYPE, "data": packed(items, receipt)}
 
 
 def remembered(message: AIMessage) -> AIMessage:
-    """``message`` of a client's history, with what its `thoughts_block` holds where a provider's writer looks for it."""
+    """``message`` of a client's history, with the content of its `thoughts_block` where the provider's writer looks for it."""
     if isinstance(message.content, str):
         return message
     blocks: list[Any] = message.content

@@ -1,4 +1,4 @@
-"""Chat Completions as a wire."""
+"""OpenAI's Chat Completions as a wire."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ChatExchange:
-    """One request of Chat Completions."""
+    """A request of Chat Completions, with the writers of its answer."""
 
     request: CompletionRequest
     own_usage_chunk: bool = False
     tells_receipt: bool = False
 
     def document(self, answer: Answer) -> Mapping[str, Any]:
-        """See `Exchange.document`."""
+        """The body of the complete answer, as a dict that is ready for JSON. See `Exchange.document`."""
         return chat_document(self.request, answer, tells_receipt=self.tells_receipt)
 
     def writer(self) -> ChatWriter:
-        """See `Exchange.writer`."""
+        """A writer of the streamed answer. See `Exchange.writer`."""
         return ChatWriter(
             self.request, own_usage_chunk=self.own_usage_chunk, tells_receipt=self.tells_receipt
         )
 
 
 class ChatWire:
-    """Chat Completions."""
+    """OpenAI's Chat Completions, as a `Wire`."""
 
     def read(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> ChatExchange:
-        """See `Wire.read`."""
+        """Parse ``body`` as a request. See `WireOf.read`."""
         options = taken(body, "stream_options", dict) or {}
         own_chunk = taken(options, "include_usage", bool, "stream_options.") or False
         return ChatExchange(read_chat(body), own_chunk, tells_receipt)
 
     def error(self, fault: Fault, request_id: str) -> tuple[int, Mapping[str, Any]]:  # noqa: ARG002 - told in a header only
-        """See `Wire.error`."""
+        """``fault`` as an HTTP status and a body. See `WireOf.error`."""
         status, error = openai_error(fault)
         return status, {"error": error}
 
     def stopped(self, fault: Fault) -> bytes:
-        """See `Wire.stopped`."""
+        """The event that ends a stream when the server stops. See `WireOf.stopped`."""
         return json_event({"error": openai_error(fault)[1]})

@@ -1,4 +1,4 @@
-"""Answers of Chat Completions, whole and as a stream."""
+"""Writes answers in the form of Chat Completions, whole or as a stream."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DONE: Final = b"data: [DONE]\n\n"
 
 
 def chat_document(request: CompletionRequest, answer: Answer, *, tells_receipt: bool) -> dict[str, Any]:
-    """The whole answer."""
+    """The body of a response that is not streamed."""
     document = {
         **_head(request, "chat.completion"),
         "choices": [_choice(number, choice) for number, choice in enumerate(answer.choices)],
@@ -69,7 +69,7 @@ def _choice(number: int, choice: Choice) -> dict[str, Any]:
 
 
 def call_object(call: ToolCall) -> dict[str, Any]:
-    """The call of a tool, by this wire's names."""
+    """A tool call in the form of Chat Completions."""
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
@@ -78,7 +78,7 @@ def _logprobs(tokens: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def chat_usage(usage: Usage) -> dict[str, Any]:
-    """What was used, by this wire's names."""
+    """Usage in the form of Chat Completions."""
     return {
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
@@ -94,13 +94,13 @@ def chat_usage(usage: Usage) -> dict[str, Any]:
 
 
 class ChatWriter:
-    """Writes the events of one stream.
+    """Writes the chunks of one stream.
 
-    What was used is told always: with the last word of the last choice, or in a chunk of its own behind it.
+    Usage is always sent: in the last chunk of the last choice, or in a chunk of its own after it.
 
     Args:
-        request: What was asked.
-        own_usage_chunk: Whether it is in a chunk of its own; then every other one has ``"usage": null``.
+        request: The request that is answered.
+        own_usage_chunk: Whether usage has a chunk of its own; then all others have ``"usage": null``.
         tells_receipt: Whether the last chunk holds the receipts.
     """
 
@@ -115,7 +115,7 @@ class ChatWriter:
         self._receipts: list[Mapping[str, Any]] = []
 
     def write(self, event: Event) -> bytes:
-        """See `EventWriter.write`."""
+        """``event`` as chunks of Chat Completions, as bytes; empty if it has none for the event."""
         if isinstance(event, TextDelta):
             return self._chunk([_part(event.choice, {"content": event.text}, logprobs=event.logprobs)])
         if isinstance(event, Finished):

@@ -1,4 +1,4 @@
-"""Requests of Chat Completions."""
+"""Reads requests of Chat Completions."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ _PARTS: Final = {
 
 
 def read_chat(body: Mapping[str, Any]) -> CompletionRequest:
-    """The request that ``body`` is.
+    """Parse ``body`` as a request of Chat Completions.
 
     Raises:
-        InvalidRequestError: It is none.
+        InvalidRequestError: ``body`` is no valid request.
     """
     _refuse_functions(body)
     tools, ignored = _tools(taken(body, "tools", list) or [])

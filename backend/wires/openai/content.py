@@ -1,4 +1,4 @@
-"""The content of a message: a text, or parts in the notation of one of the wires."""
+"""The content of a message: a text, or a list of content parts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     Parts = Mapping[str, tuple[str, type] | None]
-    """Each type of part that a wire knows, with the field that it has to have, and what that is."""
+    """The required field of each type of content part, with the field's type."""
 
 
 def content_of(content: Any, place: str, parts: Parts) -> Any:
-    """``content`` as it is, which histories are put into normal form from.
+    """``content`` unchanged, after a check of its parts.
 
     Raises:
-        InvalidRequestError: It is neither a text nor a list of ``parts``, or names a file that it may not.
+        InvalidRequestError: It is neither a text nor a list of ``parts``, or refers to a file without permission.
     """
     if content is None or isinstance(content, str):
         return content or ""

@@ -1,4 +1,4 @@
-"""Faults in OpenAI's words."""
+"""Errors in OpenAI's form."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FIRST_OF_THE_SERVER: Final = 500
 
 
 def openai_error(fault: Fault) -> tuple[int, dict[str, Any]]:
-    """``fault`` as a status and the object under ``error``."""
+    """``fault`` as an HTTP status, and the object under ``error``."""
     status = _STATUSES.get(fault.code, fault.status)
     return status, {
         "message": fault.message,
@@ -38,7 +38,7 @@ def openai_error(fault: Fault) -> tuple[int, dict[str, Any]]:
 
 
 def error_type(fault: Fault, status: int) -> str:
-    """The ``type`` of an error."""
+    """The ``type`` of an error with this fault and HTTP status."""
     if fault.code == "quota_exceeded":
         return "insufficient_quota"
     other = "server_error" if status >= _FIRST_OF_THE_SERVER else "invalid_request_error"

@@ -14,11 +14,11 @@ _CREATED: Final = 0
 
 
 def model_object(model: Model) -> dict[str, Any]:
-    """One model."""
+    """``model`` as an object of the list."""
     made = {"id": model.name, "object": "model", "created": _CREATED, "owned_by": "patchbay"}
     return {**made, "description": model.about} if model.about else made
 
 
 def model_list(models: Iterable[Model]) -> dict[str, Any]:
-    """All of them."""
+    """``models`` as a list."""
     return {"object": "list", "data": [model_object(model) for model in models]}

@@ -1,4 +1,4 @@
-"""Responses as a wire. It keeps nothing: every request brings the whole conversation."""
+"""OpenAI's Responses API as a wire. Nothing is stored: every request brings the whole conversation."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ResponsesExchange:
-    """One request of Responses."""
+    """A request of the Responses API, with the writers of its answer."""
 
     asked: ResponsesRequest
     tells_receipt: bool = False
 
     @property
     def request(self) -> CompletionRequest:
-        """See `Exchange.request`."""
+        """The request, independent of the wire. See `Exchange.request`."""
         return self.asked.request
 
     def document(self, answer: Answer) -> Mapping[str, Any]:
-        """See `Exchange.document`."""
+        """The body of the complete answer, as a dict that is ready for JSON. See `Exchange.document`."""
         choice = answer.choices[0]
         status, more = ending(choice.finish_reason)
         output = output_of(
@@ -44,22 +44,22 @@ class ResponsesExchange:
         return Resource(self.asked).document(status, output, usage=responses_usage(choice.usage), **more)
 
     def writer(self) -> ResponsesWriter:
-        """See `Exchange.writer`."""
+        """A writer of the streamed answer. See `Exchange.writer`."""
         return ResponsesWriter(self.asked, tells_receipt=self.tells_receipt)
 
 
 class ResponsesWire:
-    """Responses."""
+    """OpenAI's Responses API, as a `Wire`."""
 
     def read(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> ResponsesExchange:
-        """See `Wire.read`."""
+        """Parse ``body`` as a request. See `WireOf.read`."""
         return ResponsesExchange(read_responses(body), tells_receipt)
 
     def error(self, fault: Fault, request_id: str) -> tuple[int, Mapping[str, Any]]:  # noqa: ARG002 - told in a header only
-        """See `Wire.error`."""
+        """``fault`` as an HTTP status and a body. See `WireOf.error`."""
         status, error = openai_error(fault)
         return status, {"error": error}
 
     def stopped(self, fault: Fault) -> bytes:
-        """See `Wire.stopped`."""
+        """The event that ends a stream when the server stops. See `WireOf.stopped`."""
         return json_event({"type": "error", "sequence_number": 0, **openai_error(fault)[1]}, "error")

@@ -1,4 +1,4 @@
-"""The response of Responses, and the items that are its output."""
+"""The response object of the Responses API, and its output items."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_
 
 
 class Resource:
-    """The response of one request, at any time. What does not change is put into JSON once: it may be 40 KB of tools."""
+    """The response object of one request in any state. The constant part, maybe 40 KB of tools, is serialized once."""
 
     def __init__(self, asked: ResponsesRequest, now: Callable[[], float] = time.time) -> None:
         self._now = now
@@ -39,11 +39,11 @@ class Resource:
         self._beginning: bytes | None = None
 
     def document(self, status: str, output: Sequence[Mapping[str, Any]] = (), **more: Any) -> dict[str, Any]:
-        """The response, JSON-ready."""
+        """The response object, as a dict that is ready for JSON."""
         return {**self._constant, **self._changing(status, output, more)}
 
     def json(self, status: str, output: Sequence[Mapping[str, Any]] = (), **more: Any) -> bytes:
-        """The same as JSON."""
+        """The response object as JSON bytes."""
         if self._beginning is None:
             self._beginning = json_bytes(self._constant)[:-1] + b","
         return self._beginning + json_bytes(self._changing(status, output, more))[1:]
@@ -63,13 +63,13 @@ class Resource:
 
 
 def ending(reason: FinishReason) -> tuple[str, dict[str, Any]]:
-    """The status of a response that ended for ``reason``, and what else it then has."""
+    """The status of a response that ended for ``reason``, and its further fields."""
     why = _INCOMPLETE.get(reason)
     return ("completed", {}) if why is None else ("incomplete", {"incomplete_details": {"reason": why}})
 
 
 def responses_usage(usage: Usage) -> dict[str, Any]:
-    """What was used, by this wire's names."""
+    """Usage in the form of the Responses API."""
     return {
         "input_tokens": usage.input,
         "input_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": usage.cache_write},
@@ -84,7 +84,7 @@ def responses_usage(usage: Usage) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class ReasoningItem:
-    """What the model thought, as a summary, and as its provider wants it back."""
+    """The model's reasoning: its summary, and the provider's items to be sent back."""
 
     id: str
     index: int
@@ -93,11 +93,11 @@ class ReasoningItem:
 
     @property
     def text(self) -> str:
-        """All of it so far."""
+        """The summary so far."""
         return "".join(self.pieces)
 
     def as_dict(self, *, status: ItemStatus) -> dict[str, Any]:
-        """JSON-ready."""
+        """The item as a dict that is ready for JSON."""
         is_told = self.pieces and status != "in_progress"
         return {
             "id": self.id,
@@ -109,7 +109,7 @@ class ReasoningItem:
 
 @dataclass(slots=True)
 class MessageItem:
-    """A message of the model, which has one part: what it says, or why it declines."""
+    """A message of the model with one part: a text or a refusal."""
 
     id: str
     index: int
@@ -119,11 +119,11 @@ class MessageItem:
 
     @property
     def text(self) -> str:
-        """All of it so far."""
+        """The text so far."""
         return "".join(self.pieces)
 
     def part(self, *, is_empty: bool = False) -> dict[str, Any]:
-        """The part, JSON-ready."""
+        """The part, as a dict that is ready for JSON."""
         text = "" if is_empty else self.text
         if self.is_refusal:
             return {"type": "refusal", "refusal": text}
@@ -135,7 +135,7 @@ class MessageItem:
         }
 
     def as_dict(self, *, status: ItemStatus) -> dict[str, Any]:
-        """JSON-ready."""
+        """The item as a dict that is ready for JSON."""
         return {
             "id": self.id,
             "type": "message",
@@ -147,7 +147,7 @@ class MessageItem:
 
 @dataclass(slots=True)
 class CallItem:
-    """The call of a function, or of a custom tool."""
+    """A call of a function or of a custom tool."""
 
     id: str
     index: int
@@ -157,12 +157,12 @@ class CallItem:
 
     @property
     def arguments(self) -> str:
-        """All of them so far, as JSON; of a custom tool, its input."""
+        """The arguments so far, as JSON; for a custom tool, its input."""
         whole = "".join(self.pieces)
         return custom_input(whole) if self.tool.is_custom else whole or "{}"
 
     def as_dict(self, *, status: ItemStatus) -> dict[str, Any]:
-        """JSON-ready."""
+        """The item as a dict that is ready for JSON."""
         tool, is_new = self.tool, status == "in_progress"
         found = {
             "id": self.id,
@@ -189,7 +189,7 @@ def output_of(items: Sequence[Item], status: ItemStatus) -> list[dict[str, Any]]
 
 
 def items_of(choice: Choice, asked: ResponsesRequest) -> list[Item]:
-    """A whole answer as items."""
+    """A complete answer as output items."""
     items: list[Item] = []
 
     def place(kind: str) -> tuple[str, int]:
@@ -211,7 +211,7 @@ def items_of(choice: Choice, asked: ResponsesRequest) -> list[Item]:
 def kept_thoughts(
     items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any], asked: ResponsesRequest
 ) -> str | None:
-    """What the provider wants back with the results of calls; None if the client does not keep it, or there is nothing."""
+    """The provider's reasoning items, packed for the client to send back; None if it keeps none, or there are none."""
     return packed(items, receipt) if items and asked.keeps_thoughts else None
 
 

@@ -1,4 +1,4 @@
-"""The events of a stream of Responses: an item is added, grows, and is done; and the response around them."""
+"""Writes the event stream of the Responses API: each item is added, filled and finished within the response."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class ResponsesWriter:
     """Writes the events of one stream.
 
     Args:
-        asked: The request.
+        asked: The request that is answered.
         tells_receipt: Whether the response at the end holds the receipt.
-        now: Seconds since 1970.
+        now: The time of the response, in seconds since 1970.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class ResponsesWriter:
         }
 
     def write(self, event: Event) -> bytes:
-        """See `EventWriter.write`."""
+        """``event`` as events of the Responses API, as bytes; empty if it has none for the event."""
         if (write := self._writers.get(type(event))) is not None:
             write(event)
         said = b"".join(self._said)

@@ -1,4 +1,4 @@
-"""The items of a Responses request as messages."""
+"""Reads the input items of a Responses request as messages."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ class _Turn:
 
 @dataclass(slots=True)
 class Items:
-    """What the items of one request are.
+    """The messages and tools in the items of one request.
 
     Attributes:
-        tools: Lists of further tools, each with its place.
-        ignored: The types of items that are left out: what OpenAI's own tools did.
+        tools: Lists of further tools, each with its path for error messages.
+        ignored: The types of items that are left out, such as those of OpenAI's own tools.
     """
 
     messages: list[BaseMessage] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Items:
         """Add an item.
 
         Raises:
-            InvalidRequestError: It is not what its type wants.
+            InvalidRequestError: The item is invalid for its type.
         """
         within = f"{place}."
         kind = taken(item, "type", str, within) or "message"
@@ -96,7 +96,7 @@ class Items:
             self.messages.append(_result(item, within))
 
     def end_turn(self) -> None:
-        """What the model said last is complete."""
+        """Complete the model's last message."""
         if self._turn is not None:
             self.messages.append(self._turn.message())
             self._turn = None
@@ -112,10 +112,10 @@ class Items:
 
 
 def read_items(given: Any) -> Items:
-    """What is said in ``input``.
+    """Parse the ``input`` of a request.
 
     Raises:
-        InvalidRequestError: It is neither a text nor a list of items, or an item is not what its type wants.
+        InvalidRequestError: It is neither a text nor a list of items, or an item is invalid for its type.
     """
     items = Items()
     if isinstance(given, str):

@@ -1,4 +1,4 @@
-"""Requests of Responses."""
+"""Reads requests of the Responses API."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ _INCLUDED: Final = frozenset({_LOGPROBS, _THOUGHTS})
 
 @dataclass(frozen=True, slots=True)
 class ResponsesRequest:
-    """A request, and what its answer repeats of it.
+    """A request of the Responses API, and the fields that its response repeats.
 
     Attributes:
-        keeps_thoughts: Whether the client hands back what the model thought, for its provider.
-        echo: Fields of the response that say what was asked, JSON-ready.
+        keeps_thoughts: Whether the client sends the model's reasoning back in later requests.
+        echo: The request's fields that the response repeats, JSON-ready.
     """
 
     request: CompletionRequest
@@ -60,10 +60,10 @@ class ResponsesRequest:
 
 
 def read_responses(body: Mapping[str, Any]) -> ResponsesRequest:
-    """The request that ``body`` is.
+    """Parse ``body`` as a request of the Responses API.
 
     Raises:
-        InvalidRequestError: It is none, or wants something to be kept.
+        InvalidRequestError: ``body`` is no valid request, or wants something to be stored.
     """
     _refuse_state(body)
     items = read_items(body.get("input"))

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 SEPARATOR: Final = "__"
 LONGEST_NAME: Final = 64
-"""Of a function, where vendors have a bound."""
+"""The most characters of a function's name that all providers accept."""
 INPUT: Final = "input"
-"""The one argument of a custom tool."""
+"""The name of a custom tool's only argument."""
 _HASH_DIGITS: Final = 8
 
 
 class Tool(NamedTuple):
-    """The tool that a function stands for."""
+    """The tool of the request that a function stands for."""
 
     name: str
     namespace: str | None = None
@@ -36,11 +36,11 @@ class Tool(NamedTuple):
 
 @dataclass(slots=True)
 class Tools:
-    """The tools of one request.
+    """The tools of one request, as functions.
 
     Attributes:
-        functions: In the form of Chat Completions.
-        by_name: Function to tool.
+        functions: The functions, in the form of Chat Completions.
+        by_name: The tool of each function, by the function's name.
         ignored: The types of tools that are left out.
     """
 
@@ -49,7 +49,7 @@ class Tools:
     ignored: list[str] = field(default_factory=list)
 
     def tool(self, function: str) -> Tool:
-        """The tool that ``function`` stands for. A model may make names up."""
+        """The tool that ``function`` stands for, also for a name that the model made up."""
         return self.by_name.get(function) or Tool(function)
 
     def _add(self, tool: Tool, function: dict[str, Any]) -> None:
@@ -57,7 +57,7 @@ class Tools:
         self.by_name[function["function"]["name"]] = tool
 
     def read(self, described: Sequence[Any], place: str, namespace: str | None = None) -> None:
-        """Add the tools that are ``described``.
+        """Add the tools in ``described``.
 
         Raises:
             InvalidRequestError: One is not described as it should be.
@@ -81,10 +81,10 @@ class Tools:
 
 
 def read_tools(described: Sequence[tuple[Sequence[Any], str]]) -> Tools:
-    """The tools of all lists, each with its place.
+    """The tools of all lists, each given with its path for error messages.
 
     Raises:
-        InvalidRequestError: One is not described as it should be, or two have the same name.
+        InvalidRequestError: A tool's description is invalid, or two tools have the same name.
     """
     tools = Tools()
     for some, place in described:
@@ -94,7 +94,7 @@ def read_tools(described: Sequence[tuple[Sequence[Any], str]]) -> Tools:
 
 
 def function_name(name: str, namespace: str | None) -> str:
-    """The name of the function that stands for a tool. One that would be too long ends with a hash instead."""
+    """The name of the function for a tool. A name that is too long is shortened and ends with a hash."""
     whole = f"{namespace}{SEPARATOR}{name}" if namespace else name
     if len(whole) <= LONGEST_NAME or not namespace:
         return whole
@@ -121,7 +121,7 @@ def _custom(tool: Mapping[str, Any], within: str, namespace: str | None) -> dict
 
 
 def custom_input(arguments: str) -> str:
-    """The text in the arguments of a custom tool's function. What is no such object is taken for the text."""
+    """The text in the arguments of a custom tool's function, or ``arguments`` as they are if they hold none."""
     try:
         read = json.loads(arguments, strict=False)
     except (ValueError, RecursionError):
@@ -131,10 +131,10 @@ def custom_input(arguments: str) -> str:
 
 
 def read_choice(value: Any, tools: Tools) -> ToolChoice:
-    """Which of ``tools`` may be called.
+    """Parse ``tool_choice``: which of ``tools`` may be called.
 
     Raises:
-        InvalidRequestError: It is no choice, or one of a tool that is not served.
+        InvalidRequestError: ``value`` is no valid choice, or names a tool that is not served.
     """
     if value is None or (isinstance(value, str) and value in MODES):
         return ToolChoice(value)

@@ -1,4 +1,4 @@
-"""Tools, the choice among them, and the form of an answer, in the form of Chat Completions."""
+"""Tools, tool choice and response format, in the form of Chat Completions."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class ToolChoice:
 
     Attributes:
         mode: ``auto``, ``none``, ``required``, or a tool's name; None if the client said nothing.
-        allowed: The names of those that may be; None for all.
+        allowed: The names of the tools that may be called; None for all.
     """
 
     mode: str | None = None
     allowed: frozenset[str] | None = None
 
     def among(self, tools: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-        """The ``tools`` that may be called.
+        """Those of ``tools`` that may be called.
 
         Raises:
-            InvalidRequestError: The choice names one that is not there.
+            InvalidRequestError: The choice names an unknown tool.
         """
         names = {tool["function"]["name"] for tool in tools}
         wanted = self.allowed or frozenset[str]()
@@ -56,15 +56,15 @@ class ToolChoice:
 
 
 def function_tool(described: Mapping[str, Any], place: str, name: str | None = None) -> dict[str, Any]:
-    """A function in the form of Chat Completions.
+    """A function tool in the form of Chat Completions.
 
     Args:
-        described: With ``name``, and maybe ``description``, ``parameters`` and ``strict``.
+        described: The client's definition: ``name``, and maybe ``description``, ``parameters`` and ``strict``.
         place: Where it stands.
-        name: What it is called instead.
+        name: A name to use in place of the client's.
 
     Raises:
-        InvalidRequestError: It is not described as it should be.
+        InvalidRequestError: The definition is invalid.
     """
     within = f"{place}."
     own = tool_name(described, within)
@@ -76,7 +76,7 @@ def function_tool(described: Mapping[str, Any], place: str, name: str | None = N
 
 
 def tool_name(described: Mapping[str, Any], within: str) -> str:
-    """The name in ``described``.
+    """The tool's name in ``described``.
 
     Raises:
         InvalidRequestError: There is none, or it is too long.
@@ -90,10 +90,10 @@ def tool_name(described: Mapping[str, Any], within: str) -> str:
 
 
 def check_names_differ(tools: Iterable[Mapping[str, Any]]) -> None:
-    """Test whether a call tells which tool it is of.
+    """Check that all tools have different names.
 
     Raises:
-        InvalidRequestError: Two have the same name.
+        InvalidRequestError: Two tools have the same name.
     """
     seen = set[str]()
     for tool in tools:
@@ -103,15 +103,15 @@ def check_names_differ(tools: Iterable[Mapping[str, Any]]) -> None:
 
 
 def response_format(kind: str, described: Mapping[str, Any], place: str) -> dict[str, Any] | None:
-    """The form of an answer; None if it is a text.
+    """The format of an answer in the form of Chat Completions; None if it is plain text.
 
     Args:
         kind: ``text``, ``json_object`` or ``json_schema``.
-        described: Of a schema: ``name``, ``schema``, and maybe ``strict``.
+        described: For a schema: ``name``, ``schema``, and maybe ``strict``.
         place: Where it stands.
 
     Raises:
-        InvalidRequestError: It is another kind, or no schema.
+        InvalidRequestError: ``kind`` is unknown, or the schema is invalid.
     """
     if kind == "text":
         return None
@@ -138,7 +138,7 @@ def response_format(kind: str, described: Mapping[str, Any], place: str) -> dict
 
 
 def tool_call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
-    """A call of a tool, as LangChain has it: with ``error`` if its arguments are no object."""
+    """A tool call in LangChain's form: with ``error`` if its arguments are no JSON object."""
     try:
         read = json.loads(arguments, strict=False) if arguments else {}
     except (ValueError, RecursionError):
