@@ -52,15 +52,11 @@ class Shortage(NamedTuple):
 
 
 class BudgetStore(Protocol):
-    """Counters that processes may share. Each method may be called from any thread.
-
-    Attributes:
-        waits: Whether the store waits for a disk or a network: then its methods are not called on an event loop.
-    """
+    """Counters that processes may share. Each method may be called from any thread."""
 
     @property
     def waits(self) -> bool:
-        """Whether the store waits for a disk or a network."""
+        """Whether the store waits for a disk or a network: then its methods are not called on an event loop."""
         ...
 
     def reserve(self, reservation: Reservation) -> tuple[Counter, ...] | Shortage:

@@ -103,13 +103,13 @@ class WaitQueue:
             self._order.remove(call_number)
 
     def before(self, call_number: int, now: float) -> int:
-        """The number of calls before ``call_number``; the length of the queue for 0, a call that is not in it."""
+        """The number of calls before ``call_number``; the length of the queue for 0, a call that has not joined."""
         while self._order and (first := self._order[0]) != call_number and self._asks[first][0] <= now:
             self.leave(first)  # it did not come back
         return bisect_left(self._order, call_number) if call_number else len(self._order)
 
     def asks(self, before: int) -> Iterator[int]:
-        """The tokens that each of the first ``before`` calls needs."""
+        """The tokens that each of the first ``before`` calls needs, in the order of the queue."""
         return (self._asks[call_number][1] for call_number in islice(self._order, before))
 
 
@@ -187,7 +187,7 @@ class RateLimiter:
 
         Args:
             meters: The limits that the request counts against.
-            tokens: The tokens that it may use.
+            tokens: The tokens that the request may use.
             call_number: The call's number in the queues; 0 for a call that waits in none.
         """
         found = [one for meter in meters for one in self._obstacles(meter, tokens, call_number)]
@@ -248,7 +248,7 @@ class RateLimiter:
     def reserve(self, number: int) -> bool:  # noqa: ARG002 - for those who ask others
         """Whether request ``number``, which `take` has counted, fits the limits shared with other processes; True if none are.
 
-        It may block: call it without holding the lock.
+        May block for the store's answer: call this without holding the lock.
         """
         return True
 

@@ -51,7 +51,7 @@ class Tail:
         insort(self._in_order, seconds)
 
     def took_at_least(self, seconds: float) -> None:
-        """Record a request that was given up after ``seconds``. It counts only if that is at least `p95`."""
+        """Record a request that was given up after ``seconds``, if that is at least `p95`; else ignore the request."""
         begins = self.p95
         if begins is not None and seconds >= begins:
             self.took(seconds)

@@ -36,7 +36,7 @@ class Unsupported:
             self.until.popitem(last=False)
 
     def of(self, endpoint: Hashable) -> Mapping[str, float]:
-        """The features that ``endpoint`` refused in the last hour, each with the seconds for which that is still remembered."""
+        """The features that ``endpoint`` refused in the last hour, each with the seconds until the refusal is forgotten."""
         known = self.until.get(endpoint)
         if known is None:
             return {}

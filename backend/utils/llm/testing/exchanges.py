@@ -60,12 +60,7 @@ class ReplayKey(NamedTuple):
 
 
 class Reaction(NamedTuple):
-    """A provider's answer.
-
-    Attributes:
-        headers: The headers that are recorded.
-        body: The body as text.
-    """
+    """A provider's answer, with the headers that are recorded, and the body as text."""
 
     status: int
     content_type: str

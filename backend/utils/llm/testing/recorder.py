@@ -31,12 +31,7 @@ _SECONDS: Final = 300.0
 
 @dataclass(frozen=True)
 class Upstream:
-    """A real provider.
-
-    Attributes:
-        base_url: The provider's base URL.
-        stand_in: The path of its stand-in on a loopback provider.
-    """
+    """A real provider: its base URL, and the path of its stand-in on a loopback provider."""
 
     base_url: str
     stand_in: str

@@ -389,7 +389,7 @@ class SharedRateLimiter(RateLimiter):
         return wait + self._random() * min(LONGEST_POLL, turn, first * 2.0**refused)
 
     def _goes_alone(self, request: CountedRequest) -> bool:
-        """Whether the request may go out without the store's answer: by the allowance, or by the share if it is away."""
+        """Whether the request may go out without the store's answer: by the allowance; by the share if the store is away."""
         now, both = self._clock(), tuple(zip(request.claims, request.cached, strict=True))
         if self._is_alone:
             if not all(self._is_within_share(claim, cached) for claim, cached in both):

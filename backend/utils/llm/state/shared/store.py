@@ -118,8 +118,6 @@ class Store(Protocol):
 
     Attributes:
         joined: Whether the store's counts are binding now; if not, each process keeps to its share of every limit.
-        processes: The number of processes at the last answer, at least 1.
-        away_since: When the store became unreachable, by `time.monotonic`; None while it is reachable.
         is_slow: Whether the store is silent, for at most 2 seconds, and may count for others: then only this process's
             allowance may be used.
         patience: Seconds to wait for an answer before the store counts as unreachable.
