@@ -1,4 +1,4 @@
-"""Kinds of failures, and what follows from each.
+"""The kinds of failure, and the consequences of each.
 
 `ROWS` says what each kind looks like, on both wires; `POLICY` what follows from it. Adding a case is adding a line.
 """

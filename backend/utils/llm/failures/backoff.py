@@ -1,4 +1,4 @@
-"""The wait before the same endpoint is asked again."""
+"""The wait before a retry at the same endpoint."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
 BASE_SECONDS = 0.5
 CAP_SECONDS = 8.0
 LONGEST_WAIT = 15.0
-"""A provider that wants more than this many seconds is not waited for."""
+"""The longest wait in seconds; if a provider asks for a longer one, there is no retry."""
 
 
 def backoff(retry: int, hint: float | None, random: Callable[[], float]) -> float:
     """Seconds to wait before retry number ``retry``, from 1.
 
-    The provider's hint, exactly, if there is one. Else full jitter: anything from 0 to a bound that doubles, so that
-    many callers who failed together do not come back together (AWS, "Exponential Backoff and Jitter").
+    The provider's hint, exactly, if there is one. Else full jitter: a random time from 0 to a bound that doubles, so that
+    many callers that failed together do not retry together (AWS, "Exponential Backoff and Jitter").
 
     Args:
-        retry: Which retry it is.
-        hint: What the provider asks for, in seconds.
-        random: From 0 up to, not including, 1.
+        retry: The number of the retry, from 1.
+        hint: The seconds that the provider asks to wait; None if it gave no hint.
+        random: A random number, at least 0 and less than 1.
     """
     if hint is not None:
         return hint

@@ -1,4 +1,4 @@
-"""One classifier for both SDKs. Total: whatever happens has a category."""
+"""The classifier of failures, for all APIs. It is total: every exception gets a category."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _CONTROL_FLOW = frozenset({"GraphBubbleUp"})
 
 
 class BadAnswer(Exception):  # noqa: N818 - never leaves the facade
-    """A complete answer that must not be handed on.
+    """A complete answer that was rejected.
 
     Args:
-        category: Why.
-        reason: What is wrong with it, for the model to mend. In no text and no log of ours.
+        category: The category of the failure.
+        reason: What is wrong with the answer, for the model to correct. It is in no error text and no log.
     """
 
     def __init__(self, category: Category, reason: str = "") -> None:
@@ -44,7 +44,7 @@ class BadAnswer(Exception):  # noqa: N818 - never leaves the facade
 
 
 class NotReadyError(Exception):
-    """This process could not send the request in time: it was still importing what it needs."""
+    """This process could not send the request in time, because it was still importing packages."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Failure:
 
     Attributes:
         status: The HTTP status, if an answer came.
-        retry_after: Seconds until the provider wants to be asked again, if it says so.
-        may_retry: False if the provider asks not to be sent this again.
-        was_late: Whether this process was late itself: a time-out then says nothing of the endpoint.
-        lacks: The need, or the option, that the endpoint says it does not take, if it says of which.
-        error: Set if the failure is already one of ours and says more than its category does.
+        retry_after: Seconds until the next request makes sense, if the provider said so.
+        may_retry: False if the provider asks not to send the request again.
+        was_late: Whether this process itself was late, so that a timeout says nothing about the endpoint.
+        lacks: The need or the option that the endpoint reported as unsupported, if it named one.
+        error: The error to raise, if the failure is already an `LLMError` that says more than its category.
     """
 
     category: Category
@@ -77,14 +77,14 @@ def classify(
     now: datetime,
     outer: BaseException | None = None,
 ) -> Failure:
-    """Classify ``exception``, given what was observed on the wire.
+    """Classify ``exception`` by what the transport observed.
 
     Args:
-        exception: What the attempt ended with.
-        observed: What was seen of its request and of the response.
-        api: The one that was asked.
-        now: The wall clock, for hints that are dates.
-        outer: What the caller of the call was handling anyway; it says nothing about this attempt.
+        exception: The exception that ended the attempt.
+        observed: The transport's observations of request and response.
+        api: The API that was called.
+        now: The time now, timezone-aware, for hints that are dates.
+        outer: The exception that the caller was already handling, which is ignored.
     """
     if is_control_flow(exception):
         return Failure(Category.CANCELLED, observed.status)
@@ -120,7 +120,7 @@ def _refused(refusal: LLMError, observed: Observed) -> Category:
 
 
 def is_control_flow(exception: BaseException) -> bool:
-    """Whether ``exception`` is control flow and no failure: a cancellation, a close, an interrupt, an exit, a graph's interrupt."""
+    """Whether ``exception`` is control flow, not a failure: a cancellation, `GeneratorExit`, a graph's interrupt."""
     if not isinstance(exception, Exception) or interruption_in(exception) is exception:
         return True
     return any(kind.__name__ in _CONTROL_FLOW for kind in type(exception).__mro__)

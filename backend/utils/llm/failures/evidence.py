@@ -1,4 +1,4 @@
-"""The evidence of a failed attempt: what was observed on the wire, and only then the exception.
+"""The evidence of a failed attempt: the transport's observations first, then the exception.
 
 The provider's codes come from the body of its error answer, or from the error event in the middle of its stream, which
 only the SDK's exception still holds.
@@ -64,18 +64,18 @@ _QUOTED = re.compile(r"(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"|`[^`]*`|“[^”]*”")
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The facts that a failure is judged by.
+    """The facts by which a failure is classified.
 
     Attributes:
         status: The HTTP status of an error answer, or the number in a stream's error event; None without either.
         codes: Every code that the provider named, in lower case: OpenAI's ``code`` and ``type``, Google's ``status``,
-            ``reason`` and ``quotaId``, and those of an error within the error.
-        sentence: The provider's prose. The last resort, and never shown to anybody. What it quotes is left out: that may
-            be the caller's words.
-        params: What of the request the error is about, as OpenAI tells it.
+            ``reason`` and ``quotaId``, and those of nested errors.
+        sentence: The provider's error message, used last and never shown. Quotations are removed from it, because they
+            may be the caller's words.
+        params: The parameters of the request that the error is about, from OpenAI's ``param``.
         raised: The names of all exception classes involved.
-        answered: Whether the head of an answer came.
-        sent: Whether a request went out.
+        answered: Whether the status and headers of an answer arrived.
+        sent: Whether a request was sent.
         retry_delay: Google's ``retryDelay``, such as ``28s``.
     """
 
@@ -96,10 +96,10 @@ def gather(
     """Collect the evidence of a failed attempt.
 
     Args:
-        exception: What the attempt ended with.
-        observed: The exchange on the wire.
-        api: The API that was spoken.
-        outer: The exception that the caller was already handling, which is no evidence.
+        exception: The exception that ended the attempt.
+        observed: The transport's observations of request and response.
+        api: The API that was called.
+        outer: The exception that the caller was already handling, which is ignored.
     """
     links = tuple(_chain(exception, outer))
     layers = _error_layers(observed.error_body) or next(filter(None, map(_exception_layers, links)), [])

@@ -1,4 +1,4 @@
-"""Which feature an endpoint says that it lacks. An error that names none, or two, teaches nothing."""
+"""Detects which feature an error reports as unsupported. An error that names none, or two, is ignored."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _ANY_LACK: Final = re.compile(_LACK, re.IGNORECASE)
 
 
 def lacking(seen: Evidence) -> str | None:
-    """The need, or the option, that an endpoint says it does not take; None if it does not say so, or not of which."""
+    """The need or the option that an endpoint reports as unsupported; None if it reports or names none."""
     if _OF_ONE_REQUEST.search(seen.sentence):
         return None
     if not (seen.codes & _CODES or _ANY_LACK.search(seen.sentence)):

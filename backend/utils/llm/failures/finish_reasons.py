@@ -1,7 +1,7 @@
-"""The table of reasons to finish: what each of the words means with which providers say why an answer ended.
+"""The table of finish reasons: the meaning of each of the providers' words for why an answer ended.
 
-One table for all APIs, because gateways hand on the words of whoever they asked. A word that is not here never counts as
-good: it is a failure of its own kind, the receipt has the word, and a line here mends it.
+One table serves all APIs, because gateways pass on their providers' words. A word that is not listed never counts as
+good: it is a failure of a category of its own, and the receipt has the word, so that a row can be added here.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class Ending(NamedTuple):
     """The meaning of a finish reason.
 
     Attributes:
-        name: What Chat Completions calls it; None if that has no word for it.
-        category: Why the answer is not handed on; None if it is.
+        name: The finish reason of Chat Completions; None if that has no such reason.
+        category: The category of the failure; None if the answer is good.
     """
 
     name: str | None = None
@@ -131,13 +131,13 @@ FINISH_REASONS: Mapping[str, Ending] = {
     "null": NOT_ENDED,
     "none": NOT_ENDED,
 }
-"""By the words in lower case."""
+"""The endings, by the providers' words in lower case."""
 GOOD = frozenset(word for word, end in FINISH_REASONS.items() if end == Ending(word))
-"""What most answers end with: good, and called as Chat Completions calls it."""
+"""The words that are good and named as in Chat Completions, with which most answers end."""
 
 
 def ending(reason: str | None) -> Ending:
-    """The `Ending` that a provider's finish reason stands for, whatever its case. None is an answer that has not ended."""
+    """The `Ending` of a provider's finish reason, in any case of letters; for None that of an unfinished answer."""
     if reason is None:
         return NOT_ENDED
     word = reason.lower()
@@ -146,6 +146,6 @@ def ending(reason: str | None) -> Ending:
 
 
 def named(reason: str | None) -> str | None:
-    """``reason`` by the name of Chat Completions; as it is if that has none; None if it says that there is no end yet."""
+    """``reason`` by the name of Chat Completions, or else unchanged; None if it means that the answer goes on."""
     found = ending(reason)
     return found.name or (None if found.category is None else reason)

@@ -1,4 +1,4 @@
-"""When the provider wants to be asked again."""
+"""Reads from an error when the provider accepts the next request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .evidence import Evidence
 
 LONGEST: Final = 86_400.0
-"""Seconds: the longest windows for which providers count are days. What a provider says is handed on to our callers."""
+"""The longest hint in seconds, a day, as the longest windows of providers' limits. Hints are passed on to callers."""
 
 RESETS: Final = {
     "x-ratelimit-reset-requests": "x-ratelimit-remaining-requests",
@@ -24,7 +24,7 @@ RESETS: Final = {
     "anthropic-ratelimit-output-tokens-reset": "anthropic-ratelimit-output-tokens-remaining",
     "x-ratelimit-reset": "x-ratelimit-remaining",
 }
-"""When a limit is whole again, and what is left of it. Every answer tells both, also of limits with room."""
+"""Headers with the time at which a limit is reset, to the header with what is left of it. All answers have both."""
 
 _DECIMAL: Final = re.compile(r"\s*[0-9]+(\.[0-9]+)?\s*", re.ASCII)
 """As Python reads them, numbers are also `1e308`, `1_0`, `nan` and digits of other scripts."""
@@ -45,20 +45,20 @@ _EPOCH_MILLISECONDS: Final = 1e11
 
 
 def retry_after(headers: Mapping[str, str], seen: Evidence, now: datetime) -> float | None:
-    """Seconds until the provider wants to be asked again, at most `LONGEST`; None if it does not say, or says one that has passed.
+    """Seconds until the provider accepts the next request, at most `LONGEST`; None without a hint, or if it has passed.
 
     Args:
         headers: ``retry-after-ms`` in milliseconds; ``Retry-After`` in seconds, as an HTTP date or like ``1m3.2s``; else
-            the limits that are used up and when they are whole again.
-        seen: Holds Google's ``retryDelay``, such as ``28s`` or ``1.5s``, and prose: ``try again in 1m3.2s``.
-        now: The wall clock, timezone-aware.
+            the reset times of the limits that are used up.
+        seen: Evidence with Google's ``retryDelay``, such as ``28s`` or ``1.5s``, and text like ``try again in 1m3.2s``.
+        now: The time now, timezone-aware.
     """
     delays = _delays(headers, seen, now)
     return next((min(seconds, LONGEST) for seconds in delays if seconds is not None and seconds > 0), None)
 
 
 def may_retry(headers: Mapping[str, str]) -> bool:
-    """False if the provider asks not to be sent this again. Its yes never overrides a no of ours."""
+    """False if ``x-should-retry`` forbids a retry. A retry that the policy forbids stays forbidden."""
     return headers.get("x-should-retry", "").strip().lower() != "false"
 
 

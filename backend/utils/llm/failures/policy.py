@@ -1,4 +1,4 @@
-"""The kinds of failure, and what follows from each. Nothing else decides what is tried next."""
+"""The consequences of each kind of failure. Nothing else decides what is tried next."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class Policy:
 
     Attributes:
         again: What may be sent to the same endpoint: nothing, the same request after a wait, or the request with the
-            error fed back.
-        tries: The most requests of one call to one endpoint that end like this.
+            fault described to the model.
+        tries: The most requests of one call to one endpoint that may fail with this category.
         next_endpoint: Whether the next endpoint may be tried.
-        health: What it says about the endpoint: a fault that its breaker counts; proof that it is alive; that it, or
-            the key, should be left alone for a while.
-        cool_seconds: For how long, if the provider does not say.
-        alarm: Whether somebody has to mend it: it is logged as an error.
-        is_rejection: Whether there was an answer, and it was paid for.
-        error: What is raised when nothing is left to try.
+        health: What the failure says about the endpoint: a fault that its breaker counts; a proof that it works; or
+            that it, or the key, needs a cooldown.
+        cool_seconds: The seconds of the cooldown, if the provider does not say how long.
+        alarm: Whether an operator has to act, so that the failure is logged as an error.
+        is_rejection: Whether an answer came and was paid for.
+        error: The error that is raised when nothing is left to try.
         sentence: What the endpoint did, in words.
     """
 

@@ -31,7 +31,7 @@ class Example:
     """A response that a row matches, for the tests.
 
     Attributes:
-        fault: What the provider does instead of answering with an error: ``hang``, ``cut``, ``refuse``, ….
+        fault: What the test's provider does instead of sending an error: ``hang``, ``cut``, ``refuse``, ….
     """
 
     status: int = 200
@@ -44,13 +44,13 @@ class FailureRow:
     """A row of the table of failures. A condition that is None matches anything.
 
     Attributes:
-        api: The API that was spoken.
-        code: One of the provider's codes, in whatever case; ``*`` stands for any characters.
-        status: The HTTP status; None among them for an error that has none, in the middle of a stream.
-        says: What the provider's prose holds, as a regular expression.
-        raised: The name of an exception's class, or of one that it inherits.
-        answered: Whether the head of an answer came.
-        sent: Whether a request went out.
+        api: The API that was called.
+        code: One of the provider's codes, in any case of letters; ``*`` stands for any characters.
+        status: The HTTP statuses; None among them is an error event in a stream, which has no status.
+        says: A regular expression that is found in the provider's message.
+        raised: The name of the exception's class, or of a base class.
+        answered: Whether the status and headers of an answer arrived.
+        sent: Whether a request was sent.
     """
 
     category: Category
@@ -64,7 +64,7 @@ class FailureRow:
     sent: bool | None = None
 
     def may_match(self, api: Api, status: int | None, *, sent: bool, answered: bool) -> bool:
-        """Whether the row can match such an exchange, before its codes and prose are looked at."""
+        """Whether the row can match an exchange with these facts, before codes and messages are compared."""
         return (
             (self.api is None or self.api == api)
             and (self.sent is None or self.sent == sent)
@@ -73,7 +73,7 @@ class FailureRow:
         )
 
     def matches(self, seen: Evidence) -> bool:
-        """Whether the row matches the codes, prose and exceptions."""
+        """Whether the row matches the codes, the message and the exceptions of ``seen``."""
         return (
             (self.code is None or any(map(_pattern(self.code).match, seen.codes)))
             and (self.raised is None or self.raised in seen.raised)
@@ -108,7 +108,7 @@ OF_THE_REQUEST = frozenset(
 BAD_REQUEST = frozenset({400, 413, 422, None})
 TOO_MANY = frozenset({403, 429, None})
 WHATEVER = OF_THE_REQUEST | {429, 500, 503, 529}
-"""Any status, for rows whose prose is so clear that a contradicting status is wrong."""
+"""Any status, for rows whose message is so clear that it outweighs a contradicting status."""
 
 
 def _code(category: Category, status: int, code: str, says: str = "") -> FailureRow:
@@ -254,7 +254,7 @@ OUTPUT = (
         r"(must be|(can)?not exceed|exceeds? the (model|max)|(less|greater|larger|more|higher) than|limited|at most)",
     ),
 )
-"""Of how much is asked for. A larger window would not help."""
+"""Errors about the requested length of the answer, which a larger window would not help."""
 
 CONTEXT = (
     _prose(
@@ -303,7 +303,7 @@ DIALECT = (
         r"|cannot find field|any variant|extra (inputs|fields)|reasoning_content|thought_?signature|only supports? stream",
     ),
 )
-"""Of words that this endpoint does not know, or wants."""
+"""Errors about parameters that this endpoint does not know, or requires."""
 
 MALFORMED = (
     _prose(
@@ -331,7 +331,7 @@ MALFORMED = (
         r"|tools`? must be set",
     ),
 )
-"""Of what no endpoint would take: broken JSON, what every API wants and is not there, a wrong type, nothing at all."""
+"""Errors about requests that no endpoint would take: broken JSON, missing fields, wrong types, empty input."""
 
 
 def _in_a_stream(category: Category, example: str, says: str) -> FailureRow:
@@ -357,7 +357,7 @@ PACE = (
         r"\boverload|high traffic|over capacity|temporarily unavailable|server is busy",
     ),
 )
-"""Where there is no status to say so: in a stream, or behind a 200."""
+"""Rate limits without a status that says so: in a stream, or with status 200."""
 
 BUSY = (
     _prose(
@@ -366,7 +366,7 @@ BUSY = (
         r"degraded function|not ready for inference",
     ),
 )
-"""Of a model that does not answer just now."""
+"""Errors about a model that is temporarily not available."""
 
 MODEL_PURSES = (
     FailureRow(
@@ -377,7 +377,7 @@ MODEL_PURSES = (
         r"|tokens per day\b(?! \()",
     ),
 )
-"""Of what a key may use of one model: with others, it works."""
+"""Errors about a key's quota for one model; the key works with others."""
 
 EMPTY_PURSES = (
     _plain(
@@ -402,7 +402,7 @@ EMPTY_PURSES = (
         r"suspended\b[^.]{0,80}(spend|invoice|pay|billing|balance|overdue)|reached your usage limit|usage limit for this billing",
     ),
 )
-"""Of an empty purse, before anything else that may be said of it."""
+"""Errors about used-up credit, which come before all other messages."""
 
 CLOSED = (
     FailureRow(
@@ -433,7 +433,7 @@ CLOSED = (
         "(账号|账户|帳號|帳戶|组织|令牌|密钥|密鑰|アカウント).{0,16}(封禁|禁用|停用|冻结|凍結|停止|注销)",
     ),
 )
-"""Of a key that serves nobody any more, even if the reason is what somebody once asked."""
+"""Errors about a key that was closed for good, even if the reason is the content of an earlier request."""
 
 CONTENT = (
     _wording(
@@ -513,7 +513,7 @@ CONTENT = (
         "敏感|违规|違規|不合规|不安全|(内容|內容)(安全|审核|審核|风险)|(审核|安全审查)(不通过|未通过)|不适当|不適切|有害な|コンテンツ.{0,4}(ポリシー|フィルター)",
     ),
 )
-"""Of what a prompt, or an answer, says."""
+"""Errors about the content of a prompt or an answer."""
 
 _THING = (
     r"(files?|cached ?contents?|cache|attachment|upload|items?|container|vector stores?|assistant|thread|conversation"
@@ -550,7 +550,7 @@ REFERENCES = (
         r"fewer max_?tokens|can only afford|tokens limit exceeded|token capacity required",
     ),
 )
-"""Of what a request refers to, and of how much it wants: a smaller one, or another's, may be served."""
+"""Errors about files and other things that a request refers to, and about its size: other requests may be served."""
 
 MODELS = (
     _wording(
@@ -622,7 +622,7 @@ MODELS = (
         r"\b(deployment|(serverless|serving|inference|dedicated) endpoint)\b[^.]{0,60}(not exist|not found|not running)",
     ),
 )
-"""Of the model, whatever is asked of it."""
+"""Errors about the model itself, whatever the request."""
 
 FEATURES = (
     _wording(
@@ -635,7 +635,7 @@ FEATURES = (
         r"|modality|structured output|json mode|background mode|image input|fine-?tun\w+)|verified to (stream|use|generate)",
     ),
 )
-"""Of what a request makes use of."""
+"""Errors about a feature of the API that a request uses."""
 
 PURSES = (
     _wording(
@@ -660,7 +660,7 @@ PURSES = (
         r"|payment method|arrear|overdue|good standing|top[- ]?up|recharge|free tier[^.]{0,40}exhausted|余额|欠费",
     ),
 )
-"""Of who pays."""
+"""Errors about payment: credit, billing and spending limits."""
 
 KEYS = (
     _wording(
@@ -711,7 +711,7 @@ KEYS = (
         r"|n't have|lacks?|expired|invalid|violat|verif)",
     ),
 )
-"""Of the key, and of who it belongs to."""
+"""Errors about the key and its account."""
 
 CONTRADICTED = (
     _plain(
@@ -727,7 +727,7 @@ CONTRADICTED = (
         says=r"required for long[- ]context",
     ),
 )
-"""Of what this endpoint cannot do, whatever its status says: llama.cpp's is 500."""
+"""Errors about what this endpoint cannot do, with any status: that of llama.cpp is 500."""
 
 LACKS = (
     FailureRow(
@@ -738,7 +738,7 @@ LACKS = (
         r"|\bunsupported\b|不支持|サポートされて|対応していません",
     ),
 )
-"""Of what is left when it is about nobody."""
+"""Errors about an unsupported input or feature that no earlier row explains."""
 
 PROSE = (
     *PACE,
@@ -759,7 +759,7 @@ PROSE = (
     *KEYS,
     *LACKS,
 )
-"""Where a provider gives nothing but prose, or a code that says nothing. What the request is about comes first."""
+"""The rows for providers that send only a message, or a code without meaning. Rows about the request come first."""
 
 
 def _status(category: Category, *statuses: int) -> tuple[FailureRow, ...]:
@@ -783,7 +783,7 @@ STATUSES = (
         C.MODEL_NOT_FOUND, Example(307), status=range(300, 400)
     ),  # never followed: it may lead anywhere
 )
-"""What the HTTP status says."""
+"""The rows that go by the HTTP status."""
 
 
 def _event(code: str, category: Category = C.SERVER, api: Api = "openai") -> FailureRow:
@@ -810,7 +810,7 @@ EVENTS = (
     _google_event(503, "UNAVAILABLE"),
     _google_event(500, "INTERNAL"),
 )
-"""Codes that say no more than a status would, and so count only where there is none: in the middle of a stream."""
+"""The rows for codes that say no more than a status, which count only in a stream, where there is none."""
 
 EXCEPTIONS = (
     FailureRow(C.UNWORDED, Example(fault="unworded"), raised="NotWordedError", sent=False),
@@ -829,7 +829,7 @@ EXCEPTIONS = (
     FailureRow(C.UNREADABLE, Example(200, "{"), answered=True),
     FailureRow(C.BUG, Example(fault="bug")),
 )
-"""What is left where no error answer came: the kind of exception, and how far the exchange had got."""
+"""The rows for attempts without an error answer: by the exception, and by how far the exchange had got."""
 
 ROWS: tuple[FailureRow, ...] = (*CODES, *PROSE, *STATUSES, *EVENTS, *EXCEPTIONS)
 

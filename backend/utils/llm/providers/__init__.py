@@ -1,4 +1,4 @@
-"""Asks become requests in an API's words, and what comes back becomes messages. Adapters are imported only when needed."""
+"""Serializes calls into requests of each API, and parses answers into messages. Adapters are imported when needed."""
 
 from __future__ import annotations
 

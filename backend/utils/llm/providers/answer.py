@@ -1,4 +1,4 @@
-"""What a provider answered, whichever API it speaks: the typed value, and the messages that are made of it."""
+"""The parsed answer of a provider, the same type for all APIs, and the messages that are made of it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _IN_PIECES = frozenset({"text", "summary", "thinking"})
 EAGER = 250
-"""So many pieces of a stream are handed on one by one. From then on some are joined: for every chunk LangChain, and
-whoever listens, takes a hundred times what an event takes to be read."""
+"""The number of a stream's events that become one chunk each. Later events may be joined, because a chunk costs LangChain
+and its callbacks a hundred times what an event costs to read."""
 
 
 @dataclass(slots=True)
@@ -33,14 +33,14 @@ class Answer:
     """The contents of a whole answer, or of one event of a stream.
 
     Attributes:
-        thoughts: What the model said to itself.
-        reasoning: The same as the provider wants it back: its own objects, of which those of a stream may be pieces.
-        media: What is neither text nor thought nor a call, as blocks of LangChain's.
-        logprobs: How likely each token was, in the shape of Chat Completions.
-        usage: Tokens of all so far, if the provider told.
-        reason: Why it ended, by the names of Chat Completions; None if it did not say, or has not ended.
-        stop_sequence: Which of the sequences that were asked for ended it, where the provider tells that.
-        others: Why choices beside the first ended.
+        thoughts: The model's thoughts (reasoning), as text.
+        reasoning: The thoughts as the provider's own objects, to be sent back; in a stream they may be in pieces.
+        media: Content other than text, thoughts and calls, as LangChain's content blocks.
+        logprobs: The log probabilities of tokens, in the form of Chat Completions.
+        usage: The tokens of the whole answer so far, if the provider reported them.
+        reason: The finish reason, by the names of Chat Completions; None if there is none yet.
+        stop_sequence: The stop sequence of the request that ended the answer, if the provider tells.
+        others: The finish reasons of choices beside the first.
         extras: The message's ``additional_kwargs``.
         metadata: The message's ``response_metadata``: the model, and other names.
     """
@@ -60,7 +60,7 @@ class Answer:
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def join(self, other: Answer) -> None:
-        """Add what the next event said, but for thoughts. Usage is the last that was told, the reason the first."""
+        """Add the next event, except its thoughts. The last usage and the first finish reason count."""
         self.text += other.text
         self.refusal += other.refusal
         self.calls = [*self.calls, *other.calls]
@@ -131,15 +131,15 @@ def _block(piece: dict[str, Any]) -> object:
 def usage_of(
     counts: Mapping[str, int], inward: Mapping[str, int], outward: Mapping[str, int]
 ) -> UsageMetadata | None:
-    """Numbers of tokens as LangChain writes them; None if the provider told none, or nothing but zeros.
+    """Token counts as LangChain's ``usage_metadata``; None if the provider reported none, or only zeros.
 
-    What the total has beyond prompt and answer is put where it belongs, if it is one of the details: xAI counts thoughts
-    beside the answer, some gateways what was cached beside the prompt.
+    If the total exceeds input plus output by one of the details, that is added where it belongs: xAI counts thoughts
+    beside the output, some gateways cached tokens beside the input.
 
     Args:
-        counts: ``input``, ``output``, ``total``, as far as they were told.
-        inward: Of the input, those of a kind.
-        outward: The same of the output.
+        counts: ``input``, ``output``, ``total``, as far as they were reported.
+        inward: The details of the input, by kind.
+        outward: The details of the output, by kind.
     """
     asked, answered = counts.get("input", 0), counts.get("output", 0)
     if not asked and not answered:
@@ -160,7 +160,7 @@ def usage_of(
 
 
 def latest_usage(before: UsageMetadata | None, now: UsageMetadata | None) -> UsageMetadata | None:
-    """The last count of each kind that is not zero: some servers tell the prompt's tokens first, the answer's at the end."""
+    """The last non-zero count of each kind: some servers report input tokens first, output tokens at the end."""
     if before is None or now is None:
         return now or before
     if now["input_tokens"] and now["output_tokens"]:
@@ -193,7 +193,7 @@ def message_of(answer: Answer, trust: Trust) -> AIMessage:
     """A whole answer as a message.
 
     Raises:
-        ExcessError: It says more than is taken.
+        ExcessError: The answer exceeds the bounds of ``trust``.
     """
     _Weight(trust).add(answer)
     if not answer.text.isascii():
@@ -243,8 +243,8 @@ class AnswerStream:
     """Turns the events of one stream into LangChain's chunks.
 
     Attributes:
-        has_ended: Whether the last event with content had a finish reason. Only usage may follow.
-        is_done: The same, and that event had no content. Some servers send the reason with every piece of text.
+        has_ended: Whether the last event with content had a finish reason, so that only usage may follow.
+        is_done: Whether the finish reason came without content. Some servers send one with every piece of text.
     """
 
     def __init__(self, trust: Trust) -> None:
@@ -265,7 +265,7 @@ class AnswerStream:
 
     @property
     def is_due(self) -> bool:
-        """Whether what was added must be handed on at once, even if more events are there already."""
+        """Whether the added events must become a chunk at once, even if more events have arrived."""
         if self._pending is None or self._only_thinks:
             return False
         if self._given < EAGER or self._pending.calls:
@@ -273,11 +273,11 @@ class AnswerStream:
         return self._trust.bounds_chunks and self._joined > self._given // EAGER
 
     def may_wait(self, *, has_more: bool) -> bool:
-        """Whether what is not due may wait for the next event; ``has_more`` if that is there already."""
+        """Whether added events that are not due may wait for the next one; ``has_more``: it has arrived already."""
         return has_more or self._trust.bounds_chunks or self._only_thinks
 
     def add(self, piece: Answer) -> None:
-        """Add what an event said.
+        """Add the contents of an event.
 
         Raises:
             ExcessError: The answer is too long.
@@ -301,7 +301,7 @@ class AnswerStream:
         self._pending = _joined(self._pending, piece)
 
     def chunk(self) -> ChatGenerationChunk | None:
-        """A chunk of all that was added since the last one; None if nothing was."""
+        """A chunk of all events added since the last chunk; None if none were."""
         piece, self._pending = self._pending, None
         if piece is None:
             return None
@@ -326,10 +326,10 @@ class AnswerStream:
         return piece
 
     def flush(self) -> ChatGenerationChunk | None:
-        """The last chunk, with what was held back until the end of the stream; None if nothing was.
+        """The last chunk, with the content held back until the end of the stream; None if nothing was.
 
         Raises:
-            ExcessError: Too many arguments are no JSON.
+            ExcessError: Too many characters of tool calls' arguments are no JSON.
         """
         reason = self._reason or (self._pending.reason if self._pending is not None else None)
         held = self._calls.held_back(was_cut=reason == "length")

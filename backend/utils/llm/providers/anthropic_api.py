@@ -1,4 +1,4 @@
-"""Anthropic's Messages API, and every server that speaks it. Nothing of Anthropic's SDK is imported: it takes two seconds."""
+"""Anthropic's Messages API, also of other servers. Anthropic's SDK is not imported, because that takes two seconds."""
 
 from __future__ import annotations
 
@@ -50,22 +50,22 @@ _USED_OUTWARD = {"reasoning": "thinking_tokens"}
 
 
 class Messages:
-    """Words requests, and reads the answers."""
+    """Serializes requests and reads answers of the Messages API."""
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
-        """See `ChatApi.serialize`."""
+        """``request`` as JSON of the Messages API; see `ChatApi.serialize`."""
         request, schema = held_to_schema(request)
         base_url = request.endpoint.provider.base_url.rstrip("/")
         path = "/messages" if base_url.endswith("/v1") else "/v1/messages"
         return Serialized(path, _body(request, schema, streams=streams), HEADERS)
 
     def reader(self, request: ModelRequest) -> MessagesReader:
-        """See `ChatApi.reader`."""
+        """A reader of the answer to ``request``; see `ChatApi.reader`."""
         return MessagesReader(request.stop, most_blocks=request.ticket.trust.most_calls)
 
 
 def held_to_schema(request: ModelRequest) -> tuple[ModelRequest, Mapping[str, Any] | None]:
-    """``request``, and the schema that the API is to enforce; what it cannot enforce is said in words."""
+    """``request``, and the schema for the API to enforce; a schema that it cannot enforce is put into the prompt."""
     schema = request.ask.schema
     if schema is None:
         return request, None
@@ -160,11 +160,11 @@ class MessagesReader:
     """Reads one answer, whole or event by event.
 
     Args:
-        stop: Sequences that end the text. The API does not take those that are nothing but blanks: they are met here.
-        most_blocks: As many are read.
+        stop: The stop sequences of the request; those of white space only, which the API rejects, are applied here.
+        most_blocks: The most content blocks that are read.
 
     Attributes:
-        is_over: Whether the last event has come.
+        is_over: Whether the last event has arrived.
     """
 
     def __init__(self, stop: Sequence[str] | None = None, *, most_blocks: int = 1000) -> None:
@@ -177,7 +177,7 @@ class MessagesReader:
         self.is_over = False
 
     def answer(self, document: dict[str, Any]) -> Answer:
-        """See `AnswerReader.answer`."""
+        """Parse a whole answer; see `AnswerReader.answer`."""
         raise_for(document.get("error"))
         if not isinstance(document.get("content"), list):
             raise BadAnswer(Category.UNREADABLE)
@@ -188,7 +188,7 @@ class MessagesReader:
         return found
 
     def event(self, document: dict[str, Any]) -> Answer | None:
-        """See `AnswerReader.event`."""
+        """Parse one event of a stream; see `AnswerReader.event`."""
         raise_for(document.get("error"))
         place = as_count(document.get("index"))
         match document.get("type"):

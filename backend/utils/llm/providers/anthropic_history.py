@@ -49,10 +49,10 @@ _NOTHING = "…"
 
 
 class AnthropicHistory(NamedTuple):
-    """A history as Anthropic's Messages API takes it.
+    """A history in the form of Anthropic's Messages API.
 
     Attributes:
-        system: What the system says: a text, or blocks if some are marked for the cache.
+        system: The system prompt: a text, or blocks if some have ``cache_control``.
     """
 
     messages: list[dict[str, Any]]
@@ -60,15 +60,15 @@ class AnthropicHistory(NamedTuple):
 
 
 def anthropic_history(history: Sequence[BaseMessage], ask: Ask, provider: str) -> AnthropicHistory:
-    """``history``, in normal form, as messages.
+    """``history``, which is in normal form, as messages of Anthropic's API.
 
     Args:
-        history: What is said.
-        ask: Says which tools there are, whose names are left as they are.
-        provider: Whose thoughts go back to it.
+        history: The messages in normal form.
+        ask: The settings of the call; the names of its tools are left unchanged.
+        provider: The provider that gets its own thoughts back, and nobody else's.
 
     Raises:
-        NotWordedError: Part of it cannot be said here.
+        NotWordedError: The API has no form for a part of ``history``.
     """
     systems, turns = split_system(history)
     writer = _Writer(declared_names(ask.tools), provider)

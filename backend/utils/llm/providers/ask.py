@@ -1,4 +1,4 @@
-"""What one request asks for, before it is put into an API's words."""
+"""The contents of a request, before it is serialized for an API."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from ..transport import Ticket
 
 OTHERS_KEY = "other_finish_reasons"
-"""In a message's metadata: why choices beside the first ended."""
+"""The key in a message's ``response_metadata`` of the finish reasons of choices beside the first."""
 THOUGHTS_KEY = "reasoning_content"
-"""Where the model's thoughts stand in a message's ``additional_kwargs``, as a text, whichever API it was.
+"""The key of the model's thoughts, as text, in a message's ``additional_kwargs``, for all APIs.
 
-It is where LangChain's adapters for DeepSeek, Groq, xAI, Ollama and OpenRouter put them, and ``content_blocks`` makes a
-block of the type ``reasoning`` of them. ``content`` stays the answer's text. An answer with thoughts has no
-``model_provider``: for those that LangChain knows by that name it does not look here.
+LangChain's adapters for DeepSeek, Groq, xAI, Ollama and OpenRouter use the same key, of which ``content_blocks`` makes a
+block of the type ``reasoning``. ``content`` stays the answer's text. An answer with thoughts has no ``model_provider``,
+because for the providers that LangChain knows by that name it does not read this key.
 """
 STOP_KEY = "stop_sequence"
-"""Under which a message's ``response_metadata`` has the stop sequence that ended it, one of those that were asked for."""
+"""The key in a message's ``response_metadata`` of the stop sequence of the request that ended the answer."""
 REASONING_KEY = "reasoning_details"
 """Where stands beside it what the provider wants to be sent back, unchanged, in the same conversation.
 
@@ -38,8 +38,8 @@ class EmbeddingAsk(NamedTuple):
     """The settings of a request for embeddings.
 
     Attributes:
-        dimensions: How many numbers each has; None for as many as the model gives.
-        kind: Whether the texts are kept to be found, or look for others: some models make different vectors of them.
+        dimensions: The length of each vector; None for the model's default.
+        kind: Whether the texts are documents or queries, for which some models give different vectors.
     """
 
     dimensions: int | None = None
@@ -50,12 +50,12 @@ class Ask(NamedTuple):
     """The settings of one call, the same for every endpoint it may go to.
 
     Attributes:
-        tools: In OpenAI's form.
+        tools: The tools of the product, in OpenAI's form.
         tool_choice: ``auto``, ``none``, ``required``, or the name of the tool that must be called.
-        endpoint: Which the call itself names; None if the table decides.
-        fallbacks: Whether others may serve it.
-        embedding: What is asked of vectors, of a feature that gives them.
-        call_id: What the call is called in receipt and ledger: a UUIDv7 that no other call has; None for a new one.
+        endpoint: The endpoint that the call itself names; None if the table decides.
+        fallbacks: Whether other endpoints may serve the call if the first one does not.
+        embedding: The settings of vectors, for a feature of embeddings.
+        call_id: The call's id in receipt and ledger, a UUIDv7 that no other call has; None to make a new one.
     """
 
     options: Options
@@ -74,12 +74,12 @@ class ModelRequest(NamedTuple):
     """One request to one endpoint.
 
     Attributes:
-        settings: The options as keyword arguments of the endpoint's API. Shared: copy before changing it.
-        messages: In normal form.
-        seconds: What it may take.
-        ticket: Without it nothing is sent.
-        extra_body: What the table adds to the body; it lies under what the API's wording holds.
-        is_plain: Whether the messages are nothing but texts of a system, a user, a model.
+        settings: The options as keyword arguments of the endpoint's API. The object is shared: copy it before a change.
+        messages: The history in normal form.
+        seconds: The timeout of the request.
+        ticket: The ticket of the attempt, without which the transport sends nothing.
+        extra_body: Extra fields of the body from the table, which never replace fields that we set.
+        is_plain: Whether all messages are plain texts of system, user or model.
     """
 
     endpoint: Endpoint
@@ -94,11 +94,11 @@ class ModelRequest(NamedTuple):
 
 
 class Serialized(NamedTuple):
-    """A request in an API's words.
+    """A request as an API takes it.
 
     Attributes:
-        path: Below the provider's base URL.
-        headers: By their names in lower case.
+        path: The path below the provider's base URL.
+        headers: The headers, by their names in lower case.
     """
 
     path: str
@@ -107,15 +107,15 @@ class Serialized(NamedTuple):
 
 
 class NotWordedError(Exception):
-    """An API has no words for a part of the request, so that nothing was sent. Another API may have."""
+    """An API has no form for a part of the request, which was not sent. Another API may have a form for it."""
 
 
 class ProviderError(Exception):
-    """An answer that says what went wrong: one with an error's status, or an error in the place of an answer.
+    """The provider answered with an error, by its status or in the body of an answer.
 
     Attributes:
-        status: The HTTP status; None if that announced an answer.
-        body: What the provider said, without the key.
+        status: The HTTP status; None if it was that of a success.
+        body: The body of the error, with the key removed.
     """
 
     def __init__(self, said: str, *, status: int | None = None, body: object = None) -> None:
@@ -125,10 +125,10 @@ class ProviderError(Exception):
 
 
 def raise_for(error: object) -> None:
-    """Raise what stands under ``error`` in an answer; nothing if nothing does.
+    """Raise the value of ``error`` in an answer, unless it is empty.
 
     Raises:
-        ProviderError: Its ``body`` is what stood there.
+        ProviderError: ``error`` is not empty; the ``body`` is its value.
     """
     if error:
         body = error if isinstance(error, dict) else {"message": str(error)}

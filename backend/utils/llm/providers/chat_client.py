@@ -1,7 +1,7 @@
-"""JSON out, JSON in, past an SDK's own request path.
+"""Sends requests and reads answers as JSON, without an SDK's own request path.
 
-An SDK walks every request through its types, and every answer into objects that the adapter takes apart again: two
-thirds of what a call costs. What it does besides is the transport's business here: addresses, keys, time, retries.
+An SDK converts every request and every answer through its own types, which takes two thirds of a call's CPU time. Its
+other work is done by our transport: addresses, keys, timeouts, retries.
 """
 
 from __future__ import annotations
@@ -45,39 +45,39 @@ _SECONDS_FOR_USAGE = 2.0
 
 
 class AnswerReader(Protocol):
-    """Reads one answer of an API, whole or event by event. Nothing is taken for granted of what it holds."""
+    """Parses one answer of an API, whole or event by event, and tolerates any content."""
 
     def answer(self, document: dict[str, Any]) -> Answer:
-        """Read a whole answer.
+        """Parse a whole answer.
 
         Raises:
-            ProviderError: It says what went wrong.
-            BadAnswer: It is no answer.
+            ProviderError: ``document`` is an error.
+            BadAnswer: ``document`` is neither an answer nor an error.
         """
         ...
 
     def event(self, document: dict[str, Any]) -> Answer | None:
-        """Read one event of a stream. None if it adds nothing.
+        """Parse one event of a stream; None if the event adds nothing to the answer.
 
         Raises:
-            ProviderError: It says what went wrong.
+            ProviderError: ``document`` is an error.
         """
         ...
 
     @property
     def is_over(self) -> bool:
-        """Whether no event that comes now can say more."""
+        """Whether the answer is complete, so that later events can be ignored."""
         ...
 
 
 class ChatApi(Protocol):
-    """An API: how its requests are written and its answers read. It holds no key and no address."""
+    """An API: serializes its requests and makes readers of its answers. It holds no key and no address."""
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
-        """``request`` in the API's words.
+        """Serialize ``request`` for the API.
 
         Raises:
-            NotWordedError: It has none.
+            NotWordedError: The API has no form for a part of ``request``.
         """
         ...
 
@@ -87,22 +87,22 @@ class ChatApi(Protocol):
 
 
 class ChatClient:
-    """Sends requests in the words of one API, and reads the answers. One for each kind of endpoint; it holds no key."""
+    """Sends requests of one API, and reads the answers. There is one for each kind of endpoint; it holds no key."""
 
     def __init__(self, api: ChatApi, transport: SigningTransport) -> None:
         self._api = api
         self._transport = transport
 
     def generate(self, request: ModelRequest) -> AIMessage:
-        """The answer to ``request``, whole.
+        """The whole answer to ``request``.
 
         Raises:
-            NotWordedError: The API has no words for it.
-            ProviderError: The provider says what went wrong.
-            BadAnswer: What came is no answer.
-            LLMError: It was not sent, or more came than is taken.
-            httpx2.TransportError: No answer came, or not all of it.
-            ValueError: It is no JSON.
+            NotWordedError: The API has no form for a part of ``request``.
+            ProviderError: The provider answered with an error.
+            BadAnswer: The body is JSON but no answer.
+            LLMError: The request was not sent, or the answer exceeds the bounds for its server.
+            httpx2.TransportError: No answer came, or only a part.
+            ValueError: The body is no JSON.
         """
         signed = self._serialized(request, streams=False)
         response = self._transport.send(request.ticket.number, signed)
@@ -110,7 +110,7 @@ class ChatClient:
         return self._message(response.read(), request)
 
     async def agenerate(self, request: ModelRequest) -> AIMessage:
-        """As `generate`."""
+        """The whole answer to ``request``, awaited; as `generate`."""
         signed = self._serialized(request, streams=False)
         response = await self._transport.asend(request.ticket.number, signed)
         _raise_for_status(response)
@@ -120,10 +120,10 @@ class ChatClient:
         return await without_caller(asyncio.to_thread(self._message, document, request))
 
     def stream(self, request: ModelRequest) -> Generator[ChatGenerationChunk]:
-        """The answer to ``request``, as it comes. To be closed if it is left before its end.
+        """The answer to ``request`` in chunks as they arrive. Close the generator if you leave it before its end.
 
         Raises:
-            Exception: As of `generate`.
+            ProviderError: The provider answered with an error. All other errors are those of `generate`.
         """
         signed = self._serialized(request, streams=True)
         response = self._transport.send(request.ticket.number, signed)
@@ -144,7 +144,7 @@ class ChatClient:
             yield from stream.flush()
 
     async def astream(self, request: ModelRequest) -> AsyncGenerator[ChatGenerationChunk]:
-        """As `stream`."""
+        """The answer to ``request`` in chunks, asynchronously; as `stream`."""
         signed = self._serialized(request, streams=True)
         response = await self._transport.asend(request.ticket.number, signed)
         _raise_for_status(response)

@@ -1,4 +1,4 @@
-"""OpenAI's Chat Completions, and every server that speaks it. Imported only when a client is built."""
+"""OpenAI's Chat Completions, also of other servers. This module is imported only when a client is built."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HEADERS = {
     "content-type": "application/json",
     "user-agent": f"OpenAI/Python {openai.__version__}",
 }
-"""Of every request. What else the SDK would send tells of this machine."""
+"""The headers of every request, without those of the SDK that describe this machine."""
 _NOWHERE = "https://not.sent.invalid/v1"
 _STREAMING = {"stream": True, "stream_options": {"include_usage": True}}
 _USED = {"input": "prompt_tokens", "output": "completion_tokens", "total": "total_tokens"}
@@ -61,10 +61,10 @@ _USUAL = frozenset({"role", "content", "tool_calls"})
 
 
 class ChatCompletions:
-    """Words requests as `ChatOpenAI` does, and reads the answers.
+    """Serializes requests as `ChatOpenAI` does, and reads the answers.
 
     Args:
-        model: What the requests are worded for.
+        model: The model of the requests.
     """
 
     def __init__(self, model: str) -> None:
@@ -72,7 +72,7 @@ class ChatCompletions:
         self._roles = roles_for(model)
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
-        """See `ChatApi.serialize`."""
+        """``request`` as JSON of Chat Completions; see `ChatApi.serialize`."""
         if request.ask.schema is not None:
             form = form_of(request.ask.schema, request.endpoint.can.schema_form)
             request = request if form.is_format else held_to(form, request)
@@ -87,7 +87,7 @@ class ChatCompletions:
         return Serialized("/chat/completions", body, HEADERS)
 
     def reader(self, request: ModelRequest) -> ChatReader:
-        """See `ChatApi.reader`."""
+        """A reader of the answer to ``request``; see `ChatApi.reader`."""
         return ChatReader(
             request.stop,
             has_others=request.ticket.trust.has_others,
@@ -132,7 +132,7 @@ def _nested(wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def openai_chat(model: str, *, use_responses_api: bool) -> ChatOpenAI:
-    """The adapter for ``model``. Every setting that it would read from the environment is given, or taken back."""
+    """LangChain's adapter for ``model``, kept from reading any setting from the environment."""
     return ChatOpenAI(
         model=model,
         api_key=SecretStr("the-transport-signs"),
@@ -150,14 +150,14 @@ def openai_chat(model: str, *, use_responses_api: bool) -> ChatOpenAI:
 
 
 def payload_of(chat: ChatOpenAI, request: ModelRequest, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of ``request`` but for what is said: one adapter serves all endpoints that users bring, and knows none of their models."""
+    """The body of ``request`` without its messages, with the model of its endpoint."""
     payload = chat._get_request_payload([], **settings)  # noqa: SLF001 - see decision 14
     extra = payload.pop("extra_body", None) or {}
     return {**payload, **extra, "model": request.endpoint.model_id}
 
 
 def tool_choice_of(choice: str, named: Mapping[str, Any]) -> str | dict[str, Any]:
-    """``choice`` in OpenAI's words; ``named`` if it is the name of a tool."""
+    """``choice`` as OpenAI's ``tool_choice``; ``named`` if it is the name of a tool."""
     return choice if choice in {"auto", "none", "required"} else {"type": "function", **named}
 
 
@@ -168,13 +168,13 @@ class ChatReader:
     """Reads one answer, whole or event by event.
 
     Args:
-        stop: Sequences that end the text.
-        has_others: Whether choices beside the first, and what stands beside its text, are looked at.
-        most_choices: As many are read.
+        stop: The stop sequences of the request.
+        has_others: Whether choices beside the first, and fields beside its text, are read.
+        most_choices: The most choices that are read.
 
     Attributes:
-        is_over: Whether the reason to finish was told, and after it what was used: no server says more, but some leave
-            the connection open.
+        is_over: Whether the finish reason and then the usage have arrived: no server sends more, but some leave the
+            connection open.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class ChatReader:
         self.is_over = False
 
     def answer(self, document: dict[str, Any]) -> Answer:
-        """See `AnswerReader.answer`."""
+        """Parse a whole answer; see `AnswerReader.answer`."""
         choices = document.get("choices")
         if (not choices or document.get("error")) and (error := error_in(document)):
             raise_for(error)
@@ -202,7 +202,7 @@ class ChatReader:
         return found
 
     def event(self, document: dict[str, Any]) -> Answer | None:
-        """See `AnswerReader.event`."""
+        """Parse one event of a stream; see `AnswerReader.event`."""
         choices = document.get("choices")
         if (not choices or document.get("error")) and (error := error_in(document)):
             raise_for(error)
@@ -339,7 +339,7 @@ def _call(call: Mapping[str, Any]) -> CallPiece:
 
 
 def arguments_of(value: object) -> str:
-    """A call's arguments, or a piece of them: some servers send an object in the place of its JSON."""
+    """A call's arguments, or a piece of them, as JSON text: some servers send an object instead of text."""
     return json.dumps(value) if isinstance(value, dict | list) else as_text(value)
 
 

@@ -1,4 +1,4 @@
-"""Serializes a history for Chat Completions, and for the dialects of other providers of that API.
+"""Serializes a history for Chat Completions and its dialects at other providers.
 
 The rules are those of OpenAI, https://platform.openai.com/docs/api-reference/chat/create, Mistral, DeepSeek, Perplexity, and of
 OpenRouter for its thoughts, https://openrouter.ai/docs/guides/best-practices/reasoning-tokens#preserving-reasoning.
@@ -44,14 +44,14 @@ _MAX_ID = 40
 _MAX_NAME = 64
 _INVALID_LETTERS = re.compile(r"[\s<|\\/>]+")
 IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
-"""What OpenAI and Anthropic look at: https://platform.openai.com/docs/guides/images-vision#image-input-requirements"""
+"""Image types of OpenAI and Anthropic: https://platform.openai.com/docs/guides/images-vision#image-input-requirements"""
 _AUDIO = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 _ROLES = {"human": "user", "system": "system", "ai": "assistant"}
 _IS_O_MODEL = re.compile(r"o\d")
 
 
 def roles_for(model: str) -> dict[str, str]:
-    """The roles of a system, a user and a model, by LangChain's names for them."""
+    """The API's roles of system, user and model for ``model``, by LangChain's names of them."""
     return {**_ROLES, "system": "developer"} if _IS_O_MODEL.match(model) else _ROLES
 
 
@@ -59,7 +59,7 @@ def chat_messages(request: ModelRequest, roles: dict[str, str]) -> list[dict[str
     """The history of ``request`` as the ``messages`` of a body of Chat Completions.
 
     Raises:
-        NotWordedError: Part of it cannot be said here.
+        NotWordedError: The API has no form for a part of the history.
     """
     turns = with_media_from_user(request.messages, (AIMessage, ToolMessage))
     writer = _Writer(request, roles)

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from .chat_client import ChatApi, ChatClient
 
 MOST_CLIENTS = 256
-"""Beyond this many the oldest is dropped. A client owns no connection, so there is nothing to close."""
+"""The most cached clients; beyond, the oldest is dropped. A client owns no connection that would have to be closed."""
 _ANY_MODEL = "model"
 """The model that requests to users' own endpoints are serialized for: one client serves them all."""
 
 
 class ClientKey(NamedTuple):
-    """The settings that a client depends on. A reloaded table that changes anything else of an endpoint reuses the client."""
+    """The settings of an endpoint that its client depends on; a reload that changes only others reuses the client."""
 
     api: Api
     mode: ApiMode
@@ -40,7 +40,7 @@ class ClientKey(NamedTuple):
         return cls(provider.api, endpoint.api_mode, model_id)
 
     def chat_api(self) -> ChatApi:
-        """Serializer and reader of the API. Imports its SDK."""
+        """The serializer and reader of the API, made anew. Imports the API's SDK."""
         if self.mode == "embeddings":
             from .embeddings import GeminiEmbeddings, OpenAIEmbeddings
 
@@ -82,10 +82,10 @@ class ChatClientCache(PerProcess):
         return ClientKey.of(endpoint) in self._clients
 
     def client(self, endpoint: Endpoint, seconds: float | None = None) -> ChatClient:
-        """The client of ``endpoint``. The first call imports the SDK and builds it.
+        """The client of ``endpoint``. The first call imports the SDK and builds the client.
 
         Raises:
-            TimeoutError: That takes more than ``seconds``. It goes on for the next call.
+            TimeoutError: Building takes more than ``seconds``; it goes on in the background for the next call.
         """
         kind = ClientKey.of(endpoint)
         if kind not in self._clients and seconds is not None:
@@ -93,10 +93,10 @@ class ChatClientCache(PerProcess):
         return self._clients.get(kind) or self._build(kind)
 
     def begin(self, endpoint: Endpoint) -> Future[None]:
-        """Begin to build the client of ``endpoint``, in a thread that nobody has to wait for: one for all who want it.
+        """Start to build the client of ``endpoint`` in a daemon thread, once for all calls that want the client.
 
-        What goes wrong is raised by `client`, to each of them anew: an exception that they shared would show the one's
-        frames to the other.
+        An error is raised by `client`, as a new exception for each call, because a shared one would show a call's
+        frames to others.
         """
         return self._build_in_thread(ClientKey.of(endpoint))
 

@@ -1,6 +1,6 @@
-"""Content blocks of messages: in whichever vendor's notation, each becomes one of LangChain's standard blocks.
+"""Content blocks of messages: converts any vendor's notation into LangChain's standard blocks.
 
-Nothing is opened, decoded or fetched, but for files of plain text.
+No data is opened, decoded or fetched, except files of plain text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Block = dict[str, Any]
 MEDIA = frozenset({"image", "audio", "video", "file"})
-"""The types of blocks with images, audio, video or files."""
+"""The types of standard blocks with images, audio, video or files."""
 
 _MIME_ALIASES = {
     "image/jpg": "image/jpeg",
@@ -48,13 +48,13 @@ _GOOGLE_HOSTS = ("googleapis.com", "youtube.com", "youtu.be")
 
 
 def standard_blocks(content: object) -> list[Block]:
-    """``content`` of a message in standard blocks.
+    """The ``content`` of a message as standard blocks.
 
     Returns:
         ``text``; ``image``, ``audio``, ``video`` or ``file``, with ``base64`` and ``mime_type``, or ``url``, or ``file_id``,
         and maybe ``filename`` and ``detail``, and of either ``cache_control``; ``reasoning`` with ``reasoning``, and in ``extras`` its ``signature``,
         ``encrypted_content`` or ``redacted``; ``tool_call``; ``tool_result`` with ``tool_call_id``, ``content``, ``status``.
-        What is none of these is ``non_standard``, with the block as it came in ``value``.
+        Any other block is ``non_standard``, with the original block in ``value``.
     """
     if isinstance(content, str):
         return _text(content)
@@ -75,7 +75,7 @@ def media_of(history: Iterable[BaseMessage]) -> list[Block]:
 
 
 def is_google_url(address: str) -> bool:
-    """Whether Google opens what is named by ``address`` itself."""
+    """Whether ``address`` is a URL of a file or video that Google fetches itself."""
     try:
         split = urlsplit(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The APIs of embeddings: texts go out, a vector for each comes back."""
+"""The APIs of embeddings: serializes requests with texts, and parses answers with a vector for each text."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from .ask import ModelRequest
 
 BLOCK = "embeddings"
-"""The type of the block that an answer's content is."""
+"""The type of the content block that holds an answer's vectors."""
 _VECTORS = "vectors"
 _TASKS = {"document": "RETRIEVAL_DOCUMENT", "query": "RETRIEVAL_QUERY"}
 
 
 def vectors_of(answer: AIMessage) -> list[list[float]]:
-    """The vectors of an answer, in the order of the texts."""
+    """The vectors of an answer, in the order of the request's texts."""
     block = answer.content[0]
     return block[_VECTORS] if isinstance(block, dict) else []
 
 
 class OpenAIEmbeddings:
-    """``POST /embeddings``, which many servers speak beside OpenAI."""
+    """OpenAI's API of embeddings, ``POST /embeddings``, also of many other servers."""
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
-        """See `ChatApi.serialize`."""
+        """``request`` as JSON of OpenAI's API of embeddings; see `ChatApi.serialize`."""
         _check(request, streams=streams)
         body: dict[str, Any] = {
             "model": request.endpoint.model_id,
@@ -42,15 +42,15 @@ class OpenAIEmbeddings:
         return Serialized("/embeddings", body, {"content-type": "application/json"})
 
     def reader(self, request: ModelRequest) -> OpenAIVectors:
-        """See `ChatApi.reader`."""
+        """A reader of the vectors for ``request``; see `ChatApi.reader`."""
         return OpenAIVectors(request)
 
 
 class GeminiEmbeddings:
-    """``POST /models/MODEL:batchEmbedContents``. It tells no tokens."""
+    """Gemini's API of embeddings, ``POST /models/MODEL:batchEmbedContents``, which reports no token counts."""
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
-        """See `ChatApi.serialize`."""
+        """``request`` as JSON of Gemini's ``batchEmbedContents``; see `ChatApi.serialize`."""
         embedding = _check(request, streams=streams)
         model = f"models/{request.endpoint.model_id}"
         each: dict[str, Any] = {"model": model, "taskType": _TASKS[embedding.kind]}
@@ -61,12 +61,12 @@ class GeminiEmbeddings:
         return Serialized(path, {"requests": requests}, {"content-type": "application/json"})
 
     def reader(self, request: ModelRequest) -> GeminiVectors:
-        """See `ChatApi.reader`."""
+        """A reader of the vectors for ``request``; see `ChatApi.reader`."""
         return GeminiVectors(request)
 
 
 class OpenAIVectors:
-    """Reads an answer of `OpenAIEmbeddings`."""
+    """Parses an answer of `OpenAIEmbeddings`."""
 
     is_over = True
 
@@ -74,7 +74,7 @@ class OpenAIVectors:
         self._request = request
 
     def answer(self, document: dict[str, Any]) -> Answer:
-        """See `AnswerReader.answer`."""
+        """Parse an answer with one vector for each text; see `AnswerReader.answer`."""
         raise_for(document.get("error"))
         data = document.get("data")
         found = [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
@@ -91,12 +91,12 @@ class OpenAIVectors:
         )
 
     def event(self, document: dict[str, Any]) -> Answer | None:
-        """See `AnswerReader.event`."""
+        """The same as `answer`, because embeddings are not streamed."""
         return self.answer(document)
 
 
 class GeminiVectors:
-    """Reads an answer of `GeminiEmbeddings`."""
+    """Parses an answer of `GeminiEmbeddings`."""
 
     is_over = True
 
@@ -104,7 +104,7 @@ class GeminiVectors:
         self._request = request
 
     def answer(self, document: dict[str, Any]) -> Answer:
-        """See `AnswerReader.answer`."""
+        """Parse an answer with one vector for each text; see `AnswerReader.answer`."""
         raise_for(document.get("error"))
         told = document.get("embeddings")
         found = (
@@ -115,7 +115,7 @@ class GeminiVectors:
         return Answer(media=_block(found, self._request), reason="stop")
 
     def event(self, document: dict[str, Any]) -> Answer | None:
-        """See `AnswerReader.event`."""
+        """The same as `answer`, because embeddings are not streamed."""
         return self.answer(document)
 
 

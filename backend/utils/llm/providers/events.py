@@ -1,4 +1,4 @@
-"""Server-sent events, of which only the data is of interest.
+"""Parses server-sent events; only their data is used.
 
 See https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation.
 """
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LAST = b"[DONE]"
-"""The data of the event that ends a stream of OpenAI's."""
+"""The data of the event that ends a stream of OpenAI's APIs."""
 EVENTS = (b"data:", b"event:", b"id:", b"retry:", b":")
-"""With one of these a stream of events begins."""
+"""The prefixes with one of which a stream of events begins."""
 BLANK = b" \t\r\n\xef\xbb\xbf"
-"""What may stand before a document, or before events: some servers keep a connection alive with it."""
+"""Bytes that may precede a document or events: some servers send them to keep a connection alive."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class EventParser:
-    """Takes a stream apart into its events.
+    """Splits a stream into its events.
 
     Attributes:
-        is_over: Whether the last event has come.
-        name: That of the event whose data was given last; empty if it has none.
+        is_over: Whether the last event has arrived.
+        name: The name of the event whose data was returned last; empty without a name.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class EventParser:
         return len(self._line) + self._held
 
     def read(self, part: bytes) -> Iterator[bytes]:
-        """The data of each event that ``part``, the next of the stream, completes."""
+        """The data of each event that is completed by ``part``, the next bytes of the stream."""
         if b"\n" not in part and b"\r" not in part and not self._line.endswith(b"\r"):
             self._line += part  # looked through once, however many parts a long line comes in
             return

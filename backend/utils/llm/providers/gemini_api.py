@@ -1,4 +1,4 @@
-"""Google's Gemini API. Imported only when a client is built."""
+"""Google's Gemini API. This module is imported only when a client is built."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .gemini_history import GeminiHistory
 
 HEADERS = {"content-type": "application/json", "user-agent": f"google-genai-sdk/{__version__}"}
-"""Of every request. What else the SDK would send tells of this machine."""
+"""The headers of every request, without those of the SDK that describe this machine."""
 _USED = {
     "prompt": "promptTokenCount",
     "results": "toolUsePromptTokenCount",
@@ -71,7 +71,7 @@ class Gemini:
     """Serializes requests as `ChatGoogleGenerativeAI` does, and reads the answers.
 
     Args:
-        model: What the requests are worded for.
+        model: The model of the requests.
     """
 
     def __init__(self, model: str) -> None:
@@ -82,7 +82,7 @@ class Gemini:
         )
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
-        """See `ChatApi.serialize`."""
+        """``request`` as JSON of the Gemini API; see `ChatApi.serialize`."""
         if request.ask.schema is not None:
             form = gemini_form_of(request.ask.schema)
             request = request if form.is_format else held_to(form, request)
@@ -98,7 +98,7 @@ class Gemini:
         return Serialized(path, _body(history, prepared["config"]), headers)
 
     def reader(self, request: ModelRequest) -> GeminiReader:
-        """See `ChatApi.reader`."""
+        """A reader of the answer to ``request``; see `ChatApi.reader`."""
         return GeminiReader(most_candidates=request.ticket.trust.most_calls)
 
 
@@ -162,13 +162,13 @@ def _as_json(value: BaseModel, exclude: set[str] | None = None) -> dict[str, Any
 
 
 class GeminiReader:
-    """Reads one answer. An event of a stream has the same form as a whole answer.
+    """Parses one answer. An event of a stream has the same form as a whole answer.
 
     Args:
-        most_candidates: As many are read, and as many parts of one.
+        most_candidates: The most candidates that are read, and the most parts of each.
 
     Attributes:
-        is_over: Never: each event may be followed by another one.
+        is_over: Always False, because every event may be followed by another one.
     """
 
     is_over = False
@@ -178,13 +178,13 @@ class GeminiReader:
         self._called = 0
 
     def answer(self, document: dict[str, Any]) -> Answer:
-        """See `AnswerReader.answer`."""
+        """Parse a whole answer; see `AnswerReader.answer`."""
         found = self.event(document)
         found.text = found.text.rstrip("\n")
         return found
 
     def event(self, document: dict[str, Any]) -> Answer:
-        """See `AnswerReader.event`."""
+        """Parse one event of a stream; see `AnswerReader.event`."""
         if error := document.get("error"):
             raise_for(error)
         candidates = as_objects(document.get("candidates"))

@@ -49,10 +49,10 @@ _MIMES = {"image": "image/png", "audio": "audio/wav", "video": "video/mp4", "fil
 
 
 class GeminiHistory(NamedTuple):
-    """A history as the Gemini API takes it.
+    """A history in the form of the Gemini API.
 
     Attributes:
-        instruction: The system's; None without one.
+        instruction: The system prompt; None without one.
     """
 
     contents: list[dict[str, Any]]
@@ -60,10 +60,10 @@ class GeminiHistory(NamedTuple):
 
 
 def gemini_history(request: ModelRequest) -> GeminiHistory:
-    """The history of ``request`` as Gemini's API has it.
+    """The history of ``request`` in the form of the Gemini API.
 
     Raises:
-        NotWordedError: Part of it cannot be said here.
+        NotWordedError: The API has no form for a part of the history.
     """
     systems, turns = split_system(request.messages)
     instruction = {"parts": [{"text": text} for text in systems]} if systems else None

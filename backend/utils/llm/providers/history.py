@@ -1,4 +1,4 @@
-"""A history in normal form: what people and LangChain write in a dozen ways, in one, and mended.
+"""Converts a history into normal form: one notation for all that LangChain and its users write, with errors repaired.
 
 `normal_history` is what every API's writer begins with. It knows nothing of any API; what differs between them, such as the
 alphabet of an id, is the writer's. In normal form
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 NO_RESULT = "There is no result of this call."
-"""What a call is answered with that nobody answered: no API takes a call without a result."""
+"""The result given to a tool call that has none: no API takes a call without a result."""
 INVALID = "INVALID_JSON"
-"""Under what the arguments of a call stand that are no object, as Anthropic advises:
+"""The key under which arguments of a call that are no object are put, as Anthropic advises:
 https://docs.claude.com/en/docs/agents-and-tools/tool-use/fine-grained-tool-streaming"""
 SIGNATURES_KEY = "__gemini_function_call_thought_signatures__"
-"""Where a message's ``additional_kwargs`` hold, by the id of a call, what Gemini wants back with it."""
+"""The key in a message's ``additional_kwargs`` of Gemini's thought signatures, by the id of the call."""
 _ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("assistant", "ai", "model"), "ai"),
@@ -53,7 +53,7 @@ _NOTHING = "…"
 
 
 def normal_history(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
-    """``messages`` in normal form. They are not changed."""
+    """``messages`` in normal form. The given messages are not changed."""
     recast = [one for message in messages for one in _recast(message)]
     found = [one for one in _paired(recast) if _says_something(one)]
     return found or [HumanMessage(_NOTHING)]

@@ -1,4 +1,4 @@
-"""JSON from others: whatever it holds, reading it raises nothing and takes no more than a moment."""
+"""Reads JSON of untrusted servers, whatever its content, within bounds of time and size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..transport import Trust
 
 SHORT = 4096
-"""Bytes of a document in which nothing can be too much."""
+"""The size in bytes up to which a document's values are not counted, because there cannot be too many."""
 MOST_TOKENS = 10**12
 _SEPARATORS = b",:[{"
 _LONGEST_NUMBER = 20
@@ -25,12 +25,12 @@ _LONGEST_WORD = len("false")
 
 
 def read_document(document: bytes, trust: Trust) -> dict[str, Any]:
-    """The object that ``document``, an event, holds; also if it stands alone in a list, as Google's errors do.
+    """The JSON object in ``document``, or in a list with this one object, as Google sends errors.
 
     Raises:
-        BadAnswer: It holds something else.
-        ExcessError: It has more values than are read.
-        ValueError: It is no JSON.
+        BadAnswer: ``document`` holds something else.
+        ExcessError: ``document`` has more values than ``trust`` permits.
+        ValueError: ``document`` is no JSON.
     """
     found = json.loads(document) if len(document) <= SHORT else _long(document, trust.most_values)
     if isinstance(found, list) and len(found) == 1:
@@ -41,10 +41,10 @@ def read_document(document: bytes, trust: Trust) -> dict[str, Any]:
 
 
 def read_documents(body: bytes, trust: Trust) -> list[dict[str, Any]]:
-    """The objects that ``body`` holds: nearly always one, but some servers send several in a list, or one in each line.
+    """The JSON objects in ``body``: usually one, but some servers send several in a list, or one in each line.
 
     Raises:
-        Exception: As of `read_document`.
+        BadAnswer: ``body`` holds something other than objects. Other errors are those of `read_document`.
     """
     try:
         found = json.loads(body) if len(body) <= SHORT else _long(body, trust.most_values)
@@ -74,7 +74,7 @@ _JSON = json.JSONDecoder(parse_int=_whole_number)
 
 
 def is_json(text: str) -> bool:
-    """Whether ``text`` is JSON; nothing at all counts as an empty object."""
+    """Whether ``text`` is JSON; an empty text counts as an empty object."""
     try:
         json.loads(text or "{}", strict=False)
     except (ValueError, RecursionError):
@@ -83,7 +83,7 @@ def is_json(text: str) -> bool:
 
 
 def is_begun_json(text: str) -> bool:
-    """Whether ``text`` is JSON as far as it goes: what an answer that reached its longest length has of a call."""
+    """Whether ``text`` is JSON or the beginning of JSON, as of a tool call in an answer cut off by its token limit."""
     try:
         json.loads(text, strict=False)
     except json.JSONDecodeError as error:
@@ -94,7 +94,7 @@ def is_begun_json(text: str) -> bool:
 
 
 def lacks_its_end(text: str) -> bool:
-    """Whether ``text`` is the beginning of a JSON object, of which LangChain would make a whole one."""
+    """Whether ``text`` is an incomplete JSON object that LangChain would complete by itself."""
     try:
         json.loads(text or "{}", strict=False)
     except json.JSONDecodeError as error:
@@ -112,13 +112,13 @@ def _is_closed_by_langchain(text: str) -> bool:
 
 
 def read_arguments(text: str) -> Any:
-    """The arguments of a call; none at all are an empty object.
+    """The parsed arguments of a tool call; an empty text is an empty object.
 
-    Some servers say that first, or all of them several times, or write as JSON what is JSON already.
+    Some servers send an empty object before the arguments, or repeat the arguments, or encode them as JSON twice.
 
     Raises:
-        ValueError: They are no JSON.
-        RecursionError: They have no end.
+        ValueError: ``text`` is no JSON.
+        RecursionError: ``text`` is nested too deeply.
     """
     text = whole_json(text)
     try:
@@ -134,17 +134,17 @@ def read_arguments(text: str) -> Any:
 
 
 def as_object(value: object) -> dict[str, Any]:
-    """``value``, if it is an object; else an empty one."""
+    """``value`` if it is an object; else an empty object."""
     return value if isinstance(value, dict) else {}
 
 
 def as_objects(value: object) -> list[dict[str, Any]]:
-    """The objects in ``value``, if it is a list."""
+    """The objects in ``value`` if it is a list; else an empty list."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def as_text(value: object) -> str:
-    """``value``, if it is a text; of one that comes in parts, or as one, all those that are text."""
+    """``value`` if it is a text; the joined texts if it is a part, or a list of parts, of content."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list):
@@ -160,14 +160,14 @@ def _text_of_part(part: object) -> str:
 
 
 def as_name(value: object) -> str | None:
-    """``value``, if it is a text: an id, or the name of a model, a tool, a reason. Whoever logs it has to shorten it."""
+    """``value`` if it is a non-empty text, such as an id or a name; else None. It may be long: shorten it for logs."""
     return value if isinstance(value, str) and value else None
 
 
 def as_counts(value: object, names: Mapping[str, str | tuple[str, ...]]) -> dict[str, int]:
-    """Numbers of tokens that ``value`` holds, if it is an object, by our names for them.
+    """The token counts in ``value``, if it is an object, by our names.
 
-    ``names`` has its own name for each, or several, of which the first that it has counts.
+    ``names`` maps our names to the server's, or to several of which the first present counts.
     """
     found: dict[str, int] = {}
     if not isinstance(value, dict):
@@ -184,7 +184,7 @@ def as_counts(value: object, names: Mapping[str, str | tuple[str, ...]]) -> dict
 
 
 def as_count(value: object) -> int | None:
-    """``value``, if it is a number of tokens: some servers send floats, or texts."""
+    """``value`` as a number of tokens, which some servers send as float or text; None if it is none."""
     if isinstance(value, str) and value.isdecimal() and len(value) <= _LONGEST_NUMBER:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_TOKENS:

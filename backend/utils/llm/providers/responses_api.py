@@ -1,4 +1,4 @@
-"""OpenAI's Responses. Imported only when a client is built."""
+"""OpenAI's Responses API. This module is imported only when a client is built."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ _ENDS = {f"response.{status}": status for status in ("completed", "incomplete", 
 
 
 class Responses:
-    """Words requests as `ChatOpenAI` does, and reads the answers.
+    """Serializes requests as `ChatOpenAI` does, and reads the answers.
 
     Args:
-        model: What the requests are worded for.
+        model: The model of the requests.
     """
 
     def __init__(self, model: str) -> None:
         self._chat = openai_chat(model, use_responses_api=True)
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
-        """See `ChatApi.serialize`."""
+        """``request`` as JSON of the Responses API; see `ChatApi.serialize`."""
         if request.ask.schema is not None:
             form = form_of(request.ask.schema, request.endpoint.can.schema_form)
             request = request if form.is_format else held_to(form, request)
@@ -56,7 +56,7 @@ class Responses:
         return Serialized("/responses", body, HEADERS)
 
     def reader(self, request: ModelRequest) -> ResponsesReader:
-        """See `ChatApi.reader`."""
+        """A reader of the answer to ``request``; see `ChatApi.reader`."""
         return ResponsesReader(request.stop)
 
 
@@ -97,16 +97,16 @@ def _flat(tool: dict[str, Any]) -> dict[str, Any]:
 
 
 class ResponsesReader:
-    """Reads one answer, whole or event by event.
+    """Parses one answer, whole or event by event.
 
-    Events that repeat what was said add nothing. The reason to finish comes with the last event, so a stream that
+    Events that repeat earlier content add nothing. The finish reason comes with the last event, so that a stream that
     breaks off has none.
 
     Args:
-        stop: Sequences that end the text: the API has no such setting.
+        stop: The stop sequences of the request, which are applied here because the API has no such parameter.
 
     Attributes:
-        is_over: Whether the last event has come.
+        is_over: Whether the last event has arrived.
     """
 
     def __init__(self, stop: Sequence[str] | None = None) -> None:
@@ -118,7 +118,7 @@ class ResponsesReader:
         self.is_over = False
 
     def answer(self, document: dict[str, Any]) -> Answer:
-        """See `AnswerReader.answer`."""
+        """Parse a whole answer; see `AnswerReader.answer`."""
         raise_for(document.get("error"))
         if not isinstance(document.get("output"), list):
             raise BadAnswer(Category.UNREADABLE)
@@ -151,7 +151,7 @@ class ResponsesReader:
         )
 
     def event(self, document: dict[str, Any]) -> Answer | None:
-        """See `AnswerReader.event`."""
+        """Parse one event of a stream; see `AnswerReader.event`."""
         kind = as_name(document.get("type"))
         raise_for(document.get("error") or (kind == "error" and document))
         if kind in _ENDS:

@@ -60,7 +60,7 @@ def responses_input(request: ModelRequest) -> list[dict[str, Any]]:
     """The history of ``request`` as the ``input`` of a body of the Responses API.
 
     Raises:
-        NotWordedError: Part of it cannot be said here.
+        NotWordedError: The API has no form for a part of the history.
     """
     declared, provider = declared_names(request.ask.tools), request.endpoint.provider.name
     turns = with_media_from_user(request.messages, (AIMessage,))

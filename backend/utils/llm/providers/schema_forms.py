@@ -1,4 +1,4 @@
-"""How an endpoint is held to a schema: by a format that it enforces, by a tool that it has to call, or in words."""
+"""How a request asks for an answer of a schema: by a response format, by a tool to call, or in the prompt."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Form(NamedTuple):
     """The way in which a request asks for a schema.
 
     Attributes:
-        format: The format of the answer, as Responses writes it; of Gemini, its schema.
+        format: The response format, in the notation of Responses; for Gemini the schema.
         tool: A tool whose arguments are the answer.
-        words: What the model is told.
-        is_format: Whether a format is all it needs.
+        words: The schema as a part of the prompt.
+        is_format: Whether only a response format is used.
     """
 
     format: Mapping[str, Any] | None = None
@@ -92,7 +92,7 @@ def _tool(schema: Schema) -> dict[str, Any]:
 
 
 def held_to(form: Form, request: ModelRequest) -> ModelRequest:
-    """``request`` with the tool, or the words, that hold its endpoint to a schema."""
+    """``request`` with the tool or the part of the prompt of ``form``."""
     if form.tool is not None:
         request = request._replace(ask=_with_answer_tool(request.ask, form.tool))
     if form.words:

@@ -1,4 +1,4 @@
-"""Applies stop sequences to answers of an API that has no such setting."""
+"""Applies stop sequences to answers of an API that has no such parameter."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 class Stops:
     """Cuts a streamed text before the first stop sequence.
 
-    A tail that may be the start of a sequence is held back until the next piece decides.
+    A tail that may be the start of a stop sequence is held back until the next piece decides.
 
     Attributes:
-        met: The sequence that ended the text; None if none did.
+        met: The stop sequence that ended the text; None if none did.
     """
 
     def __init__(self, sequences: Sequence[str] | None = None) -> None:
@@ -23,11 +23,11 @@ class Stops:
         self.met: str | None = None
 
     def cut(self, text: str) -> str:
-        """A whole ``text``, cut."""
+        """A whole ``text``, cut before the first stop sequence."""
         return self.add(text) + self.flush()
 
     def add(self, piece: str) -> str:
-        """The text that can be handed on once ``piece`` has come."""
+        """Add ``piece``. Returns the text that can be handed on."""
         if self.met is not None:
             return ""
         text = self._held + piece

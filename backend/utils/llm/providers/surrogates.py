@@ -1,7 +1,7 @@
-"""Halves of characters. UTF-16 writes a character such as an emoji as two of them, a surrogate pair; alone, neither means anything.
+"""Lone surrogates: halves of the pair by which UTF-16 writes a character such as an emoji.
 
-Servers that cut text in UTF-16 put the halves into two events of a stream, and models write one alone. Python holds them,
-but no encoding takes them: whoever stored or sent such a text would fail.
+Servers that cut text in UTF-16 split a pair between two events of a stream, and models write lone halves. A Python str
+can hold them, but no encoding can, so that storing or sending such a text would fail.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ALONE = re.compile(rf"(?<!\\)((?:\\\\)*)(?:{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW}
 
 
 def whole_characters(text: str) -> str:
-    """``text`` with halves that belong together as one character, and U+FFFD for each of the others."""
+    """``text`` with each surrogate pair as one character, and U+FFFD for each lone surrogate."""
     if text.isascii() or not _HALF.search(text):
         return text
     # JSON joins the two halves of a character, and is the fastest that does.
@@ -26,19 +26,19 @@ def whole_characters(text: str) -> str:
 
 
 def split_off(text: str) -> tuple[str, str]:
-    """``text`` in whole characters, and the half at its end, which the next piece of the stream may complete."""
+    """``text`` in whole characters, and a surrogate at its end, which the next piece of the stream may complete."""
     end = len(text) - 1 if _SPLIT.search(text) else len(text)
     return whole_characters(text[:end]), text[end:]
 
 
 def whole_json(text: str) -> str:
-    """``text``, which is JSON or a piece of it, without halves of characters, also in its escapes."""
+    """``text``, which is JSON or a piece of JSON, without lone surrogates, raw or in escapes."""
     text = whole_characters(text)
     return _ALONE.sub(rf"\1{UNKNOWN}", text) if may_hold_halves(text) else text
 
 
 def may_hold_halves(text: str) -> bool:
-    """Whether halves of characters may stand in ``text``, as they are or in escapes, of which the last may only begin."""
+    """Whether ``text`` may contain surrogates, raw or in escapes; the last escape may be incomplete."""
     if "\\" in text and ("\\ud" in text or "\\uD" in text or text.endswith(("\\", "\\u"))):
         return True
     return not text.isascii() and _HALF.search(text) is not None

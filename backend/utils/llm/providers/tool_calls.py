@@ -1,4 +1,4 @@
-"""Tool calls: as a provider words them, whole or in pieces, and as messages hold them."""
+"""Tool calls: from a provider's form, whole or in pieces, into that of LangChain's messages."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _MOST_BEFORE = 4
 
 
 class CallPiece(NamedTuple):
-    """A tool call, or the next piece of one.
+    """A tool call, or the next piece of a tool call.
 
     Attributes:
-        place: Where the provider counts it; None if it does not count.
-        arguments: JSON, or the next piece of it.
+        place: The provider's index of the call; None if it sends none.
+        arguments: The arguments as JSON text, or the next piece of it.
     """
 
     place: Hashable | None
@@ -39,7 +39,7 @@ class CallPiece(NamedTuple):
 
 
 def parsed_calls(calls: Sequence[CallPiece], trust: Trust) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """Calls whose arguments can be read, and those whose cannot."""
+    """The calls whose arguments are valid JSON, and the calls whose arguments are not."""
     require_at_most(len(calls), trust.most_calls, "tool calls")
     require_at_most(
         sum(len(call.arguments) for call in calls), trust.most_arguments, "characters of arguments"
@@ -62,7 +62,7 @@ def parsed_calls(calls: Sequence[CallPiece], trust: Trust) -> tuple[list[ToolCal
 
 
 def new_call_id() -> str:
-    """The id of a call to which the provider gave none: a result has to name it."""
+    """A new id for a call without an id of the provider's, for its result to refer to."""
     return f"call_{uuid4().hex}"
 
 
@@ -70,7 +70,7 @@ def new_call_id() -> str:
 
 
 def one_for_each(pieces: Sequence[CallPiece]) -> Sequence[CallPiece]:
-    """``pieces`` with one for each call, because LangChain takes each for a call of its own."""
+    """``pieces`` joined into one for each call, because LangChain takes each piece for a call of its own."""
     found: dict[Hashable, CallPiece] = {}
     for piece in pieces:
         before = found.get(piece.place)
@@ -84,7 +84,7 @@ def _with_more(before: CallPiece, piece: CallPiece) -> CallPiece:
 
 
 def chunk_of_call(call: CallPiece) -> Any:
-    """A piece as LangChain has it."""
+    """A piece as LangChain's ``tool_call_chunk``."""
     return tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.place)  # type: ignore[arg-type]
 
 
@@ -161,8 +161,8 @@ class _Call:
 class CallStream:
     """Assembles the tool calls of one stream from their deltas.
 
-    LangChain reads the arguments in each chunk as JSON that is not complete yet, and garbage costs it the square of its
-    length. So only the first characters are handed on as they come, what is beyond when all are there.
+    LangChain parses the arguments in each chunk as incomplete JSON, which for garbage takes time in the square of its
+    length. So only the first characters are handed on at once, and the rest when the arguments are complete.
     """
 
     def __init__(self, trust: Trust) -> None:
@@ -176,7 +176,7 @@ class CallStream:
         """The part of ``pieces`` that may be handed on, numbered by us, with each call's id and name once.
 
         Raises:
-            ExcessError: They are too many calls, or too long.
+            ExcessError: There are too many calls, or their arguments are too long.
         """
         return [added for piece in pieces if any((added := self._added(piece))[1:])]
 
@@ -226,14 +226,14 @@ class CallStream:
         return ""
 
     def without_id(self) -> list[CallPiece]:
-        """New ids for the calls to which the provider gave none."""
+        """New ids for the calls without an id of the provider's."""
         return [CallPiece(call.place, new_call_id(), None, "") for call in self._all if call.id is None]
 
     def held_back(self, *, was_cut: bool) -> list[CallPiece]:
-        """The rest of the arguments.
+        """The rest of the arguments, at the end of the stream.
 
         Args:
-            was_cut: Whether the answer reached its longest length, so that the last call may lack its end.
+            was_cut: Whether the answer reached its token limit, so that the last call may be incomplete.
 
         Raises:
             ExcessError: Too many of them are no JSON.

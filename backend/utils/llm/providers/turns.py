@@ -1,6 +1,6 @@
-"""What an API may demand of a history in normal form: whose turn is first and last, who may send media, which ids and names are valid.
+"""Requirements of APIs on a history in normal form: the order of turns, who may send media, valid ids and names.
 
-Each API's writer applies the demands of its own. The history stays in normal form.
+Each API's serializer applies the requirements of its own. The history stays in normal form.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
 OPENING = "Begin."
-"""What a user says before a model that speaks first, where a user has to."""
+"""The text of a user's message put before a model's first message, where an API wants the user first."""
 GO_ON = "Continue."
-"""What a user says after a model that spoke last, where a user has to."""
+"""The text of a user's message put after a model's last message, where an API wants the user last."""
 _PAUSE = "I have the results."
 """What a model says between results and a user, where it has to."""
 _INVALID_LETTERS = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 def blocks_of(message: BaseMessage) -> list[Block]:
-    """The content of ``message`` in blocks."""
+    """The content of ``message`` as a list of blocks."""
     content = message.content
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
@@ -46,7 +46,7 @@ def user_blocks(message: BaseMessage, names: str | None = None) -> list[Block]:
     """The content of a user's message, after their name if the API has no field for names.
 
     Args:
-        message: Of the user.
+        message: The user's message.
         names: The pattern of names that the API takes; None if it takes none.
     """
     parts = blocks_of(message)
@@ -66,7 +66,7 @@ def user_blocks(message: BaseMessage, names: str | None = None) -> list[Block]:
 
 
 def split_system(history: Sequence[BaseMessage]) -> tuple[list[str], list[BaseMessage]]:
-    """The texts of system messages, and all other messages. If there are no others, the last system text is sent as the user's."""
+    """The texts of system messages, and all others; without others, the last system text becomes a user's message."""
     systems = [
         "\n\n".join(part["text"] for part in blocks_of(message))
         for message in history
@@ -79,7 +79,7 @@ def split_system(history: Sequence[BaseMessage]) -> tuple[list[str], list[BaseMe
 
 
 def with_user_at_both_ends(turns: list[BaseMessage]) -> list[BaseMessage]:
-    """``turns``, made to begin with a user's message and to end with one or with a tool's."""
+    """``turns``, made to begin with a user's message and to end with a user's or a tool's."""
     if not turns:
         return turns
     first = [HumanMessage(OPENING)] if isinstance(turns[0], AIMessage) else []
@@ -88,7 +88,7 @@ def with_user_at_both_ends(turns: list[BaseMessage]) -> list[BaseMessage]:
 
 
 def alternating(history: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """The system first, then users and models in turn: two in a row become one, and after results a model speaks."""
+    """The history with the system first, then user and model in turn: two messages in a row of one role are merged."""
     systems, others = split_system(history)
     found: list[BaseMessage] = [SystemMessage("\n\n".join(systems))] if systems else []
     for turn in with_user_at_both_ends(others):
@@ -124,7 +124,7 @@ def _joined_turn(first: BaseMessage, second: BaseMessage) -> BaseMessage:
 def with_media_from_user(
     history: Sequence[BaseMessage], kinds: tuple[type[BaseMessage], ...]
 ) -> list[BaseMessage]:
-    """``history`` with the media of messages of ``kinds`` moved to a user's message behind them, and behind all results."""
+    """``history`` with the media of messages of ``kinds`` moved into a user's message after them and all tool results."""
     found: list[BaseMessage] = []
     waiting: list[Block] = []
     for message in history:
@@ -159,14 +159,14 @@ def _without_media(message: BaseMessage) -> BaseMessage:
 
 
 def valid_id(call_id: str, *, most: int, alphabet: str = r"[!-~]") -> str:
-    """``call_id`` if an API takes it; else a hash of it."""
+    """``call_id`` if it is valid for an API; else a hash of the id."""
     if len(call_id) <= most and re.fullmatch(f"{alphabet}+", call_id):
         return call_id
     return f"call_{_digest(call_id, 24)}"
 
 
 def mistral_id(call_id: str) -> str:
-    """The id of a call as Mistral takes it."""
+    """``call_id`` in the form that Mistral requires: nine letters or digits."""
     return call_id if re.fullmatch(r"[A-Za-z0-9]{9}", call_id) else _digest(call_id, 9)
 
 
@@ -175,7 +175,7 @@ def _digest(text: str, length: int) -> str:
 
 
 def valid_name(name: str, declared: Iterable[str] = (), *, most: int = 64) -> str:
-    """The name of a tool as OpenAI and Anthropic take it; one that is ``declared`` is left as it is."""
+    """The name of a tool in the form that OpenAI and Anthropic require; a ``declared`` name is left unchanged."""
     return name if name in declared else _INVALID_LETTERS.sub("_", name)[:most] or "tool"
 
 
@@ -198,7 +198,7 @@ def data_url(part: Block, mime: str) -> str:
 
 
 def unsupported_content(part: Block, api: str) -> NotWordedError:
-    """The error that ``api`` cannot carry ``part``: its text names the type, never the content."""
+    """The error that ``api`` has no form for ``part``; its text names the block's type, never the content."""
     kind, value = part["type"], part.get("value")
     if isinstance(value, dict):
         kind = str(value.get("type") or "unknown")[:40]
@@ -210,7 +210,7 @@ def unsupported_content(part: Block, api: str) -> NotWordedError:
 def serialized_part(
     part: Block, writers: Mapping[str, Callable[[Block], dict[str, Any] | None]], api: str
 ) -> dict[str, Any]:
-    """``part`` as ``api`` takes it. Raises `NotWordedError` if its type has no writer, or that no words for it."""
+    """``part`` serialized for ``api``. Raises `NotWordedError` if there is no writer for its type, or no form for it."""
     writer = writers.get(part["type"])
     serialized = writer(part) if writer is not None else None
     if serialized is None:
@@ -222,11 +222,11 @@ def serialized_part(
 
 
 def thought_by(message: BaseMessage, api: str, provider: str) -> bool:
-    """Whether the thoughts in ``message`` are those of ``provider``, which alone can read what it signed.
+    """Whether the thoughts in ``message`` come from ``provider``, which alone can read those that it signed.
 
     Args:
-        message: Of a model.
-        api: What LangChain calls the API's vendor.
+        message: The model's message.
+        api: LangChain's name of the API's vendor.
         provider: The provider's name in the table.
     """
     metadata = message.response_metadata
@@ -237,7 +237,7 @@ def thought_by(message: BaseMessage, api: str, provider: str) -> bool:
 
 
 def with_own_thoughts(message: AIMessage) -> list[Block]:
-    """The blocks of ``message``, with its thoughts as the API told them, if they were kept."""
+    """The blocks of ``message``, with its thoughts in the provider's own form if they were kept."""
     items = message.additional_kwargs.get(REASONING_KEY)
     thoughts = [part for part in standard_blocks(items) if part["type"] == "reasoning"]
     parts = blocks_of(message)

@@ -83,7 +83,7 @@ def _most(budget: Budget, candidate: Candidate, call: Sized) -> int | None:
 
 
 def unpriced(candidate: Candidate, call: Sized) -> Budget | None:
-    """The first budget in dollars for a request to ``candidate`` if its price is unknown; None if no such budget exists."""
+    """The first budget in dollars for a request to ``candidate`` if its price is unknown; None without such a budget."""
     if candidate.endpoint.provider.access != "key":
         return None
     in_dollars = (one for one, _ in _counted(call, candidate.owner) if one.unit == "usd")

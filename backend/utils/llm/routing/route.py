@@ -152,7 +152,7 @@ class Candidate:
 
     @cached_property
     def target(self) -> Target:
-        """The key under which `Traffic` keeps load and latency, the same for all users' keys and own endpoints."""
+        """The key of load and latency in `Traffic`: an endpoint's users share one, and all users' own endpoints do."""
         provider = self.endpoint.provider
         name = provider.name if provider.access == OWN else str(self.endpoint)
         return (name, "users" if self.owner == "user" else self.key)

@@ -1,4 +1,4 @@
-"""Signs each request with its attempt's credential, guards hosts, pools connections, notes what was observed."""
+"""Signs each request with its attempt's credential, checks hosts, pools connections, records observations."""
 
 from ..observed import ERROR_STATUS, Observed
 from .connections import Request

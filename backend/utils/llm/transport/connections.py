@@ -1,9 +1,9 @@
-"""Connections, and how long a wait on one may take: a pool for all threads, and one for each event loop.
+"""Connection pools, one for all threads and one for each event loop, and the deadlines of waits on connections.
 
-For event loops it is aiohttp's: httpx2's takes three times the time for a request, and ten times when 256 are in flight.
+The pool of an event loop is aiohttp's: httpx2's takes three times the time for a request, ten times with 256 in flight.
 
-Endpoints that users name have pools of their own, by where they may be. A connection there carries one request: each is
-looked up and checked anew, and ten thousand users leave no more sockets behind than one.
+Users' own endpoints have separate pools, one for each network policy. A connection there carries one request, so that
+each host is looked up and checked anew, and ten thousand users leave no more sockets open than one.
 
 No wait outlasts its attempt. An HTTP client's own time-out is for each wait, so an answer that trickles could go on for
 ever. Asynchronously a wait is cancelled; in a thread the socket is told, before each read and write, how long it may
@@ -50,17 +50,17 @@ if TYPE_CHECKING:
 
 MOST_IDLE = 100
 LARGE_BODY = 1_000_000
-"""From here on a body is written in parts: at once it would hold up the event loop."""
+"""The size in bytes from which a body is written in parts, because one write would block the event loop."""
 WRITE_BYTES = 16_384
-"""Written at once by a thread. httpcore2 gives each part that a slow reader takes the whole time, so parts are small."""
+"""The bytes that a thread writes at once. httpcore2 grants each part the whole timeout, so parts are small."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be sent. Whatever identifies somebody is taken off its headers, and the attempt's credential put on.
+    """An HTTP request to send. The transport removes identifying headers and adds the attempt's credential.
 
     Attributes:
-        headers: By their names in lower case.
+        headers: The headers, by their names in lower case.
     """
 
     url: str
@@ -100,11 +100,11 @@ def _left_to_connect(ticket: Ticket) -> float:
 
 
 class BoundedBackend(httpcore2.NetworkBackend):
-    """Connects as ``backend`` does. A time-out, here and in its streams, is a `Ticket`.
+    """Connects as ``backend`` does, but takes a `Ticket` where httpcore2 passes a timeout, also in its streams.
 
     Args:
-        resolve: Gives all addresses of a host and port within so many seconds. Given the name, a socket would spend the
-            whole time on each.
+        resolve: Looks up all addresses of a host and port within the given seconds. If the socket looked up the name, it
+            would spend the whole timeout on each address.
     """
 
     def __init__(
@@ -278,14 +278,14 @@ class Pools(PerProcess):
         return sum(map(len, self._loops.values())) + len(self._threads)
 
     def warm_up(self) -> None:
-        """Load the certificates that connections are tested with."""
+        """Load the CA certificates with which connections are verified."""
         _tls()
 
     def send(self, request: Request, ticket: Ticket) -> Response:
-        """Send ``request``, which is signed, from a thread.
+        """Send ``request``, which is signed, and block the thread until the headers of the response arrive.
 
         Raises:
-            ForbiddenAddressError: A user's endpoint is where it may not be.
+            ForbiddenAddressError: The address of a user's own endpoint is not permitted.
             httpx2.TransportError: No answer came.
         """
         policy = ticket.provider.network_policy
@@ -304,7 +304,7 @@ class Pools(PerProcess):
         raise failure
 
     async def asend(self, request: Request, ticket: Ticket) -> AsyncResponse:
-        """As `send`, from an event loop."""
+        """Send ``request`` on the running event loop; as `send`."""
         large = len(request.content) > LARGE_BODY
         failure: BaseException
         pool = await self.for_this_loop(ticket.provider.network_policy)
@@ -353,26 +353,26 @@ class Pools(PerProcess):
         return pool
 
     def renew(self, policy: NetworkPolicy | None) -> None:
-        """Make the connections of synchronous calls anew from now on; requests under way go on.
+        """Replace the pool of synchronous calls for ``policy``; requests in flight go on.
 
-        What the application raises into a call comes out between any two lines of the HTTP library. It may leave there a
-        request without a caller, or a connection in the middle of an answer.
+        An exception that the application raises into a call may interrupt the HTTP library at any line, and leave in its
+        pool a request without a caller, or a connection in the middle of an answer.
         """
         with self._lock:
             pool = self._threads.pop(policy, None)
         del pool  # outside the lock
 
     def close(self) -> None:
-        """Let go of the pools of synchronous calls. A connection is closed as soon as no request is under way on it.
+        """Release the pools of synchronous calls. Each connection is closed as soon as no request uses it.
 
-        To close them here would leave to nobody a connection that is still being made, and break requests under way.
+        Closing them here would leak connections that are still being made, and break requests in flight.
         """
         with self._lock:
             pools, self._threads = self._threads, {}
         del pools  # outside the lock
 
     async def aclose(self) -> None:
-        """Let go of the running loop's pools, too, each of which is closed as soon as no request is under way on it."""
+        """Release the running loop's pools, too; each is closed as soon as no request is in flight in it."""
         with self._lock:
             pools = self._loops.pop(asyncio.get_running_loop(), {})
         for pool in pools.values():

@@ -1,7 +1,7 @@
-"""The connections of one event loop.
+"""The connection pool of one event loop.
 
-A pool that outlives its loop fails the next loop's first request, so it belongs to the loop it was made in and ends with
-it: an asynchronous generator that the loop knows is closed by `asyncio.run` before the loop is.
+A pool that outlives its loop fails the next loop's first request, so a pool belongs to the loop in which it was made and
+ends with that loop: `asyncio.run` closes asynchronous generators of a loop before the loop itself.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from .ticket import Ticket
 
 KEEPALIVE_SECONDS = 60.0
-"""How long an idle connection is kept. The SDKs' 5 s costs a TLS handshake for nearly every call of a quiet backend."""
+"""Seconds that an idle connection is kept. The SDKs' 5 s cost a quiet backend a TLS handshake for nearly every call."""
 MOST_CONNECTIONS = 1000
 LONGEST_HEADER = 65_536
 DEAD_PEER_SECONDS = 120
-"""How long a peer may leave unacknowledged what was sent, also on a connection that we have given up."""
+"""Seconds that a peer may leave sent data unacknowledged, also on a connection that we have dropped."""
 
 
 def keeps_connections(policy: NetworkPolicy | None) -> bool:
-    """Whether a connection to where ``policy`` permits serves more than one request; None stands for the house's providers."""
+    """Whether connections under ``policy`` serve more than one request; None stands for the house's providers."""
     return (HOUSE if policy is None else STRANGER).keeps_connections
 
 
@@ -43,7 +43,7 @@ _NO_CLOCK = aiohttp.ClientTimeout()
 
 
 class TicketTimeout(aiohttp.ClientTimeout):
-    """aiohttp's, by which the connector knows whose request it is."""
+    """aiohttp's ``ClientTimeout`` with the request's ticket, by which the connector knows the request."""
 
     ticket: Ticket
 
@@ -71,14 +71,14 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class LoopPool:
-    """aiohttp's connections. To be made in their loop.
+    """aiohttp's connection pool. Make it in its event loop.
 
     Args:
-        policy: Where the endpoints may be, if users name them.
+        policy: The permitted addresses of users' own endpoints; None for the house's providers.
 
     Attributes:
-        lifetime: To be begun in the loop; its end closes all.
-        in_flight: The requests that are not answered to their end, by the numbers of their tickets.
+        lifetime: A generator to start in the loop, whose end closes the pool.
+        in_flight: The requests whose answers are not read to the end, by the numbers of their tickets.
     """
 
     def __init__(self, tls: ssl.SSLContext, policy: NetworkPolicy | None) -> None:
@@ -110,20 +110,20 @@ class LoopPool:
         self.lifetime = _until_closed(self.session, self._sockets)
 
     def finish(self, response: aiohttp.ClientResponse, number: str) -> None:
-        """The answer to the request ``number`` is read, or given up."""
+        """Record that the answer to the request ``number`` was read to its end, or dropped."""
         response.close()
         self.in_flight.discard(number)
         if self._is_left:
             self._close_if_idle()
 
     def fail(self, number: str) -> None:
-        """The request ``number`` came to nothing."""
+        """Record that the request ``number`` failed without an answer."""
         self.in_flight.discard(number)
         if self._is_left:
             self._close_if_idle()
 
     async def leave(self) -> None:
-        """Close the pool as soon as no request is in flight; at once, if there is none."""
+        """Close the pool as soon as no request is in flight: at once, if none is."""
         self._is_left = True
         if (closing := self._close_if_idle()) is not None:
             await closing

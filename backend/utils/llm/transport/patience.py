@@ -1,10 +1,10 @@
-"""Clocks of an event loop that may itself be late.
+"""Timeouts on an event loop that may itself be late.
 
-When a loop was held up, or its process was stopped, its timers fall due in the same turn as what they wait for, and
-asyncio's cancel all that has come. These look first, so our own lateness is not taken for the other side's.
+When a loop was blocked, or its process stopped, its timers fall due in the same turn as the data that they wait for, and
+asyncio's timeouts drop the data. These check for data first, so that our own lateness is not taken for the peer's.
 
-A timer that was cancelled stays with the loop until its time, and so does its context: that of nobody, or it would hold the
-caller's keys.
+A cancelled timer, with its context, stays in the loop until it is due. The context is one without a caller, whose keys it
+would hold.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from .ticket import Ticket
 
 TURNS = 10
-"""Into so many parts a wait is cut that is told by what the loop could do, not by the wall."""
+"""The number of parts of a wait in `LoopSeconds`, each of which the loop has to run by itself."""
 
 
 class Patience:
-    """A context that ends with a ``TimeoutError`` when the ticket's time is up, after a last look at what has come."""
+    """A context that ends with a ``TimeoutError`` at the ticket's deadline, after a last check for arrived data."""
 
     def __init__(self, ticket: Ticket) -> None:
         self._ticket = ticket
@@ -49,9 +49,9 @@ class Patience:
 
 
 class LoopSeconds:
-    """A context that ends with a ``TimeoutError`` after ``seconds`` in which the loop could do its work.
+    """A context that ends with a ``TimeoutError`` after ``seconds`` in which the loop was not blocked.
 
-    However long the loop is held up at once, no more than a tenth of the time goes by.
+    A single block of the loop, however long, counts for a tenth of ``seconds`` at most.
     """
 
     def __init__(self, seconds: float | None) -> None:

@@ -1,4 +1,4 @@
-"""Takes a key out of what a provider says, which may repeat it, as it is or escaped; and what would act is written out."""
+"""Removes a key, raw or escaped, from a provider's texts, which may quote it; and escapes control characters."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ if TYPE_CHECKING:
 
 MARK = "***"
 DEEPEST = 4
-"""So often may be escaped what was escaped before, as in JSON inside of JSON."""
+"""The most levels of nested escaping that are searched, as of JSON within JSON."""
 MOST_VALUES = 5000
-"""In an error, counted by its separators: as many are read in a moment. Also the most escapes."""
+"""The most values of an error's JSON, counted by separators, so that reading it is quick. Also the most escapes."""
 MOST_READ = 2000
-"""Characters. What is longer is no label, and would take long to look through."""
+"""The longest text that is searched for the key, in characters; a longer text is no label."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """Knows what to take out, and does not show it.
+    """Removes one key from texts; its repr does not show the key.
 
     Attributes:
-        key: None or nothing takes out nothing.
-        is_over: Whether the key is not known any more: then nothing is let through, for it may be in anything.
+        key: The key to remove; None or an empty one removes nothing.
+        is_over: Whether the key was forgotten, so that no text passes any more, because any may contain the key.
     """
 
     key: str | None = field(repr=False)
     is_over: bool = False
 
     def of_body(self, body: bytes, *, is_cut: bool = False) -> bytes:
-        """``body`` on one line, without the key; empty if it may hold it all the same: escapes, and no JSON.
+        """``body`` on one line with the key removed; empty if it may still hold the key, as escapes outside of JSON may.
 
-        Empty, too, if it has so many values that whoever reads it would be held up.
+        Empty, too, if ``body`` has so many values that reading it would block the event loop.
 
         Args:
-            body: What an error says.
-            is_cut: Whether it may end in the middle of a key.
+            body: The body of an error.
+            is_cut: Whether ``body`` was cut, so that it may end in the middle of a key.
         """
         if self.is_over or len(body) - len(body.translate(None, b",:[{\\")) > MOST_VALUES:
             return b""
@@ -62,7 +62,7 @@ class Redaction:
         return plain[: len(plain) - next(begun, 0)]
 
     def of_text(self, text: str) -> str:
-        """``text`` without the key; `MARK` if it holds it escaped."""
+        """``text`` with the key removed; `MARK` if ``text`` holds the key in escaped form."""
         if self.is_over:
             return MARK
         if not self.key:
@@ -74,11 +74,11 @@ class Redaction:
         return visible(self.of_text(text))
 
     def labels(self, value: Any, known: str = "") -> Any:
-        """``value`` with each text in it without the key and as short as a `foreign.label`; its length, if that is absurd.
+        """``value`` with the key removed from each text in it, cut to a `foreign.label`; just the length of a huge text.
 
         Args:
-            value: JSON: what the provider calls things by.
-            known: A name of ours, which is left as it is.
+            value: Names and other metadata of the provider, as JSON.
+            known: A text that is left unchanged, because it is our own name.
         """
         key, left = self.key, [value]
         while left:  # as a rule there is nothing to do in all of it

@@ -1,7 +1,7 @@
-"""Looks hosts up in threads, and lets no endpoint that a user named through where it may not be.
+"""Looks up hosts in threads, and refuses forbidden addresses of users' own endpoints.
 
-What comes back is what is connected to: nobody looks a second time, so there is no second answer. All addresses have to be
-permitted, not the one that is tried first.
+The connection is made to the addresses that were checked, without a second lookup that could give others. All addresses
+must be permitted, not only the one that is tried first.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from ..network_policy import NetworkPolicy
 
 RESOLVE_SECONDS = 5.0
-"""How long the look-up of a host's name may take."""
+"""The most seconds for the lookup of a host's name."""
 _TOO_LONG = "The look-up of the host's name took too long."
 MOST_AT_ONCE = 16
 
 
 class ForbiddenAddressError(Exception):
-    """A host is where it may not be. Nothing of it is in the text: it would show who is where in the house."""
+    """A host has a forbidden address. The text does not name it, so as not to reveal the internal network."""
 
 
 def addresses(policy: NetworkPolicy | None, host: str, port: int, seconds: float) -> list[str]:
-    """All addresses of ``host``, looked up within ``seconds`` for a thread.
+    """All addresses of ``host``, looked up within ``seconds``; blocks the thread.
 
     Raises:
         ForbiddenAddressError: ``policy`` does not permit all of them.
-        httpcore2.ConnectError: It has none, or the look-up took too long.
-        httpcore2.ConnectTimeout: It took longer than ``seconds``, which are fewer.
+        httpcore2.ConnectError: ``host`` has no address, or the lookup took longer than `RESOLVE_SECONDS`.
+        httpcore2.ConnectTimeout: The lookup took longer than ``seconds``, if these are fewer.
     """
     if _is_address(host):
         return _permitted(policy, [host])
@@ -58,7 +58,7 @@ def addresses(policy: NetworkPolicy | None, host: str, port: int, seconds: float
 
 @dataclass(eq=False)
 class AddressResolver(AbstractResolver):
-    """Looks names up for aiohttp, under the same rules as `addresses`."""
+    """Looks up hosts for aiohttp, by the same rules as `addresses`."""
 
     policy: NetworkPolicy | None
 
@@ -85,7 +85,7 @@ class AddressResolver(AbstractResolver):
 
     @override
     async def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 class _Threads(PerProcess):

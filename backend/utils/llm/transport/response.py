@@ -1,4 +1,4 @@
-"""Responses: what is kept of their heads, and their bodies within the attempt's time and within bounds."""
+"""Responses: the headers that are kept, and bodies read within the attempt's timeout and within bounds."""
 
 from __future__ import annotations
 
@@ -55,19 +55,19 @@ _KEPT_OF_ERRORS = (
 """Of an error also which limit is used up, and until when."""
 _CLIENT_ERROR = 400
 PIECE_BYTES = 4096
-"""A body is handed on in such pieces."""
+"""The size in bytes of the pieces of a body."""
 TURN_SECONDS = 0.001
-"""So long what lies in the buffer is read before others have the event loop."""
+"""Seconds for which buffered data is read before other tasks of the event loop get a turn."""
 UNPACKED_BYTES = 65_536
-"""As much is unpacked at once."""
+"""The most bytes that are decompressed at once."""
 LONG_BODY = 100_000
-"""Bytes. Up to there JSON is read on the event loop, in 2 ms at most; beyond, in a thread."""
+"""The size in bytes up to which JSON is parsed on the event loop, in 2 ms at most; above, in a thread."""
 LONGEST_ERROR = 65_536
-"""Bytes that are read of what an error says."""
+"""The most bytes that are read of an error's body."""
 DRAIN_SECONDS = 0.2
-"""How long the end of a body is waited for once its last event has come."""
+"""The most seconds to wait for the end of a body after its last event."""
 MOST_DRAINED = 65_536
-"""Bytes that are read of it."""
+"""The most bytes that are read of a body after its last event."""
 _SEPARATORS = b",:[{"
 BROKEN = (
     aiohttp.ClientError,
@@ -77,7 +77,7 @@ BROKEN = (
     httpcore2.TimeoutException,
     httpcore2.UnsupportedProtocol,
 )
-"""What the libraries raise when there is no answer, or no more of it."""
+"""The exceptions that the libraries raise when no answer comes, or its connection breaks."""
 NO_HTTP = "The exchange did not keep to HTTP."
 TOO_LATE = "The attempt's time is up."
 BodyT = TypeVar("BodyT")
@@ -229,8 +229,8 @@ class Response(_Response[Iterator[bytes]]):
         """Read the body, or its first ``most`` bytes; then give the connection back, or close it if there is more.
 
         Raises:
-            httpx2.TransportError: It broke off, or the attempt's time is up.
-            LLMError: It is more than is taken.
+            httpx2.TransportError: The connection broke, or the attempt's timeout has passed.
+            LLMError: The body exceeds the bounds for its server.
         """
         self._read_on(most)
         try:
@@ -239,11 +239,11 @@ class Response(_Response[Iterator[bytes]]):
             self.close()
 
     def read_error(self) -> None:
-        """Read as much of an error as is looked at."""
+        """Read the body of an error, up to `LONGEST_ERROR` bytes, into ``content``."""
         self._note_error(self.read(LONGEST_ERROR))
 
     def drain(self) -> None:
-        """Read what is left, which says nothing more, so that the connection can be kept."""
+        """Read the rest of the body after the last event, so that the connection can be reused."""
         self._ticket.expect_within(DRAIN_SECONDS)
         with suppress(httpx2.HTTPError, LLMError):
             self.read(MOST_DRAINED)
@@ -255,7 +255,7 @@ class AsyncResponse(_Response[aiohttp.StreamReader]):
     _turn_ends_at = 0.0
 
     async def give_way(self) -> None:
-        """Let others have the event loop, if they waited for a while: what has come already would never be waited for."""
+        """Give other tasks a turn after `TURN_SECONDS`, because reading buffered data never suspends by itself."""
         if self._ticket.clock() >= self._turn_ends_at:
             await asyncio.sleep(0)
             self._turn_ends_at = self._ticket.clock() + TURN_SECONDS
@@ -288,7 +288,7 @@ class AsyncResponse(_Response[aiohttp.StreamReader]):
                     await self.give_way()
 
     async def read(self, most: int = sys.maxsize) -> bytes:
-        """As `Response.read`."""
+        """Read the body, awaited; as `Response.read`."""
         self._read_on(most)
         try:
             pieces = [piece async for piece in self]
@@ -299,11 +299,11 @@ class AsyncResponse(_Response[aiohttp.StreamReader]):
             self.close()
 
     async def read_error(self) -> None:
-        """As `Response.read_error`."""
+        """Read the body of an error, awaited; as `Response.read_error`."""
         self._note_error(await self.read(LONGEST_ERROR))
 
     async def drain(self) -> None:
-        """As `Response.drain`."""
+        """Read the rest of the body, awaited; as `Response.drain`."""
         self._ticket.expect_within(DRAIN_SECONDS)
         with suppress(httpx2.HTTPError, LLMError):
             await self.read(MOST_DRAINED)

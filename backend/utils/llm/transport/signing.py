@@ -1,7 +1,7 @@
-"""Sign each request with its attempt's credential, and send it.
+"""Signs each request with its attempt's credential, and sends it.
 
-This is the one place that reads a secret. It fails closed: a request without a ticket, or bound for another origin than
-its ticket's provider, is not sent.
+No other module reads a secret. A request without a ticket, or to another origin than that of its ticket's provider, is
+not sent.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .ticket import Ticket
 
 START_SECONDS = 60.0
-"""How long a request that comes early waits for an embedded provider to be ready."""
+"""The most seconds that a request waits for an embedded provider to start."""
 _IDENTITY_HEADERS = (
     "api-key",
     "authorization",
@@ -59,7 +59,7 @@ _OF_AZURE = ("api-key", "")
 
 
 class Address(Protocol):
-    """Where a provider that runs beside us listens, and the secret that it wants."""
+    """The address of a provider that runs beside this process, and the secret that it wants."""
 
     @property
     def base_url(self) -> str:
@@ -68,27 +68,27 @@ class Address(Protocol):
 
     @property
     def key(self) -> str | None:
-        """The secret that it wants; None if it takes the attempt's key, as the provider whose place it takes would."""
+        """The provider's secret; None if it takes the attempt's key, as a test's stand-in for a provider does."""
         ...
 
 
 class LiveAddress(Protocol):
-    """A provider whose address is known only while it runs: an embedded one, or what takes another's place in a test."""
+    """Looks up the address of a provider that is known only while it runs: an embedded one, or a test's stand-in."""
 
     def current(self) -> Address | None:
-        """The provider's address; None while the provider is not running. Does not wait."""
+        """The provider's address; None while the provider is not running. Does not block."""
         ...
 
     def address(self, timeout: float) -> Address:
-        """The address, waiting up to ``timeout`` seconds for it; raises with a reason that a person can act on."""
+        """The provider's address, waiting up to ``timeout`` seconds; raises an error that says what to do."""
         ...
 
 
 class SigningTransport:
-    """The transport under every chat client.
+    """The transport of every chat client: signs requests and sends them.
 
     Args:
-        live: Providers by name that know their addresses themselves. An embedded one has to be among them.
+        live: Providers by name whose address is known only while they run, including every embedded provider.
         clock: The monotonic clock, in seconds.
     """
 
@@ -100,10 +100,10 @@ class SigningTransport:
         self._live = dict(live or {})
 
     def send(self, number: str | None, request: Request) -> Response:
-        """Sign ``request`` with the credential of the ticket with that number, and send it, from a thread.
+        """Sign ``request`` with the credential of the ticket ``number``, and send it; blocks the thread.
 
         Raises:
-            LLMError: It was not sent.
+            LLMError: The request was not sent.
             httpx2.TransportError: No answer came.
         """
         ticket = self._admit(number, request.url)
@@ -120,7 +120,7 @@ class SigningTransport:
         return response
 
     async def asend(self, number: str | None, request: Request) -> AsyncResponse:
-        """As `send`, from an event loop."""
+        """Sign ``request`` and send it on the running event loop; as `send`."""
         ticket = self._admit(number, request.url)
         provider = ticket.provider
         is_live = provider.access == "embedded" or provider.name in self._live

@@ -1,4 +1,4 @@
-"""The sockets of a pool."""
+"""The open sockets of a connection pool."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Sockets(PerProcess):
-    """The sockets that this process opened, while somebody holds them. What a forked child inherits is cut off there."""
+    """Weak references to the sockets that this process opened. In a forked child, the inherited ones are cut off."""
 
     def __init__(self) -> None:
         self._open: WeakSet[socket.socket] = WeakSet()
@@ -26,11 +26,11 @@ class Sockets(PerProcess):
         return iter(self._open)
 
     def add(self, opened: socket.socket) -> None:
-        """Note a socket that was opened."""
+        """Add a socket that was opened."""
         self._open.add(opened)
 
     def shut(self) -> None:
-        """Shut all sockets down, also where a peer has not yet read the rest of what was sent."""
+        """Shut all sockets down, even if a peer has not read all sent data yet."""
         for opened in self:
             with suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)

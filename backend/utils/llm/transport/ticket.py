@@ -1,7 +1,7 @@
-"""The ticket that travels with a request: the attempt under way, its clocks, and what was observed of it.
+"""The ticket that travels with a request: the attempt in flight, its deadlines, and its observations.
 
-LangChain and the SDKs hop threads without the context, so what a request may carry cannot live in a context variable
-alone. A ticket is opened for one attempt, and its number travels with the request: in a header, if an SDK sends it.
+LangChain and the SDKs change threads without the context, so a context variable alone cannot hold a request's credential.
+A ticket is opened for one attempt, and its number travels with the request: in a header, if an SDK sends it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from .redaction import Redaction
 
 LATE_SECONDS = 0.1
-"""From then on a clock's late call is our own lateness: the loop was busy, or the process was stopped."""
+"""Seconds of a timer's delay from which on this process counts as late, because it was busy or stopped."""
 LOOK_SECONDS = 0.25
-"""How long what has come meanwhile is looked for then."""
+"""Seconds that a late process may still use to read data that has arrived."""
 TICKET_HEADER = "x-patchbay-ticket"
 
 
@@ -46,14 +46,14 @@ class Credential:
 
 @dataclass(eq=False, repr=False)
 class Ticket:
-    """Leave for one attempt to send requests to one provider with one credential, and what was observed of them.
+    """Permits one attempt to send requests to one provider with one credential, and holds its observations.
 
     Attributes:
-        seconds: What the attempt may take from now on.
-        connect_seconds: What each step of connecting may take: to look the host up, to reach it, to encrypt.
+        seconds: The timeout of the attempt, from the opening of the ticket.
+        connect_seconds: The timeout of each step of connecting: DNS lookup, TCP and TLS.
         clock: The monotonic clock, in seconds.
-        due: When the next thing has to have happened, by the clock.
-        redaction: Takes the key that went out with it out of what the provider says; everything, once it is closed.
+        due: The deadline of the current wait, by ``clock``.
+        redaction: Removes the key from the provider's texts; removes everything once the ticket is closed.
     """
 
     number: str
@@ -72,20 +72,20 @@ class Ticket:
         self._patience = seconds
 
     def extend(self, seconds: float) -> None:
-        """Give the attempt ``seconds`` in all, counted from its beginning."""
+        """Set the attempt's timeout to ``seconds`` in all, counted from its beginning."""
         self._ends_at = self._began_at + seconds
 
     def expect_within(self, seconds: float) -> None:
-        """Expect the next thing within ``seconds``, and within the attempt's time."""
+        """Set the deadline of the next wait to ``seconds`` from now, but not beyond the attempt's."""
         self._patience = seconds
         self.due = min(self._ends_at, self.clock() + seconds)
 
     def expect_more(self) -> None:
-        """Expect the next thing within as many seconds again: there was a sign of life."""
+        """Restart the deadline of the current wait, because some data has arrived."""
         self.due = min(self._ends_at, self.clock() + self._patience)
 
     def looks_again(self) -> bool:
-        """Whether time is up only because this process was late; then what has arrived meanwhile may still be read."""
+        """Whether the deadline passed only because this process was late, so that arrived data may still be read."""
         now = self.clock()
         if now - self.due < LATE_SECONDS:
             return False
@@ -95,20 +95,20 @@ class Ticket:
         return True
 
     def refuse(self, error: LLMError) -> LLMError:
-        """Note why the transport itself would not, and give it back to be raised."""
+        """Record why the transport did not send the request, and return ``error`` to be raised."""
         self.observed.refusal = error
         return error
 
     def refuse_answer(self, why: str) -> LLMError:
-        """As `refuse`, of an answer that is not taken. Whose fault that is depends on who sent it."""
+        """Record that the transport rejects an answer; returns the error to raise, which depends on its server."""
         who = "Your own endpoint" if self.provider.network_policy is not None else self.provider.name
         return self.refuse(self.trust.error(f"{who} {why}."))
 
 
 class TicketRegistry(PerProcess):
-    """Hands out tickets and takes them back. A number that is not out admits nothing.
+    """Opens and closes tickets. A number without an open ticket permits nothing.
 
-    A ticket is out no longer than its attempt holds it, even if an exception from outside keeps that from closing it.
+    A ticket is open only while its attempt holds it, even if an exception from outside keeps the attempt from closing it.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -127,17 +127,17 @@ class TicketRegistry(PerProcess):
     def open(
         self, provider: Provider, credential: Credential, seconds: float, connect_seconds: float = 5.0
     ) -> Ticket:
-        """A new ticket, valid until `close`, for an attempt that may take ``seconds``."""
+        """A new ticket, open until `close`, for an attempt with a timeout of ``seconds``."""
         number = f"{self._prefix}.{next(self._serial)}"
         ticket = Ticket(number, provider, credential, seconds, connect_seconds, self._clock)
         self._out[number] = ticket
         return ticket
 
     def find(self, number: str | None) -> Ticket | None:
-        """The ticket with that number, if it is out."""
+        """The open ticket ``number``; None if there is none."""
         return self._out.get(number) if number else None
 
     def close(self, ticket: Ticket) -> None:
-        """End the ticket: requests that still carry its number are refused."""
+        """Close the ticket: requests that still carry its number are refused."""
         self._out.pop(ticket.number, None)
         ticket.redaction = OVER

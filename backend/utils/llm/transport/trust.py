@@ -1,6 +1,6 @@
-"""How far a server is trusted: how much of its answers is taken, and what of its errors is handed on.
+"""The trust in a server: bounds on its answers, and whether its errors are shown.
 
-Nobody is trusted without bounds: a provider may be broken, or broken into, and some hand on what others say.
+No server is trusted without bounds: a provider may be broken or compromised, and gateways pass on others' data.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ class Trust:
     """Bounds and rights of one kind of server.
 
     Attributes:
-        most_bytes: Of what is kept until all of it is there: a document of JSON, or a line of a stream.
-        most_stream_bytes: Of one answer, as it was sent and as it is unpacked.
-        most_lines: Of one answer. An event has two or three, and costs far more time to read than to send.
-        most_values: Of one JSON document, a whole answer or an event, counted by its separators: reading one holds
-            the event loop.
-        accept_encoding: The request's header: content encodings that are unpacked.
-        keeps_connections: Whether a connection serves more than one request. Else each is looked up and tested anew.
-        tells_errors: Whether what it says of a failure is handed on, without the key.
-        has_others: Whether choices beside the first are looked at.
-        bounds_chunks: Whether the number of a stream's chunks is bounded, though some text then waits for more.
-        most_text: Characters of an answer's text.
-        most_refusal: Characters.
-        most_logprobs: Tokens with their probabilities.
-        most_calls: Tool calls of an answer, and choices.
-        most_arguments: Characters, of all calls of an answer together.
-        eager_arguments: As many of a stream's are handed on as they come; JSON that is not complete takes long to read.
-        most_garbage: Characters of a stream's arguments that are no JSON.
-        error: What is raised if it sends more, or something else.
+        most_bytes: Most bytes that are buffered at once: a JSON document, or a line of a stream.
+        most_stream_bytes: Most bytes of one answer, both compressed and decompressed.
+        most_lines: Most lines of one answer. An event has two or three, and takes far longer to read than to send.
+        most_values: Most values of a JSON document, a whole answer or an event, counted by its separators, because
+            parsing one blocks the event loop.
+        accept_encoding: The header ``accept-encoding`` of requests: the encodings that are decompressed.
+        keeps_connections: Whether a connection serves several requests. Else each host is looked up and checked anew.
+        tells_errors: Whether the server's error texts are passed on, with the key removed.
+        has_others: Whether choices beside the first are read.
+        bounds_chunks: Whether the number of a stream's chunks is bounded, so that some text waits for more.
+        most_text: Most characters of an answer's text.
+        most_refusal: Most characters of a refusal.
+        most_logprobs: Most tokens with log probabilities.
+        most_calls: Most tool calls of an answer, and most choices.
+        most_arguments: Most characters of the arguments of all tool calls of an answer.
+        eager_arguments: Characters of a stream's arguments handed on at once, as parsing incomplete JSON is slow.
+        most_garbage: Most characters of a stream's arguments that are no JSON.
+        error: The error that is raised if the server exceeds a bound.
     """
 
     most_bytes: int
@@ -77,7 +77,7 @@ HOUSE = Trust(
     eager_arguments=2000,
     most_garbage=2000,
 )
-"""The providers that the operator chose."""
+"""The trust in providers that the operator chose."""
 STRANGER = Trust(
     most_bytes=8_000_000,  # more than ten times what a model can say
     most_stream_bytes=8_000_000,
@@ -97,18 +97,18 @@ STRANGER = Trust(
     eager_arguments=0,
     most_garbage=1000,
 )
-"""An endpoint that a user named. What its errors say could be another service's of the house."""
+"""The trust in a user's own endpoint, whose error texts could come from an internal service."""
 
 
 class ExcessError(Exception):
-    """An answer says more than is taken of its server. The text says how much that is."""
+    """An answer exceeds a bound for its server. The text names the bound."""
 
 
 def require_at_most(count: int, most: int, what: str) -> None:
-    """Stop where there are more.
+    """Check that ``count`` is at most ``most``.
 
     Raises:
-        ExcessError: There are more than ``most``; it says of what.
+        ExcessError: ``count`` is more than ``most``; the text names ``what``.
     """
     if count > most:
         raise ExcessError(f"{most:,} {what}")

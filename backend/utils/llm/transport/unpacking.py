@@ -1,4 +1,4 @@
-"""Unpacks what comes compressed, a piece at a time: a few kilobytes may be hundreds of megabytes."""
+"""Decompresses bodies in pieces, because a few kilobytes may become hundreds of megabytes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
 class Unpacker:
-    """Unpacks gzip and deflate, and leaves what follows their end.
+    """Decompresses gzip and deflate, and ignores bytes after their end.
 
     Args:
-        piece_bytes: Unpacked at once.
+        piece_bytes: The most bytes of a decompressed piece.
     """
 
     def __init__(self, piece_bytes: int) -> None:
@@ -26,10 +26,10 @@ class Unpacker:
         self._is_new = True
 
     def pieces(self, packed: bytes) -> Iterator[bytes]:
-        """Unpack ``packed``, the next bytes of the body.
+        """Decompress ``packed``, the next bytes of the body.
 
         Raises:
-            httpx2.DecodingError: It cannot be unpacked.
+            httpx2.DecodingError: ``packed`` is not valid in its encoding.
         """
         while packed and not self._zlib.eof:
             piece = self._unpacked(packed)
