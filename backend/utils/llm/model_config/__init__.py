@@ -1,4 +1,4 @@
-"""The typed table: which model serves which feature, and under which terms."""
+"""The typed table: which models serve which feature, and with which settings."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def get_route_options(
         snapshot: The table; by default the default table, read now.
 
     Raises:
-        UnknownFeatureError: If the table holds no such feature.
-        KeyError: If the table holds no such provider.
+        UnknownFeatureError: The table has no such feature.
+        KeyError: The table has no such provider.
     """
     snapshot = snapshot or load()
     options = snapshot.features[feature].options

@@ -1,4 +1,4 @@
-"""Names of one's own for endpoints: ``alias:NAME`` may stand wherever an endpoint is written."""
+"""Aliases of endpoints: ``alias:NAME`` may be written wherever an endpoint is."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Aliases:
     """The aliases of one document, and the document without them.
 
     Args:
-        document: As it is written.
-        layer: What the document is called.
-        problems: Where findings go.
+        document: The document as written.
+        layer: The name of the document in problems.
+        problems: Collects the findings.
 
     Attributes:
-        names: Alias, as it is written, to endpoint.
-        document: With the endpoints in the aliases' places.
+        names: Alias, as written, to endpoint.
+        document: The document with aliases replaced by endpoints.
     """
 
     def __init__(self, document: Mapping[str, Any], layer: str, problems: Problems) -> None:
@@ -50,7 +50,7 @@ class Aliases:
         self.document = {key: self._replaced(value, key) for key, value in document.items() if key != SECTION}
 
     def environment(self, environ: Mapping[str, str], prefix: str) -> dict[str, str]:
-        """``environ`` with the endpoints in the aliases' places, in variables that begin with ``prefix``."""
+        """``environ`` with aliases replaced by endpoints, in variables that begin with ``prefix``."""
 
         def replaced(variable: str, value: str) -> str:
             return _WRITTEN.sub(lambda found: self._endpoint(found[0], variable, "environment"), value)
@@ -61,7 +61,7 @@ class Aliases:
         }
 
     def override(self, one: Override) -> Override:
-        """``one`` with the endpoints in the aliases' places."""
+        """``one`` with aliases replaced by endpoints."""
         links = tuple(self._endpoint(link, one.path, LAYER) for link in one.links)
         subject = one.subject if links else self._endpoint(one.subject, one.path, LAYER)
         return one._replace(subject=subject, links=links)

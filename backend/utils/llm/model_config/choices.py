@@ -1,6 +1,6 @@
-"""Whether each strategy can choose from what it is given: every name in it leads somewhere, and nothing goes round it.
+"""Checks the strategies of a document: every endpoint that they name exists, and no endpoint evades a choice by tier.
 
-Names are compared as they are written, so that an endpoint that is wrong for another reason is not told of twice.
+Names are compared as written, so that an endpoint that is wrong for another reason is not reported twice.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ NO_TIERS = "does not go with a selection by tier: it knows no tiers"
 
 
 class Choices:
-    """The check of one document's selections.
+    """Checks the selections of one document.
 
     Args:
-        rows: Of the document.
-        layer: What the document is called.
-        problems: Where findings go.
+        rows: The rows of the document.
+        layer: The name of the document in problems.
+        problems: Collects the findings.
     """
 
     def __init__(self, rows: Rows, layer: str, problems: Problems) -> None:
@@ -40,7 +40,7 @@ class Choices:
     # Groups ----------------------------------------------------------------------------------------------------------
 
     def check_group(self, name: str, endpoints: tuple[Endpoint, ...]) -> None:
-        """Check what the group called ``name`` chooses among: ``endpoints``, as far as they are right."""
+        """Check the strategy of the group ``name`` against its valid ``endpoints``."""
         row, path = self._rows.groups[name], f"groups.{name}.select"
         self._check_names(path, row.select, [frozenset(row.endpoints)])
         if len(endpoints) == len(row.endpoints):
@@ -52,7 +52,7 @@ class Choices:
     # Features --------------------------------------------------------------------------------------------------------
 
     def check_feature(self, name: str, chains: Iterable[Chain]) -> None:
-        """Check what the feature called ``name`` chooses among in each of its ``chains``, those laid over it apart."""
+        """Check the strategy of the feature ``name`` against each of its ``chains`` in the document."""
         row, path = self._row(name), f"features.{name}.select"
         chains = list({chain.path: chain for chain in chains}.values())
         own = [chain.own for chain in chains]
@@ -71,7 +71,7 @@ class Choices:
         self._check_settings(name, chains)
 
     def check_override(self, name: str, chain: Chain, own: Iterable[Chain], layer: str) -> None:
-        """Whether what ``layer`` says fits the feature called ``name``, which the file gives its ``own`` chains."""
+        """Check the chain that ``layer`` gives the feature ``name``, which has ``own`` chains in the file."""
         select, value = self._row(name).select, ", ".join(chain.links)
         missing = ", ".join(map(repr, sorted(_named(select) - chain.own)))
         place = f"features.{name}.select"
@@ -173,8 +173,8 @@ def check_choices(
         layer: What the document is called.
         problems: Where findings go.
         groups: Group to its endpoints.
-        chains: Feature to the chains that the document gives it.
-        overrides: Layer above the document to feature to the chain that it gives it.
+        chains: Feature to its chains in the document.
+        overrides: Layer above the document to feature to the feature's chain in the layer.
     """
     choices = Choices(rows, layer, problems)
     for name, endpoints in groups.items():

@@ -1,7 +1,7 @@
-"""Clouds that serve models of others: which of their addresses can be a provider's, and what to write in place of the rest.
+"""Clouds that serve other vendors' models: which of their addresses can be a provider's, with fixes for the others.
 
-Keys are read when the process starts, and stay. What wants tokens that end within the hour, Entra's or Google's, cannot be
-served; both clouds take keys as well, at these addresses.
+Keys are read once, when the process starts, so that tokens which expire within the hour, Entra's or Google's, cannot be
+used; both clouds take keys as well, at these addresses.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _TOKEN: Final = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*|ya29\..+")
 """Entra's tokens, and those of Google's OAuth."""
 
 Fault = tuple[str, str]
-"""What is wrong, and a way out."""
+"""A problem and its fix."""
 
 
 def address_fault(api: Api, base_url: str) -> Fault | None:
-    """Why a provider at ``base_url`` that speaks ``api`` could serve nobody; None if nothing tells so."""
+    """Why no provider of ``api`` can work at ``base_url``; None if no reason is known."""
     parts = urlsplit(base_url)
     host, path = parts.hostname or "", parts.path.rstrip("/").removesuffix("/chat/completions")
     if _AZURE.fullmatch(host):
@@ -47,7 +47,7 @@ def address_fault(api: Api, base_url: str) -> Fault | None:
 
 
 def key_fault(host: str, key: str) -> Fault | None:
-    """Why ``key`` would not serve at ``host`` for long; None if nothing tells so. It says nothing of the key."""
+    """Why ``key`` would expire soon or be refused at ``host``; None if no reason is known. Never quotes the key."""
     if _TOKEN.fullmatch(key) and (_AZURE.fullmatch(host) or _VERTEX.fullmatch(host)):
         return (
             "holds a token that ends within the hour",

@@ -1,4 +1,4 @@
-"""A table's document: the text of a file, and the values that TOML makes of it. Whatever the file is, a fault is a `ConfigError`."""
+"""A table's document: reads a file and parses its TOML. Any fault of the file is a `ConfigError`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LARGEST: Final = 1_000_000
-"""Bytes of a table. The one that is shipped has about 10,000; what is larger was saved there by mistake."""
+"""The largest table, in bytes. The default table has about 10,000; a larger file was saved there by mistake."""
 DEEPEST: Final = 24
-"""Levels of a document. No row has as many as ten; what walks a document by recursion ends at some hundreds."""
+"""The most levels of nesting. No row has ten, and recursion over a document would fail at some hundreds."""
 INTEGERS: Final = range(-(2**63), 2**63)
 """The integers of TOML, version 1.0."""
 
@@ -28,7 +28,7 @@ def read(path: Path) -> str:
     """The text of the file at ``path``. A pipe or a device is refused and not waited for.
 
     Raises:
-        ConfigError: If there is no file that can be read, it holds more than `LARGEST` bytes, or no UTF-8.
+        ConfigError: The file cannot be read, is larger than `LARGEST` bytes, or is no UTF-8.
     """
     try:
         content = _content(path)
@@ -46,10 +46,10 @@ def read(path: Path) -> str:
 
 
 def values(text: str, source: Path | None = None) -> dict[str, Any]:
-    """The values of ``text``, none deeper than `DEEPEST`, and no integer outside of `INTEGERS`.
+    """The values of ``text``, at most `DEEPEST` levels deep, with integers in `INTEGERS`.
 
     Raises:
-        ConfigError: If it is not TOML, or holds other values.
+        ConfigError: ``text`` is no TOML, or has values out of these bounds.
     """
     named = source or "table"
     try:

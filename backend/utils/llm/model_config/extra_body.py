@@ -1,6 +1,6 @@
-"""What a table adds to a request's body beside the options: fields of a vendor's own that no option stands for.
+"""Extra fields of request bodies from the table: a vendor's own parameters that no option covers.
 
-It lies under all that we write ourselves, and may hold neither what is ours to set nor anything like a key.
+They never replace fields that we set, and a table with fields that only we may set, or with keys, is refused.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _harmless(extra: dict[str, Any]) -> dict[str, Any]:
 ExtraBody = Annotated[dict[str, Any], AfterValidator(_harmless)]
 
 Fault = tuple[tuple[str, ...], str, str]
-"""Where, what is wrong, and a way out."""
+"""The path, the problem and its fix."""
 
 
 def _owned(extra: Mapping[str, Any]) -> Iterator[Fault]:

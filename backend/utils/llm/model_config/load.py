@@ -1,6 +1,6 @@
-"""Read a table, lay the environment over it, resolve it, or say everything that is wrong with it.
+"""Reads a table, applies overrides and the environment, and resolves it, or reports every problem.
 
-Layers, lowest first: shipped defaults, the file, stored overrides, the environment. Nothing here makes a network call or imports an SDK.
+Layers, lowest first: defaults, the file, stored overrides, the environment. No network calls, and no SDK is imported.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) 
         environ: Variables to read keys and overrides from; by default the process's own.
 
     Raises:
-        ConfigError: With every problem of the table, not the first.
+        ConfigError: The table is wrong. The error holds every problem, not only the first.
     """
     path = path or table_path(environ)
     return parse(read(path), environ=environ, source=path)
@@ -56,9 +56,9 @@ def parse(
     source: Path | None = None,
     overrides: Sequence[Override] = (),
 ) -> Snapshot:
-    """Like `load`, for a table that is already in memory, with stored ``overrides`` laid over it.
+    """Like `load`, for the text of a table, with stored ``overrides`` applied.
 
-    Of two overrides of one feature, the later one counts.
+    If two overrides are of the same feature, the later one counts.
     """
     environ = _environment(environ)
     layer = f"file {source.name}" if source else "text"

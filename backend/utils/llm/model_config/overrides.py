@@ -1,4 +1,4 @@
-"""Overrides: what a person laid over the table for a while, between the file and the environment."""
+"""Stored overrides: a person's temporary changes of the table, a layer between the file and the environment."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     """Tells the overrides that are stored, the oldest first. It may block, and may raise if they cannot be had."""
 
 LAYER = "stored override"
-"""What problems call the layer."""
+"""The name of the layer in problems."""
 
 
 class Override(NamedTuple):
-    """A change of the table by a person, for a while.
+    """A person's temporary change of the table.
 
     Attributes:
-        id: Names it.
-        subject: The feature that ``links`` serve; or, if there are none, the endpoint that is taken out of every chain.
+        id: The id of the override.
+        subject: The feature that ``links`` serve; or, without links, the endpoint that is disabled in every chain.
         links: Endpoints and groups, as in the table.
-        author: Who decided, and ``reason`` why.
-        since: When, timezone-aware.
-        until: From when on it does not hold any more.
+        author: The person who made it, and ``reason`` their reason.
+        since: When it was made, timezone-aware.
+        until: When it expires, timezone-aware.
     """
 
     id: str
@@ -41,7 +41,7 @@ class Override(NamedTuple):
 
     @override
     def __str__(self) -> str:
-        """For people, on one line."""
+        """The override on one line, for people."""
         what = "override" if self.links else "disabled"
         return f"{what} {self.id} by {label(self.author)} until {self._end}: {label(self.reason)}"
 
@@ -57,11 +57,11 @@ class Override(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The place that problems name, as if the override stood in a table."""
+        """The path of the override in problems, as if it were in a table."""
         return f"override of {self.subject}" if self.links else f"disabled {self.subject}"
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The override as a JSON-ready dictionary."""
         return {
             **self._asdict(),
             "links": list(self.links),
@@ -71,7 +71,7 @@ class Override(NamedTuple):
 
 
 class IgnoredOverride(NamedTuple):
-    """An override that is not in force because it does not fit the table as that is now."""
+    """An override that is not in force because it does not fit the current table."""
 
     override: Override
     problems: tuple[str, ...]

@@ -1,6 +1,6 @@
-"""Rows resolved against each other: names become endpoints, profiles become chains, the environment is laid over.
+"""Resolves the rows of a table: names become endpoints, profiles become chains, and overrides are applied.
 
-Goes on after each problem, so that one report holds them all.
+Resolving goes on after each problem, so that one report holds all problems.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class Resolver:
     Attributes:
         profile: The house's profile, and ``profile_layer`` the layer that chose it.
         features: Every feature that the table names.
-        budgets: By name, in the order in which they are locked.
+        budgets: The budgets by name, in the order in which their counters are locked.
         step_down_to: Profile to the cheaper one below it.
-        chains: Profile to feature to chain, with pins, stored overrides and the environment laid over.
+        chains: Profile to feature to chain, with pins, stored overrides and the environment applied.
         demo: The endpoint that serves while the house has no key.
-        disabled: The endpoints that a stored override takes out of every chain.
+        disabled: The endpoints that a stored override removes from every chain.
     """
 
     def __init__(
@@ -346,7 +346,7 @@ class Resolver:
     # Features ------------------------------------------------------------------------------------------------------
 
     def of_group(self, name: str) -> Feature:
-        """A group as a feature that nothing is written of."""
+        """The group ``name`` as a feature with default settings."""
         budgets = tuple(budget for budget in self.budgets.values() if budget.is_for(name))
         return Feature(
             name=name, about=f"the group {name.removeprefix('group:')}", budgets=budgets, layer=self._layer

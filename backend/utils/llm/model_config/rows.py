@@ -1,4 +1,4 @@
-"""A TOML document, fitted row by row: what does not fit is noted, the rest goes on."""
+"""Validates a TOML document row by row: invalid rows become problems, valid ones are kept."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RowT = TypeVar("RowT", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows that fit their types, and every name that was written, fitting or not."""
+    """The valid rows of a document, and the names of all rows, valid or not."""
 
     head: Head
     budgets: Mapping[str, BudgetRow]
@@ -47,7 +47,7 @@ class Rows:
 
 
 def fit(document: Mapping[str, Any], layer: str, problems: Problems) -> Rows:
-    """The rows of ``document``; everything that does not fit goes to ``problems``."""
+    """The valid rows of ``document``; every error is added to ``problems``."""
     _check_keys(document, layer, problems)
     sections = {name: _section(document, name, layer, problems) for name in SECTIONS}
     head = {key: value for key, value in document.items() if key in Head.model_fields}

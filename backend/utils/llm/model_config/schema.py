@@ -1,4 +1,4 @@
-"""The rows of ``llm.toml``, as they stand in the file."""
+"""The rows of ``llm.toml`` as pydantic models."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ RESERVED_HEADERS = frozenset(
         "x-patchbay-ticket",
     }
 )
-"""Headers that say who asks, or how the message is framed."""
+"""Headers that a table may not set, because they authenticate a request or frame its message."""
 IDENTITY = re.compile(r"authorization|api-?key|cookie|credential|password|secret|-token$", re.IGNORECASE)
-"""What is in the names of others that do."""
+"""Matches the names of other headers that authenticate a request."""
 
 
 def _as_list(value: object) -> object:
@@ -59,16 +59,16 @@ Chain = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1
 
 
 class Row(BaseModel):
-    """Base of every row: frozen, and no key that it does not know."""
+    """Base class of every row: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class AccountRow(Row):
-    """One of several keys that the house has at a provider.
+    """One of several keys of the house at a provider.
 
     Attributes:
-        limits: In place of the provider's.
+        limits: The limits of this key, instead of the provider's.
     """
 
     api_key_env: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
@@ -77,17 +77,17 @@ class AccountRow(Row):
 
 
 class ProviderRow(Row):
-    """A provider, and how it is spoken to.
+    """A provider: its API, its address, its keys and its limits.
 
-    A row with ``api_key_env`` or ``accounts`` is a cloud provider; one with only a ``base_url`` is a server without
-    keys; one with none of them is a process of this application that tells its address when it runs.
+    A row with ``api_key_env`` or ``accounts`` is a cloud provider; a row with only a ``base_url`` is a server without
+    keys; a row with none of these is a process of this application whose address is known only while it runs.
 
     Attributes:
-        vendor: Whose API it is, where the address does not tell.
-        priced_as: The provider of the price list at whose prices it bills.
-        limits: What each of the house's keys is held to.
-        user_limits: What each key is held to that a user brings.
-        extra_body: Fields of every request to it.
+        vendor: The vendor of the API, if the address does not determine it.
+        priced_as: The provider of the price list with the same prices.
+        limits: The limits of each key of the house.
+        user_limits: The limits of each key that a user brings.
+        extra_body: Extra fields of every request to the provider.
     """
 
     api: Api
@@ -157,8 +157,8 @@ class EmbeddingRow(Row):
     """The settings of a feature that gives embeddings. Vectors of different models cannot be compared, so the model is fixed.
 
     Attributes:
-        model: The only model that may serve it, without its provider.
-        dimensions: Numbers of each vector, where the model can give fewer; else as many as it gives.
+        model: The only model that may serve the feature, without its provider.
+        dimensions: The length of each vector, for models with a choice; None for the model's default.
     """
 
     model: str = Field(min_length=1)
@@ -169,8 +169,8 @@ class FeatureRow(Row):
     """Settings of a feature in every profile.
 
     Attributes:
-        extra_body: Fields of its requests, by the provider that knows them.
-        embedding: Makes it a feature of embeddings.
+        extra_body: Extra fields of its requests, by provider.
+        embedding: The settings of embeddings; None for a feature of chat.
     """
 
     about: str = ""
@@ -202,7 +202,7 @@ class FeatureRow(Row):
 
 
 SETTINGS = ("parallel_tool_calls", "strict")
-"""What a call may set beside its options, and an endpoint may lack."""
+"""Settings of a call beside its options that an endpoint may not support."""
 
 
 def _known_lack(name: str) -> str:
@@ -217,7 +217,7 @@ Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class Price(Row):
-    """The price of a million tokens, in US dollars. What is not priced apart costs what the rest of the prompt does."""
+    """Prices in US dollars for a million tokens. A kind of prompt tokens without a price costs as much as ``input``."""
 
     input: Dollars
     output: Dollars
@@ -228,12 +228,12 @@ class Price(Row):
 class ModelRow(Row):
     """Settings of one endpoint, whichever feature it serves.
 
-    Capabilities are declared here for a model that the catalogue does not know, or knows wrongly.
+    Capabilities are declared here for a model that the table of models does not have, or has wrongly.
 
     Attributes:
-        extra_body: Fields of every request to it.
-        price: What it costs, in place of the price list.
-        priced_as: The provider and the model of the price list at whose price it is billed.
+        extra_body: Extra fields of every request to the endpoint.
+        price: Its price, instead of that of the price list.
+        priced_as: The provider and the model of the price list with the same price.
     """
 
     api_mode: Literal["chat", "responses"] = "chat"
@@ -266,10 +266,10 @@ class ModelRow(Row):
 
 
 class ProfileRow(BaseModel):
-    """A quality-of-service column: feature to chain, and the profile it starts from.
+    """A quality-of-service profile: feature to chain, and the profile that it inherits from.
 
     Attributes:
-        step_down_to: The cheaper profile whose endpoints serve once a budget steps down.
+        step_down_to: The cheaper profile that serves calls once a budget is used up to its ``step_down_at``.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -286,7 +286,7 @@ class ProfileRow(BaseModel):
 
 
 class Head(Row):
-    """The values that stand before the first section."""
+    """The values before the first section of the file."""
 
     profile: str = "premium"
     byok_profile: str | None = None

@@ -1,4 +1,4 @@
-"""The notation of a strategy: by its name alone, or as a table with the settings that it takes."""
+"""The notation of a strategy: its name alone, or a table with its name and settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table as it is in force: resolved, immutable, one object."""
+"""The resolved table as one immutable object."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Access = Literal["key", "open", "embedded", "own"]
 OWN: Final = "own"
-"""What an endpoint that a caller brings is called in the place of a provider's name. No provider of the table is."""
+"""The provider's name of a caller's own endpoint, which no provider of the table may have."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Account:
     """One key of the house at a provider. A provider with a single key has one account without a name.
 
     Attributes:
-        slot: What its key is called among the house's keys: ``openai``, or ``openai/a``.
+        slot: The name of its key among the house's keys: ``openai``, or ``openai/a``.
     """
 
     slot: str
@@ -60,12 +60,12 @@ class Provider:
     Attributes:
         access: ``key`` needs a credential, ``open`` needs none, ``embedded`` is a process of this application whose
             address and secret are known only while it runs, ``own`` is an endpoint that a caller brought.
-        base_url: Where requests go. For an embedded provider a name that never resolves; the transport puts the
-            running process's address in its place.
-        network_policy: Where its host may be, if a caller brought it; None if the table says where it is.
-        extra_body: Fields that each request to it has beside ours.
-        vendor: Whose API it is.
-        priced_as: What the price list calls it; None if it is as the vendor, or by its own name.
+        base_url: The URL of the API. For an embedded provider a name that never resolves; the transport replaces it
+            with the running process's address.
+        network_policy: The permitted addresses of a caller's own endpoint; None for a provider of the table.
+        extra_body: Extra fields of every request to the provider.
+        vendor: The vendor of the API.
+        priced_as: The provider's name in the price list; None if it is the vendor's or its own.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Provider:
 
     @property
     def host(self) -> str:
-        """The host that this provider's credentials may travel to."""
+        """The only host to which this provider's credentials may be sent."""
         return urlsplit(self.base_url).hostname or ""
 
     def model_id(self, model: str) -> str:
@@ -106,13 +106,13 @@ class Endpoint:
     """A provider with one of its models.
 
     Attributes:
-        api_mode: Which of OpenAI's two APIs it is spoken to by, Chat Completions or Responses; or whether it gives vectors.
-        attempts: The most requests that one call may send to it; None leaves it to the feature.
-        options: What holds for it whichever feature it serves; a feature's own options lie over them.
-        limits: What is let out to it, with each key.
-        price: What the table says that it costs.
-        billed_as: The provider and the model of the price list, as the table names them.
-        extra_body: Fields that each request to it has beside ours.
+        api_mode: Which of OpenAI's APIs is used: Chat Completions, Responses, or embeddings.
+        attempts: The most requests that one call may send to the endpoint; None uses the feature's value.
+        options: The options of every request to the endpoint, which a feature's own options override.
+        limits: The limits of requests to the endpoint, for each key.
+        price: The price in the table, if it has one.
+        billed_as: The provider and the model of the price list, if the table names them.
+        extra_body: Extra fields of every request to the endpoint.
     """
 
     provider: Provider
@@ -145,12 +145,12 @@ class Endpoint:
 
     @cached_property
     def model_id(self) -> str:
-        """The model's name on the wire."""
+        """The model's name in requests."""
         return self.provider.model_id(self.model)
 
     @cached_property
     def priced_as(self) -> tuple[str, str]:
-        """The provider and the model by which the price list knows it."""
+        """The provider and the model under which the endpoint is looked up in the price list."""
         if self.billed_as is not None:
             listed, _, model = self.billed_as.partition(":")
             return listed, model
@@ -159,16 +159,16 @@ class Endpoint:
 
     @property
     def schema_form(self) -> SchemaForm | None:
-        """The form in which requests name a schema; None for an API that has only one."""
+        """The form in which requests ask for a schema; None for an API with a single form."""
         return self.can.schema_form if self.provider.api == "openai" else None
 
     def sources(self) -> dict[str, str]:
-        """The source of each capability: the table, or what is known of the model."""
+        """The source of each capability: the table of features, or a page about the model."""
         vendor = self.provider.vendor if self.provider.api == "openai" else OTHER
         return vendor.sources(self.model, self.can, self.api_mode)
 
     def takes_tools(self, effort: Effort | None) -> bool:
-        """Whether tools can be sent beside ``effort``.
+        """Whether tools can be sent together with ``effort``.
 
         OpenAI's own Chat Completions refuses tools of some models, or of some efforts; Responses takes them all.
         """
@@ -183,10 +183,10 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Tier:
-    """Endpoints that are all tried before the next tier's: a group, or a chain's own links.
+    """Endpoints of a chain that are all tried before those of the next tier: a group, or a chain's own links.
 
     Attributes:
-        select: How one of them is chosen before each attempt.
+        select: The strategy that chooses one of them before each attempt.
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -196,10 +196,10 @@ class Tier:
 
 @dataclass(frozen=True)
 class Chain:
-    """A feature's tiers in one profile, and the layer that put them there.
+    """A feature's tiers in one profile, and the configuration layer that set them.
 
     Attributes:
-        path: Where it is written, and ``links`` what is written there.
+        path: The path of its value, and ``links`` the value as written.
     """
 
     tiers: tuple[Tier, ...]
@@ -233,26 +233,26 @@ class Feature:
     """Settings of a feature in every profile.
 
     Attributes:
-        extra_body: Fields that its requests have beside ours, by provider.
-        embedding: What its vectors are, if it is a feature of embeddings.
-        split: Endpoints on trial: each is tried first by its share of the callers.
-        stop: When a trial ends by itself.
-        shadow: Endpoints that get a copy of a share of the calls; their answers are thrown away.
-        limits: What is let out for this feature, whoever serves it.
-        budgets: Those that its requests may count for, in the order in which they are locked.
+        extra_body: Extra fields of its requests, by provider.
+        embedding: The settings of its vectors; None for a feature of chat.
+        split: Endpoints on trial: each is tried first for its share of the callers.
+        stop: The rules by which a trial ends by itself.
+        shadow: Endpoints that get copies of a share of the calls; the answers to copies are dropped.
+        limits: The limits of this feature's requests, to all endpoints together.
+        budgets: The budgets that its requests may count for, in the order in which their counters are locked.
         deadline: Seconds for a whole call, waits and fallbacks included.
-        wait: The most seconds that a call waits for an endpoint that a provider wants to be left alone.
-        written: The keys of its row, and ``layer`` where they stand; all other values are defaults.
-        max_cost_usd: Endpoints whose answer could cost more are not used.
+        wait: The most seconds that a call waits for an endpoint on cooldown.
+        written: The keys of its row, and ``layer`` the layer of the row; all other values are defaults.
+        max_cost_usd: The most US dollars that a request may cost; endpoints that could cost more are not used.
         attempts: The most requests that one call may send to one endpoint.
         max_attempts: The most requests of one call in all.
-        on_refusal: Whether another endpoint may be asked, once, after a refusal.
-        on_invalid_output: Whether another endpoint may be asked after an answer that does not fit and its repair; and
-            with ``best`` whether the best of those that were scored, and rejected, is handed on if none was accepted.
-        hedge: Whether a second endpoint is asked beside the first one when that takes longer than nearly ever.
-        house_fallback: Whether the house may pay for callers with keys of their own who chose that.
-        keep_text_days: For how many days its prompts and answers are kept; None if they are not.
-        override: The stored override that serves it, in every profile, if one does.
+        on_refusal: Whether another endpoint may be tried, once, after a refusal.
+        on_invalid_output: Whether another endpoint may be tried after an invalid answer and its failed repair; and with
+            ``best`` whether the rejected answer with the best score is returned if no answer is accepted.
+        hedge: Whether a second request is sent when the first takes longer than nearly all before.
+        house_fallback: Whether the house may pay for callers with own keys whose policy is ``byok_then_house``.
+        keep_text_days: The days for which its prompts and answers are stored; None stores none.
+        override: The stored override in force for the feature, in every profile; None without.
     """
 
     name: str
@@ -292,10 +292,10 @@ class Feature:
 
 
 class Features(dict[str, Feature]):
-    """The features of a table by name. To ask for one that is not there is an `UnknownFeatureError`.
+    """The features of a table by name; a missing name raises `UnknownFeatureError`.
 
     Attributes:
-        groups: Each group by ``group:NAME``, as a feature that is not listed among the others.
+        groups: The groups by ``group:NAME``, as features that iteration does not list.
     """
 
     def __init__(self, features: Mapping[str, Feature], groups: Mapping[str, Feature] | None = None) -> None:
@@ -310,27 +310,27 @@ class Features(dict[str, Feature]):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The whole table at one moment. Every call carries the hash of the snapshot that decided it.
+    """The whole table at one moment. The receipt of every call has the hash of the snapshot that it used.
 
     Attributes:
         profile: The house's profile.
         profile_layer: The layer that chose it.
         byok_profile: The profile for callers who bring keys.
-        chains: By profile and feature.
-        groups: What a call by ``group:NAME`` is served by, whatever the profile.
+        chains: The chains by profile and feature.
+        groups: The chains of calls by ``group:NAME``, the same in every profile.
         demo: The endpoint that serves every feature while no house key is configured.
         house_keys: The house's own keys, by the slot of their account.
-        hash: Twelve hex digits over the file, the variables that choose profiles and features, the stored overrides, and which of the
-            house's keys there are; no key goes in.
-        source: The file it came from.
-        private_networks: Where an endpoint may be that a caller brings, beside the public internet.
-        aliases: Alias, as it is written, to endpoint.
-        overrides: The stored overrides that are laid over the table.
-        disabled: The endpoints that those take out of every chain.
-        budgets: By name.
-        step_down_to: Profile to the cheaper one below it.
-        state_server: Where processes share their limits and what they learn; None if each has its own.
-        kept: A cache of what routing has worked out from this snapshot.
+        hash: Twelve hex digits over the file, the variables for profiles and features, the stored overrides, and the
+            names of the house's keys, but not the keys.
+        source: The path of the file.
+        private_networks: The networks that callers' own endpoints may be in, beside the public internet.
+        aliases: Alias, as written, to endpoint.
+        overrides: The stored overrides in force.
+        disabled: The endpoints that stored overrides remove from every chain.
+        budgets: The budgets by name.
+        step_down_to: Profile to the next cheaper profile.
+        state_server: The server through which processes share limits and health; None if each has its own.
+        kept: The cache of routing for this snapshot.
     """
 
     profile: str
@@ -372,7 +372,7 @@ class Snapshot:
     def lower(self) -> Snapshot | None:
         """The snapshot with the next cheaper profile, for calls whose budget steps down; None if there is none.
 
-        Trials and copies are for the profiles that were meant.
+        It has no trials and no shadow endpoints, which are for the feature's own profile.
         """
         down = self.step_down_to
         house, byok = down.get(self.profile, self.profile), down.get(self.byok_profile, self.byok_profile)
@@ -385,13 +385,13 @@ class Snapshot:
 
     @cached_property
     def endpoints(self) -> Mapping[str, Endpoint]:
-        """Every endpoint that stands in a chain or a group, by its name and its aliases."""
+        """Every endpoint in a chain or a group, by its name and its aliases."""
         named = {str(one): one for chain in self.all_chains for one in chain}
         return named | {alias: named[name] for alias, name in self.aliases.items() if name in named}
 
     @property
     def selectors(self) -> dict[str, str]:
-        """The custom selectors that it names, each with the place where it does."""
+        """The custom selectors that the table names, each with the path where it is named."""
         return {
             tier.select.name: f"groups.{tier.group}.select" if tier.group else f"features.{feature}.select"
             for served in self.chains.values()
@@ -402,7 +402,7 @@ class Snapshot:
 
     @cached_property
     def is_balanced(self) -> bool:
-        """Whether any choice may depend on what goes on: not everything is tried as it is written."""
+        """Whether any strategy of the table chooses by load, latency or other state, not by the written order."""
         return any(not isinstance(tier.select, Ordered) for chain in self.all_chains for tier in chain.tiers)
 
     @cached_property
@@ -419,10 +419,10 @@ class Snapshot:
 
 
 def own_endpoint(base_url: str, model: str, networks: tuple[Network, ...]) -> Endpoint:
-    """The endpoint that a caller brings at ``base_url``, on the public internet or in ``networks``.
+    """A caller's own endpoint at ``base_url``, on the public internet or in the private ``networks``.
 
-    Its capabilities are those of a known model of that name, else the usual ones, as far as the vendor at that address
-    has them. What it costs is nothing to us.
+    Its capabilities are those of a known model of that name, else the usual ones, as changed by the vendor at that
+    address. It has no price, because the user pays for it.
     """
     vendor, policy = vendor_of(urlsplit(base_url).hostname or ""), network_policy_for(base_url, networks)
     provider = Provider(OWN, "openai", OWN, base_url, network_policy=policy, vendor=vendor, priced_as=OWN)

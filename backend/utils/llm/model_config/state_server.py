@@ -1,4 +1,4 @@
-"""Where processes share their limits and what they have learnt."""
+"""The server through which processes share limits and the state of endpoints."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class StateServer:
     """A Valkey or Redis server.
 
     Attributes:
-        url: Where it is; it may hold a password.
-        secret: What keys, users and conversations are hashed with to be named there: 32 bytes, the same in every process.
+        url: Its URL, which may contain a password.
+        secret: 32 bytes, the same in every process, to hash the names of keys, users and conversations with.
     """
 
     url: SecretStr
@@ -38,13 +38,13 @@ class StateServer:
 def state_server(
     written: str | None, environ: Mapping[str, str], layer: str, problems: Problems
 ) -> StateServer | None:
-    """The server that ``LLM_STATE_URL`` names, or else the table; None if neither does.
+    """The server at ``LLM_STATE_URL``, or else at the table's ``state_url``; None if neither is set.
 
     Args:
         written: The table's ``state_url``.
         environ: The environment.
-        layer: Where the table comes from.
-        problems: Takes what is wrong.
+        layer: The name of the table's layer in problems.
+        problems: Collects the findings.
     """
     told = environ.get(STATE_URL, "").strip()
     url, place, where = (told, STATE_URL, "environment") if told else (written or "", "state_url", layer)

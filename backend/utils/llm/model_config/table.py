@@ -1,4 +1,4 @@
-"""The table that a process runs on: one snapshot at a time, swapped whole."""
+"""The table of a process: one snapshot at a time, replaced as a whole."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class Table(PerProcess):
 
     Args:
         path: The file to read; by default the one that `table_path` finds.
-        text: The table itself, instead of a file; it never changes.
+        text: The text of the table, instead of a file; it never changes.
         environ: Variables to read keys and overrides from; by default the process's own.
-        overrides: Tells the overrides that are stored. One that does not fit is ignored; while they cannot be had, those
-            before hold on, each until its time is over.
+        overrides: Gives the stored overrides. An override that does not fit is ignored; while the store cannot be read,
+            the last ones stay in force until they expire.
         now: The wall clock, timezone-aware; by default the real one.
 
     Raises:
-        ConfigError: If the first reading fails. Later readings that fail keep the last good snapshot.
+        ConfigError: The first reading fails. Later readings that fail keep the last good snapshot.
     """
 
     def __init__(
@@ -87,24 +87,24 @@ class Table(PerProcess):
         return self._reading.ignored
 
     def require(self, check: Check) -> None:
-        """Put nothing in force in which ``check`` finds a problem.
+        """From now on, refuse every snapshot in which ``check`` finds a problem.
 
         Raises:
-            ConfigError: If what is in force already has one.
+            ConfigError: ``check`` finds a problem in the snapshot in force.
         """
         if problems := tuple(check(self.snapshot)):
             raise ConfigError(problems)
         self._checks.append(check)
 
     def lay_over(self, overrides: OverrideSource) -> None:
-        """Lay what ``overrides`` tells over the table, from the next `reload_if_changed` on."""
+        """Apply the stored overrides that ``overrides`` gives, from the next `reload_if_changed` on."""
         self._overrides.source = overrides
 
     def with_override(self, one: Override) -> Snapshot:
         """The snapshot that would be in force with ``one`` stored. Nothing is changed.
 
         Raises:
-            ConfigError: If it does not fit.
+            ConfigError: ``one`` does not fit the table.
         """
         return self._parsed(self._reading.text, (*self.snapshot.overrides, one))
 
@@ -141,7 +141,7 @@ class Table(PerProcess):
         """Read the file again and put the result in force.
 
         Raises:
-            ConfigError: If the file is bad; the last good snapshot stays in force, and ``problems`` says why.
+            ConfigError: The file is bad; the last good snapshot stays in force, and ``problems`` says why.
         """
         with self._lock:
             stamp = self._file_stamp()
@@ -157,7 +157,7 @@ class Table(PerProcess):
             return self.snapshot
 
     def reload_if_changed(self) -> bool:
-        """Reload if the file, or what is stored, has changed since it was last read. True if a new snapshot is in force."""
+        """Reload if the file or the stored overrides have changed. True if a new snapshot is in force."""
         before = self.snapshot
         if self._file_stamp() != self._stamp:
             try:

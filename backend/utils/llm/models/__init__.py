@@ -1,6 +1,6 @@
-"""The models' capabilities, and when they retire.
+"""The capabilities of models, and the days on which they retire.
 
-One dated table of ours: nothing is looked up at run time, and no SDK is imported. Each value has a source that can be
+A dated table of our own: nothing is looked up at run time, and no SDK is imported. Each value has a source that can be
 printed, and a test compares every value with the profiles that the installed LangChain packages ship and with
 ``genai-prices``; where the table differs on purpose, the test names the reason.
 

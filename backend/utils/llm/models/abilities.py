@@ -17,25 +17,25 @@ class Capabilities(BaseModel):
     """The capabilities of one model.
 
     Attributes:
-        context_window: Prompt and answer together, in tokens.
-        max_input: The longest prompt, in tokens; None if it may fill the window.
+        context_window: The longest prompt and answer together, in tokens.
+        max_input: The longest prompt, in tokens; None if only the window limits it.
         max_output: The longest answer, in tokens.
-        tools: Whether it calls tools.
-        chat_tools: Whether it does so in OpenAI's own Chat Completions: always; unless an effort is set; only if the
-            effort is set to ``none``; or never, so that it has to be spoken to over Responses.
-        structured_output: Whether it can be held to a JSON schema.
-        schema_form: How: enforced in the dialect of OpenAI, of Azure, of many, or of servers that make a grammar of it;
-            loosely; by a tool that it has to call; as any JSON, with the schema in the prompt; or by that alone.
-        images: Whether it reads images.
-        audio: Whether it hears sounds, ``video`` and ``pdf`` the same.
+        tools: Whether the model calls tools.
+        chat_tools: When it calls tools in OpenAI's own Chat Completions: always; unless an effort is set; only with the
+            effort ``none``; or never, so that Responses has to be used.
+        structured_output: Whether answers can be made to fit a JSON schema.
+        schema_form: How: enforced in the dialect of OpenAI, of Azure, the common one, or that of grammar-based servers;
+            without strictness; by a tool to call; as any JSON with the schema in the prompt; or by the prompt alone.
+        images: Whether it accepts images.
+        audio: Whether it accepts audio; ``video`` and ``pdf`` likewise.
         temperature: Whether it accepts a temperature and other sampling settings.
-        logprobs: Whether it tells how likely its tokens were.
+        logprobs: Whether it can return the log probabilities of its tokens.
         cache_key: Whether a request may name a prompt cache key.
-        thinking_budget: Whether it accepts a number of tokens for its thoughts, where its API has one.
+        thinking_budget: Whether it accepts a number of tokens for its thoughts, if its API has such a parameter.
         efforts: The reasoning efforts that it offers; empty if it has no such control.
-        strict_turns: Whether it wants the system first, and then users and models in turn.
-        short_call_ids: Whether the id of a call has to be nine letters or digits.
-        wants_thoughts: Whether it wants back, as ``reasoning_content``, what it thought before it called a tool.
+        strict_turns: Whether it requires the system message first, and then user and model in turn.
+        short_call_ids: Whether the id of a tool call has to be nine letters or digits.
+        wants_thoughts: Whether its thoughts before a tool call must be sent back as ``reasoning_content``.
         lacks: Options and settings that it ignores or refuses.
     """
 
@@ -64,7 +64,7 @@ class Capabilities(BaseModel):
 
     @override
     def __hash__(self) -> int:
-        """Hash the fields that differ most, as every call looks one up."""
+        """Hash only the fields that differ most between models, because every call looks a `Capabilities` up."""
         return hash((self.context_window, self.max_output, self.efforts))
 
     def nearest_effort(self, intent: Effort) -> Effort | None:
@@ -100,4 +100,4 @@ LACKS = {
     "video": "cannot watch videos",
     "pdf": "cannot read PDFs",
 }
-"""What is said of a model without an ability."""
+"""The text for error messages about a model without an ability."""

@@ -1,4 +1,4 @@
-"""The table of models, by family: the longest name that a model's name is, or begins with before a dash."""
+"""The table of models by family. A model's family is the longest one that equals its name, or its name up to a dash."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OTHER_KINDS = frozenset(
         *("reasoning", "research", "search", "transcribe", "translate", "tts"),
     }
 )
-"""Suffixes that make a model another kind than its family, so that nothing is known of it."""
+"""Suffixes of models of another kind than their family, whose capabilities are therefore unknown."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ https://api-docs.deepseek.com/guides/thinking_mode#tool-calls, https://github.co
 
 
 def capabilities(model: str) -> Capabilities:
-    """The capabilities of ``model``; `UNKNOWN`, with what it requires of requests, if its family is not known."""
+    """The capabilities of ``model``; for an unknown family `UNKNOWN`, with known requirements of its vendor."""
     family = _family(model)
     if family:
         return FAMILIES[family]
@@ -238,7 +238,7 @@ def sources(model: str, can: Capabilities | None = None) -> dict[str, str]:
 
     Args:
         model: The model.
-        can: The capabilities of an endpoint of the table; a value that differs from ours was declared there.
+        can: The capabilities of an endpoint; values that differ from ours have the table of features as source.
     """
     known = capabilities(model)
     given = _SOURCES.get(_family(model) or "", dict.fromkeys(Capabilities.model_fields, ASSUMED))

@@ -1,4 +1,4 @@
-"""Names of a model: ours, its vendor's, a reseller's, and the one in the answer."""
+"""Names of a model: normalises those of the table, vendors and resellers, and compares them with that in an answer."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def plain(name: str) -> str:
 
 
 def undated(name: str) -> str:
-    """A plain name without the date of its snapshot: ``gpt-6-luna-2026-11-01`` is ``gpt-6-luna``."""
+    """A name from `plain` without the date of its snapshot: ``gpt-6-luna-2026-11-01`` is ``gpt-6-luna``."""
     return _DATE.sub("", name)
 
 
 @lru_cache(maxsize=4096)
 def is_served_as_asked(model_id: str, served: str | None) -> bool:
-    """Whether the model that an answer names is the one that was asked for.
+    """Whether the model that an answer names is the model that was asked for.
 
-    A snapshot of it is, and so is the name without the date of the snapshot that was asked for; another snapshot or
-    another model is not. Who asks for an alias (``…-latest``) asks for whatever its vendor serves.
+    A dated snapshot of the requested model counts as the same, and so does the name without the date of the requested
+    snapshot; another snapshot or model does not. For an alias (``…-latest``), any model of its vendor counts.
 
     Args:
         model_id: The model as the request named it.
-        served: The model as the answer named it. An answer that names none gives no cause for doubt.
+        served: The model as the answer named it; None, if it named none, counts as the same.
     """
     asked, got = plain(model_id), plain(served or model_id)
     if asked.endswith(_ALIAS):

@@ -1,6 +1,6 @@
 """The days on which vendors stop serving models, as their deprecation pages announce them.
 
-A date holds for the vendor's own API; who passes a model on may stop sooner or later.
+A date holds for the vendor's own API; a reseller may stop earlier or later.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .sources import ANTHROPIC_DEPRECATIONS, GOOGLE_DEPRECATIONS, OPENAI_DEPRECA
 
 
 class Retirement(BaseModel):
-    """The day on which a vendor stops serving a model, and what it names instead."""
+    """The day on which a vendor stops serving a model, and the replacement that it names."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -58,6 +58,6 @@ RETIREMENTS: dict[str, Retirement] = {
 
 @lru_cache(maxsize=1024)
 def retirement(model: str) -> Retirement | None:
-    """The retirement of ``model``; None if no date is published. A dated snapshot of a model retires with it, or earlier."""
+    """The retirement of ``model``; None if no date is published. Dated snapshots retire with their model, or earlier."""
     name = plain(model)
     return RETIREMENTS.get(name) or RETIREMENTS.get(undated(name))

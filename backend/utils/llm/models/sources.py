@@ -1,4 +1,4 @@
-"""The sources of the values.
+"""The sources of the values in the tables of models and vendors.
 
 The vendors' pages were read in stored copies of the autumn of 2026, the newest of them of November.
 """

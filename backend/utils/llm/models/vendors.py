@@ -1,7 +1,7 @@
-"""Vendors of OpenAI-compatible APIs: which capabilities of a model each changes, from its own pages where they could be read.
+"""Vendors of OpenAI-compatible APIs, and the capabilities of models that each changes, from its own pages if readable.
 
-A vendor is recognised by the host of its address, or else by its name in the table. What stands here overrides `models.py`, and
-the table overrides both.
+A vendor is recognised by the host of its address, or else by its name in the table. Values here override `models.py`, and
+the table of features overrides both.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Vendor:
     """A vendor of models.
 
     Attributes:
-        name: As the price list has it.
+        name: The vendor's name in the price list.
         hosts: The hosts of its APIs; their subdomains count, too.
-        chat: Capabilities of every model that it serves over Chat Completions.
-        responses: The same over Responses.
-        models: The same for models whose names begin so, over Chat Completions.
+        chat: Changed capabilities of every model that it serves over Chat Completions.
+        responses: Changed capabilities of every model that it serves over Responses.
+        models: Changed capabilities over Chat Completions of models whose names begin with the key.
         renamed: OpenAI's name of a parameter of Chat Completions to the vendor's own.
-        page: The source of all this.
+        page: The page that is the source of these values.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Vendor:
 OTHER: Final = Vendor("")
 """An unknown vendor, assumed to serve what OpenAI does."""
 GRAMMAR: Final = Vendor("", chat={"schema_form": "grammar"})
-"""The embedded model's server."""
+"""The vendor that stands for the server of the embedded model."""
 _SURVEY: Final = "https://www.developersdigest.tech/blog/structured-outputs-across-ai-apis-2026"
 _OLD_LENGTH: Final = {"max_completion_tokens": "max_tokens"}
 
@@ -199,7 +199,7 @@ BY_NAME: Final = {vendor.name: vendor for vendor in VENDORS}
 
 
 def vendor_of(host: str, name: str = "") -> Vendor:
-    """The vendor at ``host``, or else the one of that name; `OTHER` if neither is known."""
+    """The vendor at ``host``, or else the vendor called ``name``; `OTHER` if neither is known."""
     for vendor in VENDORS:
         if any(host == one or host.endswith(f".{one}") for one in vendor.hosts):
             return vendor

@@ -1,4 +1,4 @@
-"""How one of several endpoints is chosen: what strategies there are, and here the list of all."""
+"""The strategies that choose one of several endpoints, and the list of all of them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = [
 
 
 def by_name(*kinds: type[Strategy]) -> dict[str, type[Strategy]]:
-    """``kinds`` by what ``by`` says in the table.
+    """``kinds`` by their names, the values of ``by`` in the table.
 
     Raises:
-        TypeError: If one of them is not whole, or has no name, or that of another.
+        TypeError: A class is abstract, has no name, or has the name of another one.
     """
     named: dict[str, type[Strategy]] = {}
     for kind in kinds:

@@ -1,4 +1,4 @@
-"""As written, or as the application says."""
+"""Strategies that keep the order of the table, or leave the choice to the application."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ORDERED = Ordered()
 
 
 class Custom(Stateless):
-    """Asks the selector ``name``, a function that the application registered; until then the order is the table's."""
+    """Asks the selector ``name``, a function that the application registered; without a call, the table's order holds."""
 
     by: Literal["custom"] = "custom"
     name: str

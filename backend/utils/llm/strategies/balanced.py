@@ -1,4 +1,4 @@
-"""Endpoints that are each as good as the other: by weight, by how much or how busy each is used, by when its quota ends."""
+"""Strategies that balance equally good endpoints: by weight, by recent use, by load, or by the reset of quotas."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Weighted(Strategy):
-    """Chooses endpoints in turn, as often as their weights say. An endpoint without a weight has 1."""
+    """Chooses endpoints in turn, in proportion to their weights. The default weight is 1."""
 
     by: Literal["weighted"] = "weighted"
     weights: dict[str, Annotated[int, Field(gt=0, le=1000)]] = Field(default_factory=dict)
@@ -50,7 +50,7 @@ class Weighted(Strategy):
 
 
 class LeastUsed(Strategy):
-    """Chooses the endpoint that had the fewest requests lately. Each minute that passes halves the count."""
+    """Chooses the endpoint with the fewest recent requests: a count with a half-life of one minute."""
 
     by: Literal["least_used"] = "least_used"
 
@@ -115,7 +115,7 @@ def _uses(tier: Sequence[Choosable], context: SelectionContext) -> list[float]:
 
 
 class Quota(Stateless):
-    """Chooses the endpoint whose quota is reset soonest, while it lasts: what is not used by then is lost."""
+    """Chooses the endpoint whose quota is reset soonest and has room left, because unused quota is lost at the reset."""
 
     by: Literal["quota"] = "quota"
 

@@ -1,4 +1,4 @@
-"""What a strategy is: its row in the table, its order, what a choice leaves behind, and which endpoints it names."""
+"""The base class of strategies, and the view of endpoints that strategies get."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Choosable(Protocol):
-    """An endpoint with a key, as far as a strategy may know it."""
+    """What a strategy may know of an endpoint with a key."""
 
     @property
     def target(self) -> Target:
-        """The endpoint's name, and whose key pays: the key under which load and latency are kept."""
+        """The endpoint's name and the key that pays, under which load and latency are kept."""
         ...
 
     @property
@@ -31,7 +31,7 @@ class Choosable(Protocol):
 
     @property
     def share(self) -> int:
-        """The weight of the house's account; 1 if there are no accounts."""
+        """The weight of the house's account; 1 without accounts."""
         ...
 
     @property
@@ -49,14 +49,14 @@ Some = TypeVar("Some", bound=Choosable)
 
 
 class SelectionContext(NamedTuple):
-    """The inputs of a choice beside the candidates.
+    """The inputs of a choice other than the candidates.
 
     Attributes:
-        tokens: The prompt's length.
-        latency_kind: Which of an endpoint's times matters for the call.
+        tokens: The prompt's length in tokens.
+        latency_kind: Which latency of an endpoint matters: to the first token, or to the end.
         tier: The caller's plan.
-        conversation: What the call belongs to.
-        traffic: What goes on. Who orders and chooses in one step holds its lock.
+        conversation: The conversation of the call.
+        traffic: The load and latency of endpoints. Hold its lock to order and choose in one atomic step.
     """
 
     tokens: int
@@ -70,9 +70,9 @@ class Strategy(BaseModel, ABC):
     """A way to choose one of several endpoints, with the settings that it takes in the table.
 
     Attributes:
-        by: Its name in the table.
-        balanced: Whether the endpoints are each as good as the other: then no answer of one is second best, and all are
-            tried before one is tried again.
+        by: The strategy's name in the table.
+        balanced: Whether its endpoints are equally good, so that no answer counts as degraded, and all endpoints are
+            tried before any is retried.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -82,11 +82,11 @@ class Strategy(BaseModel, ABC):
 
     @abstractmethod
     def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """Sort the endpoints of ``tier``, given as the table has them, into the order in which to try them now. Must change nothing."""
+        """Sort ``tier``, given in the table's order, into the order in which to try it now. Must not change state."""
 
     @abstractmethod
     def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
-        """Note that ``one`` is asked now, chosen ``among`` the usable endpoints of its tier."""
+        """Record that ``one`` was chosen ``among`` the available endpoints of its tier."""
 
     @abstractmethod
     def named(self) -> Iterable[tuple[str, str]]:
@@ -106,5 +106,5 @@ class Stateless(Strategy, ABC):
 
 
 def sorted_by(keys: Sequence[float] | Sequence[tuple[float, ...]], tier: Sequence[Some]) -> list[Some]:
-    """``tier`` by the ``keys`` of each, as written where they are the same."""
+    """``tier`` sorted by ``keys``, one for each endpoint; equal keys keep the written order."""
     return [tier[place] for place in sorted(range(len(tier)), key=keys.__getitem__)]

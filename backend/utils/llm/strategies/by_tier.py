@@ -1,4 +1,4 @@
-"""By the caller's tier."""
+"""The strategy that chooses by the caller's tier."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Allowance(BaseModel):
     """The endpoints that one tier of callers may use, best first.
 
     Attributes:
-        tokens: How much a user of this tier may use before the first endpoint is no longer theirs.
-        until: The share of ``tokens`` at which that happens.
+        tokens: The tokens in a period that a user of this tier may use.
+        until: The share of ``tokens`` from which on the first endpoint is no longer used for them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,7 +55,7 @@ class ByTier(Strategy):
 
     Attributes:
         tiers: Tier to endpoints.
-        default: The tier of callers who have none, or one that is not listed.
+        default: The tier of callers without a tier, or with a tier that is not listed.
     """
 
     by: Literal["tier"] = "tier"

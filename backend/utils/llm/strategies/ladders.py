@@ -1,4 +1,4 @@
-"""Ladders: by the length of the prompt, and by how good the answers of the cheaper endpoints were."""
+"""Ladder strategies: by the length of the prompt, and by the scores of the cheaper endpoints' answers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class ContextLadder(Strategy):
-    """The first whose window holds the prompt and the answer, smallest first as written.
+    """Chooses the first endpoint whose window holds prompt and answer; the table lists the smallest window first.
 
     Attributes:
-        up_to: The longest prompt, in tokens, for which an endpoint is preferred; by default as long as its window takes.
-        back_at: A conversation that has climbed comes down again once it fits into this share of the room below.
+        up_to: The longest prompt, in tokens, for which an endpoint is preferred; by default what its window holds.
+        back_at: The share of a lower rung's room into which a conversation must fit to return to that rung.
     """
 
     by: Literal["context"] = "context"
@@ -54,15 +54,14 @@ class ContextLadder(Strategy):
 
 
 class CostLadder(Stateless):
-    """The first, cheapest as written, whose answers have been good enough; one rung up when an answer is not.
+    """Chooses the first endpoint with good scores, and the next when an answer is rejected; cheapest first as written.
 
     Attributes:
-        enough: The mean score from which an endpoint's answers are good enough. An accepted answer scores 1, one that
-            is rejected 0, unless whoever judges says a figure between.
-        least: With fewer scores than this an endpoint is unknown, and is tried. So many that are good on the whole bring
-            back one that was not.
+        enough: The mean score from which an endpoint's answers are good enough. An accepted answer scores 1, a rejected
+            answer 0, unless its test gives a score between 0 and 1.
+        least: The fewest scores by which an endpoint is judged; an endpoint with fewer is tried.
         remember: Seconds after which a score is forgotten.
-        explore: Which share of the calls starts at the bottom all the same.
+        explore: The share of calls, 0 to 1, that start at the cheapest endpoint regardless of scores.
     """
 
     by: Literal["cost"] = "cost"
@@ -74,7 +73,10 @@ class CostLadder(Stateless):
 
     @override
     def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """Sort upwards from the first rung whose answers are good enough, or not rated yet; the rungs below come last."""
+        """Sort upwards from the first rung with good or too few scores, lower rungs last; without one, reversed.
+
+        An ``explore`` share of the calls keeps the order of the table.
+        """
         scope, scores = tier[0].scope, context.traffic.quality_scores
         if context.traffic.round_robin.explores(scope, self.explore):
             return tier

@@ -1,4 +1,4 @@
-"""Chooses by latency."""
+"""The strategy that chooses by latency."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing_extensions import override
 from .base import Stateless
 
 ABOUT = 1.25
-"""Who takes no longer than so many times the best is about as quick."""
+"""An endpoint up to this many times slower than the best counts as equally quick."""
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Latency(Stateless):
-    """The quickest by the answers of late, times the requests that it has under way.
+    """Chooses the endpoint with the lowest recent latency times its requests in flight.
 
     Streams are measured to their first token, whole answers to their end.
 
     Attributes:
-        explore: Which share of the calls goes to the endpoint that has gone unmeasured the longest, to measure it again.
-        stale_after: Not before so many seconds since it was.
+        explore: The share of calls, 0 to 1, that go to the endpoint measured the longest ago, to measure it again.
+        stale_after: Seconds since its last measurement before an endpoint is explored again.
     """
 
     by: Literal["latency"] = "latency"
@@ -36,13 +36,12 @@ class Latency(Stateless):
 
     @override
     def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """Sort by latency; now and then the endpoint that has gone unmeasured the longest comes first.
+        """Sort by latency; for an ``explore`` share of calls the endpoint measured the longest ago comes first.
 
-        How quick one would be is its latency times the requests that it has under way, this one included. So calls
-        that come at once do not all run to the one that was quickest before them. Of those that are about as quick as
-        the best two are drawn, and the quicker of these comes first: so that processes that do not know of each other
-        do not all choose the same one either. Of what is not known the best is assumed. Whatever fails too often comes
-        last.
+        The latency counts times the requests in flight, this one included, so that simultaneous calls do not all choose
+        the endpoint that was quickest before them. Of the endpoints about as quick as the best, two are drawn, and the
+        quicker comes first, so that processes that share no state do not all choose the same one either. An endpoint
+        without measurements is assumed to be the quickest. Endpoints that fail too often come last.
         """
         traffic = context.traffic
         now, loads = traffic.clock(), traffic.targets.loads([one.target for one in tier])
