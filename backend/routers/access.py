@@ -1,6 +1,6 @@
-"""Who may do what: every route with the scopes of which a token needs one, in one table.
+"""Authorization: one table of all routes with the scopes of which a token needs one.
 
-A route that stands in no row is answered to nobody. Tests hold every route to its row, with each scope and without any.
+A route without a row is refused to everybody. Tests check every route against its row, with each scope and without any.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Row(NamedTuple):
 
     Attributes:
         scopes: A token needs one of these, or ``admin``; None for everybody, with a token or without.
-        is_of_the_house: Whether it tells or changes what is no tenant's, so that tokens of tenants may not.
+        is_of_the_house: Whether the route shows or changes the house's data, so that tenants' tokens may not use it.
     """
 
     scopes: frozenset[Scope] | None
@@ -109,18 +109,18 @@ ROUTES: Final[Mapping[str, Row]] = {
     "POST /v1/tokens": ADMIN,
     "DELETE /v1/tokens/{token_id}": ADMIN,
 }
-"""By method and path, as the route is written. A WebSocket's method is ``WEBSOCKET``."""
+"""By method and path template. A WebSocket's method is ``WEBSOCKET``."""
 
 
 def allows(row: Row, grant: Grant) -> bool:
-    """Whether whoever holds ``grant`` may use the route of ``row``."""
+    """Whether the holder of ``grant`` may use the route of ``row``."""
     if row.scopes is None:
         return True
     return grant.may(row.scopes) and not (row.is_of_the_house and grant.tenant_id)
 
 
 def row_of(connection: HTTPConnection) -> Row | None:
-    """The row of the route that ``connection`` has found; None if there is none."""
+    """The row of the route that matched ``connection``; None if there is none."""
     method = connection.scope.get("method", "WEBSOCKET")
     path = getattr(connection.scope.get("route"), "path", "")
     rows: Mapping[str, Row] = connection.app.state.access

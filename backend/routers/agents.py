@@ -1,4 +1,4 @@
-"""Agents over HTTP: runs as server-sent events, and the confirmations that wait for a person.
+"""Agents over HTTP: runs as server-sent events, and pending confirmations.
 
 The events of a run are ``run``, ``delta``, ``call``, ``result``, ``confirmation``, and at last ``end``. What fails before the first
 is an ordinary HTTP error; what fails later is an ``error`` event, and ends the stream.
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 router: Final = APIRouter(prefix="/v1", tags=["agents"], route_class=JsonRoute)
 
 LONGEST_LISTED: Final = 500
-"""Characters of a question in the list of runs."""
+"""The most characters of a question in the list of runs."""
 LONGEST_BODY: Final = 12 * max(LONGEST, LONGEST_QUESTION)
 Message = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_QUESTION), WHOLE
@@ -45,10 +45,10 @@ Message = Annotated[
 
 
 class Wanted(BaseModel):
-    """What a user says to an agent.
+    """A user's message to an agent.
 
     Attributes:
-        conversation_id: The thread that it belongs to, by any name; without one it is a thread of its own.
+        conversation_id: The client's id of the conversation; without one the message starts its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,13 +58,13 @@ class Wanted(BaseModel):
 
 
 class Answer(BaseModel):
-    """What a person decided.
+    """A person's decision on a confirmation.
 
     Attributes:
-        digest: Of what they were shown, all of it.
-        reason: Why not, for the model.
-        arguments: Others in place of those that were shown: an object, or its JSON as text.
-        again: Run it although it may have run before.
+        digest: The digest of the confirmation that they were shown in full.
+        reason: The reason for a rejection, for the model.
+        arguments: Arguments that replace those of the confirmation: an object, or its JSON as text.
+        again: Whether to execute the call although it may have been executed before.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -82,10 +82,10 @@ class Answer(BaseModel):
         return self
 
     def of(self, owner: Owner, confirmation_id: str) -> Decision:
-        """As a decision of ``owner``.
+        """The answer as a `Decision` of ``owner``.
 
         Raises:
-            InvalidEditError: If the arguments are text that is no JSON object.
+            InvalidEditError: The arguments are text that is no JSON object.
         """
         arguments = self.arguments
         if isinstance(arguments, str):
@@ -97,10 +97,10 @@ class Answer(BaseModel):
 
 
 def runner_of(services: ServicesDep) -> Runner:
-    """The agents of the service.
+    """The agents' runner of the service.
 
     Raises:
-        HTTPException: If it has none.
+        HTTPException: The service has no agents.
     """
     if services.agents is None:
         raise HTTPException(404, "This service has no agents.")
@@ -108,7 +108,7 @@ def runner_of(services: ServicesDep) -> Runner:
 
 
 def owner_of(identity: IdentityDep) -> Owner:
-    """Who asks, as agents know them."""
+    """The user who asks, as the owner of runs."""
     return Owner(identity.user_id, identity.caller.tenant_id or "")
 
 
@@ -118,14 +118,14 @@ Events = AsyncGenerator[Event, None]
 
 
 class Begun:
-    """Events of which the first is there."""
+    """The events of a run whose first event has arrived."""
 
     def __init__(self, first: Event, rest: Events) -> None:
         self._first = first
         self._rest = rest
 
     async def written(self) -> AsyncGenerator[bytes, None]:
-        """All of them, as server-sent events."""
+        """All events, as server-sent events."""
         try:
             yield _written(self._first)
             async for event in self._rest:
@@ -138,13 +138,13 @@ class Begun:
 
 
 async def started(agent: str, wanted: Wanted, owner: OwnerDep, runner: RunnerDep) -> AsyncIterator[Begun]:
-    """Begin a run."""
+    """Start a run."""
     async with aclosing(runner.start(owner, agent, wanted.message, wanted.conversation_id)) as events:
         yield Begun(await anext(events), events)
 
 
 async def resumed(run_id: str, owner: OwnerDep, runner: RunnerDep) -> AsyncIterator[Begun]:
-    """Go on with a run."""
+    """Continue a run."""
     async with aclosing(runner.resume(owner, run_id)) as events:
         yield Begun(await anext(events), events)
 
@@ -152,7 +152,7 @@ async def resumed(run_id: str, owner: OwnerDep, runner: RunnerDep) -> AsyncItera
 async def decided(
     confirmation_id: str, answer: Answer, owner: OwnerDep, runner: RunnerDep
 ) -> AsyncIterator[Begun]:
-    """Do what a person decided. It is brought to its end even if they do not wait for it."""
+    """Carry out a person's decision, to its end even if the client disconnects."""
     chosen = (
         runner.reject(owner, confirmation_id, answer.reason)
         if answer.decision == "reject"
@@ -171,13 +171,13 @@ async def agents(_: IdentityDep, runner: RunnerDep) -> dict[str, Any]:
 @router.post("/agents/{agent}/runs", response_class=EventStream)
 @edge(longest_body=LONGEST_BODY)
 async def start(begun: Annotated[Begun, Depends(started)]) -> EventStream:
-    """Say something to an agent. What waits in the same conversation is withdrawn."""
+    """Send a message to an agent. Pending confirmations of the same conversation are withdrawn."""
     return EventStream(begun.written())
 
 
 @router.delete("/agents/{agent}/conversations/{conversation_id}", status_code=204)
 async def forget(agent: str, conversation_id: str, owner: OwnerDep, runner: RunnerDep) -> Response:
-    """Remove a conversation with an agent. What waits in it cannot be confirmed any more."""
+    """Remove a conversation with an agent. Its pending confirmations can no longer be approved."""
     await runner.forget(owner, agent, conversation_id)
     return Response(status_code=204)
 
@@ -193,7 +193,7 @@ async def runs(
 
 @router.get("/runs/{run_id}")
 async def run(run_id: str, owner: OwnerDep, runner: RunnerDep) -> dict[str, Any]:
-    """One run: how it stands, what it used, and its confirmations."""
+    """One run: its state, its usage and its confirmations."""
     found = await runner.find(owner, run_id)
     progress = await runner.progress(found)
     asked = (await runner.gate.of_run(run_id)).values()
@@ -208,14 +208,14 @@ async def run(run_id: str, owner: OwnerDep, runner: RunnerDep) -> dict[str, Any]
 
 @router.delete("/runs/{run_id}", status_code=204)
 async def remove(run_id: str, owner: OwnerDep, runner: RunnerDep) -> Response:
-    """Remove a run, with all that it delegated. What it asked for cannot be confirmed any more."""
+    """Remove a run, with all that it delegated. Its confirmations can no longer be approved."""
     await runner.remove(owner, run_id)
     return Response(status_code=204)
 
 
 @router.post("/runs/{run_id}/resume", response_class=EventStream)
 async def resume(begun: Annotated[Begun, Depends(resumed)]) -> EventStream:
-    """Go on with a run that was interrupted, or whose model could not be had."""
+    """Continue a run that was interrupted, or whose model was unavailable."""
     return EventStream(begun.written())
 
 
@@ -223,13 +223,13 @@ async def resume(begun: Annotated[Begun, Depends(resumed)]) -> EventStream:
 async def pending(
     owner: OwnerDep, runner: RunnerDep, limit: Annotated[int, Query(ge=1, le=100)] = 50
 ) -> dict[str, Any]:
-    """What waits for the user: to be answered, or because nobody knows what came of it."""
+    """The user's open confirmations: undecided, or of unknown result."""
     return {"confirmations": [view(one) for one in await runner.gate.pending(owner, limit)]}
 
 
 @router.get("/confirmations/{confirmation_id}")
 async def confirmation(confirmation_id: str, owner: OwnerDep, runner: RunnerDep) -> dict[str, Any]:
-    """One confirmation, with all of each argument, and the arguments as JSON."""
+    """One confirmation, with every argument in full, and the arguments as JSON."""
     one = await runner.gate.find(owner, confirmation_id)
     return {**view(one, whole=True), "json": json.loads(one.arguments)}
 
@@ -237,7 +237,7 @@ async def confirmation(confirmation_id: str, owner: OwnerDep, runner: RunnerDep)
 @router.post("/confirmations/{confirmation_id}", response_class=EventStream)
 @edge(longest_body=LONGEST_BODY)
 async def decide(begun: Annotated[Begun, Depends(decided)]) -> EventStream:
-    """Approve, reject or edit what is asked for, and go on with its run."""
+    """Approve, reject or edit a pending confirmation, and continue its run."""
     return EventStream(begun.written())
 
 

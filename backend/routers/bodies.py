@@ -1,4 +1,4 @@
-"""Limits on request bodies: who may send one, how long, and how slowly.
+"""Limits on request bodies: who may send one, how many bytes, and how slowly.
 
 A body is read when a route asks for it, not before, and authentication comes first: of a request without a valid token no byte
 of the body is read. A route sets its terms with `edge`; by default it wants a token, and takes at most `SMALL` bytes.
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SMALL: Final = 16 * 1024
-"""Bytes. The longest question is 1,000 characters, each at most twelve bytes of JSON."""
+"""Bytes. The longest question is 1,000 characters, each of at most twelve bytes of JSON."""
 
 FIRST_SECONDS: Final = 10.0
 SLOWEST: Final = 64 * 1024
-"""Bytes a second: the time for a body is `FIRST_SECONDS`, and what its route's bound takes at this pace."""
+"""The slowest rate of a body in bytes per second, after its `FIRST_SECONDS`."""
 
 _DIGITS: Final = 20
 """The most digits of a declared length."""
@@ -35,17 +35,17 @@ Endpoint = TypeVar("Endpoint", bound="Callable[..., Any]")
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The terms of a route.
+    """The body limits of a route.
 
     Attributes:
-        longest_body: In bytes.
+        longest_body: The most bytes of a body.
     """
 
     longest_body: int = SMALL
 
     @property
     def seconds(self) -> float:
-        """The seconds that a body may take to come."""
+        """The most seconds that a body may take to arrive."""
         return FIRST_SECONDS + self.longest_body / SLOWEST
 
 
@@ -54,7 +54,7 @@ _terms: Final[dict[Any, Terms]] = {}
 
 
 def edge(*, longest_body: int = SMALL) -> Callable[[Endpoint], Endpoint]:
-    """Set the terms of an endpoint. Goes below the decorator that makes it a route."""
+    """Set the body limits of an endpoint. The decorator goes below the route's."""
 
     def settle(endpoint: Endpoint) -> Endpoint:
         _terms[endpoint] = Terms(longest_body)
@@ -64,26 +64,26 @@ def edge(*, longest_body: int = SMALL) -> Callable[[Endpoint], Endpoint]:
 
 
 def terms_of(endpoint: object) -> Terms:
-    """The terms of an endpoint; the strictest if it has none, or is None."""
+    """The body limits of an endpoint; the strictest if it has none, or is None."""
     return _terms.get(endpoint, _STRICTEST)
 
 
 class TooLongBodyError(HTTPException):
-    """A body is longer than its route takes."""
+    """A body is longer than its route allows."""
 
     def __init__(self, longest: int) -> None:
         super().__init__(413, f"The body is too long: this takes at most {longest} bytes.")
 
 
 class SlowBodyError(HTTPException):
-    """A body did not come in time."""
+    """A body did not arrive in time."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(408, f"The body did not come within {seconds:.0f} seconds.")
 
 
 class FailedAdmissionError(HTTPException):
-    """The sender of a body could not be looked up; the cause says why.
+    """The sender of a body could not be authenticated for an internal error; the cause says why.
 
     An `HTTPException`, because FastAPI reports any other exception while it reads a body as a fault of the body.
     """
@@ -93,13 +93,13 @@ class FailedAdmissionError(HTTPException):
 
 
 class GuardedBodies:
-    """Gives the application a `_Body` to receive from. Plain ASGI: authentication is done where a body is asked for."""
+    """ASGI middleware that authenticates and limits a body when the application reads it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the connection on; over HTTP, ``receive`` authenticates and limits the body."""
+        """Pass the connection on; over HTTP, ``receive`` authenticates the sender and limits the body."""
         await self._app(scope, _Body(scope, receive).receive if scope["type"] == "http" else receive, send)
 
 

@@ -1,4 +1,4 @@
-"""Budgets over HTTP: all for admins (`/v1/budgets`), one's own for everybody (`/v1/users/me/budgets`)."""
+"""Budgets over HTTP: all for admins (`/v1/budgets`), the user's own for everybody (`/v1/users/me/budgets`)."""
 
 from typing import Annotated, Any, Final
 
@@ -15,7 +15,7 @@ Subject = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Whose(BaseModel):
-    """Whose counter: a user (``acme::ann`` of a tenant), tenant, feature or owner of keys, as the budget has one for each."""
+    """The subject of a counter: a user (``acme::ann`` of a tenant), tenant, feature or owner of keys, by the kind of budget."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,33 +23,33 @@ class Whose(BaseModel):
 
 
 class Raise(Whose):
-    """What a counter is raised by: dollars as a decimal number in a text, such as ``"2.50"``, or tokens."""
+    """The amount by which to raise a limit: dollars as a decimal number in a text, such as ``"2.50"``, or tokens."""
 
     amount: Annotated[str, Field(min_length=1, max_length=40)]
 
 
 @router.get("/budgets")
 async def browse(_: GrantDep, services: ServicesDep) -> dict[str, Any]:
-    """Every counter of this day or month, the fullest first."""
+    """The balance of every counter of the current day or month, the fullest first."""
     return {"budgets": [one.as_dict() for one in await _budgets(services).all()]}
 
 
 @router.post("/budgets/{name}/raise")
 async def raise_by(name: str, wanted: Raise, admin: GrantDep, services: ServicesDep) -> dict[str, Any]:
-    """Let more be spent in this day, month or in all."""
+    """Raise a counter's limit for its current day or month, or its total."""
     asked = Wanted(name, wanted.subject)
     return (await _budgets(services).raise_by(asked, wanted.amount, admin.user_id)).as_dict()
 
 
 @router.post("/budgets/{name}/reset")
 async def reset(name: str, wanted: Whose, admin: GrantDep, services: ServicesDep) -> dict[str, Any]:
-    """Forget what was spent in this day, month or in all."""
+    """Set a counter's spending in its current day or month, or in total, to zero."""
     return (await _budgets(services).reset(Wanted(name, wanted.subject), admin.user_id)).as_dict()
 
 
 @router.get("/users/me/budgets")
 async def mine(owner: OwnerDep, services: ServicesDep) -> dict[str, Any]:
-    """What is left of one's own budgets."""
+    """The balances of the user's own counters."""
     return {"budgets": [one.as_dict() for one in await _budgets(services).of_user(owner)]}
 
 

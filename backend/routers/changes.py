@@ -1,4 +1,4 @@
-"""What an admin changes on a page of ours: the same as over `/v1`, sent as a form."""
+"""Changes that an admin makes on a page: the same as over `/v1`, sent as a form."""
 
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -45,7 +45,7 @@ async def revert(override_id: str, _: FormDep, admin: GrantDep, services: Servic
 async def decide(
     confirmation_id: str, form: FormDep, identity: IdentityDep, services: ServicesDep
 ) -> Response:
-    """Approve or reject what an agent asks for, and go on with its run until it is over, or asks again."""
+    """Approve or reject a pending confirmation, and continue its run until it ends or waits again."""
     runner, owner = runner_of(services), owner_of(identity)
     if form.get("decision") == "approve":
         again = await _is_again(runner, owner, confirmation_id, form)

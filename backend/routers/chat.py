@@ -45,13 +45,13 @@ class Question(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An answer whose first piece is there."""
+    """An answer whose first piece has arrived."""
 
     first: Piece
     rest: AsyncGenerator[Piece, None]
 
     async def pieces(self) -> AsyncIterator[Piece]:
-        """The first piece, then the others as they come."""
+        """All pieces of the answer, as they come."""
         yield self.first
         async for piece in self.rest:
             yield piece
@@ -60,7 +60,7 @@ class Begun:
 async def begin(
     request: Request, question: Question, identity: IdentityDep, services: ServicesDep
 ) -> AsyncIterator[Begun]:
-    """Ask, and wait for the first piece. When the client is gone, before it or after, the provider's stream is closed."""
+    """Ask, and wait for the first piece. A disconnect of the client closes the provider's stream."""
     conversation = await find(services, identity, question.conversation_id)
     if conversation.transcript.is_empty:
         raise HTTPException(409, "Nothing was said in this conversation, so there is nothing to ask about.")

@@ -1,4 +1,4 @@
-"""A plain completion by a group: text and calls of tools, without any vendor's protocol."""
+"""Plain completions by a group: text and tool calls, in no vendor's protocol."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final

@@ -1,4 +1,4 @@
-"""The views for whoever is on call. Each is a page, and JSON for who accepts that alone; none asks a provider."""
+"""The console's views for people on call: each is an HTML page, and JSON for clients that accept only that. None calls a provider."""
 
 import asyncio
 from collections.abc import Sequence
@@ -35,10 +35,10 @@ from .questions import ExplainQuery, FeaturesQuery, RequestsQuery, SpendQuery
 from .rendering import PRIVATE, Page, is_on_call, rendered
 
 RECENT: Final = 20
-"""How many conversations are shown."""
+"""How many conversations the page shows."""
 PENDING: Final = 50
 RUNS: Final = 20
-"""How many of the user's runs are shown."""
+"""How many of the user's runs the page shows."""
 MONTH: Final = 30
 _CROSSED: Final = frozenset({"feature", "model", "owner"})
 """What is summed together with the day."""
@@ -49,7 +49,7 @@ router: Final = APIRouter(route_class=Page, default_response_class=Response, inc
 
 @router.get("/")
 async def now(request: Request, grant: GrantDep, services: ServicesDep) -> Response:
-    """Is it us or them? Who does not run the service is led to what is theirs."""
+    """Is it us or them? Users who do not run the service are redirected to their own page."""
     if not is_on_call(grant):
         return RedirectResponse("/conversations", status_code=303, headers=PRIVATE)
     at = datetime.now(UTC)
@@ -79,7 +79,7 @@ async def features(
 async def explain(
     asked: Annotated[ExplainQuery, Query()], request: Request, admin: GrantDep, services: ServicesDep
 ) -> Response:
-    """How a call would be served, as of now, and why. Nothing is sent."""
+    """How a call would be routed now, and why. Nothing is sent."""
     question, qos = asked.question, await services.qos_info()
     answer = await asyncio.to_thread(_explained, services, question) if question.feature else None
     view = explain_view(
@@ -96,7 +96,7 @@ async def explain(
 async def requests(
     asked: Annotated[RequestsQuery, Query()], request: Request, admin: GrantDep, services: ServicesDep
 ) -> Response:
-    """The last calls, with whatever is asked of them."""
+    """The last calls that match the filter."""
     if asked.call is not None:
         return RedirectResponse(f"/requests/{quote(asked.call, safe='')}", status_code=303, headers=PRIVATE)
     store = _ledger(services)
@@ -111,7 +111,7 @@ async def requests(
 
 @router.get("/requests/{call}")
 async def one_request(call: str, request: Request, admin: GrantDep, services: ServicesDep) -> Response:
-    """What happened inside one call."""
+    """One call with its attempts."""
     found = await _ledger(services).request(call)
     if found is None:
         raise HTTPException(404, "No call has this id. A call is here some moments after it ended.")
@@ -123,7 +123,7 @@ async def one_request(call: str, request: Request, admin: GrantDep, services: Se
 async def spend(
     asked: Annotated[SpendQuery, Query()], request: Request, admin: GrantDep, services: ServicesDep
 ) -> Response:
-    """What calls cost, and what is left of budgets."""
+    """What calls cost, and the balances of budgets."""
     today = datetime.now(UTC).date()
     period = Period.last(int(asked.days), today)
     told, balances = await asyncio.gather(_told(services, asked.by, period), _balances(services))
@@ -133,7 +133,7 @@ async def spend(
 
 @router.get("/config")
 async def config(request: Request, admin: GrantDep, services: ServicesDep) -> Response:
-    """What is in force, in which process, and what people changed."""
+    """The table in force, in each process, and people's changes of it."""
     workers = await services.usage.workers() if services.usage else ()
     kept = await services.overrides.all(PAST) if services.overrides else None
     view = config_view(await services.qos_info(), workers, kept, datetime.now(UTC))
@@ -142,7 +142,7 @@ async def config(request: Request, admin: GrantDep, services: ServicesDep) -> Re
 
 @router.get("/models")
 async def models(request: Request, admin: GrantDep, services: ServicesDep) -> Response:
-    """What goes off sale when, what it can do, and what it costs."""
+    """The models: when each goes off sale, what it can do, and what it costs."""
     today = datetime.now(UTC).date()
     used = await _used(services, "model", Period.last(MONTH, today))
     qos, known = await services.qos_info(), await asyncio.to_thread(services.facade.get_models)
@@ -152,7 +152,7 @@ async def models(request: Request, admin: GrantDep, services: ServicesDep) -> Re
 
 @router.get("/conversations")
 async def conversations(request: Request, owner: OwnerDep, services: ServicesDep) -> Response:
-    """What was processed for the user lately."""
+    """The user's last conversations."""
     recent = await services.conversations.page(owner, limit=RECENT)
     view = conversations_view(recent, base_url=base_url(request))
     return await rendered(request, "conversations", view, user=owner.user_id)
@@ -165,7 +165,7 @@ async def agents(
     services: ServicesDep,
     whole: Annotated[str | None, Query(max_length=64)] = None,
 ) -> Response:
-    """What waits for the user, and what agents did for them; of the confirmation ``whole``, all that would be done."""
+    """The user's pending confirmations and last runs; the confirmation ``whole`` is shown in full."""
     runner, mine = services.agents, Owner(owner.user_id, owner.tenant_id)
     pending = await runner.gate.pending(mine, PENDING) if runner else ()
     runs = await _runs(runner, mine) if runner else ()
@@ -176,7 +176,7 @@ async def agents(
 
 @router.get("/playground")
 async def playground(request: Request, owner: OwnerDep, services: ServicesDep) -> Response:
-    """A feature to talk to."""
+    """A chat with a feature, to try it."""
     view = playground_view(await services.qos_info(), base_url=base_url(request))
     return await rendered(request, "playground", view, user=owner.user_id)
 

@@ -17,7 +17,7 @@ from .json_bodies import JsonRoute
 router: Final = APIRouter(prefix="/v1/conversations", tags=["conversations"], route_class=JsonRoute)
 
 LONGEST_TRANSCRIPT: Final = 5 * 1024 * 1024
-"""Bytes. A day of talk is about 1 MB; 50,000 segments of a sentence each, with their times, are about 5."""
+"""The most bytes of a transcript. A day of talk is about 1 MB; 50,000 one-sentence segments are about 5."""
 LONGEST_KEY: Final = 255
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
@@ -36,10 +36,10 @@ async def idempotency_key(
         ),
     ] = None,
 ) -> str | None:
-    """The key that came along, without its quotes.
+    """The idempotency key of the request, without quotes; None without one.
 
     Raises:
-        HTTPException: If it is none. To ignore it would let somebody pay twice.
+        HTTPException: The key is malformed. Ignoring it could make the user pay twice.
     """
     came = request.headers.getlist(IDEMPOTENCY_KEY)
     if not came:
@@ -79,7 +79,7 @@ async def create(
     services: ServicesDep,
     key: Annotated[str | None, Depends(idempotency_key)],
 ) -> Conversation:
-    """Process a transcript and keep what came out. Failed steps are named in ``errors``."""
+    """Process a transcript and store the conversation. Failed steps are named in ``errors``."""
     order = Order(transcript, identity.owner, services.facade.get_llm, services.is_demo, key)
     created = await services.creation.create(order)
     response.status_code = 201 if created.is_stored else 202
@@ -89,7 +89,7 @@ async def create(
 
 @router.get("/{conversation_id}", response_model=Conversation)
 async def read(conversation_id: str, identity: IdentityDep, services: ServicesDep) -> Response:
-    """One conversation with its transcript, which may be megabytes: they are written beside the event loop."""
+    """One conversation with its transcript, which may have megabytes."""
     found = await find(services, identity, conversation_id)
     return Response(await asyncio.to_thread(found.model_dump_json), media_type="application/json")
 
@@ -101,7 +101,7 @@ async def browse(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=500)] = None,
 ) -> Page:
-    """A page, newest first. The next one is asked for with ``next_cursor``, until there is none."""
+    """A page of conversations, the newest first. ``next_cursor`` leads to the next page; it is null on the last."""
     try:
         return await services.conversations.page(identity.owner, limit=limit, cursor=cursor)
     except InvalidCursorError as error:
@@ -112,7 +112,7 @@ async def find(services: ServicesDep, identity: IdentityDep, conversation_id: st
     """The user's conversation of that id.
 
     Raises:
-        HTTPException: 404, the same for one that does not exist and for one of another user.
+        HTTPException: 404, whether the conversation does not exist or is another user's.
     """
     conversation = await services.creation.find(identity.owner, conversation_id)
     if conversation is None:

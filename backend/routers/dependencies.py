@@ -1,4 +1,4 @@
-"""The dependencies of endpoints: the services, and the identity of who asks.
+"""FastAPI dependencies of endpoints: the services, and the identity of the caller.
 
 `identify` is the one way in, for HTTP and WebSocket alike. It returns an `Identity` and holds its caller in context
 until the response has been sent, streams included. It has to be asynchronous: a synchronous dependency runs on a
@@ -53,33 +53,33 @@ _PROVIDER: Final = re.compile(r"[a-z0-9_-]+")
 
 
 class Tokens(Protocol):
-    """The access tokens that were given out."""
+    """Looks up access tokens."""
 
     async def find(self, plain: str) -> Grant | None:
-        """What the token ``plain`` gives, if it is one."""
+        """The grant of the token ``plain``; None if it is invalid."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchToken:
-    """A token that whoever started the service knows, and that is forgotten when it stops; beside the others."""
+    """A further token of the first user, which the service's starter knows and which ends with the process."""
 
     plain: str = field(repr=False)
     user_id: str
     others: Tokens
 
     async def find(self, plain: str) -> Grant | None:
-        """What the token ``plain`` gives, if it is one. See `Tokens.find`. It gives everything."""
+        """The grant of every scope, if ``plain`` is the launch token; else that of the stored token. See `Tokens.find`."""
         if secrets.compare_digest(plain.encode(errors="surrogatepass"), self.plain.encode()):
             return Grant(self.user_id, scopes=frozenset(SCOPES))
         return await self.others.find(plain)
 
 
 class Explanation(Protocol):
-    """A route, as far as the edge is concerned."""
+    """A route, as the HTTP edge needs it."""
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The route as a dict that is ready for JSON."""
         ...
 
 
@@ -88,15 +88,15 @@ class Facade(Models, Protocol):
 
     @property
     def demo_active(self) -> bool:
-        """Whether the demo model serves what nobody has a key for."""
+        """Whether the demo model serves calls for which there is no key."""
         ...
 
     def get_qos_info(self) -> QosInfo:
-        """The table in force, with what this process knows of its endpoints' health and limits."""
+        """The table in force, with its endpoints' health and limits as this process knows them."""
         ...
 
     def declared_needs(self, feature: str) -> Needs:
-        """What the row of ``feature`` says that each of its calls needs."""
+        """What the row of ``feature`` declares that each call needs."""
         ...
 
     def explain(
@@ -107,9 +107,9 @@ class Facade(Models, Protocol):
         needs: Needs | None = None,
         balances: bool = True,
     ) -> Explanation:
-        """Explain how ``caller``, by default the one in context, would be served with what they need.
+        """Explain how ``caller``, by default the one in context, would be routed with these needs.
 
-        With ``balances`` it may wait for what is left of their budgets.
+        With ``balances`` it may wait for the balances of the caller's budgets.
         """
         ...
 
@@ -118,43 +118,43 @@ class Facade(Models, Protocol):
         ...
 
     def fault_of(self, base_url: str) -> str | None:
-        """Why no endpoint of a user's own may be at ``base_url``; None if it may."""
+        """Why a user's own endpoint may not be at ``base_url``; None if it may."""
         ...
 
 
 class Database(Protocol):
-    """The database."""
+    """A probe of the database."""
 
     async def fault(self) -> str | None:
-        """Why it cannot be read or written now, as a code; None if it can. Answers within a second or two."""
+        """Why the database cannot be read or written, as a code; None if it can. Answers within about a second."""
         ...
 
 
 class SpoolFigures(Protocol):
-    """How the writing down of attempts does."""
+    """The counters of the spool."""
 
     @property
     def lost(self) -> int:
-        """How many records found no room."""
+        """How many records were lost for want of room."""
         ...
 
     @property
     def fault(self) -> str | None:
-        """Why none can be written now; None if they can."""
+        """Why records cannot be written now; None if they can."""
         ...
 
 
 class SpoolView(Protocol):
-    """Where attempts are written down, as people see it."""
+    """The spool to which attempts are written, as the views see it."""
 
     @property
     def figures(self) -> SpoolFigures:
-        """How it does."""
+        """The counters of the spool."""
         ...
 
 
 class LocalModelView(Protocol):
-    """The built-in model, as people see it."""
+    """The built-in model, as the views see it."""
 
     @property
     def label(self) -> str:
@@ -168,7 +168,7 @@ class LocalModelView(Protocol):
 
     @property
     def reason(self) -> str | None:
-        """A way out, if it failed."""
+        """What to do if the model has failed; else None."""
         ...
 
 
@@ -179,19 +179,19 @@ def _one_by_one() -> asyncio.Semaphore:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that endpoints work with. Made once, by the composition root.
+    """Everything that endpoints use. Created once, by the composition root.
 
     Attributes:
-        tokens: What a program may send with each request, and a browser may open a session with.
+        tokens: Looks up access tokens, of programs' requests and of browsers' logins.
         overrides: The stored overrides; None if the facade's table takes none.
-        usage: What was used; None if no ledger is kept.
-        budgets: What may be spent; None if the facade has no table of ours.
-        responder_sources: Who answers for models beside features and groups.
+        usage: The usage in the ledger; None without a ledger.
+        budgets: The budgets; None if the facade was passed in.
+        responder_sources: The sources of models beside features and groups.
         agents: The agents; None if there are none.
-        recent: The attempts of the last quarter of an hour.
-        spool: Where attempts are written down; None if they are not.
-        given_tokens: The same as ``tokens``, for who makes and revokes them; None if nobody can.
-        has_own_weights: Whether the local model is a file of the user's, and so more than a demo.
+        recent: The statistics of the last 15 minutes.
+        spool: The spool to which attempts are written; None without one.
+        given_tokens: Issues and revokes access tokens; None if nobody can.
+        has_own_weights: Whether the local model is the operator's file instead of the demo model.
     """
 
     conversations: ConversationStore
@@ -220,11 +220,11 @@ class Services:
 
     @property
     def responders(self) -> Responders:
-        """Who answers for which model."""
+        """All models, with the responder of each."""
         return Responders(self.facade, self.responder_sources)
 
     async def qos_info(self) -> QosInfo:
-        """The table in force. Each of its features is planned, beside the event loop: a thousand of them take some 30 ms."""
+        """The table in force, in a thread: each feature is routed, which takes some 30 ms per thousand."""
         return await asyncio.to_thread(self.facade.get_qos_info)
 
     def is_demo(self, feature: str) -> bool:
@@ -239,7 +239,7 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks: what the token gives, or the session, and the caller with the keys that came along or are stored."""
+    """The caller: the grant of the token or session, and the `Caller` with supplied and stored keys."""
 
     grant: Grant
     caller: Caller
@@ -247,17 +247,17 @@ class Identity:
 
     @property
     def user_id(self) -> str:
-        """In whose name they ask."""
+        """The user as whom the caller acts."""
         return self.grant.user_id
 
     @property
     def owner(self) -> Owner:
-        """The same, tenant included: the owner of what they have here."""
+        """The same user with the tenant, as the owner of stored data."""
         return self.grant.owner
 
 
 class UnauthenticatedError(HTTPException):
-    """No token, or one that nobody was given."""
+    """There is no token, or an invalid one."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -268,24 +268,24 @@ class UnauthenticatedError(HTTPException):
 
 
 def get_services(connection: HTTPConnection) -> Services:
-    """The services of the application that was asked."""
+    """The services of the application that serves ``connection``."""
     return cast("Services", connection.app.state.services)
 
 
 async def services_of(connection: HTTPConnection) -> Services:
-    """The same as a dependency: one that is not asynchronous takes a thread."""
+    """`get_services` as a dependency; asynchronous, because FastAPI runs synchronous ones in a thread."""
     return get_services(connection)
 
 
 class ForbiddenError(HTTPException):
-    """A token that may not do this."""
+    """The token may not do this."""
 
     def __init__(self, why: str) -> None:
         super().__init__(403, why)
 
 
 async def authenticate(connection: HTTPConnection) -> Grant:
-    """What the request's token gives, or its session; looked up, and counted, once. Keys are not looked at.
+    """The grant of the request's token or session, looked up and counted once. Keys are not read.
 
     Raises:
         UnauthenticatedError: Without a valid token.
@@ -303,12 +303,12 @@ async def authenticate(connection: HTTPConnection) -> Grant:
 
 
 async def admit(connection: HTTPConnection) -> None:
-    """Let nobody use a route who may not, by `access.ROUTES`. A dependency of all routes; before it no byte of a body is read.
+    """Check that the caller may use the route, by `access.ROUTES`. A dependency of all routes, before the body is read.
 
     Raises:
         UnauthenticatedError: Without a valid token, where one is needed.
         TooManyRequestsError: If it came more often than it may.
-        ForbiddenError: If it may not do this.
+        ForbiddenError: The token may not use the route.
     """
     row = row_of(connection)
     if row is not None and row.scopes is None:
@@ -325,7 +325,7 @@ async def admit(connection: HTTPConnection) -> None:
 
 
 async def own(grant: Annotated[Grant, Depends(authenticate)]) -> Owner:
-    """In whose name the request is made."""
+    """The user as whom the request is made, as an owner."""
     return grant.owner
 
 
@@ -334,12 +334,12 @@ async def identify(
     services: Annotated[Services, Depends(services_of)],
     grant: Annotated[Grant, Depends(authenticate)],
 ) -> AsyncIterator[Identity]:
-    """The identity behind the request's token, with its caller in context.
+    """The identity of the request's caller, whose `Caller` is in context meanwhile.
 
     Raises:
         UnauthenticatedError: Without a valid token.
-        HTTPException: If a header that should carry a key does not name a provider.
-        NotEnrolledError: If a key came that the user did not enrol.
+        HTTPException: A header with a key does not name a provider.
+        NotEnrolledError: A supplied key is not enrolled by the user.
     """
     asking = _caller(grant, _keys(connection.headers))
     request_keys = await services.keychain.for_request(grant.owner, asking.keys)
@@ -368,7 +368,7 @@ async def _grant(connection: HTTPConnection, services: Services) -> Grant | None
 
 
 async def session_of(connection: HTTPConnection, services: Services) -> Grant | None:
-    """What the session of the browser that asks gives."""
+    """The grant of the browser's session; None without one."""
     plain = held(connection)
     return await services.sessions.find(plain) if plain else None
 

@@ -1,4 +1,4 @@
-"""A client that goes away while nothing has been sent to it: what it waited for ends."""
+"""Cancels work for a client that disconnects before anything was sent to it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ from starlette.types import Receive
 
 
 class ClientGoneError(HTTPException):
-    """The client went away. Nobody reads the answer."""
+    """The client has disconnected. Nobody reads the answer."""
 
     def __init__(self) -> None:
         super().__init__(400, "The client went away before there was an answer.")
@@ -17,10 +17,10 @@ class ClientGoneError(HTTPException):
 
 @asynccontextmanager
 async def while_connected(receive: Receive) -> AsyncIterator[None]:
-    """Cancel what is done within as soon as the client is gone, as ``receive`` of a request tells whose body has been read.
+    """Cancel the work inside when the client disconnects. The request's body must have been read.
 
     Raises:
-        ClientGoneError: If it went away.
+        ClientGoneError: The client has disconnected.
     """
     limit = asyncio.timeout(None)
     try:

@@ -1,4 +1,4 @@
-"""Every error as JSON of one shape: ``{"error": {"code", "message", ...}}``. No stack, no secret, no input."""
+"""Error responses: JSON of one shape, ``{"error": {"code", "message", ...}}``, without stack trace, secret or input."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 PROBLEMS_SHOWN: Final = 20
 LONGEST_NAME: Final = 64
-"""Characters of a field's name that are shown."""
+"""The most characters of a field's name that are shown."""
 _CODES: Final = {413: "content_too_large", 422: "invalid_request"}
 """Where Python's name for a status is another in each version."""
 _MESSAGES_OF_FAULTS: Final = {"unexpected_keyword_argument": "Extra inputs are not permitted"}
@@ -43,7 +43,7 @@ INTERNAL: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error as it goes over the wire."""
+    """An error as the client is sent it."""
 
     status: int
     error: Mapping[str, Any]
@@ -68,7 +68,7 @@ def _what_was_raised(error: Exception) -> Exception:
 
 
 def describe(error: Exception) -> Problem:
-    """The public description of ``error``; of one that was not foreseen, nothing."""
+    """The public description of ``error``; of an unexpected error, nothing but that."""
     error = _what_was_raised(error)
     if isinstance(error, UnknownFeatureError):
         return Problem(error.http_status, error.as_dict() | {"nearest": list(error.nearest)})

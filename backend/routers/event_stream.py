@@ -1,4 +1,4 @@
-"""A response of server-sent events.
+"""A response of server-sent events, which batches writes and is fair to other tasks.
 
 What a source yields without waiting goes out in one piece, as soon as the event loop is free, and what it yields in quick
 succession a few milliseconds later, as one: an event of its own write would cost more than the event. And a source that never
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
 MOST_UNSENT: Final = 64 * 1024
-"""Bytes that wait for a slow client, beside what the server buffers, before the source waits, too."""
+"""The most bytes that wait for a slow client, beside the server's buffer, before the source is paused."""
 TOGETHER_SECONDS: Final = 0.005
-"""From one write to the next at least, but for the last: a write costs more than some events. What comes after a pause does not wait."""
+"""The shortest time in seconds between two writes, except before the last: a write costs more than some events."""
 TURN_SECONDS: Final = 0.002
-"""How long a source may yield without letting others have a turn."""
+"""Seconds that a source may yield without letting other tasks run."""
 PING_SECONDS: Final = 15.0
 
 STOPPING_EVENT: Final = "stopping_event"
-"""Where the state of a request holds the event with which its stream ends when the server stops."""
+"""The key, in the request's state, of the event that ends its stream when the server stops."""
 
 PING: Final = b": ping\n\n"
 
 
 class EventStream(Response):
-    """An answer of server-sent events.
+    """A response of server-sent events.
 
     Its source is closed when the last event is written, and as soon as the client is gone. An error that the source raises
-    breaks the connection off: a source tells of its errors itself, in an event.
+    aborts the connection: a source should send its errors as events.
 
     Args:
-        events: Yields whole events, one or several at a time.
-        status_code: FastAPI looks for it here, to document it.
+        events: Yields complete events, one or several at a time.
+        status_code: The status, which FastAPI documents.
         headers: Further headers.
-        stopping: The event with which the stream ends if the server stops before; by default one by the name of ``error``.
-        ping: What says that the stream lives; by default a comment.
-        ping_seconds: How long the stream is silent before it says that it lives, lest somebody in between closes it.
+        stopping: The event that ends the stream if the server stops; by default one named ``error``.
+        ping: The keep-alive; by default a comment.
+        ping_seconds: Seconds without an event after which a keep-alive is sent.
     """
 
     media_type = "text/event-stream"

@@ -1,4 +1,4 @@
-"""Forms that a page of ours sends: bounded, and refused if they come from elsewhere."""
+"""HTML forms of the application's own pages: limited, and refused from other origins."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _KIND: Final = "application/x-www-form-urlencoded"
 
 
 def want_our_page(request: Request) -> None:
-    """Let pass what the browser vouches was sent by a page of ours.
+    """Check that the browser vouches that a page of this application sent the form.
 
     Raises:
-        HTTPException: It does not.
+        HTTPException: It does not vouch for that.
     """
     if not is_own_form(request):
         raise HTTPException(403, "Only a page of the console itself may ask for this.")
@@ -39,4 +39,4 @@ async def _form(request: Request, _: OwnerDep) -> Mapping[str, str]:
 
 
 FormDep = Annotated["Mapping[str, str]", Depends(_form)]
-"""The fields of a form of ours. Of a field that comes more than once, the last."""
+"""The fields of a form. Of a repeated field, the last value."""

@@ -1,4 +1,4 @@
-"""Headers that every response carries, and those of a request that are not kept."""
+"""Security headers of every response, and removal of users' keys from request headers."""
 
 from typing import Final
 
@@ -16,13 +16,13 @@ SECURITY_HEADERS: Final = {
 
 
 KEY_HEADER: Final = "x-byok-"
-"""How a header begins that carries a user's key; the provider's name follows."""
+"""The prefix of a header with a user's key; the provider's name follows."""
 
 
 class ForgottenKeys:
-    """Takes users' keys out of a request's headers when it is answered: a server holds these until the next one comes.
+    """ASGI middleware that deletes users' keys from a request's headers when it is answered.
 
-    Plain ASGI, as `SecurityHeaders`. It has to be the outermost: what is further in may work on a copy.
+    It has to be the outermost: inner middleware may have a copy of the headers.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -39,7 +39,7 @@ class ForgottenKeys:
 
 
 class SecurityHeaders:
-    """Adds `SECURITY_HEADERS`, and keeps answers out of caches. Plain ASGI: it neither buffers streams nor moves them to another context."""
+    """ASGI middleware that adds `SECURITY_HEADERS`, and keeps answers out of caches. Does not buffer streams."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

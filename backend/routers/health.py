@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can serve. Open to everybody, so it tells nothing else."""
+"""Liveness and readiness. Open to everybody, so they tell nothing else."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""JSON that comes in: bounded before it is built, validated beside the event loop, and refused at its first faults."""
+"""JSON bodies: limited before they are parsed, and validated in a thread."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOT_JSON: Final = {
 
 
 class JsonRoute(APIRoute):
-    """A route whose body is JSON. What FastAPI is given for it is the model already: it has nothing left to validate."""
+    """A route whose JSON body is parsed and validated here; FastAPI is given the model."""
 
     @override
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -63,7 +63,7 @@ class _JsonRequest(Request):
 
 
 def is_json(request: Request) -> bool:
-    """Whether ``request`` says that its body is JSON."""
+    """Whether ``request`` declares a JSON body."""
     kind = Message()
     kind["content-type"] = request.headers.get("content-type", "")
     return kind.get_content_type() == "application/json" or kind.get_content_type().endswith("+json")

@@ -1,4 +1,4 @@
-"""A body that is JSON, as the model that its route wants."""
+"""Validates a JSON body as the model of its route."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _BODY: Final = ("body",)
 
 
 class InvalidBodyError(HTTPException):
-    """A body that is not what the route takes."""
+    """A body is invalid for its route."""
 
     def __init__(self, problems: Sequence[Any]) -> None:
         super().__init__(422, "The request is not valid.")
         self._problems = problems
 
     def errors(self) -> Sequence[Any]:
-        """Each with ``type``, ``loc`` and ``msg``, as pydantic and FastAPI tell them."""
+        """The faults, each with ``type``, ``loc`` and ``msg``, as pydantic lists them."""
         return self._problems
 
     @property
     def is_no_json(self) -> bool:
-        """Whether it is not even JSON."""
+        """Whether the body is no JSON at all."""
         return any(problem["type"] == "json_invalid" for problem in self._problems)
 
 
 class JsonModel:
-    """A model that bodies are read as. Nothing is coerced.
+    """A pydantic model as which bodies are read, without coercion.
 
     A long body is a short one around a list. Its items are read piece by piece, so that no more than a piece is ever there
     twice, and other threads have their turn; and they are read last, so that what refuses the rest holds none of them.
@@ -48,7 +48,7 @@ class JsonModel:
         """Parse and validate ``body``.
 
         Raises:
-            InvalidBodyError: If it is not valid. Tells of no input but the names of fields.
+            InvalidBodyError: It is invalid. The error repeats no input but the names of fields.
         """
         try:
             shape = Shape(body)

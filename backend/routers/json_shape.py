@@ -1,4 +1,4 @@
-"""Measures a text that should be JSON, and finds where it can be taken apart, without building any of it.
+"""Measures JSON text without parsing it, and finds where it can be split.
 
 A parser builds all of a body before anybody can say that there is too much: a hundred megabytes out of one. So the signs
 of JSON that stand outside strings are looked at first. It is no parser: of what is not JSON it may say anything but a fault
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MOST_VALUES: Final = 300_000
-"""50,000 segments of a transcript with four fields each are 250,000."""
+"""The most values: 50,000 segments of a transcript with four fields each are 250,000."""
 MOST_KEYS: Final = 16
-"""Of one object. No body has more than five."""
+"""The most keys of one object. No valid body has more than five."""
 DEEPEST: Final = 3
-"""Objects and lists within each other: a segment, in the list, in a transcript."""
+"""The deepest nesting: a segment, in the list, in a transcript."""
 
 _BLOCK: Final = 64 * 1024
 _BLANKS: Final = b" \t\r\n"
@@ -29,14 +29,14 @@ _OBJECT, _LIST, _COLON = b"{[:"
 
 
 class ShapeError(ValueError):
-    """There is too much in a body. The message tells of what."""
+    """A body has too many values or levels; the message says of what."""
 
 
 class Shape:
-    """The shape of a body. It has one list at most, and but for that it is small.
+    """The shape of a body, which has at most one long list.
 
     Raises:
-        ShapeError: If there is more in it.
+        ShapeError: The body exceeds a limit.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -55,11 +55,11 @@ class Shape:
             raise ShapeError(f"has more than {SMALL} bytes beside a list")
 
     def beside_list(self, body: bytes) -> bytes:
-        """``body`` with its list empty."""
+        """``body`` with its long list emptied."""
         return body if self._begin is None else body[: self._begin] + body[self._end or len(body) :]
 
     def pieces(self, body: bytes) -> Iterator[bytes]:
-        """The list as several shorter ones. It is JSON if, and only if, all of them are."""
+        """The long list as several shorter lists. It is valid JSON if, and only if, all of them are."""
         begin = self._begin
         for item in self._items:
             if piece := body[begin:item].strip(_BLANKS):

@@ -27,11 +27,11 @@ router: Final = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=JsonRout
 
 
 class Enrolment(BaseModel):
-    """A key, and how it is to be had later.
+    """A key to enrol.
 
     Attributes:
-        store: Whether it is kept, sealed; else it has to come with every request.
-        overlap_s: For how many seconds the key before is accepted beside it.
+        store: Whether to store the key, encrypted; else it has to come with every request.
+        overlap_s: For how many seconds the previous key stays valid.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,7 +42,7 @@ class Enrolment(BaseModel):
 
     @property
     def overlap(self) -> timedelta:
-        """``overlap_s``."""
+        """``overlap_s`` as a timedelta."""
         return timedelta(seconds=self.overlap_s)
 
 
@@ -51,7 +51,7 @@ class OwnEnrolment(Enrolment):
 
     Attributes:
         base_url: ``https://host[:port][/path]``.
-        model: What it calls the model.
+        model: The endpoint's name of the model.
     """
 
     base_url: BaseUrl
@@ -59,11 +59,11 @@ class OwnEnrolment(Enrolment):
 
 
 class TroubleView(BaseModel):
-    """Why a provider refuses a key: it is revoked, used up, or may not use a model. Never what the provider said.
+    """Why a provider refuses a key: it is revoked, used up, or may not use a model. Without the provider's message.
 
     Attributes:
-        since: When it was first refused for this reason.
-        last: When it last was, to the minute.
+        since: When the key was first refused for this reason.
+        last: When the key was last refused, to the minute.
     """
 
     reason: Reason
@@ -73,7 +73,7 @@ class TroubleView(BaseModel):
 
     @classmethod
     def of(cls, problem: KeyProblem) -> "TroubleView":
-        """All of ``problem``."""
+        """The public view of ``problem``."""
         return cls(**problem._asdict())
 
 
@@ -81,12 +81,12 @@ class KeyView(BaseModel):
     """The public facts of a key.
 
     Attributes:
-        last_four: Blank if the key is so short that they would tell too much.
-        fingerprint: Of this enrolment: the same key, enrolled again or by another, has another one.
-        valid_until: Until when it holds, if another one took its place.
-        trouble: Why its provider refuses it, if it does.
-        base_url: Of an endpoint of the user's own: where it is.
-        model: What that calls its model.
+        last_four: The last four characters of the key; blank if the key is short.
+        fingerprint: The fingerprint of this enrolment; the same key enrolled again has another one.
+        valid_until: When the key becomes invalid, if it was replaced.
+        trouble: Why its provider refuses the key; null if it does not.
+        base_url: The base URL of an endpoint of the user's own; else null.
+        model: That endpoint's name of the model.
     """
 
     provider: str
@@ -118,7 +118,7 @@ class KeyView(BaseModel):
 
 
 class KeyList(BaseModel):
-    """Every version that holds, by provider, the newest first."""
+    """Every valid version of the key, the newest first."""
 
     keys: tuple[KeyView, ...]
 
@@ -127,7 +127,7 @@ class Choice(BaseModel):
     """A user's choice for all of their keys.
 
     Attributes:
-        house_fallback: Whether the house may pay where their keys do not serve, for features that allow it.
+        house_fallback: Whether the house may pay where the user's keys do not serve, for features that allow it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -136,11 +136,11 @@ class Choice(BaseModel):
 
 
 class KeyRing(KeyList, Choice):
-    """All keys of a user, and what they chose for them."""
+    """All keys of a user, and the user's choice."""
 
 
 class TrialView(BaseModel):
-    """Whether a key works."""
+    """The result of checking a key."""
 
     provider: str
     verdict: Verdict
@@ -150,7 +150,7 @@ class TrialView(BaseModel):
 
 @router.get("")
 async def browse(owner: OwnerDep, services: ServicesDep) -> KeyRing:
-    """All keys of the user, and what they chose for them."""
+    """All keys of the user, and the user's choice."""
     held = await services.keychain.of(owner)
     chosen = await services.keychain.chosen(owner)
     return KeyRing(keys=tuple(map(KeyView.of, held)), house_fallback=chosen)
@@ -158,14 +158,14 @@ async def browse(owner: OwnerDep, services: ServicesDep) -> KeyRing:
 
 @router.put("")
 async def choose(choice: Choice, owner: OwnerDep, services: ServicesDep) -> KeyRing:
-    """Settle whether the house may pay where the user's keys do not serve."""
+    """Set whether the house may pay where the user's keys do not serve."""
     await services.keychain.choose(owner, house_fallback=choice.house_fallback)
     return await browse(owner, services)
 
 
 @router.get("/{provider}")
 async def read(provider: str, owner: OwnerDep, services: ServicesDep) -> KeyList:
-    """The user's key for one provider, and the one before while that holds."""
+    """The user's key for one provider, and the previous key while it is valid."""
     held = await services.keychain.of(owner)
     mine = tuple(KeyView.of(key) for key in held if key.place.provider == provider)
     if not mine:
@@ -175,7 +175,7 @@ async def read(provider: str, owner: OwnerDep, services: ServicesDep) -> KeyList
 
 @router.put(f"/{OWN}")
 async def enrol_own(enrolment: OwnEnrolment, owner: OwnerDep, services: ServicesDep) -> KeyView:
-    """Make an endpoint the user's own, in place of the one before. It serves them in place of their keys."""
+    """Enrol an endpoint of the user's own, in place of the previous one. It serves the user in place of their keys."""
     if fault := services.facade.fault_of(enrolment.base_url):
         raise OwnEndpointError(f"An endpoint of your own cannot be used there: {fault}.")
     server = Server(enrolment.base_url, enrolment.model)
@@ -187,7 +187,7 @@ async def enrol_own(enrolment: OwnEnrolment, owner: OwnerDep, services: Services
 
 @router.put("/{provider}")
 async def enrol(provider: str, enrolment: Enrolment, owner: OwnerDep, services: ServicesDep) -> KeyView:
-    """Make a key the user's, in place of the one before."""
+    """Enrol a key of the user's, in place of the previous one."""
     rows = (await services.qos_info()).providers
     known = sorted(name for name, row in rows.items() if row.access != "embedded")
     if provider not in known:
@@ -200,14 +200,14 @@ async def enrol(provider: str, enrolment: Enrolment, owner: OwnerDep, services: 
 
 @router.delete("/{provider}", status_code=204)
 async def remove(provider: str, owner: OwnerDep, services: ServicesDep) -> Response:
-    """Forget the user's key, and the one before. From now on nobody is served with it."""
+    """Delete the user's key, and the previous one. From now on nobody is served with them."""
     await services.keychain.remove(owner, provider)
     return Response(status_code=204)
 
 
 @router.post("/{provider}/test")
 async def test(provider: str, owner: OwnerDep, identity: IdentityDep, services: ServicesDep) -> TrialView:
-    """Try the user's key with one cheap call: the one that came with this request, else the stored one."""
+    """Check the user's key with one cheap call: the key of this request, else the stored one."""
     if provider not in identity.request_keys.keys:
         raise KeyNotFoundError
     services.rate_limit.admit(owner)

@@ -1,4 +1,4 @@
-"""Shows the table in force (`/v1/llm/qos`), and how a call would be routed (`/v1/llm/explain`)."""
+"""Shows the table in force (`/v1/llm/qos`), and explains how a call would be routed (`/v1/llm/explain`)."""
 
 import asyncio
 from functools import partial
@@ -15,7 +15,7 @@ from .own_plan import visible_to
 
 
 class Wanted(BaseModel):
-    """The needs of a call. What is not said is what the feature's row declares."""
+    """The needs of a call. By default, those that the feature's row declares."""
 
     model_config = ConfigDict(extra="forbid")
 

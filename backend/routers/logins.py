@@ -1,4 +1,4 @@
-"""Logins of browsers: the session, and the cookie that carries it."""
+"""Browser logins: the session, and its cookie."""
 
 import re
 from typing import Final, Protocol
@@ -11,31 +11,31 @@ from backend.access import Grant
 COOKIE: Final = "patchbay_session"
 
 REMEMBERED: Final = 30 * 24 * 60 * 60
-"""Seconds for which a browser keeps the cookie. The session may end before."""
+"""Seconds for which a browser keeps the cookie. The session may end earlier."""
 
 _PORT: Final = re.compile(r":(\d{1,5})$")
 
 
 class Sessions(Protocol):
-    """The sessions of browsers. What a cookie holds is good for nothing else."""
+    """Opens, finds and ends browser sessions. A cookie's value cannot be used as a token."""
 
     async def open(self, user_id: str, token_id: str | None = None) -> str:
-        """Begin a session, which ends when the token is revoked, and return what its cookie is to hold."""
+        """Open a session, which ends when the token is revoked, and return the value of its cookie."""
         ...
 
     async def find(self, plain: str) -> Grant | None:
-        """What the session whose cookie holds ``plain`` gives, if it has not ended."""
+        """The grant of the session whose cookie is ``plain``; None if it has ended."""
         ...
 
     async def end(self, plain: str) -> None:
-        """End the session whose cookie holds ``plain``, if there is one."""
+        """End the session whose cookie is ``plain``, if there is one."""
         ...
 
 
 def cookie_name(connection: HTTPConnection) -> str:
-    """The name of the cookie: a host's cookies go to all of its ports, so each port has a name of its own.
+    """The name of the session cookie, which has the port in it: a host's cookies are sent to all its ports.
 
-    Over TLS no other host can set one of that name, and it is never sent without TLS.
+    Over TLS the name's prefix keeps other hosts from setting it, and browsers from sending it without TLS.
     """
     found = _PORT.search(connection.headers.get("host", ""))
     port = found[1] if found else ("443" if is_secure(connection) else "80")
@@ -53,7 +53,7 @@ def held(connection: HTTPConnection) -> str | None:
 
 
 def is_own_form(connection: HTTPConnection) -> bool:
-    """Whether the browser vouches that it is sent by a page of ours. One that says nothing does not."""
+    """Whether the browser vouches that a page of this application sent the form. A silent browser does not."""
     if (site := connection.headers.get("sec-fetch-site")) is not None:
         return site == "same-origin"
     scheme = "https" if is_secure(connection) else "http"
@@ -61,12 +61,12 @@ def is_own_form(connection: HTTPConnection) -> bool:
 
 
 def is_typed_in(connection: HTTPConnection) -> bool:
-    """Whether the browser vouches that a person opened it: from a terminal, the address line or a bookmark."""
+    """Whether the browser vouches that a person opened the address: from a terminal, the address bar or a bookmark."""
     return connection.headers.get("sec-fetch-site") == "none"
 
 
 def remember(connection: HTTPConnection, response: Response, plain: str) -> None:
-    """Let the browser keep ``plain`` in a cookie that scripts and other sites cannot use."""
+    """Set the session cookie to ``plain``, out of reach of scripts and other sites."""
     response.set_cookie(
         cookie_name(connection),
         plain,
@@ -79,7 +79,7 @@ def remember(connection: HTTPConnection, response: Response, plain: str) -> None
 
 
 def forget(connection: HTTPConnection, response: Response) -> None:
-    """Let the browser forget the cookie."""
+    """Delete the session cookie."""
     response.delete_cookie(
         cookie_name(connection), path="/", secure=is_secure(connection), httponly=True, samesite="strict"
     )

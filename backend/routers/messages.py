@@ -34,7 +34,7 @@ async def messages(request: Request) -> Response:
 @router.post("/count_tokens", openapi_extra=body_with(model=TEXT, messages=OBJECTS))
 @edge(longest_body=LONGEST_BODY)
 async def count_tokens(request: Request, services: ServicesDep) -> dict[str, Any]:
-    """Estimate how many tokens a prompt has, for whichever model. Nobody is asked."""
+    """Estimate the tokens of a prompt, for any model. No provider is called."""
     counted = await read_body(request, read_count)
     services.responders.responder(counted.model)
     return {"input_tokens": prompt_tokens(counted)}

@@ -1,4 +1,4 @@
-"""Metrics in Prometheus's format: what was counted, and what the table and the process say when they are asked."""
+"""Prometheus metrics: the counters of calls, and the present state of the table and the process."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ router: Final = APIRouter(tags=["metrics"], dependencies=[Depends(identify)])
 
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(services: ServicesDep) -> Response:
-    """What calls came to, what rests, days until models go off sale, and how the arms of splits and the shadows do."""
+    """Counters of calls, resting endpoints, days until models go off sale, and the arms of splits and shadows."""
     text = await asyncio.to_thread(_exposition, services)
     return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 

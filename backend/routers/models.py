@@ -1,4 +1,4 @@
-"""The models that a request may name, in OpenAI's form, or in Anthropic's for clients of theirs."""
+"""The models that a request may name, in OpenAI's form, or in Anthropic's for its clients."""
 
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from .dependencies import ServicesDep, identify
 from .wire_routes import route_of
 
 ANTHROPICS: Final = "anthropic-version"
-"""The header that every client of Anthropic's sends."""
+"""The header that every client of Anthropic's API sends."""
 
 router: Final = APIRouter(
     prefix="/v1/models",
@@ -25,14 +25,14 @@ router: Final = APIRouter(
 
 @router.get("")
 async def models(request: Request, services: ServicesDep) -> dict[str, Any]:
-    """All features, groups and agents."""
+    """All features, groups and agents as models."""
     found = services.responders.models()
     return model_page(found) if ANTHROPICS in request.headers else model_list(found)
 
 
 @router.get("/{name:path}")
 async def model(name: str, request: Request, services: ServicesDep) -> dict[str, Any]:
-    """One of them."""
+    """One model: a feature, a group or an agent."""
     found = next((one for one in services.responders.models() if one.name == name), None)
     if found is None:
         raise UnknownModelError(name)

@@ -1,4 +1,4 @@
-"""The HTTP API as OpenAPI describes it, and a page of it for people: for whoever may use the API."""
+"""The OpenAPI description of the HTTP API, and a page of it, for users of the API."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -59,15 +59,15 @@ router: Final = APIRouter(include_in_schema=False)
 
 
 class Operation(NamedTuple):
-    """One thing that the API does, for people.
+    """An operation of the API, for the page.
 
     Attributes:
-        method: In capitals.
-        summary: Its first sentence.
-        details: The rest; may be empty.
-        parameters: Their names, with a ``?`` behind those that may be left out.
+        method: The HTTP method, in capitals.
+        summary: The first sentence of its description.
+        details: The rest of its description; may be empty.
+        parameters: The names of its parameters, optional ones with a ``?``.
         body: The name of the schema of its JSON body; None if it takes none.
-        statuses: What it answers with.
+        statuses: The statuses that it may answer with.
     """
 
     method: str
@@ -80,7 +80,7 @@ class Operation(NamedTuple):
 
 
 class DescribedApp(FastAPI):
-    """An application whose description says how one logs in, and what its errors look like."""
+    """An application whose OpenAPI description includes its authentication and its errors."""
 
     _completed: dict[str, Any] | None = None
 
@@ -94,7 +94,7 @@ class DescribedApp(FastAPI):
 
 @router.get("/openapi.json")
 async def openapi(request: Request, _: OwnerDep) -> Response:
-    """The description, for programs."""
+    """The OpenAPI description, for programs."""
     return JSONResponse(await asyncio.to_thread(request.app.openapi), headers=PRIVATE)
 
 
@@ -103,7 +103,7 @@ pages: Final = APIRouter(route_class=Page, default_response_class=Response, incl
 
 @pages.get("/docs")
 async def docs(request: Request, owner: OwnerDep) -> Response:
-    """The same for people. Nothing is loaded from elsewhere."""
+    """The API's description as a page, which loads nothing from other sites."""
     document = await asyncio.to_thread(request.app.openapi)
     return await rendered(request, "docs", {"operations": list(operations(document))}, user=owner.user_id)
 
@@ -112,7 +112,7 @@ router.include_router(pages)
 
 
 def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
-    """Those of an OpenAPI document, in its order."""
+    """The operations of an OpenAPI document, in its order."""
     for path, method, operation in _each(document):
         parameters = tuple(
             f"{one['name']}{'' if one['required'] else '?'}" for one in operation.get("parameters", ())

@@ -1,4 +1,4 @@
-"""The service's origin, as browsers see it, and whether a request comes from a page of its own.
+"""The service's origin as browsers see it, and the check whether a request comes from its own page.
 
 What a request says of itself (``Host``, ``X-Forwarded-*``) is believed nowhere but in comparing it with ``Origin``:
 there both are the browser's words.
@@ -20,7 +20,7 @@ _OWN_PAGES: Final = frozenset({"same-origin", "none"})
 
 
 class Origin(NamedTuple):
-    """Scheme, host and port, as a browser compares them."""
+    """An origin: scheme, host and port, as a browser compares them."""
 
     scheme: str
     host: str
@@ -28,7 +28,7 @@ class Origin(NamedTuple):
 
     @classmethod
     def read(cls, url: str) -> Origin | None:
-        """That of ``url``; None if it has none."""
+        """The origin of ``url``; None if it has none."""
         try:
             parts = urlsplit(url)
             port = parts.port or _PORTS.get(parts.scheme)
@@ -38,7 +38,7 @@ class Origin(NamedTuple):
 
 
 class ServedAt:
-    """Lets the application see where browsers find the service, as it was told. Plain ASGI."""
+    """ASGI middleware that tells the application its configured public URL."""
 
     def __init__(self, app: ASGIApp, url: str) -> None:
         self._app = app
@@ -53,7 +53,7 @@ class ServedAt:
 
 
 def base_url(connection: HTTPConnection) -> str:
-    """The service's base URL, without a slash at the end: the configured one, else that of the connection."""
+    """The service's base URL, without a trailing slash: the configured one, else that of the connection."""
     scheme = _scheme(connection)
     host, port = connection.scope.get("server") or ("127.0.0.1", None)
     shown = f"[{host}]" if ":" in host else host
@@ -61,7 +61,7 @@ def base_url(connection: HTTPConnection) -> str:
 
 
 def is_foreign(connection: HTTPConnection) -> bool:
-    """Whether another origin's page has it sent, and more than read. A cookie goes to every port of its host."""
+    """Whether a page of another origin sent the request, and it does more than read."""
     if connection.scope.get("method") in _SAFE:
         return False
     origin = connection.headers.get("origin")

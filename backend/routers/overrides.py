@@ -16,12 +16,12 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Wanted(BaseModel):
-    """An override to store: of a feature, or of an endpoint that is to be disabled.
+    """An override to store: of a feature, or of an endpoint to disable.
 
     Attributes:
-        links: What is to serve ``feature``: endpoints and groups, in this order.
-        reason: Why, for everybody who looks.
-        until: From when on it does not hold any more.
+        links: The endpoints and groups to serve ``feature``, in this order.
+        reason: The reason, shown to everybody who may see overrides.
+        until: When the override expires.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,7 +39,7 @@ class Wanted(BaseModel):
         return self
 
     def by(self, author: str) -> OverrideRequest:
-        """The decision that it is if ``author`` wants it."""
+        """The request for the override by ``author``."""
         return OverrideRequest(
             self.feature or self.disable or "", self.links, author, self.reason, self.until
         )
@@ -52,10 +52,10 @@ class OverrideList(BaseModel):
 
 
 class Stored(BaseModel):
-    """An override that was stored, and is in force in this process; in all others within two seconds.
+    """An override that was stored: in force in this process now, in all others within two seconds.
 
     Attributes:
-        unserved: The features that nobody serves any more because of it.
+        unserved: The features that no endpoint serves because of the override.
     """
 
     override: OverrideInfo
@@ -70,7 +70,7 @@ async def browse(_: GrantDep, services: ServicesDep) -> OverrideList:
 
 @router.post("", status_code=201)
 async def store(wanted: Wanted, admin: GrantDep, services: ServicesDep) -> Stored:
-    """Store an override, in place of the one of the same feature or endpoint."""
+    """Store an override, in place of the present one of the same feature or endpoint."""
     overrides = overrides_of(services)
     outcome = await overrides.decide(wanted.by(admin.user_id))
     await overrides.put_in_force()
@@ -88,10 +88,10 @@ async def revert(override_id: str, admin: GrantDep, services: ServicesDep) -> Re
 
 
 def overrides_of(services: Services) -> Overrides:
-    """Those of the table in force.
+    """The stored overrides of the service.
 
     Raises:
-        HTTPException: It takes none.
+        HTTPException: The service takes no overrides.
     """
     if services.overrides is None:
         raise HTTPException(404, "The table of this service takes no overrides.")

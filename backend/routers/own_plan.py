@@ -1,4 +1,4 @@
-"""What of an explanation is for whom.
+"""Filters an explanation by what its reader may see.
 
 A token with ``debug`` sees all of it. Everybody else sees where a call of their own would run, and what keeps an endpoint from it that lies in the call,
 in the table or in their own keys; what the calls of others have brought about is not theirs to know.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from backend.access import Grant
 
 UNAVAILABLE: Final = {"code": "unavailable", "reason": "is not available now"}
-"""In the place of a breaker, a cooldown, a limit, a trial, or a lesson."""
+"""Replaces a breaker, a cooldown, a limit, a trial or a lesson."""
 OVER_BUDGET: Final = {"code": SkipCode.BUDGET.value, "reason": "a budget does not allow it"}
 _OF_ALL: Final = frozenset({"disabled", "hedge", "notice", "override"})
 """Decisions of people in their words, and what is learnt from everybody's calls."""
@@ -41,7 +41,7 @@ _STATE: Final = {
 
 
 def visible_to(grant: Grant, route: Mapping[str, Any]) -> dict[str, Any]:
-    """What whoever holds ``grant`` sees of ``route``, an explanation as JSON."""
+    """The part of ``route``, an explanation as JSON, that the holder of ``grant`` may see."""
     seen = dict(route)
     if "budgets" in seen and ("admin" not in grant.scopes or grant.tenant_id):
         seen["budgets"] = [one for one in seen["budgets"] if one["per"] in _OWN_BUDGETS]

@@ -1,4 +1,4 @@
-"""How a browser logs in and out, and what its pages load."""
+"""Login and logout of browsers, and the static files of pages."""
 
 import asyncio
 from functools import cache
@@ -20,17 +20,17 @@ STATIC: Final = {
     "htmx-4.0.1.min.js": "text/javascript",
     "mark.svg": "image/svg+xml",
 }
-"""What pages load, and of which kind it is."""
+"""The static files, with their media types."""
 
 Token = Annotated[str, Query(max_length=500)]
-"""The same in the address of the link and of its form, so that the page does not hold it once more."""
+"""The token in the address of the link and of its form, so that the page does not repeat it."""
 
 router: Final = APIRouter(route_class=Page, default_response_class=Response, include_in_schema=False)
 
 
 @router.get("/login")
 async def login(request: Request, services: ServicesDep, token: Token = "") -> Response:
-    """Log in who opened the link themselves. Who was led here by another site, or would change users, is asked first.
+    """Log in by an opened link. A visitor from another site, or one who would change users, must confirm first.
 
     Raises:
         UnauthenticatedError: If nobody was given the token.
@@ -44,7 +44,7 @@ async def login(request: Request, services: ServicesDep, token: Token = "") -> R
 
 @router.post("/login")
 async def confirm(request: Request, services: ServicesDep, token: Token = "") -> Response:
-    """Log in who said yes, on our page.
+    """Log in after the confirmation on our page.
 
     Raises:
         HTTPException: If the browser does not vouch that it was our page.
@@ -70,10 +70,10 @@ async def log_out(request: Request, services: ServicesDep) -> Response:
 
 @router.get("/static/{name}")
 async def static(name: str) -> Response:
-    """A style sheet, a script, a picture.
+    """A static file: a style sheet, a script or a picture.
 
     Raises:
-        HTTPException: There is no such thing.
+        HTTPException: There is no such file.
     """
     if (kind := STATIC.get(name)) is None:
         raise HTTPException(404, "There is no such file.")

@@ -1,4 +1,4 @@
-"""What may be asked of a view, in the query of its address. A field that was not filled in comes blank, and is none."""
+"""The query parameters of the console's views. A blank field counts as absent."""
 
 from typing import Annotated, Final, Literal
 
@@ -27,7 +27,7 @@ class _Query(BaseModel):
 
 
 class FeaturesQuery(_Query):
-    """Which features are asked for."""
+    """The filter of the list of features."""
 
     text: Annotated[str, Field(max_length=200)] = ""
     only: Which = "all"
@@ -35,7 +35,7 @@ class FeaturesQuery(_Query):
 
 
 class RequestsQuery(_Query):
-    """Which requests are asked for."""
+    """The filter of the list of requests."""
 
     feature: Name = None
     model: Name = None
@@ -48,19 +48,19 @@ class RequestsQuery(_Query):
 
     @property
     def only(self) -> Only:
-        """The same for the store."""
+        """The filter as the ledger's store takes it."""
         return Only(self.feature, self.model, self.user, self.tenant, self.owner, self.outcome)
 
 
 class SpendQuery(_Query):
-    """Whose costs are asked for, of how many days."""
+    """The dimension and the number of days of the costs."""
 
     by: By = "feature"
     days: Literal["7", "30", "90"] = "30"
 
 
 class ExplainQuery(_Query):
-    """What is to be explained."""
+    """The call to explain."""
 
     feature: Annotated[str, Field(max_length=200)] = ""
     user: Name = None
@@ -77,5 +77,5 @@ class ExplainQuery(_Query):
 
     @property
     def question(self) -> Question:
-        """The same for the view."""
+        """The call as the view takes it."""
         return Question(**dict(self))

@@ -1,4 +1,4 @@
-"""How often a token may ask."""
+"""Rate limits of access tokens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REMEMBERED: Final = 10_000
 
 
 class TooManyRequestsError(HTTPException):
-    """A token asked more often than it may; says when to come again."""
+    """A token exceeds its rate limit; says when to try again."""
 
     def __init__(self, rate: object, retry_after: float) -> None:
         seconds = ceil(retry_after)
@@ -29,7 +29,7 @@ class TooManyRequestsError(HTTPException):
 
 
 class RequestRates:
-    """Counts requests of tokens, in this process: as many at once as their period allows, then evenly.
+    """Limits the requests of tokens, in this process: a burst of a whole period's, then evenly (GCRA).
 
     Of each token one moment is kept: when all that it asked so far would be through if it had asked evenly. The last 10,000
     tokens are remembered.
@@ -40,10 +40,10 @@ class RequestRates:
         self._through_at: OrderedDict[str, float] = OrderedDict()
 
     def admit(self, grant: Grant) -> None:
-        """Count a request.
+        """Count a request by ``grant``.
 
         Raises:
-            TooManyRequestsError: If it is one too many. Then it does not count.
+            TooManyRequestsError: The limit is exceeded; the request does not count.
         """
         if grant.rate is None or grant.token_id is None:
             return

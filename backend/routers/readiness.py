@@ -1,4 +1,4 @@
-"""What the service lacks of what its table asks for. It is told to everybody, so it holds names of the table and figures only."""
+"""What the service lacks of what its table asks for. Open to everybody, so it has only names of the table and figures."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from backend.utils.llm.diagnostics.qos import QosInfo
 
 FRESH_SECONDS: Final = 1.0
-"""How old what is told is at most: features are planned for it, and everybody may ask."""
+"""Seconds for which the answer is cached: features are routed for it, and everybody may ask."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lacks:
-    """What is missing, and what of it matters.
+    """What is missing of what the table asks for, and how much that matters.
 
     Attributes:
         missing: Each with ``what`` it is: a ``house_key``, with its provider and the variables that would hold it; or the ``state_server``
@@ -34,7 +34,7 @@ class Lacks:
 
     @classmethod
     def of(cls, info: QosInfo) -> Lacks:
-        """What ``info`` says of it."""
+        """What ``info`` lacks."""
         missing: list[Mapping[str, Any]] = [
             {"what": "house_key", "provider": name, "variables": list(provider.api_key_envs)}
             for name, provider in sorted(info.providers.items())
@@ -47,17 +47,17 @@ class Lacks:
 
     @property
     def is_degraded(self) -> bool:
-        """Whether it does less than the table asks for."""
+        """Whether the service does less than the table asks for."""
         return bool(self.missing) or self.served < self.features
 
     @property
     def is_useless(self) -> bool:
-        """Whether nobody could be served, whoever's key they use."""
+        """Whether no call could be served, with whichever key."""
         takes_keys = any(one["what"] == "house_key" for one in self.missing)
         return bool(self.features) and not self.served and not takes_keys
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """As a dict that is ready for JSON."""
         return {
             "missing": [dict(one) for one in self.missing],
             "features": {"served": self.served, "all": self.features, "by_demo": self.is_demo},
@@ -66,14 +66,14 @@ class Lacks:
 
 @dataclass(slots=True)
 class Readiness:
-    """The last answer, which holds for a moment."""
+    """Caches the last answer for `FRESH_SECONDS`."""
 
     clock: Callable[[], float] = time.monotonic
     _last: Lacks | None = field(default=None, init=False)
     _until: float = field(default=0.0, init=False)
 
     async def lacks(self, ask: Callable[[], Awaitable[QosInfo]]) -> Lacks:
-        """What is missing now, or was a moment ago."""
+        """What is missing now, or was less than `FRESH_SECONDS` ago."""
         now = self.clock()
         if self._last is None or now >= self._until:
             self._until = now + FRESH_SECONDS

@@ -1,4 +1,4 @@
-"""Pages: a view laid out by its template, or the same view as JSON for whoever asks for that."""
+"""Renders a view as an HTML page from its template, or as JSON."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _NO_PAGE: Final = (HTTPException, RequestValidationError, LLMError, SQLAlchemyEr
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A page that the menu leads to, for whoever may use its route; where that leads others elsewhere, for those of ``row``."""
+    """A page in the menu, shown to whoever may use its route, or has the rights of ``row``."""
 
     name: str
     path: str
@@ -47,7 +47,7 @@ class Place:
     row: Row | None = None
 
     def is_for(self, grant: Grant) -> bool:
-        """Whether whoever holds ``grant`` may see it."""
+        """Whether the holder of ``grant`` may see the page."""
         return allows(self.row or ROUTES[f"GET {self.path}"], grant)
 
 
@@ -85,7 +85,7 @@ _environment_of_pages: Final = _environment()
 
 
 class Page(APIRoute):
-    """A route for browsers: whoever is not logged in is told how to, and whatever goes wrong is told, on a page."""
+    """A route for browsers: a login prompt, and every error, are shown as a page."""
 
     @override
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -103,25 +103,25 @@ class Page(APIRoute):
 
 
 def is_on_call(grant: Grant) -> bool:
-    """Whether somebody may see how the house does."""
+    """Whether the holder of the grant may see the state of the house."""
     return allows(HOUSE_DEBUG, grant)
 
 
 def may_change(grant: Grant | None) -> bool:
-    """Whether somebody may change what is the house's."""
+    """Whether the holder of the grant may change the house's configuration."""
     return grant is not None and allows(HOUSE_ADMIN, grant)
 
 
 def wants_json(request: Request) -> bool:
-    """Whether a program asks: it accepts JSON, and no HTML."""
+    """Whether the client accepts JSON and no HTML."""
     accepted = request.headers.get("accept", "")
     return "application/json" in accepted and "text/html" not in accepted
 
 
 async def rendered(request: Request, name: str, view: object, *, user: str = "", **more: Any) -> Response:
-    """The page ``name`` with ``view``; only the part that changes, for htmx; JSON, for programs.
+    """The page ``name`` with ``view``; only its changing part for htmx; JSON for programs.
 
-    It is laid out beside the event loop: it may have a line for each of a thousand features.
+    It is rendered in a thread: it may have a line for each of a thousand features.
     """
     if wants_json(request):
         body = await asyncio.to_thread(to_json, view, indent=2)

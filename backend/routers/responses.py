@@ -31,7 +31,7 @@ async def responses(request: Request) -> Response:
 
 @router.get("", include_in_schema=False)
 async def not_stored(request: Request) -> Response:
-    """Nothing is stored that could be listed, and no WebSocket is opened: clients that ask for one then use HTTP."""
+    """Always an error: no responses are stored to list, and no WebSocket is opened; clients then use HTTP."""
     if request.headers.get("upgrade", "").lower() == "websocket":
         raise FaultError(
             Fault(426, "upgrade_required", "WebSockets are not served. Send the request with POST.")

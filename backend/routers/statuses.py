@@ -1,4 +1,4 @@
-"""What operations may answer with, for the description of the API: by what they take, and by whether they ask a provider."""
+"""The statuses that each operation may answer with, for the OpenAPI description."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ASKING: Final = (
 )
 """How the paths begin of what asks a provider, if it is not merely read."""
 OPEN: Final = frozenset({"/healthz", "/readyz"})
-"""What nobody needs a token for."""
+"""The paths that need no token."""
 _WIRES: Final = frozenset({"/v1/chat/completions", "/v1/messages", "/v1/responses"})
 """What answers either whole or as events."""
 _ANY: Final[Mapping[str, Any]] = {"schema": {}}
@@ -44,9 +44,9 @@ def document_statuses(path: str, method: str, operation: dict[str, Any], error: 
     """Add to ``operation`` each status that it may answer with.
 
     Args:
-        path: As the description has it.
-        method: In small letters.
-        operation: As the description has it.
+        path: The path template.
+        method: The HTTP method, in lower case.
+        operation: The operation of the OpenAPI document, which is changed.
         error: The schema of errors.
     """
     answers = operation["responses"]

@@ -1,4 +1,4 @@
-"""Ends requests that take too long when the server stops, with an error that says so."""
+"""Ends requests that outlast the server's stop, with an error that says so."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -20,11 +20,11 @@ STOPPING: Final[Mapping[str, Any]] = {
 
 
 class Stop:
-    """The stop of one server, once it has begun.
+    """The stop of one server.
 
     Attributes:
-        hurry: Set when nothing is waited for.
-        is_leaving: Whether it is about to begin, so that nobody should be sent here any more.
+        hurry: Set when the stop waits for nothing.
+        is_leaving: Whether the stop is about to begin, so that the server is not ready.
     """
 
     def __init__(self) -> None:
@@ -34,9 +34,9 @@ class Stop:
         self._running: set[asyncio.Timeout] = set()
 
     def begin(self, seconds: float) -> None:
-        """Leave so many seconds to requests that are under way. To be called in their event loop.
+        """Begin the stop, leaving ``seconds`` to requests under way. Call it in their event loop.
 
-        None at all is a ``hurry``: then nothing else is waited for either.
+        With 0 seconds ``hurry`` is set.
         """
         if seconds <= 0:
             self.hurry.set()
@@ -47,7 +47,7 @@ class Stop:
 
     @contextmanager
     def ending(self, running: asyncio.Timeout) -> Iterator[None]:
-        """Let the stop, when it is there, say when ``running`` is over, which has been entered."""
+        """While the context lasts, the stop ends the entered timeout ``running`` at its deadline."""
         if self._until is not None:
             running.reschedule(self._until)
         self._running.add(running)
@@ -58,7 +58,7 @@ class Stop:
 
 
 class EndedByStop:
-    """Ends requests that outlast a `Stop`. Plain ASGI: it neither buffers streams nor moves them to another context."""
+    """ASGI middleware that ends requests which outlast a `Stop`. Does not buffer streams."""
 
     def __init__(self, app: ASGIApp, stop: Stop) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""The page of access tokens: those that were given out, one to make, one to end. The same as over `/v1/tokens`."""
+"""The page of access tokens: lists, issues and revokes them, as over `/v1/tokens`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ SHOWN: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class TokensView:
-    """Access tokens.
+    """The view of access tokens.
 
     Attributes:
-        tokens: The newest; ``more`` if there are others.
-        made: One that was made just now. It is shown this once.
-        scopes: What a token may be given.
-        tenant_id: That of whoever looks; blank if they see all.
+        tokens: The newest tokens; ``more`` if there are others.
+        made: The token that was just issued. Shown only this once.
+        scopes: The scopes that a token may be given.
+        tenant_id: The reader's tenant; blank if they see all tokens.
     """
 
     at: datetime
@@ -44,20 +44,20 @@ class TokensView:
 
 @router.get("/tokens")
 async def tokens(request: Request, grant: GrantDep, services: ServicesDep) -> Response:
-    """Every token that was given out."""
+    """Every token that was issued."""
     return await rendered(request, "tokens", await _view(grant, services), user=grant.user_id)
 
 
 @router.post("/tokens")
 async def make(form: FormDep, request: Request, grant: GrantDep, services: ServicesDep) -> Response:
-    """Make a token, and show it this once."""
+    """Issue a token, and show it this once."""
     made = await make_token(_wanted(form), grant, services)
     return await rendered(request, "tokens", await _view(grant, services, made), user=grant.user_id)
 
 
 @router.post("/tokens/{token_id}/revoke")
 async def revoke(token_id: str, _: FormDep, grant: GrantDep, services: ServicesDep) -> Response:
-    """End a token, with every session that was opened with it."""
+    """Revoke a token, with every session that it opened."""
     await revoke_token(token_id, grant, services)
     return RedirectResponse("/tokens", status_code=303, headers=PRIVATE)
 

@@ -1,4 +1,4 @@
-"""Access tokens over HTTP (`/v1/tokens`), for admins: those of the house for all, those of a tenant for its own."""
+"""Access tokens over HTTP (`/v1/tokens`), for admins: the house's manage all tokens, a tenant's its own."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -32,7 +32,7 @@ Tenant = Annotated[str, StringConstraints(max_length=100, pattern=_PRINTABLE), _
 
 
 class Spending(BaseModel):
-    """What a token may spend of the house's money: US dollars as a decimal number in a text, in each day or month, or in all."""
+    """A token's budget of the house's money: US dollars as a decimal number in a text, per day, per month or in total."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,16 +41,16 @@ class Spending(BaseModel):
 
 
 class Wanted(BaseModel):
-    """A token to make.
+    """A token to issue.
 
     Attributes:
-        name: What it is for.
-        user_id: In whose name it acts.
-        tenant_id: The tenant whose things alone it sees; by default that of whoever makes it.
-        scopes: What it may do.
-        rate: How often it may ask, such as ``60/minute``.
-        budget: What its calls may cost the house.
-        expires_at: From when on it is refused.
+        name: What the token is for.
+        user_id: The user as whom the token acts.
+        tenant_id: The tenant whose data alone the token sees; by default its maker's.
+        scopes: What the token may do.
+        rate: The token's rate limit, such as ``60/minute``.
+        budget: What the token's calls may cost the house.
+        expires_at: When the token expires.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,10 +64,10 @@ class Wanted(BaseModel):
     expires_at: AwareDatetime | None = None
 
     def for_maker(self, maker: Grant) -> Grant:
-        """What the token gives if ``maker`` makes it.
+        """The rights of the token if ``maker`` issues it.
 
         Raises:
-            ForbiddenError: If it is for another tenant than theirs.
+            ForbiddenError: It is for another tenant than the maker's.
         """
         tenant_id = maker.tenant_id if self.tenant_id is None else self.tenant_id
         if maker.tenant_id not in {"", tenant_id}:
@@ -79,7 +79,7 @@ class Wanted(BaseModel):
 
 
 class TokenView(BaseModel):
-    """The public facts of a token. No answer but the first holds the token itself."""
+    """The public facts of a token, without the token itself."""
 
     id: str
     name: str
@@ -95,43 +95,43 @@ class TokenView(BaseModel):
 
     @classmethod
     def of(cls, token: AccessToken, **more: Any) -> "TokenView":
-        """Those of ``token``."""
+        """The public facts of ``token``."""
         return cls(**token.as_dict(), **more)
 
 
 class NewToken(TokenView):
-    """A token that was just made.
+    """A token that was just issued.
 
     Attributes:
-        token: What is to be sent. It is shown this once.
+        token: The token in plain text, for the client to send with each request. Shown only in this response.
     """
 
     token: str
 
 
 class TokenList(BaseModel):
-    """Every token that was ever given out, the newest first."""
+    """Every token that was ever issued, the newest first."""
 
     tokens: tuple[TokenView, ...]
 
 
 @router.get("")
 async def browse(admin: GrantDep, services: ServicesDep) -> TokenList:
-    """Every token that was ever given out; of a tenant, if the one that asks is of a tenant."""
+    """Every token that was ever issued; for a tenant's admin, those of the tenant."""
     found = await _given(services).all(admin.tenant_id or None)
     return TokenList(tokens=tuple(map(TokenView.of, found)))
 
 
 @router.post("", status_code=201)
 async def make(wanted: Wanted, admin: GrantDep, services: ServicesDep) -> NewToken:
-    """Make a token. This answer alone holds it."""
+    """Issue a token. Only this response has its plain text."""
     made, plain = await _given(services).make(wanted.for_maker(admin), wanted.name, by=admin.user_id)
     return NewToken(**made.as_dict(), token=plain)
 
 
 @router.delete("/{token_id}", status_code=204)
 async def revoke(token_id: str, admin: GrantDep, services: ServicesDep) -> Response:
-    """End a token, with every session that was opened with it. From now on it is refused."""
+    """Revoke a token, with every session that it opened. It is refused from now on."""
     if not await _given(services).revoke(token_id, by=admin.user_id, tenant_id=admin.tenant_id or None):
         raise HTTPException(404, "There is no such token to end.")
     return Response(status_code=204)

@@ -1,4 +1,4 @@
-"""What was used: of everybody for admins (`/v1/usage`), of oneself for everybody (`/v1/users/me/usage`)."""
+"""Usage over HTTP: everybody's for admins (`/v1/usage`), the user's own for everybody (`/v1/users/me/usage`)."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +13,7 @@ from backend.ledger.usage import Dimension, Only, Period, UnkeptError, UsageStor
 from .dependencies import ForbiddenError, GrantDep, OwnerDep, Services, ServicesDep
 
 DAYS: Final = 30
-"""Of which usage is told unless others are named: today, and those before it."""
+"""The default period: this many days, today included."""
 _EARLIEST: Final = date(1970, 1, 1)
 _ISO: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _Name = Annotated[str, Field(min_length=1, max_length=400, pattern=r"^[^\x00]*$")]
@@ -32,7 +32,7 @@ _Day = Annotated[Annotated[date, Field(ge=_EARLIEST)] | None, BeforeValidator(_i
 
 
 class Days(BaseModel):
-    """The period that is asked for: whole days in UTC, both included."""
+    """The period: whole days in UTC, both included."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,13 +47,13 @@ class Days(BaseModel):
 
     @property
     def period(self) -> Period:
-        """The last 30 days, or those up to ``until``, unless ``since`` is told."""
+        """The period, by default the last 30 days up to ``until`` or today."""
         until = self.until or max(datetime.now(UTC).date(), self.since or _EARLIEST)
         return Period(self.since or max(_EARLIEST, until - timedelta(days=DAYS - 1)), until)
 
 
 class Part(BaseModel):
-    """What is asked of; by default everything."""
+    """A filter of calls; by default all."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,26 +66,26 @@ class Part(BaseModel):
 
     @property
     def only(self) -> Only:
-        """The same for the store."""
+        """The filter as the ledger's store takes it."""
         return Only(self.feature, self.model, self.user, self.tenant, self.owner, self.outcome)
 
 
 class Asked(Days, Part):
-    """A question about usage."""
+    """The dimension, the period and the filter of usage."""
 
     by: Dimension = "feature"
     limit: Annotated[int, Field(ge=1, le=10_000)] = 1_000
 
 
 class Place(Part):
-    """A page of requests."""
+    """The filter and the position of a page of requests."""
 
     before: _Name | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
 class Mine(Days):
-    """A question about one's own usage."""
+    """The period of the user's own usage."""
 
     by: Literal["day"] = "day"
 
@@ -94,7 +94,7 @@ class Mine(Days):
 async def everybodys(
     asked: Annotated[Asked, Query()], grant: GrantDep, services: ServicesDep
 ) -> dict[str, Any]:
-    """What all calls used and cost; of a tenant, for its tokens."""
+    """The usage and cost of all calls; for a tenant's token, those of the tenant."""
     store, period, only = _store(services), asked.period, _visible(asked.only, grant)
     try:
         used = await store.used(asked.by, period, only, limit=asked.limit)
@@ -107,7 +107,7 @@ async def everybodys(
 async def requests(
     place: Annotated[Place, Query()], grant: GrantDep, services: ServicesDep
 ) -> dict[str, Any]:
-    """The last calls, the newest first, with every attempt; of a tenant, for its tokens."""
+    """The last calls, the newest first, with every attempt; for a tenant's token, those of the tenant."""
     only = _visible(place.only, grant)
     found = await _store(services).requests(only, limit=place.limit, before=place.before)
     more = found[-1].call if len(found) == place.limit else None
@@ -116,7 +116,7 @@ async def requests(
 
 @router.get("/usage/requests/{call}")
 async def request(call: str, grant: GrantDep, services: ServicesDep) -> dict[str, Any]:
-    """One call, by the id that its receipt has."""
+    """One call, by the id in its receipt."""
     found = await _store(services).request(call)
     if found is None or grant.tenant_id not in {"", found.attempts[0].tenant}:
         raise HTTPException(404, "No call has this id.")
@@ -125,7 +125,7 @@ async def request(call: str, grant: GrantDep, services: ServicesDep) -> dict[str
 
 @router.get("/users/me/usage")
 async def mine(asked: Annotated[Mine, Query()], owner: OwnerDep, services: ServicesDep) -> dict[str, Any]:
-    """What one's own calls used and cost, by day."""
+    """The usage and cost of the user's own calls, by day."""
     store, period, only = _store(services), asked.period, Only(user=owner.user_id, tenant=owner.tenant_id)
     return report(asked.by, period, await store.used(asked.by, period, only), await store.total(period, only))
 

@@ -1,4 +1,4 @@
-"""Bodies of requests that wires read, as the description of the API has them: no more than what they have to hold."""
+"""The request bodies of wires in the OpenAPI description: only their required fields."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ _MAY: Final[Mapping[str, Any]] = {
 
 
 def body_with(**needed: Mapping[str, Any]) -> dict[str, Any]:
-    """What a route is declared with (``openapi_extra``) whose body has these fields, and may have others."""
+    """The ``openapi_extra`` of a route whose body has these fields, and may have others."""
     schema = {"type": "object", "required": [*needed], "properties": {**_MAY, **needed}}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

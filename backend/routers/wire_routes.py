@@ -1,4 +1,4 @@
-"""Routes of a wire: a body is read, a responder answers, and whatever goes wrong is said in the wire's own words."""
+"""Routes of a wire: read a body, let a responder answer, and write errors in the wire's form."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ T = TypeVar("T")
 
 LONGEST_BODY: Final = LONGEST
 RECEIPT_WANTED: Final = "x-patchbay-receipt"
-"""With ``body`` in this header, the answer's body holds the receipts."""
+"""The request header that, with ``body``, adds the receipts to the answer's body."""
 RECEIPT_ID: Final = "x-patchbay-receipt-id"
-"""Under which the ledger has the call; several, with commas, if there were several choices."""
+"""The response header with the call's id in the ledger; several, separated by commas, for several choices."""
 STRICT: Final = "x-patchbay-strict"
-"""With ``true`` in this header, a request is refused that asks for what is not served, instead of being served without."""
+"""The request header that, with ``true``, refuses a request with unsupported fields instead of ignoring them."""
 IGNORED: Final = "x-patchbay-ignored"
-"""What was asked for and is not served, by the names of the request."""
+"""The response header with the names of the request's ignored fields."""
 REQUEST_IDS: Final = ("x-request-id", "request-id")
-"""By what OpenAI's clients name a request, and by what Anthropic's do."""
+"""The response headers with the request's id, as OpenAI's and as Anthropic's clients read it."""
 
 _READ_AT_ONCE: Final = 64 * 1024
 """Bytes that are read in a fraction of a millisecond, as the first requests of coding clients are."""
 
 
 def route_of(wire: Wire) -> type[APIRoute]:
-    """A kind of route that speaks ``wire``."""
+    """A route class that speaks ``wire``."""
 
     class WireRoute(APIRoute):
         @override
@@ -77,21 +77,21 @@ def route_of(wire: Wire) -> type[APIRoute]:
 
 
 async def answered(request: Request, wire: Wire, *, ping: bytes = PING) -> Response:
-    """The answer to ``request``, whole or as it comes. When the client leaves, the provider's request ends.
+    """The response to ``request``, complete or streamed. A disconnect of the client ends the provider's request.
 
     Args:
-        request: Of a client.
-        wire: What the client speaks.
-        ping: What a silent stream says now and then.
+        request: The client's request.
+        wire: The wire that the client speaks.
+        ping: The keep-alive of a silent stream.
     """
     return await answer_to(await read(request, wire), request, wire, ping=ping)
 
 
 async def read(request: Request, wire: WireOf[ExchangeT]) -> ExchangeT:
-    """What ``request`` asks for.
+    """Parse ``request`` by ``wire``.
 
     Raises:
-        FaultError: It is nothing that ``wire`` knows, or asks for what is not served though it wants all or nothing.
+        FaultError: The request is invalid for ``wire``, or strict and has unsupported fields.
     """
     tells_receipt = request.headers.get(RECEIPT_WANTED, "").lower() == "body"
     exchange = await read_body(request, partial(wire.read, tells_receipt=tells_receipt))
@@ -104,7 +104,7 @@ async def read(request: Request, wire: WireOf[ExchangeT]) -> ExchangeT:
 
 
 async def answer_to(exchange: Exchange, request: Request, wire: Wire, *, ping: bytes = PING) -> Response:
-    """As `answered`, of a request that has been read."""
+    """Like `answered`, for a request that has been read."""
     asked = exchange.request
     responder = get_services(request).responders.responder(asked.model)
     if asked.streams:
@@ -124,11 +124,11 @@ async def answer_to(exchange: Exchange, request: Request, wire: Wire, *, ping: b
 
 
 async def read_body(request: Request, reading: Callable[[dict[str, Any]], T]) -> T:
-    """What ``reading`` makes of the body of ``request``, which is a JSON object. A long one is read in a thread, one at a time.
+    """The result of ``reading`` on the body of ``request``, a JSON object. A long body is read in a thread, one at a time.
 
     Raises:
-        FaultError: It is none, or too much, or ``reading`` refuses it.
-        HTTPException: It is too long, comes too slowly, or its sender has no token.
+        FaultError: The body is no JSON object or too large, or ``reading`` refuses it.
+        HTTPException: The body is too long or too slow, or its sender has no token.
     """
     body, encoding = await request.body(), request.headers.get("content-encoding", "")
     if not is_json(request):
@@ -144,12 +144,12 @@ async def read_body(request: Request, reading: Callable[[dict[str, Any]], T]) ->
 def json_response(
     document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """``document`` as JSON."""
+    """``document`` as a JSON response."""
     return Response(json_bytes(document), status, dict(headers or {}), "application/json")
 
 
 def fault_from(error: Exception) -> tuple[Fault, Mapping[str, str]]:
-    """What ``error`` says, and the headers that go with it."""
+    """``error`` as a `Fault`, with the headers that go with it."""
     if isinstance(error, FaultError):
         return error.fault, {}
     if isinstance(error, LLMError):
