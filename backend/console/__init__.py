@@ -1,1 +1,1 @@
-"""The page for whoever is on call: its views as frozen values, and how they look."""
+"""The console: pages for people on call. Its views are frozen values, which templates render."""

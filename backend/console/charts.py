@@ -1,4 +1,4 @@
-"""The geometry of charts: what templates draw as SVG. Each fills a view box whose origin is its upper left corner."""
+"""The geometry of the SVG charts. The origin of each view box is its upper left corner."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 STEP: Final = 10
-"""From one column to the next."""
+"""The distance from one column to the next."""
 _GAP: Final = 2
 _LEAST: Final = 1.0
 """Of something, however little, so much is seen."""
@@ -21,7 +21,7 @@ class Columns(NamedTuple):
     """Stacked columns.
 
     Attributes:
-        paths: Of each of the stacked figures, the outline of its rectangles.
+        paths: The SVG path of each stacked figure: its rectangles in all columns.
         most: The sum of the highest column.
     """
 
@@ -32,14 +32,14 @@ class Columns(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A part of a row, in percent of its length."""
+    """A part of a row, in percent of the row's length."""
 
     x: float
     width: float
 
 
 def columns(stacks: Sequence[Sequence[float]], height: int = 24) -> Columns:
-    """A column for each of ``stacks``, of which each figure stands on the one before."""
+    """A column for each of ``stacks``, whose figures stand on one another."""
     most = max(map(sum, stacks), default=0)
     paths = [""] * max(map(len, stacks), default=0)
     for place, stack in enumerate(stacks):
@@ -59,7 +59,7 @@ def _stacked(place: int, stack: Sequence[float], height: int, most: float) -> It
 
 
 def spans(parts: Sequence[tuple[datetime, float]]) -> tuple[Span, ...]:
-    """Where each of ``parts`` lies, a beginning and how many seconds it took, in the time of all."""
+    """Each of ``parts``, a start and a duration in seconds, as a span of their whole time."""
     if not parts:
         return ()
     first = min(begun for begun, _ in parts)

@@ -1,4 +1,4 @@
-"""Figures and moments in words, for people: what templates call."""
+"""Figures and times as texts for people, used by templates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def count(number: int | None) -> str:
 
 
 def short(number: int | None) -> str:
-    """Three digits and a letter from a thousand on: ``12.3k``."""
+    """``number`` with three digits, and a letter from a thousand on: ``12.3k``."""
     if number is None:
         return UNKNOWN
     for unit, sign in _SHORT:
@@ -33,7 +33,7 @@ def short(number: int | None) -> str:
 
 
 def usd(amount: str | None) -> str:
-    """A decimal number of dollars, with as many digits as say something."""
+    """``amount`` dollars, with as many decimals as are significant."""
     if amount is None:
         return UNKNOWN
     value = Decimal(amount)
@@ -46,7 +46,7 @@ def usd(amount: str | None) -> str:
 
 
 def seconds(duration: float | None) -> str:
-    """A duration: ``840 ms``, ``1.2 s``, ``2 min 5 s``."""
+    """A duration in seconds as a text: ``840 ms``, ``1.2 s``, ``2 min 5 s``."""
     if duration is None:
         return UNKNOWN
     if duration < 1:
@@ -58,7 +58,7 @@ def seconds(duration: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 1."""
+    """A share of 1 in percent."""
     if share is None:
         return UNKNOWN
     if 0 < share < _LEAST_SHARE:
@@ -67,29 +67,29 @@ def percent(share: float | None) -> str:
 
 
 def span(time: timedelta) -> str:
-    """A time in one unit: ``3 min``, ``2 d``."""
+    """A duration in its largest unit: ``3 min``, ``2 d``."""
     whole = max(0, round(time.total_seconds()))
     unit, sign = next(((unit, sign) for unit, sign in _SPANS if whole >= 2 * unit), (1, "s"))
     return f"{whole // unit} {sign}"
 
 
 def ago(at: datetime | None, now: datetime) -> str:
-    """The time from ``at`` to ``now``, in words."""
+    """The time from ``at`` to ``now``, as a text."""
     return "never" if at is None else f"{span(now - at)} ago"
 
 
 def until(at: datetime, now: datetime) -> str:
-    """The time from ``now`` to ``at``, in words."""
+    """The time from ``now`` to ``at``, as a text."""
     return f"in {span(at - now)}" if at > now else "now"
 
 
 def moment(at: datetime) -> str:
-    """A moment in UTC, to the second."""
+    """A time in UTC, to the second."""
     return f"{at.astimezone(UTC):%d %b, %H:%M:%S}"
 
 
 def minute(at: datetime) -> str:
-    """A moment in UTC, to the minute, with its year."""
+    """A time in UTC, to the minute, with its year."""
     return f"{at.astimezone(UTC):%d %b %Y, %H:%M} UTC"
 
 

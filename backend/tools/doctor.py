@@ -1,4 +1,4 @@
-"""Whether Patchbay can run here: what is examined, what was found, and what to do about it.
+"""Checks whether Patchbay can run here, and says what to do where it cannot.
 
 Nothing is changed: no database is made or upgraded, no provider is asked, and no key's value is told.
 """
@@ -42,13 +42,13 @@ _MOST: Final = 5
 
 
 class Check(NamedTuple):
-    """One thing that was examined.
+    """The result of one check.
 
     Attributes:
-        name: The thing.
+        name: The name of the thing checked.
         state: ``ok``; ``warning`` if it serves, and may not for long or not as one wants; ``fault`` if it does not.
         says: What was found.
-        advice: What to do about it; empty if nothing is.
+        advice: What to do; empty if there is nothing to do.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Check(NamedTuple):
 
 
 def examine(now: datetime) -> Iterator[Check]:
-    """Each check in its turn. Those that need a package which is not there end with that."""
+    """Run each check. Checks that need a missing package end with that."""
     yield python()
     yield packages()
     try:
@@ -93,7 +93,7 @@ def _settled(now: datetime) -> Iterator[Check]:
 
 
 def python(running: tuple[int, int] = sys.version_info[:2]) -> Check:
-    """Whether the lock has packages for this version of Python."""
+    """Whether the lock file has packages for this version of Python."""
     says = f"{platform.python_version()} at {sys.executable}"
     if OLDEST <= running <= NEWEST:
         return Check("python", "ok", says)
@@ -104,7 +104,7 @@ def python(running: tuple[int, int] = sys.version_info[:2]) -> Check:
 
 
 def packages(installed: Callable[[str], str] = version) -> Check:
-    """Whether what is installed is what the lock says."""
+    """Whether the installed packages are those of the lock file."""
     wanted = [
         release
         for release in read_lock(*((ROOT / name).read_text("utf-8") for name in _INSTALLED))
@@ -130,7 +130,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def table(environ: Mapping[str, str]) -> Iterator[Check]:
-    """Whether the table loads, and which of its keys are there."""
+    """Whether the table loads, and which of its keys are set."""
     from backend.utils.llm import Table
     from backend.utils.llm.errors import ConfigError
 
@@ -147,7 +147,7 @@ def table(environ: Mapping[str, str]) -> Iterator[Check]:
 
 
 def keys(snapshot: Snapshot) -> Check:
-    """For which providers the house has a key, by the names of the variables that hold them."""
+    """The providers for which the house has a key, by the names of the variables."""
     accounts = [
         account for one in snapshot.providers.values() for account in one.accounts if account.api_key_env
     ]
@@ -162,7 +162,7 @@ def keys(snapshot: Snapshot) -> Check:
 
 
 def database(fault: str | None, *, place: str, exists: bool) -> Check:
-    """Whether it can be read."""
+    """Whether the database can be read."""
     if fault is not None:
         return Check(
             "database", "fault", fault, "Mend it, or name another in DATABASE_URL or PATCHBAY_DATA_DIR."
@@ -171,10 +171,10 @@ def database(fault: str | None, *, place: str, exists: bool) -> Check:
 
 
 def migrations(revision: str | None, known: Sequence[str]) -> Check:
-    """Whether it has the tables of this version.
+    """Whether the database has the tables of this version.
 
     Args:
-        revision: The last migration that it has seen.
+        revision: The last migration that was applied.
         known: The migrations of this version, the newest first.
     """
     if revision is None:
@@ -191,7 +191,7 @@ def migrations(revision: str | None, known: Sequence[str]) -> Check:
 
 
 def port(host: str, number: int) -> Check:
-    """Whether the server can listen there, or does."""
+    """Whether the server can listen on the port, or a Patchbay already does."""
     where = f"{host}:{number}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
@@ -217,10 +217,10 @@ def _answers(host: str, number: int) -> bool:
 
 
 def disk(folder: Path, spool: int) -> Check:
-    """Whether there is room for what is kept.
+    """Whether there is room for the stored data.
 
     Args:
-        folder: Where it is kept; it need not be there yet.
+        folder: The folder of the data; it need not exist yet.
         spool: Bytes that the ledger's spool may take.
     """
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
@@ -233,11 +233,11 @@ def disk(folder: Path, spool: int) -> Check:
 
 
 def clock(now: datetime, elsewhere: datetime | None) -> Check:
-    """Whether this machine's clock can be right.
+    """Whether this machine's clock is plausible.
 
     Args:
-        now: What it shows.
-        elsewhere: What the database's server shows; None if it has no clock of its own.
+        now: The time of this machine's clock.
+        elsewhere: The time of the database server's clock; None for SQLite.
     """
     advice = "Set the clock, and let NTP keep it: retirements, budgets and TLS go by it."
     if now < _WRITTEN:
@@ -249,7 +249,7 @@ def clock(now: datetime, elsewhere: datetime | None) -> Check:
 
 
 def demo_model(gguf: Path | None) -> Check:
-    """Whether the embedded model can be started: its file, and what runs it."""
+    """Whether the embedded model can be started: its file, and the library that runs it."""
     try:
         path = gguf_path("" if gguf is None else str(gguf.expanduser()))
         runtime()

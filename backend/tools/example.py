@@ -28,7 +28,7 @@ PYTHONS: Final = ("3.11", "3.13")
 RELEASES: Final = ("locked", "newest")
 LOCKS: Final = ("requirements.txt", "requirements-dev.txt")
 SHOWN: Final = ("langchain", "langgraph", "langchain-core", "openai", "google-genai")
-"""Packages whose releases are told."""
+"""The packages whose releases are printed."""
 _NEEDED: Final = (
     "requirements.txt",
     "requirements-dev.txt",
@@ -46,13 +46,13 @@ _SECONDS: Final = 600
 
 
 class Outcome(NamedTuple):
-    """What came of one copy.
+    """The result of one copy.
 
     Attributes:
-        name: Its Python, and which releases it had.
-        passed: None if it was left out.
-        says: The last line of its tests, or why there is none.
-        output: All that was printed, for when it failed.
+        name: Its Python, and the kind of releases.
+        passed: Whether its tests passed; None if it was skipped.
+        says: The last line of its tests' output, or why there is none.
+        output: The whole output, printed after a failure.
     """
 
     name: str
@@ -61,12 +61,12 @@ class Outcome(NamedTuple):
     output: str = ""
 
     def counts(self, *, warns_newest: bool) -> bool:
-        """Whether it makes the whole fail."""
+        """Whether this outcome makes the command fail."""
         return self.passed is False and not (warns_newest and self.name.endswith("newest"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run every copy and tell of it; 1 if one failed, or there is no Python to run one with."""
+    """Run every copy and print the results; 1 if one failed, or if there is no Python to run."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def report(outcomes: Iterable[Outcome], *, warns_newest: bool) -> int:
-    """Print what came of each copy; the exit status."""
+    """Print the result of each copy, and return the exit status."""
     told = list(outcomes)
     for outcome in told:
         if outcome.passed is False:
@@ -95,7 +95,7 @@ def report(outcomes: Iterable[Outcome], *, warns_newest: bool) -> int:
 
 
 def constraints() -> Iterator[str]:
-    """The locked releases, without their hashes."""
+    """The locked releases without their hashes."""
     for lock in LOCKS:
         for line in (ROOT / lock).read_text(encoding="utf-8").splitlines():
             if line[:1].isalnum():
@@ -111,7 +111,7 @@ def _wanted() -> Iterator[tuple[str, str, Path | None]]:
 
 
 def interpreter(version: str) -> Path | None:
-    """A Python of that version: this one, one on the path, or one of pyenv's."""
+    """The path of a Python of that version: this one, one on PATH, or one of pyenv's."""
     on_path = shutil.which(f"python{version}")
     candidates = [
         Path(sys.base_prefix) / "bin" / f"python{version}",

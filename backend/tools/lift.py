@@ -1,4 +1,4 @@
-"""Copies the facade into another project, and brings a later version of it in without losing what was changed there."""
+"""Copies the facade into another project, and updates the copy without losing that project's changes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 FACADE: Final = Path(__file__).parents[1] / "utils" / "llm"
 LOCK: Final = Path(__file__).parents[2] / "requirements.txt"
 PLACE: Final = Path("utils/llm")
-"""Where it comes to lie in the project, whose modules import it as ``utils.llm``."""
+"""The place of the copy in the project, whose modules import it as ``utils.llm``."""
 MANIFEST: Final = "LIFTED.json"
-"""In the copy: its version, and of each file the hash that it came with."""
+"""The copy's manifest: its version, and the original hash of each file."""
 STARTER: Final = """# Which model serves which feature. `python -m backend check llm.toml` says what is wrong with it.
 profile = "standard"
 
@@ -37,20 +37,20 @@ summary = ["openai:gpt-6-luna", "anthropic:claude-sonnet-5-5"]
 [features.summary]
 deadline = 60
 """
-"""The table of a project that has none."""
+"""The first table of a project that has none."""
 _STAYS_BEHIND: Final = frozenset({"__pycache__", "conversation_folder"})
 
 State = Literal["added", "updated", "removed", "same", "yours", "conflict"]
 
 
 class Change(NamedTuple):
-    """What becomes of one file of the copy.
+    """The change of one file of the copy.
 
     Attributes:
-        path: Within the copy.
-        state: ``yours`` was changed there, and not here: it stays. ``conflict`` was changed in both places.
-        old: What is there; None if nothing is.
-        new: What would be there; None if nothing would.
+        path: The path within the copy.
+        state: ``yours``: changed in the project only, and kept. ``conflict``: changed in both places.
+        old: The present content; None if there is no file.
+        new: The new content; None if there will be no file.
     """
 
     path: str
@@ -65,22 +65,22 @@ class Change(NamedTuple):
 
 
 class LiftError(Exception):
-    """The facade cannot be brought there as things are. Nothing was written."""
+    """The facade cannot be copied as things are. Nothing was written."""
 
     code = "cannot_lift"
 
 
 def lift(project: Path, *, update: bool = False, force: bool = False, dry_run: bool = False) -> list[Change]:
-    """Bring the facade into ``project``, the folder that its modules are imported from.
+    """Copy the facade into ``project``, the folder that its modules are imported from.
 
     Args:
-        project: Gets ``utils/llm``, and a first ``llm.toml`` if it has none. It has to exist.
-        update: A copy is there already, and is brought to this version.
-        force: Write over files that were changed there as well as here.
-        dry_run: Only say what would be done.
+        project: An existing folder, which gets ``utils/llm``, and a first ``llm.toml`` if it has none.
+        update: Update an existing copy to this version.
+        force: Overwrite files that were changed in both places.
+        dry_run: Write nothing; only return the changes.
 
     Raises:
-        LiftError: There is a copy, or none, against ``update``; or files were changed in both places.
+        LiftError: A copy exists without ``update``, or is missing with it; or files were changed in both places.
     """
     place = project / PLACE
     if not project.is_dir():
@@ -103,7 +103,7 @@ def lift(project: Path, *, update: bool = False, force: bool = False, dry_run: b
 
 
 def requirements() -> dict[str, list[str]]:
-    """What the copy needs, by the name of its file of requirements: from the versions that are tested here, on."""
+    """The packages that the copy needs, by requirements file, at or above the tested versions."""
     tested = _tested_versions()
     gemini = packages.OF_API["gemini"]
     base = {**packages.ALWAYS, **packages.OF_API["openai"], **packages.FOR_PRICES}

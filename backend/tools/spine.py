@@ -1,4 +1,4 @@
-"""Measures how much one has to read to understand a call, and what a call runs through, each with a bound.
+"""Measures how much code a call runs through, and how much one has to read to understand it, each with a bound.
 
 ``make spine`` prints a table and exits with 1 if a figure is above its bound. Counted are our own frames only, those of
 the facade without its testing kit, on a loopback provider, when everything is warm. A bound is what was reached;
@@ -39,7 +39,7 @@ KIT: Final = FACADE / "testing"
 ARCHITECTURE: Final = ROOT / "docs" / "architecture.md"
 
 ROUNDS: Final = 4
-"""Traces of each kind, of which the shortest counts: the first one imports, and an answer may come in two packets."""
+"""The number of traces of each kind, of which the shortest counts: the first has imports."""
 _LISTED: Final = re.compile(r"^\d+\. `([a-z_/0-9]+\.py)`", re.MULTILINE)
 
 
@@ -50,22 +50,22 @@ class Trace(NamedTuple):
 
     @property
     def functions(self) -> int:
-        """Different functions called."""
+        """The number of different functions called."""
         return len(set(self.calls))
 
     @property
     def files(self) -> int:
-        """Different files that they stand in."""
+        """The number of different files with these functions."""
         return len({file for file, _ in self.calls})
 
     @property
     def moves(self) -> int:
-        """Steps from one file to another."""
+        """The number of steps from one file to another."""
         return sum(before != after for (before, _), (after, _) in pairwise(self.calls))
 
 
 class Figure(NamedTuple):
-    """One measured number and the highest that it may be."""
+    """A measured number and its bound."""
 
     name: str
     value: int
@@ -73,7 +73,7 @@ class Figure(NamedTuple):
 
     @property
     def is_kept(self) -> bool:
-        """Whether it is within the bound."""
+        """Whether the number is within its bound."""
         return self.value <= self.bound
 
 
@@ -114,12 +114,12 @@ KINDS: Final = {
 
 
 def trace(run: Callable[[], object], root: Path = FACADE, without: Path = KIT) -> Trace:
-    """Run ``run`` and note every call of a function below ``root``, in this thread.
+    """Run ``run`` and record every call of a function below ``root``, in this thread.
 
     Args:
-        run: What to trace.
-        root: Where the files stand that count.
-        without: A folder below it that does not.
+        run: The code to trace.
+        root: The folder of the files that count.
+        without: A folder below ``root`` that does not count.
     """
     calls: list[tuple[str, str]] = []
     counted, ignored = f"{root}/", f"{without}/"
@@ -138,7 +138,7 @@ def trace(run: Callable[[], object], root: Path = FACADE, without: Path = KIT) -
 
 
 def trace_kind(kind: Kind) -> Trace:
-    """The shortest of some traces of a kind of call, each on a fresh and warm patchbay."""
+    """The shortest of `ROUNDS` traces of a kind of call, each on a fresh and warm patchbay."""
     return min((_trace_once(kind) for _ in range(ROUNDS)), key=lambda trace: len(trace.calls))
 
 
@@ -162,15 +162,15 @@ def spine(page: str) -> tuple[str, ...]:
 
 
 def lines(files: Iterable[Path]) -> int:
-    """The number of lines that they have together."""
+    """The total number of lines of ``files``."""
     return sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files)
 
 
 def circles(imports: dict[str, set[str]]) -> list[list[str]]:
-    """Groups of modules that each import all the others of the group, directly or not.
+    """Groups of modules that import one another, directly or not.
 
     Args:
-        imports: Module to the modules that it imports.
+        imports: The imports of each module.
     """
     reached = {module: _reached(module, imports) for module in imports}
     groups = {
@@ -192,7 +192,7 @@ def _reached(module: str, imports: dict[str, set[str]]) -> set[str]:
 
 
 def own_imports() -> dict[str, set[str]]:
-    """The imports within ``backend`` without its tests; those that only types need count too."""
+    """The imports within ``backend`` without its tests, type-only imports included."""
     graph = grimp.build_graph("backend", exclude_type_checking_imports=False, cache_dir=None)
     return {
         module: graph.find_modules_directly_imported_by(module)
@@ -202,7 +202,7 @@ def own_imports() -> dict[str, set[str]]:
 
 
 def figures() -> Iterator[Figure]:
-    """Everything that has a bound."""
+    """Every figure with its bound."""
     for name, kind in KINDS.items():
         found = trace_kind(kind)
         yield Figure(f"{name}: calls", len(found.calls), kind.calls)
@@ -225,7 +225,7 @@ def _print_path(traced: Trace) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Print every figure beside its bound; with ``-v`` also the way of each call, and the circles. 1 if one is above."""
+    """Print every figure with its bound; with ``-v`` also each call's path, and the circles. 1 if one is above its bound."""
     warnings.simplefilter("ignore")
     kept = True
     for figure in figures():

@@ -1,1 +1,1 @@
-"""The content of each view, as frozen values: everything is decided here, so that templates only lay out, and JSON says the same."""
+"""The content of each view, as frozen values: templates only lay it out, and the JSON says the same."""

@@ -1,4 +1,4 @@
-"""Agents and approvals: what waits for a person, and what agents did for them."""
+"""Agents: the user's pending confirmations, and the last runs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A call that waits for a yes or a no; ``unknown`` if nobody knows whether it was run.
+    """A call that waits for a confirmation; ``unknown`` if it may have been executed.
 
     Attributes:
-        is_cut: Whether the arguments are not all of them, so that nobody can say yes to them here.
-        again: What a yes to running it again names: the time for which it may have run; None if it did not run yet.
-        arguments: Each with its ``name``, its ``text`` in which nothing is hidden, and whether it ``is_hiding`` something.
+        is_cut: Whether arguments are left out, so that they cannot be approved here.
+        again: The time at which the call may have been executed, which an approval to repeat it names; None if it was not.
+        arguments: The arguments: ``name``, escaped ``text``, and ``is_hiding`` if the value has invisible characters.
     """
 
     id: str
@@ -47,7 +47,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run, and what it used of what it may."""
+    """A run, with its usage and its budget."""
 
     id: str
     agent: str
@@ -65,7 +65,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class AgentRow:
-    """An agent, and its tools with what is asked before each."""
+    """An agent, with its tools and the policy of each."""
 
     name: str
     about: str
@@ -75,10 +75,10 @@ class AgentRow:
 
 @dataclass(frozen=True, slots=True)
 class AgentsView:
-    """What is the user's own: nobody is shown another's.
+    """The user's own runs and confirmations.
 
     Attributes:
-        whole: The id of what is shown without anything left out; None of nothing.
+        whole: The id of the confirmation that is shown in full; None if none is.
         agents: None if the service has none.
     """
 
@@ -90,7 +90,7 @@ class AgentsView:
 
 
 class Told(NamedTuple):
-    """A run as it stands."""
+    """A run in its present state."""
 
     run: Run
     state: str
@@ -104,7 +104,7 @@ def agents_view(
     at: datetime,
     whole: str | None = None,
 ) -> AgentsView:
-    """What waits for a user, and their last runs; of the confirmation ``whole``, all that would be done."""
+    """The user's pending confirmations and last runs; the confirmation ``whole`` is shown in full."""
     return AgentsView(
         at=at,
         whole=whole if any(one.id == whole for one in pending) else None,

@@ -1,4 +1,4 @@
-"""Config: what is in force, in which process, and what did people change?"""
+"""Config: the table in force in each process, and what people changed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from backend.utils.llm.diagnostics.qos import OverrideInfo, QosInfo
 
 PAST: Final = 20
-"""Overrides that are over, and are shown."""
+"""How many ended overrides are shown."""
 WORKING_SECONDS: Final = 3_600
-"""A process that made no attempt for so long is not looked at."""
+"""Seconds without an attempt after which a process is not shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A process that made calls lately; ``drifts`` if another table decided them than the one in force here."""
+    """A process that made calls lately; ``drifts`` if its table differs from the one in force here."""
 
     writer: str
     at: datetime
@@ -48,7 +48,7 @@ class PastOverride:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """How many features' chains a layer decides."""
+    """How many features' chains one layer of the table decides."""
 
     name: str
     features: int
@@ -70,10 +70,10 @@ class ConfigView:
     """The table in force.
 
     Attributes:
-        problems: Why the file as it is now is not in force.
-        layers: What decides the features' chains.
-        takes_overrides: Whether people may lay anything over it.
-        features: For whoever lays something over one; ``endpoints`` the same.
+        problems: Why the present file is not in force.
+        layers: The layers that decide the features' chains.
+        takes_overrides: Whether overrides are possible.
+        features: The features that an override may change; ``endpoints``, those that it may disable.
     """
 
     at: datetime
@@ -98,13 +98,13 @@ class ConfigView:
 def config_view(
     qos: QosInfo, workers: Sequence[Worker], kept: Sequence[KeptOverride] | None, at: datetime
 ) -> ConfigView:
-    """The table in force ``at`` this moment.
+    """The table in force at the time ``at``.
 
     Args:
         qos: The table.
         workers: The processes that made calls lately.
         kept: The last overrides; None if the table takes none.
-        at: The moment.
+        at: The time of the view.
     """
     chains = {endpoint for info in qos.features.values() for endpoint in info.chain}
     return ConfigView(

@@ -1,4 +1,4 @@
-"""Conversations: what was processed for a user lately, and how to have one processed."""
+"""Conversations: the user's last ones, and how to create one."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _EXAMPLE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ReceiptView:
-    """One answered call. Tokens and time are those of all its attempts; what is unknown is None."""
+    """An answered call. Tokens and time are of all its attempts; unknown figures are None."""
 
     feature: str
     endpoint: str
@@ -37,9 +37,9 @@ class ConversationView:
     """A conversation in the list.
 
     Attributes:
-        tasks: Owner, if there is one, and what they took on.
-        cut: The parts that no model made.
-        errors: Feature and code of what went wrong.
+        tasks: The action items: the owner, if there is one, and the task.
+        cut: The parts that were cut from the transcript without a model.
+        errors: The feature and code of each error.
     """
 
     title: str
@@ -59,8 +59,8 @@ class ConversationsView:
     """The last conversations of a user.
 
     Attributes:
-        more: Whether there are older ones.
-        curl: A request that makes one.
+        more: Whether there are older conversations.
+        curl: A curl command that creates a conversation.
     """
 
     conversations: tuple[ConversationView, ...]
@@ -69,7 +69,7 @@ class ConversationsView:
 
 
 def conversations_view(recent: Page, *, base_url: str) -> ConversationsView:
-    """The last conversations, of a service that is asked at ``base_url``, without a slash at its end."""
+    """The last conversations, of a service at ``base_url``, which has no trailing slash."""
     return ConversationsView(
         conversations=tuple(_conversation(summary) for summary in recent.items),
         more=recent.next_cursor is not None,

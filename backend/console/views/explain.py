@@ -15,7 +15,7 @@ ABILITIES: Final = ("tools", "structured", "images", "audio", "video", "pdf")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Who calls what, and what the call needs.
+    """A call to explain: the feature, the caller, and what the call needs.
 
     Attributes:
         byok: The providers for which the caller brings a key.
@@ -43,12 +43,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class ExplainView:
-    """An answer, if something was asked.
+    """The answer to a question, if there is one.
 
     Attributes:
-        features: What may be asked for, and ``providers`` whose keys a caller may bring.
-        route: As `/v1/llm/explain` tells it; None if nothing was asked, or ``error`` says why there is none.
-        curl: The same question to the API, as the one who asks; ``command`` the same to the command line.
+        features: The features to choose from; ``providers`` are those whose keys a caller may bring.
+        route: The route, as in `/v1/llm/explain`; None without a question, or if ``error`` says why there is none.
+        curl: The same question as a curl command; ``command``, as a command line.
     """
 
     question: Question
@@ -68,7 +68,7 @@ def explain_view(
     providers: Sequence[str],
     base_url: str,
 ) -> ExplainView:
-    """``question`` and its ``answer``: a route, or why there is none."""
+    """The view of ``question`` and its ``answer``: a route, or an error."""
     is_asked = bool(question.feature)
     return ExplainView(
         question=question,

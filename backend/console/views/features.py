@@ -1,4 +1,4 @@
-"""Features: what does each run on, and how does it do?"""
+"""Features: what each runs on, and how its calls do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DAYS: Final = 7
 PAGE: Final = 36
-"""Features on one page."""
+"""The number of features on a page."""
 
 Which = Literal["all", "trouble", "overridden", "unused"]
 
@@ -40,10 +40,10 @@ class FeatureRow:
     """A feature of the table in force.
 
     Attributes:
-        chain: Everything that is tried, in order.
-        instead_of: The first choice, if another stands in for it.
-        now: The last quarter of an hour of this process.
-        week: The last seven days of all; ``by_day`` attempts and failures of each, the oldest first.
+        chain: The endpoints and groups, in the order in which they are tried.
+        instead_of: The first choice, if another endpoint replaces it now.
+        now: The statistics of this process's last 15 minutes.
+        week: The sums of the last seven days, all processes; ``by_day``: each day's attempts and failures, the oldest first.
     """
 
     name: str
@@ -71,9 +71,9 @@ class FeaturesView:
     """A page of features.
 
     Attributes:
-        text: Of which each has a part in its name, its description or its chain.
-        found: How many there are of these, and ``all`` in the table.
-        page: Its number, from 1, of ``pages``.
+        text: The text of the filter, searched in names, descriptions and chains.
+        found: The number of matching features; ``all``, of those in the table.
+        page: The number of the page, from 1, of ``pages``.
     """
 
     profile: str
@@ -89,7 +89,7 @@ class FeaturesView:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which features are asked for."""
+    """The filter and page number of the console's list of features."""
 
     text: str = ""
     only: Which = "all"
@@ -104,15 +104,15 @@ def features_view(
     wanted: Wanted,
     at: datetime,
 ) -> FeaturesView:
-    """The page that is ``wanted``.
+    """The page of features that ``wanted`` asks for.
 
     Args:
         qos: The table in force.
-        recent: The last quarter of an hour.
+        recent: The statistics of the last 15 minutes.
         days: Sums by feature and day.
-        period: Of these days.
-        wanted: Which features.
-        at: The moment.
+        period: The period of ``days``.
+        wanted: The filter and the page number.
+        at: The time of the view.
     """
     rows = [row for row in _rows(qos, recent, days, period, at) if _is_wanted(row, wanted)]
     pages = max(1, -(-len(rows) // PAGE))

@@ -1,4 +1,4 @@
-"""Models: what will break next?"""
+"""Models: which go off sale next."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ModelsView:
 def models_view(
     models: Sequence[ModelInfo], retiring: Sequence[Retiring], used: Sequence[Used], today: date
 ) -> ModelsView:
-    """``models`` as they are ``today``, with what was ``used`` of each in the last days."""
+    """The state of ``models`` on the day ``today``, with what was ``used`` of each."""
     month = {one.key: sums(one.total) for one in used}
     found = [UsedModel(info, month.get(info.endpoint, Sums())) for info in sorted(models, key=_sale_ends)]
     return ModelsView(today, tuple(retiring), tuple(found))

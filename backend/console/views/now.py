@@ -1,4 +1,4 @@
-"""Now: is it us or them? What rests and why, what is nearly full, and how each endpoint does."""
+"""Now: whether a fault is ours or a provider's: what rests, what is nearly full, how each endpoint does."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 HOURS: Final = 24
 NEARLY_FULL: Final = 0.8
-"""Of a limit or a budget."""
+"""The share of a limit or budget from which it counts as nearly full."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resting:
-    """An endpoint or a key that is left alone. See `HealthInfo`."""
+    """An endpoint or key that is not used for a while. See `HealthInfo`."""
 
     name: str
     owner: str
@@ -45,7 +45,7 @@ class Resting:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A provider whose key is missing. ``variable`` is where the key goes, if the table in force tells."""
+    """A provider whose key is missing. ``variable`` is the environment variable for it, if the table in force names one."""
 
     provider: str
     host: str
@@ -54,7 +54,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """The demo model serves every feature, and each of ``keys`` would end that."""
+    """The demo model serves every feature until one of ``keys`` is set."""
 
     label: str
     keys: tuple[Key, ...]
@@ -62,13 +62,13 @@ class Demo:
 
 @dataclass(frozen=True, slots=True)
 class NowView:
-    """Everything that whoever is on call looks at first.
+    """The first view for people on call.
 
     Attributes:
-        level: How it is in a word, and ``verdict`` in a sentence.
-        signs: What led to it, the worst first.
-        window: The last quarter of an hour of this process; ``day`` the last 24 hours of all.
-        ledger: Whether there is a ledger to tell of the day.
+        level: The state in one word; ``verdict``, in a sentence.
+        signs: The signs that led to this level, the worst first.
+        window: The statistics of this process's last 15 minutes; ``day``: the sums of the last 24 hours, all processes.
+        ledger: Whether there is a ledger, which ``day`` is from.
     """
 
     at: datetime
@@ -97,15 +97,15 @@ def now_view(
     balances: Sequence[Balance],
     at: datetime,
 ) -> NowView:
-    """The view ``at`` this moment.
+    """The view at the time ``at``.
 
     Args:
         qos: The table in force.
-        recent: The last quarter of an hour.
-        process: What this process knows of itself.
-        hours: Sums by endpoint and hour of the last days; None if nobody can tell.
+        recent: The statistics of the last 15 minutes.
+        process: The state of this process.
+        hours: Sums by endpoint and hour of the last days; None if they are unavailable.
         balances: The counters of budgets, the fullest first.
-        at: The moment.
+        at: The time of the view.
     """
     day = _by_endpoint(hours or (), at)
     endpoints = tuple(_endpoints(qos, recent, day, at))

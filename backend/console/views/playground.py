@@ -1,4 +1,4 @@
-"""Playground: a feature to talk to, and what would be sent."""
+"""Playground: a chat with a feature, which also shows the request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PlaygroundFeature:
-    """A feature, and what it runs on for the house."""
+    """A feature, and what it runs on with the house's keys."""
 
     name: str
     about: str
@@ -20,13 +20,13 @@ class PlaygroundFeature:
 
 @dataclass(frozen=True, slots=True)
 class PlaygroundView:
-    """The features that one may talk to."""
+    """The features to chat with."""
 
     features: tuple[PlaygroundFeature, ...]
     address: str
 
 
 def playground_view(qos: QosInfo, *, base_url: str) -> PlaygroundView:
-    """Those of the table in force."""
+    """The features of the table in force."""
     features = (PlaygroundFeature(name, info.about, info.endpoint) for name, info in qos.features.items())
     return PlaygroundView(tuple(features), f"{base_url}/v1/chat/completions")

@@ -1,4 +1,4 @@
-"""Requests, the newest first, and what happened inside one."""
+"""Requests: the last calls, and the attempts of one call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from backend.utils.llm.ledger.record import AttemptRecord
 
 PAGE: Final = 40
-"""Calls on one page."""
+"""The number of calls on a page."""
 OUTCOMES: Final = ("ok", "failed", "rejected", "cancelled")
 
 
@@ -27,11 +27,11 @@ class RequestRow:
     """One call.
 
     Attributes:
-        endpoint: Who answered, else who was asked last.
-        outcome: Of the last attempt, and ``category`` what kind of failure it was.
-        chips: What was unusual, in a word each.
-        seconds: From its first attempt to the end of its last.
-        cost_usd: Of all attempts; None if that of one is unknown.
+        endpoint: The endpoint that answered, else the one asked last.
+        outcome: The outcome of the last attempt; ``category`` is the category of its failure.
+        chips: What was unusual about the call, one word each.
+        seconds: The time from the call's first attempt to the end of its last.
+        cost_usd: The cost of all attempts; None if that of any is unknown.
     """
 
     call: str
@@ -57,11 +57,11 @@ class RequestsView:
     """A page of calls.
 
     Attributes:
-        only: What they are asked of.
-        before: The call before which they are; None of the newest.
-        further: Where the next page begins; None at the end.
-        is_cut: Whether fewer were found than fit on a page, and there may be more further back.
-        features: What may be asked of; ``models`` the same.
+        only: The filter of the calls.
+        before: The call before which the page begins; None on the first page.
+        further: The call before which the next page begins; None on the last page.
+        is_cut: Whether the search stopped early, so that older calls may match.
+        features: The features to filter by; ``models``, the models.
     """
 
     at: datetime
@@ -76,11 +76,11 @@ class RequestsView:
 
 @dataclass(frozen=True, slots=True)
 class AttemptView:
-    """One request to a provider.
+    """An attempt: one request to a provider.
 
     Attributes:
-        offset_s: When it began, after the call did.
-        requested_model: What was asked for; ``served_model`` what answered.
+        offset_s: Seconds from the beginning of the call to that of the attempt.
+        requested_model: The requested model; ``served_model`` is the one that answered.
     """
 
     number: int
@@ -114,7 +114,7 @@ class AttemptView:
 
     @property
     def is_renamed(self) -> bool:
-        """Whether another model served than was asked for, and not just a version of it."""
+        """Whether the served model is another than the requested one, and not just a version of it."""
         served = self.served_model
         return served is not None and self.requested_model.rpartition("/")[2] not in served
 
@@ -124,9 +124,9 @@ class RequestView:
     """One call with its attempts.
 
     Attributes:
-        table_hash: The table that decided; ``is_table_now`` whether it is in force.
-        arm: Of the feature's split.
-        trace: The OpenTelemetry trace.
+        table_hash: The hash of the table that routed the call; ``is_table_now``: whether that table is in force.
+        arm: The arm of the feature's split.
+        trace: The id of the OpenTelemetry trace.
     """
 
     row: RequestRow
@@ -147,7 +147,7 @@ def requests_view(
     features: Sequence[str],
     models: Sequence[str],
 ) -> RequestsView:
-    """What was ``found`` of ``only``."""
+    """The page of the calls that were ``found`` with the filter ``only``."""
     return RequestsView(
         at=at,
         only=only._asdict(),
@@ -161,7 +161,7 @@ def requests_view(
 
 
 def request_view(request: Request, table_hash: str) -> RequestView:
-    """One call, while the table ``table_hash`` is in force."""
+    """One call, with the table ``table_hash`` in force."""
     first, *_ = request.attempts
     return RequestView(
         row=_row(request),

@@ -1,4 +1,4 @@
-"""Signs that something is not as it should be, and whose it is to mend."""
+"""Signs that something is wrong, and whether we or a provider must fix it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from .windows import Lately, Sums
 
 ENOUGH: Final = 5
-"""Attempts from which on a rate of failures says something."""
+"""The number of attempts from which a failure rate is meaningful."""
 TOO_MANY: Final = 0.1
-"""The share of failed attempts from which on an endpoint is in trouble."""
+"""The share of failed attempts from which an endpoint is in trouble."""
 SOON: Final = 14
-"""Days before a model goes off sale."""
+"""The number of days before a model goes off sale from which there is a sign."""
 
 Level = Literal["good", "idle", "warn", "bad"]
 Blame = Literal["us", "them"]
@@ -29,11 +29,11 @@ Blame = Literal["us", "them"]
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Something that is not as it should be.
+    """A sign that something is wrong.
 
     Attributes:
-        blame: Whether it is ours to mend, or a provider's.
-        link: The page that knows more.
+        blame: Whether we or a provider must fix it.
+        link: The page with more about it.
     """
 
     level: Literal["warn", "bad"]
@@ -44,7 +44,7 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A limit or a budget that is nearly full; ``share`` is 1 when it is."""
+    """A limit or budget that is nearly full; ``share`` is 1 when it is full."""
 
     name: str
     share: float
@@ -56,12 +56,12 @@ class Gauge:
 
 @dataclass(frozen=True, slots=True)
 class EndpointNow:
-    """How an endpoint does.
+    """The present state of an endpoint.
 
     Attributes:
-        state: Of its breaker or cooldown; None if it may be used.
-        day: The last 24 hours, in all processes.
-        by_hour: Attempts and failures of each of them, the oldest first.
+        state: The state of the breaker or cooldown; None if the endpoint may be used.
+        day: The sums of the last 24 hours, in all processes.
+        by_hour: Attempts and failures of each of these hours, the oldest first.
     """
 
     name: str
@@ -81,13 +81,13 @@ class LocalModel:
 
 
 class Process(NamedTuple):
-    """What this process knows of itself.
+    """The state of this process.
 
     Attributes:
         database: Why the database cannot be used, as a code; None if it can.
-        failing: The work beside requests that fails.
+        failing: The names of the failing background tasks.
         ledger_fault: Why no records of attempts can be written; None if they can.
-        lost: How many records found no room.
+        lost: How many records were lost for want of room.
     """
 
     database: str | None = None
@@ -98,7 +98,7 @@ class Process(NamedTuple):
 
 
 def is_in_trouble(one: EndpointNow) -> bool:
-    """Whether so many of its attempts fail that somebody should look."""
+    """Whether the endpoint's failure rate is so high that somebody should look."""
     return one.now.attempts >= ENOUGH and one.now.failure_rate >= TOO_MANY
 
 
@@ -109,7 +109,7 @@ def signs_of(
     limits: Sequence[Gauge],
     budgets: Sequence[Gauge],
 ) -> Iterator[Sign]:
-    """Everything that is not as it should be, ours first."""
+    """Every sign that something is wrong, first those that we must fix."""
     yield from _signs_of_ours(qos, process)
     for one in qos.health:
         level: Literal["warn", "bad"] = "bad" if one.state == "open" and one.key_owner == "house" else "warn"
@@ -150,7 +150,7 @@ def _signs_of_ours(qos: QosInfo, process: Process) -> Iterator[Sign]:
 
 
 def verdict_of(signs: Sequence[Sign], window: Lately) -> tuple[Level, str]:
-    """How it is, in a word and in a sentence."""
+    """The level in one word, and the state in a sentence."""
     worst = [one for one in signs if one.level == "bad"]
     if worst:
         blamed = {one.blame for one in worst}

@@ -1,4 +1,4 @@
-"""Spend: who burns money?"""
+"""Spend: the cost of calls, by feature, user, tenant or model."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 By = Literal["feature", "model", "owner", "tenant", "user"]
 BYS: Final[tuple[By, ...]] = get_args(By)
 SPANS: Final = (7, 30, 90)
-"""Days that one may look back."""
+"""The periods to choose from, in days."""
 SERIES: Final = 5
-"""Of the dearest, each has a colour of its own; all others share one."""
+"""How many of the dearest have a colour of their own in the chart; the others share one."""
 ROWS: Final = 50
 OTHERS: Final = "others"
 
 
 @dataclass(frozen=True, slots=True)
 class Spender:
-    """Who spent, the dearest first.
+    """A feature, user, tenant or model, with its cost.
 
     Attributes:
-        name: None for calls of nobody.
-        share: Of the cost of all.
+        name: The name; None for calls without one.
+        share: The share of the whole cost.
     """
 
     name: str | None
@@ -45,7 +45,7 @@ class Spender:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A day, and what each of the chart's series cost on it."""
+    """A day, and its cost for each of the chart's series."""
 
     day: date
     cost_usd: tuple[str, ...]
@@ -53,15 +53,15 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class SpendView:
-    """What calls cost.
+    """The cost of calls in a period.
 
     Attributes:
-        total: Of these days; ``before_usd`` what as many days before them cost.
-        month_usd: What this month has cost; ``projected_usd`` what it will if it goes on as the last seven days.
-        series: What the chart's colours stand for.
-        spenders: The dearest, ``more`` if there are others.
+        total: The sums of the period; ``before_usd`` is the cost of the period before it.
+        month_usd: The cost of this month so far; ``projected_usd``: of the whole month, at the rate of the last seven days.
+        series: The names of the chart's series.
+        spenders: The dearest spenders; ``more`` if there are others.
         budgets: Every counter, the fullest first.
-        shown: Whether there is a chart for ``by``.
+        shown: Whether there is a chart of the dimension ``by``.
     """
 
     by: By
@@ -80,13 +80,13 @@ class SpendView:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the ledger says.
+    """The sums that the view needs from the ledger.
 
     Attributes:
-        used: By what is asked for, the dearest first.
-        days: By it and by day; empty where the two are not summed together.
-        total: Of the period, and ``before`` of the one before.
-        by_day: Of this month and the last seven days.
+        used: The sums by the chosen dimension, the dearest first.
+        days: The sums by the dimension and by day; empty if there is no such roll-up.
+        total: The sums of the period; ``before``, of the period before it.
+        by_day: The sums of each day of this month and of the last seven days.
     """
 
     used: Sequence[Used]
@@ -107,7 +107,7 @@ class Told:
 
 
 def spend_view(by: By, period: Period, told: Told, balances: Sequence[Balance]) -> SpendView:
-    """What was spent in ``period``, of which the last day is today."""
+    """The cost in ``period``, whose last day is today."""
     known = told.used[:ROWS]
     cost = told.total.cost or 1
     series, days = _chart(told, period)

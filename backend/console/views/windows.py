@@ -1,4 +1,4 @@
-"""Sums and windows of attempts as views show them: moments with a date, money as decimal numbers in texts."""
+"""Sums and statistics as views show them: times as datetimes, money as decimal numbers in texts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Lately:
-    """What the last quarter of an hour came to, in this process. See `backend.recent.Window`."""
+    """Statistics of this process's last 15 minutes. See `backend.recent.Window`."""
 
     attempts: int
     failures: int
@@ -42,7 +42,7 @@ class Lately:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What was used over some days, in all processes."""
+    """The usage of some days, in all processes."""
 
     calls: int = 0
     attempts: int = 0
@@ -62,18 +62,18 @@ class Sums:
 
     @property
     def degraded_rate(self) -> float:
-        """The share of answers of another endpoint than the first choice."""
+        """The share of answers from an endpoint other than the first choice."""
         answers = self.attempts - self.failures
         return self.degraded / answers if answers > 0 else 0.0
 
     @property
     def cached_rate(self) -> float:
-        """The share of the prompts that came from a provider's cache."""
+        """The share of prompt tokens read from a provider's cache."""
         return self.cached / self.input if self.input else 0.0
 
 
 def lately(window: Window) -> Lately:
-    """``window`` with dates."""
+    """``window`` as the views show it."""
     return Lately(
         attempts=window.attempts,
         failures=window.failures,
@@ -90,7 +90,7 @@ def lately(window: Window) -> Lately:
 
 
 def sums(total: Total) -> Sums:
-    """``total`` in dollars."""
+    """``total`` as the views show it, in dollars."""
     told = total._asdict()
     cost = dollars(told.pop("cost"))
     del told["reasoning"]
@@ -98,12 +98,12 @@ def sums(total: Total) -> Sums:
 
 
 def moment(microseconds: int) -> datetime:
-    """The moment that lies ``microseconds`` after 1970 began, in UTC."""
+    """The time ``microseconds`` after 1970 began, in UTC."""
     return datetime.fromtimestamp(microseconds / 1e6, UTC)
 
 
 def microseconds(at: datetime) -> int:
-    """Since 1970 (UTC)."""
+    """The time ``at`` in microseconds since 1970 (UTC)."""
     return int(at.timestamp() * 1e6)
 
 

@@ -1,4 +1,4 @@
-"""Looks through a code base for models that are asked by name, and makes a first table of them.
+"""Scans a code base for models called by name, and makes a first table of them.
 
 Files are found (`sources`) and Python is parsed, never imported (`modules`). Calls that make a model are known by their
 names (`constructors`) and found with what is done with them (`sites`); their arguments are read as far as they are

@@ -1,4 +1,4 @@
-"""Calls that make a model or ask one by its name, and how their arguments are said elsewhere."""
+"""The known calls that make or call a model, with LiteLLM's names of their arguments."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _OPENAI: Final = _USUAL | {
 
 @dataclass(frozen=True)
 class Constructor:
-    """A class of LangChain's, or a function.
+    """A class of LangChain's, or a function, that makes a model.
 
     Attributes:
-        provider: As LiteLLM calls it; None if the model's name tells.
-        names: Its arguments to what LiteLLM calls them.
-        kind: What it makes: a chat, or vectors.
-        is_call: Whether it asks at once, so that messages and tools are among its arguments.
-        positional: What its arguments without a name are.
+        provider: LiteLLM's name of the provider; None if the model's name includes it.
+        names: LiteLLM's name of each argument.
+        kind: The kind of model: chat, or embeddings.
+        is_call: Whether it calls the model at once, with messages and tools among its arguments.
+        positional: The names of its positional arguments.
     """
 
     provider: str | None
@@ -95,7 +95,7 @@ LANGCHAIN: Final = {
     "OpenAIEmbeddings": Constructor("openai", _OPENAI, kind="embedding"),
     "VertexAIEmbeddings": Constructor("vertex_ai", kind="embedding"),
 }
-"""Classes, which are known by their name wherever they are imported from."""
+"""LangChain's classes, recognised by name, wherever they are imported from."""
 
 _LITELLM_CALL: Final = _USUAL | {"api_base": "api_base", "num_retries": "max_retries"}
 FUNCTIONS: Final = {
@@ -114,10 +114,10 @@ FUNCTIONS: Final = {
         ("responses", "chat"),
     )
 }
-"""Functions, which are known by where they are imported from."""
+"""Functions, recognised by the module they are imported from."""
 
 AGENTS: Final = frozenset({"create_agent", "create_react_agent"})
-"""Functions that make an agent, of a model or its name."""
+"""Functions that make an agent from a model or a model's name."""
 ROUTERS: Final = frozenset({"litellm.Router", "litellm.router.Router"})
 
 LANGCHAINS_VARIABLES: Final = {
@@ -166,7 +166,7 @@ SDK_CALLS: Final = (
     "responses.create",
     "responses.parse",
 )
-"""Ends of calls of the vendors' own clients."""
+"""The last names of calls of the vendors' own clients."""
 CARRIED_ELSEWHERE: Final = frozenset(
     {
         "cache",
@@ -179,4 +179,4 @@ CARRIED_ELSEWHERE: Final = frozenset(
         "verbose",
     }
 )
-"""Arguments that say nothing about who serves, and stay with the code."""
+"""Arguments that have no part in routing, and stay in the code."""

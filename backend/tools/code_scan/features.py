@@ -1,4 +1,4 @@
-"""Models that code makes, as features with chains."""
+"""Turns the models in code into features with chains."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _VERTEX = (
 
 
 def config_of(site: Site, feature: str, project: Project, findings: Findings) -> Config:
-    """The feature that ``site`` becomes."""
+    """The feature for the model at ``site``."""
     place = Node(None, site.module.place(site.node), findings)
     specs = [spec for made in site.chain for spec in _specs(made, site, project, findings)]
     return Config(feature, place, tuple(specs), CODE, needs=site.needs, about=place.path)

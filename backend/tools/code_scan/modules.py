@@ -1,4 +1,4 @@
-"""One file of Python, parsed and never imported: what its names stand for, as far as that is written in it."""
+"""A parsed Python file, never imported, with the values of its names."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 class UnreadableError(Exception):
-    """It is no Python that this interpreter reads. The message says where, and nothing of what stands there."""
+    """A file is no Python that this interpreter parses. The message has the place, and no content."""
 
 
 @dataclass(frozen=True)
 class Module:
-    """A file of Python.
+    """A parsed Python file.
 
     Attributes:
-        name: Its path within the code base.
-        imports: A name to what it was imported as, dotted.
-        values: What is assigned to a name in a scope, if that happens once.
-        nodes: All of the tree, each before what stands in it.
-        scopes: Of each node, the scopes that it stands in, the innermost last.
-        parents: Of each node, what it stands in directly.
+        name: The path within the code base.
+        imports: The dotted import of each name.
+        values: The expression assigned to each name of each scope, if there is only one.
+        nodes: All nodes of the tree, parents first.
+        scopes: The scopes of each node, the innermost last.
+        parents: The parent of each node.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Module:
         return f"{self.name}:{getattr(node, 'lineno', 1)}"
 
     def dotted(self, node: ast.AST) -> str | None:
-        """``a.b.c`` with the first name as it was imported; None if it is no chain of names."""
+        """``a.b.c`` with its first name replaced by its import; None if ``node`` is no such chain."""
         names: list[str] = []
         while isinstance(node, ast.Attribute):
             names.append(node.attr)
@@ -54,19 +54,19 @@ class Module:
         return ".".join([self.imports.get(node.id, node.id), *reversed(names)])
 
     def assigned(self, name: str, at: ast.AST) -> ast.expr | None:
-        """What ``name`` stands for where ``at`` is; None if that is not one value written in this file."""
+        """The expression that ``name`` stands for at the node ``at``; None if that is not unique in this file."""
         for scope in reversed(self.scopes[id(at)]):
             if (found := self.values.get((id(scope), name))) is not None:
                 return found
         return None
 
     def default(self, name: str, at: ast.AST) -> ast.expr | None:
-        """The default of the argument ``name`` of the function that ``at`` stands in."""
+        """The default of the argument ``name`` of the function around ``at``."""
         arguments = self._arguments(at)
         return _defaults(arguments).get(name) if arguments else None
 
     def annotation(self, name: str, at: ast.AST) -> ast.expr | None:
-        """The annotation of the argument ``name`` of the function that ``at`` stands in."""
+        """The annotation of the argument ``name`` of the function around ``at``."""
         arguments = self._arguments(at)
         named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs] if arguments else []
         return next((one.annotation for one in named if one.arg == name), None)
@@ -82,7 +82,7 @@ def parse(name: str, path: Path) -> Module:
     """The module at ``path``.
 
     Raises:
-        UnreadableError: If it cannot be parsed.
+        UnreadableError: The file cannot be parsed.
     """
     try:
         with warnings.catch_warnings():
@@ -148,7 +148,7 @@ def _assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
 
 
 def target_name(target: ast.AST) -> str | None:
-    """The name that something is assigned to: ``a``, or ``b`` of ``self.b``."""
+    """The name of an assignment's target: ``a``, or ``b`` of ``self.b``."""
     if isinstance(target, ast.Name):
         return target.id
     return target.attr if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) else None

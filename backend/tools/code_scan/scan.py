@@ -1,4 +1,4 @@
-"""A code base's models as a first table, with a report of where each row came from and what was left behind."""
+"""Makes a first table of a code base's models, with a report of each row's source and of what was left out."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ _KEY = "a key stands in the code. Revoke it, and put a new one into the variable
 
 
 def scan(folder: Path) -> Import:
-    """Look through ``folder``: its Python, which is parsed and never run, and configurations of LiteLLM and TensorZero.
+    """Scan ``folder``: its Python, which is parsed and never run, and its LiteLLM and TensorZero configurations.
 
     Raises:
-        UnusableInputError: If there is no such folder.
+        UnusableInputError: There is no such folder.
     """
     if not folder.is_dir():
         raise UnusableInputError(f"There is no folder {folder}.")

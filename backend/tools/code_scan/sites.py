@@ -1,4 +1,4 @@
-"""The places in a module where a model is made, and what is done with it."""
+"""Finds where a module makes models, and how it uses them."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Made:
 
 @dataclass(frozen=True)
 class Site:
-    """A model that the code makes, and those that it falls back on.
+    """A model that the code makes, with its fallbacks.
 
     Attributes:
-        node: Where it is.
-        words: Names that it could be called by, the best first.
-        needs: What its calls ask of an endpoint.
+        node: The node of the model's call.
+        words: Candidates for the feature's name, the best first.
+        needs: What its calls need of an endpoint.
     """
 
     module: Module
@@ -54,7 +54,7 @@ class Site:
 
 
 def subclasses(modules: Iterable[Module]) -> dict[str, Constructor]:
-    """Classes of the code base that are models of LangChain's, by their names."""
+    """The code base's subclasses of LangChain's models, by their names."""
     return {
         node.name: LANGCHAIN[base]
         for module in modules
@@ -66,7 +66,7 @@ def subclasses(modules: Iterable[Module]) -> dict[str, Constructor]:
 
 
 def sites(module: Module, project: Project, own: Mapping[str, Constructor]) -> Iterator[Site]:
-    """Every place of ``module`` where a model is made, in the order of the lines."""
+    """Every place in ``module`` where a model is made, in the order of the lines."""
     finder = _Finder(module, project, own)
     found = sorted(finder.chains(), key=lambda pair: (pair[0].lineno, pair[0].col_offset))
     taken: set[int] = set()

@@ -1,4 +1,4 @@
-"""The files of a code base that are looked at."""
+"""Finds the files of a code base to scan."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Found(NamedTuple):
     """The files of a code base, by their paths within it.
 
     Attributes:
-        large: Files that are not read.
-        notebooks: Files that are not read, either.
+        large: Files that are too large to be read.
+        notebooks: Notebooks, which are not read.
     """
 
     python: dict[str, Path]
@@ -37,7 +37,7 @@ class Found(NamedTuple):
 
 
 def find(folder: Path) -> Found:
-    """The files below ``folder``, in the order of their names. Links are not followed."""
+    """The files below ``folder``, sorted by name. Links are not followed."""
     found = Found({}, {}, [], [])
     for path in _files(folder):
         name = path.relative_to(folder).as_posix()

@@ -1,4 +1,4 @@
-"""What an expression stands for, as far as the code says it without being run."""
+"""Evaluates expressions as far as that is possible without running the code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from backend.tools.code_scan.modules import Module
 
 VARIABLE: Final = "os.environ/"
-"""Before the name of a variable, as LiteLLM writes it."""
+"""The prefix of an environment variable's name in LiteLLM's notation."""
 _GETTERS = {"os.getenv", "os.environ.get", "getenv", "environ.get"}
 _WRAPPERS = {"SecretStr", "Path", "str", "Decimal", "float", "int", "HttpUrl"}
 _DEEPEST = 20
@@ -23,10 +23,10 @@ _LONGEST = 1000
 
 
 class Value(NamedTuple):
-    """A value, and how it was found where that is less than certain.
+    """A value, with a note if it is uncertain.
 
     Attributes:
-        note: What decides it when the code runs; empty if it is written there.
+        note: What decides the value at run time; empty if it is a constant.
     """
 
     value: object
@@ -34,7 +34,7 @@ class Value(NamedTuple):
 
 
 class Project:
-    """All modules of a code base, and what their names stand for across files."""
+    """All modules of a code base, whose names are resolved across files."""
 
     def __init__(self, modules: Iterable[Module]) -> None:
         self.modules = {_dotted(module.name): module for module in modules}
@@ -43,7 +43,7 @@ class Project:
         self._fields = _fields(self.modules.values())
 
     def value(self, node: ast.AST, module: Module, depth: int = 0) -> Value:
-        """The value of the expression ``node``, followed through names and files; `Unknown` if only a run could tell."""
+        """The value of the expression ``node``, resolved through names and files; `Unknown` if it depends on the run."""
         if depth > _DEEPEST:
             return Value(Unknown())
         if id(node) not in self._known:

@@ -1,4 +1,4 @@
-"""Turns a configuration of LMI, LiteLLM or TensorZero into a table, and tells everything that it could not take over.
+"""Turns a configuration of LMI, LiteLLM or TensorZero into a table, and reports everything that was not imported.
 
 A file is read (`reading`), and its shape is told as features with chains: LMI's (`shapes`, `router`), that of LiteLLM's
 proxy (`litellm_proxy`), TensorZero's (`tensorzero`). Each model's name, account and settings are translated (`names`,

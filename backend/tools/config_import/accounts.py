@@ -1,4 +1,4 @@
-"""Accounts: the provider, its address and its key, which become a row of providers.
+"""Accounts: a provider, its address and its key, which become a row of providers.
 
 A key is compared, to tell accounts apart, and never written. What is wrong is noted and replaced by something
 harmless, so that the reader goes on; nothing is written after that.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from backend.utils.llm.options import Api
 
 Placeholder = Literal["nothing", "key", "mask", "filler", "variable"]
-"""What stands in the place of a key."""
+"""The stand-in for a key in the input."""
 
 _REFERENCE = "os.environ/"
 _FILLERS = {
@@ -52,12 +52,12 @@ _FILLERS = {
 
 @dataclass(frozen=True)
 class Key:
-    """The source of a key.
+    """Where a key comes from.
 
     Attributes:
         secret: The key itself, if the input holds it.
         variable: The variable that the input names.
-        needed: Whether there is one at all.
+        needed: Whether a key is needed at all.
     """
 
     secret: SecretStr | None = None
@@ -67,11 +67,11 @@ class Key:
 
 @dataclass(frozen=True)
 class Account:
-    """One address, asked with one key. Equal accounts share a row.
+    """One address with one key. Equal accounts share a row.
 
     Attributes:
-        provider: Its name in the input.
-        base_url: Its address; None if it is the vendor's own.
+        provider: The provider's name in the input.
+        base_url: The address; None for the vendor's own.
     """
 
     provider: str
@@ -81,7 +81,7 @@ class Account:
 
 
 def account_of(spec: Spec, provider: str, model: str) -> tuple[Account, Placeholder]:
-    """The account that ``model`` of ``spec`` is asked of, and what the input has in place of a key."""
+    """The account for ``model`` of ``spec``, and the stand-in for its key in the input."""
     placeholder, key = _key(given(spec.api_key))
     address = _address(given(spec.api_base))
     provider = vendor_at(provider, address)

@@ -1,4 +1,4 @@
-"""Addresses as LiteLLM is told them, and where the same servers are asked here.
+"""Translates LiteLLM's server addresses into base URLs.
 
 LiteLLM adds paths of its own to some addresses, and speaks protocols that are not spoken here to others.
 """
@@ -16,11 +16,11 @@ _VERSIONED = "/v1"
 
 
 class Address(NamedTuple):
-    """Where a server is asked, and by which API.
+    """The base URL and the API of a server.
 
     Attributes:
-        note: What was changed, as a sentence; empty if nothing was.
-        refusal: Why it cannot be asked there; empty if it can.
+        note: What was changed in the address, as a sentence; empty if nothing was.
+        refusal: Why the address cannot be used; empty if it can.
     """
 
     api: Api
@@ -30,7 +30,7 @@ class Address(NamedTuple):
 
 
 def fitted(provider: str, model: str, written: str) -> Address:
-    """Translate the address that LiteLLM's file has for ``model`` into an API and a base URL of ours.
+    """Translate the address of ``model`` in LiteLLM's file into an API and a base URL.
 
     ``note`` of the result says what was changed, ``refusal`` why it cannot be used.
     """
@@ -96,7 +96,7 @@ def _below_v1(written: str) -> Address:
 
 
 def split(address: str) -> SplitResult:
-    """The parts of ``address``; empty ones if it is none."""
+    """The parts of ``address``; empty parts if it is invalid."""
     try:
         return urlsplit(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The names of LMI's and litellm's settings here, and advice for those that no table holds."""
+"""The options for LMI's and litellm's settings, and advice for settings that no table can hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMES = {
     "top_logprobs": "top_logprobs",
     "top_p": "top_p",
 }
-"""A parameter of a request by litellm's name, and the option that it is."""
+"""The option for each request parameter, by litellm's name."""
 
 _LIMITS = "is not imported: LMI counted a fallback's requests on the first model's limit. Use limits of ours instead."
 _HEADERS = (
@@ -53,7 +53,7 @@ INSTEAD = SIBLINGS | {
     "tools": _BIND,
     "tpm": _LIMITS,
 }
-"""What to use in place of a parameter that is no option."""
+"""What to use in place of each parameter that is no option."""
 
 _BESIDE = "would go over what stands beside the name. Write it there."
 
@@ -66,7 +66,7 @@ MISPLACED = {
     "model": "would send every request to this model, whatever the name says. Write it as the name.",
     "timeout": _BESIDE,
 }
-"""Parameters that would decide where a request goes, or for how long: losing them would be half an import."""
+"""Parameters that would change where a request goes, or its timeout: without them the import would be wrong."""
 
 DUMPS = {
     "config": "belongs to LMI's client, not to a config. Import what stands here instead.",
@@ -82,7 +82,7 @@ STRATEGIES = {
     "usage-based-routing": "least_used",
     "usage-based-routing-v2": "least_used",
 }
-"""LiteLLM's ways to choose among the models of one name, and ours."""
+"""LiteLLM's routing strategies, with the strategy here."""
 
 _OF_SERVER = "is not imported: it is of the proxy's own server. See docs/how-to/http-api.md."
 _WATCHED = "is not imported: calls are recorded in the ledger and counted for Prometheus. See docs/how-to/watch-it-run.md."
@@ -153,5 +153,5 @@ OF_LITELLM = {
 
 
 def told_of(key: str) -> str:
-    """What becomes of a key of LiteLLM's that no table holds."""
+    """The advice for a LiteLLM key that no table can hold."""
     return OF_LITELLM.get(key) or INSTEAD.get(key) or "is not imported: a table has nothing of the kind."

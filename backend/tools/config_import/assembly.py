@@ -1,4 +1,4 @@
-"""Features and chains, whichever system they came from, as a table that loads."""
+"""Assembles features and chains, from whichever system, into a table that loads."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Import:
 
     Attributes:
         table: The table as TOML; None if anything is wrong, or nothing could be taken over.
-        findings: What to know about it, what is wrong first.
+        findings: The findings about the import, errors first.
     """
 
     table: str | None
@@ -50,12 +50,12 @@ class Import:
 
 @dataclass(frozen=True)
 class Target:
-    """One model of a chain, resolved: its account, its name and its options.
+    """One resolved model of a chain: its account, its name and its options.
 
     Attributes:
-        placeholder: What stood in the place of its key.
-        embeds: Whether it gives vectors.
-        dimensions: Numbers of each vector, if that was said.
+        placeholder: The stand-in for its key in the input.
+        embeds: Whether it is an embedding model.
+        dimensions: The length of its vectors; None if not given.
     """
 
     spec: Spec
@@ -82,9 +82,9 @@ def assemble(
 
     Args:
         configs: Features with their chains, in any order.
-        findings: Gets what there is to tell, and has what was told about ``configs`` before.
+        findings: The findings so far, to which new ones are added.
         heading: The table's first line, a comment.
-        leave_out: Make a table without what is wrong; else nothing is made if anything is.
+        leave_out: Leave out what is wrong; else there is no table if anything is wrong.
     """
     chained = [_Chained(config, _targets(config)) for config in configs]
     if leave_out:

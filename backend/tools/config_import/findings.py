@@ -10,7 +10,7 @@ from typing_extensions import override
 from backend.utils.llm.secrets import KEY_LIKE, looks_like_key
 
 SECRET_LENGTH = 6
-"""What is shorter is no key: hiding it would hide half the report."""
+"""The shortest key that is masked in reports: shorter texts would mask half of the report."""
 
 Kind = Literal["wrong", "carried", "guessed", "dropped", "changed", "todo"]
 
@@ -21,14 +21,14 @@ _SHOWN = 80
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a person should know.
+    """One message for the person who imports.
 
     Attributes:
         kind: ``wrong`` could not be imported. ``carried`` is in the table; ``guessed`` was not said and had to be chosen;
             ``dropped`` is in the input and not in the table; ``changed`` means something else here than there;
             ``todo`` is left to do.
-        path: Where it stands in the input; empty for the input as a whole.
-        says: What happened to it, as a sentence.
+        path: The place in the input; empty for the input as a whole.
+        says: The message, as a sentence.
     """
 
     kind: Kind
@@ -41,10 +41,10 @@ class Finding:
 
 
 class Findings:
-    """Collects findings while the input is read; the reader goes on after each. A finding made twice is one.
+    """Collects findings while the input is read. Duplicates are dropped.
 
     Args:
-        whole: What these findings are a part of, which has them, too.
+        whole: The findings that include these.
     """
 
     def __init__(self, whole: Findings | None = None) -> None:
@@ -53,17 +53,17 @@ class Findings:
         self._secrets: set[str] = set()
 
     def part(self) -> Findings:
-        """Findings about one part of the input, that tell whether anything is wrong with that part."""
+        """New findings about a part of the input, which tell whether that part has errors."""
         return Findings(self)
 
     def add(self, kind: Kind, path: str, says: str) -> None:
-        """Note one finding."""
+        """Add a finding."""
         self._found.setdefault(Finding(kind, path, says))
         if self._whole is not None:
             self._whole.add(kind, path, says)
 
     def hide(self, secret: str) -> None:
-        """Let ``secret`` appear in no finding, whichever was made before or is made after."""
+        """Mask ``secret`` in all findings, earlier and later ones."""
         if len(secret) >= SECRET_LENGTH:
             self._secrets.add(secret)
         if self._whole is not None:
@@ -71,17 +71,17 @@ class Findings:
 
     @property
     def any_wrong(self) -> bool:
-        """Whether there is anything that could not be imported."""
+        """Whether anything could not be imported."""
         return any(finding.kind == "wrong" for finding in self._found)
 
     @property
     def is_spoilt_part(self) -> bool:
-        """Whether these are about one part, and something is wrong with it."""
+        """Whether these are findings about a part, and it has errors."""
         return self._whole is not None and self.any_wrong
 
     @property
     def all(self) -> tuple[Finding, ...]:
-        """Every finding: rows of the table, then what is wrong, otherwise in the order in which they were met."""
+        """Every finding: rows of the table, then errors, otherwise in the order of the input."""
         found = sorted(self._found, key=lambda finding: _ORDER.get(finding.kind, len(_ORDER)))
         return tuple(
             Finding(finding.kind, self._concealed(finding.path), self._concealed(finding.says))
@@ -95,10 +95,10 @@ class Findings:
 
 
 def looks_secret(text: str) -> bool:
-    """Whether something in ``text`` is spelt as keys are."""
+    """Whether ``text`` contains something in the form of a key."""
     return looks_like_key(text)
 
 
 def shown(text: str) -> str:
-    """A name from the input as a line of the report can hold it: quoted, on one line, not endless."""
+    """A name from the input for the report: quoted, on one line, of limited length."""
     return ascii(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")

@@ -41,8 +41,8 @@ def import_file(
 
     Args:
         path: The file.
-        feature: The feature of a file that holds one config; by default the file's name says it.
-        system: Whose configuration it is; by default its keys tell.
+        feature: The feature of a file with one config; by default the file's name.
+        system: The system of the configuration; by default, recognised by its keys.
         partly: Leave out what is wrong; else there is no table if anything is.
 
     Raises:
@@ -59,7 +59,7 @@ def import_config(
     system: System | None = None,
     partly: bool = False,
 ) -> Import:
-    """Like `import_file`, for a configuration that is already in memory; ``source`` is the file's name."""
+    """Like `import_file`, for a configuration in memory; ``source`` is the file's name."""
     told = system or system_of(value) or "lmi"
     _check_feature(value, feature, told)
     findings = Findings()
@@ -74,12 +74,12 @@ def import_config(
 
 
 def read_configs(document: Node, source: str, system: System, feature: str | None = None) -> list[Config]:
-    """The features that ``document`` holds, read as ``system`` reads it."""
+    """The features in ``document``, read as a configuration of ``system``."""
     return _READERS[system](document, feature or identifier(source.rpartition(".")[0] or source))
 
 
 def system_of(value: object) -> System | None:
-    """Whose configuration ``value`` is, as its keys tell; None if nothing tells that it is one."""
+    """The system of the configuration ``value``, recognised by its keys; None if it is none."""
     if not isinstance(value, Mapping):
         return "lmi" if isinstance(value, str) else None
     if _is_tensorzeros(value):

@@ -1,4 +1,4 @@
-"""What a model is for: a chat, vectors, or something that is not served here."""
+"""The kind of a model: chat, embeddings, or one that is not served here."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ SERVED = frozenset({"chat", "embedding"})
 
 
 def kind_of_mode(mode: str) -> str | None:
-    """What LiteLLM's ``mode`` stands for; None if there is no such mode."""
+    """The kind for LiteLLM's ``mode``; None if there is no such mode."""
     return _MODES.get(mode)
 
 
 def kind_of_model(model: str) -> str:
-    """What ``model`` is for, as its name tells: a chat, unless it tells otherwise."""
+    """The kind of ``model`` by its name; chat by default."""
     name = model.lower().rpartition("/")[2]
     return next((kind for kind, spelt in _SPELT if spelt.search(name)), "chat")
 
 
 def unserved(kind: str) -> str:
-    """The sentence on a model that is for something else."""
+    """The sentence about a model of a kind that is not served."""
     return f"is a model for {kind}; only chats and embeddings are served here. Take it out, and keep it where it is."

@@ -1,4 +1,4 @@
-"""One entry of LiteLLM's model_list."""
+"""One entry of LiteLLM's ``model_list``."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class Deployment:
     """An entry of ``model_list``.
 
     Attributes:
-        order: Those of a lower one are asked first.
-        weight: How often it is chosen, if that was said.
-        rate: Its limit, by which LiteLLM goes where no weight was said.
+        order: The priority; lower ones are called first.
+        weight: The relative frequency; None if not given.
+        rate: The rate limit, which LiteLLM uses as the weight if none is given.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""LiteLLM's proxy and its Router: each model_name is a feature, models that share one are chosen among.
+"""LiteLLM's proxy and Router: each model_name becomes a feature with a group of its models.
 
 Fallbacks follow as LiteLLM follows them: those of a fallback, too, each once.
 """

@@ -1,4 +1,4 @@
-"""A model's name as litellm writes it, taken apart: who serves it, and what they call it."""
+"""Splits litellm's name of a model into the provider and the provider's name of the model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Name(NamedTuple):
-    """``provider/model``, taken apart at the first slash."""
+    """``provider/model``, split at the first slash."""
 
     provider: str
     model: str
@@ -40,7 +40,7 @@ _NOT_VERTEX = (
 
 
 def name_of(spec: Spec) -> Name | None:
-    """The provider and the model that ``spec`` names; None, and a finding, if it names none that can be reached."""
+    """The provider and model that ``spec`` names; None, with a finding, if there is none that can be called."""
     node = given(spec.name)
     if node is None:
         spec.place.report("wrong", "names no model.")

@@ -1,4 +1,4 @@
-"""A value of the input that knows where it stands, and says so when it is not what it should be."""
+"""A value of the input with its path, which reports a finding when it is invalid."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PLAIN = re.compile(r"[\w./:@-]{1,60}", re.ASCII)
 
 @dataclass(frozen=True)
 class Unknown:
-    """A value of a program that is known only when it runs.
+    """A value that is known only at run time.
 
     Attributes:
-        name: The names that lead to it, such as ``settings.model``; empty if they are none.
+        name: The dotted name of the value, such as ``settings.model``; empty if it has none.
     """
 
     name: str = ""
@@ -28,18 +28,18 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Node:
-    """One value of the input. Nothing here changes it."""
+    """One read-only value of the input."""
 
     value: object = field(repr=False)
     path: str
     findings: Findings = field(repr=False, compare=False)
 
     def report(self, kind: Kind, says: str) -> None:
-        """Note a finding about this value."""
+        """Report a finding about this value."""
         self.findings.add(kind, self.path, says)
 
     def apart(self) -> Node:
-        """The same, with findings of its own, which are among those of the whole."""
+        """The same value with findings of its own, which the whole's include."""
         return Node(self.value, self.path, self.findings.part())
 
     @property
@@ -48,7 +48,7 @@ class Node:
         return isinstance(self.value, Mapping)
 
     def entries(self) -> dict[str, Node]:
-        """The entries of a mapping, for the reader to take from; none, and a finding, if it is none."""
+        """The entries of a mapping, for the reader to take from; none, with a finding, if it is no mapping."""
         if not isinstance(self.value, Mapping):
             self.report("wrong", f"must be a mapping, and is {_kind(self.value)}.")
             return {}
@@ -58,14 +58,14 @@ class Node:
         return {key: self._below(key, value) for key, value in self.value.items() if isinstance(key, str)}
 
     def elements(self) -> tuple[Node, ...]:
-        """The elements of a list; none, and a finding, if it is none."""
+        """The elements of a list; none, with a finding, if it is no list."""
         if not isinstance(self.value, list | tuple):
             self.report("wrong", f"must be a list, and is {_kind(self.value)}.")
             return ()
         return tuple(self._below(str(at), value) for at, value in enumerate(self.value))
 
     def text(self) -> str | None:
-        """The text that stands here, without white space around it; None, and a finding, if it is none."""
+        """The text without surrounding white space; None, with a finding, if it is no text."""
         if isinstance(self.value, str):
             return self.value.strip()
         self.report("wrong", f"must be text, and is {_kind(self.value)}.")
@@ -77,7 +77,7 @@ class Node:
 
 
 def given(node: Node | None) -> Node | None:
-    """``node``, unless it is absent or null, which mean the same nearly everywhere."""
+    """``node``, unless it is absent or null, which usually mean the same."""
     return None if node is None or node.value is None else node
 
 

@@ -1,4 +1,4 @@
-"""Whose configuration is read, and what holds where it is silent."""
+"""The systems that configurations come from, with their defaults."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Origin:
     """A system that configurations come from.
 
     Attributes:
-        title: How the table's first line and the report call it.
-        timeout: Seconds of an attempt where nothing is said; None leaves them to the table.
-        attempts: Requests to one model where nothing is said; None leaves them to the table.
-        refusals_fall_over: Whether a refusal goes to the next model of a chain.
-        notes: What a reader of any of its tables should know.
+        title: The system's name in the table's first line and in the report.
+        timeout: The default timeout of an attempt in seconds; None leaves it to the table.
+        attempts: The default number of attempts per model; None leaves it to the table.
+        refusals_fall_over: Whether a refusal falls over to the next model of a chain.
+        notes: Notes for the reader of any table from this system.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Accounts as rows of providers, each with a name of its own and a variable for its key."""
+"""Turns accounts into rows of providers, each with a name and a variable for its key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Provider:
     """A row of providers.
 
     Attributes:
-        variable: What holds its key; None for a server without keys.
+        variable: The environment variable of its key; None for a server without keys.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Provider:
     account: Account
 
     def row(self) -> dict[str, object]:
-        """The row as it stands in the table."""
+        """The row as a dict for the table."""
         vendor = KNOWN.get(self.account.provider)
         base_url = self.account.base_url or (vendor.base_url if vendor else None)
         row = {"api": self.account.api, "base_url": base_url, "api_key_env": self.variable}
@@ -37,7 +37,7 @@ class Provider:
 
 
 def providers(accounts: Iterable[Account]) -> dict[Account, Provider]:
-    """A row for each account. The vendors' usual ones get the plain names."""
+    """A row for each account. The vendors' usual accounts get the plain names."""
     ordered = sorted(dict.fromkeys(accounts), key=lambda account: not _is_usual(account))
     names = {"group"}  # which a chain would take for a group
     variables = {account.key.variable or _usual_variable(account) for account in ordered} - {""}

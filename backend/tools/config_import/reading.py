@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class UnusableInputError(ValueError):
-    """There is nothing to import: no file, not a format that is read, or a feature's name that cannot be one."""
+    """There is nothing to import: no file, an unknown format, or an invalid name of a feature."""
 
 
 def read(path: Path) -> object:
-    """Read the file in the format that its name ends with.
+    """Read the file in the format of its suffix.
 
     Raises:
         UnusableInputError: If it cannot be read, or a key stands twice in one mapping; it says where.

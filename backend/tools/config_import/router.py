@@ -31,7 +31,7 @@ class Deployment:
 
 
 def router(place: Node, entries: dict[str, Node]) -> tuple[Spec, ...]:
-    """The chain that LMI makes of a Router's arguments."""
+    """The chain that LMI makes of the arguments of litellm's Router."""
     models, fallbacks = entries.pop("model_list", None), given(entries.pop("fallbacks", None))
     defaults = _defaults(given(entries.pop("router_kwargs", None)))
     for key, node in entries.items():

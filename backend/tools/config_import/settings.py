@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 _TOML_BITS = 64
 
 Wants = dict[str, Any]
-"""Options by their names, and ``attempts`` and ``api_mode`` among them."""
+"""Options by their names, including ``attempts`` and ``api_mode``."""
 CLOCKS = frozenset({"timeout", "first_chunk_timeout"})
-"""The options that requests for vectors have, too."""
+"""The options that embedding requests have, too."""
 
 
 def wants_of(spec: Spec, account: Account, model: str, origin: Origin) -> Wants:
-    """The settings of ``spec`` for ``model``, without those that the model cannot take."""
+    """The settings of ``spec`` for ``model``, without those that the model does not support."""
     mode = _api_mode(given(spec.responses_api), account)
     options, origins = _options(spec.params)
     for option, reason in _refused(options, account.api, mode, model).items():

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 _MARKS = {"models", "model_list", "name", "fallbacks", "router_kwargs"}
 LMI_MARKS = (_MARKS | SIBLINGS.keys()) - {"model_list"}
-"""Keys beside a list of models that only LMI reads."""
+"""Keys of a config, beside a list of models, that only LMI reads."""
 _FITS = "Write `models`, `model_list` or `name`, or a mapping from features to these."
 
 
 def configs(document: Node, feature: str) -> list[Config]:
-    """Every config that ``document`` holds; ``feature`` names the one of a file that holds one."""
+    """Every config in ``document``; ``feature`` is the name for a file with one."""
     if is_one_config(document.value):
         return [_config(feature, document)]
     named: dict[str, Config] = {}
@@ -41,7 +41,7 @@ def configs(document: Node, feature: str) -> list[Config]:
 
 
 def is_one_config(value: object) -> bool:
-    """Whether this is one config rather than a mapping from features to configs."""
+    """Whether ``value`` is one config rather than a mapping from features to configs."""
     return isinstance(value, str) or (isinstance(value, Mapping) and any(mark in value for mark in _MARKS))
 
 

@@ -1,4 +1,4 @@
-"""A configuration, whichever system and shape it came from: features, each with its models in the order of the chain."""
+"""A configuration, independent of its system: features with their chains of models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPEC_KEYS = ("name", "api_base", "api_key", "timeout", "max_retries", "extra_par
 
 @dataclass(frozen=True)
 class Group:
-    """Models that one is chosen among.
+    """Models among which a strategy chooses.
 
     Attributes:
         select: The strategy that chooses.
@@ -30,16 +30,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Spec:
-    """One model of a chain. What is None here was absent.
+    """One model of a chain. A None was absent in the input.
 
     Attributes:
-        place: Where it stands.
-        params: What it adds to each request, by litellm's names.
-        first_chunk: The longest until a stream begins.
-        kind: What the model is for, if that was said.
-        group: The group that it is one of.
-        weight: How often it is chosen, against the others of its group.
-        row: What else its endpoint's row says: limits, prices.
+        place: Its node in the input.
+        params: The parameters that it adds to each request, by litellm's names.
+        first_chunk: The timeout until the first chunk of a stream.
+        kind: The kind of model, if given.
+        group: The group that it belongs to.
+        weight: Its weight in the group.
+        row: Further fields of its endpoint's row: limits, prices.
     """
 
     place: Node
@@ -68,8 +68,8 @@ class Config:
     """One feature and its chain.
 
     Attributes:
-        needs: What its calls ask of an endpoint: ``structured_output``, ``tools``.
-        about: What the row says of it.
+        needs: What its calls need of an endpoint: ``structured_output``, ``tools``.
+        about: The feature's description.
         refusals_fall_over: Whether a refusal goes to the next model, where its system does not settle that.
     """
 

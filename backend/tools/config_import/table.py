@@ -1,4 +1,4 @@
-"""The table: chains, groups, what holds for a feature, and what holds for one endpoint whichever feature it serves.
+"""The table as values: chains, groups, and the settings of features and of endpoints.
 
 What all models of a feature share stands with the feature, whose options lie over those of an endpoint. What differs
 stands with the endpoint, and so holds for every feature that leaves it open: two that want it otherwise cannot both
@@ -32,10 +32,10 @@ _SAID_AS = {"attempts": "max_retries", "api_mode": "responses_api"}
 
 @dataclass(frozen=True)
 class Link:
-    """One endpoint of a chain, and what is wanted of it there.
+    """One endpoint of a chain, with the settings wanted there.
 
     Attributes:
-        row: What else its row says.
+        row: Further fields of its row.
     """
 
     place: Node
@@ -47,7 +47,7 @@ class Link:
 
     @property
     def model(self) -> str:
-        """The endpoint without its provider."""
+        """The endpoint's model, without the provider."""
         return self.endpoint.partition(":")[2]
 
 
@@ -56,9 +56,9 @@ class Plan:
     """One feature and its chain.
 
     Attributes:
-        row: What its row says beside what its links want.
-        embeds: Whether it is for vectors.
-        dimensions: Numbers of each vector; None leaves them to the model.
+        row: Fields of its row beside the settings of its links.
+        embeds: Whether the feature gives embeddings.
+        dimensions: The length of its vectors; None leaves it to the model.
         refusals_fall_over: Whether a refusal goes to the next link.
     """
 
@@ -87,17 +87,17 @@ class Plan:
         return {key: value for key, value in link.wants.items() if settled.get(key) != value}
 
     def open_to(self, key: str) -> bool:
-        """Whether what stands with an endpoint decides ``key`` here."""
+        """Whether the setting ``key`` of an endpoint takes effect in this feature."""
         return key in _ROW_KEYS or key not in self.shared
 
 
 def plan(feature: str, links: Iterable[Link], *, lenient: bool = False) -> Plan:
-    """A feature's plan, with each endpoint once in each group and once beside them.
+    """A feature's plan, with each endpoint once in each group and once beside the groups.
 
     Args:
         feature: Its name.
         links: Its chain.
-        lenient: Let the first of two that differ stand; else they are wrong.
+        lenient: Keep the first of two that differ; else they are errors.
     """
     first: dict[tuple[Group | None, str], Link] = {}
     for link in links:
@@ -127,7 +127,7 @@ def document(
     Args:
         plans: Its features.
         providers: Rows by their names.
-        lenient: Leave out what features want otherwise of one endpoint; else it is wrong.
+        lenient: Leave out settings of one endpoint in which features differ; else they are errors.
     """
     plans = [plan for plan in plans if plan.links]
     _check_vectors(plans)
@@ -290,5 +290,5 @@ def _wanted(link: Link, key: str) -> object:
 
 
 def only_clocks(wants: Wants) -> Wants:
-    """What of ``wants`` a request for vectors has."""
+    """The part of ``wants`` that an embedding request has."""
     return {key: value for key, value in wants.items() if key in CLOCKS or key == "attempts"}

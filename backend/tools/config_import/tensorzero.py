@@ -1,4 +1,4 @@
-"""TensorZero's gateway: each function is a feature, its variants are chosen among by weight.
+"""TensorZero's gateway: each function becomes a feature with a weighted group of its variants.
 
 A variant's model names the providers that are asked one after the other; those behind the first, and the variants that
 are only fallbacks, follow behind the choice.
@@ -74,7 +74,7 @@ class _Variant(NamedTuple):
 
 
 def functions(document: Node) -> list[Config]:
-    """The features of a gateway's file."""
+    """The features in a gateway's file."""
     entries = document.entries()
     models = _entries(entries.pop("models", None))
     vectors = _entries(entries.pop("embedding_models", None))

@@ -1,4 +1,4 @@
-"""The providers that are known by name, as LiteLLM and others call them."""
+"""The providers that are known by name, in LiteLLM's and others' spelling."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Vendor:
     """A provider that is known by name.
 
     Attributes:
-        base_url: Its address as a row says it; None if it is the API's own, or if each server has another.
-        addresses: Its address as other configurations say it.
-        variable: What holds the house's key, where it is not called after the provider.
-        keyless: Whether it is a server that usually takes no key.
+        base_url: The base URL for its row; None if it is the API's default, or each server has its own.
+        addresses: Its addresses in other systems' configurations.
+        variable: The environment variable of the house's key, if not named after the provider.
+        keyless: Whether such servers usually need no key.
         anywhere: Whether it has no address of its own.
     """
 
@@ -103,7 +103,7 @@ ELSEWHERE = {
 
 
 def elsewhere(provider: str, model: str) -> str:
-    """The advice for a ``provider`` that cannot be asked as the configuration has it."""
+    """The advice for a ``provider`` that cannot be called as configured."""
     if provider in {"vertex_ai", "vertex_ai_beta"} and model.startswith("claude"):
         return f"Claude on Vertex AI has an address for each method, and wants tokens of Google's OAuth. {_CLAUDE}."
     if provider in ELSEWHERE:
@@ -122,6 +122,6 @@ def vendor_at(provider: str, address: str | None) -> str:
 
 
 def house_variable(vendor: str) -> str:
-    """The variable that holds the house's key of ``vendor``."""
+    """The environment variable of the house's key for ``vendor``."""
     known = KNOWN.get(vendor)
     return (known and known.variable) or f"{vendor.upper()}_API_KEY"

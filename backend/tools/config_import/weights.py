@@ -1,4 +1,4 @@
-"""Shares of a choice as the whole numbers that a table has."""
+"""Turns shares into the integer weights of a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WHOLE = 100
 
 
 def whole_weights(shares: Sequence[float]) -> list[int]:
-    """``shares`` as numbers from 1 to 1000, in the same proportion as far as these allow."""
+    """``shares`` as integers from 1 to 1000, in the same proportions as far as possible."""
     if all(share == round(share) and 1 <= share <= _MOST for share in shares):
         return [round(share) for share in shares]
     parts = [share * _WHOLE / sum(shares) for share in shares]
