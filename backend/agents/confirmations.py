@@ -28,7 +28,7 @@ class Confirmation(NamedTuple):
     Attributes:
         id: 128 random bits. Also the idempotency key that the tool is given.
         run: The run that made the call; ``call`` is the call's key in the run.
-        number: The number, from 0, of this confirmation of the same call: a changed tool needs another confirmation.
+        number: The number, from 0, of this confirmation of the same call: a changed tool, or a refused approval, needs another.
         title: What people call the tool.
         definition: The tool's definition, and ``terms`` its risk and policy, when the confirmation was created.
         arguments: The arguments of the call, as canonical JSON. Exactly these are executed.

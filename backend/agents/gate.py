@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from backend.ledger.audit import SYSTEM
 
-from .confirmations import LIFETIME, Change, Confirmation
+from .confirmations import LIFETIME, OPEN, Change, Confirmation
 from .errors import (
     AlreadyDecidedError,
     ConfirmationChangedError,
@@ -216,6 +216,23 @@ class Gate:
         if rejected is None:
             raise closed((await self.find(owner, confirmation_id)).state)
         return rejected
+
+    async def ask_again(self, one: Confirmation, digest: str) -> Confirmation:
+        """Return the last confirmation of a call, after a decision on ``one`` was refused.
+
+        If it still has the ``digest`` that the decision named, it gets a new one, so that the same approval is never valid later.
+        A confirmation that does not verify gets a number but no valid seal.
+        """
+        one = (await self.of_run(one.run))[one.call]
+        if digest != one.digest or one.state not in OPEN:
+            return one
+        new = one._replace(number=one.number + 1)
+        if self._seals.verifies(one.digest, one.sealed(one.arguments)):
+            new = self._sealed(new, new.arguments)
+        values = {"number": new.number, "digest": new.digest}
+        change = Change(one.state, one.state, self._now(), "agent.asked", one.user_id, values)
+        changed = await self._store.change(one.owner, one.id, change._replace(equal={"digest": one.digest}))
+        return changed or (await self.of_run(one.run))[one.call]
 
     async def supersede(self, one: Confirmation) -> bool:
         """Withdraw a pending confirmation; False if it was decided meanwhile."""

@@ -6,6 +6,7 @@ once, so even then a tool runs once, and whoever comes second is told what came 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,7 @@ from .tools import ArgumentsError, Tool
 
 try:
     from langchain.agents.middleware import AgentMiddleware
+    from langgraph.errors import GraphInterrupt
     from langgraph.types import interrupt
 except ImportError as error:  # pragma: no cover - the tests have it
     raise ImportError("The gate for `create_agent` needs LangChain itself: pip install langchain") from error
@@ -58,7 +60,7 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
 
     It interrupts the graph with the confirmation, as `view` shows it, and expects a decision:
     ``Command(resume={"decision": "approve", "digest": …})``, or ``reject`` with a ``reason``, or ``edit`` with ``arguments``.
-    After an invalid decision it interrupts again, with the ``error``, and expects another decision.
+    After an invalid decision it interrupts again, with the ``error`` and a new ``digest``, and expects another decision.
 
     A synchronous agent's confirmations are kept by an event loop in a thread of its own, its tools run in others. A store whose
     connections belong to a loop, such as one on PostgreSQL, is for synchronous agents alone then.
@@ -128,18 +130,20 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
         return await self._answered(one, request, handler)
 
     async def _answered(self, one: Confirmation, request: ToolCallRequest, handler: Handler) -> Observation:
-        """What comes of a person's decision. One that cannot be taken stays with the thread, so the next is asked for beside it."""
-        fault: dict[str, Any] = {}
-        while (known := observation_of(one)) is None:
-            answer: Mapping[str, Any] = interrupt({**view(one, whole=True), **fault})
-            try:
-                return await self._decided(one, answer, request, handler)
-            except ConfirmationsAwayError:
-                raise
-            except ConfirmationError as error:
-                fault = {"error": error.as_dict()}
-            one = (await self._gate.of_run(one.run))[one.call]
-        return known
+        """The result of a person's last decision. Without a valid one the graph is interrupted.
+
+        LangGraph gives a node that runs again every earlier answer, too: only the last one counts.
+        """
+        answers = _answers() if observation_of(one) is None else []
+        if not answers:
+            return _known(one)
+        try:
+            return await self._decided(one, answers[-1], request, handler)
+        except ConfirmationsAwayError:
+            raise
+        except ConfirmationError as error:
+            one = await self._gate.ask_again(one, str(answers[-1].get("digest", "")))
+            return _known(one, error=error.as_dict())
 
     async def _decided(
         self, one: Confirmation, answer: Mapping[str, Any], request: ToolCallRequest, handler: Handler
@@ -158,6 +162,22 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
         """The thread, as a run."""
         thread = str(request.runtime.config.get("configurable", {}).get("thread_id", ""))
         return Run(thread, _NAME, self._owner(), "", RunBudget(), 0)
+
+
+def _answers() -> list[Mapping[str, Any]]:
+    """All answers that the thread has to this call, in the order in which they were given."""
+    found: list[Mapping[str, Any]] = []
+    with suppress(GraphInterrupt):
+        while True:
+            found.append(interrupt(None))
+    return found
+
+
+def _known(one: Confirmation, **more: Any) -> Observation:
+    """The result of a confirmation. While it has none the graph is interrupted with the confirmation and ``more``."""
+    while (known := observation_of(one)) is None:
+        interrupt({**view(one, whole=True), **more})
+    return known
 
 
 def _tool(one: BaseTool, risk: Risk, policy: Policy) -> Tool:

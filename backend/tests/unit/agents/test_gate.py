@@ -250,6 +250,21 @@ async def test_what_is_not_what_was_shown_is_not_done(world: MakeWorld) -> None:
     assert (refused.value.http_status, app.effects.done) == (409, [])
 
 
+async def test_what_is_asked_again_takes_no_yes_to_what_was_shown_before(world: MakeWorld) -> None:
+    app = world([deletes(), "Gone."])
+    one = await asks(app)
+
+    again = await app.gate.ask_again(one, one.digest)
+    same = await app.gate.ask_again(one, one.digest)
+    with pytest.raises(ConfirmationChangedError):
+        await app.approve(one)
+    before = list(app.effects.done)
+    await app.approve(again)
+
+    assert (again.id, again.number, same) == (one.id, 1, again)
+    assert (before, app.effects.done) == ([], [("delete", 7)])
+
+
 async def test_stored_arguments_that_were_changed_are_not_run(world: MakeWorld) -> None:
     app = world([deletes(), "Gone."])
     one = await asks(app)
