@@ -17,7 +17,7 @@ from backend.utils.llm import Caller, carrying, get_llm
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.execution.spans import _provider, _who
 from backend.utils.llm.ledger.sinks import MemorySink
-from backend.utils.llm.model_config import own_endpoint, parse
+from backend.utils.llm.model_config import endpoint_of_user, parse
 from backend.utils.llm.testing import Hang, Status, Text, Usage
 
 from .drivers import DRIVERS
@@ -328,7 +328,7 @@ def test_telemetry_that_fails_changes_nothing(telemetry: Telemetry, call: Driver
 
 
 def test_a_users_own_endpoint_is_not_told() -> None:
-    words = _who(own_endpoint("https://of-ann.example/v1", "model-of-ann", ()))
+    words = _who(endpoint_of_user("https://of-ann.example/v1", "model-of-ann", ()))
 
     assert {name: value for name, value in words.items() if value is not None} == {
         "gen_ai.operation.name": "chat",

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from backend.utils.llm.clients import Patchbay, get_llm, use
 from backend.utils.llm.errors import ConfigError
-from backend.utils.llm.model_config import Table, own_endpoint, parse
+from backend.utils.llm.model_config import Table, endpoint_of_user, parse
 from backend.utils.llm.model_config.schema import SETTINGS
 from backend.utils.llm.models import OTHER, VENDORS, Capabilities, Vendor, capabilities, vendor_of
 from backend.utils.llm.options import Options
@@ -123,8 +123,8 @@ class TestWhose:
         assert vendor_of(host, name).name == vendor
 
     def test_a_caller_s_endpoint_by_its_address_alone(self) -> None:
-        assert own_endpoint("https://api.deepseek.com/v1", "m", ()).can.schema_form == "json"
-        assert own_endpoint("https://models.example.com/v1", "m", ()).provider.vendor is OTHER
+        assert endpoint_of_user("https://api.deepseek.com/v1", "m", ()).can.schema_form == "json"
+        assert endpoint_of_user("https://models.example.com/v1", "m", ()).provider.vendor is OTHER
 
     def test_its_price_is_known_whatever_it_is_called(self) -> None:
         text = table("openrouter", model="openai/gpt-6-luna")

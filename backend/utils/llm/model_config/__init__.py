@@ -22,7 +22,7 @@ from .snapshot import (
     Share,
     Snapshot,
     Tier,
-    own_endpoint,
+    endpoint_of_user,
 )
 from .table import Table
 
@@ -46,9 +46,9 @@ __all__ = [
     "Table",
     "Tier",
     "did_you_mean",
+    "endpoint_of_user",
     "get_route_options",
     "load",
-    "own_endpoint",
     "parse",
     "table_path",
 ]

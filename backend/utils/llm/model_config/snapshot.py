@@ -418,7 +418,7 @@ class Snapshot:
         return any(account.slot in self.house_keys for account in provider.accounts)
 
 
-def own_endpoint(base_url: str, model: str, networks: tuple[Network, ...]) -> Endpoint:
+def endpoint_of_user(base_url: str, model: str, networks: tuple[Network, ...]) -> Endpoint:
     """A caller's own endpoint at ``base_url``, on the public internet or in the private ``networks``.
 
     Its capabilities are those of a known model of that name, else the usual ones, as changed by the vendor at that

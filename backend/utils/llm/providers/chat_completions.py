@@ -78,7 +78,7 @@ class ChatCompletions:
             request = request if form.is_format else held_to(form, request)
         settings = _settings(request)
         streaming = _STREAMING if streams else {}
-        body = payload_of(self._chat, request, {**settings, **streaming, "stop": request.stop})
+        body = settings_payload(self._chat, request, {**settings, **streaming, "stop": request.stop})
         if request.is_plain and not request.endpoint.can.strict_turns:
             roles = self._roles
             body["messages"] = [{"role": roles[one.type], "content": one.content} for one in request.messages]
@@ -149,7 +149,7 @@ def openai_chat(model: str, *, use_responses_api: bool) -> ChatOpenAI:
     )
 
 
-def payload_of(chat: ChatOpenAI, request: ModelRequest, settings: Mapping[str, Any]) -> dict[str, Any]:
+def settings_payload(chat: ChatOpenAI, request: ModelRequest, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The body of ``request`` without its messages, with the model of its endpoint."""
     payload = chat._get_request_payload([], **settings)  # noqa: SLF001 - see decision 14
     extra = payload.pop("extra_body", None) or {}

@@ -42,9 +42,9 @@ class ClientKey(NamedTuple):
     def chat_api(self) -> ChatApi:
         """The serializer and reader of the API, made anew. Imports the API's SDK."""
         if self.mode == "embeddings":
-            from .embeddings import GeminiEmbeddings, OpenAIEmbeddings
+            from .embeddings import GeminiEmbeddingsApi, OpenAIEmbeddingsApi
 
-            return GeminiEmbeddings() if self.api == "gemini" else OpenAIEmbeddings()
+            return GeminiEmbeddingsApi() if self.api == "gemini" else OpenAIEmbeddingsApi()
         if self.api == "gemini":
             from .gemini_api import Gemini
 

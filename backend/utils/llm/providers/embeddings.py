@@ -26,7 +26,7 @@ def vectors_of(answer: AIMessage) -> list[list[float]]:
     return block[_VECTORS] if isinstance(block, dict) else []
 
 
-class OpenAIEmbeddings:
+class OpenAIEmbeddingsApi:
     """OpenAI's API of embeddings, ``POST /embeddings``, also of many other servers."""
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
@@ -46,7 +46,7 @@ class OpenAIEmbeddings:
         return OpenAIVectors(request)
 
 
-class GeminiEmbeddings:
+class GeminiEmbeddingsApi:
     """Gemini's API of embeddings, ``POST /models/MODEL:batchEmbedContents``, which reports no token counts."""
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
@@ -66,7 +66,7 @@ class GeminiEmbeddings:
 
 
 class OpenAIVectors:
-    """Parses an answer of `OpenAIEmbeddings`."""
+    """Parses an answer of `OpenAIEmbeddingsApi`."""
 
     is_over = True
 
@@ -96,7 +96,7 @@ class OpenAIVectors:
 
 
 class GeminiVectors:
-    """Parses an answer of `GeminiEmbeddings`."""
+    """Parses an answer of `GeminiEmbeddingsApi`."""
 
     is_over = True
 

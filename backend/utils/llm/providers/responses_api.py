@@ -12,7 +12,7 @@ from .chat_completions import (
     arguments_of,
     logprobs_of,
     openai_chat,
-    payload_of,
+    settings_payload,
     tool_choice_of,
 )
 from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
@@ -51,7 +51,7 @@ class Responses:
             form = form_of(request.ask.schema, request.endpoint.can.schema_form)
             request = request if form.is_format else held_to(form, request)
         settings = _settings(request)
-        body = payload_of(self._chat, request, {**settings, "stream": True} if streams else settings)
+        body = settings_payload(self._chat, request, {**settings, "stream": True} if streams else settings)
         body["input"] = responses_input(request)
         return Serialized("/responses", body, HEADERS)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..model_config import OWN, own_endpoint
+from ..model_config import OWN, endpoint_of_user
 from ..secrets import fingerprint
 from ..state.rate_limiter import Meter
 from ..strategies import ORDERED, ByTier, CostLadder
@@ -42,7 +42,7 @@ def candidates(terms: Terms, options: Options, share: Share | None) -> Iterable[
 
 def own_candidate(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[Known]:
     """The candidate for the caller's own endpoint."""
-    endpoint = own_endpoint(own.base_url, own.model, terms.snapshot.private_networks)
+    endpoint = endpoint_of_user(own.base_url, own.model, terms.snapshot.private_networks)
     layer = f"the caller's own endpoint at {endpoint.provider.host}"
     theirs = Candidate(endpoint, "user", terms.snapshot.byok_profile, layer)
     return _fitted([theirs], terms, options, OWN_RULES)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UnknownEndpointError
 from ..failures import POLICY, Category
-from ..model_config import NO_LIMITS, own_endpoint
+from ..model_config import NO_LIMITS, endpoint_of_user
 from ..state.experiments import CONTROL
 from ..state.health import MemoryHealth, Unavailable
 from .candidates import candidates, chosen_by_call, copied_to, own_candidate, with_users_key
@@ -89,7 +89,7 @@ def foremost(snapshot: Snapshot, feature: Feature, caller: Caller) -> Endpoint:
     """The endpoint that a call of ``feature`` by ``caller`` prefers, even if that may not serve now."""
     policy, own = _policy_for(caller, feature), caller.own_endpoint
     if policy != "house_only" and own is not None:
-        return own_endpoint(own.base_url, own.model, snapshot.private_networks)
+        return endpoint_of_user(own.base_url, own.model, snapshot.private_networks)
     if policy != "byok_only" and snapshot.demo is not None and snapshot.demo_active:
         return snapshot.demo
     profile = snapshot.profile if policy == "house_only" else snapshot.byok_profile
