@@ -73,7 +73,7 @@ class BindableChatModel(BaseChatModel, ABC):
             kwargs: Options for these calls, as for `invoke`.
 
         Raises:
-            ValueError: If ``tool_choice`` names a tool that is not among ``tools``.
+            ValueError: ``tool_choice`` names a tool that is not among ``tools``.
         """
         formatted = tuple(_formatted(tool, strict=strict) for tool in tools)
         choice = _tool_choice(tool_choice, formatted)
@@ -166,7 +166,7 @@ class BindableChatModel(BaseChatModel, ABC):
 
 
 def ask_of(kwargs: Mapping[str, Any], feature: str, by_default: Ask) -> Ask:
-    """The `Ask` of a call with these arguments, laid over that of its model, ``by_default``.
+    """The `Ask` of a call with these arguments; ``by_default``, its model's, gives the settings that they leave out.
 
     Raises:
         TypeError: An argument has the wrong type. Nothing was sent then.

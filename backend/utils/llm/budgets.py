@@ -43,7 +43,7 @@ Part = Annotated[float, AfterValidator(_not_percent)]
 
 
 class BudgetRow(BaseModel):
-    """A budget, as it stands in the table.
+    """A budget, as written in the table.
 
     Attributes:
         per: Whose each counter is: a feature's, a tenant's, a user's, or that of an owner of keys, ``house`` or ``user``.

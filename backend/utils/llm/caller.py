@@ -3,9 +3,9 @@
 A `Caller` is immutable and held for one request in one context variable, which tasks and threads that copy the
 context carry along; `carrying` makes an executor do so. Without a caller, the house asks.
 
-Whatever an event loop is to do later holds the context of whoever set it: also a timer that was cancelled, until its
-time comes, and a connection, while it is open. So what outlives a call is made `without_caller`, else it would hold
-the caller's keys.
+A timer or a connection of an event loop holds the context in which it was made: a cancelled timer until it is due, a
+connection while it is open. So objects that outlive a call are made `without_caller`, else they would hold the
+caller's keys.
 """
 
 from __future__ import annotations
@@ -159,8 +159,8 @@ class Caller(BaseModel):
 def user_of(tenant_id: str | None, user_id: str) -> str:
     """The name under which a user's counters are kept: ``acme::ann``, or ``ann`` without a tenant.
 
-    No two users share it, whatever they are called: of a tenant's name, ``%`` and ``:`` are written as in an address,
-    and a name without a tenant that holds ``::`` begins with it.
+    No two users share a name: ``%`` and ``:`` in a tenant's name are percent-encoded, and a user's name that contains
+    ``::`` gets an empty tenant if there is none.
     """
     if tenant_id:
         return f"{tenant_id.replace('%', '%25').replace(':', '%3A')}::{user_id}"

@@ -64,7 +64,7 @@ class Patchbay(PerProcess):
             names stored keys of users.
         texts: Takes the prompts and answers of features whose row has ``keep_text_days``. Without it no text is kept.
         selectors: The selectors that the table names with ``select = { by = "custom", name = … }``.
-        require_caller: Refuse calls for which nobody named a caller, instead of letting the house pay.
+        require_caller: Whether to refuse calls without a caller, instead of letting the house pay.
 
     Raises:
         ValueError: ``ledger_secret`` is shorter than 16 bytes or longer than 64.

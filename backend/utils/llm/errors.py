@@ -6,7 +6,7 @@
     ├── ConfigError                    the table is wrong; lists every problem
     ├── UnknownFeatureError            a name that the table does not hold; names the nearest
     ├── CredentialError
-    │   ├── MissingCredentialError     nobody's key can serve this feature
+    │   ├── MissingCredentialError     no key may serve this feature
     │   ├── RejectedCredentialError    the provider refused the key
     │   ├── WithheldCredentialError    the caller's key can no longer be read
     │   ├── CredentialNotAllowedError  the key may not do this, or go there

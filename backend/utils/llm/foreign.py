@@ -1,7 +1,7 @@
-"""Text that somebody else wrote, made fit for a log, an error or a terminal: it can be read there, and does nothing.
+"""Escapes and shortens untrusted text for logs, errors and terminals.
 
-A provider's answer, and all that it calls things by, is such text. A line break in it would begin a line of a log, an
-escape sequence would act on the terminal, and a mark of direction would show another text than stands there.
+Providers' answers and names are such text. A line break would begin a new line of a log, an escape sequence would control
+the terminal, and a direction mark would change the text that is shown.
 """
 
 from __future__ import annotations

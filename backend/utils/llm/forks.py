@@ -2,7 +2,7 @@
 
 A fork copies the memory of a process, but of its threads only the one that forked. So in the child a lock that another
 thread held is never given back, what that thread was changing stays half-changed, and every connection is the
-parent's as well. Whoever owns such a thing is `PerProcess`: in the child it begins again, before anything else runs.
+parent's as well. Objects that own such state are `PerProcess`: a child sets their state up anew before other code runs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Exceptions that the application raises into a waiting call from outside: a task queue's time limit, a test's alarm.
 
-They come out of whatever line was just running, and whoever stands around that line may take them for a failure of their
-own: an HTTP library makes a broken connection of every `OSError`. What tells them is where they were raised, or whose
-class they are: in the handler of a signal, or of no library that a call runs through.
+They are raised at whatever line is running, and the code around that line may take them for a failure of its own: an HTTP
+library turns every `OSError` into a connection error. They are recognised by where they were raised (in the handler of a
+signal) or by their class (of no library that a call runs through).
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _FEW = 12
 _LONGEST = 200
 """Characters of a value that are shown: it stands there to be found again."""
 Loc = tuple[int | str, ...]
-"""Where a value stands in its row: keys, and places in lists."""
+"""The path of a value in its row: keys, and indexes of lists."""
 
 
 class Problems:

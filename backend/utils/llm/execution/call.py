@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRACING: Final = "opentelemetry.trace"
-"""The module without which nobody can have configured anything. It is not imported here: who traces has imported it."""
+"""The module that an application which configured tracing has imported; it is not imported here."""
 _NO_METERS: Final = "_ProxyMeterProvider"
 _NO_SPAN = nullcontext()
 _ASYNC_SELECTOR = "the selector is asynchronous: it works with ainvoke and astream only"

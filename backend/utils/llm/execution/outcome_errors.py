@@ -130,7 +130,7 @@ def nothing_left(route: Route, found: Sequence[tuple[Candidate, Unavailable | No
 
 @_names_the_call
 def interrupted(route: Route, attempts: Sequence[Attempt], candidate: Candidate, partial: str) -> LLMError:
-    """The error if a stream broke after part of the answer was handed on."""
+    """The error if a stream broke after the caller had received part of the answer."""
     return StreamInterruptedError(
         f"{candidate.endpoint} broke off in the middle of its answer.",
         feature=route.feature.name,

@@ -230,7 +230,7 @@ CODES = (
     FailureRow(C.QUOTA, _exceeded("GenerateRequestsPerDayPerProject"), code="*PerDay*"),
     FailureRow(C.RATE_LIMIT, _exceeded("GenerateRequestsPerMinutePerProjectPerModel"), code="*PerMinute*"),
 )
-"""What a provider's own code says. Those that are said of keys and content alike, such as ``permission_denied``, say nothing."""
+"""The rows for providers' codes, without ambiguous ones such as ``permission_denied`` (a key's or content's fault)."""
 
 
 def _prose(category: Category, example: Example, says: str) -> FailureRow:

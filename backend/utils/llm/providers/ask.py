@@ -26,11 +26,11 @@ because for the providers that LangChain knows by that name it does not read thi
 STOP_KEY = "stop_sequence"
 """The key in a message's ``response_metadata`` of the stop sequence of the request that ended the answer."""
 REASONING_KEY = "reasoning_details"
-"""Where stands beside it what the provider wants to be sent back, unchanged, in the same conversation.
+"""The key in ``additional_kwargs`` of reasoning objects that the provider wants back, unchanged, in the conversation.
 
 A list of the provider's own objects: OpenRouter's ``reasoning_details``, or Responses' items of the type ``reasoning`` (with
-``encrypted_content``, if it was asked for). Whose they are tells the receipt: ``response_metadata["receipt"]["endpoint"]``.
-Nobody else can read them. What Gemini wants back stands under a key of its adapter's, by the id of the call.
+``encrypted_content``, if requested). Only the provider in ``response_metadata["receipt"]["endpoint"]`` can read them.
+Gemini's thought signatures have a key of LangChain's adapter instead, by the id of the call.
 """
 
 

@@ -5,10 +5,10 @@ The pool of an event loop is aiohttp's: httpx2's takes three times the time for 
 Users' own endpoints have separate pools, one for each network policy. A connection there carries one request, so that
 each host is looked up and checked anew, and ten thousand users leave no more sockets open than one.
 
-No wait outlasts its attempt. An HTTP client's own time-out is for each wait, so an answer that trickles could go on for
-ever. Asynchronously a wait is cancelled; in a thread the socket is told, before each read and write, how long it may
-block. Connections outlive requests, and httpcore2 hands the time-outs of a request to a connection's stream as they
-are: in their place stands the request's ticket, whose clocks move while the answer comes.
+No wait outlasts its attempt. An HTTP client's own timeout is for each wait, so that an answer that trickles could go on
+for ever. On an event loop the wait is cancelled; in a thread the socket's timeout is set before each read and write.
+Connections outlive requests, and httpcore2 passes a request's timeouts unchanged to a connection's stream: we pass the
+request's ticket instead, whose deadline moves while the answer comes.
 """
 
 from __future__ import annotations

@@ -84,9 +84,9 @@ BodyT = TypeVar("BodyT")
 
 
 def failure_of(error: Exception) -> BaseException:
-    """One of `BROKEN` by httpx2's names; what the application raised, as it is. Nothing is in ours of the request, nor of what came: it may repeat the key.
+    """``error``, one of `BROKEN`, as httpx2's exception without its text, which may quote the key; others unchanged.
 
-    To be raised outside of the handler, or the error would be its context, and lead to the request's headers.
+    Raise the result outside of the ``except`` block, else its context would be ``error``, which leads to the headers.
     """
     if (interruption := interruption_in(error)) is not None:
         return interruption

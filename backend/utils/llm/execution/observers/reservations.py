@@ -83,7 +83,7 @@ class Reservations(AttemptObserver):
         return self._reserved(step, found) if found else ()
 
     async def areserve(self, step: Try) -> Rejection | tuple[BudgetMark, ...]:
-        """As `reserve`, in a thread, for at most `PATIENCE_SECONDS`. A reservation that comes too late is released."""
+        """Reserve as `reserve` does, in a thread, for at most `PATIENCE_SECONDS`; a late reservation is released."""
         if not (found := self._claims(step)):
             return ()
         reserving = asyncio.ensure_future(asyncio.to_thread(self._reserved, step, found))
