@@ -1,4 +1,4 @@
-"""Reads an answer's metadata, and tests every complete answer before it is handed on."""
+"""Reads an answer's metadata, and tests every complete answer before the caller gets it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _LABELS = frozenset(
     {"finish_reason", "model_name", OTHERS_KEY, "safety_ratings", "service_tier", "system_fingerprint"}
 )
-"""What an answer's metadata calls things by. All else there is the answer's own, or an id."""
+"""The keys of names in an answer's metadata. All other values there are contents of the answer, or ids."""
 
 
 def labelled(message: AIMessage, label: Labels) -> None:

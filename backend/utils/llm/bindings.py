@@ -1,4 +1,4 @@
-"""What product code may ask of a call: tools, schemas, options, as arguments or bound to a model."""
+"""The arguments of calls: tools, schemas and options, passed to a call or bound to a model."""
 
 from __future__ import annotations
 

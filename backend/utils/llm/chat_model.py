@@ -103,7 +103,7 @@ class FeatureChatModel(BindableChatModel):
 
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        """For traces: what stands first in the table. Who is asked is told by the runs of the attempts."""
+        """The first endpoint and its options, for traces. The endpoints that are tried are in the attempts' runs."""
         snapshot = self.runtime.table.snapshot
         feature = snapshot.features[self.feature]
         first = foremost(snapshot, feature, self._caller())

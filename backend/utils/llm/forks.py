@@ -45,7 +45,7 @@ class PerProcess(ABC):
 _living: WeakKeyDictionary[PerProcess, None] = WeakKeyDictionary()
 """In the order in which they were made, and begin again: one may use another, made before it, to begin."""
 _inherited: list[dict[str, Any]] = []
-"""What the parent had. It is held so that nothing of it is ever finalised here: that would write to its connections."""
+"""The parent's state, kept alive so that it is never finalised here, which would write to the parent's connections."""
 
 
 def _begin_again() -> None:

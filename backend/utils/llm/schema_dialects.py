@@ -81,7 +81,7 @@ AZURE: Final = Dialect(
 )
 """https://learn.microsoft.com/azure/ai-foundry/openai/how-to/structured-outputs: no constraint at all, nor a ``default``."""
 MINIMAL: Final = replace(OPENAI, constraints=frozenset(), formats=frozenset(), is_recursive=False)
-"""What all that enforce a schema strictly have in common, for gateways in front of several vendors and for Anthropic:
+"""The keywords common to all strict dialects, for gateways in front of several vendors and for Anthropic:
 https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations."""
 GRAMMAR: Final = Dialect(
     constraints=frozenset(word for words in _OF_TYPE.values() for word in words), formats=OPENAI.formats

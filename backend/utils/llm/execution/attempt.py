@@ -208,10 +208,10 @@ class RunningAttempt:
         return message
 
     def _verdict(self, accept: Accept, message: AIMessage) -> Any:
-        """What a test says, if it does so within the call's deadline.
+        """The verdict of a test, within the call's deadline.
 
         Raises:
-            CallTimeoutError: It did not.
+            CallTimeoutError: The test took longer.
         """
         try:
             return verdict_in_time(accept, message, self._call.dispatch.seconds_left)
@@ -219,7 +219,7 @@ class RunningAttempt:
             raise self._call.dispatch.accept_too_late() from None
 
     async def _averdict(self, accept: Accept, message: AIMessage) -> Any:
-        """As `_verdict`."""
+        """The verdict of a test within the call's deadline, awaited; as `_verdict`."""
         try:
             return await averdict_in_time(accept, message, self._call.dispatch.seconds_left)
         except StillRunningError:
@@ -323,7 +323,7 @@ class RunningAttempt:
         return classify(error, self._observed, api, now=self._time.now(), outer=self._outer)
 
     def _cause(self, final: LLMError, error: BaseException, failure: Failure) -> BaseException | None:
-        """What ``final`` comes from. Not an exception that may quote an answer: of that the key was not taken off."""
+        """The cause for ``final``; None if the exception may quote an answer, from which the key was not removed."""
         if not self._observed.has_succeeded or failure.category in _OF_THE_TRANSPORT:
             return error
         if error is not final:
@@ -345,7 +345,7 @@ class RunningAttempt:
     # Its record ----------------------------------------------------------------------------------------------------
 
     def _late_record(self) -> Attempt | None:
-        """What became of it, when something was raised from outside in the middle of its books; None if it was not sent."""
+        """The record of a request interrupted from outside while it was being recorded; None if it was not sent."""
         if self.record is None and self._observed.sent_at is not None:
             self._recorded("cancelled", Failure(Category.CANCELLED, self._observed.status))
         return self.record
@@ -402,7 +402,7 @@ class RunningAttempt:
         return tokens_of_text(self._stream.partial() or "") if self._stream is not None else 0
 
     def _estimate(self, answer: AIMessage | None) -> Usage:
-        """What a provider bills that did not say so, or on which we hung up: what was asked, and what had come by then."""
+        """An estimate of the usage that a provider did not report: the prompt, and the answer received so far."""
         if not self._observed.has_left or (self._observed.status or 0) >= ERROR_STATUS:
             return Usage()
         prompt = self._call.dispatch.route.needs.tokens

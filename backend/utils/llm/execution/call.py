@@ -197,13 +197,13 @@ class Call:
             await without_caller(self.runtime.time.asleep(seconds))
 
     def _consult(self, step: Consult) -> Any:
-        """What the custom selector says, within the call's deadline."""
+        """The result of the custom selector, within the call's deadline."""
         selector, choosing = self._asked(step)
         choice = in_time(partial(selector, choosing), choosing.seconds_left)
         return at_once(choice, _ASYNC_SELECTOR)
 
     async def _aconsult(self, step: Consult) -> Any:
-        """As `_consult`; the selector may be asynchronous."""
+        """The result of the custom selector, which may be asynchronous; as `_consult`."""
         selector, choosing = self._asked(step)
         return await awaited_in_time(answer_of(partial(selector, choosing)), choosing.seconds_left)
 

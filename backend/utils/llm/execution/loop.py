@@ -164,7 +164,7 @@ class Dispatch:
         return None
 
     def _tiers(self) -> Iterator[list[Pending]]:
-        """What is left, tier by tier, in the order in which it would be tried now."""
+        """The requests left, tier by tier, in the order in which they would be tried now."""
         for _, run in groupby(self._left, key=_RANK):
             tier = list(run)
             yield tier if isinstance(tier[0].candidate.select, Ordered) else self._chosen_order(tier)
@@ -218,7 +218,7 @@ class Dispatch:
         return why.soonest if is_worth_waiting(why, feature) else None
 
     def _queue_up(self, candidate: Candidate, why: Unavailable | None, seconds: float) -> None:
-        """Whoever waits for room is served before those who come later."""
+        """Join the queue of the limit, so that calls that come later are served later."""
         scope = why.scope if why is not None and why.kind == "limited" else None
         if scope != self._waits_for:
             self.leave_queue()
@@ -228,7 +228,7 @@ class Dispatch:
             self._traffic.rate_limiter.join(scope, self._number, seconds, tokens)
 
     def _too_late(self) -> LLMError:
-        """Its deadline is over; whoever only waited is told what for, not that a provider was slow."""
+        """The error for a passed deadline; a call that only waited is told what for, not that a provider was slow."""
         found = self._availabilities()
         if not self.attempts and found and all(why is not None for _, why in found):
             return outcome_errors.nothing_left(self.route, found)
@@ -344,7 +344,7 @@ class Dispatch:
         ]
 
     def _share_ends(self, candidate: Candidate, now: float) -> float:
-        """When an endpoint that is not the last has had its share of the deadline, retries and waits included."""
+        """When the share of the deadline of an endpoint that is not the last ends, retries and waits included."""
         ends_at = self._shares.get(candidate.circuit, 0.0)
         is_left = ends_at - now > LEAST_SECONDS
         return ends_at if is_left else now + (self._ends_at - now) * SHARE_OF_THE_REST
@@ -352,7 +352,7 @@ class Dispatch:
     # An application's own selection ------------------------------------------------------------------------------------
 
     def _question(self, tier: list[Pending], now: float) -> Consult | None:
-        """What to ask the selector of ``tier``; None if nothing of it may be asked now."""
+        """The question to the selector of ``tier``; None if no endpoint of the tier may be tried now."""
         free = tuple(one.candidate for one in tier if self._may_be_chosen(one, now))
         if not free:
             return None
@@ -367,7 +367,7 @@ class Dispatch:
         return why is None or (why.kind == "cooling" and now + why.seconds <= pending.not_before)
 
     def _when_due(self, pending: Pending, now: float) -> Try | Reserve | Wait | None:
-        """What a selector chose, once it is due; then it is not asked again."""
+        """The request that a selector chose, once it is due; the selector is not asked again."""
         if pending.not_before > now:
             self._promised = pending
             return Wait(pending.not_before - now)
@@ -564,7 +564,7 @@ class Dispatch:
 
     @property
     def _requests_left(self) -> int:
-        """How many more the call may send."""
+        """The number of requests that the call may still send."""
         return self.route.feature.max_attempts - len(self.attempts) - len(self._racing)
 
     def _left_for(self, step: Try) -> RetryAllowance:

@@ -25,7 +25,7 @@ class StillRunningError(Exception):
 
 
 class _Outcome(NamedTuple):
-    """What it returned or raised: a future would take no `StopIteration`."""
+    """The result or exception of a function; unlike a future, it can hold a `StopIteration`."""
 
     value: Any
     error: BaseException | None = None

@@ -254,7 +254,7 @@ def _name(route: Route) -> str:
 
 
 def _of_call(route: Route) -> Attributes:
-    """What is known of a call before any attempt."""
+    """The attributes of a call that are known before any attempt."""
     return _known(
         {
             "gen_ai.operation.name": "invoke_workflow",
@@ -270,7 +270,7 @@ def _of_call(route: Route) -> Attributes:
 
 
 def _asked(step: Try) -> Attributes:
-    """What is asked, of whom."""
+    """The attributes of a request: operation, model, provider and options."""
     candidate, route = step.candidate, step.route
     return {
         **_who(candidate.endpoint),
@@ -291,7 +291,7 @@ def _asked(step: Try) -> Attributes:
 
 
 def _answered(attempt: Attempt) -> Attributes:
-    """What came of it. Tokens of which we know only an estimate are none of the provider's."""
+    """The attributes of an outcome, without token counts that are only our estimate."""
     first = attempt.first_token
     return {
         "gen_ai.response.model": attempt.served_model,

@@ -84,7 +84,7 @@ BodyT = TypeVar("BodyT")
 
 
 def failure_of(error: Exception) -> BaseException:
-    """``error``, one of `BROKEN`, as httpx2's exception without its text, which may quote the key; others unchanged.
+    """The httpx2 exception for ``error``, with a text that cannot quote the key; an application's exception unchanged.
 
     Raise the result outside of the ``except`` block, else its context would be ``error``, which leads to the headers.
     """

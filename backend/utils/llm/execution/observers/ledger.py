@@ -68,7 +68,7 @@ class KeyNames:
         return self._known[candidate.key]
 
     def _of_house(self, candidate: Candidate) -> str | None:
-        """By its place in the table, unless that holds another key by now."""
+        """The name of a house's key by its place in the table; None if the table has another key there by now."""
         snapshot, account = self._snapshot(), candidate.account
         key = snapshot.house_keys.get(account.slot) if account else None
         is_it = fingerprint(key, key=snapshot.fingerprint_key) == candidate.key

@@ -114,7 +114,7 @@ def _called(circuit: Circuit) -> str:
 
 
 class _Spell:
-    """For how long a feature is served second best: by now, until ``last``."""
+    """A period in which a feature is served by other endpoints than its first choice, up to ``last``."""
 
     __slots__ = ("last",)
 

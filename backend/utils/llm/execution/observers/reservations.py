@@ -196,7 +196,7 @@ def withdrawn(step: Try, time: Time) -> Attempt:
 def _used(step: Try, attempt: Attempt, failure: Failure | None) -> Usage | None:
     """The tokens of an attempt; None if there are none: it never arrived, or was refused.
 
-    Where nobody knows, the prompt was read.
+    If the usage is unknown, the prompt counts as read.
     """
     if attempt.usage is not None:
         return attempt.usage
