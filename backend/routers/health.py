@@ -1,5 +1,6 @@
 """Liveness and readiness. Open to everybody, so they tell nothing else."""
 
+import asyncio
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -24,17 +25,19 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(request: Request, services: ServicesDep, response: Response) -> dict[str, Any]:
-    """The database can be read and written, some feature can be served, and no stop is near.
+    """The database can be read and written, some feature can be served by somebody's key, now or after a rest, and no stop is near.
 
     What else the table asks for is named beside it, as the server serves without.
     """
     if request.app.state.stop.is_leaving:
         response.status_code = 503
         return {"error": {**STOPPING, "reason": "stopping"}}
-    if (fault := await services.database.fault()) is not None:
+    fault, lacks = await asyncio.gather(
+        services.database.fault(), services.readiness.lacks(services.qos_info)
+    )
+    if fault is not None:
         response.status_code = 503
         return {"error": BUSY | {"reason": fault}}
-    lacks = await services.readiness.lacks(services.qos_info)
     if lacks.is_useless:
         response.status_code = 503
         return {"error": {**NO_FEATURE, "reason": "no_feature"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 FRESH_SECONDS: Final = 1.0
 """Seconds for which the answer is cached: features are routed for it, and everybody may ask."""
+WAIT_SECONDS: Final = 0.5
+"""Seconds for which an answer is awaited: routing needs a thread, and all of them may be busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +26,14 @@ class Lacks:
         missing: Each with ``what`` it is: a ``house_key``, with its provider and the variables that would hold it; or the ``state_server``
             that processes share.
         served: Features that an endpoint may serve with the house's keys, or without any; the demo model's among them.
+        out_of_service: Features that no endpoint may serve until the table, the keys or the day change.
         features: All of the table.
         is_demo: Whether the demo model stands in for providers.
     """
 
     missing: tuple[Mapping[str, Any], ...] = ()
     served: int = 0
+    out_of_service: int = 0
     features: int = 0
     is_demo: bool = False
 
@@ -42,8 +47,14 @@ class Lacks:
         ]
         if info.notice is not None:
             missing.append({"what": "state_server"})
-        served = sum(feature.endpoint is not None for feature in info.features.values())
-        return cls(tuple(missing), served, len(info.features), info.demo_active)
+        features = info.features.values()
+        return cls(
+            tuple(missing),
+            served=sum(feature.endpoint is not None for feature in features),
+            out_of_service=sum(feature.out_of_service for feature in features),
+            features=len(features),
+            is_demo=info.demo_active,
+        )
 
     @property
     def is_degraded(self) -> bool:
@@ -52,9 +63,12 @@ class Lacks:
 
     @property
     def is_useless(self) -> bool:
-        """Whether no call could be served, with whichever key."""
+        """Whether no call can be served, with whichever key, until the table, the keys or the day change.
+
+        A house key that rests does not count: users' own keys are served, and the rest ends by itself.
+        """
         takes_keys = any(one["what"] == "house_key" for one in self.missing)
-        return bool(self.features) and not self.served and not takes_keys
+        return bool(self.features) and self.out_of_service == self.features and not takes_keys
 
     def as_dict(self) -> dict[str, Any]:
         """As a dict that is ready for JSON."""
@@ -66,16 +80,31 @@ class Lacks:
 
 @dataclass(slots=True)
 class Readiness:
-    """Caches the last answer for `FRESH_SECONDS`."""
+    """Caches the last answer, for `FRESH_SECONDS` and until the next one is there.
+
+    Attributes:
+        wait: The seconds for which an answer is awaited.
+    """
 
     clock: Callable[[], float] = time.monotonic
-    _last: Lacks | None = field(default=None, init=False)
-    _until: float = field(default=0.0, init=False)
+    wait: float = WAIT_SECONDS
+    _last: Lacks = field(default_factory=Lacks, init=False)
+    _asking: asyncio.Future[Lacks] | None = field(default=None, init=False)
+    _asked_at: float = field(default=0.0, init=False)
 
     async def lacks(self, ask: Callable[[], Awaitable[QosInfo]]) -> Lacks:
-        """What is missing now, or was less than `FRESH_SECONDS` ago."""
-        now = self.clock()
-        if self._last is None or now >= self._until:
-            self._until = now + FRESH_SECONDS
-            self._last = Lacks.of(await ask())
+        """What is missing now, or was by the last answer; nothing before the first. Awaits ``ask`` for `wait` seconds at most.
+
+        While it is under way it is not called again.
+        """
+        if self._asking is None or (self._asking.done() and self.clock() - self._asked_at >= FRESH_SECONDS):
+            self._asked_at = self.clock()
+            self._asking = asyncio.ensure_future(_learn(ask))
+        done, _ = await asyncio.wait([self._asking], timeout=self.wait)
+        if done:
+            self._last = self._asking.result()
         return self._last
+
+
+async def _learn(ask: Callable[[], Awaitable[QosInfo]]) -> Lacks:
+    return Lacks.of(await ask())

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from backend.routers.readiness import FRESH_SECONDS, Readiness
+import pytest
+
+from backend.routers.readiness import FRESH_SECONDS, Lacks, Readiness
 from backend.tests.fakes.services import FakeFacade, services
 from backend.utils.llm import Patchbay, Table
-from backend.utils.llm.diagnostics.qos import FeatureInfo
+from backend.utils.llm.errors import LLMError
+from backend.utils.llm.testing import Status
+from backend.utils.llm.testing.patchbays import loopback_patchbay
+from backend.utils.llm.testing.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
     from backend.utils.llm.diagnostics.qos import QosInfo
+    from backend.utils.llm.testing import LoopbackProvider
 
     from .conftest import Connect
 
@@ -34,7 +43,7 @@ fold = "other:gpt-6-luna"
 
 async def told(connect: Connect, *, text: str = TABLE, **environ: str) -> tuple[int, dict[str, Any]]:
     """Status and body of the readiness of a service with such a table and environment."""
-    with closing(Patchbay(Table(text=text, environ=environ))) as facade:
+    with closing(Patchbay(Table(text=text, environ=environ), time=VirtualTime().time)) as facade:
         response = await connect(replace(services(), facade=facade)).get("/readyz")
     assert CANARY not in response.text
     return response.status_code, response.json()
@@ -88,14 +97,25 @@ async def test_a_state_server_that_is_away_is_told_without_its_address(connect: 
 
 
 async def test_it_is_not_ready_if_no_key_could_make_any_feature_work(connect: Connect) -> None:
-    retired = FeatureInfo(
-        about="", profile="premium", endpoint=None, chain=(), layer="", options={}, deadline_s=1, problem="retired"
-    )  # fmt: skip
-    facade = Facade(said={"features": {"chat": retired, "fold": retired}})
+    retired = TABLE.replace("gpt-6-luna", "gpt-4")
 
-    response = await connect(replace(services(), facade=facade)).get("/readyz")
+    status, body = await told(connect, text=retired, ONE_API_KEY=CANARY, TWO_API_KEY=CANARY)
 
-    assert (response.status_code, response.json()["error"]["reason"]) == (503, "no_feature")
+    assert (status, body["error"]["reason"]) == (503, "no_feature")
+
+
+@pytest.mark.parametrize("answer", [Status(401), Status(429, error_code="insufficient_quota")])
+async def test_a_house_key_that_rests_degrades_the_service_and_takes_nobody_out(
+    connect: Connect, provider: LoopbackProvider, answer: Status
+) -> None:
+    provider.always(answer)
+    with closing(loopback_patchbay(provider, {"chat": "openai:gpt-6-luna"})) as facade:
+        with pytest.raises(LLMError):
+            facade.get_llm("chat").invoke("hi")
+        response = await connect(replace(services(), facade=facade)).get("/readyz")
+
+    assert (response.status_code, response.json()["status"]) == (200, "degraded")
+    assert response.json()["features"]["served"] == 0
 
 
 async def test_the_table_is_read_once_a_second_however_often_somebody_asks(connect: Connect) -> None:
@@ -109,3 +129,40 @@ async def test_the_table_is_read_once_a_second_however_often_somebody_asks(conne
     await client.get("/readyz")
 
     assert facade.asked == 2
+
+
+async def test_while_no_thread_is_free_the_last_answer_is_told(connect: Connect) -> None:
+    facade, now = Facade(said={"notice": "away"}), 0.0
+    asked = replace(services(), facade=facade, readiness=Readiness(lambda: now, wait=0.01))
+    client, threads = connect(asked), ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(threads)
+    free = Event()
+    try:
+        before = (await client.get("/readyz")).json()
+        threads.submit(free.wait)
+        now = FRESH_SECONDS
+        meanwhile = [(await client.get("/readyz")).json() for _ in range(2)]
+    finally:
+        free.set()
+
+    assert before["missing"] == [{"what": "state_server"}]
+    assert meanwhile == [before, before]
+    assert facade.asked == 1
+
+
+async def test_a_question_that_is_open_is_not_asked_again() -> None:
+    asked, told_at_last = 0, asyncio.Event()
+
+    async def ask() -> QosInfo:
+        nonlocal asked
+        asked += 1
+        await told_at_last.wait()
+        return FakeFacade().get_qos_info()
+
+    readiness = Readiness(wait=0.01)
+    first = [await readiness.lacks(ask) for _ in range(3)]
+    told_at_last.set()
+
+    assert first == [Lacks()] * 3
+    assert (await readiness.lacks(ask)).is_demo
+    assert asked == 1

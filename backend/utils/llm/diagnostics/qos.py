@@ -46,6 +46,7 @@ class FeatureInfo(BaseModel):
         chain: All endpoints that may be asked now, in order.
         problem: The reason why a call would fail, or why it could only probe or wait; else None.
         degraded: Whether ``endpoint`` replaces the first choice, ``preferred``, which rests.
+        out_of_service: Whether no endpoint may serve the feature until the table, the keys or the day change.
         retires: The first retirement among the chain's models, whether the model may serve now or not.
     """
 
@@ -60,6 +61,7 @@ class FeatureInfo(BaseModel):
     deadline_s: float
     problem: str | None
     degraded: bool = False
+    out_of_service: bool = False
     preferred: str | None = None
     retires: Retires | None = None
 
@@ -211,12 +213,12 @@ def _is_settled(route: Explanation) -> bool:
     is_plain = all(
         one.rest is None and isinstance(one.select, Ordered) and not one.meters for one in route.candidates
     )
-    return (
-        is_plain
-        and not route.resting
-        and not route.feature.split
-        and all(skip.code in _LASTING for skip in route.skipped)
-    )
+    return is_plain and not route.resting and not route.feature.split and _is_lasting(route)
+
+
+def _is_lasting(route: Explanation) -> bool:
+    """Whether every endpoint that is skipped stays so as long as the table and the day stay the same."""
+    return all(skip.code in _LASTING for skip in route.skipped)
 
 
 def qos_info(
@@ -275,6 +277,7 @@ def _feature_info(route: Explanation, snapshot: Snapshot, today: date) -> Featur
         deadline_s=route.deadline,
         problem=_problem(route),
         degraded=first is not None and not route.demo and route.is_degraded(first),
+        out_of_service=first is None and _is_lasting(route),
         preferred=str(route.preferred.endpoint) if route.preferred else None,
         retires=next_retirement(snapshot.chain(route.feature.name, snapshot.profile), today),
     )
