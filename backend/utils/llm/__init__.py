@@ -1,6 +1,6 @@
 """Name the feature, not the model.
 
-The door of the facade. Importing it imports nothing else: each name is fetched from its room when it is first used.
+The public names of the facade. Importing this package imports nothing else: each name is imported when first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Budgets: what may be spent in whose name, in dollars or tokens, each day, each month or in all.
+"""Budgets: caps on spending in dollars or tokens, for each day, for each month or in total.
 
 A budget is a row of the table. It has a counter for every user, tenant, feature or owner of keys, and for every day or
 month: the `BudgetWindow`. Money is counted in whole pico-dollars, so that nothing is lost to rounding.
@@ -46,7 +46,7 @@ class BudgetRow(BaseModel):
     """A budget, as written in the table.
 
     Attributes:
-        per: Whose each counter is: a feature's, a tenant's, a user's, or that of an owner of keys, ``house`` or ``user``.
+        per: The kind of its counters: one for each feature, tenant, user, or owner of keys (``house`` or ``user``).
         usd: The cap in US dollars; either this or ``tokens`` is set.
         tokens: The cap in tokens, prompt and answer together.
         period: When the counter is reset: with each day or month, in UTC, or never (``total``).
@@ -147,7 +147,7 @@ class Budget:
 
 
 class BudgetWindow(NamedTuple):
-    """The identity of one counter: the budget, whose spending it counts, and the day or month that it is for.
+    """The identity of one counter: its budget, the subject whose spending is counted, and its day or month.
 
     Attributes:
         budget: The budget's name.

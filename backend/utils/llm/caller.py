@@ -1,4 +1,4 @@
-"""Callers: who asks, with whose keys, and what may be spent in whose name.
+"""Callers: the user, the tenant, the keys and the budgets of a call.
 
 A `Caller` is immutable and held for one request in one context variable, which tasks and threads that copy the
 context carry along; `carrying` makes an executor do so. Without a caller, the house asks.

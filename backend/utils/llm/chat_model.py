@@ -1,6 +1,6 @@
-"""The chat model that product code holds: a feature's name, driving dispatch synchronously, asynchronously, streaming.
+"""The chat model of a feature, which runs its calls: synchronous, asynchronous and streaming.
 
-It decides nothing when it is made. Route, key and endpoint are settled when it is invoked.
+Making the model decides nothing: route, key and endpoint are chosen when it is invoked.
 """
 
 from __future__ import annotations
@@ -381,7 +381,7 @@ async def _aattempt(
 
 
 def answer_of(call: Call, run: Any = None) -> ChatResult:
-    """The answer of ``call``; ``run`` is LangChain's run manager of it."""
+    """The answer of ``call``; ``run`` is LangChain's run manager of the call."""
     if (accept := call.question.accept) is not None:
         check_accept(accept, blocks=True)
     with call.span:

@@ -55,7 +55,7 @@ class Patchbay(PerProcess):
     Args:
         table: The table; by default the file that ``LLM_CONFIG`` names, or ``llm.toml``.
         live: Providers whose address is known only while they run, by name: embedded ones, and in tests any.
-        time: Clocks, sleep and chance; by default the real ones.
+        time: Clocks, sleep and random numbers; by default the real ones.
         health: The state of endpoints and limits; by default kept in this process.
         budgets: The store of budget counters; by default in this process.
         observer: Called with the route and the record of every attempt. Its exceptions are logged only.

@@ -4,7 +4,7 @@
 
     LLMError
     ├── ConfigError                    the table is wrong; lists every problem
-    ├── UnknownFeatureError            a name that the table does not hold; names the nearest
+    ├── UnknownFeatureError            the table has no such feature; names the nearest
     ├── CredentialError
     │   ├── MissingCredentialError     no key may serve this feature
     │   ├── RejectedCredentialError    the provider refused the key
@@ -21,8 +21,8 @@
     │   └── SelectionStoppedError      a custom selector stopped the call; carries its reason
     ├── AllAttemptsFailedError         several endpoints were tried
     ├── SelectorError                  a custom selector failed, or returned something invalid
-    ├── BudgetExceededError            a budget is used up; says when it begins anew
-    ├── BudgetUnavailableError         the counters of a budget could not be read, and it says that nothing is sent then
+    ├── BudgetExceededError            a budget is used up; says when it is reset
+    ├── BudgetUnavailableError         the counters of a budget could not be read, and its row refuses calls then
     └── ConfirmationError
 
 Every error has a stable ``code``, an ``http_status``, ``retryable``, the ``feature`` and the ``attempts``.

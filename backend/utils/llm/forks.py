@@ -95,8 +95,8 @@ _gate = _Gate()
 def unforked() -> Iterator[None]:
     """Delay forks while the block, or a function that this decorates, runs.
 
-    For what is imported on first use. A child that got a module half imported would wait for the rest for ever, and
-    that is nobody's lock whom it could take it from.
+    For imports on first use: a child process with a half-imported module would wait for ever for its import lock, which
+    no thread of the child holds.
     """
     with _gate.closed():
         yield

@@ -1,4 +1,4 @@
-"""What a feature's chain can do, in LangChain's terms: only what every endpoint of it can."""
+"""The profile of a feature's chain in LangChain's terms: only abilities that all of its endpoints share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def model_profile(route: Route) -> ModelProfile | None:
-    """The profile of the endpoints of ``route``, those that only rest included; None if there is none.
+    """The profile common to the endpoints of ``route``, including resting ones; None without any endpoint.
 
     Sizes are in tokens: the smallest prompt that fits beside the answer, and the shortest longest answer. Whether an
     endpoint reads pictures by their address, and takes them in results of tools, is left out: it depends on the picture.

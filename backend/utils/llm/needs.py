@@ -29,9 +29,9 @@ _PLAIN = frozenset[type[BaseMessage]]({AIMessage, HumanMessage, SystemMessage})
 def history_and_needs(
     messages: Sequence[BaseMessage], ask: Ask, *, streams: bool = False
 ) -> tuple[Sequence[BaseMessage], Needs]:
-    """``messages`` in normal form, and what a call with them and ``ask`` needs of an endpoint.
+    """``messages`` in normal form, and the `Needs` of a call with these messages and ``ask``.
 
-    Plain texts, which most calls are, are in normal form as they are: the same list.
+    Messages that are plain texts, as in most calls, are in normal form already: the same list is returned.
     """
     history, media = messages, list[Block]()
     for message in messages:

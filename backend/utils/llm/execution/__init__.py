@@ -1,1 +1,1 @@
-"""Carries out what was decided: one loop of attempts, which owns all retries."""
+"""Executes calls on their routes: one loop of attempts, which owns all retries."""

@@ -200,7 +200,7 @@ class HedgedAttempt:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        """Nothing of it goes on."""
+        """Leave the attempt's context; after an error, first cancel the task unless its result was taken."""
         if self._is_left:
             return False
         try:

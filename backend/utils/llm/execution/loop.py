@@ -1,7 +1,7 @@
 """The attempt loop of one call as a state machine without I/O: what to try next, how long to wait, when to stop.
 
-Consult `next`, do what it says, tell the outcome; repeat until the call is over. Four drivers (plain and streaming,
-synchronous and asynchronous) share it. It owns all retries: nothing below it sends a request twice.
+Call `next`, do the step that it returns, report the outcome; repeat until the call is over. Four drivers (plain and
+streaming, synchronous and asynchronous) share the loop. It owns all retries: no layer below sends a request twice.
 """
 
 from __future__ import annotations

@@ -148,8 +148,8 @@ def failed(
     Args:
         route: The route of the call.
         attempts: All attempts of the call.
-        candidate: The endpoint of the last one.
-        failure: The failure of the last one.
+        candidate: The endpoint of the last attempt.
+        failure: The failure of the last attempt.
         hint: Seconds until the first endpoint may be tried again, if a provider said so.
     """
     name = route.feature.name

@@ -1,7 +1,7 @@
 """The run of an attempt that callbacks see, a child of the run of the call.
 
-A chain run, not a model's: whatever adds up the tokens of model runs would count those of the call twice. No prompt and
-no answer is in it; the call's own run has those.
+It is a chain run, not a model run, else tools that sum the tokens of model runs would count the call's tokens twice. The
+run has no prompt and no answer; the call's own run has them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The kinds of failure, and the consequences of each.
 
-`ROWS` says what each kind looks like, on both wires; `POLICY` what follows from it. Adding a case is adding a line.
+`ROWS` describes the responses of each kind, for all APIs; `POLICY` has its consequences. A new case is a new row.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ def check_choices(
 
     Args:
         rows: Of the document.
-        layer: What the document is called.
+        layer: The name of the document in problems.
         problems: Where findings go.
         groups: Group to its endpoints.
         chains: Feature to its chains in the document.

@@ -59,7 +59,7 @@ class Provider:
 
     Attributes:
         access: ``key`` needs a credential, ``open`` needs none, ``embedded`` is a process of this application whose
-            address and secret are known only while it runs, ``own`` is an endpoint that a caller brought.
+            address and secret are known only while it runs, ``own`` is a caller's own endpoint.
         base_url: The URL of the API. For an embedded provider a name that never resolves; the transport replaces it
             with the running process's address.
         network_policy: The permitted addresses of a caller's own endpoint; None for a provider of the table.

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .ask import Ask, ModelRequest
 
 VERSION = "2023-06-01"
-"""The later one, 2026-10-21, only refuses more, such as a temperature of models that take it:
-https://platform.claude.com/docs/en/api/versioning. A provider's row may name it among its headers."""
+"""The API's version. The later one, 2026-10-21, only refuses more, such as a temperature of models that take it:
+https://platform.claude.com/docs/en/api/versioning. A provider's row may set another version among its headers."""
 HEADERS = {
     "accept": "application/json",
     "anthropic-version": VERSION,

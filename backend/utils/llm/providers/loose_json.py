@@ -44,7 +44,9 @@ def read_documents(body: bytes, trust: Trust) -> list[dict[str, Any]]:
     """The JSON objects in ``body``: usually one, but some servers send several in a list, or one in each line.
 
     Raises:
-        BadAnswer: ``body`` holds something other than objects. Other errors are those of `read_document`.
+        BadAnswer: ``body`` holds something other than objects.
+        ExcessError: ``body`` has more values than ``trust`` permits.
+        ValueError: ``body`` is no JSON.
     """
     try:
         found = json.loads(body) if len(body) <= SHORT else _long(body, trust.most_values)

@@ -236,7 +236,7 @@ class CallStream:
             was_cut: Whether the answer reached its token limit, so that the last call may be incomplete.
 
         Raises:
-            ExcessError: Too many of them are no JSON.
+            ExcessError: Too many characters of arguments are no JSON.
         """
         held = [call for call in self._all if any(call.held)]
         is_fine = is_begun_json if was_cut else is_json

@@ -73,10 +73,7 @@ class CostLadder(Stateless):
 
     @override
     def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """Sort upwards from the first rung with good or too few scores, lower rungs last; without one, reversed.
-
-        An ``explore`` share of the calls keeps the order of the table.
-        """
+        """Sort up from the first rung with good or too few scores; without one, reversed; for ``explore``, as written."""
         scope, scores = tier[0].scope, context.traffic.quality_scores
         if context.traffic.round_robin.explores(scope, self.explore):
             return tier

@@ -39,7 +39,7 @@ def addresses(policy: NetworkPolicy | None, host: str, port: int, seconds: float
     """All addresses of ``host``, looked up within ``seconds``; blocks the thread.
 
     Raises:
-        ForbiddenAddressError: ``policy`` does not permit all of them.
+        ForbiddenAddressError: ``policy`` does not permit all addresses.
         httpcore2.ConnectError: ``host`` has no address, or the lookup took longer than `RESOLVE_SECONDS`.
         httpcore2.ConnectTimeout: The lookup took longer than ``seconds``, if these are fewer.
     """

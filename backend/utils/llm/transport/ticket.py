@@ -38,7 +38,7 @@ TICKET_HEADER = "x-patchbay-ticket"
 
 @dataclass(frozen=True)
 class Credential:
-    """A secret with its owner. ``secret`` is None for a provider that needs no key."""
+    """A secret and its owner. ``secret`` is None for a provider that needs no key."""
 
     owner: KeyOwner
     secret: SecretStr | None

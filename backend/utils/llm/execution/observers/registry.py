@@ -111,7 +111,7 @@ class ApplicationObserver(AttemptObserver):
 
 
 class Observers:
-    """Several observers as one; each event goes to one after the other."""
+    """Several observers as one; each event is passed to all of them in order."""
 
     def __init__(self, observers: Iterable[AttemptObserver]) -> None:
         self._all = tuple(observers)
