@@ -311,8 +311,10 @@ class Gate:
             raise UnknownOutcomeError
         if one.state not in ("pending", "unknown"):
             raise closed(one.state)
-        if not self._seals.verifies(one.digest, one.sealed(one.arguments)):
-            log.error("agents.confirmation_forged id=%s run=%s", one.id, one.run)
+        verified = self._seals.verifies(one.digest, one.sealed(one.arguments))
+        if not verified:
+            fault = "key_missing" if verified is None else "forged"
+            log.error("agents.confirmation_%s id=%s run=%s", fault, one.id, one.run)
             raise ConfirmationChangedError
         if decision.digest != one.digest:
             raise ConfirmationChangedError

@@ -18,8 +18,8 @@ class Seals(Protocol):
         """
         ...
 
-    def verifies(self, seal: str, message: bytes) -> bool:
-        """Whether ``seal`` is a seal of ``message``."""
+    def verifies(self, seal: str, message: bytes) -> bool | None:
+        """Whether ``seal`` is the seal of ``message``; None if the key that it names is not available."""
         ...
 
 

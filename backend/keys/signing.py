@@ -85,14 +85,14 @@ class ConfirmationSeals:
         """
         return _seal(self._masters.newest(), message)
 
-    def verifies(self, seal: str, message: bytes) -> bool:
-        """Whether ``seal`` is a seal of ``message`` by an available master key.
+    def verifies(self, seal: str, message: bytes) -> bool | None:
+        """Whether ``seal`` is a seal of ``message``; None if the master key that it names is not available.
 
         Raises:
             MasterKeyError: If no master key can be had.
         """
         master = self._masters.find(seal.partition(".")[0])
-        return master is not None and hmac.compare_digest(_seal(master, message).encode(), seal.encode())
+        return None if master is None else hmac.compare_digest(_seal(master, message).encode(), seal.encode())
 
 
 def _seal(master: MasterKey, message: bytes) -> str:

@@ -311,6 +311,27 @@ async def test_what_was_asked_before_a_new_master_key_can_be_answered_after_it()
     assert app.effects.done == [("delete", 8)]
 
 
+@pytest.mark.parametrize("fault", ["key_missing", "forged"])
+async def test_the_log_tells_a_master_key_that_is_not_here_from_a_seal_that_does_not_fit(
+    fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = World([deletes()])
+    app.put_in_force(app.agent, seals=KEYED)
+    one = await asks(app)
+    if fault == "key_missing":
+        app.put_in_force(app.agent, seals=ConfirmationSeals(EnvironmentMasterKeys(SecretStr(NEW))))
+    else:
+        forged = {"arguments": '{"number":666}'}
+        change = Change("pending", "pending", app.now, "agent.asked", "mallory", forged)
+        await app.confirmations.change(ANN, one.id, change)
+
+    with pytest.raises(ConfirmationChangedError):
+        await app.approve(one)
+
+    assert [line.split(" ")[0] for line in caplog.messages] == [f"agents.confirmation_{fault}"]
+    assert app.effects.done == []
+
+
 async def test_nobody_is_asked_without_a_key_to_seal_with(tmp_path: Path) -> None:
     app = World([deletes(), "Gone."])
     app.put_in_force(app.agent, seals=ConfirmationSeals(MasterKeyFile(tmp_path / "none")))
