@@ -244,17 +244,36 @@ class Runner:
         """Go on with ``run``, whose lease is held and whose steps these are, and let go of it at the end."""
         drive = Drive(run, steps, self._around)
         renewing = asyncio.create_task(self._renewing(run))
+        is_whole = False
         try:
             yield drive
+            is_whole = True
         except StepTakenError:
             raise RunBusyError from None
         finally:
             renewing.cancel()
             with suppress(asyncio.CancelledError):
                 await renewing
-            with suppress(StepTakenError):  # who was cancelled while they wrote may have written
-                await drive.save()
-            await self._runs.release(run, run.leased_by or "", drive.outcome(), self._now())
+            await self._let_go(run, drive, is_whole=is_whole)
+
+    async def _let_go(self, run: Run, drive: Drive, *, is_whole: bool) -> None:
+        """Keep the last steps of a drive, and release its lease also if they cannot be kept.
+
+        Args:
+            run: Which.
+            drive: Of it.
+            is_whole: Whether the drive raised nothing. Only then is an error raised here; else the drive's own is.
+        """
+        try:
+            try:
+                with suppress(StepTakenError):  # who was cancelled while they wrote may have written
+                    await drive.save()
+            finally:
+                await self._runs.release(run, run.leased_by or "", drive.outcome(), self._now())
+        except Exception as error:
+            if is_whole:
+                raise
+            log.warning("agents.run_not_kept run=%s error=%s", run.id, type(error).__name__)
 
     async def _renew(self, run: Run) -> bool:
         now = self._now()
