@@ -49,7 +49,7 @@ class Noting(Protocol):
         """Add an entry."""
 
 
-class Wanted(NamedTuple):
+class CounterName(NamedTuple):
     """The name of a counter as a person gives it: the budget, and the user, tenant or feature that it counts."""
 
     budget: str
@@ -102,7 +102,7 @@ class Budgets:
             counters = await asyncio.to_thread(self._store.counters, [window for _, window in windows])
         return [self._shown(budget, window, counters.get(window, NOTHING)) for budget, window in windows]
 
-    async def one(self, wanted: Wanted) -> Balance:
+    async def one(self, wanted: CounterName) -> Balance:
         """The balance of the counter of ``wanted``.
 
         Raises:
@@ -114,7 +114,7 @@ class Budgets:
             counters = await asyncio.to_thread(self._store.counters, [window])
         return self._shown(budget, window, counters.get(window, NOTHING))
 
-    async def raise_by(self, wanted: Wanted, amount: str, by: str) -> Balance:
+    async def raise_by(self, wanted: CounterName, amount: str, by: str) -> Balance:
         """Raise the counter's limit by ``amount``, in dollars or tokens, for the current day, month or total; a negative one lowers it.
 
         Raises:
@@ -130,7 +130,7 @@ class Budgets:
         await self._note("budget.raised", budget.name, actor=by, details=details)
         return self._shown(budget, window, counter)
 
-    async def reset(self, wanted: Wanted, by: str) -> Balance:
+    async def reset(self, wanted: CounterName, by: str) -> Balance:
         """Set the counter's spending in the current day, month or total to zero. What requests under way have reserved stays.
 
         Raises:
@@ -145,7 +145,7 @@ class Budgets:
         await self._note("budget.reset", before.budget.name, actor=by, details=details)
         return self._shown(before.budget, before.window, counter)
 
-    def _found(self, wanted: Wanted) -> tuple[Budget, BudgetWindow]:
+    def _found(self, wanted: CounterName) -> tuple[Budget, BudgetWindow]:
         snapshot = self._table.snapshot
         budget = snapshot.budgets.get(wanted.budget)
         if budget is None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from backend.utils.llm.receipt import Usage
-from backend.wires.answer import Answer, Choice, Event, Finished, Started, TextDelta
+from backend.wires.answer import Answer, Choice, ChoiceStarted, Event, Finished, TextDelta
 from backend.wires.anthropic.messages import MessagesWire
 from backend.wires.bodies import read_object
 from backend.wires.complete import PlainWire
@@ -91,7 +91,7 @@ def _microseconds(work: Callable[[], object]) -> float:
 
 def _events() -> Sequence[Event]:
     pieces = [TextDelta(f"word {number} ") for number in range(CHUNKS)]
-    return [Started(), *pieces, Finished("stop", _USED, {"id": "x"})]
+    return [ChoiceStarted(), *pieces, Finished("stop", _USED, {"id": "x"})]
 
 
 def _measured(case: Case) -> tuple[list[str], bool]:

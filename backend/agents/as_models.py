@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from backend.access import Owner
 from backend.utils.llm.caller import current_caller
 from backend.utils.llm.receipt import Usage
-from backend.wires.answer import Answer, Choice, Finished, Started, TextDelta
+from backend.wires.answer import Answer, Choice, ChoiceStarted, Finished, TextDelta
 from backend.wires.faults import InvalidRequestError
 from backend.wires.files import names_files
 from backend.wires.responders import Model
@@ -95,10 +95,10 @@ class AgentResponder:
                 if text := reader.read(event):
                     if not has_begun:
                         has_begun = True
-                        yield Started()
+                        yield ChoiceStarted()
                     yield TextDelta(text)
         if not has_begun:
-            yield Started()
+            yield ChoiceStarted()
         yield reader.end()
 
 

@@ -26,7 +26,7 @@ from backend.printing import Rows
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from backend.budgets import Budgets, Wanted
+    from backend.budgets import Budgets, CounterName
     from backend.settings import Settings
     from backend.utils.llm.budgets import Balance
 
@@ -90,10 +90,10 @@ def _author(given: str | None) -> str:
     return operator() if given is None else printable(given)
 
 
-def _wanted(name: str, subject: str) -> Wanted:
-    from backend.budgets import Wanted
+def _wanted(name: str, subject: str) -> CounterName:
+    from backend.budgets import CounterName
 
-    return Wanted(name, subject)
+    return CounterName(name, subject)
 
 
 def _asked(ask: Callable[[Budgets], Awaitable[T]], *, as_json: bool) -> T:

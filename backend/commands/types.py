@@ -22,7 +22,7 @@ FeatureName = Literal[
 
 
 @app.command()
-def types_command(
+def feature_types_command(
     file: Annotated[
         Path | None, typer.Argument(help="The module to write; by default it is printed.")
     ] = None,

@@ -44,7 +44,7 @@ Message = Annotated[
 ]
 
 
-class Wanted(BaseModel):
+class AgentMessage(BaseModel):
     """A user's message to an agent.
 
     Attributes:
@@ -137,7 +137,9 @@ class Begun:
             yield json_event(INTERNAL, "error")
 
 
-async def started(agent: str, wanted: Wanted, owner: OwnerDep, runner: RunnerDep) -> AsyncIterator[Begun]:
+async def started(
+    agent: str, wanted: AgentMessage, owner: OwnerDep, runner: RunnerDep
+) -> AsyncIterator[Begun]:
     """Start a run."""
     async with aclosing(runner.start(owner, agent, wanted.message, wanted.conversation_id)) as events:
         yield Begun(await anext(events), events)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
-from backend.budgets import Budgets, Wanted
+from backend.budgets import Budgets, CounterName
 
 from .dependencies import GrantDep, OwnerDep, Services, ServicesDep
 from .json_bodies import JsonRoute
@@ -37,14 +37,14 @@ async def browse(_: GrantDep, services: ServicesDep) -> dict[str, Any]:
 @router.post("/budgets/{name}/raise")
 async def raise_by(name: str, wanted: Raise, admin: GrantDep, services: ServicesDep) -> dict[str, Any]:
     """Raise a counter's limit for its current day or month, or its total."""
-    asked = Wanted(name, wanted.subject)
+    asked = CounterName(name, wanted.subject)
     return (await _budgets(services).raise_by(asked, wanted.amount, admin.user_id)).as_dict()
 
 
 @router.post("/budgets/{name}/reset")
 async def reset(name: str, wanted: Whose, admin: GrantDep, services: ServicesDep) -> dict[str, Any]:
     """Set a counter's spending in its current day or month, or in total, to zero."""
-    return (await _budgets(services).reset(Wanted(name, wanted.subject), admin.user_id)).as_dict()
+    return (await _budgets(services).reset(CounterName(name, wanted.subject), admin.user_id)).as_dict()
 
 
 @router.get("/users/me/budgets")

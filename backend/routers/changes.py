@@ -17,7 +17,7 @@ from .agents import owner_of, runner_of
 from .dependencies import GrantDep, IdentityDep, ServicesDep
 from .forms import FormDep
 from .json_model import InvalidBodyError
-from .overrides import Wanted, overrides_of
+from .overrides import NewOverride, overrides_of
 from .rendering import PRIVATE, Page
 
 router: Final = APIRouter(route_class=Page, default_response_class=Response, include_in_schema=False)
@@ -65,7 +65,7 @@ async def _is_again(runner: Runner, owner: Owner, confirmation_id: str, form: Ma
     return form["again"] == str((await runner.gate.find(owner, confirmation_id)).leased_until)
 
 
-def _wanted(form: Mapping[str, str]) -> Wanted:
+def _wanted(form: Mapping[str, str]) -> NewOverride:
     """What the fields ask for.
 
     Raises:
@@ -77,7 +77,7 @@ def _wanted(form: Mapping[str, str]) -> Wanted:
     except (ValueError, OverflowError):
         raise InvalidBodyError([{"type": "hours", "loc": ("hours",), "msg": "must be a number"}]) from None
     try:
-        return Wanted(
+        return NewOverride(
             feature=form.get("feature", "").strip(), links=links, reason=form.get("reason", ""), until=until
         )
     except ValidationError as error:

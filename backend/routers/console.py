@@ -16,7 +16,7 @@ from backend.console.views.agents import agents_view
 from backend.console.views.config import PAST, config_view
 from backend.console.views.conversations import conversations_view
 from backend.console.views.explain import Question, explain_view
-from backend.console.views.features import DAYS, Wanted, features_view
+from backend.console.views.features import DAYS, FeatureFilter, features_view
 from backend.console.views.models import models_view
 from backend.console.views.now import now_view
 from backend.console.views.playground import playground_view
@@ -70,7 +70,7 @@ async def features(
     period = Period.last(DAYS, at.date())
     days = await _crossed(services, ["feature", "day"], period)
     qos = await services.qos_info()
-    wanted = Wanted(asked.text.strip(), asked.only, asked.page)
+    wanted = FeatureFilter(asked.text.strip(), asked.only, asked.page)
     view = await asyncio.to_thread(features_view, qos, services.recent, days, period, wanted, at)
     return await rendered(request, "features", view, user=admin.user_id)
 

@@ -14,7 +14,7 @@ from .dependencies import IdentityDep, ServicesDep, identify
 from .own_plan import visible_to
 
 
-class Wanted(BaseModel):
+class CallNeeds(BaseModel):
     """The needs of a call. By default, those that the feature's row declares."""
 
     model_config = ConfigDict(extra="forbid")
@@ -40,7 +40,7 @@ async def qos(services: ServicesDep) -> QosInfo:
 
 @router.get("/explain/{feature}")
 async def explain(
-    feature: str, services: ServicesDep, identity: IdentityDep, wanted: Annotated[Wanted, Query()]
+    feature: str, services: ServicesDep, identity: IdentityDep, wanted: Annotated[CallNeeds, Query()]
 ) -> dict[str, Any]:
     """Explain how a call of ``feature`` by this caller, made now, would be served. Nothing is sent.
 

@@ -15,7 +15,7 @@ router: Final = APIRouter(prefix="/v1/llm/overrides", tags=["llm"], route_class=
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class Wanted(BaseModel):
+class NewOverride(BaseModel):
     """An override to store: of a feature, or of an endpoint to disable.
 
     Attributes:
@@ -51,7 +51,7 @@ class OverrideList(BaseModel):
     overrides: tuple[OverrideInfo, ...]
 
 
-class Stored(BaseModel):
+class StoredOverride(BaseModel):
     """An override that was stored: in force in this process now, in all others within two seconds.
 
     Attributes:
@@ -69,13 +69,13 @@ async def browse(_: GrantDep, services: ServicesDep) -> OverrideList:
 
 
 @router.post("", status_code=201)
-async def store(wanted: Wanted, admin: GrantDep, services: ServicesDep) -> Stored:
+async def store(wanted: NewOverride, admin: GrantDep, services: ServicesDep) -> StoredOverride:
     """Store an override, in place of the present one of the same feature or endpoint."""
     overrides = overrides_of(services)
     outcome = await overrides.decide(wanted.by(admin.user_id))
     await overrides.put_in_force()
     view = OverrideInfo(**outcome.override._asdict(), state="in_force")
-    return Stored(override=view, unserved=outcome.unserved)
+    return StoredOverride(override=view, unserved=outcome.unserved)
 
 
 @router.delete("/{override_id}", status_code=204)

@@ -15,7 +15,7 @@ from .dependencies import GrantDep, Services, ServicesDep
 from .forms import FormDep
 from .json_model import InvalidBodyError
 from .rendering import PRIVATE, Page, rendered
-from .tokens import NewToken, TokenView, Wanted, browse
+from .tokens import NewToken, TokenRequest, TokenView, browse
 from .tokens import make as make_token
 from .tokens import revoke as revoke_token
 
@@ -68,7 +68,7 @@ async def _view(grant: Grant, services: Services, made: NewToken | None = None) 
     return TokensView(datetime.now(UTC), found[:SHOWN], len(found) > SHOWN, made, scopes, grant.tenant_id)
 
 
-def _wanted(form: Mapping[str, str]) -> Wanted:
+def _wanted(form: Mapping[str, str]) -> TokenRequest:
     """What the fields ask for; what was not filled in is left out.
 
     Raises:
@@ -83,7 +83,7 @@ def _wanted(form: Mapping[str, str]) -> Wanted:
     try:
         if form.get("days"):
             given["expires_at"] = datetime.now(UTC) + timedelta(days=int(form["days"]))
-        return Wanted.model_validate(given)
+        return TokenRequest.model_validate(given)
     except ValidationError as error:
         raise InvalidBodyError(error.errors(include_input=False, include_url=False)) from None
     except (ValueError, OverflowError):

@@ -40,7 +40,7 @@ class Spending(BaseModel):
     period: BudgetPeriod
 
 
-class Wanted(BaseModel):
+class TokenRequest(BaseModel):
     """A token to issue.
 
     Attributes:
@@ -123,7 +123,7 @@ async def browse(admin: GrantDep, services: ServicesDep) -> TokenList:
 
 
 @router.post("", status_code=201)
-async def make(wanted: Wanted, admin: GrantDep, services: ServicesDep) -> NewToken:
+async def make(wanted: TokenRequest, admin: GrantDep, services: ServicesDep) -> NewToken:
     """Issue a token. Only this response has its plain text."""
     made, plain = await _given(services).make(wanted.for_maker(admin), wanted.name, by=admin.user_id)
     return NewToken(**made.as_dict(), token=plain)

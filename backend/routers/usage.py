@@ -84,7 +84,7 @@ class Place(Part):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
-class Mine(Days):
+class OwnUsageQuery(Days):
     """The period of the user's own usage."""
 
     by: Literal["day"] = "day"
@@ -124,7 +124,9 @@ async def request(call: str, grant: GrantDep, services: ServicesDep) -> dict[str
 
 
 @router.get("/users/me/usage")
-async def mine(asked: Annotated[Mine, Query()], owner: OwnerDep, services: ServicesDep) -> dict[str, Any]:
+async def mine(
+    asked: Annotated[OwnUsageQuery, Query()], owner: OwnerDep, services: ServicesDep
+) -> dict[str, Any]:
     """The usage and cost of the user's own calls, by day."""
     store, period, only = _store(services), asked.period, Only(user=owner.user_id, tenant=owner.tenant_id)
     return report(asked.by, period, await store.used(asked.by, period, only), await store.total(period, only))

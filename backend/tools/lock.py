@@ -45,7 +45,7 @@ _LOCKED: Final = re.compile(
 
 
 @dataclass(frozen=True)
-class Release:
+class LockedRelease:
     """One release of a distribution, with the lock file's marker."""
 
     name: str
@@ -128,14 +128,14 @@ def _platforms() -> Iterator[Platform]:
 PLATFORMS: Final = tuple(_platforms())
 
 
-def read_lock(*texts: str) -> tuple[Release, ...]:
+def read_lock(*texts: str) -> tuple[LockedRelease, ...]:
     """The releases in the lock files, each once.
 
     Args:
         texts: The contents of the lock files.
     """
     found = (
-        Release(canonicalize_name(name), version, marker or None)
+        LockedRelease(canonicalize_name(name), version, marker or None)
         for text in texts
         for name, version, marker in _LOCKED.findall(text)
     )
@@ -149,7 +149,7 @@ def read_declared(*texts: str) -> tuple[Requirement, ...]:
 
 
 def faults(
-    locked: Sequence[Release],
+    locked: Sequence[LockedRelease],
     metadata: Mapping[str, Metadata],
     declared: Iterable[Requirement],
     platform: Platform,
@@ -206,7 +206,7 @@ def read_metadata(text: str) -> dict[str, Metadata]:
     }
 
 
-def _ask_pip(releases: Sequence[Release], platform: Platform) -> dict[str, Metadata]:
+def _ask_pip(releases: Sequence[LockedRelease], platform: Platform) -> dict[str, Metadata]:
     """Ask pip for the metadata of releases for a platform, without installing any.
 
     Raises:

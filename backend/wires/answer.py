@@ -75,7 +75,7 @@ def total_usage(parts: Iterable[Usage]) -> Usage:
 # Streams -------------------------------------------------------------------------------------------------------------
 
 
-class Started(NamedTuple):
+class ChoiceStarted(NamedTuple):
     """The first event of a choice: its first content is there. ``ignored`` as in `Answer`."""
 
     ignored: Sequence[str] = ()
@@ -143,6 +143,13 @@ class Failed(NamedTuple):
 
 
 Event = (
-    Started | TextDelta | RefusalDelta | ReasoningDelta | ReasoningItems | ToolCallDelta | Finished | Failed
+    ChoiceStarted
+    | TextDelta
+    | RefusalDelta
+    | ReasoningDelta
+    | ReasoningItems
+    | ToolCallDelta
+    | Finished
+    | Failed
 )
-"""An event of a stream. Each choice begins with its start event and ends with `Finished`, or the whole stream with `Failed`."""
+"""An event of a stream. Each choice begins with `ChoiceStarted` and ends with `Finished`, or the whole stream with `Failed`."""

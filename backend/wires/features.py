@@ -15,12 +15,12 @@ from .answer import (
     NOTHING_USED,
     Answer,
     Choice,
+    ChoiceStarted,
     Finished,
     FinishReason,
     ReasoningDelta,
     ReasoningItems,
     RefusalDelta,
-    Started,
     TextDelta,
     ToolCall,
     ToolCallDelta,
@@ -103,7 +103,7 @@ class FeatureResponder:
                 if is_last:
                     raise
                 continue
-            yield Started(ignored, number)
+            yield ChoiceStarted(ignored, number)
             reader = _ChunkReader(number)
             async with aclosing(chunks):
                 for event in reader.events(first):

@@ -88,7 +88,7 @@ class FeaturesView:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class FeatureFilter:
     """The filter and page number of the console's list of features."""
 
     text: str = ""
@@ -101,7 +101,7 @@ def features_view(
     recent: RecentAttempts,
     days: Sequence[Cell],
     period: Period,
-    wanted: Wanted,
+    wanted: FeatureFilter,
     at: datetime,
 ) -> FeaturesView:
     """The page of features that ``wanted`` asks for.
@@ -183,7 +183,7 @@ def _dates(period: Period) -> Sequence[str]:
     return [first.fromordinal(first.toordinal() + place).isoformat() for place in range(count)]
 
 
-def _is_wanted(row: FeatureRow, wanted: Wanted) -> bool:
+def _is_wanted(row: FeatureRow, wanted: FeatureFilter) -> bool:
     text = wanted.text.casefold()
     if text and not any(text in part.casefold() for part in (row.name, row.about, *row.chain)):
         return False

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from backend.utils.llm.providers.loose_json import is_json
 
 from ..answer import (
+    ChoiceStarted,
     Failed,
     Finished,
     ReasoningDelta,
     ReasoningItems,
     RefusalDelta,
-    Started,
     TextDelta,
     ToolCallDelta,
 )
@@ -172,7 +172,7 @@ class MessagesWriter:
                 yield from self._text(text) if text else ()
             case ToolCallDelta():
                 yield from self._piece_of_call(event)
-            case Started():
+            case ChoiceStarted():
                 yield from self._start()
             case Finished():
                 yield from self._finish(event)

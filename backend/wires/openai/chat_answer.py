@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ..answer import (
+    ChoiceStarted,
     Failed,
     Finished,
     ReasoningDelta,
     RefusalDelta,
-    Started,
     TextDelta,
     ToolCallDelta,
     total_usage,
@@ -149,7 +149,7 @@ class ChatWriter:
 def _delta(event: Event) -> dict[str, Any] | None:
     """What an event adds that is no text; None if this wire has no words for it."""
     match event:
-        case Started():
+        case ChoiceStarted():
             return {"role": "assistant", "content": "", "refusal": None}
         case ToolCallDelta():
             return {"tool_calls": [_piece(event)]}

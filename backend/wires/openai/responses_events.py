@@ -6,12 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from ..answer import (
+    ChoiceStarted,
     Failed,
     Finished,
     ReasoningDelta,
     ReasoningItems,
     RefusalDelta,
-    Started,
     TextDelta,
     ToolCallDelta,
 )
@@ -71,7 +71,7 @@ class ResponsesWriter:
         self._kept: Sequence[Mapping[str, Any]] = ()
         self._said: list[bytes] = []
         self._writers: dict[type[Event], Callable[[Any], None]] = {
-            Started: self._start,
+            ChoiceStarted: self._start,
             TextDelta: self._text,
             ToolCallDelta: self._call,
             ReasoningDelta: self._thought,
@@ -89,7 +89,7 @@ class ResponsesWriter:
         self._said.clear()
         return said
 
-    def _start(self, _: Started) -> None:
+    def _start(self, _: ChoiceStarted) -> None:
         for name in ("response.created", "response.in_progress"):
             self._say_response(name, self._resource.json("in_progress"))
 

@@ -17,7 +17,7 @@ from backend.utils.llm.caller import current_caller
 from backend.utils.llm.receipt import Usage
 from backend.utils.llm.testing import Status, Text, ToolCalls
 from backend.utils.llm.testing.patchbays import loopback_patchbay
-from backend.wires.answer import Answer, Choice, Finished, Started, TextDelta
+from backend.wires.answer import Answer, Choice, ChoiceStarted, Finished, TextDelta
 from backend.wires.bodies import LONGEST
 from backend.wires.responders import Model
 
@@ -56,7 +56,7 @@ class Parrot:
         return Answer([Choice(_said(request), usage=Usage(1, 1))])
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Event]:
-        yield Started()
+        yield ChoiceStarted()
         yield TextDelta(_said(request))
         yield Finished("stop", Usage(1, 1), {})
 

@@ -14,9 +14,9 @@ from backend.tools.lock import (
     METADATA,
     PLATFORMS,
     ROOT,
+    LockedRelease,
     Metadata,
     Platform,
-    Release,
     faults,
     read_declared,
     read_lock,
@@ -66,7 +66,7 @@ def test_what_is_known_of_a_release_is_what_the_installed_one_says() -> None:
 
 class TestFaults:
     def test_an_extra_that_a_release_asks_for_is_followed(self) -> None:
-        locked = [Release("genai", "1"), Release("auth", "2")]
+        locked = [LockedRelease("genai", "1"), LockedRelease("auth", "2")]
         metadata = {
             "genai==1": Metadata(("auth[requests]>=1",)),
             "auth==2": Metadata(("requests; extra == 'requests'",)),
@@ -77,20 +77,20 @@ class TestFaults:
         ]
 
     def test_an_unrequested_extra_is_not_locked(self) -> None:
-        locked = [Release("auth", "2")]
+        locked = [LockedRelease("auth", "2")]
         metadata = {"auth==2": Metadata(("requests; extra == 'requests'",))}
 
         assert faults(locked, metadata, (), LINUX) == []
 
     def test_what_only_one_system_needs_is_missed_there_only(self) -> None:
-        locked = [Release("click", "8")]
+        locked = [LockedRelease("click", "8")]
         metadata = {"click==8": Metadata(("colorama; sys_platform == 'win32'",))}
 
         assert faults(locked, metadata, (), LINUX) == []
         assert len(faults(locked, metadata, (), WINDOWS)) == 1
 
     def test_a_release_that_is_too_old_for_another_is_found(self) -> None:
-        locked = [Release("a", "1"), Release("b", "1")]
+        locked = [LockedRelease("a", "1"), LockedRelease("b", "1")]
         metadata = {"a==1": Metadata(("b>=2",)), "b==1": Metadata()}
 
         assert faults(locked, metadata, (), LINUX) == ["a==1 requires b>=2; locked is b==1"]
@@ -98,15 +98,15 @@ class TestFaults:
     def test_a_release_that_does_not_run_on_a_python_is_found(self) -> None:
         metadata = {"a==1": Metadata(requires_python="<3.12")}
 
-        assert faults([Release("a", "1")], metadata, (), LINUX) == ["a==1 does not run on Python 3.12"]
+        assert faults([LockedRelease("a", "1")], metadata, (), LINUX) == ["a==1 does not run on Python 3.12"]
 
     def test_two_releases_of_one_distribution_are_found(self) -> None:
         metadata = {"a==1": Metadata(), "a==2": Metadata()}
 
-        assert faults([Release("a", "1"), Release("a", "2")], metadata, (), LINUX)
+        assert faults([LockedRelease("a", "1"), LockedRelease("a", "2")], metadata, (), LINUX)
 
     def test_what_people_declared_is_locked_with_its_extras(self) -> None:
         metadata = {"sqlalchemy==2": Metadata(("greenlet; extra == 'asyncio'",))}
         declared = [Requirement("sqlalchemy[asyncio]")]
 
-        assert len(faults([Release("sqlalchemy", "2")], metadata, declared, LINUX)) == 1
+        assert len(faults([LockedRelease("sqlalchemy", "2")], metadata, declared, LINUX)) == 1

@@ -14,13 +14,13 @@ from backend.utils.llm.receipt import Usage
 from backend.wires.answer import (
     Answer,
     Choice,
+    ChoiceStarted,
     Event,
     Failed,
     Finished,
     ReasoningDelta,
     ReasoningItems,
     RefusalDelta,
-    Started,
     TextDelta,
     ToolCall,
     ToolCallDelta,
@@ -53,7 +53,7 @@ def chunk(delta: dict[str, Any], *, reason: str | None = None, choice: int = 0, 
 
 def test_a_text_is_its_pieces_then_the_reason_with_usage() -> None:
     events: list[Event] = [
-        Started(),
+        ChoiceStarted(),
         TextDelta("Good "),
         TextDelta("day."),
         Finished("stop", USED, {"id": ID}),
@@ -69,7 +69,7 @@ def test_a_text_is_its_pieces_then_the_reason_with_usage() -> None:
 
 
 def test_usage_in_a_chunk_of_its_own_is_null_in_all_others() -> None:
-    events: list[Event] = [Started(), TextDelta("Day."), Finished("stop", USED, {"id": ID})]
+    events: list[Event] = [ChoiceStarted(), TextDelta("Day."), Finished("stop", USED, {"id": ID})]
 
     assert written(ChatWriter(asked(), own_usage_chunk=True, tells_receipt=True), events) == [
         chunk(CLEAR, usage=None),
@@ -82,7 +82,7 @@ def test_usage_in_a_chunk_of_its_own_is_null_in_all_others() -> None:
 
 def test_calls_begin_with_their_names_and_go_on_without() -> None:
     events: list[Event] = [
-        Started(),
+        ChoiceStarted(),
         ReasoningDelta("Hm."),
         ToolCallDelta(0, "c0", "look_up", '{"a'),
         ToolCallDelta(1, "c1", "look_up", ""),
@@ -109,9 +109,9 @@ def test_calls_begin_with_their_names_and_go_on_without() -> None:
 
 def test_several_choices_end_with_what_all_used() -> None:
     events: list[Event] = [
-        Started((), 1),
+        ChoiceStarted((), 1),
         TextDelta("B", 1),
-        Started((), 0),
+        ChoiceStarted((), 0),
         Finished("length", Usage(5, 1), {}, 1),
         TextDelta("A", 0),
         Finished("stop", Usage(5, 2), {}, 0),
@@ -126,7 +126,7 @@ def test_several_choices_end_with_what_all_used() -> None:
 
 def test_a_stream_that_fails_ends_with_the_error_and_without_done() -> None:
     events: list[Event] = [
-        Started(),
+        ChoiceStarted(),
         RefusalDelta("I"),
         Failed(Fault(502, "stream_interrupted", "It broke.")),
     ]
@@ -167,7 +167,7 @@ def test_a_whole_answer_is_what_the_sdk_takes() -> None:
 def test_every_chunk_is_what_the_sdk_takes() -> None:
     logprobs = [{"token": "a", "logprob": -0.5, "bytes": None, "top_logprobs": []}]
     events: list[Event] = [
-        Started(),
+        ChoiceStarted(),
         TextDelta("a", 0, logprobs),
         ToolCallDelta(0, "c0", "look_up", "{}"),
         Finished("tool_calls", USED, {}),

@@ -10,7 +10,7 @@ from langchain_core.messages import HumanMessage
 from backend.utils.llm.errors import LLMError, NoEndpointError
 from backend.utils.llm.options import Options
 from backend.utils.llm.testing import Cut, Status, Text, ToolCalls
-from backend.wires.answer import Failed, Finished, Started, TextDelta, ToolCallDelta
+from backend.wires.answer import ChoiceStarted, Failed, Finished, TextDelta, ToolCallDelta
 from backend.wires.faults import UnknownModelError
 from backend.wires.request import CompletionRequest
 from backend.wires.streams import begun
@@ -74,7 +74,7 @@ async def test_a_stream_begins_with_its_start_and_ends_with_usage_and_receipt(
 
     events = await events_of(responders, request_to("chat", streams=True))
 
-    assert events[0] == Started()
+    assert events[0] == ChoiceStarted()
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "Good morning."
     assert isinstance(events[-1], Finished)
     assert events[-1].usage.output > 0
@@ -123,7 +123,7 @@ async def test_an_option_that_no_endpoint_takes_is_left_out_and_told(
     events = await events_of(responders, request)
 
     assert answer.ignored == ("temperature",)
-    assert events[0] == Started(("temperature",))
+    assert events[0] == ChoiceStarted(("temperature",))
     assert all(sent.body["max_completion_tokens"] == 100 for sent in provider.requests)
 
 

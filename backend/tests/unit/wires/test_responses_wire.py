@@ -16,13 +16,13 @@ from backend.utils.llm.receipt import Usage
 from backend.wires.answer import (
     Answer,
     Choice,
+    ChoiceStarted,
     Event,
     Failed,
     Finished,
     ReasoningDelta,
     ReasoningItems,
     RefusalDelta,
-    Started,
     TextDelta,
     ToolCall,
     ToolCallDelta,
@@ -67,7 +67,7 @@ SEQUENCES: dict[str, list[Event]] = {
 
 
 def events_of(name: str, **more: Any) -> list[tuple[str | None, Any]]:
-    return written(ResponsesWire().read(BODY | more).writer(), [Started(), *SEQUENCES[name]])
+    return written(ResponsesWire().read(BODY | more).writer(), [ChoiceStarted(), *SEQUENCES[name]])
 
 
 def names_of(events: list[tuple[str | None, Any]]) -> list[str]:
@@ -174,7 +174,7 @@ def test_a_custom_tool_is_called_with_its_text() -> None:
     called = ToolCallDelta(0, "c0", "clock__exec", '{"input": "say \\"hi\\""}')
 
     events = written(
-        ResponsesWire().read(BODY).writer(), [Started(), called, Finished("tool_calls", USED, {})]
+        ResponsesWire().read(BODY).writer(), [ChoiceStarted(), called, Finished("tool_calls", USED, {})]
     )
 
     for _, data in events[:-1]:
@@ -200,7 +200,7 @@ def test_a_whole_response_is_valid_and_the_same_as_a_streams(reason: Any) -> Non
     streamed = written(
         exchange.writer(),
         [
-            Started(),
+            ChoiceStarted(),
             ReasoningDelta("Hm."),
             *TEXT,
             ToolCallDelta(0, "c0", "look_up", "{}"),
@@ -368,7 +368,7 @@ def test_thoughts_that_went_to_a_client_come_back_for_their_provider(thought: li
     call = ToolCallDelta(0, "c0", "look_up", "{}")
     end = Finished("tool_calls", USED, SERVED)
     events = written(
-        ResponsesWire().read(KEPT).writer(), [Started(), *thought, call, ReasoningItems(ITEMS), end]
+        ResponsesWire().read(KEPT).writer(), [ChoiceStarted(), *thought, call, ReasoningItems(ITEMS), end]
     )
 
     output = events[-2][1]["response"]["output"]
@@ -382,7 +382,7 @@ def test_thoughts_that_went_to_a_client_come_back_for_their_provider(thought: li
 
 
 def test_thoughts_are_kept_only_for_those_who_ask_and_only_beside_calls() -> None:
-    thoughts: list[Event] = [Started(), ReasoningDelta("Hm."), *TEXT, ReasoningItems(ITEMS)]
+    thoughts: list[Event] = [ChoiceStarted(), ReasoningDelta("Hm."), *TEXT, ReasoningItems(ITEMS)]
     end = Finished("stop", USED, SERVED)
 
     asked = written(ResponsesWire().read(KEPT).writer(), [*thoughts, end])[-2][1]["response"]["output"]

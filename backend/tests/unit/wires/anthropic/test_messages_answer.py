@@ -14,12 +14,12 @@ from backend.utils.llm.receipt import Usage
 from backend.wires.answer import (
     Answer,
     Choice,
+    ChoiceStarted,
     Failed,
     Finished,
     ReasoningDelta,
     ReasoningItems,
     RefusalDelta,
-    Started,
     TextDelta,
     ToolCall,
     ToolCallDelta,
@@ -91,7 +91,7 @@ def shorthand(events: list[dict[str, Any]]) -> list[Any]:
 
 
 def test_a_text_is_one_block_between_the_beginning_and_the_end() -> None:
-    events = written([Started(), TextDelta("Hel"), TextDelta("lo."), end("stop")])
+    events = written([ChoiceStarted(), TextDelta("Hel"), TextDelta("lo."), end("stop")])
 
     assert events == [
         {
@@ -128,7 +128,7 @@ def test_a_text_is_one_block_between_the_beginning_and_the_end() -> None:
 
 
 def test_an_answer_without_content_has_no_block() -> None:
-    assert shorthand(written([Started(), end("length")])) == [
+    assert shorthand(written([ChoiceStarted(), end("length")])) == [
         *("message_start", "ping"),
         *("max_tokens", "message_stop"),
     ]
@@ -136,7 +136,7 @@ def test_an_answer_without_content_has_no_block() -> None:
 
 def test_text_then_parallel_calls_are_blocks_one_after_the_other() -> None:
     events: list[Event] = [
-        *(Started(), TextDelta("I look.")),
+        *(ChoiceStarted(), TextDelta("I look.")),
         ToolCallDelta(0, "call_a", "look_up", '{"word":'),
         ToolCallDelta(0, None, None, ' "a"}'),
         ToolCallDelta(1, "call_b", "look_up", '{"word": "b"}'),
@@ -154,7 +154,7 @@ def test_text_then_parallel_calls_are_blocks_one_after_the_other() -> None:
 
 def test_calls_whose_pieces_come_mixed_are_still_one_block_after_the_other() -> None:
     events: list[Event] = [
-        Started(),
+        ChoiceStarted(),
         ToolCallDelta(0, "call_a", "first", '{"a":'),
         ToolCallDelta(1, "call_b", "second", '{"b":'),
         TextDelta("By the way."),
@@ -174,7 +174,7 @@ def test_calls_whose_pieces_come_mixed_are_still_one_block_after_the_other() -> 
 
 def test_an_empty_object_that_is_told_at_the_end_goes_to_its_own_call() -> None:
     events: list[Event] = [
-        Started(),
+        ChoiceStarted(),
         ToolCallDelta(0, "call_a", "first", ""),
         ToolCallDelta(1, "call_b", "second", '{"b": 2}'),
         ToolCallDelta(0, None, None, "{}"),
@@ -188,14 +188,14 @@ def test_an_empty_object_that_is_told_at_the_end_goes_to_its_own_call() -> None:
 
 
 def test_a_call_to_which_the_provider_gives_no_id_has_one() -> None:
-    events = written([Started(), ToolCallDelta(0, None, "look_up", "{}"), end("tool_calls")])
+    events = written([ChoiceStarted(), ToolCallDelta(0, None, "look_up", "{}"), end("tool_calls")])
 
     assert events[2]["content_block"]["id"].startswith("toolu_")
 
 
 def test_thoughts_are_told_first_and_what_their_provider_wants_back_comes_last() -> None:
     events: list[Event] = [
-        *(Started(), ReasoningDelta("Hm."), ToolCallDelta(0, "call_a", "look_up", "{}")),
+        *(ChoiceStarted(), ReasoningDelta("Hm."), ToolCallDelta(0, "call_a", "look_up", "{}")),
         ReasoningItems(ITEMS),
         end("tool_calls"),
     ]
@@ -209,7 +209,7 @@ def test_thoughts_are_told_first_and_what_their_provider_wants_back_comes_last()
 
 def test_a_client_that_does_not_ask_for_thoughts_gets_none() -> None:
     events: list[Event] = [
-        Started(),
+        ChoiceStarted(),
         ReasoningDelta("Hm."),
         TextDelta("Yes."),
         ReasoningItems(ITEMS),
@@ -221,7 +221,7 @@ def test_a_client_that_does_not_ask_for_thoughts_gets_none() -> None:
 
 def test_the_last_block_of_an_answer_without_calls_is_what_was_said() -> None:
     events: list[Event] = [
-        Started(),
+        ChoiceStarted(),
         ReasoningDelta("Hm."),
         TextDelta("Yes."),
         ReasoningItems(ITEMS),
@@ -232,7 +232,7 @@ def test_the_last_block_of_an_answer_without_calls_is_what_was_said() -> None:
 
 
 def test_a_refusal_is_text_and_the_reason_to_stop() -> None:
-    said = shorthand(written([Started(), RefusalDelta("I will not."), end("stop")]))
+    said = shorthand(written([ChoiceStarted(), RefusalDelta("I will not."), end("stop")]))
 
     assert said[2:] == [(0, "text", None), (0, "I will not."), (0, "stop"), "refusal", "message_stop"]
 
@@ -240,7 +240,7 @@ def test_a_refusal_is_text_and_the_reason_to_stop() -> None:
 def test_a_stream_that_breaks_ends_with_an_error() -> None:
     fault = Fault(502, "stream_interrupted", "The stream broke off.", call_id="c")
 
-    events = written([Started(), TextDelta("Hel"), Failed(fault)])
+    events = written([ChoiceStarted(), TextDelta("Hel"), Failed(fault)])
 
     assert events[-1]["error"] == {"type": "api_error", "message": "The stream broke off."}
 
@@ -298,7 +298,7 @@ def test_a_stop_sequence_that_ended_the_answer_is_told_whole_and_streamed(
     choice = Choice(text="One.", finish_reason=reason, stop_sequence=sequence)
     document = messages_document(asked(), Answer([choice]), tells_receipt=False)
     *_, delta, _ = written(
-        [Started(), TextDelta("One."), Finished(reason, USAGE, RECEIPT, stop_sequence=sequence)]
+        [ChoiceStarted(), TextDelta("One."), Finished(reason, USAGE, RECEIPT, stop_sequence=sequence)]
     )
 
     assert {name: document[name] for name in told} == told
