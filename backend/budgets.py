@@ -82,7 +82,7 @@ class Budgets:
         """The balance of every known counter of the current day, month or of a total, the fullest first.
 
         Raises:
-            BudgetUnavailableError: They cannot be read.
+            BudgetUnavailableError: The counters cannot be read.
         """
         with _asked():
             known = await asyncio.to_thread(self._store.known)
@@ -93,7 +93,7 @@ class Budgets:
         """The balances of a user's own counters.
 
         Raises:
-            BudgetUnavailableError: They cannot be read.
+            BudgetUnavailableError: The counters cannot be read.
         """
         now, budgets = self._clock(), self._table.snapshot.budgets.values()
         user = user_of(owner.tenant_id, owner.user_id)
@@ -120,7 +120,7 @@ class Budgets:
         Raises:
             UnknownBudgetError: There is no such counter.
             InvalidAmountError: ``amount`` is no valid amount.
-            BudgetUnavailableError: It cannot be changed.
+            BudgetUnavailableError: The counter cannot be changed.
         """
         budget, window = self._found(wanted)
         added = _amount(budget, amount)
@@ -135,7 +135,7 @@ class Budgets:
 
         Raises:
             UnknownBudgetError: There is no such counter.
-            BudgetUnavailableError: It cannot be changed.
+            BudgetUnavailableError: The counter cannot be changed.
         """
         before = await self.one(wanted)
         with _asked():

@@ -190,7 +190,7 @@ def _fitting(one: Override, table: Table, now: datetime) -> Snapshot:
     """The table with ``one`` laid over it.
 
     Raises:
-        InvalidOverrideError: If it does not fit, or would serve nobody.
+        InvalidOverrideError: The override does not fit the table, or would serve nobody.
     """
     problems = list(_formal_problems(one, now))
     try:

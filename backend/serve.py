@@ -97,7 +97,7 @@ def _listen(settings: Settings, *, any_port: bool) -> socket.socket:
     """A listening socket; on a free port, if the configured one is taken and ``any_port`` will do.
 
     Raises:
-        OSError: If the port is taken, saying how to choose another.
+        OSError: The port is taken; the message says how to choose another.
     """
     try:
         return socket.create_server((settings.host, settings.port), backlog=BACKLOG)

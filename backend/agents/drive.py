@@ -152,7 +152,7 @@ class Drive:
         """The answer as it comes. Its time is looked at between its chunks: what reads them may take its own.
 
         Raises:
-            TimeoutError: If ``seconds`` are over.
+            TimeoutError: ``seconds`` are over.
         """
         model: Any = self._around.models(self._agent.feature)
         if functions := self._judge.functions():

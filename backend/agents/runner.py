@@ -114,7 +114,7 @@ class Runner:
         """Continue a run whose process ended, or whose model was unavailable.
 
         Raises:
-            RunNotFoundError: If there is none, or it is another user's.
+            RunNotFoundError: There is no run of that id, or it is another user's.
             RunOverError: The run has ended, or waits for a person.
             RunBusyError: Another process is continuing the run.
         """
@@ -158,7 +158,7 @@ class Runner:
         """The run of that id.
 
         Raises:
-            RunNotFoundError: If there is none, or it is another user's.
+            RunNotFoundError: There is no run of that id, or it is another user's.
         """
         if (run := await self._runs.get(owner, run_id)) is None:
             raise RunNotFoundError
@@ -182,7 +182,7 @@ class Runner:
         """Remove a run, the run that delegated it and all that it delegated. Their confirmations can no longer be approved.
 
         Raises:
-            RunNotFoundError: If there is none, or it is another user's.
+            RunNotFoundError: There is no run of that id, or it is another user's.
         """
         run = await self._root(owner, await self.find(owner, run_id))
         await self._withdraw(run)
@@ -323,7 +323,7 @@ class Runner:
         """Look whether the run of a confirmation is still there: what was said in it may have been removed.
 
         Raises:
-            ConfirmationNotFoundError: If not.
+            ConfirmationNotFoundError: Not.
         """
         one = await self.gate.find(owner, confirmation_id)
         if await self._runs.get(owner, one.run) is None:

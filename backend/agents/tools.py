@@ -57,10 +57,10 @@ class Arguments(Protocol):
     """Validates the arguments of a call."""
 
     def __call__(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """``given`` as JSON-ready values, with defaults for missing arguments.
+        """``given`` validated, as JSON-ready values with defaults.
 
         Raises:
-            ArgumentsError: They do not fit.
+            ArgumentsError: The arguments are invalid.
         """
         ...
 
@@ -120,7 +120,7 @@ class Tool:
         """The arguments of a call, validated and completed, as canonical JSON: what people read, and what is executed.
 
         Raises:
-            ArgumentsError: They do not fit.
+            ArgumentsError: The arguments are invalid.
         """
         try:
             text = canonical(self.arguments(given))

@@ -156,8 +156,8 @@ async def _found(which: str, user: str) -> Confirmation:
     """The confirmation whose id begins so, of those that wait.
 
     Raises:
-        ConfirmationNotFoundError: If there is none, or more than one.
-        ConfirmationError: If there is one that does not wait any more; its type says why.
+        ConfirmationNotFoundError: No confirmation matches, or several do.
+        ConfirmationError: The confirmation is no longer open; the error's type says why.
     """
     from backend.agents.errors import ConfirmationNotFoundError
     from backend.agents.gate import closed

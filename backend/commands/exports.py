@@ -21,7 +21,7 @@ _TYPES = ((BigInteger, "int64"), (SmallInteger, "int16"), (Integer, "int32"), (B
 
 
 class MissingPackageError(Exception):
-    """The export needs a package that is not installed; the message says which."""
+    """The export needs a package that is not installed; the message names it."""
 
     code = "missing_package"
 
@@ -33,7 +33,7 @@ def csv_file(path: Path) -> Iterator[Write]:
     An unknown value is empty, true is ``True``. Texts are not escaped: a spreadsheet may read one as a formula.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: The file cannot be written.
     """
     with _whole(path) as file, os.fdopen(os.dup(file.fileno()), "w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text)
@@ -47,7 +47,7 @@ def parquet_file(path: Path) -> Iterator[Write]:
 
     Raises:
         MissingPackageError: pyarrow is not installed.
-        OSError: If it cannot be written.
+        OSError: The file cannot be written.
     """
     try:
         import pyarrow as pa

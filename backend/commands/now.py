@@ -53,7 +53,7 @@ def _asked(address: str, token: str) -> dict[str, Any]:
     """What the server at ``address`` says.
 
     Raises:
-        UnansweredError: It does not, or not to this token.
+        UnansweredError: The server does not answer, or refuses the token.
     """
     import httpx
 

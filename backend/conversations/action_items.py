@@ -60,7 +60,7 @@ def check_action_items(grounds: Grounds, found: ActionItems) -> None:
     """Reject tasks that do not stem from the transcript.
 
     Raises:
-        UngroundedError: If an owner neither speaks nor is named, or a figure, a day, a name or most of the words were
+        UngroundedError: An owner neither speaks nor is named, or a figure, a day, a name or most of the words were
             not said.
     """
     for number, item in enumerate(found.items):

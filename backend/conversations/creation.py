@@ -124,7 +124,7 @@ class Creation:
         """Store finished conversations from journals that no request has open, and remove unfinished ones older than `KEPT`.
 
         Raises:
-            StorageUnavailableError: If the store cannot be written now.
+            StorageUnavailableError: The store cannot be written now.
             ExceptionGroup: If some of them cannot be stored. All others are.
         """
         faults = []
@@ -211,7 +211,7 @@ class Creation:
         """Whether it was stored in time. If that is not at once, it is kept in the journal meanwhile.
 
         Raises:
-            StorageUnavailableError: If the journal could not be written either.
+            StorageUnavailableError: The journal could not be written either.
         """
         storing = asyncio.ensure_future(self._add_in_turn(conversation))
         try:

@@ -48,7 +48,7 @@ def check_structure(grounds: Grounds, structure: Structure) -> None:
     """Reject a structure that does not stem from the transcript.
 
     Raises:
-        UngroundedError: If a figure, a day, a name or most of the words were not.
+        UngroundedError: A figure, a day, a name or most of the words were not said.
     """
     grounds.check_words("title and overview", [structure.title, structure.overview])
     grounds.check_facts("title", structure.title)

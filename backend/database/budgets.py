@@ -129,7 +129,7 @@ def open_counters(path: Path, url: SecretStr | None) -> SqlBudgets:
     """The counters in the database at ``url``, or in the SQLite file ``path``, which has its tables. The caller closes them.
 
     Raises:
-        UnusableDatabaseError: If ``url`` is no URL of PostgreSQL.
+        UnusableDatabaseError: ``url`` is no URL of PostgreSQL.
     """
     made = (
         make_counting_engine(path) if url is None else postgres.make_counting_engine(url.get_secret_value())
@@ -144,7 +144,7 @@ async def opened_counters(
     """`open_counters` as a context manager that closes them; once a day it deletes counters older than 400 days (`KEPT`).
 
     Raises:
-        UnusableDatabaseError: If ``url`` is no URL of PostgreSQL.
+        UnusableDatabaseError: ``url`` is no URL of PostgreSQL.
     """
     store = open_counters(path, url)
 
@@ -336,7 +336,7 @@ class SqlBudgets(PerProcess):
         """One of the database's; in a file, one at a time.
 
         Raises:
-            BudgetStoreAwayError: It cannot be asked, or does not take what is written.
+            BudgetStoreAwayError: The database cannot be read or written.
         """
         if time.monotonic() < self._rests_until:
             raise BudgetStoreAwayError("the database did not answer a moment ago")

@@ -88,7 +88,7 @@ def make_engine(path: Path) -> AsyncEngine:
     gone or another one is in its place.
 
     Raises:
-        OSError: If the file cannot be made.
+        OSError: The file cannot be made.
     """
     file = DatabaseFile.at(path)
     # What is stored is people's words: no error repeats them, and no log, at DEBUG either.
@@ -107,7 +107,7 @@ def make_blocking_engine(path: Path) -> Engine:
     """An engine like that of `make_engine`, for threads. The caller disposes of it.
 
     Raises:
-        OSError: If the file cannot be made.
+        OSError: The file cannot be made.
     """
     file = DatabaseFile.at(path)
     url, waits = URL.create("sqlite", database=str(path)), {"timeout": BUSY_SECONDS}
@@ -120,7 +120,7 @@ def make_counting_engine(path: Path) -> Engine:
     """An engine for counters, for threads: its transactions write, and do not wait for the disk.
 
     Raises:
-        OSError: If the file cannot be made.
+        OSError: The file cannot be made.
     """
     file = DatabaseFile.at(path)
     engine = create_engine(

@@ -71,7 +71,7 @@ def make_counting_engine(url: str) -> Engine:
     """An engine for counters, for threads: its transactions do not wait for the disk.
 
     Raises:
-        UnusableDatabaseError: If ``url`` is no URL of PostgreSQL.
+        UnusableDatabaseError: ``url`` is no URL of PostgreSQL.
     """
     engine = create_engine(
         _parsed(url),
@@ -125,7 +125,7 @@ class Notifications:
     """Listens to a NOTIFY channel on a connection of its own.
 
     Raises:
-        UnusableDatabaseError: If ``url`` is no URL of PostgreSQL.
+        UnusableDatabaseError: ``url`` is no URL of PostgreSQL.
     """
 
     def __init__(self, url: str, channel: str) -> None:

@@ -159,7 +159,7 @@ async def _answer(asked: Awaitable[Any] | Any) -> Any:
     """What the server answers.
 
     Raises:
-        ConfirmationsAwayError: If it does not.
+        ConfirmationsAwayError: The server does not answer.
     """
     try:
         return await asked

@@ -80,7 +80,7 @@ class MasterKeys(Protocol):
         """The newest master key, which encrypts.
 
         Raises:
-            MasterKeyError: If there is none.
+            MasterKeyError: There is no master key.
         """
         ...
 

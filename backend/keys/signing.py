@@ -55,7 +55,7 @@ class HeadKeys:
             is_first: Whether no key of a user is stored yet, so that a master key may be made.
 
         Raises:
-            MasterKeyError: If there is no master key.
+            MasterKeyError: There is no master key.
         """
         return HeadKey(self._masters.first() if is_first else self._masters.newest())
 
@@ -81,7 +81,7 @@ class ConfirmationSeals:
         """The seal of ``message``.
 
         Raises:
-            MasterKeyError: If there is no master key.
+            MasterKeyError: There is no master key.
         """
         return _seal(self._masters.newest(), message)
 
@@ -89,7 +89,7 @@ class ConfirmationSeals:
         """Whether ``seal`` is a seal of ``message``; None if the master key that it names is not available.
 
         Raises:
-            MasterKeyError: If no master key can be had.
+            MasterKeyError: No master key can be had.
         """
         master = self._masters.find(seal.partition(".")[0])
         return None if master is None else hmac.compare_digest(_seal(master, message).encode(), seal.encode())

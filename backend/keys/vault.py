@@ -97,7 +97,7 @@ class Vault:
 
         Raises:
             UnreadableKeyError: Only its fingerprint was kept, it was sealed for another place, or its master key is gone.
-            MasterKeyError: If no master key can be had.
+            MasterKeyError: No master key can be had.
         """
         if sealed.box is None:
             raise UnreadableKeyError(place.provider)
@@ -108,8 +108,8 @@ class Vault:
         """Whether ``key`` is the key that was sealed, compared in constant time.
 
         Raises:
-            UnreadableKeyError: It was sealed for another place, or its master key is gone.
-            MasterKeyError: If no master key can be had.
+            UnreadableKeyError: The key was sealed for another place, or its master key is gone.
+            MasterKeyError: No master key can be had.
         """
         found = _fingerprint(self._unwrap(sealed, place), key, place)
         return hmac.compare_digest(found.encode(), sealed.fingerprint.encode())
@@ -118,7 +118,7 @@ class Vault:
         """``sealed`` under the newest master key. The user's key is not decrypted.
 
         Raises:
-            UnreadableKeyError: It was sealed for another place, or its master key is gone.
+            UnreadableKeyError: The key was sealed for another place, or its master key is gone.
         """
         own, master = self._unwrap(sealed, place), self._masters.newest()
         return replace(sealed, master=master.name, wrapped=_wrap(own, master, place))

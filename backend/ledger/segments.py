@@ -41,7 +41,7 @@ class Segment:
             heading: What stands before the first line.
 
         Raises:
-            OSError: It cannot be made.
+            OSError: The file cannot be created.
         """
         self.path = path
         self.descriptor = os.open(path, _NEW, 0o600)

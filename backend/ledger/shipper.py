@@ -126,7 +126,7 @@ class Shipper:
         """Ship these, as far as they can be read.
 
         Raises:
-            OSError: One of them cannot.
+            OSError: A spool cannot be read.
         """
         fault: OSError | None = None
         for folder in those:

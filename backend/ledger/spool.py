@@ -294,7 +294,7 @@ class Spool(PerProcess):
         """A new file, and a folder if there is none.
 
         Raises:
-            OSError: It cannot be made, or the spool is full.
+            OSError: The file cannot be created, or the spool is full.
         """
         if (used := size(self.root)) + self._bounds.segment > self._bounds.on_disk:
             raise OSError(errno.ENOSPC, f"the spool is full, {used} bytes are not shipped")

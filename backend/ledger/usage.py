@@ -187,24 +187,24 @@ class UsageStore(Protocol):
         """The sums by the dimension ``by`` of what ``only`` matches in ``period``: the dearest first, days and hours in order.
 
         Raises:
-            UnkeptError: There are no such sums.
-            StoreAwayError: The store is away.
+            UnkeptError: No roll-up has these sums.
+            StoreAwayError: The store cannot be reached.
         """
 
     async def crossed(self, by: Sequence[Dimension], period: Period, only: Only = ANY) -> Sequence[Cell]:
         """The sums by several dimensions at once of what ``only`` matches, in the order of their keys.
 
         Raises:
-            UnkeptError: There are no such sums.
-            StoreAwayError: The store is away.
+            UnkeptError: No roll-up has these sums.
+            StoreAwayError: The store cannot be reached.
         """
 
     async def total(self, period: Period, only: Only = ANY) -> Total:
         """The sums of what ``only`` matches in ``period``.
 
         Raises:
-            UnkeptError: There are no such sums.
-            StoreAwayError: The store is away.
+            UnkeptError: No roll-up has these sums.
+            StoreAwayError: The store cannot be reached.
         """
 
     async def requests(
@@ -213,28 +213,28 @@ class UsageStore(Protocol):
         """The last calls before the call ``before`` with an attempt that ``only`` matches, the newest first.
 
         Raises:
-            StoreAwayError: The store is away.
+            StoreAwayError: The store cannot be reached.
         """
 
     async def search(self, only: Only = ANY, *, limit: int = 50, before: str | None = None) -> Found:
         """Like `requests`, but looks at a limited number of attempts only.
 
         Raises:
-            StoreAwayError: The store is away.
+            StoreAwayError: The store cannot be reached.
         """
 
     async def workers(self) -> Sequence[Worker]:
         """The processes that made the last attempts, the most recent first.
 
         Raises:
-            StoreAwayError: The store is away.
+            StoreAwayError: The store cannot be reached.
         """
 
     async def request(self, call: str) -> Request | None:
         """The call of that id; None if there is none.
 
         Raises:
-            StoreAwayError: The store is away.
+            StoreAwayError: The store cannot be reached.
         """
 
 

@@ -118,11 +118,11 @@ class _Body:
         """The next piece; after the last one, the server's messages about the connection.
 
         Raises:
-            FailedAdmissionError: If the sender cannot be looked up.
-            UnauthenticatedError: If the route wants a token, and none came that is valid.
-            ForbiddenError: If the token may not use the route.
-            TooLongBodyError: If the body is longer than its route takes.
-            SlowBodyError: If it takes too long.
+            FailedAdmissionError: The sender cannot be looked up.
+            UnauthenticatedError: The route wants a token, and none came that is valid.
+            ForbiddenError: The token may not use the route.
+            TooLongBodyError: The body is longer than its route takes.
+            SlowBodyError: The body does not arrive in time.
         """
         if self._is_whole:
             return await self._receive()

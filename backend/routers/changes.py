@@ -69,7 +69,7 @@ def _wanted(form: Mapping[str, str]) -> NewOverride:
     """What the fields ask for.
 
     Raises:
-        InvalidBodyError: They are not as they should be.
+        InvalidBodyError: A field is invalid.
     """
     links = tuple(filter(None, (link.strip() for link in form.get("links", "").split(","))))
     try:

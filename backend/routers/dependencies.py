@@ -288,8 +288,8 @@ async def authenticate(connection: HTTPConnection) -> Grant:
     """The grant of the request's token or session, looked up and counted once. Keys are not read.
 
     Raises:
-        UnauthenticatedError: Without a valid token.
-        TooManyRequestsError: If it came more often than it may.
+        UnauthenticatedError: There is no valid token.
+        TooManyRequestsError: The token exceeds its rate limit.
     """
     if (known := getattr(connection.state, "grant", None)) is not None:
         return cast("Grant", known)
@@ -306,8 +306,8 @@ async def admit(connection: HTTPConnection) -> None:
     """Check that the caller may use the route, by `access.ROUTES`. A dependency of all routes, before the body is read.
 
     Raises:
-        UnauthenticatedError: Without a valid token, where one is needed.
-        TooManyRequestsError: If it came more often than it may.
+        UnauthenticatedError: There is no valid token, where one is needed.
+        TooManyRequestsError: The token exceeds its rate limit.
         ForbiddenError: The token may not use the route.
     """
     row = row_of(connection)
@@ -337,7 +337,7 @@ async def identify(
     """The identity of the request's caller, whose `Caller` is in context meanwhile.
 
     Raises:
-        UnauthenticatedError: Without a valid token.
+        UnauthenticatedError: There is no valid token.
         HTTPException: A header with a key does not name a provider.
         NotEnrolledError: A supplied key is not enrolled by the user.
     """

@@ -21,7 +21,7 @@ def want_our_page(request: Request) -> None:
     """Check that the browser vouches that a page of this application sent the form.
 
     Raises:
-        HTTPException: It does not vouch for that.
+        HTTPException: The browser does not vouch for that.
     """
     if not is_own_form(request):
         raise HTTPException(403, "Only a page of the console itself may ask for this.")

@@ -48,7 +48,7 @@ class JsonModel:
         """Parse and validate ``body``.
 
         Raises:
-            InvalidBodyError: It is invalid. The error repeats no input but the names of fields.
+            InvalidBodyError: The body is invalid. The error repeats no input but the names of fields.
         """
         try:
             shape = Shape(body)

@@ -72,7 +72,7 @@ def _wanted(form: Mapping[str, str]) -> TokenRequest:
     """What the fields ask for; what was not filled in is left out.
 
     Raises:
-        InvalidBodyError: They are not as they should be.
+        InvalidBodyError: A field is invalid.
     """
     given: dict[str, Any] = {
         name: form[name] for name in ("name", "user_id", "tenant_id", "rate") if form.get(name)

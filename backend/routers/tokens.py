@@ -67,7 +67,7 @@ class TokenRequest(BaseModel):
         """The rights of the token if ``maker`` issues it.
 
         Raises:
-            ForbiddenError: It is for another tenant than the maker's.
+            ForbiddenError: The token is for another tenant than the maker's.
         """
         tenant_id = maker.tenant_id if self.tenant_id is None else self.tenant_id
         if maker.tenant_id not in {"", tenant_id}:

@@ -210,7 +210,7 @@ def _ask_pip(releases: Sequence[LockedRelease], platform: Platform) -> dict[str,
     """Ask pip for the metadata of releases for a platform, without installing any.
 
     Raises:
-        subprocess.CalledProcessError: If one of them has no wheel for the platform.
+        subprocess.CalledProcessError: A release has no wheel for the platform.
     """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"

@@ -58,7 +58,7 @@ def model_name(body: Mapping[str, Any], field: str = "model") -> str:
     """The model's name in ``field`` of ``body``.
 
     Raises:
-        InvalidRequestError: There is none, or it is too long.
+        InvalidRequestError: The name is missing or too long.
     """
     name = required(body, field, str)
     if len(name) > LONGEST:

@@ -25,7 +25,7 @@ def check_files(content: object, place: str) -> None:
     """Check that the caller in context may refer to the files in ``content``: with the house's key, they may not.
 
     Raises:
-        InvalidRequestError: It names files, and the house's key may be used.
+        InvalidRequestError: ``content`` names files, and the house's key may be used.
     """
     if current_caller().policy != "byok_only" and names_files(content):
         raise InvalidRequestError(f"{place}: {_REFUSED}", place, "unsupported_parameter")

@@ -46,7 +46,7 @@ def import_file(
         partly: Leave out what is wrong; else there is no table if anything is.
 
     Raises:
-        UnusableInputError: If the file cannot be read, or ``feature`` cannot name what it holds.
+        UnusableInputError: The file cannot be read, or ``feature`` is no name for its content.
     """
     return import_config(read(path), source=path.name, feature=feature, system=system, partly=partly)
 

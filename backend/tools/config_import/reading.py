@@ -27,7 +27,7 @@ def read(path: Path) -> object:
     """Read the file in the format of its suffix.
 
     Raises:
-        UnusableInputError: If it cannot be read, or a key stands twice in one mapping; it says where.
+        UnusableInputError: The file cannot be read, or a mapping has a key twice; says where.
     """
     parse = _PARSERS.get(path.suffix.lower())
     if parse is None:

@@ -129,7 +129,7 @@ def read_messages(document: Mapping[str, Any]) -> MessagesRequest:
     """Parse ``document`` as a request for an answer.
 
     Raises:
-        InvalidRequestError: It is not what the API takes.
+        InvalidRequestError: ``document`` is no valid request.
     """
     body = _checked(MessagesBody, document)
     completion = CompletionRequest(
@@ -149,7 +149,7 @@ def read_count(document: Mapping[str, Any]) -> CompletionRequest:
     """Parse ``document`` as a request to count tokens, which nobody answers.
 
     Raises:
-        InvalidRequestError: It is not what the API takes.
+        InvalidRequestError: ``document`` is no valid request.
     """
     return CompletionRequest(**_asked(_checked(CountBody, document), document))
 

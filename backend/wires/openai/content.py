@@ -19,7 +19,7 @@ def content_of(content: Any, place: str, parts: Parts) -> Any:
     """``content`` unchanged, after a check of its parts.
 
     Raises:
-        InvalidRequestError: It is neither a text nor a list of ``parts``, or refers to a file without permission.
+        InvalidRequestError: ``content`` is neither a text nor a list of ``parts``, or refers to a file without permission.
     """
     if content is None or isinstance(content, str):
         return content or ""

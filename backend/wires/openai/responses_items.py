@@ -115,7 +115,7 @@ def read_items(given: Any) -> Items:
     """Parse the ``input`` of a request.
 
     Raises:
-        InvalidRequestError: It is neither a text nor a list of items, or an item is invalid for its type.
+        InvalidRequestError: The input is neither a text nor a list of items, or an item is invalid for its type.
     """
     items = Items()
     if isinstance(given, str):

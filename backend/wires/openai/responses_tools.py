@@ -60,7 +60,7 @@ class Tools:
         """Add the tools in ``described``.
 
         Raises:
-            InvalidRequestError: One is not described as it should be.
+            InvalidRequestError: A tool's description is invalid.
         """
         for tool, at in objects(described, place):
             self._read_one(tool, at, namespace)

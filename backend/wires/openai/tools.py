@@ -79,7 +79,7 @@ def tool_name(described: Mapping[str, Any], within: str) -> str:
     """The tool's name in ``described``.
 
     Raises:
-        InvalidRequestError: There is none, or it is too long.
+        InvalidRequestError: The name is missing or too long.
     """
     name = required(described, "name", str, within)
     if not name or len(name) > LONGEST_NAME:
