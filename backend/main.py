@@ -331,7 +331,7 @@ async def _version(settings: Settings) -> AsyncIterator[Version]:
 def _changes(
     settings: Settings, removals: Removals, overriding: Overrides | None, version: Version
 ) -> Changes:
-    """What other processes change, heard by who goes by it: they look now and then anyway, and at once when they hear."""
+    """Listens to other processes' changes of keys, overrides and tokens, which are also polled."""
     url = settings.database_url
     changes = Changes(None if url is None else url.get_secret_value())
     changes.on("tokens", version.look)

@@ -89,7 +89,7 @@ Outcome = Annotated[str | None, typer.Option(help="Of attempts with this outcome
 def by_feature(
     context: typer.Context, *, since: Since = None, until: Until = None, as_json: Json = False
 ) -> None:
-    """What calls used and cost in the last 30 days, by feature."""
+    """The usage and cost of calls in the last 30 days, by feature."""
     if context.invoked_subcommand is not None and (since or until or as_json):
         raise typer.BadParameter(f"Options of {context.invoked_subcommand} stand behind it.")
     if context.invoked_subcommand is None:

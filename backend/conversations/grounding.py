@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .transcript import Transcript
 
 SHARE: Final = 1 / 3
-"""Of the words that carry meaning, so many stem from the transcript. In good summaries it is about two thirds, in
+"""The least share of meaning words that must stem from the transcript. In good summaries it is about two thirds, in
 terse ones one third; what is made up shares few or none."""
 
 _TITLES: Final = words_of(

@@ -17,7 +17,7 @@ COUNTERS: Final = Table(
     PrimaryKeyConstraint("budget", "per", "subject", "begins"),
     postgresql_with={"fillfactor": 50},
 )
-"""In pico-dollars or tokens. On PostgreSQL, half of each page stays free, so that an update moves no row."""
+"""The counters, in pico-dollars or tokens. On PostgreSQL, half of each page stays free, so that an update moves no row."""
 
 RESERVATIONS: Final = Table(
     "budget_reservations",

@@ -147,7 +147,7 @@ ROLLUPS: Final = (
     _rollup("usage_by_user", "day", "user_id", "tenant_id"),
     _rollup("usage_by_hour", "hour", "feature", "endpoint"),
 )
-"""In the order in which they are written, always. Never all dimensions in one: of a million rows it would have nearly as many."""
+"""The roll-ups, in the order in which every writer writes them. None has all dimensions: of a million rows it would have nearly as many."""
 
 
 def first_id(at: int) -> str:

@@ -145,7 +145,7 @@ class KeyOwnerRow(Base):
 
 
 class AccessChangesRow(Base):
-    """How often a token, a session or a user's key was changed. Triggers count, in SQLite."""
+    """The number of changes of tokens, sessions and users' keys. In SQLite, triggers count."""
 
     __tablename__ = "access_changes"
 

@@ -130,7 +130,7 @@ class LocalModel(PerProcess):
         return self._reason
 
     def start(self) -> None:
-        """Begin to start the child and return at once. Does nothing when it is starting or ready."""
+        """Begin to start the child and return at once. Does nothing if the model is starting or ready."""
         with self._changed:
             if self._state in {"starting", "ready", "unresponsive"}:
                 return

@@ -170,7 +170,7 @@ def _stacked(series: Iterable[tuple[tuple[int, int], ...]]) -> tuple[tuple[int, 
 def _endpoints(
     qos: QosInfo, recent: RecentAttempts, days: Mapping[str, _Day], at: datetime
 ) -> Iterator[EndpointNow]:
-    """Those that were asked in the last day, those in trouble first, and of these the busiest."""
+    """The endpoints called in the last 24 hours: those in trouble first, and the busiest of these."""
     states = {one.endpoint: one.state for one in qos.health}
     windows = recent.by_endpoint(microseconds(at))
     silent = RecentAttempts().total(microseconds(at))

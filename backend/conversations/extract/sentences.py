@@ -22,7 +22,7 @@ LEADING: Final = re.compile(
     r"^(?:(?:and|but|so|then|well|okay|ok|oh|yeah|yes|right|um+|uh+|und|aber|also|ja|äh+m?|y|pero|bueno|et|mais|alors|ben|euh)[,. ]+)+(?=\w)",
     re.IGNORECASE,
 )
-"""How people begin to speak."""
+"""Words with which people begin to speak, and that say nothing."""
 _STOP: Final = re.compile("[.!?…。！？]")
 LONGEST: Final = 400
 """The most characters of a sentence."""

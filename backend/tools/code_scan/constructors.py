@@ -126,7 +126,7 @@ LANGCHAINS_VARIABLES: Final = {
     "nvidia_nim": "NVIDIA_API_KEY",
     "perplexity": "PPLX_API_KEY",
 }
-"""Where LangChain looks for keys, if that is not what the provider's is called here."""
+"""The environment variables of LangChain's that differ from the provider's variable here."""
 
 LANGCHAINS_PROVIDERS: Final = {
     "anthropic": "anthropic",

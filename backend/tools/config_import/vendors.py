@@ -41,7 +41,7 @@ VENDORS = {
     "openrouter": Vendor("openai", "https://openrouter.ai/api/v1", ("https://openrouter.ai/api/v1",)),
     "perplexity": Vendor("openai", f"{_PERPLEXITY}/v1", (_PERPLEXITY, f"{_PERPLEXITY}/v1")),
 }
-"""Those of the shipped table."""
+"""The vendors of the shipped table."""
 
 
 def _speaks_openai(base_url: str, *more: str, variable: str | None = None) -> Vendor:
