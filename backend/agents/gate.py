@@ -313,8 +313,8 @@ class Gate:
             raise closed(one.state)
         verified = self._seals.verifies(one.digest, one.sealed(one.arguments))
         if not verified:
-            fault = "key_missing" if verified is None else "forged"
-            log.error("agents.confirmation_%s id=%s run=%s", fault, one.id, one.run)
+            fault = "agents.confirmation_key_missing" if verified is None else "agents.confirmation_forged"
+            log.error("%s id=%s run=%s", fault, one.id, one.run)
             raise ConfirmationChangedError
         if decision.digest != one.digest:
             raise ConfirmationChangedError
