@@ -64,7 +64,8 @@ class Version:
         try:
             if self._file.fault() is not None:
                 return object()
-            return self._number, self._connection.execute(_CHANGES).fetchall()
+            counted = self._connection.execute(_CHANGES).fetchall()
+            return (self._number, counted) if counted else object()
         except sqlite3.Error:
             return object()
 
@@ -198,12 +199,14 @@ class RememberedKeyStore(SqlKeyStore):
         super().__init__(sessions)
         self._version = version
         self._held: Memory[Owner, Sequence[KeyVersion]] = Memory(version)
+        self._used: Memory[str, datetime] = Memory(version)
 
     @override
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeyVersion]:
         ask = super().of
         held = await self._held.get_or_ask(owner, lambda: ask(owner, now))
-        return [key for key in held or () if key.valid_until is None or key.valid_until > now]
+        good = [key for key in held or () if key.valid_until is None or key.valid_until > now]
+        return [key._replace(last_used_at=self._used.get(key.place.row) or key.last_used_at) for key in good]
 
     @override
     async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeyVersion:
@@ -222,8 +225,10 @@ class RememberedKeyStore(SqlKeyStore):
 
     @override
     async def record_use(self, rows: Collection[str], now: datetime) -> None:
-        with self._version.changing():
-            await super().record_use(rows, now)
+        mark = self._used.mark()
+        await super().record_use(rows, now)
+        for row in rows:
+            self._used.keep(row, now, mark)
 
     @override
     async def rewrap(self, renew: Renew) -> int:

@@ -1,4 +1,7 @@
-"""A number that grows with every change of what gives access, so that others who write to an SQLite file change nothing of it."""
+"""A number that grows with every change of what gives access, so that others who write to an SQLite file change nothing of it.
+
+Nor does it grow when a token, a session or a key is used.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ down_revision = "0011"
 _TABLE = "access_changes"
 _OF = ("access_tokens", "login_sessions", "user_keys", "key_owners")
 _EVENTS = ("INSERT", "UPDATE", "DELETE")
+_USE = "last_used_at"
 
 
 def upgrade() -> None:
@@ -24,8 +28,9 @@ def upgrade() -> None:
         return
     for table in _OF:
         for event in _EVENTS:
+            columns = f" OF {', '.join(_columns(table))}" if event == "UPDATE" else ""
             op.execute(
-                f"CREATE TRIGGER {_name(table, event)} AFTER {event} ON {table} "  # noqa: S608 - names of ours
+                f"CREATE TRIGGER {_name(table, event)} AFTER {event}{columns} ON {table} "  # noqa: S608 - names of ours
                 f"BEGIN UPDATE {_TABLE} SET number = number + 1; END"
             )
 
@@ -36,6 +41,10 @@ def downgrade() -> None:
             for event in _EVENTS:
                 op.execute(f"DROP TRIGGER {_name(table, event)}")
     op.drop_table(_TABLE)
+
+
+def _columns(table: str) -> list[str]:
+    return [each["name"] for each in sa.inspect(op.get_bind()).get_columns(table) if each["name"] != _USE]
 
 
 def _name(table: str, event: str) -> str:

@@ -24,7 +24,7 @@ from backend.database.remembered import (
     Version,
 )
 from backend.database.sessions import SessionStore
-from backend.database.tokens import TokenStore
+from backend.database.tokens import TokenStore, utc_now
 from backend.keys.keychain import Keychain
 from backend.keys.vault import Vault
 from backend.tests.fakes.clock import Clock
@@ -67,13 +67,78 @@ def asked(sessions: Sessions) -> list[str]:
 
 async def test_the_database_is_asked_once_for_a_token(sessions: Sessions, tokens: RememberedTokens) -> None:
     _, plain = await TokenStore(sessions).make(usual("ann"), "ci")
-    first = [await tokens.find(plain) for _ in range(2)]  # the first notes its use, which is a change
+    first = [await tokens.find(plain)]
     said = asked(sessions)
 
     again = [await tokens.find(plain) for _ in range(5)]
 
     assert set(first + again) == {first[0]}
     assert said == []
+
+
+async def test_that_others_are_used_is_no_reason_to_ask_again(
+    sessions: Sessions, version: Version, tokens: RememberedTokens
+) -> None:
+    clock, ann, vault = Clock(NOON), Owner("ann"), Vault(given())
+    cookies = RememberedSessions(SessionStore(sessions), version)
+    chain = Keychain(RememberedKeyStore(sessions, version), vault, clock=clock)
+    there = Keychain(SqlKeyStore(sessions), vault, clock=clock)
+    (_, mine), (_, other) = [await TokenStore(sessions).make(usual(user), "ci") for user in ("ann", "bob")]
+    cookie, elsewhere = await cookies.open("ann"), await cookies.open("bob")
+    for user in ("ann", "bob"):
+        await there.enrol(Owner(user), "openai", SecretStr(f"sk-of-{user}"), overlap=timedelta())
+    assert await tokens.find(mine)
+    assert await cookies.find(cookie)
+    (key,), (of_bob,) = await chain.of(ann), await there.of(Owner("bob"))
+
+    await TokenStore(sessions).find(other)
+    await SessionStore(sessions, clock=lambda: utc_now() + 60 * MOMENT).find(elsewhere)
+    await SqlKeyStore(sessions).record_use([of_bob.place.row], NOON)
+    said = asked(sessions)
+
+    assert await tokens.find(mine)
+    assert await cookies.find(cookie)
+    assert await chain.of(ann) == [key]
+    assert said == []
+
+
+async def test_the_use_of_a_key_is_told_though_nothing_is_asked_again(
+    sessions: Sessions, version: Version
+) -> None:
+    ann, store = Owner("ann"), RememberedKeyStore(sessions, version)
+    chain = Keychain(store, Vault(given()))
+    await chain.enrol(ann, "openai", SecretStr("sk-of-ann"), overlap=timedelta())
+    (key,) = await chain.of(ann)
+    await store.record_use([key.place.row], NOON)
+    said = asked(sessions)
+
+    assert await chain.of(ann) == [key._replace(last_used_at=NOON)]
+    assert said == []
+    assert [one.last_used_at for one in await SqlKeyStore(sessions).of(ann, NOON)] == [NOON]
+
+
+async def test_what_a_user_chooses_elsewhere_counts_at_once(sessions: Sessions, version: Version) -> None:
+    ann, vault = Owner("ann"), Vault(given())
+    chain = Keychain(RememberedKeyStore(sessions, version), vault)
+    await chain.enrol(ann, "openai", SecretStr("sk-of-ann"), overlap=timedelta())
+    chosen = []
+    for wish in (True, False):
+        await SqlKeyStore(sessions).choose(ann, house_fallback=wish)
+        chosen += [key.house_fallback for key in await chain.of(ann)]
+
+    assert chosen == [True, False]
+
+
+async def test_without_a_count_nothing_is_believed(sessions: Sessions, tokens: RememberedTokens) -> None:
+    _, plain = await TokenStore(sessions).make(usual("ann"), "ci")
+    with closing(sqlite3.connect(path_of(sessions))) as others:
+        with others:
+            others.execute("DELETE FROM access_changes")
+        assert await tokens.find(plain)
+        with others:
+            others.execute("UPDATE access_tokens SET revoked_at = '2026-11-21 12:00:00'")
+
+    assert await tokens.find(plain) is None
 
 
 async def test_what_others_write_that_gives_no_access_is_no_reason_to_ask_again(
