@@ -1,6 +1,6 @@
 """Sums of a user are kept by tenant, too: one name may be another person's in each.
 
-Days of which there are rows are summed anew. Of those before, it is not known which tenant they were of: they count for none.
+What there are rows of is summed anew. Of the rest, it is not known which tenant it was of: it counts for one that no token can be of.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ SUMS = {
     "unpriced": "count(CASE WHEN cost IS NULL THEN 1 END)",
 }
 NAMES = ", ".join(SUMS)
+SUMMED = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
+UNKNOWN = "not\u00a0known"
+"""No tenant of a token has such a space in its name."""
 
 
 def upgrade() -> None:
@@ -46,8 +49,11 @@ def upgrade() -> None:
     )
     op.execute(
         f"INSERT INTO usage_by_user (day, user_id, tenant_id, {NAMES})"  # noqa: S608 - names of ours
-        f" SELECT day, user_id, '', {NAMES} FROM old_usage_by_user"
-        f" WHERE day NOT IN (SELECT DISTINCT at / {DAY} FROM ledger_attempts)"
+        f" SELECT old.day, old.user_id, '{UNKNOWN}', {', '.join(map(_rest, SUMS))}"
+        " FROM old_usage_by_user AS old LEFT JOIN"
+        f" (SELECT day, user_id, {SUMMED} FROM usage_by_user GROUP BY day, user_id) AS new"
+        " ON new.day = old.day AND new.user_id = old.user_id"
+        f" WHERE {' OR '.join(f'{_rest(name)} > 0' for name in SUMS)}"
     )
     op.drop_table("old_usage_by_user")
 
@@ -57,12 +63,17 @@ def downgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         op.execute("ALTER INDEX pk_usage_by_user RENAME TO pk_new_usage_by_user")
     _create("day", "user_id")
-    sums = ", ".join(f"sum({name})" for name in SUMS)
     op.execute(
         f"INSERT INTO usage_by_user (day, user_id, {NAMES})"  # noqa: S608 - names of ours
-        f" SELECT day, user_id, {sums} FROM new_usage_by_user GROUP BY day, user_id"
+        f" SELECT day, user_id, {SUMMED} FROM new_usage_by_user GROUP BY day, user_id"
     )
     op.drop_table("new_usage_by_user")
+
+
+def _rest(name: str) -> str:
+    """What is in the old sum and in no row."""
+    new = f"coalesce(new.{name}, 0)"
+    return f"CASE WHEN old.{name} > {new} THEN old.{name} - {new} ELSE 0 END"
 
 
 def _create(*dimensions: str) -> None:

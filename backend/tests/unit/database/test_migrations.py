@@ -5,10 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
@@ -18,14 +20,17 @@ from backend.database.engine import make_engine
 from backend.database.ledger import sql_ledger
 from backend.database.ledger_tables import MEASURES
 from backend.database.migrations import upgrade
-from backend.database.tables import Base
+from backend.database.tables import AccessTokenRow, Base, KeyOwnerRow, LoginSessionRow, UserKeyRow
 from backend.database.tokens import TokenStore
+from backend.routers.tokens import Tenant
 from backend.tests.fakes.records import record, spooled
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 FOLDER = Path(migrations.__file__).parent
+UNKNOWN = "not\u00a0known"
+"""The tenant of what is not known to be anybody's."""
 
 
 async def test_models_and_migrations_agree(engine: AsyncEngine) -> None:
@@ -120,7 +125,53 @@ async def test_sums_of_users_are_told_by_tenant_as_far_as_rows_tell_it(engine: A
         query = "SELECT day > 1, tenant_id, attempts, cost FROM usage_by_user ORDER BY 1, 2"
         found = (await connection.execute(text(query))).all()
     cost = record().cost
-    assert found == [(0, "", 1, 1), (1, "", 1, cost), (1, "acme", 1, cost), (1, "globex", 1, cost)]
+    assert found == [(0, UNKNOWN, 1, 1), (1, "", 1, cost), (1, "acme", 1, cost), (1, "globex", 1, cost)]
+
+
+async def test_what_was_used_on_a_day_of_which_rows_were_removed_stays_in_the_sums(
+    engine: AsyncEngine,
+) -> None:
+    await upgrade(engine)
+    calls = "0193a1b2-c3d4-7e5f-8a9b-{:012d}".format
+    rows = [record(call=calls(number), user=user) for number, user in enumerate(["ann", "ann", "bob"])]
+    await sql_ledger(engine).add(spooled(rows))
+    sums = ", ".join(f"sum({each})" for each in MEASURES)
+    totals = text(f"SELECT user_id, {sums} FROM usage_by_user GROUP BY 1")  # noqa: S608 - ours
+    async with engine.begin() as connection:
+        before = (await connection.execute(totals)).all()
+        await connection.run_sync(_to, "0012")
+        await connection.execute(text("DELETE FROM ledger_attempts WHERE call <> :kept"), {"kept": calls(0)})
+    await upgrade(engine)
+
+    async with engine.connect() as connection:
+        query = "SELECT user_id, tenant_id, attempts FROM usage_by_user ORDER BY 1, 2"
+        found = (await connection.execute(text(query))).all()
+        assert found == [("ann", "acme", 1), ("ann", UNKNOWN, 1), ("bob", UNKNOWN, 1)]
+        assert (await connection.execute(totals)).all() == before
+    with pytest.raises(ValidationError, match="cannot be printed"):
+        TypeAdapter(Tenant).validate_python(UNKNOWN)
+
+
+async def test_every_change_of_access_is_counted_but_none_of_use(engine: AsyncEngine) -> None:
+    await upgrade(engine)
+    async with engine.connect() as connection:
+        query = (
+            "SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%access_changes%'"
+        )
+        found = {(table, *_when(sql)) for table, sql in (await connection.execute(text(query))).all()}
+    rows = (AccessTokenRow, LoginSessionRow, UserKeyRow, KeyOwnerRow)
+    columns = {row.__tablename__: frozenset(each.name for each in row.__table__.columns) for row in rows}
+    assert found == {
+        (table, event, names - {"last_used_at"} if event == "UPDATE" else frozenset())
+        for table, names in columns.items()
+        for event in ("INSERT", "UPDATE", "DELETE")
+    }
+
+
+def _when(sql: str) -> tuple[str, frozenset[str]]:
+    """The event of a trigger, and of which columns it is."""
+    event, _, columns = sql.partition(" AFTER ")[2].partition(" ON ")[0].partition(" OF ")
+    return event, frozenset(columns.split(", ") if columns else ())
 
 
 def _to(connection: Connection, revision: str) -> None:
