@@ -112,7 +112,7 @@ class SqlConfirmationStore:
         def read(connection: Connection) -> list[Confirmation]:
             return [Confirmation._make(row) for row in connection.execute(wanted, values)]
 
-        return await self._transactions.run(read)
+        return await self._transactions.read(read)
 
 
 def moment(microseconds: int) -> datetime:

@@ -157,7 +157,7 @@ class SqlRunStore:
         def read(connection: Connection) -> Sequence[Row[Any]]:
             return connection.execute(wanted, values).all()
 
-        return await self._transactions.run(read)
+        return await self._transactions.read(read)
 
 
 def _its(owner: Owner) -> dict[str, str]:

@@ -36,6 +36,10 @@ class Transactions(Protocol):
         """
         ...
 
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """What ``work`` returns, which changes nothing. It does not wait for transactions that change something."""
+        ...
+
 
 @asynccontextmanager
 async def transactions(engine: AsyncEngine) -> AsyncIterator[Transactions]:
@@ -61,9 +65,13 @@ class _OnLoop:
         async with self._engine.begin() as connection:
             return await connection.run_sync(work)
 
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """See `Transactions.read`."""
+        return await self.run(work)
+
 
 class _InThread(PerProcess):
-    """In a thread of their own, one after another, as SQLite writes anyway."""
+    """In a thread of their own, one after another, as SQLite writes anyway; and in another those that read."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -72,10 +80,15 @@ class _InThread(PerProcess):
     @override
     def _begin(self) -> None:
         self._thread = ThreadPoolExecutor(1, "transactions")
+        self._reading = ThreadPoolExecutor(1, "readings")
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in a transaction in this database's thread. See `Transactions.run`."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """See `Transactions.read`."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, self._run, work)
 
     def _run(self, work: Callable[[Connection], T]) -> T:
         with self._engine.begin() as connection:
@@ -83,5 +96,6 @@ class _InThread(PerProcess):
 
     async def close(self) -> None:
         """Wait for those that were begun, and let go of the database."""
+        await asyncio.to_thread(self._reading.shutdown)
         await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
         self._thread.shutdown(wait=False)

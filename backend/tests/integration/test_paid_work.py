@@ -181,6 +181,9 @@ class Writing(NamedTuple):
         with self.engine.begin() as connection:
             return work(connection)
 
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        return await self.run(work)
+
 
 class Trouble:
     """A database that cannot be written while there is ``trouble``, and a creation of conversations on it."""

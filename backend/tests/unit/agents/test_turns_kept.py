@@ -33,6 +33,10 @@ class Counted:
         self.count += 1
         return await self._transactions.run(work)
 
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        self.count += 1
+        return await self._transactions.read(work)
+
 
 @pytest.mark.parametrize("turns", [1, 5])
 async def test_a_turn_is_one_transaction(
