@@ -231,14 +231,11 @@ class Creation:
         """Add to the store, one conversation at a time, so that a busy store can still be read; False if time is up."""
         until = self._time.clock() + STORING
         try:
-            async with asyncio.timeout(STORING):
-                await self._turn.acquire()
-        except TimeoutError:
+            async with asyncio.timeout(STORING), self._turn:
+                return await self._add_until(until, conversation)
+        except TimeoutError:  # what was begun may still be stored, and is stored once
+            log.warning("conversations.not_stored_yet conversation=%s: the store is busy", conversation.id)
             return False
-        try:
-            return await self._add_until(until, conversation)
-        finally:
-            self._turn.release()
 
     async def _add_until(self, until: float, conversation: Conversation) -> bool:
         pause = _FIRST_PAUSE

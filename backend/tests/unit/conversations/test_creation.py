@@ -189,6 +189,39 @@ async def test_what_a_store_takes_its_time_for_is_in_the_journal_meanwhile() -> 
     assert store.kept_elsewhere.is_set()
 
 
+class HangingStore(Store):
+    """Takes conversations only if it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_asked, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def add(self, conversation: Conversation) -> None:
+        self.is_asked.set()
+        await self.answers.wait()
+        await super().add(conversation)
+
+
+async def test_what_a_store_is_silent_about_is_in_the_journal_and_stored_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    office, store = Office(), HangingStore()
+    office.creation = Creation(store, office.journals, office.time.time)
+    creating = asyncio.ensure_future(office.create(key=None))
+    await store.is_asked.wait()
+
+    loop = asyncio.get_running_loop()
+    later = loop.time() + STORING
+    monkeypatch.setattr(loop, "time", lambda: later)
+    created = await creating
+
+    assert not created.is_stored
+    assert await office.creation.find(Owner("ann"), created.conversation.id) == created.conversation
+    store.answers.set()
+    await office.creation.store_abandoned()
+    assert (store.kept, office.journals.kept) == ([created.conversation], {})
+
+
 async def test_what_a_store_breaks_on_is_kept_in_the_journal() -> None:
     office = Office()
     office.store.power = Power(at=0)
