@@ -275,6 +275,29 @@ def test_callers_text_quoted_by_an_error_blames_nothing(status: int, words: str)
 
 
 @pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "Could not download https://x/virtual network.png"),
+        (403, "The prompt attack a virtual network was rejected"),
+        (422, "Input should be a valid string: how do I move an app at the end of its life?"),
+        (404, "No such file: a product at the end of its life.pdf"),
+        (400, "Invalid schema: marked by provider as legacy"),
+        (400, "Could not read: which model of phone requires terms"),
+        (403, "Rejected: how many tokens per day do I use on the free quota tier?"),
+        (403, "Rejected: what does free-models-per-day mean?"),
+        (403, "Rejected: explain [limits, limit: 0, model: mine]"),
+        (403, "Rejected: who may set inference limit for the house?"),
+        (403, "Rejected: how good is the free tier of the model?"),
+    ],
+)
+def test_callers_text_that_an_error_repeats_without_quotes_blames_nothing(status: int, words: str) -> None:
+    body = json.dumps({"error": {"message": words}}).encode()
+    wire = Observed(requests=1, status=status, error_body=body, sent_at=0.0)
+
+    assert cooled(classify(ValueError(), wire, "openai", now=NOW).category) == ""
+
+
+@pytest.mark.parametrize(
     ("told", "category"),
     [
         ('Failed: {"error": {"message": "prompt is too long", "code": "1"}} (reset after 30s)', "context"),

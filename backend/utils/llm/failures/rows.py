@@ -372,12 +372,21 @@ MODEL_PURSES = (
     FailureRow(
         C.MODEL_QUOTA,
         _openai(429, None, "Quota exceeded for metric: free_tier_requests, limit: 0, model: some-model"),
-        status=TOO_MANY,
-        says=r", limit: 0, model: |free-models-per-day|free quota tier|free tier of the model|set inference limit for the"
-        r"|tokens per day\b(?! \()",
+        status=frozenset({429, None}),
+        says=r"quota exceeded for metric: \S+, limit: 0, model: |doesn't have a free quota tier"  # Google
+        r"|rate limit exceeded: free-models-per-day"  # OpenRouter
+        r"|reached the set inference limit for the \S+ model"  # Volcengine
+        r"|too many tokens per day, please wait"  # Bedrock
+        r"|(tokens|requests) per day limit exceeded",  # Cerebras
+    ),
+    FailureRow(
+        C.MODEL_QUOTA,
+        _openai(403, None, "The free tier of the model has been exhausted."),
+        status=frozenset({403, None}),
+        says=r"the free tier of the model has been exhausted",  # Alibaba
     ),
 )
-"""Errors about a key's quota for one model; the key works with others."""
+"""Errors about a key's quota for one model; the key works with others. Only in the provider's own words: others may be a prompt's."""
 
 EMPTY_PURSES = (
     _plain(
@@ -393,7 +402,7 @@ EMPTY_PURSES = (
         429,
         "Your team has either used all available credits or reached its monthly spending limit.",
         r"(used|exceeded|reached|hit)\b[^.]{0,30}\b(available credits|monthly|spend(ing)?|budget|billing cycle|daily free)\b"
-        r"|(spend(ing)?|monthly) (limit|cap)\b[^.]{0,30}(exceed|reach|hit)|usage limit reached|reached your ([\w-]+ ){1,3}usage limit|达到.{0,12}(使用|用量)上限|calls / month|daily (\w+ ){0,2}limit|, limit: 0\b",
+        r"|(spend(ing)?|monthly) (limit|cap)\b[^.]{0,30}(exceed|reach|hit)|usage limit reached|reached your ([\w-]+ ){1,3}usage limit|达到.{0,12}(使用|用量)上限|calls / month|daily (\w+ ){0,2}limit|quota exceeded for metric: \S+, limit: 0\b",
     ),
     _wording(
         C.QUOTA,
@@ -417,7 +426,13 @@ CLOSED = (
         "Your project has been denied access.",
         r"\b(account|organi[sz]ation|project|api[ _-]?key|consumer|team|workspace|subscription)\b[^.]{0,80}"
         r"\b(disabled|suspended|deactivated|terminated|banned|revoked|locked|denied access|leaked)\b"
-        r"|\baccount (is )?(currently )?(inactive|not active|does not exist)|\bvirtual network",
+        r"|\baccount (is )?(currently )?(inactive|not active|does not exist)",
+    ),
+    FailureRow(
+        C.CREDENTIAL,
+        _openai(403, "403", "Access denied due to Virtual Network/Firewall rules."),
+        status=frozenset({403}),
+        says=r"access denied due to virtual network|a virtual network is configured for this resource",  # Azure
     ),
     _wording(
         C.CREDENTIAL,
@@ -587,8 +602,13 @@ MODELS = (
         403,
         "User has not agreed to the terms of the model.",
         r"\bagreed? to\b.{0,40}\b(terms|licen[cs]e)|\bmodel (name )?(is )?(invalid|disabled|closed)\b"
-        r"|allowed to (use|access) (this |the )?(publisher )?model|marked by provider as legacy|end of its life"
-        r"|\bmodel\b[^.]{0,40}requires terms",
+        r"|allowed to (use|access) (this |the )?(publisher )?model",
+    ),
+    FailureRow(
+        C.MODEL_NOT_FOUND,
+        _openai(404, None, "This model version has reached the end of its life."),
+        status=frozenset({404}),
+        says=r"this model version has reached the end of its life|this model is marked by provider as legacy",  # Bedrock
     ),
     FailureRow(C.MODEL_NOT_FOUND, _openai(503, None, "对于模型 m 无可用渠道"), says="无可用渠道"),
     _wording(
@@ -724,7 +744,7 @@ CONTRADICTED = (
         C.UNSUPPORTED,
         _openai(429, None, "Extra usage is required for long context requests."),
         status=TOO_MANY,
-        says=r"required for long[- ]context",
+        says=r"extra usage is required for long context",
     ),
 )
 """Errors about what this endpoint cannot do, with any status: that of llama.cpp is 500."""
