@@ -16,7 +16,6 @@ from typing_extensions import override
 
 from backend.utils.llm.errors import ConfirmationError
 from backend.utils.llm.execution.loop_thread import LoopThread
-from backend.utils.llm.execution.own_thread import in_a_thread
 from backend.utils.llm.schema_checks import misfit
 
 from .agent import Agent, Agents
@@ -27,6 +26,7 @@ from .gate import Decision, Gate, observation_of
 from .observations import Observation, of_fault
 from .runs import Run
 from .steps import Call
+from .threads import Threads
 from .tools import ArgumentsError, Tool
 
 try:
@@ -88,13 +88,15 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
         self._gate = Gate(store, Agents([self._agent]), **gate)
         self._owner = owner
         self._loop = LoopThread()
+        self._threads = {one.name: Threads() for one in ours if one.terms != "read/allow"}
 
     @override
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Answered]
     ) -> Answered:
         async def handle(asked: ToolCallRequest) -> Answered:
-            return await in_a_thread(partial(handler, asked))
+            threads = self._threads.get(asked.tool_call["name"]) or Threads()
+            return await threads.run(partial(handler, asked))
 
         found = self._loop.get().run(self.awrap_tool_call(request, handle))
         assert found is not None, "no tool runs on that loop's own thread"  # noqa: S101

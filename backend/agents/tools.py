@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, get
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from backend.access import Owner
-from backend.utils.llm.execution.own_thread import in_a_thread
 
 from .canonical import canonical, digest
+from .threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -144,7 +144,7 @@ def tool(  # noqa: PLR0913 - what a tool says of itself
     """Make a tool from a function, synchronous or not, whose parameters have types.
 
     The function's docstring is the tool's description; `Field` in an `Annotated` type describes a parameter. A synchronous function runs
-    in a thread of its own: one that hangs keeps nobody else's place.
+    in a thread of its own: one that hangs keeps nobody else's place, and is not called any more while eight of its calls hang.
 
     Raises:
         TypeError: A parameter has no type, or cannot be passed by name.
@@ -173,6 +173,7 @@ class _Function:
         hints = get_type_hints(function, include_extras=True)
         self._function = function
         self._execution = next((name for name, hint in hints.items() if hint is Execution), None)
+        self._threads = Threads()
         self._is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
         self.model: type[BaseModel] = create_model(
             function.__name__, __config__=ConfigDict(extra="forbid"), **self._fields(hints)
@@ -208,7 +209,7 @@ class _Function:
             named[self._execution] = execution
         if self._is_async:
             return await self._function(**named)
-        return await in_a_thread(partial(self._function, **named))
+        return await self._threads.run(partial(self._function, **named))
 
 
 def _told(error: ValidationError) -> str:

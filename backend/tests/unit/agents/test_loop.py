@@ -17,12 +17,16 @@ from backend.agents.errors import UnknownAgentError
 from backend.agents.events import Called, Delta, Result
 from backend.agents.observations import ToolError
 from backend.agents.steps import STEP
-from backend.agents.tools import tool
+from backend.agents.threads import MOST_HANGING, Threads
+from backend.agents.tools import Execution, tool
 from backend.tests.fakes.agents import ANN, World, deletes, end, error_of, wants, whole
 from backend.utils.llm.errors import ProviderDownError
+from backend.utils.llm.execution.own_thread import THREAD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+
+    from langchain_core.messages import AIMessage
 
 SEARCH = ("search", {"words": "tea"})
 
@@ -172,6 +176,52 @@ async def test_a_tool_that_hangs_in_a_thread_keeps_no_place_that_others_need() -
     over.set()
 
     assert (others, error_of(world.results()[0])) == (0, "TimedOut")
+
+
+async def test_a_tool_of_which_too_many_calls_hang_is_not_called_until_they_have_returned() -> None:
+    over, called = threading.Event(), list[str]()
+
+    def hang(name: str) -> str:
+        """Hang."""
+        called.append(name)
+        over.wait()
+        return name
+
+    def calls(name: str, count: int) -> AIMessage:
+        return wants(*[("hang", {"name": f"{name}{place}"}) for place in range(count)])
+
+    hanging = tool(hang, risk="read", policy="allow", seconds=0.01)
+    world = World([calls("early", MOST_HANGING), calls("late", 2), "Sorry."], tools=(hanging,))
+    before = set(threading.enumerate())
+
+    await world.say()
+    left = [each for each in threading.enumerate() if each.name == THREAD and each not in before]
+    over.set()
+    for each in left:
+        each.join()
+    execution = Execution("ann", "acme", "r", "k")
+    again = await hanging.run({"name": "again"}, execution)
+
+    refused = world.results()[-2:]
+    assert [error_of(one) for one in refused] == ["ToolError", "ToolError"]
+    assert "8 earlier calls of this tool have not returned" in refused[0]
+    assert (len(called), again) == (MOST_HANGING + 1, "again")
+
+
+async def test_calls_that_are_waited_for_do_not_hang() -> None:
+    threads, over, began = Threads(), threading.Event(), threading.Semaphore(0)
+
+    def work() -> int:
+        began.release()
+        over.wait()
+        return 1
+
+    waiting = [asyncio.create_task(threads.run(work)) for _ in range(MOST_HANGING)]
+    await asyncio.to_thread(lambda: [began.acquire() for _ in waiting])
+    over.set()
+
+    assert await threads.run(lambda: 2) == 2
+    assert await asyncio.gather(*waiting) == [1] * MOST_HANGING
 
 
 @pytest.mark.parametrize("is_async", [False, True])
