@@ -48,14 +48,23 @@ class Process:
 
     def sends(self, tokens: int = 1) -> int | None:
         """The number of a request that goes out; None if it may not."""
+        number = self.takes(tokens)
+        return number if number is not None and self.asks(number) else None
+
+    def takes(self, tokens: int = 1) -> int | None:
+        """The number of a request that counts here, but has not asked the store yet; None if it may not."""
         if self.limiter.full(self.meters, tokens) is not None:
             return None
         self._number += 1
         self.limiter.take(self.meters, tokens, self._number, self._clock() + 100)
-        if self.limiter.reserve(self._number):
-            return self._number
-        self.settles(self._number, 0, arrived=False)
-        return None
+        return self._number
+
+    def asks(self, number: int) -> bool:
+        """Whether the request goes out; if not, it is put back."""
+        if self.limiter.reserve(number):
+            return True
+        self.settles(number, 0, arrived=False)
+        return False
 
     def settles(self, number: int, used: int | None, *, arrived: bool = True) -> None:
         self.limiter.settle(self.meters, number, used, arrived=arrived)
@@ -288,6 +297,25 @@ def test_a_place_that_a_process_gives_back_while_the_store_is_silent_is_its_own(
     one.limiter.received(one.meters, number)
 
     assert one.many() == 1
+
+
+def test_requests_that_the_store_never_answered_free_no_places_for_others(
+    memory: SharedMemory, clock: Clock
+) -> None:
+    one, other = (Process(memory, clock, concurrency=10) for _ in range(2))
+    first = one.sends()
+    assert first is not None
+    one.settles(first, 1)
+    in_flight = other.many(8)
+    clock.now += 1
+    one.store.beat()
+    asked = [number for number in (one.takes() for _ in range(6)) if number is not None]
+    silent(one, other)
+
+    in_flight += sum(one.asks(number) for number in asked)
+
+    assert len(asked) == 6
+    assert in_flight + one.many() == 9
 
 
 def test_tokens_that_were_not_used_of_what_was_set_aside_are_used_by_the_next(
