@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from typing_extensions import override
@@ -15,8 +17,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MOST_UNACCEPTED: Final = 8
+"""The most unaccepted connections that a worker is sent, so that one that hangs gets no more."""
 RETRY_SECONDS: Final = 0.1
-"""Seconds after which a connection that no worker could take is offered again."""
+"""Seconds after which a connection that the kernel did not send is offered again."""
+PAUSE_SECONDS: Final = 1.0
+"""Seconds after which accepting is tried again, where no descriptor was free."""
 
 
 class Channel:
@@ -29,26 +35,44 @@ class Channel:
         self._sending, self._receiving = socket.socketpair()
         self._sending.settimeout(0)
         self._receiving.settimeout(0)
+        self._unaccepted = 0
 
     @property
     def descriptor(self) -> int:
         """The file descriptor of the worker's end, for the worker to inherit."""
         return self._receiving.fileno()
 
+    def fileno(self) -> int:
+        """The file descriptor of the supervisor's end, readable once the worker has accepted a connection; -1 if it is closed."""
+        return self._sending.fileno()
+
     def send(self, connection: socket.socket) -> bool:
-        """Send a connection, which also stays open here. False if the worker has too many waiting."""
+        """Send a connection, which also stays open here. False if the worker has too many unaccepted ones."""
+        if self._unaccepted:
+            with suppress(BlockingIOError):
+                self._unaccepted -= len(self._sending.recv(MOST_UNACCEPTED))
+        if self._unaccepted >= MOST_UNACCEPTED:
+            return False
         try:
             socket.send_fds(self._sending, [b"\0"], [connection.fileno()])
-        except (
-            OSError
-        ):  # its buffer is full, or so many descriptors are on their way that the kernel takes no more
+        except OSError:  # so many descriptors are on their way that the kernel takes no more
             return False
+        self._unaccepted += 1
         return True
 
     def taken_back(self) -> Iterator[socket.socket]:
-        """The connections that the worker has not accepted, taken out of the channel."""
-        while (connection := _received(self._receiving)) is not None:
-            yield connection
+        """The connections that the worker has not accepted, taken out of the channel.
+
+        Raises:
+            OSError: No descriptor is free. What is left stays, to be taken back later.
+        """
+        while True:
+            try:
+                connection = _received(self._receiving)
+            except BlockingIOError:
+                return
+            if connection is not None:
+                yield connection
 
     def close(self) -> None:
         """Close both ends, and every connection that is left."""
@@ -59,29 +83,56 @@ class Channel:
 class ChannelListener(socket.socket):
     """The worker's end of a channel, as a listening socket: it accepts the connections that the supervisor sends."""
 
+    _has_failed = False
+
     @override
     def listen(self, backlog: int = 0, /) -> None:
         """Do nothing: the supervisor listens."""
 
     @override
     def accept(self) -> tuple[socket.socket, Any]:
-        connection = _received(self)
+        """Accept the next connection, and acknowledge it. It is called in a running loop."""
+        connection = self._next()
+        with suppress(OSError):  # the supervisor is gone, or waits for no answer any more
+            self.send(b"\0")
         if connection is None:
-            raise BlockingIOError
+            raise ConnectionAbortedError
         try:
             return connection, connection.getpeername()
         except OSError:
             connection.close()
             raise ConnectionAbortedError from None
 
+    def _next(self) -> socket.socket | None:
+        if self._has_failed:  # up to Python 3.13 asyncio asks again at once, as often as its backlog says
+            self._has_failed = False
+            raise BlockingIOError
+        try:
+            return _received(self)
+        except (EOFError, ConnectionResetError):  # nothing comes any more, and that could be read for ever
+            asyncio.get_running_loop().remove_reader(self)
+            raise BlockingIOError from None
+        except BlockingIOError:
+            raise
+        except OSError:
+            self._has_failed = True
+            raise
+
 
 def _received(channel: socket.socket) -> socket.socket | None:
-    """The next connection that was sent; None if there is none."""
-    try:
-        _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
-    except BlockingIOError:
-        return None
-    if not descriptors:  # the supervisor is gone
+    """The next connection that was sent; None if it was lost.
+
+    Raises:
+        BlockingIOError: There is none.
+        EOFError: There will be none.
+        OSError: No descriptor is free. The connection stays where it is.
+    """
+    os.close(os.dup(channel.fileno()))  # the kernel drops a descriptor that comes while none is free
+    sent, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+    if not sent:
+        raise EOFError
+    if not descriptors:
+        log.error("workers.connection_lost: no descriptor was free")
         return None
     connection = socket.socket(fileno=descriptors[0])
     connection.set_inheritable(False)
@@ -103,6 +154,7 @@ class Dispatcher:
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._channels: deque[Channel] = deque()
+        self._removed: deque[Channel] = deque()
         self._waiting: deque[socket.socket] = deque()
         self._retry: asyncio.TimerHandle | None = None
 
@@ -112,35 +164,60 @@ class Dispatcher:
         self._dispatch()
 
     def remove(self, channel: Channel) -> None:
-        """Remove a worker's channel, and give its unaccepted connections to others. Does nothing if it was removed before."""
-        if channel in self._channels:
-            self._channels.remove(channel)
-            self._waiting.extend(channel.taken_back())
+        """Remove a worker's channel, give its unaccepted connections to others, and close it. Does nothing if it was removed before."""
+        if self._listener.fileno() < 0:
+            channel.close()
+        elif channel.fileno() >= 0 and channel not in self._removed:
+            self._pause()
+            with suppress(ValueError):  # it had no turn yet
+                self._channels.remove(channel)
+            self._removed.append(channel)
             self._dispatch()
 
     def close(self) -> None:
         """Stop accepting, and close the connections that no worker could take."""
-        self._channels.clear()
         if self._listener.fileno() >= 0:
             self._pause()
             self._listener.close()
-        while self._waiting:
-            self._waiting.popleft().close()
+        self._channels.clear()
+        for left in (self._removed, self._waiting):
+            while left:
+                left.popleft().close()
 
     def _dispatch(self) -> None:
         """Send what waits. While something is left, or nobody is there, clients wait in the queue of the listener."""
-        while self._waiting and self._is_sent(self._waiting[0]):
-            self._waiting.popleft().close()
         if self._listener.fileno() < 0:
             return
         self._pause()
-        if self._waiting and self._channels:
-            self._retry = self._loop.call_later(RETRY_SECONDS, self._dispatch)
-        elif self._channels:
+        try:
+            self._take_back()
+        except OSError as error:
+            self._try_later(error)
+        while self._waiting and self._is_sent(self._waiting[0]):
+            self._waiting.popleft().close()
+        if self._retry is not None or not self._channels:
+            return
+        if not self._waiting:
             self._loop.add_reader(self._listener, self._accept)
+            return
+        self._retry = self._loop.call_later(RETRY_SECONDS, self._dispatch)
+        for channel in self._channels:
+            self._loop.add_reader(channel, self._dispatch)
+
+    def _take_back(self) -> None:
+        while self._removed:
+            self._waiting.extend(self._removed[0].taken_back())
+            self._removed.popleft().close()
+
+    def _try_later(self, error: OSError) -> None:
+        log.error("workers.cannot_accept: %s", error)
+        self._pause()
+        self._retry = self._loop.call_later(PAUSE_SECONDS, self._dispatch)
 
     def _pause(self) -> None:
         self._loop.remove_reader(self._listener)
+        for channel in self._channels:
+            self._loop.remove_reader(channel)
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -151,9 +228,7 @@ class Dispatcher:
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError as error:
-            log.error("workers.cannot_accept: %s", error)  # noqa: TRY400 - it says all
-            self._pause()
-            self._retry = self._loop.call_later(1.0, self._dispatch)
+            self._try_later(error)
             return
         self._waiting.append(connection)
         if self._is_sent(connection):
@@ -162,7 +237,7 @@ class Dispatcher:
             self._dispatch()
 
     def _is_sent(self, connection: socket.socket) -> bool:
-        """Whether a worker was sent it: the next, or the one after that if its channel is full."""
+        """Whether a worker was sent it: the next, or the one after that if it has too many that it has not accepted."""
         for _ in range(len(self._channels)):
             channel = self._channels[0]
             self._channels.rotate(-1)

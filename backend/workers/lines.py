@@ -88,4 +88,6 @@ Order = Annotated[Start | ModelState | Leave | Stop, Field(discriminator="kind")
 """A message to a worker."""
 ORDERS: TypeAdapter[Order] = TypeAdapter(Order, config=ConfigDict(hide_input_in_errors=True))
 READY = b"ready"
-"""A worker's only message: it is ready to serve."""
+"""A worker's message that it is ready to serve."""
+STOPPING = b"stopping"
+"""A worker's message that it begins to stop by itself."""

@@ -178,8 +178,8 @@ class Supervisor:
                 self._admit(worker)
 
     def _admit(self, worker: WorkerProcess) -> None:
-        """Let ``worker`` have connections, unless it has ended meanwhile."""
-        if worker.serves and worker in self._living:
+        """Let ``worker`` have connections, unless it stops or has ended meanwhile."""
+        if worker.serves and not worker.stopping.is_set():
             self._dispatcher.add(worker.channel)
 
     async def _settled(self, worker: WorkerProcess) -> None:
@@ -218,10 +218,10 @@ class Supervisor:
 
     async def _watch(self, worker: WorkerProcess, place: int) -> None:
         """Wait for the end of ``worker``. Unless that was wanted, start another in its place."""
+        await worker.stopping.wait()
+        self._dispatcher.remove(worker.channel)
         status = await worker.ended()
         self._living.discard(worker)
-        self._dispatcher.remove(worker.channel)
-        worker.channel.close()
         mark_process_dead(worker.process.pid, str(self._metrics))  # type: ignore[no-untyped-call]
         if self.is_stopping:
             self._end_if_alone()

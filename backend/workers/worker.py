@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 import threading
+from contextlib import suppress
 from io import FileIO
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,7 @@ from backend.signals import Signals
 from backend.utils.llm import LLMError, Table
 
 from .connections import ChannelListener
-from .lines import ORDERS, READY, Leave, ModelState, Start, Stop
+from .lines import ORDERS, READY, STOPPING, Leave, ModelState, Start, Stop
 from .shared_model import SharedModel
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def work(orders: Iterator[Order], answers: FileIO) -> int:
 
     Args:
         orders: The supervisor's messages; their end means that the supervisor is gone.
-        answers: The stream to the supervisor, for the message that this worker serves.
+        answers: The stream to the supervisor, for the messages that this worker serves, and that it stops by itself.
 
     Returns:
         The exit status: 0 if the worker ended in order, 1 if it could not start.
@@ -58,7 +59,7 @@ def _serve(start: Start, listener: ChannelListener, orders: Iterator[Order], ans
     model, table = SharedModel(start.model), Table(environ=environment())
     with composed(Settings(), table, model, start.launch_token.get_secret_value()) as server:
         threading.Thread(target=_follow, args=(orders, server, model), daemon=True).start()
-        with Signals(lambda: server.stop(0 if server.is_stopping else GRACE_SECONDS)):
+        with Signals(lambda: _stop(server, answers)):
             asyncio.run(_run(server, listener, answers))
     return 0 if server.is_started else 1
 
@@ -71,6 +72,13 @@ async def _run(server: Server, listener: ChannelListener, answers: FileIO) -> No
         await server.warm_up()  # meanwhile others answer quicker
         answers.write(READY)
     await serving
+
+
+def _stop(server: Server, answers: FileIO) -> None:
+    """Stop, at once if that has begun before, and let the supervisor send no more meanwhile."""
+    with suppress(OSError):  # it is gone
+        answers.write(STOPPING)
+    server.stop(0 if server.is_stopping else GRACE_SECONDS)
 
 
 def _follow(orders: Iterator[Order], server: Server, model: SharedModel) -> None:

@@ -7,7 +7,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .lines import READY, Stop
+from .lines import READY, STOPPING, Stop
 
 if TYPE_CHECKING:
     from .connections import Channel
@@ -23,6 +23,7 @@ class WorkerProcess:
         channel: The channel that passes it connections.
         settled: Set when the worker serves, or has ended before that.
         serves: Whether the worker serves, or did.
+        stopping: Set when the worker stops by itself, or has ended: it is to get no more connections.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
@@ -31,6 +32,7 @@ class WorkerProcess:
         self.began = asyncio.get_running_loop().time()
         self.settled = asyncio.Event()
         self.serves = False
+        self.stopping = asyncio.Event()
         self._listening = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
@@ -39,7 +41,10 @@ class WorkerProcess:
                 if READY in said:
                     self.serves = True
                     self.settled.set()
+                if STOPPING in said:
+                    self.stopping.set()
         self.settled.set()
+        self.stopping.set()
 
     def tell(self, order: Order) -> None:
         """Send ``order`` to the worker; nothing if it is gone."""

@@ -2,7 +2,7 @@
 
     python worker.py FOLDER
 
-``FOLDER/behaviour`` holds one of ``serve``, ``fail``, ``deaf``, ``hang``, ``talk``; each worker writes its own file ``FOLDER/PID``.
+``FOLDER/behaviour`` holds one of ``serve``, ``fail``, ``deaf``, ``hang``, ``talk``, ``retire``; each worker writes its own file ``FOLDER/PID``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ def main(folder: Path) -> int:
         sys.stdout.write("x" * 200_000)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
+    if behaviour == "retire":
+        signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"stopping"))
     for line in sys.stdin:
         heard.write(line)
         if '"stop"' in line and behaviour != "deaf":

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import resource
 import socket
-from contextlib import AsyncExitStack, ExitStack, closing
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.workers.connections import Channel, ChannelListener, Dispatcher
+from backend.workers import connections
+from backend.workers.connections import MOST_UNACCEPTED, Channel, ChannelListener, Dispatcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -22,7 +26,7 @@ def port() -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-async def dispatcher(port: socket.socket) -> AsyncIterator[Dispatcher]:
+async def dispatcher(port: socket.socket, channels: list[Channel]) -> AsyncIterator[Dispatcher]:  # noqa: ARG001 - they close after it
     with closing(Dispatcher(port)) as one:
         yield one
 
@@ -66,9 +70,9 @@ async def test_workers_have_equally_many_connections_in_turn(
     for channel in channels:
         dispatcher.add(channel)
 
-    accepted = [await got(channel, 10) for channel in channels]
+    accepted = await asyncio.gather(*(got(channel, 10) for channel in channels))
 
-    assert accepted == [addresses(clients[first::3]) for first in range(3)]
+    assert list(accepted) == [addresses(clients[first::3]) for first in range(3)]
 
 
 async def test_what_a_worker_has_not_accepted_goes_to_the_others_when_it_is_gone(
@@ -100,27 +104,149 @@ async def test_clients_wait_while_nobody_serves(
 async def test_a_worker_that_accepts_nothing_leaves_connections_to_the_others(
     dispatcher: Dispatcher, channels: list[Channel], clients: list[socket.socket]
 ) -> None:
-    stuck, well, _ = channels
-    while stuck.send(clients[0]):
-        pass
-    dispatcher.add(stuck)
+    hanging, well, _ = channels
+    dispatcher.add(hanging)
     dispatcher.add(well)
 
-    assert await got(well, 30) == addresses(clients)
+    accepted = await got(well, 30 - MOST_UNACCEPTED)
+    hanging_has = await got(hanging, MOST_UNACCEPTED)
+
+    assert sorted(accepted + hanging_has) == sorted(addresses(clients))
 
 
-async def test_connections_that_nobody_can_take_are_offered_again(
+@pytest.mark.usefixtures("clients")
+async def test_a_worker_is_sent_so_many_more_as_it_has_accepted(
+    dispatcher: Dispatcher, channels: list[Channel]
+) -> None:
+    dispatcher.add(channels[0])
+
+    await got(channels[0], 5)
+    await turns(20)
+
+    dispatcher.remove(channels[0])
+    assert len(dispatcher._waiting) == MOST_UNACCEPTED + 1  # and the one that could not be sent
+
+
+async def test_connections_that_no_worker_has_room_for_are_sent_at_the_next_acknowledgement(
+    dispatcher: Dispatcher,
+    channels: list[Channel],
+    clients: list[socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "RETRY_SECONDS", 3600.0)
+    dispatcher.add(channels[0])
+    await turns(20)
+
+    assert await got(channels[0], 30) == addresses(clients)
+
+
+async def test_what_the_kernel_did_not_send_is_offered_again(
+    dispatcher: Dispatcher,
+    channels: list[Channel],
+    clients: list[socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "RETRY_SECONDS", 0.0)
+    refused = iter(range(3))
+    send = socket.send_fds
+
+    def refuse_first(*arguments: Any) -> int:
+        if next(refused, None) is not None:
+            raise OSError(errno.ETOOMANYREFS, "too many descriptors under way")
+        return send(*arguments)
+
+    monkeypatch.setattr(socket, "send_fds", refuse_first)
+    dispatcher.add(channels[0])
+
+    assert await got(channels[0], 30) == addresses(clients)
+
+
+@contextmanager
+def no_descriptor_free() -> Iterator[None]:
+    """All that this process may have are in use."""
+    bounds = resource.getrlimit(resource.RLIMIT_NOFILE)
+    probe = os.dup(0)
+    os.close(probe)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (probe, bounds[1]))  # the lowest that is free
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, bounds)
+
+
+async def test_what_a_worker_without_a_free_descriptor_cannot_accept_waits_until_there_is_one(
     dispatcher: Dispatcher, channels: list[Channel], clients: list[socket.socket]
 ) -> None:
-    stuck = channels[0]
-    before = 0
-    while stuck.send(clients[0]):
-        before += 1
-    dispatcher.add(stuck)
-    await asyncio.sleep(0)
-    await got(stuck, before)
+    dispatcher.add(channels[0])
+    await turns(20)
+    with ChannelListener(fileno=socket.dup(channels[0].descriptor)) as listener, no_descriptor_free():
+        with pytest.raises(OSError, match="Too many open files"):
+            listener.accept()
+        with pytest.raises(BlockingIOError):  # which ends the row of calls that asyncio makes
+            listener.accept()
 
-    assert await got(stuck, 30) == addresses(clients)
+    assert await got(channels[0], 30) == addresses(clients)
+
+
+async def test_a_connection_that_got_lost_is_told_and_is_not_the_end(
+    channels: list[Channel], clients: list[socket.socket], caplog: pytest.LogCaptureFixture
+) -> None:
+    channels[0]._sending.send(b"\0")
+    channels[0].send(clients[0])
+    with ChannelListener(fileno=socket.dup(channels[0].descriptor)) as listener:
+        with pytest.raises(ConnectionAbortedError):
+            listener.accept()
+        accepted, _ = listener.accept()
+        accepted.close()
+
+    assert "workers.connection_lost" in caplog.text
+
+
+async def test_what_cannot_be_taken_back_for_want_of_a_descriptor_goes_to_the_others_later(
+    dispatcher: Dispatcher,
+    channels: list[Channel],
+    clients: list[socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "PAUSE_SECONDS", 0.0)
+    gone, well, _ = channels
+    dispatcher.add(gone)
+    await turns(20)
+    with no_descriptor_free():
+        dispatcher.remove(gone)
+        dispatcher.remove(gone)
+    dispatcher.add(well)
+
+    assert sorted(await got(well, 30)) == sorted(addresses(clients))
+    assert gone.fileno() < 0
+
+
+async def test_a_listener_is_asked_no_more_once_its_supervisor_is_gone(
+    channels: list[Channel], clients: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    accept = ChannelListener.accept
+
+    def counted(listener: ChannelListener) -> Any:
+        asked.append(listener)
+        return accept(listener)
+
+    monkeypatch.setattr(ChannelListener, "accept", counted)
+    listener = ChannelListener(fileno=socket.dup(channels[0].descriptor))
+    async with await asyncio.start_server(lambda _, writer: writer.close(), sock=listener):
+        channels[0].send(clients[0])
+        await turns(20)
+        before = len(asked)
+        channels[0].close()  # with an acknowledgement that nobody has read
+        await turns(20)
+
+    assert len(asked) == before + 1
+
+
+async def turns(number: int) -> None:
+    """Let the loop make so many turns."""
+    for _ in range(number):
+        await asyncio.sleep(0)
 
 
 async def test_connections_that_nobody_has_taken_are_closed_at_the_end(
@@ -134,6 +260,17 @@ async def test_connections_that_nobody_has_taken_are_closed_at_the_end(
 
     assert [is_closed(client) for client in clients] == [True] * 30
     dispatcher.remove(channels[0])
+
+
+async def test_a_worker_that_serves_only_when_all_are_stopping_takes_no_turn(
+    dispatcher: Dispatcher, channels: list[Channel]
+) -> None:
+    dispatcher.close()
+
+    dispatcher.add(channels[0])
+    dispatcher.remove(channels[0])
+
+    assert channels[0].fileno() < 0
 
 
 def is_closed(client: socket.socket) -> bool:
@@ -170,7 +307,7 @@ async def read(client: socket.socket) -> bytes:
     return await asyncio.get_running_loop().sock_recv(client, 10)
 
 
-def test_a_client_that_is_gone_is_not_accepted(channels: list[Channel]) -> None:
+async def test_a_client_that_is_gone_is_not_accepted(channels: list[Channel]) -> None:
     unconnected = socket.socket()
     with unconnected, ChannelListener(fileno=socket.dup(channels[0].descriptor)) as listener:
         channels[0].send(unconnected)

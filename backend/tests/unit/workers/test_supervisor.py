@@ -164,6 +164,19 @@ async def test_a_worker_that_ends_by_itself_is_replaced(workers: Workers) -> Non
         assert before[1] in one.pids
 
 
+async def test_a_worker_that_stops_by_itself_gets_no_more_connections(workers: Workers) -> None:
+    workers.behave("retire")
+    one = supervised(workers)
+
+    async with serving(one):
+        first, second = (one._places[place] for place in range(2))
+        os.kill(first.process.pid, signal.SIGTERM)
+        await until(lambda: first.channel.fileno() < 0)
+
+        assert is_alive(first.process.pid)
+        assert list(one._dispatcher._channels) == [second.channel]
+
+
 async def test_a_first_worker_that_cannot_start_ends_all(workers: Workers) -> None:
     workers.behave("fail")
     one = supervised(workers)

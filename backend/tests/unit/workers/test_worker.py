@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from backend.workers.worker import _run
+from backend.workers.worker import _run, _stop
 
 
 class Server:
@@ -13,6 +13,7 @@ class Server:
 
     def __init__(self, *, is_started: bool) -> None:
         self.is_started = is_started
+        self.is_stopping = False
         self.happened: list[str] = []
 
     async def serve(self, listener: Any) -> None:
@@ -21,6 +22,10 @@ class Server:
 
     async def warm_up(self) -> None:
         self.happened.append("warmed up")
+
+    def stop(self, seconds: float) -> None:
+        self.is_stopping = True
+        self.happened.append(f"stop within {seconds:g} s")
 
     def write(self, what: bytes) -> None:
         self.happened.append(what.decode())
@@ -40,3 +45,12 @@ async def test_a_worker_that_cannot_start_says_nothing() -> None:
     await _run(server, None, server)  # type: ignore[arg-type]
 
     assert server.happened == ["failed"]
+
+
+def test_a_worker_that_is_told_to_stop_by_a_signal_says_so_first() -> None:
+    server: Any = Server(is_started=True)
+
+    _stop(server, server)
+    _stop(server, server)
+
+    assert server.happened == ["stopping", "stop within 3 s", "stopping", "stop within 0 s"]
