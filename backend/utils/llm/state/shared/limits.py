@@ -464,10 +464,8 @@ class SharedRateLimiter(RateLimiter):
         for _, cached in places if request.state == "granted" else ():
             cached.left += 1
         if places and request.state != "refused":  # what was asked and never answered may have been granted
-            is_unused = (
-                self._store.is_slow and request.state != "asked"
-            )  # of what was only asked, none was taken
-            for _, cached in places if is_unused else ():
+            had_place = request.state != "asked"
+            for _, cached in places if had_place and self._store.is_slow else ():
                 cached.allow(1, self._clock())
             self._store.release(request.name, [key for key, _ in places], at_once=is_full)
 

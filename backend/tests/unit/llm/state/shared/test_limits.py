@@ -596,3 +596,47 @@ def test_no_minute_holds_more_than_the_limit_although_the_store_is_silent(
         within = [tokens for when, tokens in went if at <= when < at + MINUTE]
         assert len(within) <= 40
         assert sum(within) <= 90
+
+
+@given(steps=silences())
+def test_no_more_are_in_flight_than_the_limit_although_the_store_is_silent(
+    steps: list[tuple[int, bool, float, int]],
+) -> None:
+    clock = Clock(NOON)
+    memory = SharedMemory(clock)
+    processes = [Process(memory, clock, concurrency=12) for _ in range(3)]
+    in_flight: list[list[int]] = [[] for _ in processes]
+    freed: list[list[Any]] = [[] for _ in processes]  # what a silent store does not hear
+    silent_since: dict[int, float] = {}
+    for which, is_silence, seconds, amount in steps:
+        clock.now += min(seconds, 0.4)
+        for number, since in [*silent_since.items()]:
+            if clock.now - since > 1:
+                del silent_since[number]
+                hear_again(processes[number], memory, freed[number], clock)
+        for number, one in enumerate(processes):
+            if number not in silent_since:
+                one.store.beat()
+        process, sent = processes[which], in_flight[which]
+        for number in sent[: amount // 4]:
+            process.settles(number, 1)
+        del sent[: amount // 4]
+        asked = [number for number in (process.takes() for _ in range(amount)) if number is not None]
+        if is_silence and which not in silent_since:
+            silent_since[which] = clock.now
+            silent(process)
+            process.store.release = lambda *one, to=freed[which], **_: to.append(one)  # type: ignore[method-assign]
+        sent += [number for number in asked if process.asks(number)]
+
+        assert sum(map(len, in_flight)) <= 12
+
+
+def hear_again(process: Process, memory: SharedMemory, freed: list[Any], clock: Clock) -> None:
+    """Let the store answer again: it hears which requests have places, and then which have none any more."""
+    del process.store.release
+    for limit, name in process.limiter.places():
+        memory.take(limit, name, clock())
+    rejoin(process, clock)
+    for one in freed:
+        process.store.release(*one, at_once=True)
+    freed.clear()
