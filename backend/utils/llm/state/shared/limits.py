@@ -432,6 +432,9 @@ class SharedRateLimiter(RateLimiter):
             self._correct(request, counted)
         elif request.state == "alone":
             self._keep(request, counted)
+        elif request.state == "refused":  # it counted here when the answer was cached
+            for claim, cached in zip(request.claims, request.cached, strict=True):
+                cached.most_alone -= claim.limit.ask
 
     def _keep(self, request: CountedRequest, counted: dict[str, int]) -> None:
         """Keep what the request used without the store's answer, to report later; add the unused part to the allowance."""

@@ -399,6 +399,19 @@ def test_who_is_alone_has_its_share_of_what_was_left(memory: SharedMemory, clock
     assert [one.many() for one in processes] == [25] * 4
 
 
+def test_refused_requests_leave_nothing_for_a_process_that_is_alone_then(
+    memory: SharedMemory, clock: Clock
+) -> None:
+    one, other = (Process(memory, clock, tokens="1000/minute") for _ in range(2))
+    one.sends(10)
+    assert other.sends(700) is not None
+    taken = [one.takes(300), one.takes(300)]
+    assert [number is not None and one.asks(number) for number in taken] == [False, False]
+    cut_off(one)
+
+    assert 0 < sum(10 for _ in range(50) if one.sends(10) is not None) <= 290 / 2
+
+
 def test_an_answer_that_was_lost_holds_up_nobody_for_long(memory: SharedMemory, clock: Clock) -> None:
     one, other = (Process(memory, clock, requests="2/minute") for _ in range(2))
     one.many(1)
