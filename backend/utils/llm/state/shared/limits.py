@@ -552,7 +552,8 @@ class SharedRateLimiter(RateLimiter):
         """Drop the cached limits: the store counts again. See `Reporter.rejoined`."""
         with self._lock:
             for cached in self._cached.values():
-                cached.allowance = 0  # requests that wait know it, too
+                # Requests that wait know it, too; and what one of them does not use is not for the others.
+                cached.allowance, cached.allowed_until = 0, -math.inf
             self._cached = {}
 
     def in_use(self) -> Sequence[tuple[Limit, int]]:

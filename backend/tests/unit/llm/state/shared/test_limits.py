@@ -350,6 +350,23 @@ def test_what_was_set_aside_before_the_store_was_back_is_not_for_those_who_still
     assert one.sends() is not None
 
 
+def test_what_was_not_used_of_it_is_not_for_those_who_still_wait_either(
+    memory: SharedMemory, clock: Clock
+) -> None:
+    one, _ = (Process(memory, clock, tokens="500/minute") for _ in range(2))
+    one.sends(100)
+    taken = one.takes(100), one.takes(50)
+    silent(one)
+    assert taken[0] is not None
+    assert taken[1] is not None
+    assert one.asks(taken[0])
+    one.limiter.rejoined()
+
+    one.settles(taken[0], 0)
+
+    assert not one.asks(taken[1])
+
+
 def test_a_grant_that_comes_when_the_process_was_by_itself_is_given_back(
     memory: SharedMemory, clock: Clock
 ) -> None:
