@@ -104,6 +104,7 @@ class ValkeyStore(PerProcess):
         self._suspected = self._trying_since = math.inf
         self._beats_at = self._renews_at = -math.inf
         self._settles_until = self._told_at = -math.inf
+        self._joins = 0
         self._is_there = False
         self._is_closing = self._is_told = False
         self._clock_offset = 0.0
@@ -316,9 +317,11 @@ class ValkeyStore(PerProcess):
         arguments = [part for one, held in in_use for part in (one.kind, one.most, *_milliseconds(one), held)]
         keys = [one.key for one, _ in in_use]
         head = ("EVALSHA", SET_ASIDE, len(keys), *keys, self._now(), self._name, self.processes)
+        joins = self._joins
 
         def told(reply: Any) -> None:
-            if reply is not None and self.reporter is not None:
+            is_latest = joins == self._joins  # joining again has set other amounts aside since
+            if is_latest and reply is not None and self.reporter is not None:
                 rooms = zip(reply[::2], reply[1::2], strict=True)
                 answers = [Room(left, allowance=amount) for left, amount in rooms]
                 self.reporter.allowed([(one, room) for (one, _), room in zip(in_use, answers, strict=True)])
@@ -456,6 +459,7 @@ class ValkeyStore(PerProcess):
     def _join(self) -> None:
         with self._lock:
             self.joined, self.is_slow, self._settles_until = True, False, -math.inf
+            self._joins += 1
             since, self.away_since = self.away_since, None
         if self.reporter is not None:
             self.reporter.rejoined()

@@ -14,7 +14,7 @@ from redis import ResponseError
 
 from backend.utils.llm.state.shared.connection import Connection
 from backend.utils.llm.state.shared.scripts import CHANGE
-from backend.utils.llm.state.shared.store import Answer, Change, Event, Limit
+from backend.utils.llm.state.shared.store import Answer, Change, Event, Limit, Room
 from backend.utils.llm.state.shared.stream import Listener
 from backend.utils.llm.state.shared.unsent import AT_ONCE
 from backend.utils.llm.state.shared.valkey import ValkeyStore, _Job
@@ -107,6 +107,34 @@ class Told:
 
     def allowed(self, _: object) -> None:
         """Nothing is."""
+
+
+class Allowed(Told):
+    """A process that uses one limit."""
+
+    def __init__(self) -> None:
+        self.rooms: list[object] = []
+
+    def in_use(self) -> list[tuple[Limit, int]]:
+        return [(LIMIT, 1)]
+
+    def allowed(self, rooms: object) -> None:
+        self.rooms.append(rooms)
+
+
+def test_what_was_set_aside_before_the_server_was_silent_is_void_once_it_is_back() -> None:
+    store, process = ValkeyStore(SecretStr("redis://localhost"), nothing), Allowed()
+    store.reporter = process
+    (before,) = store._sets_aside()
+    store._join()
+    (after,) = store._sets_aside()
+    assert before.told is not None
+    assert after.told is not None
+
+    before.told([500, 250])
+    after.told([8, 2])
+
+    assert process.rooms == [[(LIMIT, Room(8, allowance=2))]]
 
 
 def test_a_process_does_not_join_a_server_that_is_gone_while_it_reports() -> None:
