@@ -406,7 +406,7 @@ class ValkeyStore(PerProcess):
         was, self._generation = self._generation, generation
         is_empty = was is not None and was != generation
         if is_empty:
-            self.joined = False  # nobody waits until all is told
+            self.joined = self.is_slow = False  # nobody waits until all is told; nothing is set aside now
         self._report(everything=is_empty)
         if self._connection is None:
             return

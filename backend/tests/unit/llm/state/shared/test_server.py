@@ -213,6 +213,17 @@ def test_what_was_given_back_means_nothing_to_a_server_that_has_lost_everything(
     assert server.told == []
 
 
+def test_nothing_is_set_aside_any_more_by_a_server_that_has_lost_everything() -> None:
+    store = ValkeyStore(SecretStr("redis://localhost"), nothing)
+    store._connection = Counts()  # type: ignore[assignment]
+    store.joined, store.is_slow, store._generation = False, True, b"before"
+
+    store._beaten(time.monotonic(), [1, b"after", 0])
+
+    assert not store.joined
+    assert not store.is_slow
+
+
 def test_what_may_have_been_counted_is_told_again_as_far_as_it_adds() -> None:
     store = ValkeyStore(SecretStr("redis://localhost"), nothing)
     store._connection, store._shas = Gone(), {CHANGE: "sha"}  # type: ignore[assignment]
