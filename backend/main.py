@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import sys
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -200,22 +200,24 @@ def create_app(
                 if (first := await given.create_first(FIRST_USER)) is not None:
                     print_token(first)
                 changes = _changes(settings, removals, overriding, version)
-                async with (
-                    removals.polling(background),
-                    changes.heard(background),
-                    told.keys.writing(kept, background),
-                    cleaned(settings, background),
-                    keeping(engine, Keep(settings.ledger_days, settings.usage_days), background),
-                    background.repeating(
-                        "conversations.unstored", creation.store_abandoned, every=STORE_SECONDS
-                    ),
-                    background.repeating("agents", running.sweep, every=AGENTS_SECONDS),
-                    background.once("texts", prune),
-                    background.repeating("texts.old", prune, every=TEXTS_SECONDS),
-                    trail.signing(head_keys, background, every=SIGN_SECONDS),
-                    _looking_after(facade, overriding, background),
-                    _shipping(told, sql_ledger(engine), background),
-                ):
+                async with AsyncExitStack() as stack:
+                    for duty in (
+                        removals.polling(background),
+                        changes.heard(background),
+                        told.keys.writing(kept, background),
+                        cleaned(settings, background),
+                        keeping(engine, Keep(settings.ledger_days, settings.usage_days), background),
+                        background.repeating(
+                            "conversations.unstored", creation.store_abandoned, every=STORE_SECONDS
+                        ),
+                        background.repeating("agents", running.sweep, every=AGENTS_SECONDS),
+                        background.once("texts", prune),
+                        background.repeating("texts.old", prune, every=TEXTS_SECONDS),
+                        trail.signing(head_keys, background, every=SIGN_SECONDS),
+                        _looking_after(facade, overriding, background),
+                        _shipping(told, sql_ledger(engine), background),
+                    ):
+                        await stack.enter_async_context(duty)
                     yield
                     await asyncio.gather(
                         creation.drain(DRAIN_SECONDS, app.state.stop.hurry), running.gate.drain(DRAIN_SECONDS)
