@@ -183,12 +183,13 @@ class PostgresProbe(Probe):
     def __init__(self, engine: AsyncEngine, *, wait: float = WAIT) -> None:
         super().__init__(wait=wait)
         self._engine = engine
+        self._timeout = wait / 2
 
     @override
     async def _ask(self) -> str | None:
         try:
             # Before nobody waits any more, so that no question is left behind.
-            async with asyncio.timeout(self._wait / 2), self._engine.connect() as connection:
+            async with asyncio.timeout(self._timeout), self._engine.connect() as connection:
                 found = await connection.exec_driver_sql(_READ_ONLY)
                 return "database_read_only" if found.scalar_one() else None
         except TimeoutError:

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from backend.database.file import DatabaseFile, reserve
 from backend.database.tables import Base
+from backend.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,21 +59,15 @@ class Probe(ABC):
     """Probes the database; callers share one probe at a time, whose answer is cached for `FRESH` seconds."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, wait: float = WAIT) -> None:
-        self._clock = clock
-        self._wait = wait
-        self._asking: asyncio.Future[str | None] | None = None
-        self._asked_at = 0.0
+        self._probes = SingleFlight[str | None](FRESH, wait, clock)
 
     async def fault(self) -> str | None:
         """Why the database cannot be read or written, as a code; None if it can. Answers within `WAIT` seconds.
 
         A running probe is not repeated, so a disk that hangs holds one thread.
         """
-        if self._asking is None or (self._asking.done() and self._clock() - self._asked_at >= FRESH):
-            self._asked_at = self._clock()
-            self._asking = asyncio.ensure_future(self._ask())
-        done, _ = await asyncio.wait([self._asking], timeout=self._wait)
-        return self._asking.result() if done else "database_slow"
+        probe = await self._probes.ended(self._ask)
+        return "database_slow" if probe is None else probe.result()
 
     @abstractmethod
     async def _ask(self) -> str | None: ...

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+
+from backend.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -78,31 +80,26 @@ class Lacks:
         }
 
 
-@dataclass(slots=True)
 class Readiness:
     """Caches the last answer, for `FRESH_SECONDS` and until the next one is there.
 
-    Attributes:
+    Args:
+        clock: Monotonic seconds.
         wait: The seconds for which an answer is awaited.
     """
 
-    clock: Callable[[], float] = time.monotonic
-    wait: float = WAIT_SECONDS
-    _last: Lacks = field(default_factory=Lacks, init=False)
-    _asking: asyncio.Future[Lacks] | None = field(default=None, init=False)
-    _asked_at: float = field(default=0.0, init=False)
+    def __init__(self, clock: Callable[[], float] = time.monotonic, wait: float = WAIT_SECONDS) -> None:
+        self._answers = SingleFlight[Lacks](FRESH_SECONDS, wait, clock)
+        self._last = Lacks()
 
     async def lacks(self, ask: Callable[[], Awaitable[QosInfo]]) -> Lacks:
-        """What is missing now, or was by the last answer; nothing before the first. Awaits ``ask`` for `wait` seconds at most.
+        """What is missing now, or was by the last answer; nothing before the first. Awaits ``ask`` for ``wait`` seconds at most.
 
         While it is under way it is not called again.
         """
-        if self._asking is None or (self._asking.done() and self.clock() - self._asked_at >= FRESH_SECONDS):
-            self._asked_at = self.clock()
-            self._asking = asyncio.ensure_future(_learn(ask))
-        done, _ = await asyncio.wait([self._asking], timeout=self.wait)
-        if done:
-            self._last = self._asking.result()
+        answer = await self._answers.ended(partial(_learn, ask))
+        if answer is not None:
+            self._last = answer.result()
         return self._last
 
 
