@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import ConsoleOptions, RenderableType, RenderResult
 
-    from backend.utils.llm.diagnostics.lint import Finding
+    from backend.tools.lint import Finding
     from backend.utils.llm.models import Capabilities, Retirement
 
 

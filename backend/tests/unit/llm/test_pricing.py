@@ -14,9 +14,9 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.tools.lint import lint
 from backend.utils.llm import pricing
 from backend.utils.llm.clients import Patchbay, explain, get_llm, use
-from backend.utils.llm.diagnostics.lint import lint
 from backend.utils.llm.errors import ConfigError
 from backend.utils.llm.model_config import Endpoint, Price, Provider, Table, parse
 from backend.utils.llm.models import UNKNOWN

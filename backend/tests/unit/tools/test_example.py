@@ -10,8 +10,8 @@ import pytest
 
 from backend.tools import example
 from backend.tools.example import SAMPLE, Outcome, constraints, interpreter, report
+from backend.tools.lint import lint
 from backend.utils.llm import Table
-from backend.utils.llm.diagnostics.lint import lint
 from backend.utils.llm.model_config.document import read, values
 
 if TYPE_CHECKING:

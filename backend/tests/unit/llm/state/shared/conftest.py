@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from backend.tests.fakes.clock import Clock
-from backend.utils.llm.state.shared.memory import MemoryStore, SharedMemory
+from backend.tests.fakes.shared_memory import MemoryStore, SharedMemory
 from backend.utils.llm.state.shared.valkey import ValkeyStore
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from backend.tests.fakes.clock import Clock
+from backend.tests.fakes.shared_memory import MemoryStore, SharedMemory
 from backend.utils.llm.clock import Time
 from backend.utils.llm.failures import Category
 from backend.utils.llm.state.circuit_breaker import IN_A_ROW, OPEN_SECONDS
@@ -16,7 +17,6 @@ from backend.utils.llm.state.experiments import CONTROL, StopRow, VariantResults
 from backend.utils.llm.state.health import RETRY_RESERVE, Circuit
 from backend.utils.llm.state.session_affinity import Rung
 from backend.utils.llm.state.shared.composition import health_at, shared_health
-from backend.utils.llm.state.shared.memory import MemoryStore, SharedMemory
 from backend.utils.llm.state.shared.names import Names
 
 from .conftest import eventually

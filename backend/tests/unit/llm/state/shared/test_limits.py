@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
+from backend.tests.fakes.shared_memory import MemoryStore, SharedMemory
 from backend.utils.llm.rate_limits import Limits, Rate
 from backend.utils.llm.state.rate_limiter import Meter
 from backend.utils.llm.state.shared import limits
 from backend.utils.llm.state.shared.limits import ASKED_SECONDS, SharedRateLimiter
-from backend.utils.llm.state.shared.memory import MemoryStore, SharedMemory
 from backend.utils.llm.state.shared.names import Names
 from backend.utils.llm.state.shared.store import ALLOWED_SECONDS, SLACK
 

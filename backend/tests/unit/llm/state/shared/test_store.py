@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from backend.tests.fakes.clock import Clock
-from backend.utils.llm.state.shared.memory import MemoryStore, SharedMemory
+from backend.tests.fakes.shared_memory import MemoryStore, SharedMemory
 from backend.utils.llm.state.shared.store import (
     KEPT_ASIDE_SECONDS,
     LEASE_SECONDS,

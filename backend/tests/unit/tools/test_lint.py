@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.utils.llm.diagnostics.lint import Finding, lint
+from backend.tests.unit.llm.tables import PROVIDERS
+from backend.tools.lint import Finding, lint
 from backend.utils.llm.model_config import parse
 
-from .tables import PROVIDERS
-
 if TYPE_CHECKING:
-    from backend.utils.llm.diagnostics.lint import Kind
+    from backend.tools.lint import Kind
 
 TODAY = date(2026, 11, 21)
 PROVIDERS = f"""

@@ -11,22 +11,30 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ..model_config.rows import fit
-from ..models import UNKNOWN, is_known, retirement
-from ..pricing import cost
-from ..problems import Problems
-from ..receipt import Usage
-from ..routing.charges import most
-from ..routing.route import Needs
-from .retirements import HORIZON, Retires, endpoint_uses, instead, retiring, seen, when
+from backend.utils.llm.diagnostics.retirements import (
+    HORIZON,
+    Retires,
+    endpoint_uses,
+    instead,
+    retiring,
+    seen,
+    when,
+)
+from backend.utils.llm.model_config.rows import fit
+from backend.utils.llm.models import UNKNOWN, is_known, retirement
+from backend.utils.llm.pricing import cost
+from backend.utils.llm.problems import Problems
+from backend.utils.llm.receipt import Usage
+from backend.utils.llm.routing.charges import most
+from backend.utils.llm.routing.route import Needs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import date
 
-    from ..budgets import Budget
-    from ..model_config import Endpoint, Feature, Snapshot
-    from ..model_config.rows import Rows
+    from backend.utils.llm.budgets import Budget
+    from backend.utils.llm.model_config import Endpoint, Feature, Snapshot
+    from backend.utils.llm.model_config.rows import Rows
 
 Kind = Literal[
     "retires",

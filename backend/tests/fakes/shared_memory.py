@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from ...forks import PerProcess
-from .store import KEPT_ASIDE_SECONDS, LEASE_SECONDS, LOOK_SECONDS, PART, Answer, Room
+from backend.utils.llm.forks import PerProcess
+from backend.utils.llm.state.shared.store import (
+    KEPT_ASIDE_SECONDS,
+    LEASE_SECONDS,
+    LOOK_SECONDS,
+    PART,
+    Answer,
+    Room,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from .store import Change, Event, Heard, Limit, Reporter
+    from backend.utils.llm.state.shared.store import Change, Event, Heard, Limit, Reporter
 
 
 def bucket_at(limit: Limit, at: float) -> int:
@@ -196,16 +203,16 @@ class MemoryStore:
                     if bucket < 0 or bucket >= window.expire(limit, now):
                         window.buckets[current if bucket < 0 else bucket] += amount
 
-    def release(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:  # noqa: ARG002
+    def release(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:
         """Release the places of the request ``name``. See `Store.release`."""
         with self._shared.lock:
             for key in keys:
                 self._shared.places[key].pop(name, None)
 
-    def publish(self, event: Event, *, merge: Callable[[Event, Event], Event] | None = None) -> None:  # noqa: ARG002
+    def publish(self, event: Event, *, merge: Callable[[Event, Event], Event] | None = None) -> None:
         """Pass ``event`` on to all other members. See `Store.publish`."""
         for other in self._others():
-            other._heard(event, 0.0)  # noqa: SLF001 - they are of one kind
+            other._heard(event, 0.0)
 
     def _others(self) -> Iterable[MemoryStore]:
         return (one for one in list(self._shared.members) if one is not self)
