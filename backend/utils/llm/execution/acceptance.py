@@ -33,7 +33,7 @@ _ASYNC_ACCEPT = "accept is asynchronous: it works with ainvoke and astream only"
 
 @contextmanager
 def rejecting() -> Iterator[None]:
-    """A ``ValueError`` of the caller's test rejects the answer and says why."""
+    """Turn a ``ValueError`` of the caller's test into a rejection of the answer, with its text as the reason."""
     try:
         yield
     except ValueError as error:
@@ -86,7 +86,7 @@ async def averdict_in_time(accept: Accept, message: AIMessage, seconds: float) -
 
 
 def subject_of(message: AIMessage) -> Any:
-    """The value that a test gets: the parsed object if there is one, else the message."""
+    """The value that the test is called with: the parsed object if there is one, else the message."""
     return message.additional_kwargs.get(PARSED_KEY, message)
 
 

@@ -1,4 +1,4 @@
-"""Runs coroutines in synchronous calls: each of their waits blocks the thread, so that both kinds of call share code."""
+"""Runs coroutines in synchronous calls: each wait blocks the thread, so that both kinds of call share code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EnteredT = TypeVar("EnteredT")
 
 
 def run_blocking(work: Coroutine[Any, Any, T]) -> T:
-    """The result of the coroutine ``work``, each of whose waits blocks the thread.
+    """Run the coroutine ``work`` to its end in this thread, and return its result; each of its waits blocks the thread.
 
     Raises:
         RuntimeError: ``work`` awaited something that needs an event loop.
@@ -36,7 +36,7 @@ def run_blocking(work: Coroutine[Any, Any, T]) -> T:
 
 
 class Blocking(AbstractContextManager[EnteredT, bool]):
-    """A synchronous context manager made of an asynchronous one, each of whose waits blocks the thread."""
+    """A synchronous context manager made of an asynchronous one; each of its waits blocks the thread."""
 
     def __init__(self, context: AbstractAsyncContextManager[EnteredT, bool]) -> None:
         self._context = context
@@ -62,7 +62,7 @@ async def _left(context: AbstractAsyncContextManager[Any, bool], *error: Any) ->
 
 @asynccontextmanager
 async def within(seconds: float) -> AsyncIterator[Timeout]:
-    """Like `asyncio.timeout`, but its timer does not hold the caller's context after it was cancelled."""
+    """Like `asyncio.timeout`, but a cancelled timer does not keep the caller's context alive."""
     async with asyncio.timeout(None) as clock:
         ends_at = asyncio.get_running_loop().time() + seconds
         context_without_caller().run(clock.reschedule, ends_at)
@@ -70,15 +70,15 @@ async def within(seconds: float) -> AsyncIterator[Timeout]:
 
 
 async def result_of(value: Any) -> Any:
-    """``value``, awaited if it is awaitable."""
+    """``value``; if it is awaitable, the result of awaiting it."""
     return await value if isawaitable(value) else value
 
 
 def at_once(value: Any, complaint: str) -> Any:
-    """``value``, which must not be awaitable, in a synchronous call.
+    """``value``, in a synchronous call, where it must not be awaitable.
 
     Raises:
-        TypeError: ``value`` is awaitable; the text is ``complaint``.
+        TypeError: ``value`` is awaitable; the message is ``complaint``.
     """
     if isawaitable(value):
         getattr(value, "close", bool)()  # a coroutine that is never awaited complains

@@ -1,4 +1,4 @@
-"""Copies of a call for shadow endpoints: each is one attempt whose answer nobody waits for."""
+"""Copies of a call for shadow endpoints. Each copy is one attempt, whose answer is dropped."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """A hedged request: a second request is sent when the first takes too long, and the first good answer wins.
 
-Both are made on an event loop: that of an asynchronous call, or the `LoopThread` of synchronous ones. Their books are kept by
-the call itself, in its own thread: an attempt's context is entered and left there, one after the other, so that dispatch,
-observers and callbacks see one thing at a time. What decides, a good answer or the last failure, is left to the call, as
-that of any attempt: it hands the answer on, goes on, or ends.
+Both requests run on an event loop: that of an asynchronous call, or the `LoopThread` of synchronous ones. The call records
+them in its own thread: the contexts of both attempts are entered and left there, one after the other, so that dispatch,
+observers and callbacks see one event at a time. As after any attempt, the call then returns the good answer, tries another
+endpoint, or ends.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Cancelled(BaseException):
 def hedged(
     call: Call, step: Try, run: Any, *, streams: bool = False
 ) -> AbstractContextManager[RunningAttempt | HedgedAttempt, bool]:
-    """The attempt of ``step`` as a context; or a `HedgedRequest` as one, if it may be hedged.
+    """The attempt of ``step`` as a context manager; a `HedgedRequest` if the attempt may be hedged.
 
     Args:
         call: The call of the attempt.
@@ -63,7 +63,7 @@ def hedged(
 def ahedged(
     call: Call, step: Try, run: Any, *, streams: bool = False
 ) -> AbstractAsyncContextManager[RunningAttempt | HedgedAttempt, bool]:
-    """The attempt of ``step`` as an asynchronous context; as `hedged`."""
+    """The attempt of ``step`` as an asynchronous context manager; as `hedged`."""
     attempt = RunningAttempt(call, step)
     after = _hedge_after(call, step)
     if after is None:
@@ -77,7 +77,7 @@ def _hedge_after(call: Call, step: Try) -> float | None:
 
 
 class HedgedRequest:
-    """The first request of a call and its hedge. As a context it is that of the winner; the other has ended by then.
+    """The first request of a call and its hedge. As a context manager it gives the winner; the other has ended by then.
 
     Args:
         loop: The loop in another thread that makes the requests of a synchronous call; None for the running loop.
@@ -157,7 +157,7 @@ class HedgedAttempt:
     Args:
         books: The context of the attempt, entered in the call's thread.
         work: The coroutine that runs on the event loop.
-        loop: The loop in another thread, or None; as of `HedgedRequest`.
+        loop: The loop in another thread, or None; as for `HedgedRequest`.
     """
 
     _task: asyncio.Task[Any] | None = None
@@ -237,7 +237,7 @@ class HedgedAttempt:
         return self.attempt.deliver(self._taken())
 
     async def agenerate(self) -> ChatResult:
-        """The answer with its receipt, awaited; as `generate`."""
+        """The answer with its receipt, asynchronously; as `generate`."""
         return self.attempt.deliver(self._taken())
 
     async def astream(self) -> AsyncGenerator[ChatGenerationChunk]:

@@ -25,7 +25,7 @@ END_SECONDS = 2.0
 
 
 class RunningLoop:
-    """An event loop that runs until this object is garbage."""
+    """An event loop that runs until this object is garbage-collected."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event, thread: threading.Thread

@@ -55,7 +55,7 @@ def _names_the_call(
 
 @_names_the_call
 def refused(route: Route) -> LLMError:
-    """The error if no endpoint may serve the call."""
+    """The error when no endpoint may serve the call."""
     name = route.feature.name
     keyless = [skip for skip in route.skipped if skip.code in {SkipCode.NO_KEY, SkipCode.NOT_YOUR_KEY}]
     if keyless and len(keyless) == len(route.skipped):
@@ -79,7 +79,7 @@ def refused(route: Route) -> LLMError:
 
 
 def over_budget(feature: str, overruns: Sequence[Overrun]) -> LLMError:
-    """The error if budgets have no room. Of several, it names the one that is reset soonest; it tells no amounts."""
+    """The error when budgets have no room. Of several it names the one that is reset soonest, and no amounts."""
     away = next((over for over in overruns if over.is_away), None)
     if away is not None:
         text = f"{feature!r} was not called: nobody can say now what is left of the budget {away.budget!r}."
@@ -114,14 +114,14 @@ def _missing_key(route: Route, skips: list[Rejection]) -> str:
 
 @_names_the_call
 def out_of_time(route: Route, attempts: Sequence[Attempt]) -> LLMError:
-    """The error if the deadline of the call has passed."""
+    """The error when the call's deadline has passed."""
     name, seconds = route.feature.name, route.deadline
     text = f"{name!r} was not answered within its deadline of {seconds:g} s."
     return CallTimeoutError(text, feature=name, attempts=attempts)
 
 
 def nothing_left(route: Route, found: Sequence[tuple[Candidate, Unavailable | None]]) -> LLMError:
-    """The error if no endpoint that is left will be available in time."""
+    """The error when none of the remaining endpoints will be available in time."""
     skips = tuple(unavailable(candidate, why) for candidate, why in found if why is not None)
     looked_at = [candidate.circuit for candidate, _ in found]
     lasting = tuple(one for one in route.skipped if one.candidate.circuit not in looked_at)
@@ -130,7 +130,7 @@ def nothing_left(route: Route, found: Sequence[tuple[Candidate, Unavailable | No
 
 @_names_the_call
 def interrupted(route: Route, attempts: Sequence[Attempt], candidate: Candidate, partial: str) -> LLMError:
-    """The error if a stream broke after the caller had received part of the answer."""
+    """The error when a stream broke after the caller had received part of the answer."""
     return StreamInterruptedError(
         f"{candidate.endpoint} broke off in the middle of its answer.",
         feature=route.feature.name,
@@ -184,7 +184,7 @@ def all_failed(route: Route, attempts: Sequence[Attempt], hint: float | None) ->
 
 @_names_the_call
 def stopped(route: Route, attempts: Sequence[Attempt], selector: str, reason: str) -> LLMError:
-    """The error if a custom selector stopped the call."""
+    """The error when a custom selector stopped the call."""
     text = f"The selector {selector!r} stopped the call: {reason}"
     error = SelectionStoppedError(text, feature=route.feature.name, attempts=attempts)
     error.reason = reason
@@ -193,13 +193,13 @@ def stopped(route: Route, attempts: Sequence[Attempt], selector: str, reason: st
 
 @_names_the_call
 def selector_error(route: Route, attempts: Sequence[Attempt], selector: str, what: str) -> LLMError:
-    """The error if a custom selector failed or returned something invalid."""
+    """The error when a custom selector failed or returned something invalid."""
     text = f"The selector {selector!r} {what}."
     return SelectorError(text, feature=route.feature.name, attempts=attempts)
 
 
 def accept_too_late(route: Route) -> LLMError:
-    """The error if the application's test of an answer did not end before the deadline."""
+    """The error when the application's test of an answer did not end before the deadline."""
     text = "The test of the answer took longer than the call's deadline."
     return CallTimeoutError(text, feature=route.feature.name)
 

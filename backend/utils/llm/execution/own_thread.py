@@ -1,4 +1,4 @@
-"""Runs the application's functions in threads of their own, so that they hold up neither a deadline nor an event loop."""
+"""Runs the application's functions in separate threads, so that they delay neither a deadline nor an event loop."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class _Outcome(NamedTuple):
 
 
 def is_asynchronous(work: Callable[..., Any]) -> bool:
-    """Whether ``work`` is visibly a coroutine function, so that calling it needs no thread."""
+    """Whether ``work`` can be seen to be a coroutine function, so that calling it needs no thread."""
     while isinstance(work, partial):
         work = work.func
     return iscoroutinefunction(work) or iscoroutinefunction(type(work).__call__)
 
 
 def in_time(work: Callable[[], T], seconds: float) -> T:
-    """The result of ``work``, done in a daemon thread of its own in a copy of this context.
+    """The result of ``work``, run in a separate daemon thread in a copy of this context.
 
     Raises:
         StillRunningError: ``work`` took longer than ``seconds``.
@@ -56,7 +56,7 @@ async def awaited_in_time(work: Awaitable[T], seconds: float) -> T:
     """The result of ``work``, which is cancelled after ``seconds``.
 
     Raises:
-        StillRunningError: ``work`` took longer. What ``work`` raises is raised unchanged, a `TimeoutError`, too.
+        StillRunningError: ``work`` took longer. An exception of ``work`` itself is raised unchanged, even a `TimeoutError`.
     """
     clock: asyncio.Timeout | None = None
     try:
@@ -69,7 +69,7 @@ async def awaited_in_time(work: Awaitable[T], seconds: float) -> T:
 
 
 async def in_a_thread(work: Callable[[], T]) -> T:
-    """The result of ``work``, run in a daemon thread of its own; dropped if the awaiting task is cancelled.
+    """The result of ``work``, run in a separate daemon thread; dropped if the awaiting task is cancelled.
 
     The loop's executor is not used: ``work`` may take long, or make calls that need one of its threads.
     """

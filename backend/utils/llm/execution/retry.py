@@ -66,7 +66,7 @@ class RetryPolicy:
 
     @property
     def hint(self) -> float | None:
-        """Seconds until the first endpoint may be tried again, by the providers' last hints; None without any hint."""
+        """Seconds until the first endpoint may be tried again, by the last hints of the providers; None if none gave a hint."""
         return min((seconds for seconds in self._hints.values() if seconds is not None), default=None)
 
     def _count(self, candidate: Candidate) -> int:
@@ -105,7 +105,7 @@ class RetryPolicy:
         return backoff(retry, failure.retry_after, self._random)
 
     def is_granted(self, step: Try, failure: Failure) -> bool:
-        """Whether the breaker is closed and the retry budget has a retry left, which is then spent; a repair is free.
+        """Whether the breaker is closed and the retry budget has a retry left, which is then spent; a repair costs none.
 
         A call whose first request was a probe gets no retry: other endpoints are tried first.
         """
@@ -123,7 +123,7 @@ class RetryPolicy:
         return self._health.may_retry(candidate.budget_key, last_resort=True)
 
     def cool(self, candidate: Candidate, failure: Failure, delay: float | None) -> None:
-        """Put ``candidate`` on cooldown for all calls: as long as its provider asks, as this call waits, or as the policy says."""
+        """Put ``candidate`` on cooldown for all calls: for the time that its provider asks, that this call waits, or that the policy says."""
         policy = POLICY[failure.category]
         if policy.health == "cool endpoint":
             pause = policy.cool_seconds if delay is None else delay

@@ -1,8 +1,9 @@
 """Spans and metrics of OpenTelemetry, by its conventions for generative AI.
 
-A call is a span ``invoke_workflow {feature}``; below it each request that was sent is a span ``chat {model}``. No prompt, no
-answer, no key and no user is in them. They are made when a request is over, from what its receipt says: so they cost nothing
-under a lock, and are the same for every way to call.
+A call is a span ``invoke_workflow {feature}``; below it each request that was sent is a span ``chat {model}``. They
+contain no prompt, answer, key or user. They are made from the receipt when a request is over: so they cost nothing under a
+lock,
+and are the same for every kind of call.
 
 The names are those of https://github.com/open-telemetry/semantic-conventions-genai in November 2026; what begins with
 ``patchbay`` is ours.

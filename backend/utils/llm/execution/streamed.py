@@ -37,7 +37,7 @@ class StreamedAnswer:
         self._held: list[ChatGenerationChunk] = []
 
     def take(self, chunk: ChatGenerationChunk) -> list[ChatGenerationChunk]:
-        """Add ``chunk``. Returns the chunks to hand on: none before the first content, then also those held back."""
+        """Add ``chunk``, and return the chunks to pass on: none before the first content; with the first content, also those held back."""
         message = cast("AIMessageChunk", chunk.message)
         if message.response_metadata:
             labelled(message, partial(self._ticket.redaction.labels, known=self._model_id))

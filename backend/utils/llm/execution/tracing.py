@@ -43,12 +43,12 @@ _IDLE = {getattr(kind, name) for kind in (BaseCallbackHandler, AsyncCallbackHand
 
 
 def is_watched(config: RunnableConfig | None) -> bool:
-    """Whether a run begun now would have callbacks, from ``config``, the context, or the environment."""
+    """Whether a run that begins now would have callbacks, from ``config``, the context, or the environment."""
     return bool(CallbackManager.configure(ensure_config(config).get("callbacks")).handlers)
 
 
 def shows_attempts(run: Any) -> bool:
-    """Whether any callback of ``run`` listens to chain runs, as which attempts are shown."""
+    """Whether any callback of ``run`` listens to chain runs, which is how attempts are shown."""
     return run is not None and any(map(_listens_to_chains, run.inheritable_handlers))
 
 
@@ -132,7 +132,7 @@ class _Harmless:
 
 
 class RunRecorder(BaseCallbackHandler):
-    """Records LangChain's run of a stream, which `_stream` is not given."""
+    """Records LangChain's run of a stream, which LangChain does not pass to `_stream`."""
 
     run_inline = True
 

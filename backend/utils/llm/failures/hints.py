@@ -58,7 +58,7 @@ def retry_after(headers: Mapping[str, str], seen: Evidence, now: datetime) -> fl
 
 
 def may_retry(headers: Mapping[str, str]) -> bool:
-    """False if ``x-should-retry`` forbids a retry. A retry that the policy forbids stays forbidden."""
+    """False if the header ``x-should-retry`` forbids a retry. It cannot permit a retry that the policy forbids."""
     return headers.get("x-should-retry", "").strip().lower() != "false"
 
 

@@ -27,11 +27,11 @@ class AttemptObserver(Protocol):
     """
 
     def started(self, step: Try, /) -> None:  # noqa: ARG002 - for those who look
-        """A request is about to be sent. Called under the lock of the choice of its endpoint, so it must not block."""
+        """Called when a request is about to be sent, under the lock of the choice of its endpoint, so it must not block."""
         return
 
     def received(self, step: Try, /) -> None:  # noqa: ARG002
-        """The endpoint has sent the whole answer, which is not tested yet."""
+        """Called when the endpoint has sent the whole answer, which is not tested yet."""
         return
 
     def abandoned(self, step: Try, attempt: Attempt | None) -> None:  # noqa: ARG002
@@ -45,7 +45,7 @@ class AttemptObserver(Protocol):
 
     @abstractmethod
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None, /) -> None:
-        """The attempt was answered or has failed. Called before the next step of the call is chosen."""
+        """Called when the attempt was answered or has failed, before the next step of the call is chosen."""
 
 
 def never_arrived(failure: Failure | None) -> bool:
@@ -59,7 +59,7 @@ def used_nothing(failure: Failure | None) -> bool:
 
 
 def was_patient(step: Try, failure: Failure) -> bool:
-    """Whether a timeout is the endpoint's fault, and not that of a short deadline or of a busy process."""
+    """Whether a timeout was the endpoint's fault, and not caused by a short deadline or a busy process."""
     if failure.category is Category.TIMEOUT and failure.was_late:
         return False
     if failure.category is not Category.TIMEOUT or failure.status is not None:
@@ -68,7 +68,7 @@ def was_patient(step: Try, failure: Failure) -> bool:
 
 
 def is_its_fault(step: Try, failure: Failure) -> bool:
-    """Whether the endpoint is at fault, and not its key or the request."""
+    """Whether the endpoint caused the failure, and not the key or the request."""
     return POLICY[failure.category].health in {"counts", "cool endpoint"} and was_patient(step, failure)
 
 

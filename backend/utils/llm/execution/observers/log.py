@@ -1,6 +1,6 @@
 """Logs changes of health for operators: one line when something changes, none for a normal call.
 
-Each line has structured fields, too; ``event`` is its kind. No line holds a key, a user or a text of a provider.
+Each line also has structured fields; ``event`` is its kind. No line contains a key, a user or a provider's text.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _facts(event: str, change: HealthChange) -> dict[str, Any]:
 
 
 def endpoint_for_all(endpoint: str) -> str:
-    """The name of ``endpoint`` for everybody to see: that of a user's own endpoint hides the model's name."""
+    """The name of ``endpoint`` for all readers: for a user's own endpoint, without the model's name."""
     return OWN if endpoint.partition(":")[0] == OWN else endpoint
 
 
@@ -123,9 +123,9 @@ class _Spell:
 
 
 class DegradedObserver(AttemptObserver):
-    """Logs when a feature begins to be served by another endpoint than its first choice, and when it has recovered.
+    """Logs when a feature starts to be served by another endpoint than its first choice, and when that ends.
 
-    Not at every call, however often the two alternate: see `CALM_SECONDS`. All users' keys count as one.
+    If the two alternate, not every change is logged: see `CALM_SECONDS`. All users' keys count as one.
     """
 
     def __init__(self, traffic: Traffic) -> None:

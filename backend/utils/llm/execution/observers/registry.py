@@ -69,7 +69,7 @@ class HealthObserver(AttemptObserver):
 
 
 class Substitutes:
-    """The substituted models already logged, by endpoint."""
+    """The models that answered in place of a requested one and were already logged, by endpoint."""
 
     def __init__(self) -> None:
         self._known: dict[str, set[str | None]] = {}

@@ -77,7 +77,7 @@ class Reservations(AttemptObserver):
         """Reserve the most that ``step`` could use.
 
         Returns:
-            The rejection if a budget has no room; else the remarks about budgets for its receipt.
+            The rejection, if a budget has no room; else the budget remarks for the call's receipt.
         """
         found = self._claims(step)
         return self._reserved(step, found) if found else ()
@@ -181,7 +181,7 @@ class Reservations(AttemptObserver):
 
 
 def withdrawn(step: Try, time: Time) -> Attempt:
-    """The `Attempt` that stands for a request which was not sent."""
+    """The `Attempt` that records a request which was not sent."""
     return Attempt(
         endpoint=str(step.candidate.endpoint),
         key_owner=step.candidate.owner,
