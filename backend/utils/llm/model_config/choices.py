@@ -169,12 +169,12 @@ def check_choices(
     """Check every selection of a document.
 
     Args:
-        rows: Of the document.
+        rows: The rows of the document.
         layer: The name of the document in problems.
-        problems: Where findings go.
-        groups: Group to its endpoints.
-        chains: Feature to its chains in the document.
-        overrides: Layer above the document to feature to the feature's chain in the layer.
+        problems: Collects the findings.
+        groups: The endpoints of each group.
+        chains: The chains of each feature in the document.
+        overrides: For each layer above the document, the chain of each feature in it.
     """
     choices = Choices(rows, layer, problems)
     for name, endpoints in groups.items():

@@ -1,6 +1,7 @@
 """Extra fields of request bodies from the table: a vendor's own parameters that no option covers.
 
-They never replace fields that we set, and a table with fields that only we may set, or with keys, is refused.
+They never replace fields that the facade sets. A table is refused if they contain keys, or fields that only the facade may
+set.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Override(NamedTuple):
 
     @property
     def without_words(self) -> str:
-        """The override in one phrase, without its author and reason, for errors that anybody may see."""
+        """The override in one phrase, without its author and reason, for errors that everybody may see."""
         what = "override" if self.links else "disabled"
         return f"{what} {self.id} until {self._end}"
 

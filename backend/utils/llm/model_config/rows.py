@@ -47,7 +47,7 @@ class Rows:
 
 
 def fit(document: Mapping[str, Any], layer: str, problems: Problems) -> Rows:
-    """The valid rows of ``document``; every error is added to ``problems``."""
+    """Validate ``document`` and return its valid rows; every error is added to ``problems``."""
     _check_keys(document, layer, problems)
     sections = {name: _section(document, name, layer, problems) for name in SECTIONS}
     head = {key: value for key, value in document.items() if key in Head.model_fields}

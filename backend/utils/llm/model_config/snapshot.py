@@ -249,7 +249,7 @@ class Feature:
         on_refusal: Whether another endpoint may be tried, once, after a refusal.
         on_invalid_output: Whether another endpoint may be tried after an invalid answer and its failed repair; and with
             ``best`` whether the rejected answer with the best score is returned if no answer is accepted.
-        hedge: Whether a second request is sent when the first takes longer than nearly all before.
+        hedge: Whether a second request is sent when the first takes longer than nearly all earlier ones.
         house_fallback: Whether the house may pay for callers with own keys whose policy is ``byok_then_house``.
         keep_text_days: The days for which its prompts and answers are stored; None stores none.
         override: The stored override in force for the feature, in every profile; None without.
@@ -355,7 +355,7 @@ class Snapshot:
 
     @property
     def fingerprint_key(self) -> bytes:
-        """The secret with which keys are hashed into fingerprints; the same in all processes of a state server, else random."""
+        """The secret for hashing keys into fingerprints: shared by all processes of a state server, else random."""
         return PROCESS_KEY if self.state_server is None else self.state_server.secret
 
     def chain(self, feature: str, profile: str) -> Chain:
@@ -402,7 +402,7 @@ class Snapshot:
 
     @cached_property
     def is_balanced(self) -> bool:
-        """Whether any strategy of the table chooses by load, latency or other state, not by the written order."""
+        """Whether any strategy of the table chooses by load, latency or other state, and not by the written order."""
         return any(not isinstance(tier.select, Ordered) for chain in self.all_chains for tier in chain.tiers)
 
     @cached_property

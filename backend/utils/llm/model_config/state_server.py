@@ -41,7 +41,7 @@ def state_server(
     """The server at ``LLM_STATE_URL``, or else at the table's ``state_url``; None if neither is set.
 
     Args:
-        written: The table's ``state_url``.
+        written: The value of ``state_url`` in the table.
         environ: The environment.
         layer: The name of the table's layer in problems.
         problems: Collects the findings.

@@ -97,7 +97,7 @@ class Table(PerProcess):
         self._checks.append(check)
 
     def lay_over(self, overrides: OverrideSource) -> None:
-        """Apply the stored overrides that ``overrides`` gives, from the next `reload_if_changed` on."""
+        """Apply the stored overrides that ``overrides`` returns, from the next `reload_if_changed` on."""
         self._overrides.source = overrides
 
     def with_override(self, one: Override) -> Snapshot:

@@ -1,4 +1,4 @@
-"""Vendors of OpenAI-compatible APIs, and the capabilities of models that each changes, from its own pages if readable.
+"""Vendors of OpenAI-compatible APIs, and the capabilities of models that each changes, from its own pages where possible.
 
 A vendor is recognised by the host of its address, or else by its name in the table. Values here override `models.py`, and
 the table of features overrides both.
