@@ -1,6 +1,6 @@
 """Warnings about a valid table.
 
-What a finding names works now, and still may fail tomorrow, or has an unknown cost.
+A finding is about something that works now, but may fail soon or has an unknown cost.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _LABELS = frozenset(
 
 
 def labelled(message: AIMessage, label: Labels) -> None:
-    """Apply ``label`` to the names in the metadata of ``message``, such as model and finish reason, in place."""
+    """Replace, in place, each name in the metadata of ``message``, such as model and finish reason, by the result of ``label``."""
     metadata = message.response_metadata
     if labels := {name: metadata[name] for name in _LABELS & metadata.keys()}:
         metadata |= label(labels)
@@ -49,7 +49,7 @@ def served_model(message: AIMessage) -> str | None:
 
 
 def has_content(message: AIMessage) -> bool:
-    """Whether ``message`` has any text or tool call to hand on."""
+    """Whether ``message`` has any text or tool call to return."""
     chunks = message.tool_call_chunks if isinstance(message, AIMessageChunk) else ()
     return bool(message.content or message.tool_calls or message.invalid_tool_calls or chunks)
 
@@ -69,7 +69,7 @@ def checked(message: AIMessage, schema: Schema | None, tools: Sequence[dict[str,
         tools: The tools of the product, which the model may call instead of answering.
 
     Raises:
-        BadAnswer: The answer was refused, is empty, was cut short before anything in it was complete, does not fit
+        BadAnswer: The answer is a refusal, is empty, was cut off before any part was complete, does not fit
             ``schema``, or ended for a bad or an unknown reason.
     """
     if refused(message):
@@ -134,7 +134,7 @@ def in_new_wrapping(message: AIMessage, receipt: Receipt) -> ChatResult:
 
 
 def in_one_chunk(result: ChatResult) -> ChatGenerationChunk:
-    """A whole answer, which was tested already, as a stream of one chunk."""
+    """A whole answer, which has passed its tests, as a stream of one chunk."""
     message = cast("AIMessage", result.generations[0].message)
     chunk = AIMessageChunk(
         content=message.content,

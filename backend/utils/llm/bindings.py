@@ -147,14 +147,14 @@ class BindableChatModel(BaseChatModel, ABC):
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
-        """The model, held to ``schema``; the answer is validated here, and an answer that does not fit is a failure.
+        """The model with ``schema`` for its answers: each is validated here, and one that does not fit counts as a failure.
 
         Args:
             schema: A pydantic class, a ``TypedDict`` class, or a JSON Schema with a title.
             include_raw: Give ``{"raw", "parsed", "parsing_error"}`` instead of the object.
-            method: ``json_mode`` asks for any JSON and leaves the schema to the prompt. ``function_calling`` is
-                accepted from code that was written for one provider; the object is the same, and how an endpoint is
-                held to the schema is its adapter's business.
+            method: ``json_mode`` asks for any JSON and leaves the schema to the prompt. ``function_calling`` is accepted for
+                code that was written for one provider: the result is the same, and the adapter
+                chooses how the endpoint is asked for the schema.
             strict: Whether OpenAI should enforce the schema itself; by default for types.
             kwargs: Options for these calls, as for `invoke`; and ``accept``, a further test of the object: any
                 callable, asynchronous ones for `ainvoke` and `astream`. False or a ``ValueError`` rejects it.
@@ -166,10 +166,10 @@ class BindableChatModel(BaseChatModel, ABC):
 
 
 def ask_of(kwargs: Mapping[str, Any], feature: str, by_default: Ask) -> Ask:
-    """The `Ask` of a call with these arguments; ``by_default``, its model's, gives the settings that they leave out.
+    """The `Ask` of a call with these arguments; settings that are left out come from ``by_default``, the model's own.
 
     Raises:
-        TypeError: An argument has the wrong type. Nothing was sent then.
+        TypeError: An argument has the wrong type. Nothing was sent.
         ValueError: An argument is no option or setting of a call, or the tool to call is none of the tools.
     """
     given, schema = kwargs.get("tools"), kwargs.get("schema")

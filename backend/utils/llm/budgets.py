@@ -50,10 +50,10 @@ class BudgetRow(BaseModel):
         usd: The cap in US dollars; either this or ``tokens`` is set.
         tokens: The cap in tokens, prompt and answer together.
         period: When the counter is reset: with each day or month, in UTC, or never (``total``).
-        warn_at: The share of the cap, 0 to 1, from which on the log and the receipt warn.
-        step_down_at: The share of the cap, 0 to 1, that the profile of the call may use; the rest is for the profile
-            below it. None leaves all to the profile of the call.
-        when_away: ``closed`` refuses calls while the store of counters cannot be reached, ``open`` lets them go on.
+        warn_at: The share of the cap, 0 to 1, at which warnings in the log and the receipts begin.
+        step_down_at: The share of the cap, 0 to 1, that the profile of the call may use; the rest is for the next cheaper
+            profile. None leaves all to the profile of the call.
+        when_away: ``closed`` refuses calls while the store of counters cannot be reached, ``open`` sends them uncounted.
         keys: Whose keys' requests count.
         features: Whose requests count; empty for all.
         tiers: The plans whose callers the budget is for; empty for all.
@@ -114,11 +114,11 @@ class Budget:
         return cls(name=name, unit=unit, cap=cap, layer=layer, **shared)
 
     def is_for(self, feature: str) -> bool:
-        """Whether requests of ``feature`` may count."""
+        """Whether the budget may count requests of ``feature``."""
         return not self.features or feature in self.features
 
     def counts(self, owner: KeyOwner, tier: str | None) -> bool:
-        """Whether requests with a key of ``owner`` count, for a caller of ``tier``."""
+        """Whether the budget counts requests with a key of ``owner``, for a caller of ``tier``."""
         return self.keys in {owner, "any"} and (not self.tiers or tier in self.tiers)
 
     def ceiling(self, *, is_stepped_down: bool) -> int:

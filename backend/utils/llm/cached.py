@@ -17,7 +17,7 @@ elif sys.version_info >= (3, 12):
 else:
 
     class cached_property(functools.cached_property):  # noqa: N801 - the name of the original
-        """A property that is worked out on first use."""
+        """A property that is computed on first use."""
 
         def __get__(self, instance: Any, owner: type | None = None) -> Any:
             if instance is None:

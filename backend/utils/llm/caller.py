@@ -1,7 +1,7 @@
 """Callers: the user, the tenant, the keys and the budgets of a call.
 
-A `Caller` is immutable and held for one request in one context variable, which tasks and threads that copy the
-context carry along; `carrying` makes an executor do so. Without a caller, the house asks.
+A `Caller` is immutable, and held for one request in one context variable, which tasks and threads inherit with a copy of the
+context; `carrying` makes an executor do so. Without a caller, a call is made for the house.
 
 A timer or a connection of an event loop holds the context in which it was made: a cancelled timer until it is due, a
 connection while it is open. So objects that outlive a call are made `without_caller`, else they would hold the

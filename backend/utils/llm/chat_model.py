@@ -121,7 +121,7 @@ class FeatureChatModel(BindableChatModel):
     @property  # type: ignore[misc]
     @override
     def profile(self) -> ModelProfile | None:  # type: ignore[override] # a field, which would know one table, one caller
-        """What every endpoint that may serve the caller now can do, in LangChain's terms; None without an endpoint.
+        """The abilities, in LangChain's terms, that every endpoint which may serve the caller now has; None without an endpoint.
 
         Agents read the profile to decide how to ask for a schema and when to summarise a history.
         """
@@ -399,7 +399,7 @@ def answer_of(call: Call, run: Any = None) -> ChatResult:
 
 
 async def aanswer_of(call: Call, run: Any = None) -> ChatResult:
-    """The answer of ``call``, awaited; as `answer_of`."""
+    """The answer of ``call``, asynchronously; as `answer_of`."""
     with call.span:
         try:
             while True:

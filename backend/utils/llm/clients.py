@@ -1,7 +1,7 @@
 """The facade: puts the parts together and makes no decisions of its own.
 
 `Patchbay` is the object; the functions of this module are its methods on the process's default `Patchbay`, which is made
-from the default table on first use. Tests and composition roots make their own and put it in force with `use`.
+from the default table on first use. Tests and composition roots make their own, and install it with `use`.
 """
 
 from __future__ import annotations

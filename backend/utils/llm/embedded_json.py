@@ -1,4 +1,4 @@
-"""JSON in the midst of a text: behind thoughts, in a block of Markdown, between two sentences."""
+"""Finds JSON in the middle of a text: after thoughts, in a Markdown block, between two sentences."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _DECODER: Final = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
 
 
 def documents_in(text: str) -> list[str]:
-    """The JSON objects and lists in ``text``, as they are written, outside of the model's thoughts.
+    """The JSON objects and lists in ``text``, unparsed, without those in the model's thoughts.
 
-    Each character is read about twice at most, attempts that find no document included. A text that would take longer
-    gives none.
+    Each character is read about twice at most, attempts that find no document included. A text that would take longer yields
+    none.
     """
     text = _without_thoughts(text[:LONGEST])
     found: list[str] = []

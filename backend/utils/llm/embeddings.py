@@ -96,7 +96,7 @@ class FeatureEmbeddings(Embeddings):
 
     @override
     async def aembed_query(self, text: str) -> list[float]:
-        """The vector of ``text``, awaited; as `embed_query`."""
+        """The vector of ``text``, asynchronously; as `embed_query`."""
         (vector,) = _vectors(await aanswer_of(self._call([text], "query")))
         return vector
 

@@ -22,13 +22,13 @@
     ├── AllAttemptsFailedError         several endpoints were tried
     ├── SelectorError                  a custom selector failed, or returned something invalid
     ├── BudgetExceededError            a budget is used up; says when it is reset
-    ├── BudgetUnavailableError         the counters of a budget could not be read, and its row refuses calls then
+    ├── BudgetUnavailableError         the counters of a budget could not be read, and its row then refuses calls
     └── ConfirmationError
 
 Every error has a stable ``code``, an ``http_status``, ``retryable``, the ``feature`` and the ``attempts``.
 Its text is safe to show to a user: it never holds a key, a prompt, an answer or a vendor's prose. The vendor's
-exception is the ``__cause__``. Where LangChain has a type for a condition, ours inherits it, so that code written
-against ``langchain_core.exceptions`` goes on working.
+exception is the ``__cause__``. Where LangChain has a type for a condition, ours inherits it, so that code written for
+``langchain_core.exceptions`` keeps working.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ class WithheldCredentialError(CredentialError):
 
 
 class CredentialNotAllowedError(CredentialError, ModelPermissionDeniedError):
-    """A request went to a host that its key is not for, or belonged to no running attempt. It was not sent."""
+    """A request went to a host that its key is not for, or had no running attempt. It was not sent."""
 
     code = "credential_not_allowed"
     http_status = 500
@@ -267,7 +267,7 @@ class ContextTooLongError(CallError, ContextOverflowError):
 
 
 class RefusedError(CallError):
-    """The model or the provider's filter declined to answer."""
+    """The model, or the provider's filter, declined to answer."""
 
     code = "refused"
     http_status = 422
@@ -295,7 +295,7 @@ class ModelUnavailableError(CallError, ModelNotFoundError):
 
 
 class StreamInterruptedError(CallError, ModelConnectionError):
-    """The stream broke after its first chunk, so that no other model may continue it.
+    """The stream broke after its first chunk, so no other model may continue it.
 
     Attributes:
         partial: The text that the caller had already received.

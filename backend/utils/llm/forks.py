@@ -1,8 +1,8 @@
 """State that each process has for itself, after a fork, too.
 
-A fork copies the memory of a process, but of its threads only the one that forked. So in the child a lock that another
-thread held is never given back, what that thread was changing stays half-changed, and every connection is the
-parent's as well. Objects that own such state are `PerProcess`: a child sets their state up anew before other code runs.
+A fork copies the memory of a process, but only the thread that forked. So in the child, a lock that another thread held is
+never released, data that it was changing stays half-changed, and every connection is shared with the parent. Objects that
+own such state are `PerProcess`: a child sets their state up anew before other code runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PerProcess(ABC):
     """An object whose state each process has for itself, such as locks and connections.
 
     A subclass makes its locks, and all that they guard, in `_begin`, and nowhere else. It is called on construction,
-    so `super().__init__()` comes last in a constructor; and in a forked child, on the copy of whatever the parent had,
+    so `super().__init__()` comes last in a constructor; and in a forked child, on a copy of the parent's object,
     which another thread may have been changing.
     """
 
@@ -57,8 +57,9 @@ def _begin_again() -> None:
 def cut_off(descriptors: Iterable[int]) -> None:
     """In a forked child: cut the parent's sockets off without sending anything to their peers.
 
-    Those that are closed already are negative. Each other one becomes a socket that was never connected, on which everything fails at once. Its number stays taken, so that
-    what still knows it, in Python or in C, never meets another file under it.
+    Negative descriptors are closed already. Each other one is replaced by a socket that was never connected, on which
+    everything
+    fails at once. Its number stays in use, so that code that still holds the number never reaches another file.
     """
     still_open = [owner for owner in descriptors if owner >= 0]
     if still_open:

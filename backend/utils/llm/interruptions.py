@@ -51,7 +51,7 @@ def interruption_in(error: BaseException) -> BaseException | None:
 
 
 def is_raised_by_nobody(error: BaseException) -> bool:
-    """Whether ``error``, which an application's callable raised, was raised into it from outside, as by a signal."""
+    """Whether ``error``, which came out of an application's callable, was raised into it from outside, as by a signal."""
     if interruption_in(error) is not error:
         return False
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]

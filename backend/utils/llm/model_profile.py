@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 def model_profile(route: Route) -> ModelProfile | None:
     """The profile common to the endpoints of ``route``, including resting ones; None without any endpoint.
 
-    Sizes are in tokens: the smallest prompt that fits beside the answer, and the shortest longest answer. Whether an
-    endpoint reads pictures by their address, and takes them in results of tools, is left out: it depends on the picture.
+    Sizes are in tokens, each the smallest of all endpoints: the longest prompt beside an answer, and the longest answer.
+    Whether an
+    endpoint accepts image URLs, or images in tool results, is left out, because it depends on the image.
     """
     chain = (*route.candidates, *route.resting)
     if not chain:

@@ -1,7 +1,7 @@
 """The options of a feature, and the parameter of each API that each option sets.
 
-One field is one option. Beside each field stands its name in a request of each API; an API without a name for it does
-not support it, and a table that sets it there is refused when it is loaded, never when a call is made. ``effort`` is an
+Each field is an option, with its name in a request of each API. An API without a name for the option does not support it, and
+a table that sets it there is refused when loaded, not when a call is made. ``effort`` is an
 intent: it is mapped to the nearest level that the model offers, and left out where a model has no such control.
 """
 
@@ -56,7 +56,7 @@ class Parameter:
 class Safety(BaseModel):
     """The probability of harm from which Gemini blocks a prompt or an answer, for each kind of harm.
 
-    ``off`` and ``none`` block nothing; the former also switches the rating off.
+    ``off`` and ``none`` block nothing; ``off`` also switches the rating off.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,7 +67,7 @@ class Safety(BaseModel):
     dangerous_content: Threshold = "only_high"
 
     def over(self, below: Safety) -> Safety:
-        """These thresholds with those of ``below`` where none is set here."""
+        """A copy in which each threshold that is not set here is taken from ``below``."""
         return below.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
 
     def settings(self) -> dict[str, str]:
@@ -147,7 +147,7 @@ class Options(BaseModel):
         return hash((self.temperature, self.max_output_tokens, self.effort, self.timeout, self.top_p))
 
     def over(self, below: Options) -> Options:
-        """These options with those of ``below`` where none is set here; in ``safety`` for each threshold."""
+        """A copy in which each option that is not set here is taken from ``below``; in ``safety``, each threshold."""
         if not (self.model_fields_set and below.model_fields_set):
             return self if self.model_fields_set else below
         own = {name: getattr(self, name) for name in self.model_fields_set}

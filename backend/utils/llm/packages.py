@@ -46,5 +46,5 @@ def missing_of(needed: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def way_out(packages: tuple[str, ...]) -> str:
-    """The advice how to install the missing ``packages``, for error messages."""
+    """Advice on how to install the missing ``packages``, for error messages."""
     return f"pip install {' '.join(packages)}"

@@ -1,8 +1,9 @@
 """Costs of attempts, in US dollars; None where no price is known.
 
-Prices come from the ``genai-prices`` package as it is installed; nothing is fetched at run time. Its own reckoning goes
-over every kind of usage that any provider bills, and takes half as long as the rest of a call. Four kinds of tokens
-are reckoned here, from its prices; the tests compare the two over every model that it knows.
+Prices come from the ``genai-prices`` package as it is installed; nothing is fetched at run time. Its own computation covers
+every
+kind of usage that any provider bills, and takes half as long as the rest of a call. Here only four kinds of tokens are priced,
+with its prices; the tests compare the two for every model that it knows.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ _PICO = 12
 def cost(endpoint: Endpoint, usage: Usage | None, when: datetime) -> Decimal | None:
     """The cost in US dollars of ``usage`` at ``endpoint`` at the time ``when``; None if price or usage is unknown.
 
-    Counted in whole pico-dollars. The table's own price takes precedence over the list's. Faults of the list are logged,
-    never raised, so that no answer is lost for want of its cost.
+    Counted in whole pico-dollars. The table's own price takes precedence over the list's. Errors of the list are logged, not
+    raised, so that no answer is lost because of its price.
     """
     if usage is None:
         return None

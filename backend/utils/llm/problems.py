@@ -37,7 +37,7 @@ Loc = tuple[int | str, ...]
 class Problems:
     """Collects findings while a table is read; reading goes on after each.
 
-    The same rule broken at the same path is one finding, however many features lead there.
+    A rule that is broken at one path is one finding, however many features use that path.
     """
 
     def __init__(self) -> None:

@@ -57,7 +57,7 @@ async def aassign_conversation_to_folder(
     *,
     llm: BaseChatModel | None = None,
 ) -> FolderAssignmentResult:
-    """`assign_conversation_to_folder`, awaited."""
+    """`assign_conversation_to_folder`, asynchronously."""
     question = _Question.of(title, overview, category, user_folders, category_folder_id)
     if not question.has_choice:
         return _logged(_without_choice(user_folders), question)

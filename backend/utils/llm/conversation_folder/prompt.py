@@ -43,7 +43,7 @@ def build_conversation_folder_context(title: str, overview: str, category: str) 
 def most_relevant(
     folders: Sequence[Folder], conversation: str, category_folder_id: str | None
 ) -> Sequence[Folder]:
-    """At most `MAX_FOLDERS_SHOWN` folders, in the user's order: the fallbacks, then those that share most words."""
+    """At most `MAX_FOLDERS_SHOWN` folders, in the user's order: the fallback folders, then those that share most words with the conversation."""
     if len(folders) <= MAX_FOLDERS_SHOWN:
         return folders
     fallbacks = {category_folder_id, get_default_folder_id(folders)}

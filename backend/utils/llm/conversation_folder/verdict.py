@@ -49,7 +49,7 @@ _Reasoning = Annotated[str, AfterValidator(_shorten), Field(json_schema_extra={"
 
 
 class FolderAssignment(BaseModel):
-    """A model's choice. The reasoning comes first: a choice is better when the reason is written before it."""
+    """The model's choice of a folder. The reasoning is the first field: models choose better after writing down the reason."""
 
     reasoning: _Reasoning = ""
     folder_id: str = Field(max_length=128)
@@ -64,7 +64,7 @@ class FolderAssignmentResult:
         folder_id: The id of one of the user's folders; ``None`` only when they have none.
         confidence: 0 to 1; 0 when no model answered, 0.3 when its choice did not exist.
         reasoning: A sentence that is safe to show. Never the text of an exception.
-        validation_status: Whether the model's choice was accepted, or why and by what it was replaced.
+        validation_status: Whether the model's choice was accepted; if not, why, and which folder replaced it.
         receipt: The receipt of the call, if it was answered.
         error: The code of the error, if the call failed.
     """
@@ -116,7 +116,7 @@ class Fallback:
     because: str
 
     def result(self, confidence: float, reasoning: str, what: str) -> FolderAssignmentResult:
-        """This folder as a result; ``what``, the first half of its status, says what happened to the choice."""
+        """This folder as a result. ``what`` is the first half of its status: what happened to the model's choice."""
         status = cast("ValidationStatus", f"{what}_{self.how}")
         return FolderAssignmentResult(self.folder_id, confidence, reasoning, status)
 

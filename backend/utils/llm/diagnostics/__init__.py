@@ -1,1 +1,1 @@
-"""Explains what was or would be decided: routes in words, estimates, retirements."""
+"""Explains decisions: routes in words, estimates, retirements."""

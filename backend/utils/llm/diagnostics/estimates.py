@@ -30,11 +30,11 @@ _THEN = {
 
 @dataclass(frozen=True)
 class Consequence:
-    """What happens if an endpoint fails in one way again and again.
+    """What happens if an endpoint fails repeatedly in one way.
 
     Attributes:
-        requests: The most requests that the endpoint is sent.
-        then: What follows after those.
+        requests: The most requests that are sent to the endpoint.
+        then: What happens after those requests.
     """
 
     requests: int

@@ -43,7 +43,7 @@ class Explanation(route.Route):
     __slots__ = ()
 
     def refusal(self) -> LLMError | None:
-        """The error that the call would raise, as no endpoint may serve; None if one may."""
+        """The error that the call would raise, because no endpoint may serve it; None if one may."""
         return None if self.candidates else outcome_errors.refused(self)
 
     def as_dict(self) -> dict[str, Any]:

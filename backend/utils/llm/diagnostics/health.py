@@ -1,4 +1,4 @@
-"""The circuits that rest in this process, as values without secrets."""
+"""The circuits of this process that get no requests now, as values without secrets."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class HealthInfo(BaseModel):
 
 
 def health_infos(health: Health, now: datetime) -> tuple[HealthInfo, ...]:
-    """Everything that rests at ``now``, sorted by owner: the house's first."""
+    """Every circuit that gets no requests at ``now``, sorted by owner: the house's first."""
     resting = sorted(health.resting(), key=_kind)
     return tuple(_info(list(alike), now) for _, alike in groupby(resting, key=_kind))
 

@@ -28,7 +28,7 @@ class ModelInfo(BaseModel):
         abilities: Some of ``tools``, ``structured_output``, ``images``, ``audio``, ``video``, ``pdf``.
         input_usd: US dollars for a million tokens of short prompts, as decimal text; None if unknown.
         output_usd: The same for answers; ``cached_usd`` for tokens read from a cache.
-        known: Whether the model is in our list; if not, its abilities are assumed.
+        known: Whether the model is in the facade's list of models; if not, its abilities are assumed.
         retires: When the vendor stops serving the model; None if no day is announced.
         features: The features that use the endpoint in any profile.
     """

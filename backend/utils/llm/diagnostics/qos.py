@@ -130,7 +130,7 @@ class QosInfo(BaseModel):
         trials: The arms of splits, and shadows, that had a request.
         health: The endpoints and keys that rest in this process.
         limits: How full the limits of the house's calls are in this process, the fullest first.
-        notice: A sentence if this process does not hear of other processes as it should; else None.
+        notice: A sentence if this process does not receive the state of other processes as it should; else None.
     """
 
     model_config = ConfigDict(frozen=True)

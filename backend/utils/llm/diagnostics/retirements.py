@@ -42,7 +42,7 @@ class Retiring(Retires):
 
 
 def seen(endpoint: str, gone: Retirement, today: date) -> Retires:
-    """The retirement ``gone`` of ``endpoint``, as of ``today``."""
+    """The retirement ``gone`` of ``endpoint``, as seen on the day ``today``."""
     return Retires(
         endpoint=endpoint, day=gone.day, days=(gone.day - today).days, replacement=gone.replacement
     )
@@ -83,7 +83,7 @@ def next_retirement(chain: Iterable[Endpoint], today: date) -> Retires | None:
 
 
 def headline(found: Iterable[Retiring], within: timedelta = HORIZON) -> str | None:
-    """One line with the features whose models retire ``within`` that time, or have; None if there are none."""
+    """One line with the features whose models have retired, or will ``within`` this time; None if there are none."""
     near = [model for model in found if timedelta(days=model.days) <= within]
     features = sorted({feature for model in near for feature in model.features})
     if not features:

@@ -15,7 +15,7 @@ _OWNER_ALONE = 0o600
 class LineFile:
     """A file on a local disk that threads and processes, forked ones too, append lines to.
 
-    Each line is a single write. After a line that a full disk or the end of its process cut off, the next still begins a new
+    Each line is a single write. If a full disk or the end of a process cuts off a line, the next one still begins a new
     line. Lines may be blank.
 
     Args:

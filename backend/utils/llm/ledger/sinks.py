@@ -21,7 +21,7 @@ class LedgerSink(Protocol):
         """Keep ``record``.
 
         Called while the call waits, from any thread and from event loops, for several calls at once. Must return in
-        microseconds, without waiting. What it raises is logged, and changes no outcome.
+        microseconds, without waiting. Its exceptions are logged, and change no outcome.
         """
 
 

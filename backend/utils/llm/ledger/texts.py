@@ -60,7 +60,7 @@ class TextSink(Protocol):
     """Keeps the prompt and the answer of each attempt until a day. Called before the answer is returned to the caller."""
 
     def keep(self, text: AttemptText) -> None:
-        """Keep ``text`` until its day, and no longer. Must not wait; what it raises is logged. See `LedgerSink.append`."""
+        """Keep ``text`` until its last day, and no longer. Must not wait; its exceptions are logged. See `LedgerSink.append`."""
 
 
 class TextFolder:
