@@ -31,7 +31,7 @@ class RunBudget(BaseModel):
     seconds: Annotated[float, Field(gt=0)] | None = 300.0
 
     def reached(self, spent: Spent) -> Limit | None:
-        """The first limit that ``spent`` has reached, so that the model is called no more; None if there is none."""
+        """The first limit that ``spent`` has reached; None if ``spent`` is below all limits."""
         if spent.turns >= self.turns:
             return "turns"
         if self.tokens is not None and spent.tokens >= self.tokens:

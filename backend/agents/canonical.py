@@ -17,11 +17,11 @@ _encoded: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_
 
 
 def canonical(value: Any) -> str:
-    """``value`` as JSON in ASCII, with sorted names and without blanks.
+    """``value`` as JSON in ASCII, with sorted keys and no whitespace.
 
     Raises:
-        ValueError: ``value`` holds NaN, an infinity or itself, or is nested deeper than `DEEPEST`.
-        TypeError: ``value`` holds a type that JSON does not have.
+        ValueError: ``value`` contains NaN, an infinity or itself, or is nested deeper than `DEEPEST`.
+        TypeError: ``value`` contains a type that JSON does not have.
     """
     try:
         text = _encoded(value)
@@ -41,7 +41,7 @@ def read_object(text: str) -> dict[str, Any]:
     """Parse ``text`` as one JSON object.
 
     Raises:
-        ValueError: ``text`` is no JSON, is ambiguous (a duplicate name, NaN), is no object, or is nested
+        ValueError: ``text`` is not valid JSON, has a duplicate key or NaN, is not an object, or is nested
             deeper than `DEEPEST`.
     """
     try:

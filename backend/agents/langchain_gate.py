@@ -1,7 +1,7 @@
 """The gate for LangChain's `create_agent`: a middleware around its tool calls.
 
-A graph may run a node twice: after a crash, or because two processes resume the same thread. What is claimed here is claimed
-once, so even then a tool runs once, and whoever comes second is told what came of it.
+A graph may run a node twice: after a crash, or because two processes resume the same thread. A call can be claimed only
+once, so even then its tool runs once, and the second process gets the recorded result.
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
     ``Command(resume={"decision": "approve", "digest": …})``, or ``reject`` with a ``reason``, or ``edit`` with ``arguments``.
     After an invalid decision it interrupts again, with the ``error`` and a new ``digest``, and expects another decision.
 
-    A synchronous agent's confirmations are kept by an event loop in a thread of its own, its tools run in others. A store whose
-    connections belong to a loop, such as one on PostgreSQL, is for synchronous agents alone then.
+    For a synchronous agent, an event loop in a separate thread uses the store, and the tools run in other threads. A store
+    whose
+    connections belong to one loop, such as one on PostgreSQL, cannot serve asynchronous agents as well.
 
     Args:
         store: Stores confirmations.

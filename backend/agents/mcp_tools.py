@@ -1,7 +1,8 @@
 """Tools of an MCP server, called with the official client, under the application's own risk and policy.
 
-What a server says of its tools is data: its hints may make a tool more dangerous, never less, its titles are not shown to who
-is asked, its names are with nothing hidden in them, and a description that changes makes another tool, which is asked for anew.
+What a server says about its tools is not trusted: its hints can only raise a tool's risk, its titles are not shown to the
+person
+who approves, hidden characters in names are escaped, and a tool whose description changes needs a new approval.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Threads:
         """Return the result of ``work``, which runs in a daemon thread of its own.
 
         Raises:
-            ToolError: If `MOST_HANGING` calls hang. ``work`` is not called.
+            ToolError: `MOST_HANGING` calls already hang. ``work`` is not called.
         """
         if len(self._running - self._awaited) >= MOST_HANGING:
             raise ToolError(

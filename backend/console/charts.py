@@ -39,7 +39,7 @@ class Span(NamedTuple):
 
 
 def columns(stacks: Sequence[Sequence[float]], height: int = 24) -> Columns:
-    """A column for each of ``stacks``, whose figures stand on one another."""
+    """A column for each of ``stacks``, with its figures on top of one another."""
     most = max(map(sum, stacks), default=0)
     paths = [""] * max(map(len, stacks), default=0)
     for place, stack in enumerate(stacks):

@@ -92,7 +92,7 @@ class Creation:
         Raises:
             KeyReusedError: The key came with another transcript before.
             UnderWayError: An earlier request with the key takes longer than `WAITING`.
-            StorageUnavailableError: If neither store nor journal can be written. A repeated request with the same key pays for
+            StorageUnavailableError: Neither store nor journal can be written. A repeated request with the same key pays for
                 nothing twice.
         """
         conversation_id = _id_of(order)
@@ -125,7 +125,7 @@ class Creation:
 
         Raises:
             StorageUnavailableError: The store cannot be written now.
-            ExceptionGroup: If some of them cannot be stored. All others are.
+            ExceptionGroup: Some conversations cannot be stored. All others are.
         """
         faults = []
         for conversation_id in await self._journals.abandoned(KEPT):

@@ -1,12 +1,12 @@
-"""Why a conversation could not be made, or was not made anew.
+"""Errors of creating and storing conversations.
 
 ::
 
     LLMError
     └── ConversationError
         ├── KeyReusedError             an idempotency key came with another transcript than before
-        ├── UnderWayError              what an idempotency key asks for is being made elsewhere
-        └── StorageUnavailableError    what is stored cannot be had, or nothing can be stored, now
+        ├── UnderWayError              another request is still making the conversation of an idempotency key
+        └── StorageUnavailableError    conversations cannot be read or stored now
 """
 
 from __future__ import annotations

@@ -128,13 +128,13 @@ class Figures:
     """The figures and days in a transcript.
 
     Attributes:
-        numbers: Said as digits, or as words.
-        day: Of the recording.
-        months: That were named.
-        tolerance_days: How many days from it one may lie that is known only by the day of the recording. 0 if none was spoken of.
-        has_parts: Whether a half or a quarter was spoken of.
-        weekdays: 0 is Monday.
-        is_known: Whether it was said in a language whose numbers we know. Else nothing is held against an answer.
+        numbers: The numbers, said as digits or as words.
+        day: The day of the recording.
+        months: The months that were named.
+        tolerance_days: How many days from ``day`` a date may lie that was said relative to it; 0 if no such date was said.
+        has_parts: Whether a half or a quarter was mentioned.
+        weekdays: The weekdays that were named; 0 is Monday.
+        is_known: Whether the numbers of the language are known. If not, every answer passes.
     """
 
     numbers: frozenset[int]

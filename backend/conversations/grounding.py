@@ -2,7 +2,7 @@
 
 A guard against invention, not a judge of style. A paraphrase passes in any language, as long as it is the
 transcript's: owners speak or are named, figures, days and names were said, and a share of the words stems from what
-was said. What does not hold is told without quoting it, for the model that has to mend it.
+was said. An error says what is wrong without quoting it, and goes back to the model for repair.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Grounds:
     """What an answer is checked against: the words that the model was shown, and the speakers.
 
     Attributes:
-        words: Folded, speakers included.
-        terms: What they are compared by.
-        figures: And days.
+        words: The words, folded (lower case, no accents), speakers included.
+        terms: The terms by which texts are compared. See `terms`.
+        figures: The figures and days.
         names_are_marked: Whether the language writes names, and not every noun, with a capital.
     """
 
@@ -74,7 +74,7 @@ class Grounds:
         """Check that ``owner`` speaks or is named.
 
         Raises:
-            UngroundedError: At ``place``.
+            UngroundedError: ``owner`` neither speaks nor is named; the message names ``place``.
         """
         parts = [
             word for word in WORD.findall(folded(owner)) if word not in _TITLES and word not in STOPWORDS
@@ -88,7 +88,7 @@ class Grounds:
         """Check that all figures, days and names in ``text`` were said.
 
         Raises:
-            UngroundedError: At ``place``.
+            UngroundedError: One of them was not said; the message names ``place``.
         """
         if not self.figures.all_said(text):
             raise UngroundedError(f"{place}: holds a figure or a day that was not said")
@@ -101,7 +101,7 @@ class Grounds:
         A single word proves nothing: it may be the word for what was said.
 
         Raises:
-            UngroundedError: At ``place``.
+            UngroundedError: They share less; the message names ``place``.
         """
         meant = [term for text in texts for term in terms(text) if term not in _OF_TALK]
         shared = sum(term in self.terms for term in meant)

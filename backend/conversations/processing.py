@@ -153,7 +153,7 @@ async def process(
 
     Args:
         transcript: What was said.
-        entry: Whose conversation it is.
+        entry: The id, owner and creation time of the conversation.
         models: The chat model of each feature.
         is_demo: Whether the built-in demo model would serve a feature. It cannot tell what a conversation is about, so
             it is asked for the folder alone.

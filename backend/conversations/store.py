@@ -42,9 +42,9 @@ class Summary(BaseModel):
         status: ``partial`` if some steps failed, ``failed`` if no model answered any, ``discarded`` if it was not
             worth keeping.
         made_by: By part (``title``, ``overview``, ``category``, ``action_items``), the endpoint that made it;
-            ``extract`` if it was cut from the transcript without a model. Empty in what was kept by older versions.
+            ``extract`` if it was cut from the transcript without a model. Empty for conversations of older versions.
         truncated: Whether the models saw the transcript without its middle.
-        errors: By feature, the code of what went wrong.
+        errors: The code of each failed feature's error.
         receipts: By feature, the receipt of the call that answered.
     """
 

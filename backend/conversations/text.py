@@ -1,7 +1,7 @@
 """Bounds on the text that goes to a model, and on the text that comes back.
 
-The default model is small and held to its schema by a grammar, which is always satisfied only where every string and
-every list has an end. A model that is not held to it and goes on for longer is cut, not refused.
+A grammar holds the small default model to its schema, and such an answer surely ends only if every string and every list
+has a maximum. A longer answer, of a model without a grammar, is cut and not refused.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 @dataclass(frozen=True, slots=True)
 class AtMost:
-    """A bound on a string or a list: the model is told, and what is longer is cut."""
+    """The maximum of a string or list: the model is told, and a longer one is cut."""
 
     length: int
 

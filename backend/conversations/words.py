@@ -63,7 +63,7 @@ discutent parlent conversation décident décide prévoient réunion sujet résu
 
 
 def folded(text: str) -> str:
-    """``text`` in small letters without accents, for comparing."""
+    """``text`` in lower case and without accents, for comparing."""
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
@@ -71,7 +71,7 @@ def folded(text: str) -> str:
 
 
 def words_of(line: str) -> frozenset[str]:
-    """The folded words of a line."""
+    """The words of ``line``, folded."""
     return frozenset(folded(line).split())
 
 
@@ -83,17 +83,17 @@ OF_TALK: Final = words_of(_OF_TALK)
 
 
 def carries_meaning(word: str) -> bool:
-    """Whether a folded word says something by itself."""
+    """Whether ``word``, which is folded, says something by itself."""
     return len(word) > 2 and not word[0].isdigit() and word not in STOPWORDS  # noqa: PLR2004 - "of", "zu"
 
 
 def stem(word: str) -> str:
-    """The stem that inflections of a folded word share."""
+    """The stem that the inflections of ``word``, which is folded, share."""
     return word[:_STEM]
 
 
 def terms(text: str) -> Iterator[str]:
-    """The terms by which ``text`` is compared: stems of what carries meaning; of writing without blanks, pairs of characters."""
+    """The terms by which ``text`` is compared: stems of meaningful words; pairs of characters in scripts without blanks."""
     folds = folded(unicodedata.normalize("NFKC", text))
     for run in _BLANKLESS.findall(unicodedata.normalize("NFC", folds)):
         yield from (run[at : at + 2] for at in range(max(1, len(run) - 1)))

@@ -97,7 +97,7 @@ class Told:
 
     @classmethod
     def of(cls, days: Sequence[Cell], before: Total, by_day: Sequence[Used]) -> Told:
-        """All of it that ``days`` tells, which have everybody."""
+        """The sums that the view needs when ``days`` covers every spender: the other sums are added up from it."""
         totals: dict[str | None, list[Total]] = {}
         for (name, _), total in days:
             totals.setdefault(name, []).append(total)

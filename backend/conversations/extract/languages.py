@@ -15,23 +15,23 @@ _NEVER: Final = r"(?!)"
 
 @dataclass(frozen=True)
 class Language:
-    """The ways of one language.
+    """The phrases of one language.
 
     Attributes:
         marks: Small words that give the language away.
-        promises: Before what the speaker will do.
-        duties: The same, of what they have to do.
-        idle: What a promise is not about: states, opinions, refusals.
-        others: Before what somebody who is named will do.
-        requests: Before what another one is asked to do.
-        offers: Before what the speaker offers to do, as a question.
-        agrees: How an answer begins that says yes.
-        declines: How one begins that says no.
-        takes: An answer, or what follows a promise, that takes on what was just spoken of.
-        points: How a promise begins that names nothing: what `it` is was said before.
-        calls: What leads to a task that nobody has yet: cut off.
-        unsure: What makes of a sentence a mere thought.
-        breaks: Where another thought begins.
+        promises: Phrases before what the speaker will do.
+        duties: Phrases before what the speaker has to do.
+        idle: Phrases after a promise that make it no task: states, opinions, refusals.
+        others: Phrases before what a named person will do.
+        requests: Phrases before what another person is asked to do.
+        offers: Phrases before what the speaker offers to do, as a question.
+        agrees: Beginnings of an answer that says yes.
+        declines: Beginnings of an answer that says no.
+        takes: Phrases that accept the task that was just mentioned.
+        points: Beginnings of a promise that names its task only as `it`: the task was mentioned before.
+        calls: Phrases before a task that nobody has yet; they are cut off.
+        unsure: Phrases that make a sentence a mere thought.
+        breaks: Words at which another thought begins.
     """
 
     code: str

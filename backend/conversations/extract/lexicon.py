@@ -1,7 +1,7 @@
 """Words that tell what a conversation is about.
 
-A line of words for each category and language: English, German, Spanish, French. A word that ends with ``*`` stands
-for everything that begins so. ``TELLING`` words hardly occur elsewhere and count twice.
+A line of words for each category and language: English, German, Spanish, French. A word that ends with ``*`` stands for
+every word with that beginning. ``TELLING`` words hardly occur elsewhere and count twice.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ _WHOLE, _PREFIXES = _weights()
 
 
 def category_of(counts: Counter[str]) -> Category:
-    """The category with the highest score of the folded words in ``counts``; `OTHER` if it is below `ENOUGH`."""
+    """The category with the highest score of the words in ``counts``, which are folded; `OTHER` if the score is below `ENOUGH`."""
     scores = dict.fromkeys(Category, 0.0)
     for word, count in counts.items():
         for category, weight in _weighed(word).items():
@@ -52,7 +52,7 @@ def category_of(counts: Counter[str]) -> Category:
 
 
 def speaks_for(word: str, category: Category) -> bool:
-    """Whether a folded word is one of ``category``'s."""
+    """Whether ``word``, which is folded, is in the lexicon of ``category``."""
     return category in _weighed(word)
 
 
@@ -65,5 +65,5 @@ def _weighed(word: str) -> Mapping[Category, float]:
 
 
 def words_in(text: str) -> Iterator[str]:
-    """The folded words of ``text``."""
+    """The words of ``text``, folded: in lower case, without accents."""
     return iter(WORD.findall(folded(text).replace("’", "'")))
