@@ -1,8 +1,8 @@
 """Budgets shared by several processes: their counters in SQLite or PostgreSQL.
 
-A reservation is one transaction, which locks the counters in the order of `BudgetWindow.order`. What requests used is
-written in batches, by a thread beside them, and before the next reservation of this process. Neither waits for the disk: what
-a loss of power takes is the last moments of the counters.
+A reservation is one transaction, which locks the counters in the order of `BudgetWindow.order`. A thread writes in batches
+what requests used, at the latest before this process's next reservation. Neither waits for the disk: after a loss of power
+the counters may lack the last moments.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ class SqlBudgets(PerProcess):
             return int(connection.execute(_DROP_OLD, {"before": before}).rowcount)
 
     def close(self) -> None:
-        """Write what is still to be settled, if the database is available, and end the thread."""
+        """Write the usage that is still queued, if the database is available, and end the thread."""
         self._closed.set()
         self._wake.set()
         if self._writer is not None:

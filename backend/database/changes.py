@@ -1,7 +1,8 @@
 """Notifies every process of a committed change.
 
-Uses PostgreSQL's LISTEN and NOTIFY. A notification carries no data: whoever hears it reads the database, and so
-does, a while later, whoever did not hear. Without PostgreSQL nothing is told, and everybody looks as often as they do anyway.
+Uses PostgreSQL's LISTEN and NOTIFY. A notification carries no data: a process that gets it reads the database. Every process
+also
+reads it at intervals, in case it missed one. Without PostgreSQL there are no notifications, only these intervals.
 """
 
 from __future__ import annotations

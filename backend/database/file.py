@@ -26,7 +26,7 @@ _BESIDE: Final = ("", "-wal", "-shm", "-journal")
 class DatabaseFile:
     """An existing file, identified by its device and inode.
 
-    A connection goes on with a file that was deleted or replaced, and what is written to it then is lost.
+    A connection keeps using a file that was deleted or replaced, and all that it then writes is lost.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class DatabaseFile:
     def at(cls, path: Path) -> DatabaseFile:
         """The file at ``path``, created with its folder if missing; both for their owner only.
 
-        A file that others may open is taken from them, with a warning. A folder that is there is left as it is.
+        If other users may open the file, their access is removed, with a warning. An existing folder is left as it is.
 
         Raises:
             OSError: The file cannot be created.

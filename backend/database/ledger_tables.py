@@ -1,6 +1,6 @@
 """The tables of the ledger: rows of attempts, and roll-ups. `migrations` creates them.
 
-A day, and an hour, is a whole number of them since 1970 (UTC).
+Days and hours are whole numbers since 1970 (UTC).
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ MEASURES: Final = (
 
 
 class Rollup(NamedTuple):
-    """Sums of rows by some dimensions, which are its key. Rows are added as they are inserted, once."""
+    """Sums of rows by some dimensions, which are its key. Each inserted row is added once."""
 
     table: Table
     dimensions: tuple[str, ...]

@@ -134,7 +134,7 @@ class Notifications:
         self._connection: psycopg.AsyncConnection | None = None
 
     async def open(self) -> bool:
-        """Listen, if not listening already; True if it was not, so that notifications may have been missed.
+        """Start listening, if not listening already. True if it was not, so that notifications may have been missed.
 
         Raises:
             psycopg.Error: The server cannot be reached.

@@ -116,7 +116,7 @@ def _fault_of_disk(folder: Path) -> str | None:
 
 
 def read_whole(path: Path, most: int) -> None:
-    """Read the database ``path`` whole if it has at most ``most`` bytes, else its head.
+    """Read all of the database ``path`` if it has at most ``most`` bytes, else only its header.
 
     Raises:
         sqlite3.Error: The database cannot be read.

@@ -55,8 +55,8 @@ async def recompute(
 ) -> int:
     """Compute the costs of ``period`` again with ``rates``, in one transaction, and return how many rows changed.
 
-    Rows of other endpoints, and those whose tokens are not known, stay as they are. Sums change by what their rows do, so
-    those of pruned rows stay. The audit trail records that ``by`` did this.
+    Rows of other endpoints, and rows of unknown tokens, stay as they are. Each sum changes by the difference in its rows, so
+    the share of pruned rows stays. The audit trail records that ``by`` did this.
 
     Raises:
         StoreAwayError: The database cannot be reached.

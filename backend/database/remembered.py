@@ -1,8 +1,7 @@
 """A short-lived cache of what every request reads: grants of tokens and sessions, and users' sealed keys.
 
-An entry expires after seconds, and with any change, which `Version` tells. An SQLite file
-counts itself how often what gives access was written, in whichever process; a process tells its own changes; PostgreSQL tells
-those of others.
+An entry expires after seconds, or when `Version` shows a change. In SQLite, a counter in the file grows with each write by any
+process. With PostgreSQL, a process knows its own changes, and is notified of those of others.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ class Version:
             self.changed()
 
     async def look(self) -> None:
-        """Take note of a change in another process."""
+        """Record that another process has changed something."""
         self.changed()
 
     def close(self) -> None:

@@ -39,8 +39,7 @@ _MEASURES: Final = {
 def roll_up(connection: Connection, rows: str, measures: Mapping[str, str] | None = None) -> None:
     """Add ``rows`` to every roll-up, in the connection's transaction.
 
-    Tables, and the keys of each, are written in one order by everybody, so that of two who write at once one waits for
-    the other, never each for the other.
+    All writers write the tables, and the keys of each, in the same order, so two concurrent writers cannot deadlock.
 
     Args:
         connection: A connection in a transaction.

@@ -21,7 +21,7 @@ def opened_database(settings: Settings) -> AbstractAsyncContextManager[AsyncEngi
     """An engine on the database, which has all of its tables.
 
     Raises:
-        UnusableDatabaseError: When it is entered, if the database cannot be made, reached or read.
+        UnusableDatabaseError: The database cannot be created, reached or read; raised on entering the context.
     """
     url = settings.database_url
     return opened(settings.database_path) if url is None else opened_postgres(url.get_secret_value())
@@ -31,7 +31,7 @@ def connected_database(settings: Settings) -> AbstractAsyncContextManager[AsyncE
     """An engine with connections of its own on the database.
 
     Raises:
-        UnusableDatabaseError: When it is entered, if that cannot be.
+        UnusableDatabaseError: The database cannot be used; raised on entering the context.
     """
     url = settings.database_url
     return connected(settings.database_path) if url is None else connected_postgres(url.get_secret_value())

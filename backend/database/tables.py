@@ -21,7 +21,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     """A time. SQLite stores no offset, so the column is UTC, and values are timezone-aware.
 
     Raises:
-        ValueError: On a naive time, which names no moment.
+        ValueError: The time has no time zone.
     """
 
     impl = DateTime
@@ -163,7 +163,7 @@ class KeyNoticeRow(Base):
 
 
 class KeyRemovalRow(Base):
-    """A removed key, for processes that have handed it out. Its number is never used again."""
+    """A removed key, for processes that still have it in use. Its number is never used again."""
 
     __tablename__ = "key_removals"
     __table_args__ = ({"sqlite_autoincrement": True},)

@@ -44,9 +44,8 @@ def utc_now() -> datetime:
 class TokenStore:
     """Stores access tokens by their SHA-256.
 
-    A slow, salted hash protects what a person made up from being guessed. A token here is 256 random bits: there is
-    no list to try, and trying all of them is out of reach for any hash. So a plain one is enough, and it lets a token
-    be found by an index, on every request.
+    A slow, salted hash protects passwords, which can be guessed. A token is 256 random bits, which cannot, so a plain hash is
+    enough, and lets each request find its token by an index.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class TokenStore:
             return [token_of(found) for found in await session.scalars(query)]
 
     async def find(self, plain: str) -> Grant | None:
-        """The grant of the token ``plain``; None if it is unknown, revoked or expired. Records its use; a failure to is ignored."""
+        """The grant of the token ``plain``; None if it is unknown, revoked or expired. Records the use; a failed write is ignored."""
         now = self._clock()
         query = select(AccessTokenRow).where(AccessTokenRow.hash == hashed(plain), holds(now))
         async with self._sessions() as session:
@@ -118,7 +117,7 @@ class TokenStore:
             tenant_id: The tenant that it must belong to; None for any.
 
         Returns:
-            Whether it was revoked by this call.
+            Whether this call revoked the token.
         """
         row, now = AccessTokenRow, self._clock()
         change = update(row).where(row.id == token_id, row.revoked_at.is_(None))

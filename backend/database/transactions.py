@@ -1,7 +1,7 @@
 """Transactions as functions: each is called with a connection, and runs to its end without the event loop.
 
-SQLite's driver for event loops passes every statement to a thread and back, which takes ten times what the statement does. A
-transaction of several passes there once.
+SQLite's asyncio driver passes every statement to a thread and back, which takes ten times as long as the statement itself.
+Here a whole transaction is passed to a thread once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Transactions(Protocol):
         ...
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """What ``work`` returns, which changes nothing. It does not wait for transactions that change something."""
+        """Return the result of ``work``, which only reads. It does not wait for writing transactions."""
         ...
 
 

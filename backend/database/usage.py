@@ -70,7 +70,7 @@ class SqlUsageStore:
     async def used(
         self, by: Dimension, period: Period, only: Only = ANY, *, limit: int | None = None
     ) -> Sequence[Used]:
-        """The sums by ``by`` of what ``only`` matches in ``period``, from a roll-up. See `UsageStore.used`."""
+        """The sums, by the dimension ``by``, of the attempts in ``period`` that ``only`` matches, from a roll-up. See `UsageStore.used`."""
         rollup = _rollup([by], only)
         key, is_time = rollup.table.c[_COLUMN[by]], by in {"day", "hour"}
         order = [key] if is_time else [func.sum(rollup.table.c.cost).desc(), key]
@@ -84,7 +84,7 @@ class SqlUsageStore:
         return [Used(_name(by, row[0]), _total(row[1:])) for row in rows]
 
     async def crossed(self, by: Sequence[Dimension], period: Period, only: Only = ANY) -> Sequence[Cell]:
-        """The sums by several dimensions at once of what ``only`` matches, in the order of their keys. See `UsageStore.crossed`."""
+        """The sums, by several dimensions at once, of the attempts that ``only`` matches. See `UsageStore.crossed`."""
         rollup = _rollup(by, only)
         keys = [rollup.table.c[_COLUMN[each]] for each in by]
         sums = _sums(rollup, period, only, *keys).group_by(*keys).order_by(*keys)
@@ -94,7 +94,7 @@ class SqlUsageStore:
         ]
 
     async def total(self, period: Period, only: Only = ANY) -> Total:
-        """The sums of what ``only`` matches in ``period``. See `UsageStore.total`."""
+        """The sums of the attempts in ``period`` that ``only`` matches. See `UsageStore.total`."""
         (row,) = await self._all(_sums(_rollup([], only), period, only))
         return _total(row)
 

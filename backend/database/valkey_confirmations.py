@@ -1,7 +1,7 @@
 """Confirmations in Valkey or Redis: each change is one Lua script, which is atomic.
 
-What a server has not written to its disk is lost in a crash, claims included. Whoever needs more durability keeps
-confirmations in the database.
+A crash of the server loses what it has not yet written to disk, claims included. For more durability, keep confirmations in
+the database.
 """
 
 from __future__ import annotations

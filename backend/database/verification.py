@@ -43,7 +43,7 @@ class Verification(NamedTuple):
         attempts: How many rows of the ledger were verified.
         heads: How many heads were verified.
         unverified: How many of the last heads cannot be verified, because their master key is gone.
-        beside_pruned: How many rows cannot be verified, because rows next to them were pruned.
+        beside_pruned: How many rows cannot be verified, because neighbouring rows were pruned.
         last: The last head, to be noted elsewhere.
         breaks: The breaks, in order.
     """

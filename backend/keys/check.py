@@ -1,4 +1,4 @@
-"""Checks a key with one cheap call. Nothing of the provider's answer is handed on."""
+"""Checks a key with one cheap call. No part of the provider's answer is shown."""
 
 from __future__ import annotations
 

@@ -4,16 +4,16 @@
 
     LLMError
     └── KeychainError
-        ├── MasterKeyError         the keys that lock all others are not usable
-        ├── UnreadableKeyError     a stored key does not open
+        ├── MasterKeyError         the keys that encrypt all others cannot be used
+        ├── UnreadableKeyError     a stored key cannot be decrypted
         ├── NotEnrolledError       a request brought keys that its user did not enrol
-        ├── MalformedKeyError      what should be a key cannot be one
-        ├── EndpointAndKeysError   a request brought keys, and one for an endpoint of the user's own
+        ├── MalformedKeyError      a text cannot be a key
+        ├── EndpointAndKeysError   a request brought provider keys and also a key for the user's own endpoint
         ├── UnknownProviderError   the table has no such provider that takes keys
         ├── KeyNotFoundError       the user has no key for that provider
-        ├── KeyGivenBackError      a key that came with a request was asked for when that was over
-        ├── KeyRemovedError        a key was asked for when its user had removed it
-        └── TooManyTrialsError     the user tried keys too often
+        ├── KeyGivenBackError      a key that came with a request was used after its end
+        ├── KeyRemovedError        a key was used after its user had removed it
+        └── TooManyTrialsError     the user checked keys too often
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class MalformedKeyError(KeychainError):
 
 
 class EndpointAndKeysError(KeychainError):
-    """A request brought provider keys and also a key for an endpoint of the user's own, which is ambiguous."""
+    """A request brought provider keys and also a key for the user's own endpoint. Only one kind may be sent."""
 
     code = "endpoint_and_keys"
     http_status = 400
@@ -123,7 +123,7 @@ class KeyGivenBackError(KeychainError, WithheldCredentialError):
 
 
 class KeyRemovedError(KeychainError, WithheldCredentialError):
-    """Work under way used a key that its user has removed, or replaced, since it began."""
+    """Work still running used a key that its user has since removed or replaced."""
 
     code = "key_removed"
     http_status = 403

@@ -72,7 +72,7 @@ class Keychain:
     async def enrol(
         self, owner: Owner, provider: str, key: SecretStr, *, keep: bool = True, overlap: timedelta
     ) -> KeyVersion:
-        """Make ``key`` the user's key for ``provider``; the previous key holds for ``overlap`` more.
+        """Make ``key`` the user's key for ``provider``; the previous key stays valid for ``overlap``.
 
         Args:
             owner: The user whose key it is.
@@ -82,7 +82,7 @@ class Keychain:
             overlap: How long the previous key stays valid.
 
         Raises:
-            MalformedKeyError: ``key`` is no possible key.
+            MalformedKeyError: ``key`` cannot be a key.
             MasterKeyError: There is no master key to encrypt it with.
         """
         return await self._enrol(self._place(owner, provider), key, keep, overlap)
@@ -107,7 +107,7 @@ class Keychain:
         return await self._store.chosen(owner)
 
     async def remove(self, owner: Owner, provider: str) -> None:
-        """Delete the user's key for ``provider``. No process accepts it from now on, or uses it after half a second.
+        """Delete the user's key for ``provider``. No process accepts it from now on; running work stops using it within half a second.
 
         Raises:
             KeyNotFoundError: The user has no key for ``provider``.

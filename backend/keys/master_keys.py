@@ -88,7 +88,7 @@ class MasterKeys(Protocol):
         """The newest master key, created if there is none because nothing is encrypted yet.
 
         Raises:
-            MasterKeyError: There is none, and none can be created.
+            MasterKeyError: There is no master key, and none can be created.
         """
         ...
 
@@ -101,7 +101,7 @@ class MasterKeys(Protocol):
         ...
 
     def renew(self, used: Collection[str]) -> MasterKey:
-        """Create a new newest master key; those in ``used`` stay.
+        """Create a new master key, which becomes the newest; the keys in ``used`` stay.
 
         Raises:
             MasterKeyError: The keys cannot be read or written.
@@ -112,10 +112,10 @@ class MasterKeys(Protocol):
 class EnvironmentMasterKeys:
     """Master keys from the environment, the newest first. The operator keeps them.
 
-    To rotate them, put a new one in front, restart the service, and encrypt everything anew.
+    To rotate them, put a new one in front, restart the service, and run ``keys rotate``.
 
     Raises:
-        MasterKeyError: One of them is no master key, or there is none.
+        MasterKeyError: There is no master key, or one of them is malformed.
     """
 
     def __init__(self, text: SecretStr) -> None:
@@ -165,7 +165,7 @@ class MasterKeyFile:
         return _find(self._current(), name)
 
     def renew(self, used: Collection[str]) -> MasterKey:
-        """Put a new key in front. The previous one stays for concurrent writers; older ones only if in ``used``.
+        """Put a new key in front. The previous key stays for concurrent writers; older keys stay only if they are in ``used``.
 
         Never called concurrently: the caller holds the database's write lock.
         """
@@ -215,7 +215,7 @@ def load_master_keys(given: SecretStr | None, path: Path) -> MasterKeys:
     """The master keys in ``given``, or else in the file ``path``.
 
     Raises:
-        MasterKeyError: ``given`` is no list of master keys.
+        MasterKeyError: ``given`` is not a list of master keys.
     """
     return MasterKeyFile(path) if given is None else EnvironmentMasterKeys(given)
 

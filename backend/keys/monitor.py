@@ -1,6 +1,6 @@
 """Monitors users' keys: writes down which of them a provider refuses, and notifies their owners.
 
-No call waits for it, and none ends differently because of it. A task of its own writes, at most once a minute for each key.
+It neither delays calls nor changes their results. A background task writes, at most once a minute for each key.
 """
 
 from __future__ import annotations

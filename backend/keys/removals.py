@@ -1,7 +1,7 @@
 """Follows which keys were removed, here or by another process, so that work under way stops using them.
 
-A request reads its user's keys itself, and needs nothing of this. It is for what lasts: a stream, a WebSocket, work that goes
-on after its request, each with a key that it got before.
+A new request reads its user's keys from the store. This module is for streams, WebSockets and work after a request, which
+hold keys that they read earlier.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Removals:
         self._looked_at: float | None = None
 
     def follow(self, row: str) -> Callable[[], bool]:
-        """A function that tells whether the key in ``row``, handed out now, has been removed since."""
+        """A function that tells whether the key in ``row`` has been removed since this call."""
         return partial(self._is_over, row, self._lost)
 
     async def level_up(self) -> None:

@@ -1,7 +1,7 @@
 """The keys of a request: the user's keys that it may use, which of them serve, and whether the house may pay.
 
-Cancelled timers hold the context of a request, and with it its caller, long after it is over. So keys are released at its
-end: from then on they hold no value.
+Cancelled timers keep the context of a request, and so its caller, alive long after the request. So the keys are erased
+at its end.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class RequestKey(KeptSecret):
 class StoredKey(RequestKey):
     """A stored key, decrypted when its value is first used.
 
-    After the request, work that goes on may still use the key: it is decrypted for each use, and not kept.
+    Work that continues after the request may still use the key: it is then decrypted for each use, and not kept in memory.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class RequestKeys:
         return caller.model_copy(update={"keys": keys, "own_endpoint": own, "key_policy": self.policy})
 
     def used_versions(self) -> Collection[KeyVersion]:
-        """The versions of the keys that the request used: those sent with it, and stored ones that were decrypted."""
+        """The versions of the keys that the request used: those sent with the request, and stored ones that were decrypted."""
         return [self.versions[provider] for provider, key in self.keys.items() if key.was_used]
 
     def _own_endpoint(self) -> OwnEndpoint | None:

@@ -1,4 +1,4 @@
-"""Keys that sign the audit trail's heads and seal what people are asked for, derived from a master key, which itself does neither."""
+"""Keys, derived from a master key, that sign the audit trail's heads and seal confirmations. The master key itself does neither."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class HeadKeys:
         """The head key of the newest master key, to sign with.
 
         Args:
-            is_first: Whether no key of a user is stored yet, so that a master key may be made.
+            is_first: Whether no key of a user is stored yet, so that a master key may be created.
 
         Raises:
             MasterKeyError: There is no master key.
@@ -60,7 +60,7 @@ class HeadKeys:
         return HeadKey(self._masters.first() if is_first else self._masters.newest())
 
     def verifies(self, key: str, message: bytes, signature: bytes) -> bool | None:
-        """Whether ``signature`` is of ``message``, by the head key called ``key``; None if its master key is gone."""
+        """Whether ``signature`` of ``message`` was made by the head key called ``key``; None if the master key of that key is gone."""
         try:
             master = self._masters.find(key)
         except MasterKeyError:
@@ -89,7 +89,7 @@ class ConfirmationSeals:
         """Whether ``seal`` is a seal of ``message``; None if the master key that it names is not available.
 
         Raises:
-            MasterKeyError: No master key can be had.
+            MasterKeyError: The master keys cannot be read.
         """
         master = self._masters.find(seal.partition(".")[0])
         return None if master is None else hmac.compare_digest(_seal(master, message).encode(), seal.encode())

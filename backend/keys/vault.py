@@ -1,8 +1,9 @@
 """Encrypts a user's key for one place; it can be decrypted nowhere else.
 
-Every row has random bytes of its own: half of them lock the key with AES-256-GCM, half of them are the secret of its
-fingerprint. A master key locks these bytes, so that a new master key means 100 bytes to lock anew and no key to open.
-Both locks are bound to the place, so what is moved to another row, user, tenant, provider or address does not open.
+Every row has its own random bytes: half of them encrypt the key with AES-256-GCM, the other half are the secret of its
+fingerprint. A master key encrypts these bytes, so after a rotation only 100 bytes per row are encrypted again, and no key is
+decrypted. Both encryptions are bound to the place: moved to another row, user, tenant, provider or address, a key cannot be
+decrypted.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Sealed:
     """The stored form of a key.
 
     Attributes:
-        master: The name of the master key that ``wrapped`` opens with.
+        master: The name of the master key that decrypts ``wrapped``.
         wrapped: The row's random bytes, encrypted by the master key.
         box: The key, encrypted; None if only its fingerprint is stored.
         fingerprint: The key's keyed hash.
@@ -82,7 +83,7 @@ class Vault:
             key: The key.
             place: The only place where it can be decrypted.
             keep: Whether to keep the key itself.
-            is_first: Whether nothing is sealed yet, so that a master key may be made.
+            is_first: Whether nothing is encrypted yet, so that a master key may be created.
 
         Raises:
             MasterKeyError: There is no master key to encrypt with.
@@ -97,7 +98,7 @@ class Vault:
 
         Raises:
             UnreadableKeyError: Only its fingerprint was kept, it was sealed for another place, or its master key is gone.
-            MasterKeyError: No master key can be had.
+            MasterKeyError: The master keys cannot be read.
         """
         if sealed.box is None:
             raise UnreadableKeyError(place.provider)
@@ -109,13 +110,13 @@ class Vault:
 
         Raises:
             UnreadableKeyError: The key was sealed for another place, or its master key is gone.
-            MasterKeyError: No master key can be had.
+            MasterKeyError: The master keys cannot be read.
         """
         found = _fingerprint(self._unwrap(sealed, place), key, place)
         return hmac.compare_digest(found.encode(), sealed.fingerprint.encode())
 
     def rewrap(self, sealed: Sealed, place: Place) -> Sealed:
-        """``sealed`` under the newest master key. The user's key is not decrypted.
+        """``sealed``, encrypted again with the newest master key. The user's key itself is not decrypted.
 
         Raises:
             UnreadableKeyError: The key was sealed for another place, or its master key is gone.

@@ -1,8 +1,8 @@
 """The audit trail: people's decisions and the attempts, as hash chains whose last links are signed together in heads.
 
-Each process has a chain of its own, so that no two wait for each other. An entry holds the hash of the one before it; a head
-holds the last hash of each chain that has grown, and the hash of the head before it, and is signed. Whoever changes, removes,
-inserts or moves a row breaks a link; whoever forges all links behind it has no key for the heads. `Verification` names the
+Each process has a chain of its own, so processes never wait for each other. An entry holds the hash of the previous entry; a
+head is signed, and holds the last hash of each chain that has grown, and the hash of the previous head. To change, remove,
+insert or move a row breaks a link; to forge all later links as well takes the key that signs heads. `Verification` names the
 break.
 """
 
@@ -196,7 +196,7 @@ class Verifier(Protocol):
     """Verifies signatures of heads."""
 
     def verifies(self, key: str, message: bytes, signature: bytes) -> bool | None:
-        """Whether ``signature`` is of ``message``, by the key called ``key``; None if that key is gone."""
+        """Whether ``signature`` of ``message`` was made by the key called ``key``; None if that key is gone."""
         ...
 
 

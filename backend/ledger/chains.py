@@ -1,7 +1,7 @@
 """Hash chains of attempts: one for each writer's rows of the ledger, in the order of their sequence.
 
-A chain grows in the transaction that inserts its rows, and heads of the audit trail sign its last link. What a row
-cost is not in it: that is reckoned from its tokens, which are, and may be reckoned anew.
+A chain grows in the transaction that inserts its rows, and heads of the audit trail sign its last link. A row's tokens are
+part of its hash. Its cost is not: it is computed from the tokens, and may be computed again.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def leaves(rows: Iterable[Spooled]) -> list[Leaf]:
 
 
 def longer(end: End, rows: Iterable[Leaf]) -> End:
-    """The new end of a chain after appending those of ``rows``, in their order, that it does not have yet."""
+    """The end of a chain after ``rows`` are appended, in order, without those that the chain already has."""
     for row in rows:
         if row.sequence > end.sequence:
             end = End(row.sequence, sha256(end.hash + row.hash))

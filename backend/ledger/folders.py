@@ -1,6 +1,6 @@
 """The folder of one process's segments, in the order of their names, with a mark up to which they are shipped.
 
-The process locks the folder for as long as it writes there; who ships locks the mark. Both locks end with their process.
+The process locks the folder while it writes there; the shipper locks the mark. Both locks end with their process.
 A segment is complete when a later one has content, or when nobody writes to the folder any more.
 """
 
@@ -141,8 +141,8 @@ class Batch(NamedTuple):
 
     Attributes:
         rows: The rows.
-        end: The mark to store when they are shipped.
-        damaged: How many lines among them were damaged.
+        end: The mark to store when the rows are shipped.
+        damaged: How many damaged lines were skipped.
     """
 
     rows: list[Spooled]

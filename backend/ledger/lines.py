@@ -4,8 +4,8 @@
 
     LENGTH CHECKSUM WRITER SEQUENCE [VALUE,…]
 
-Length and CRC-32, of eight hex digits each, are of what stands after them. The first line of a file has the sequence 0 and
-the names of the values, so that another version can read it.
+Length and CRC-32, eight hex digits each, cover the rest of the line. The first line of a file has the sequence 0 and the
+names of the values, so that another version can read the file.
 """
 
 from __future__ import annotations

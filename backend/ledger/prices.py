@@ -49,7 +49,7 @@ class Prices(BaseModel):
     prices: Annotated[dict[str, Price], Field(min_length=1)]
 
     def rates(self) -> Iterator[Rates]:
-        """The rates of each endpoint. A kind of input token without its own price costs what other input does.
+        """The rates of each endpoint. A kind of input token without its own price has the price of other input.
 
         Raises:
             UnusablePricesError: A price is finer than a millionth of a dollar per million tokens.

@@ -68,7 +68,7 @@ class Segment:
         self.size += written
 
     def copy(self, other: Segment) -> None:
-        """Append what ``other``, whose beginning is the same, has beyond this segment.
+        """Append the lines that ``other`` has beyond this segment; both begin with the same lines.
 
         Raises:
             OSError: A file cannot be read or written.

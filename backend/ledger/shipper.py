@@ -88,7 +88,7 @@ class Shipper:
 
     @asynccontextmanager
     async def shipping(self, background: Background) -> AsyncIterator[None]:
-        """Ship while the context lasts, and at its end what is left."""
+        """Ship while the context lasts, and at its end all rows that are left."""
         await asyncio.to_thread(self._spool.open)
         try:
             async with background.repeating("ledger", self.ship, every=EVERY_SECONDS):

@@ -1,4 +1,4 @@
-"""A durable sink: a record is in the page cache before its answer is handed on, and synced to disk some 5 ms later.
+"""A durable sink: a record is in the page cache before its answer is returned, and synced to disk some 5 ms later.
 
 The calling thread only writes one line to an open file. A thread does all else: it syncs lines to disk, begins
 the next file, and retries lines that could not be written, which wait in memory meanwhile.
@@ -48,7 +48,7 @@ class Bounds(NamedTuple):
     """The size limits of a spool.
 
     Attributes:
-        on_disk: The most bytes below the root, of all processes, to within one segment per process.
+        on_disk: The most bytes below the root, of all processes; may be exceeded by one segment per process.
         segment: The bytes of a segment, allocated when it is created.
         in_memory: The most rows that wait in memory when they cannot be written. Rows beyond are lost.
     """
@@ -64,7 +64,7 @@ class Figures(NamedTuple):
     Attributes:
         appended: Records that were appended.
         waiting: Records that are only in memory, because they could not be written yet.
-        lost: Records that could not be kept. Their numbers are missing from the writer's sequence.
+        lost: Records that were dropped. Their numbers are missing from the writer's sequence.
         fault: Why records cannot be written now; None if they can.
     """
 
@@ -162,7 +162,7 @@ class Spool(PerProcess):
                 self._wakes.put("")
 
     def close(self) -> None:
-        """Write what is left, and stop. A later record starts again, as another writer."""
+        """Write the waiting rows, and stop. A later record starts again, as another writer."""
         thread = self._thread
         if thread is not None:
             self._wakes.put(_STOP)

@@ -184,7 +184,7 @@ class UsageStore(Protocol):
     async def used(
         self, by: Dimension, period: Period, only: Only = ANY, *, limit: int | None = None
     ) -> Sequence[Used]:
-        """The sums by the dimension ``by`` of what ``only`` matches in ``period``: the dearest first, days and hours in order.
+        """The sums, by the dimension ``by``, of the attempts in ``period`` that ``only`` matches: the dearest first; days and hours in order.
 
         Raises:
             UnkeptError: No roll-up has these sums.
@@ -192,7 +192,7 @@ class UsageStore(Protocol):
         """
 
     async def crossed(self, by: Sequence[Dimension], period: Period, only: Only = ANY) -> Sequence[Cell]:
-        """The sums by several dimensions at once of what ``only`` matches, in the order of their keys.
+        """The sums, by several dimensions at once, of the attempts in ``period`` that ``only`` matches, in the order of their keys.
 
         Raises:
             UnkeptError: No roll-up has these sums.
@@ -200,7 +200,7 @@ class UsageStore(Protocol):
         """
 
     async def total(self, period: Period, only: Only = ANY) -> Total:
-        """The sums of what ``only`` matches in ``period``.
+        """The sums of the attempts in ``period`` that ``only`` matches.
 
         Raises:
             UnkeptError: No roll-up has these sums.

@@ -119,9 +119,9 @@ class ChainWalk:
     """Verifies one writer's chain of entries, link by link. Pass the entries to `see` in order.
 
     Args:
-        writer: Whose.
-        grown: What is noted beside the chain; None if nothing is.
-        signed: What is signed of it, by sequence.
+        writer: The writer whose chain it is.
+        grown: The recorded length of the chain; None if none is recorded.
+        signed: The signed links of the chain, by sequence.
     """
 
     def __init__(self, writer: str, grown: Grown | None, signed: Mapping[int, Signed]) -> None:
@@ -195,13 +195,14 @@ class ChainWalk:
 class AttemptWalk:
     """Verifies one writer's chain of attempts, from one signed link to the next. Pass the rows to `see` in order.
 
-    Numbers may be missing: a row that no store takes is set aside. So it is the hash at the next end that tells. What was pruned is
-    missing where a chain begins now; ends that were signed within `BESIDE_PRUNED` after are held against nobody.
+    Numbers may be missing, because a row that the store refuses is set aside. So the hash at the next signed link decides.
+    Pruned
+    rows are missing at the beginning of a chain; links signed within `BESIDE_PRUNED` after them are not counted as breaks.
 
     Args:
-        writer: Whose.
-        grown: What is noted beside the chain; None if nothing is.
-        signed: What is signed of it, by sequence.
+        writer: The writer whose chain it is.
+        grown: The recorded length of the chain; None if none is recorded.
+        signed: The signed links of the chain, by sequence.
         pruned: Attempts that began before this time, in microseconds since 1970 (UTC), may have been pruned.
     """
 

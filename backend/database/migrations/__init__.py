@@ -1,4 +1,4 @@
-"""The history of the tables. `upgrade` brings a database up to now."""
+"""The history of the tables. `upgrade` brings a database to the newest version."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ALONE: Final = {
 
 
 async def upgrade(engine: AsyncEngine) -> None:
-    """Apply every migration that the database has not seen, all of them or none. Safe to repeat and to race."""
+    """Apply every migration that the database lacks, all of them or none. Safe to repeat, and to run in several processes at once."""
     async with engine.begin() as connection:
         await connection.exec_driver_sql(_ALONE[engine.dialect.name])
         await connection.run_sync(_upgrade)
