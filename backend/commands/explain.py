@@ -47,7 +47,7 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
 ) -> None:
     """Show where a call of FEATURE would run now, and why; exit 1 if nothing can serve it. Sends nothing.
 
-    What is not said of the call is what the feature's row declares.
+    Options that are not given have the values that the feature's row declares.
     """
     from backend.utils.llm import Caller
 

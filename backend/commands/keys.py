@@ -29,7 +29,7 @@ app = commands("The master keys, which lock the keys that users store.", no_args
 def rotate(*, as_json: Json = False) -> None:
     """Lock every user's key anew under a new master key. Servers may be running.
 
-    Where PATCHBAY_MASTER_KEYS tells the master keys, put the new one in front of it first, and start the servers again.
+    If PATCHBAY_MASTER_KEYS holds the master keys, first put the new one at its front, and restart the servers.
     """
     with storage_errors(as_json=as_json):
         done = asyncio.run(_rotate(read_settings()))

@@ -82,7 +82,7 @@ def set_override(
 ) -> None:
     """Let ENDPOINTs (provider:model, or group:NAME) serve FEATURE, in every profile, for a while.
 
-    Every process has it in force within two seconds. It takes the place of the one before.
+    Every process applies it within two seconds. It replaces the feature's earlier override.
     """
     _decide(feature, tuple(links), until=until, reason=reason, author=author, as_json=as_json)
 

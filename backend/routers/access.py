@@ -1,4 +1,4 @@
-"""Authorization: one table of all routes with the scopes of which a token needs one.
+"""Authorization: a table of all routes, each with the scopes that allow it.
 
 A route without a row is refused to everybody. Tests check every route against its row, with each scope and without any.
 """

@@ -1,7 +1,7 @@
 """Agents over HTTP: runs as server-sent events, and pending confirmations.
 
-The events of a run are ``run``, ``delta``, ``call``, ``result``, ``confirmation``, and at last ``end``. What fails before the first
-is an ordinary HTTP error; what fails later is an ``error`` event, and ends the stream.
+The events of a run are ``run``, ``delta``, ``call``, ``result``, ``confirmation``, and at last ``end``. A failure before the
+first event is an ordinary HTTP error; a later one is an ``error`` event, which ends the stream.
 """
 
 import json
@@ -125,7 +125,7 @@ class Begun:
         self._rest = rest
 
     async def written(self) -> AsyncGenerator[bytes, None]:
-        """All events, as server-sent events."""
+        """All events of the run as server-sent events."""
         try:
             yield _written(self._first)
             async for event in self._rest:

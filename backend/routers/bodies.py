@@ -1,7 +1,7 @@
 """Limits on request bodies: who may send one, how many bytes, and how slowly.
 
-A body is read when a route asks for it, not before, and authentication comes first: of a request without a valid token no byte
-of the body is read. A route sets its terms with `edge`; by default it wants a token, and takes at most `SMALL` bytes.
+A body is read only when a route asks for it, and after authentication: without a valid token, no byte of it is read. A route
+sets its limits with `edge`; by default it needs a token, and accepts at most `SMALL` bytes.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class SlowBodyError(HTTPException):
 
 
 class FailedAdmissionError(HTTPException):
-    """The sender of a body could not be authenticated for an internal error; the cause says why.
+    """The sender of a body could not be authenticated, because of an internal error; the cause says why.
 
     An `HTTPException`, because FastAPI reports any other exception while it reads a body as a fault of the body.
     """

@@ -1,4 +1,4 @@
-"""Plain completions by a group: text and tool calls, in no vendor's protocol."""
+"""Plain completions by a group of endpoints: text and tool calls, in a protocol of our own instead of a vendor's."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final

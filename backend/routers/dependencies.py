@@ -1,8 +1,8 @@
 """FastAPI dependencies of endpoints: the services, and the identity of the caller.
 
-`identify` is the one way in, for HTTP and WebSocket alike. It returns an `Identity` and holds its caller in context
-until the response has been sent, streams included. It has to be asynchronous: a synchronous dependency runs on a
-thread of its own, and what it puts in context there is lost.
+`identify` authenticates every caller, over HTTP and WebSocket alike. It returns an `Identity`, and keeps its caller in context
+until the response has been sent, streams included. It must be asynchronous: FastAPI runs a synchronous dependency in a thread,
+and context variables set there are lost.
 """
 
 import asyncio
@@ -96,7 +96,7 @@ class Facade(Models, Protocol):
         ...
 
     def declared_needs(self, feature: str) -> Needs:
-        """What the row of ``feature`` declares that each call needs."""
+        """The needs of each call that the row of ``feature`` declares."""
         ...
 
     def explain(
@@ -190,7 +190,7 @@ class Services:
         agents: The agents; None if there are none.
         recent: The statistics of the last 15 minutes.
         spool: The spool to which attempts are written; None without one.
-        given_tokens: Issues and revokes access tokens; None if nobody can.
+        given_tokens: Issues and revokes access tokens; None if that is not possible here.
         has_own_weights: Whether the local model is the operator's file instead of the demo model.
     """
 

@@ -68,7 +68,7 @@ def _what_was_raised(error: Exception) -> Exception:
 
 
 def describe(error: Exception) -> Problem:
-    """The public description of ``error``; of an unexpected error, nothing but that."""
+    """The public description of ``error``; of an unexpected error it says only that there was one."""
     error = _what_was_raised(error)
     if isinstance(error, UnknownFeatureError):
         return Problem(error.http_status, error.as_dict() | {"nearest": list(error.nearest)})

@@ -1,8 +1,9 @@
 """A response of server-sent events, which batches writes and is fair to other tasks.
 
-What a source yields without waiting goes out in one piece, as soon as the event loop is free, and what it yields in quick
-succession a few milliseconds later, as one: an event of its own write would cost more than the event. And a source that never
-waits lets others have a turn.
+Events that a source yields without waiting are sent in one write, as soon as the event loop is free; events in quick
+succession
+are collected for a few milliseconds, because a write costs more than an event. A source that never waits still lets other
+tasks run.
 """
 
 from __future__ import annotations

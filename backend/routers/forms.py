@@ -18,10 +18,10 @@ _KIND: Final = "application/x-www-form-urlencoded"
 
 
 def want_our_page(request: Request) -> None:
-    """Check that the browser vouches that a page of this application sent the form.
+    """Check that the browser confirms that a page of this application sent the form.
 
     Raises:
-        HTTPException: The browser does not vouch for that.
+        HTTPException: The browser does not confirm it.
     """
     if not is_own_form(request):
         raise HTTPException(403, "Only a page of the console itself may ask for this.")

@@ -19,7 +19,7 @@ router: Final = APIRouter(tags=["health"])
 
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """The process lives."""
+    """The process is running."""
     return {"status": "ok"}
 
 
@@ -27,7 +27,7 @@ async def healthz() -> dict[str, str]:
 async def readyz(request: Request, services: ServicesDep, response: Response) -> dict[str, Any]:
     """The database can be read and written, some feature can be served by somebody's key, now or after a rest, and no stop is near.
 
-    What else the table asks for is named beside it, as the server serves without.
+    Missing parts of the table's configuration are listed, too; the server can serve without them.
     """
     if request.app.state.stop.is_leaving:
         response.status_code = 503

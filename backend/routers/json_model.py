@@ -34,10 +34,11 @@ class InvalidBodyError(HTTPException):
 
 
 class JsonModel:
-    """A pydantic model as which bodies are read, without coercion.
+    """A pydantic model that validates bodies, without coercion.
 
-    A long body is a short one around a list. Its items are read piece by piece, so that no more than a piece is ever there
-    twice, and other threads have their turn; and they are read last, so that what refuses the rest holds none of them.
+    The items of a body's long list are validated last, and piece by piece: so only one piece at a time is in memory twice,
+    other
+    threads get to run, and an invalid body is refused before its items are read.
     """
 
     def __init__(self, wanted: Any) -> None:

@@ -1,8 +1,8 @@
 """Measures JSON text without parsing it, and finds where it can be split.
 
-A parser builds all of a body before anybody can say that there is too much: a hundred megabytes out of one. So the signs
-of JSON that stand outside strings are looked at first. It is no parser: of what is not JSON it may say anything but a fault
-that would keep valid JSON out.
+A parser builds the whole value before its size is known: a hundred megabytes out of one. So this module first counts the
+punctuation outside strings. It is not a parser: for invalid JSON its result may be wrong, but it never refuses valid JSON
+within the limits.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OBJECT, _LIST, _COLON = b"{[:"
 
 
 class ShapeError(ValueError):
-    """A body has too many values or levels; the message says of what."""
+    """A body has too many values or too many levels; the message says which."""
 
 
 class Shape:

@@ -1,6 +1,6 @@
 """A user's own keys over HTTP. No answer holds a key.
 
-Who asks is told by the token alone, so that a client that sends its key with every request can enrol it.
+The token alone identifies the user, so that a client that sends its key with every request can enrol it.
 """
 
 from datetime import datetime, timedelta

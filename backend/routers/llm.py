@@ -44,8 +44,9 @@ async def explain(
 ) -> dict[str, Any]:
     """Explain how a call of ``feature`` by this caller, made now, would be served. Nothing is sent.
 
-    What is left of budgets is told of the caller's own; of all, to an admin. What others' calls have brought about is for those
-    who may see the table: what rests, why, and who decided what.
+    Callers see the balances of their own budgets; admins see all. Effects of other users' calls, such as resting endpoints,
+    and
+    the authors of overrides are shown only to those who may see the table.
     """
     given = {
         "tools": wanted.tools,

@@ -33,7 +33,7 @@ class Sessions(Protocol):
 
 
 def cookie_name(connection: HTTPConnection) -> str:
-    """The name of the session cookie, which has the port in it: a host's cookies are sent to all its ports.
+    """The name of the session cookie. It contains the port, because browsers send a host's cookies to all of its ports.
 
     Over TLS the name's prefix keeps other hosts from setting it, and browsers from sending it without TLS.
     """
@@ -48,12 +48,12 @@ def is_secure(connection: HTTPConnection) -> bool:
 
 
 def held(connection: HTTPConnection) -> str | None:
-    """The value of the browser's cookie."""
+    """The value of the session cookie that the browser sent."""
     return connection.cookies.get(cookie_name(connection))
 
 
 def is_own_form(connection: HTTPConnection) -> bool:
-    """Whether the browser vouches that a page of this application sent the form. A silent browser does not."""
+    """Whether the browser confirms that a page of this application sent the form; False if it says nothing."""
     if (site := connection.headers.get("sec-fetch-site")) is not None:
         return site == "same-origin"
     scheme = "https" if is_secure(connection) else "http"
@@ -61,7 +61,7 @@ def is_own_form(connection: HTTPConnection) -> bool:
 
 
 def is_typed_in(connection: HTTPConnection) -> bool:
-    """Whether the browser vouches that a person opened the address: from a terminal, the address bar or a bookmark."""
+    """Whether the browser confirms that a person opened the address: from a terminal, the address bar or a bookmark."""
     return connection.headers.get("sec-fetch-site") == "none"
 
 

@@ -1,7 +1,6 @@
 """The service's origin as browsers see it, and the check whether a request comes from its own page.
 
-What a request says of itself (``Host``, ``X-Forwarded-*``) is believed nowhere but in comparing it with ``Origin``:
-there both are the browser's words.
+A request's own ``Host`` and ``X-Forwarded-*`` are trusted only for the comparison with ``Origin``, where a browser sets both.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class Origin(NamedTuple):
 
 
 class ServedAt:
-    """ASGI middleware that tells the application its configured public URL."""
+    """ASGI middleware that sets each request's scheme and host to those of the configured public URL."""
 
     def __init__(self, app: ASGIApp, url: str) -> None:
         self._app = app
@@ -61,7 +60,7 @@ def base_url(connection: HTTPConnection) -> str:
 
 
 def is_foreign(connection: HTTPConnection) -> bool:
-    """Whether a page of another origin sent the request, and it does more than read."""
+    """Whether a page of another origin sent the request, and the request is not a mere read."""
     if connection.scope.get("method") in _SAFE:
         return False
     origin = connection.headers.get("origin")

@@ -1,7 +1,7 @@
 """Filters an explanation by what its reader may see.
 
-A token with ``debug`` sees all of it. Everybody else sees where a call of their own would run, and what keeps an endpoint from it that lies in the call,
-in the table or in their own keys; what the calls of others have brought about is not theirs to know.
+A token with ``debug`` sees everything. Other callers see where their own call would run, and reasons against an endpoint that
+lie in the call, the table or their own keys. Effects of other users' calls are hidden.
 """
 
 from __future__ import annotations

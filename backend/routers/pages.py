@@ -33,7 +33,7 @@ async def login(request: Request, services: ServicesDep, token: Token = "") -> R
     """Log in by an opened link. A visitor from another site, or one who would change users, must confirm first.
 
     Raises:
-        UnauthenticatedError: Nobody was given the token.
+        UnauthenticatedError: The token is unknown.
     """
     grant = await _grant(services, token)
     before = await session_of(request, services)
@@ -47,8 +47,8 @@ async def confirm(request: Request, services: ServicesDep, token: Token = "") ->
     """Log in after the confirmation on our page.
 
     Raises:
-        HTTPException: The browser does not vouch that it was our page.
-        UnauthenticatedError: Nobody was given the token.
+        HTTPException: The browser does not confirm that our page sent the request.
+        UnauthenticatedError: The token is unknown.
     """
     want_our_page(request)
     return await _logged_in(request, services, await _grant(services, token))
@@ -59,7 +59,7 @@ async def log_out(request: Request, services: ServicesDep) -> Response:
     """End the session, here and in the browser.
 
     Raises:
-        HTTPException: The browser does not vouch that it was our page.
+        HTTPException: The browser does not confirm that our page sent the request.
     """
     want_our_page(request)
     await services.sessions.end(held(request) or "")

@@ -29,10 +29,10 @@ class TooManyRequestsError(HTTPException):
 
 
 class RequestRates:
-    """Limits the requests of tokens, in this process: a burst of a whole period's, then evenly (GCRA).
+    """Limits the requests of tokens in this process, by GCRA: a burst of one whole period, then an even rate.
 
-    Of each token one moment is kept: when all that it asked so far would be through if it had asked evenly. The last 10,000
-    tokens are remembered.
+    For each token one time is kept: when its requests so far would have ended at the even rate. The last 10,000 tokens are
+    remembered.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

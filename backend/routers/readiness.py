@@ -1,4 +1,4 @@
-"""What the service lacks of what its table asks for. Open to everybody, so it has only names of the table and figures."""
+"""What the table asks for and the service lacks. Open to everybody, so it shows only names of the table, and numbers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ WAIT_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Lacks:
-    """What is missing of what the table asks for, and how much that matters.
+    """What the table asks for and the service lacks, and how much that matters.
 
     Attributes:
-        missing: Each with ``what`` it is: a ``house_key``, with its provider and the variables that would hold it; or the ``state_server``
-            that processes share.
+        missing: Each missing thing by its kind ``what``: a ``house_key``, with its provider and the variables for it; or the
+            ``state_server`` that processes share.
         served: Features that an endpoint may serve with the house's keys, or without any; the demo model's among them.
         out_of_service: Features that no endpoint may serve until the table, the keys or the day change.
-        features: All of the table.
+        features: The number of features in the table.
         is_demo: Whether the demo model stands in for providers.
     """
 
@@ -41,7 +41,7 @@ class Lacks:
 
     @classmethod
     def of(cls, info: QosInfo) -> Lacks:
-        """What ``info`` lacks."""
+        """What the service that ``info`` describes lacks."""
         missing: list[Mapping[str, Any]] = [
             {"what": "house_key", "provider": name, "variables": list(provider.api_key_envs)}
             for name, provider in sorted(info.providers.items())
@@ -60,14 +60,14 @@ class Lacks:
 
     @property
     def is_degraded(self) -> bool:
-        """Whether the service does less than the table asks for."""
+        """Whether the service can do less than the table asks for."""
         return bool(self.missing) or self.served < self.features
 
     @property
     def is_useless(self) -> bool:
         """Whether no call can be served, with whichever key, until the table, the keys or the day change.
 
-        A house key that rests does not count: users' own keys are served, and the rest ends by itself.
+        A house key on cooldown does not count: users' own keys are served, and a cooldown ends by itself.
         """
         takes_keys = any(one["what"] == "house_key" for one in self.missing)
         return bool(self.features) and self.out_of_service == self.features and not takes_keys
@@ -81,11 +81,11 @@ class Lacks:
 
 
 class Readiness:
-    """Caches the last answer, for `FRESH_SECONDS` and until the next one is there.
+    """Caches the last result for `FRESH_SECONDS`, and until the next one has arrived.
 
     Args:
-        clock: Monotonic seconds.
-        wait: The seconds for which an answer is awaited.
+        clock: The monotonic clock, in seconds.
+        wait: The most seconds to wait for a result.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, wait: float = WAIT_SECONDS) -> None:
@@ -93,9 +93,9 @@ class Readiness:
         self._last = Lacks()
 
     async def lacks(self, ask: Callable[[], Awaitable[QosInfo]]) -> Lacks:
-        """What is missing now, or was by the last answer; nothing before the first. Awaits ``ask`` for ``wait`` seconds at most.
+        """What is missing now, or was at the last result; nothing before the first. Waits for ``ask`` at most ``wait`` seconds.
 
-        While it is under way it is not called again.
+        While ``ask`` is running, it is not called again.
         """
         answer = await self._answers.ended(partial(_learn, ask))
         if answer is not None:

@@ -39,7 +39,7 @@ _NO_PAGE: Final = (HTTPException, RequestValidationError, LLMError, SQLAlchemyEr
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A page in the menu, shown to whoever may use its route, or has the rights of ``row``."""
+    """A page in the menu, shown to users who may use its route or have the rights of ``row``."""
 
     name: str
     path: str
@@ -103,12 +103,12 @@ class Page(APIRoute):
 
 
 def is_on_call(grant: Grant) -> bool:
-    """Whether the holder of the grant may see the state of the house."""
+    """Whether the holder of ``grant`` may see the state of the house."""
     return allows(HOUSE_DEBUG, grant)
 
 
 def may_change(grant: Grant | None) -> bool:
-    """Whether the holder of the grant may change the house's configuration."""
+    """Whether the holder of ``grant`` may change the house's configuration."""
     return grant is not None and allows(HOUSE_ADMIN, grant)
 
 
@@ -121,7 +121,7 @@ def wants_json(request: Request) -> bool:
 async def rendered(request: Request, name: str, view: object, *, user: str = "", **more: Any) -> Response:
     """The page ``name`` with ``view``; only its changing part for htmx; JSON for programs.
 
-    It is rendered in a thread: it may have a line for each of a thousand features.
+    Rendered in a thread, because a page may have a line for each of a thousand features.
     """
     if wants_json(request):
         body = await asyncio.to_thread(to_json, view, indent=2)

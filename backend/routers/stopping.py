@@ -23,7 +23,7 @@ class Stop:
     """The stop of one server.
 
     Attributes:
-        hurry: Set when the stop waits for nothing.
+        hurry: An event, set when the stop waits for no request.
         is_leaving: Whether the stop is about to begin, so that the server is not ready.
     """
 
@@ -34,7 +34,7 @@ class Stop:
         self._running: set[asyncio.Timeout] = set()
 
     def begin(self, seconds: float) -> None:
-        """Begin the stop, leaving ``seconds`` to requests under way. Call it in their event loop.
+        """Begin the stop, leaving ``seconds`` to requests in flight. Call it on their event loop.
 
         With 0 seconds ``hurry`` is set.
         """
@@ -47,7 +47,7 @@ class Stop:
 
     @contextmanager
     def ending(self, running: asyncio.Timeout) -> Iterator[None]:
-        """While the context lasts, the stop ends the entered timeout ``running`` at its deadline."""
+        """While the context lasts, the stop ends the ``running`` timeout at its deadline. The timeout must be entered already."""
         if self._until is not None:
             running.reschedule(self._until)
         self._running.add(running)

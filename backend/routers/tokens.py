@@ -46,7 +46,7 @@ class TokenRequest(BaseModel):
     Attributes:
         name: What the token is for.
         user_id: The user as whom the token acts.
-        tenant_id: The tenant whose data alone the token sees; by default its maker's.
+        tenant_id: The only tenant whose data the token sees; by default the tenant of the issuer.
         scopes: What the token may do.
         rate: The token's rate limit, such as ``60/minute``.
         budget: What the token's calls may cost the house.
@@ -64,7 +64,7 @@ class TokenRequest(BaseModel):
     expires_at: AwareDatetime | None = None
 
     def for_maker(self, maker: Grant) -> Grant:
-        """The rights of the token if ``maker`` issues it.
+        """The rights of the token if ``maker``, an admin, issues it.
 
         Raises:
             ForbiddenError: The token is for another tenant than the maker's.
