@@ -1,1 +1,1 @@
-"""Tools for those who work on Patchbay. Nothing that serves a request is here."""
+"""Tools for developers of Patchbay. No request is served by code from here."""

@@ -1,6 +1,6 @@
 """Checks whether Patchbay can run here, and says what to do where it cannot.
 
-Nothing is changed: no database is made or upgraded, no provider is asked, and no key's value is told.
+Nothing is changed: no database is created or upgraded, no provider is called, and no key's value is shown.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Check(NamedTuple):
 
     Attributes:
         name: The name of the thing checked.
-        state: ``ok``; ``warning`` if it serves, and may not for long or not as one wants; ``fault`` if it does not.
+        state: ``ok``; ``warning`` if Patchbay runs, but perhaps not for long or not well; ``fault`` if it does not run.
         says: What was found.
         advice: What to do; empty if there is nothing to do.
     """
@@ -58,7 +58,7 @@ class Check(NamedTuple):
 
 
 def examine(now: datetime) -> Iterator[Check]:
-    """Run each check. Checks that need a missing package end with that."""
+    """Run each check. If a package is missing, the checks that need it are left out."""
     yield python()
     yield packages()
     try:
@@ -233,7 +233,7 @@ def disk(folder: Path, spool: int) -> Check:
 
 
 def clock(now: datetime, elsewhere: datetime | None) -> Check:
-    """Whether this machine's clock is plausible.
+    """Whether this machine's clock is roughly right.
 
     Args:
         now: The time of this machine's clock.

@@ -1,8 +1,8 @@
 """The lock file: the release of each installed distribution, and the requirements of each release.
 
-The lock is installed as it is, without resolving, so it has to be complete: what a locked distribution requires must
-be locked too, on every platform. pip's metadata of the locked releases is kept beside the lock, so that a test can tell
-without a network. ``make lock`` writes it:
+The lock file is installed without resolving, so it has to be complete: everything that a locked distribution requires must be
+locked, too, on every platform. pip's metadata of the locked releases is stored beside the lock file, so that a test can check
+this offline. ``make lock`` writes it:
 
     python -m backend.tools.lock
 """

@@ -32,7 +32,7 @@ class Constructor:
         provider: LiteLLM's name of the provider; None if the model's name includes it.
         names: LiteLLM's name of each argument.
         kind: The kind of model: chat, or embeddings.
-        is_call: Whether it calls the model at once, with messages and tools among its arguments.
+        is_call: Whether it also calls the model, with messages and tools among its arguments.
         positional: The names of its positional arguments.
     """
 

@@ -15,7 +15,7 @@ Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 class UnreadableError(Exception):
-    """A file is no Python that this interpreter parses. The message has the place, and no content."""
+    """A file cannot be parsed as Python by this interpreter. The message has the place, and no content."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Module:
         return f"{self.name}:{getattr(node, 'lineno', 1)}"
 
     def dotted(self, node: ast.AST) -> str | None:
-        """``a.b.c`` with its first name replaced by its import; None if ``node`` is no such chain."""
+        """The dotted name of ``node``, such as ``a.b.c``, with its first name replaced by its import; None if ``node`` is no dotted name."""
         names: list[str] = []
         while isinstance(node, ast.Attribute):
             names.append(node.attr)

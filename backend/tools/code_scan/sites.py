@@ -43,7 +43,7 @@ class Site:
     Attributes:
         node: The node of the model's call.
         words: Candidates for the feature's name, the best first.
-        needs: What its calls need of an endpoint.
+        needs: The abilities that the model's calls need of an endpoint.
     """
 
     module: Module

@@ -1,10 +1,10 @@
 """Turns a configuration of LMI, LiteLLM or TensorZero into a table, and reports everything that was not imported.
 
-A file is read (`reading`), and its shape is told as features with chains: LMI's (`shapes`, `router`), that of LiteLLM's
-proxy (`litellm_proxy`), TensorZero's (`tensorzero`). Each model's name, account and settings are translated (`names`,
-`accounts`, `addresses`, `settings`), accounts become providers (`providers`), what is wanted is settled between features
-and endpoints (`table`), and the whole is put together (`assembly`). Nothing is silent: every key of the input is in the
-table or in a finding, unless it is null. No table and no finding holds a secret.
+A file is read (`reading`) and turned into features with chains, from the shapes of LMI (`shapes`, `router`), LiteLLM's proxy
+(`litellm_proxy`) or TensorZero (`tensorzero`). Each model's name, account and settings are translated (`names`, `accounts`,
+`addresses`, `settings`), accounts become providers (`providers`), settings are divided between features and endpoints
+(`table`), and all is assembled (`assembly`). Nothing is dropped silently: every key of the input that is not null is in the
+table or in a finding. No table and no finding contains a secret.
 """
 
 from backend.tools.config_import.assembly import Import, assemble

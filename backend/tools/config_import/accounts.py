@@ -1,7 +1,7 @@
 """Accounts: a provider, its address and its key, which become a row of providers.
 
-A key is compared, to tell accounts apart, and never written. What is wrong is noted and replaced by something
-harmless, so that the reader goes on; nothing is written after that.
+Keys are compared, to tell accounts apart, and never written. A wrong value is reported and replaced by a harmless one, so that
+reading continues; no table is then written.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _FILLERS = {
 
 @dataclass(frozen=True)
 class Key:
-    """Where a key comes from.
+    """The source of a key.
 
     Attributes:
         secret: The key itself, if the input holds it.

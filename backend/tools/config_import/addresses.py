@@ -32,7 +32,7 @@ class Address(NamedTuple):
 def fitted(provider: str, model: str, written: str) -> Address:
     """Translate the address of ``model`` in LiteLLM's file into an API and a base URL.
 
-    ``note`` of the result says what was changed, ``refusal`` why it cannot be used.
+    The result's ``note`` says what was changed; its ``refusal``, why the address cannot be used.
     """
     if provider in {"azure", "azure_ai"}:
         return _azure(model, written)

@@ -40,7 +40,7 @@ class Import:
     """The result of importing a configuration.
 
     Attributes:
-        table: The table as TOML; None if anything is wrong, or nothing could be taken over.
+        table: The table as TOML; None if anything is wrong, or nothing could be imported.
         findings: The findings about the import, errors first.
     """
 
@@ -53,7 +53,7 @@ class Target:
     """One resolved model of a chain: its account, its name and its options.
 
     Attributes:
-        placeholder: The stand-in for its key in the input.
+        placeholder: The text in the input that stands for the key.
         embeds: Whether it is an embedding model.
         dimensions: The length of its vectors; None if not given.
     """

@@ -24,8 +24,8 @@ class Finding:
     """One message for the person who imports.
 
     Attributes:
-        kind: ``wrong`` could not be imported. ``carried`` is in the table; ``guessed`` was not said and had to be chosen;
-            ``dropped`` is in the input and not in the table; ``changed`` means something else here than there;
+        kind: ``wrong`` could not be imported. ``carried`` is in the table; ``guessed`` was missing in the input and had to be
+            chosen; ``dropped`` is in the input and not in the table; ``changed`` has another meaning here than in the input;
             ``todo`` is left to do.
         path: The place in the input; empty for the input as a whole.
         says: The message, as a sentence.
@@ -53,7 +53,7 @@ class Findings:
         self._secrets: set[str] = set()
 
     def part(self) -> Findings:
-        """New findings about a part of the input, which tell whether that part has errors."""
+        """A new `Findings` about a part of the input, which tells whether that part has errors."""
         return Findings(self)
 
     def add(self, kind: Kind, path: str, says: str) -> None:
@@ -76,7 +76,7 @@ class Findings:
 
     @property
     def is_spoilt_part(self) -> bool:
-        """Whether these are findings about a part, and it has errors."""
+        """Whether these findings are about a part of the input that has errors."""
         return self._whole is not None and self.any_wrong
 
     @property

@@ -52,5 +52,5 @@ def kind_of_model(model: str) -> str:
 
 
 def unserved(kind: str) -> str:
-    """The sentence about a model of a kind that is not served."""
+    """The sentence that says that models of this ``kind`` are not served."""
     return f"is a model for {kind}; only chats and embeddings are served here. Take it out, and keep it where it is."

@@ -60,7 +60,7 @@ class Deployment:
 
     @property
     def embeds(self) -> bool:
-        """Whether the deployment gives embeddings."""
+        """Whether the deployment serves embeddings."""
         model = str(self.spec.name.value) if self.spec.name else ""
         return (self.spec.kind or kind_of_model(model)) == "embedding"
 
@@ -217,7 +217,7 @@ def _of_deployment(info: Node | None, entries: Mapping[str, Node]) -> dict[str, 
 
 
 def of_deployment(base_model: str) -> dict[str, Any]:
-    """What the row of a deployment of Azure's says, whose own name tells nothing of the model behind it."""
+    """The row's fields for a deployment of Azure's, from its ``base_model``: its own name does not tell which model it is."""
     name = base_model.removeprefix("azure/")
     if not is_known(name):
         return {}

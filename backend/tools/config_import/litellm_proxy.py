@@ -1,6 +1,6 @@
 """LiteLLM's proxy and Router: each model_name becomes a feature with a group of its models.
 
-Fallbacks follow as LiteLLM follows them: those of a fallback, too, each once.
+Fallbacks are followed as LiteLLM does: also the fallbacks of a fallback, each once.
 """
 
 from __future__ import annotations

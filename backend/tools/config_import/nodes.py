@@ -28,7 +28,7 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Node:
-    """One read-only value of the input."""
+    """A value of the input with its path. It cannot be changed."""
 
     value: object = field(repr=False)
     path: str
@@ -39,7 +39,7 @@ class Node:
         self.findings.add(kind, self.path, says)
 
     def apart(self) -> Node:
-        """The same value with findings of its own, which the whole's include."""
+        """The same value, with its own `Findings`, which the whole's include."""
         return Node(self.value, self.path, self.findings.part())
 
     @property
@@ -48,7 +48,7 @@ class Node:
         return isinstance(self.value, Mapping)
 
     def entries(self) -> dict[str, Node]:
-        """The entries of a mapping, for the reader to take from; none, with a finding, if it is no mapping."""
+        """The entries of a mapping, from which the reader removes those that it has read; none, with a finding, if the value is no mapping."""
         if not isinstance(self.value, Mapping):
             self.report("wrong", f"must be a mapping, and is {_kind(self.value)}.")
             return {}

@@ -1,6 +1,6 @@
 """A file's text, read as JSON, TOML or YAML.
 
-What a parser says about a bad file may quote it, so only the place is told.
+A parser's message may quote the file, so an error has only the place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The arguments of litellm's Router, in the order in which LMI makes a chain of them.
 
-The first model, its fallbacks, then every model that was not named yet. Models of one name are a group that litellm
-spreads calls over; LMI keeps the last of them, and we keep them all.
+The first model, its fallbacks, then every model that was not named yet. litellm spreads calls over models of the same name;
+LMI
+keeps only the last of them, and we keep all, as a group.
 """
 
 from __future__ import annotations

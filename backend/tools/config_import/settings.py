@@ -33,7 +33,7 @@ CLOCKS = frozenset({"timeout", "first_chunk_timeout"})
 
 
 def wants_of(spec: Spec, account: Account, model: str, origin: Origin) -> Wants:
-    """The settings of ``spec`` for ``model``, without those that the model does not support."""
+    """The settings in ``spec`` for ``model``, without those that the model does not support."""
     mode = _api_mode(given(spec.responses_api), account)
     options, origins = _options(spec.params)
     for option, reason in _refused(options, account.api, mode, model).items():
@@ -220,6 +220,6 @@ def _api_mode(node: Node | None, account: Account) -> ApiMode:
 
 
 def largest(row: type[BaseModel], field: str) -> float:
-    """The upper bound of a field."""
+    """The largest value that ``field`` of ``row`` may have."""
     bounds = (getattr(mark, "le", None) for mark in row.model_fields[field].metadata)
     return float(next(bound for bound in bounds if bound is not None))

@@ -58,7 +58,7 @@ class Spec:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether something is wrong with it, rather than with what it shares with others."""
+        """Whether the model itself has errors, apart from errors in values that it shares with other models."""
         nodes = (self.place, self.name, self.api_base, self.api_key, self.timeout, *self.params.values())
         return any(node is not None and node.findings.is_spoilt_part for node in nodes)
 
@@ -70,7 +70,7 @@ class Config:
     Attributes:
         needs: What its calls need of an endpoint: ``structured_output``, ``tools``.
         about: The feature's description.
-        refusals_fall_over: Whether a refusal goes to the next model, where its system does not settle that.
+        refusals_fall_over: Whether a refusal goes to the next model, if the system it comes from has no fixed rule.
     """
 
     feature: str
@@ -83,7 +83,7 @@ class Config:
 
 
 def take_spec(place: Node, entries: dict[str, Node]) -> Spec:
-    """The spec of those ``entries`` that LMI keeps apart; they are taken out."""
+    """The spec in those of ``entries`` that LMI passes separately. They are removed from ``entries``."""
     own = {key: entries.pop(key, None) for key in SPEC_KEYS}
     extra = given(own["extra_params"])
     return Spec(

@@ -1,8 +1,8 @@
 """The table as values: chains, groups, and the settings of features and of endpoints.
 
-What all models of a feature share stands with the feature, whose options lie over those of an endpoint. What differs
-stands with the endpoint, and so holds for every feature that leaves it open: two that want it otherwise cannot both
-be served.
+Settings that all models of a feature share become the feature's, which override an endpoint's. Other settings become the
+endpoint's, and so apply to every feature that does not set them: two features that need different values of one endpoint
+cannot both be imported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SAID_AS = {"attempts": "max_retries", "api_mode": "responses_api"}
 
 @dataclass(frozen=True)
 class Link:
-    """One endpoint of a chain, with the settings wanted there.
+    """One endpoint of a chain, with its settings there.
 
     Attributes:
         row: Further fields of its row.
@@ -58,7 +58,7 @@ class Plan:
     Attributes:
         row: Fields of its row beside the settings of its links.
         embeds: Whether the feature gives embeddings.
-        dimensions: The length of its vectors; None leaves it to the model.
+        dimensions: The length of its vectors; None for the model's default.
         refusals_fall_over: Whether a refusal goes to the next link.
     """
 
@@ -92,12 +92,12 @@ class Plan:
 
 
 def plan(feature: str, links: Iterable[Link], *, lenient: bool = False) -> Plan:
-    """A feature's plan, with each endpoint once in each group and once beside the groups.
+    """The plan of a feature, with each endpoint once in each group and once outside the groups.
 
     Args:
-        feature: Its name.
-        links: Its chain.
-        lenient: Keep the first of two that differ; else they are errors.
+        feature: The name of the feature.
+        links: The chain of the feature.
+        lenient: Keep the first of two different settings of one endpoint; else they are errors.
     """
     first: dict[tuple[Group | None, str], Link] = {}
     for link in links:
@@ -125,8 +125,8 @@ def document(
     """The whole table as values.
 
     Args:
-        plans: Its features.
-        providers: Rows by their names.
+        plans: The features of the table.
+        providers: The providers' rows by name.
         lenient: Leave out settings of one endpoint in which features differ; else they are errors.
     """
     plans = [plan for plan in plans if plan.links]
@@ -290,5 +290,5 @@ def _wanted(link: Link, key: str) -> object:
 
 
 def only_clocks(wants: Wants) -> Wants:
-    """The part of ``wants`` that an embedding request has."""
+    """The settings in ``wants`` that apply to embeddings."""
     return {key: value for key, value in wants.items() if key in CLOCKS or key == "attempts"}

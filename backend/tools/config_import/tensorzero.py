@@ -1,7 +1,7 @@
 """TensorZero's gateway: each function becomes a feature with a weighted group of its variants.
 
-A variant's model names the providers that are asked one after the other; those behind the first, and the variants that
-are only fallbacks, follow behind the choice.
+A variant's model names providers that are tried in order. The providers after the first, and the variants that are only
+fallbacks, come after the group in the chain.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class Vendor:
         addresses: Its addresses in other systems' configurations.
         variable: The environment variable of the house's key, if not named after the provider.
         keyless: Whether such servers usually need no key.
-        anywhere: Whether it has no address of its own.
+        anywhere: Whether it has no fixed address, because it runs on the user's own servers.
     """
 
     api: Api
@@ -114,7 +114,7 @@ def elsewhere(provider: str, model: str) -> str:
 
 
 def vendor_at(provider: str, address: str | None) -> str:
-    """The vendor whose address a client of OpenAI's is told, or ``provider``."""
+    """The vendor at the ``address`` that a client of OpenAI's is configured with; else ``provider``."""
     if provider not in _ANYONES or address is None:
         return provider
     asked = address.rstrip("/")
