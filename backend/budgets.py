@@ -36,7 +36,7 @@ class UnknownBudgetError(LLMError):
 
 
 class InvalidAmountError(LLMError):
-    """The amount is none by which a budget can be raised."""
+    """A budget cannot be raised by this amount."""
 
     code = "invalid_amount"
     http_status = 422
@@ -103,7 +103,7 @@ class Budgets:
         return [self._shown(budget, window, counters.get(window, NOTHING)) for budget, window in windows]
 
     async def one(self, wanted: CounterName) -> Balance:
-        """The balance of the counter of ``wanted``.
+        """The balance of the counter named ``wanted``.
 
         Raises:
             UnknownBudgetError: There is no such counter.
@@ -131,7 +131,7 @@ class Budgets:
         return self._shown(budget, window, counter)
 
     async def reset(self, wanted: CounterName, by: str) -> Balance:
-        """Set the counter's spending in the current day, month or total to zero. What requests under way have reserved stays.
+        """Set the counter's spending in the current day, month or total to zero. Reservations of requests in flight stay.
 
         Raises:
             UnknownBudgetError: There is no such counter.

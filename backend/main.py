@@ -131,8 +131,8 @@ def create_app(
         local_model: The built-in model, to show its state. The caller starts and stops it.
         announce: Called once with the first access token, which is never shown again.
             By default it goes to standard error, as a login link.
-        watchers: The watchers of the given ``patchbay``. Without them, refused users' keys are not noticed, and nothing is
-            counted or written down.
+        watchers: The watchers of the given ``patchbay``. Without them, nothing is counted or recorded, refused users' keys
+            included.
         launch_token: A further token of the first user, valid until the application stops.
 
     Raises:

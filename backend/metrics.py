@@ -1,6 +1,6 @@
 """Prometheus metrics of this process's attempts, counted from the same records as the ledger's.
 
-No user and no tenant is in a label. Features and endpoints are those of the table, and there is a bound on their combinations.
+No label holds a user or a tenant. Features and endpoints are those of the table, and the number of combinations is bounded.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class _Series(NamedTuple):
 class Metrics(PerProcess):
     """Counts attempts, as a `LedgerSink`, and openings of circuit breakers, as a listener to health changes.
 
-    A forked child starts at zero. Where PROMETHEUS_MULTIPROC_DIR names a folder, all processes that share it are counted
-    together, those that have ended included.
+    A forked child starts at zero. If PROMETHEUS_MULTIPROC_DIR names a folder, all processes that share the folder are
+    counted together, ended ones included.
 
     Attributes:
         registry: The counters of this process. `exposition` has those of all processes.

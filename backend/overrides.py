@@ -33,7 +33,7 @@ _ID_BYTES: Final = 4
 
 
 class InvalidOverrideError(LLMError):
-    """An override that does not fit the table; lists every problem."""
+    """The override does not fit the table; lists every problem."""
 
     code = "invalid_override"
     http_status = 422
@@ -155,7 +155,7 @@ class Overrides:
                 await asyncio.to_thread(self._table.reload_if_changed)
 
     def infos(self) -> Sequence[OverrideInfo]:
-        """The holding overrides, each with whether it is in force, and why if it is not."""
+        """The overrides that hold; each says whether it is in force, and if not, why."""
         return override_infos(self._table)
 
     async def decide(self, wanted: OverrideRequest) -> Outcome:

@@ -50,14 +50,14 @@ class Terminal(Console):
 
     @override
     def render_str(self, text: str, **options: Any) -> Text:
-        """``text`` of a line or a table's cell, escaped."""
+        """``text``, a line or a table's cell, with control characters escaped."""
         return super().render_str(visible(text, keep="\n\t"), **options)
 
 
 class Rows(NamedTuple):
-    """A table, whose cells are wrapped where the screen is narrow.
+    """A table for the terminal. On a narrow screen its cells are wrapped.
 
-    On a screen that is narrower still each cell has a line of its own, behind its column's head.
+    On a very narrow screen each cell has a line of its own, after the head of its column.
 
     Attributes:
         heads: The columns.
@@ -124,14 +124,14 @@ def receipt_line(receipt: dict[str, Any]) -> str:
 
 
 def finding_line(finding: Finding, *, fails: bool) -> str:
-    """``finding`` after the word "problem" if it ``fails`` the check, else after "warning"."""
+    """``finding`` on one line, as a "problem" if it ``fails`` the check, else as a "warning"."""
     return f"{'problem' if fails else 'warning'}  {finding.says}"
 
 
 def capability_lines(
     model: str, can: Capabilities, sources: Mapping[str, str], gone: Retirement | None
 ) -> list[str]:
-    """A line for each capability of ``model``, with its source, and one for its retirement."""
+    """One line for each capability of ``model``, with the source of the value, and one for the model's retirement."""
     lines = [model]
     lines += [f"  {name:<18}{_word(value):<33} {sources[name]}" for name, value in can]
     if gone is None:

@@ -1,9 +1,9 @@
 """uvicorn's HTTP/1.1 protocol with the limits that it lacks.
 
-A head has a clock and a size. A body waits, unparsed, until the application asks for it, and comes in not too many chunks.
-A connection on which something was left unread is closed in two steps, so that the answer arrives. There are only so many
-connections and requests at a time, and health is told beside them. What is refused here is refused in the one shape of
-error.
+The head of a request has a time limit and a size limit. A body waits, unparsed, until the application reads it, and its number
+of chunks is limited. A connection with unread bytes is closed in two steps, so that the answer arrives. The number of
+connections and of requests at a time is limited, except for health checks. Every refusal has the application's usual JSON
+of an error.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class BoundedConnection(h11.Connection):
 
     @property
     def holds_all(self) -> bool:
-        """Whether the held body has arrived completely, and is cheap to parse."""
+        """Whether the waiting body has arrived completely, and is cheap to parse."""
         return self._is_held and 0 < self._length <= len(self.trailing_data[0])
 
     @property
@@ -295,8 +295,9 @@ class BoundedProtocol(H11Protocol):
     def shutdown(self) -> None:
         """Close the connection when its present request is answered.
 
-        A stop that has the time for it closes nothing whose client may be about to ask again, as it was not told otherwise: it has one
-        more answer, which says that the connection ends, or closes once it has been idle for `IDLE_SECONDS`.
+        If there is time, an idle connection stays open for one more request, because its client may be sending one: the
+        answer to it
+        says that the connection closes. Without a request, it closes after `IDLE_SECONDS`.
         """
         if (self.config.timeout_graceful_shutdown or 0) > IDLE_SECONDS:
             self._is_leaving = True

@@ -1,6 +1,6 @@
 """Statistics of this process's attempts in the last 15 minutes, by minute: number, outcomes and durations.
 
-For people on call. The ledger keeps every attempt; this is available at once, also without the database.
+For people on call. The ledger keeps every attempt; these statistics are available at once, even without the database.
 """
 
 from __future__ import annotations

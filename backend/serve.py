@@ -1,6 +1,6 @@
 """Starts the whole service, sends a sample conversation through it, stays up, and ends every child process.
 
-The sample conversation goes in by the front door, over HTTP with a token, as anybody's would.
+The sample conversation is sent over HTTP with a token, like any user's.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ out = Terminal(highlight=False, emoji=False)
 
 
 def serve(settings: Settings, *, once: bool, workers: int = 1) -> int:
-    """Run the service until it is interrupted; with ``once``, until the sample conversation is through.
+    """Run the service until it is interrupted; with ``once``, until the sample conversation is processed.
 
-    SIGINT and SIGTERM stop the service in order. A second signal waits for no answers, a third for nothing.
+    SIGINT and SIGTERM stop the service gracefully. After a second signal it waits for no answers, after a third for nothing.
 
     Args:
         settings: The application's settings.
@@ -59,8 +59,9 @@ def serve(settings: Settings, *, once: bool, workers: int = 1) -> int:
         workers: The number of processes. With more than one, SIGHUP replaces them.
 
     Returns:
-        The exit status: 0 if it was stopped in order; 1 if it could not start, or if ``once`` and the sample did not come out
-        whole; 130 or 143 if a signal kept it from that.
+        The exit status: 0 after a graceful stop; 1 if the service could not start, or with ``once`` if the sample failed in
+        part;
+        130 or 143 if a signal interrupted the sample.
     """
     variables = environment()
     local_model = LocalModel(settings.local_llm_gguf, environ=variables)

@@ -36,12 +36,13 @@ GRACE_SECONDS: Final = 3
 
 
 class Server:
-    """A server of ``app``, for one run.
+    """A server of ``app``. It runs once.
 
     Args:
         app: An application of `create_app`.
-        leaving_seconds: How long it takes requests while it says already that it is not ready, so that whoever sends them goes
-            elsewhere before a stop begins.
+        leaving_seconds: Seconds before a stop in which the server still accepts requests but reports that it is not ready,
+            so that
+            a load balancer sends them elsewhere.
     """
 
     def __init__(self, app: FastAPI, leaving_seconds: float = 0.0) -> None:
@@ -64,7 +65,7 @@ class Server:
         return self._is_stopping or self._uvicorn.should_exit
 
     def stop(self, seconds: float) -> None:
-        """Stop in order, leaving ``seconds`` to answers under way. Thread-safe.
+        """Stop gracefully, leaving ``seconds`` to requests in flight. Thread-safe.
 
         At first it reports that it is not ready for ``leaving_seconds``; a second call stops at once.
         """
@@ -95,7 +96,7 @@ class Server:
                 self._loop.call_soon_threadsafe(self._requests.begin, seconds)
 
     async def warm_up(self) -> None:
-        """Wait until the facade has imported and built what first calls need. The server must be started."""
+        """Wait until the facade has imported and built what the first calls need. The server must be started."""
         await asyncio.to_thread(self._app.state.services.facade.warm_up)
 
     async def serve(self, listener: socket.socket) -> None:

@@ -38,16 +38,17 @@ class Settings(BaseSettings):
         host: The address that the service listens on.
         port: The port that the service listens on; 0 takes a free one.
         public_url: ``http(s)://host[:port]``, where browsers find the service, if a proxy is in front of it. No header of a
-            request is believed about it.
+            request is trusted for it.
         data_dir: The folder of the database and all other stored data.
         master_keys: The keys that encrypt users' stored keys, the newest first, separated by commas. Without them,
             the file is used.
         master_keys_file: The file of the master keys; by default beside the database, and created with the first key.
         database_url: The URL of a PostgreSQL database, such as ``postgresql://patchbay@db.example/patchbay``. Without one
             SQLite is used.
-        ledger_secret: 16 to 64 bytes with which keys are hashed, so that the ledger can tell them apart. The same at every start and
-            in every process; without it only stored keys of users have a name there.
-        ledger_spool_mb: Megabytes that records of calls may take on the disk while the store does not take them. Half an hour
+        ledger_secret: 16 to 64 bytes to hash keys with, so that the ledger can tell them apart. Must be the same at every
+            start and
+            in every process. Without it, only stored keys of users have a name in the ledger.
+        ledger_spool_mb: The most megabytes of records on disk while the store is unavailable. Half an hour
             of a hundred calls a second is about 80.
         ledger_days: For how many days the ledger keeps attempts; by default for ever.
         usage_days: For how many days the sums of attempts are kept, at least as long as the attempts; by default for ever.
@@ -146,9 +147,9 @@ def _variable(setting: str) -> str:
 def environment(dotenv: Path = DOTENV) -> dict[str, str]:
     """The process environment, with the values of ``dotenv`` as defaults: for the facade and the local model's process.
 
-    A blank line of the file is left out. A blank variable of the process stands, so that
-    ``OPENAI_API_KEY= backend/run.sh`` runs without the key that the file holds. The master keys are for the vault alone,
-    so that no row of a table can name them as a provider's key; so is the database's URL, which may hold a password.
+    A blank value in the file is ignored. A blank variable of the process counts, so that ``OPENAI_API_KEY= backend/run.sh``
+    runs without the key in the file. The master keys are left out, so that no row of a table can name them as a provider's
+    key; so is the database's URL, which may contain a password.
     """
     merged = _read(dotenv) | dict(os.environ)  # noqa: TID251 - the one reader of the application's environment
     return {name: value for name, value in merged.items() if name not in _OURS}

@@ -1,4 +1,4 @@
-"""Handles SIGINT and SIGTERM: the service is told and stops in order, instead of ending at once."""
+"""Handles SIGINT and SIGTERM, so that the service stops gracefully instead of ending at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One call for all who want its result at the same time, and soon after."""
+"""Shares one call among all callers that want its result at the same time, or soon after."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class SingleFlight(Generic[T]):
-    """Makes a call again only when the last one is over and its result is no longer fresh.
+    """Makes a new call only when the last one has ended and its result is no longer fresh.
 
     Attributes:
-        fresh: The seconds for which a result is cached, since its call began.
-        wait: The seconds for which a result is awaited. A call that takes longer goes on, and is not made a second time.
-        clock: Monotonic seconds.
+        fresh: The seconds, from the beginning of a call, for which its result is cached.
+        wait: The most seconds to wait for a result. A call that takes longer continues, and is not made a second time.
+        clock: The monotonic clock, in seconds.
     """
 
     fresh: float
@@ -30,7 +30,7 @@ class SingleFlight(Generic[T]):
     _began_at: float = field(default=0.0, init=False)
 
     async def ended(self, call: Callable[[], Awaitable[T]]) -> asyncio.Future[T] | None:
-        """The call that has ended, with its result or error; None if it still runs after `wait` seconds."""
+        """The last call, with its result or error, once it has ended; None if it still runs after `wait` seconds."""
         if self._flight is None or (self._flight.done() and self.clock() - self._began_at >= self.fresh):
             self._began_at = self.clock()
             self._flight = asyncio.ensure_future(call())

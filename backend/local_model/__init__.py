@@ -1,4 +1,4 @@
-"""A real, small chat model in a child process, for whoever has no key yet.
+"""A real, small chat model in a child process, for users without a key.
 
 It is called like any OpenAI-compatible provider: at an `Address`, with a key. This package imports nothing of
 the rest of `backend`.

@@ -44,7 +44,7 @@ class Ending:
         return self.slow or self.code == CANNOT_START
 
     def advice(self, label: str) -> str:
-        """What to do, as a line for the person who wanted an answer."""
+        """What to do, as one line for the person who asked the model."""
         if self.code == CANNOT_START and self.words:
             return self.words.splitlines()[-1]
         what = f"keeps stopping (exit code {self.code})"
@@ -102,7 +102,7 @@ class Child:
         return code
 
     def last_words(self) -> str:
-        """The end of the child's stderr."""
+        """The last output of the child on stderr."""
         return b"\n".join(self._output).decode(errors="replace")[-600:].strip()
 
     def end(self) -> None:

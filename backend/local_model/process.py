@@ -5,7 +5,7 @@ wait with `await asyncio.to_thread(model.address, 30)`.
 
 The child lives no longer than the parent, also after SIGKILL of the parent: it ends when its stdin does, and see
 `server.end_with_parent`.
-It gets the few variables it needs and none of the parent's secrets.
+The child gets the few environment variables that it needs, and none of the parent's secrets.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class LocalModelUnavailable(Exception):  # noqa: N818 - reads as what it is wher
 
 @dataclass(frozen=True)
 class Address:
-    """The address at which the model answers, in OpenAI's protocol, and the key it wants. The key is not printed."""
+    """The model's address, in OpenAI's protocol, and the key that it expects. The key is not printed."""
 
     base_url: str
     key: str = field(repr=False)
@@ -82,10 +82,10 @@ class LocalModel(PerProcess):
     """Owns the child process that serves the model.
 
     `stopped` → `start()` → `starting` → `ready`. A child that does not answer is `unresponsive`: it becomes `ready` again,
-    or is killed. That or a crash leads back to `starting` after a pause, five times in a row; then, or at once when a
-    restart cannot help, the model is `failed` and `reason` says what to do. `start()` tries a failed model again.
-    Every method may be called from any thread. In a forked child it is `stopped`: the model is the parent's, and ends
-    with it.
+    or is killed. After a kill or a crash it is `starting` again, after a pause, up to five times in a row. After that, or at
+    once if a restart
+    cannot help, the model is `failed` and `reason` says what to do. `start()` tries a failed model again.
+    Every method may be called from any thread. In a forked child the state is `stopped`: the model belongs to the parent.
     """
 
     def __init__(

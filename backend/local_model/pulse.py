@@ -40,7 +40,7 @@ def pulses(
 
 
 def answers(base_url: str) -> bool:
-    """Whether the server at ``base_url`` reports that it is healthy. Any error is a no."""
+    """Whether the server at ``base_url`` reports that it is healthy; False on any error."""
     try:
         url = urlsplit(base_url)
         with closing(HTTPConnection(url.hostname or "", url.port, timeout=ANSWER)) as connection:
