@@ -1,9 +1,8 @@
 """Spans and metrics of OpenTelemetry, by its conventions for generative AI.
 
 A call is a span ``invoke_workflow {feature}``; below it each request that was sent is a span ``chat {model}``. They
-contain no prompt, answer, key or user. They are made from the receipt when a request is over: so they cost nothing under a
-lock,
-and are the same for every kind of call.
+contain no prompt, answer, key or user. They are made from the receipt when a request is over: so they cost nothing under
+a lock, and are the same for every kind of call.
 
 The names are those of https://github.com/open-telemetry/semantic-conventions-genai in November 2026; what begins with
 ``patchbay`` is ours.

@@ -41,8 +41,7 @@ class Policy:
 
     Attributes:
         again: What may be sent to the same endpoint: nothing, the same request after a wait, or the request with a
-            description of
-            the fault for the model.
+            description of the fault for the model.
         tries: The most requests of one call to one endpoint that may fail with this category.
         next_endpoint: Whether the next endpoint may be tried.
         health: What the failure says about the endpoint: a fault that its breaker counts; a proof that it works; or

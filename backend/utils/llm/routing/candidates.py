@@ -1,6 +1,6 @@
 """The candidates of a feature: every endpoint in order of preference, with its options, its limits and its key.
 
-What is the same for every call with equal `Terms` is computed once and cached with the table.
+Results that are the same for all calls with equal `Terms` are computed once and cached with the table.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def candidates(terms: Terms, options: Options, share: Share | None) -> Iterable[
 
 
 def own_candidate(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[Known]:
-    """The candidate for the caller's own endpoint."""
+    """The candidate for ``own``, the caller's own endpoint."""
     endpoint = endpoint_of_user(own.base_url, own.model, terms.snapshot.private_networks)
     layer = f"the caller's own endpoint at {endpoint.provider.host}"
     theirs = Candidate(endpoint, "user", terms.snapshot.byok_profile, layer)
@@ -49,7 +49,7 @@ def own_candidate(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[
 
 
 def copied_to(share: Share, terms: Terms, options: Options) -> Iterable[Known]:
-    """The candidates for the endpoint of ``share`` alone, with keys of the house."""
+    """The candidates for a shadow copy: the endpoint of ``share`` alone, with keys of the house."""
     layer = f"{terms.feature.layer}, features.{terms.feature.name}.shadow"
     return _fitted(_beside(share, "house", terms.snapshot.profile, layer), terms, options, LASTING_RULES)
 

@@ -1,4 +1,4 @@
-"""What a request reserves of the budgets of its feature: which counters, how much at most, and whether they have room."""
+"""The amounts that a request reserves in budgets: which counters, how much at most, and whether they have room."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Sized(Protocol):
-    """What decides the size and the price of a call: a `Case`, or the `Route` that was decided for it."""
+    """The inputs that decide the size and price of a call: a `Case`, or the `Route` decided for it."""
 
     @property
     def feature(self) -> Feature:
@@ -67,7 +67,7 @@ def most(
     """The most that a request of ``feature`` could use, in the unit of ``budget``; None if its price is unknown.
 
     The most is the whole prompt and the longest answer that options or model allow; embeddings have no answer tokens.
-    In dollars it is 0 for an endpoint that nobody bills.
+    In dollars it is 0 for an endpoint that bills nothing.
     """
     answer = 0 if feature.embedding else options.max_output_tokens or endpoint.can.max_output
     if budget.unit == "tokens":
@@ -99,7 +99,7 @@ def windows(call: Sized, now: datetime) -> tuple[tuple[Budget, BudgetWindow], ..
 
 
 def within(route: Route, counters: Mapping[BudgetWindow, Counter], now: datetime) -> Route:
-    """``route`` with the candidates that budgets have no room for as skipped, and with the balances of its budgets."""
+    """``route`` with the balances of its budgets; candidates for which budgets have no room are skipped."""
     fit, over = [], []
     for candidate in route.candidates:
         rejection = shortage(candidate, route, counters, now)
@@ -148,7 +148,7 @@ def over_budget(candidate: Candidate, claim: BudgetClaim, counter: Counter, now:
 
 
 def unaccounted(candidate: Candidate, budget: Budget) -> Rejection:
-    """The rejection of ``candidate`` while the counters of ``budget`` cannot be read."""
+    """The rejection of ``candidate`` because the counters of ``budget`` cannot be read."""
     why = f"the counters of the budget {budget.name} cannot be read"
     overrun = Overrun(budget.name, budget.per, None, None, is_away=True)
     return Rejection(candidate, SkipCode.BUDGET_AWAY, why, over=overrun)

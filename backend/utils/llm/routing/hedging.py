@@ -22,9 +22,9 @@ LEAST_REQUESTS = 2
 def hedge_of(
     first: Candidate, others: Iterable[Candidate], feature: Feature, needs: Needs, traffic: Traffic
 ) -> Hedge:
-    """The delay after which a request to ``first`` is hedged by one of ``others``, from the tail of its latencies.
+    """The delay after which a request to ``first`` is hedged by one to one of ``others``, from the tail of the latencies of ``first``.
 
-    By then nearly all requests are answered: those that are not are in the slow tail.
+    By then nearly all requests are answered; the others are in the slow tail.
     """
     never = _never(first, others, feature)
     tail = traffic.tail_latency.of(feature.name, str(first.endpoint), latency_kind(needs))

@@ -1,6 +1,6 @@
 """Decides which endpoints may serve a call, in which order and with whose key, and why the others may not.
 
-What `explain` shows is what a call made at that moment does, because both call `plan`.
+`explain` shows exactly what a call made at the same moment does, because both call `plan`.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def plan(  # noqa: PLR0913 - all that the decision depends on
 
 
 def foremost(snapshot: Snapshot, feature: Feature, caller: Caller) -> Endpoint:
-    """The endpoint that a call of ``feature`` by ``caller`` prefers, even if that may not serve now."""
+    """The endpoint that a call of ``feature`` by ``caller`` prefers, even if it may not serve now."""
     policy, own = _policy_for(caller, feature), caller.own_endpoint
     if policy != "house_only" and own is not None:
         return endpoint_of_user(own.base_url, own.model, snapshot.private_networks)

@@ -119,8 +119,8 @@ class Candidate:
         meters: The limits that its requests count for.
         options: The options of its requests: the call's over the feature's over the endpoint's own.
         extra_body: Extra fields of its requests' bodies, from the table.
-        rest: Why it is not available now; set only if nothing else is left, so that it is waited for or probed.
-        is_lowered: Whether it is of the next cheaper profile, to which the call stepped down for a budget.
+        rest: Why it is not available now. Set only if nothing else is left, so that the call waits for it or probes it.
+        is_lowered: Whether it comes from the next cheaper profile, to which the call stepped down because of a budget.
     """
 
     endpoint: Endpoint
@@ -152,7 +152,7 @@ class Candidate:
 
     @cached_property
     def target(self) -> Target:
-        """The key of load and latency in `Traffic`: an endpoint's users share one, and all users' own endpoints do."""
+        """The key of load and latency in `Traffic`: all users of an endpoint share one, and so do all users' own endpoints."""
         provider = self.endpoint.provider
         name = provider.name if provider.access == OWN else str(self.endpoint)
         return (name, "users" if self.owner == "user" else self.key)
@@ -174,7 +174,7 @@ class Candidate:
 
     @property
     def share(self) -> int:
-        """The weight of the account: its part of the endpoint's requests relative to the other accounts."""
+        """The weight of the account: its part of the endpoint's requests, relative to the other accounts."""
         return self.account.weight if self.account else 1
 
     @cached_property
@@ -206,7 +206,7 @@ class Overrun(NamedTuple):
     Attributes:
         resets_at: The moment at which the budget is reset, and ``seconds`` until then; None if never.
         is_held: Whether the budget would have room if the requests in flight used nothing.
-        is_away: Whether the counters cannot be read, so that nobody knows whether there is room.
+        is_away: Whether the counters cannot be read, so that the room is unknown.
         steps_down: Whether a cheaper profile may serve instead.
     """
 
@@ -238,12 +238,12 @@ class Rejection:
 
     @property
     def endpoint(self) -> Endpoint:
-        """The endpoint that may not serve."""
+        """The endpoint that may not serve the call."""
         return self.candidate.endpoint
 
     @property
     def account(self) -> str | None:
-        """The house's account with which the endpoint may not serve; None if the provider has no named accounts."""
+        """The house's account for which the endpoint was rejected; None if the provider has no named accounts."""
         return self.candidate.account_name
 
     @property
@@ -278,7 +278,7 @@ class Route(NamedTuple):
         needs: The needs of the call.
         today: The day of the decision.
         caller: The caller of the call.
-        share: The endpoint on trial that the caller gets first, if any.
+        share: The endpoint on trial that is tried first for the caller, if any.
         arm: The arm of the feature's split for the caller: an endpoint on trial, or ``control``; None without a split.
         is_shadow: Whether it is the route of a copy for a shadow endpoint.
         demo: Whether the demo model serves because the house has no key.

@@ -1,7 +1,7 @@
 """The order of the candidates: each tier in the order of its strategy.
 
-`ordered` changes nothing, so that a plan shows what would be chosen; `chosen` records a choice. To do both in one atomic
-step, hold the lock of the `Traffic` that they read and write.
+`ordered` changes no state, so that a plan can show the order; `chosen` records a choice. To do both in one atomic step,
+hold the lock of the `Traffic` that they read and write.
 """
 
 from __future__ import annotations
