@@ -42,7 +42,7 @@ class Answer:
         stop_sequence: The stop sequence of the request that ended the answer, if the provider tells.
         others: The finish reasons of choices beside the first.
         extras: The message's ``additional_kwargs``.
-        metadata: The message's ``response_metadata``: the model, and other names.
+        metadata: The message's ``response_metadata``, such as the model's name.
     """
 
     text: str = ""
@@ -133,8 +133,8 @@ def usage_of(
 ) -> UsageMetadata | None:
     """Token counts as LangChain's ``usage_metadata``; None if the provider reported none, or only zeros.
 
-    If the total exceeds input plus output by one of the details, that is added where it belongs: xAI counts thoughts
-    beside the output, some gateways cached tokens beside the input.
+    If the total exceeds input plus output by exactly one detail, this detail is added to its side: xAI does not count
+    thoughts as output, and some gateways do not count cached tokens as input.
 
     Args:
         counts: ``input``, ``output``, ``total``, as far as they were reported.
@@ -273,7 +273,7 @@ class AnswerStream:
         return self._trust.bounds_chunks and self._joined > self._given // EAGER
 
     def may_wait(self, *, has_more: bool) -> bool:
-        """Whether added events that are not due may wait for the next one; ``has_more``: it has arrived already."""
+        """Whether added events that are not due may wait for the next event; ``has_more`` tells whether that has arrived already."""
         return has_more or self._trust.bounds_chunks or self._only_thinks
 
     def add(self, piece: Answer) -> None:

@@ -65,7 +65,7 @@ class Messages:
 
 
 def held_to_schema(request: ModelRequest) -> tuple[ModelRequest, Mapping[str, Any] | None]:
-    """``request``, and the schema for the API to enforce; a schema that it cannot enforce is put into the prompt."""
+    """``request``, and the schema for the API to enforce. A schema that the API cannot enforce is put into the prompt."""
     schema = request.ask.schema
     if schema is None:
         return request, None

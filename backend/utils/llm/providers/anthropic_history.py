@@ -1,8 +1,8 @@
 """Serializes a history for Anthropic's Messages API.
 
-The rules: https://platform.claude.com/docs/en/api/messages/create, and what it says if one does not keep to them,
-https://platform.claude.com/docs/en/api/errors. No message is empty, nor is a text; what a model thought comes first; results
-stand at the beginning of the message that follows their calls; an id is of letters, digits, `_` and `-`.
+The rules: https://platform.claude.com/docs/en/api/messages/create, and the errors for breaking them,
+https://platform.claude.com/docs/en/api/errors. No message and no text is empty; a model's thoughts come first; tool
+results are at the beginning of the message after their calls; an id has letters, digits, `_` and `-`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def anthropic_history(history: Sequence[BaseMessage], ask: Ask, provider: str) -
     Args:
         history: The messages in normal form.
         ask: The settings of the call; the names of its tools are left unchanged.
-        provider: The provider that gets its own thoughts back, and nobody else's.
+        provider: The provider that gets the messages; only its own thoughts are sent back to it.
 
     Raises:
         NotWordedError: The API has no form for a part of ``history``.

@@ -47,7 +47,7 @@ class EmbeddingAsk(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """The settings of one call, the same for every endpoint it may go to.
+    """The settings of one call, the same for every endpoint that the call may go to.
 
     Attributes:
         tools: The tools of the product, in OpenAI's form.
@@ -78,7 +78,7 @@ class ModelRequest(NamedTuple):
         messages: The history in normal form.
         seconds: The timeout of the request.
         ticket: The ticket of the attempt, without which the transport sends nothing.
-        extra_body: Extra fields of the body from the table, which never replace fields that we set.
+        extra_body: Extra fields of the body from the table, which never replace the facade's own fields.
         is_plain: Whether all messages are plain texts of system, user or model.
     """
 
@@ -94,7 +94,7 @@ class ModelRequest(NamedTuple):
 
 
 class Serialized(NamedTuple):
-    """A request as an API takes it.
+    """A request in the form that an API takes.
 
     Attributes:
         path: The path below the provider's base URL.

@@ -132,7 +132,7 @@ def _nested(wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def openai_chat(model: str, *, use_responses_api: bool) -> ChatOpenAI:
-    """LangChain's adapter for ``model``, kept from reading any setting from the environment."""
+    """LangChain's adapter for ``model``, which reads no setting from the environment."""
     return ChatOpenAI(
         model=model,
         api_key=SecretStr("the-transport-signs"),
@@ -294,7 +294,7 @@ class ChatReader:
 
 
 def error_in(document: Mapping[str, Any]) -> object:
-    """The error in a document without ``choices``, in whatever form the server sends it; None if there is none."""
+    """The error in ``document``, which has no ``choices``, in whatever form the server sends it; None if there is none."""
     if error := document.get("error"):
         return error
     if document.get("choices"):

@@ -1,7 +1,8 @@
 """Serializes a history for Chat Completions and its dialects at other providers.
 
-The rules are those of OpenAI, https://platform.openai.com/docs/api-reference/chat/create, Mistral, DeepSeek, Perplexity, and of
-OpenRouter for its thoughts, https://openrouter.ai/docs/guides/best-practices/reasoning-tokens#preserving-reasoning.
+The rules are those of OpenAI, https://platform.openai.com/docs/api-reference/chat/create, Mistral, DeepSeek and
+Perplexity; for thoughts also those of OpenRouter,
+https://openrouter.ai/docs/guides/best-practices/reasoning-tokens#preserving-reasoning.
 """
 
 from __future__ import annotations

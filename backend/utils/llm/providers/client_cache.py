@@ -26,7 +26,7 @@ _ANY_MODEL = "model"
 
 
 class ClientKey(NamedTuple):
-    """The settings of an endpoint that its client depends on; a reload that changes only others reuses the client."""
+    """The settings of an endpoint on which its client depends. A reload that changes only other settings keeps the client."""
 
     api: Api
     mode: ApiMode
@@ -40,7 +40,7 @@ class ClientKey(NamedTuple):
         return cls(provider.api, endpoint.api_mode, model_id)
 
     def chat_api(self) -> ChatApi:
-        """The serializer and reader of the API, made anew. Imports the API's SDK."""
+        """A new serializer and reader of the API. Imports the API's SDK."""
         if self.mode == "embeddings":
             from .embeddings import GeminiEmbeddingsApi, OpenAIEmbeddingsApi
 
@@ -85,7 +85,7 @@ class ChatClientCache(PerProcess):
         """The client of ``endpoint``. The first call imports the SDK and builds the client.
 
         Raises:
-            TimeoutError: Building takes more than ``seconds``; it goes on in the background for the next call.
+            TimeoutError: Building takes more than ``seconds``; it continues in the background for the next call.
         """
         kind = ClientKey.of(endpoint)
         if kind not in self._clients and seconds is not None:
@@ -93,7 +93,7 @@ class ChatClientCache(PerProcess):
         return self._clients.get(kind) or self._build(kind)
 
     def begin(self, endpoint: Endpoint) -> Future[None]:
-        """Start to build the client of ``endpoint`` in a daemon thread, once for all calls that want the client.
+        """Start to build the client of ``endpoint`` in a daemon thread, once for all calls that need it.
 
         An error is raised by `client`, as a new exception for each call, because a shared one would show a call's
         frames to others.

@@ -51,10 +51,11 @@ def standard_blocks(content: object) -> list[Block]:
     """The ``content`` of a message as standard blocks.
 
     Returns:
-        ``text``; ``image``, ``audio``, ``video`` or ``file``, with ``base64`` and ``mime_type``, or ``url``, or ``file_id``,
-        and maybe ``filename`` and ``detail``, and of either ``cache_control``; ``reasoning`` with ``reasoning``, and in ``extras`` its ``signature``,
-        ``encrypted_content`` or ``redacted``; ``tool_call``; ``tool_result`` with ``tool_call_id``, ``content``, ``status``.
-        Any other block is ``non_standard``, with the original block in ``value``.
+        ``text``; ``image``, ``audio``, ``video`` or ``file``, with ``base64`` and ``mime_type``, or ``url``, or
+        ``file_id``, and maybe ``filename``, ``detail`` and ``cache_control``; ``reasoning`` with ``reasoning``, and in
+        ``extras`` its ``signature``, ``encrypted_content`` or ``redacted``; ``tool_call``; ``tool_result`` with
+        ``tool_call_id``, ``content``, ``status``. Any other block is ``non_standard``, with the original block in
+        ``value``.
     """
     if isinstance(content, str):
         return _text(content)

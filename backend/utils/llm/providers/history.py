@@ -1,14 +1,14 @@
 """Converts a history into normal form: one notation for all that LangChain and its users write, with errors repaired.
 
-`normal_history` is what every API's writer begins with. It knows nothing of any API; what differs between them, such as the
-alphabet of an id, is the writer's. In normal form
+Every API's serializer begins with `normal_history`, which is independent of APIs; differences between APIs, such as the
+alphabet of an id, are left to the serializer. In normal form
 
 - every message is a `SystemMessage`, `HumanMessage`, `AIMessage` or `ToolMessage`, none of them empty;
 - its content is a text, or a list of the standard blocks of `content_blocks.standard_blocks`, without calls and results;
 - calls stand in ``tool_calls`` only, each with a name, an object of arguments and an id that no other call has;
 - after a message with calls there is one `ToolMessage` for each, in their order, and nowhere else;
-- thoughts are blocks ``reasoning``; whose they are, ``response_metadata`` says as it came. What a provider wants back of them
-  as it was stays in ``additional_kwargs``, under `SIGNATURES_KEY` and `REASONING_KEY`.
+- thoughts are blocks ``reasoning``; ``response_metadata``, left unchanged, tells their provider. Objects that the provider
+  wants back unchanged stay in ``additional_kwargs``, under `SIGNATURES_KEY` and `REASONING_KEY`.
 """
 
 from __future__ import annotations

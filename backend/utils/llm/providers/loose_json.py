@@ -186,7 +186,7 @@ def as_counts(value: object, names: Mapping[str, str | tuple[str, ...]]) -> dict
 
 
 def as_count(value: object) -> int | None:
-    """``value`` as a number of tokens, which some servers send as float or text; None if it is none."""
+    """``value`` as a number of tokens, which some servers send as float or text; None if it is no number."""
     if isinstance(value, str) and value.isdecimal() and len(value) <= _LONGEST_NUMBER:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_TOKENS:

@@ -92,7 +92,7 @@ def _tool(schema: Schema) -> dict[str, Any]:
 
 
 def held_to(form: Form, request: ModelRequest) -> ModelRequest:
-    """``request`` with the tool or the part of the prompt of ``form``."""
+    """``request`` with the tool, or the part of the prompt, that ``form`` adds."""
     if form.tool is not None:
         request = request._replace(ask=_with_answer_tool(request.ask, form.tool))
     if form.words:

@@ -27,7 +27,7 @@ class Stops:
         return self.add(text) + self.flush()
 
     def add(self, piece: str) -> str:
-        """Add ``piece``. Returns the text that can be handed on."""
+        """Add ``piece``, and return the text that can be passed on."""
         if self.met is not None:
             return ""
         text = self._held + piece
@@ -40,7 +40,7 @@ class Stops:
         return text[:sure]
 
     def ending(self, reason: str | None) -> str | None:
-        """Why the answer ended, if its provider says ``reason``: it may have gone on after the sequence, up to its longest length."""
+        """The finish reason, if the provider's is ``reason``: ``stop`` for an answer that reached the token limit after a stop sequence."""
         return "stop" if self.met is not None and reason == "length" else reason
 
     def flush(self) -> str:

@@ -39,7 +39,7 @@ class CallPiece(NamedTuple):
 
 
 def parsed_calls(calls: Sequence[CallPiece], trust: Trust) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """The calls whose arguments are valid JSON, and the calls whose arguments are not."""
+    """The calls whose arguments are valid JSON, and the calls whose arguments are invalid."""
     require_at_most(len(calls), trust.most_calls, "tool calls")
     require_at_most(
         sum(len(call.arguments) for call in calls), trust.most_arguments, "characters of arguments"
@@ -70,7 +70,7 @@ def new_call_id() -> str:
 
 
 def one_for_each(pieces: Sequence[CallPiece]) -> Sequence[CallPiece]:
-    """``pieces`` joined into one for each call, because LangChain takes each piece for a call of its own."""
+    """``pieces`` joined into one piece for each call, because LangChain takes every piece for a separate call."""
     found: dict[Hashable, CallPiece] = {}
     for piece in pieces:
         before = found.get(piece.place)
@@ -159,10 +159,10 @@ class _Call:
 
 
 class CallStream:
-    """Assembles the tool calls of one stream from their deltas.
+    """Assembles the tool calls of one stream from their pieces.
 
     LangChain parses the arguments in each chunk as incomplete JSON, which for garbage takes time in the square of its
-    length. So only the first characters are handed on at once, and the rest when the arguments are complete.
+    length. So only the first characters are passed on at once, and the rest when the arguments are complete.
     """
 
     def __init__(self, trust: Trust) -> None:
@@ -173,7 +173,7 @@ class CallStream:
         self._characters = 0
 
     def add(self, pieces: Sequence[CallPiece]) -> list[CallPiece]:
-        """The part of ``pieces`` that may be handed on, numbered by us, with each call's id and name once.
+        """The part of ``pieces`` that may be passed on, with indexes of our own; each call's id and name come once.
 
         Raises:
             ExcessError: There are too many calls, or their arguments are too long.

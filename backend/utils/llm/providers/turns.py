@@ -1,6 +1,6 @@
 """Requirements of APIs on a history in normal form: the order of turns, who may send media, valid ids and names.
 
-Each API's serializer applies the requirements of its own. The history stays in normal form.
+Each API's serializer applies its own requirements. The history stays in normal form.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def joined(parts: Iterable[Block]) -> str:
 
 
 def user_blocks(message: BaseMessage, names: str | None = None) -> list[Block]:
-    """The content of a user's message, after their name if the API has no field for names.
+    """The content of a user's message. If the API has no field for names, it begins with the user's name.
 
     Args:
         message: The user's message.
@@ -66,7 +66,7 @@ def user_blocks(message: BaseMessage, names: str | None = None) -> list[Block]:
 
 
 def split_system(history: Sequence[BaseMessage]) -> tuple[list[str], list[BaseMessage]]:
-    """The texts of system messages, and all others; without others, the last system text becomes a user's message."""
+    """The texts of the system messages, and the other messages; if there are no others, the last system text becomes a user's message."""
     systems = [
         "\n\n".join(part["text"] for part in blocks_of(message))
         for message in history
@@ -79,7 +79,7 @@ def split_system(history: Sequence[BaseMessage]) -> tuple[list[str], list[BaseMe
 
 
 def with_user_at_both_ends(turns: list[BaseMessage]) -> list[BaseMessage]:
-    """``turns``, made to begin with a user's message and to end with a user's or a tool's."""
+    """``turns``, changed so that they begin with a user's message and end with a user's or a tool's."""
     if not turns:
         return turns
     first = [HumanMessage(OPENING)] if isinstance(turns[0], AIMessage) else []
@@ -210,7 +210,7 @@ def unsupported_content(part: Block, api: str) -> NotWordedError:
 def serialized_part(
     part: Block, writers: Mapping[str, Callable[[Block], dict[str, Any] | None]], api: str
 ) -> dict[str, Any]:
-    """``part`` serialized for ``api``. Raises `NotWordedError` if there is no writer for its type, or no form for it."""
+    """``part`` serialized for ``api`` by the writer for its type."""
     writer = writers.get(part["type"])
     serialized = writer(part) if writer is not None else None
     if serialized is None:
@@ -222,7 +222,7 @@ def serialized_part(
 
 
 def thought_by(message: BaseMessage, api: str, provider: str) -> bool:
-    """Whether the thoughts in ``message`` come from ``provider``, which alone can read those that it signed.
+    """Whether the thoughts in ``message`` come from ``provider``; no other provider can read the thoughts that it signed.
 
     Args:
         message: The model's message.
