@@ -1,7 +1,7 @@
 """The store that budgets are counted in: its protocol, and an implementation in memory.
 
-A request reserves the most that it could use of every counter, or of none. When the request ends, what it used is counted and
-the rest released. The reservation of a process that died is released when its lease has run out.
+A request reserves the most that it could use in all of its counters, or in none. When it ends, the used amounts are
+counted and the rest is released. The reservation of a process that died is released when its lease expires.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LATE_SECONDS = 86_400.0
 
 
 class BudgetStoreAwayError(Exception):
-    """The store cannot be reached. A store raises it; each budget's setting decides whether the call then goes on."""
+    """The store cannot be reached. A setting of each budget decides whether the call then continues."""
 
 
 class Reservation(NamedTuple):
@@ -45,7 +45,7 @@ class Reservation(NamedTuple):
 
 
 class Shortage(NamedTuple):
-    """The reason why nothing was reserved: the first counter without room, and its state."""
+    """Why nothing was reserved: the first counter without room, and its state."""
 
     charge: Charge
     counter: Counter
@@ -56,11 +56,11 @@ class BudgetStore(Protocol):
 
     @property
     def waits(self) -> bool:
-        """Whether the store waits for a disk or a network: then its methods are not called on an event loop."""
+        """Whether the store waits for a disk or a network, so that its methods must not be called on an event loop."""
         ...
 
     def reserve(self, reservation: Reservation) -> tuple[Counter, ...] | Shortage:
-        """Reserve all of ``reservation`` and return the state of each counter; or nothing of it, and return the reason.
+        """Reserve all of ``reservation`` and return the state of each counter; or reserve nothing, and return the shortage.
 
         Raises:
             BudgetStoreAwayError: The store cannot be reached.
@@ -68,7 +68,7 @@ class BudgetStore(Protocol):
         ...
 
     def settle(self, reservation: Reservation, used: Sequence[int]) -> None:
-        """Count what was ``used`` of each charge, and release the reservation. Only the first call for a reservation counts.
+        """Count what each charge ``used``, and release the reservation. Only the first call for a reservation counts.
 
         Never waits, and never raises: while the store is away, the amounts are kept and counted later.
         """
@@ -91,7 +91,7 @@ class BudgetStore(Protocol):
         ...
 
     def raise_by(self, window: BudgetWindow, amount: int) -> Counter:
-        """Raise the limit of ``window`` by ``amount``; lower it if the amount is negative.
+        """Raise the limit of ``window`` by ``amount``; a negative amount lowers it.
 
         Raises:
             BudgetStoreAwayError: The store cannot be reached.

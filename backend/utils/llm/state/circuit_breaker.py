@@ -1,4 +1,4 @@
-"""A circuit breaker as a frozen value: each event gives the next one. Times are seconds of one monotonic clock."""
+"""A circuit breaker as a frozen value: each event returns a new breaker. Times are seconds of one monotonic clock."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Breaker:
 
     @property
     def is_spotless(self) -> bool:
-        """Whether the breaker has no failures to remember, so that it need not be stored."""
+        """Whether the breaker has no recent failures, so that it need not be stored."""
         return self.opens_until is None and not any(failed for _, failed in self.recent)
 
     def succeeded(self, now: float) -> Breaker:

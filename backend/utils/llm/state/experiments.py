@@ -20,9 +20,9 @@ class StopRow(BaseModel):
 
     Attributes:
         after: The requests that the variant and the control must each have had first.
-        errors: By how much the variant's share of failures may exceed the control's, from 0 to 1.
-        latency: How many times the control's mean answer time the variant's may be.
-        cost: How many times the control's mean cost the variant's may be; None if the cost does not matter.
+        errors: The most by which the variant's share of failures may exceed the control's, from 0 to 1.
+        latency: The highest ratio of the variant's mean answer time to the control's.
+        cost: The highest ratio of the variant's mean cost to the control's; None if the cost does not matter.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,7 +42,7 @@ class VariantResults:
 
     Attributes:
         judged: Requests with a known outcome.
-        failed: Those of them that failed, or whose answer was rejected.
+        failed: The judged requests that failed, or whose answer was rejected.
         seconds: The total time of the answers.
         cost: The total cost, in US dollars, of the answers with a known price.
         priced: The number of answers with a known price.
@@ -119,7 +119,7 @@ class Experiments:
         *,
         against: str = CONTROL,
     ) -> str | None:
-        """Record the results ``after`` a request; return the reason if they end the trial. Without ``stop`` none ends."""
+        """Record ``after``, the results with one more request; return the reason if they end the trial. Without ``stop``, no trial ends."""
         self._variants[feature, variant] = after
         if stop is None or variant == against or (feature, variant) in self._over:
             return None

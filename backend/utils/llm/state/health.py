@@ -59,7 +59,7 @@ class Circuit(_Place):
     """One endpoint together with one credential: another user's bad key does not affect mine.
 
     Attributes:
-        endpoint: ``provider:model``, or only the provider for what concerns the key with any model.
+        endpoint: ``provider:model``; only the provider for the state of the key with all models.
         key: The credential's fingerprint.
         owner: Whose key it is; ``account`` is the house's named account that the key belongs to, or None. Both are for display
             only: circuits are equal if endpoint and key are.
@@ -188,7 +188,7 @@ class Health(Protocol):
 
         Args:
             circuit: The circuit of the request.
-            seconds: How long the request may take; a probe whose outcome is never reported is forgotten after that.
+            seconds: The most seconds that the request may take. A probe whose outcome is not reported is then forgotten.
             last_resort: Whether no other endpoint is left: then an open breaker, or a cooldown that no provider asked for,
                 may be probed early, by one request at a time.
             key: The circuit of the request's key, which may be cooling, too.
@@ -220,7 +220,7 @@ class Health(Protocol):
         """
 
     def release(self, *circuits: Circuit) -> None:
-        """Release the probes of ``circuits`` without an outcome: each was cancelled, or never sent."""
+        """Release the probes of ``circuits`` without an outcome, because each was cancelled or never sent."""
 
     def cool(self, circuit: Circuit, seconds: float, category: Category, *, is_guess: bool = False) -> None:
         """Put ``circuit`` on cooldown for ``seconds``; afterwards one probe is sent before other requests.
@@ -236,13 +236,13 @@ class Health(Protocol):
         """The circuits that are cooling, open, or waiting for a probe."""
 
     def notice(self) -> str | None:
-        """A sentence for people if this process does not hear of other processes as it should; else None."""
+        """A sentence for people if this process does not receive the state of other processes as it should; else None."""
 
     def close(self) -> None:
         """Stop sharing with other processes, if this health is shared."""
 
     def subscribe(self, listener: HealthListener) -> None:
-        """Call ``listener`` with each later `HealthChange`, and log what it raises. Subscribing again changes nothing."""
+        """Call ``listener`` with each later `HealthChange`; its exceptions are logged. Subscribing again changes nothing."""
 
     def earn_retry(self, budget_key: str) -> None:
         """Record an answer, which adds to the retry budget ``budget_key``. Each provider and key owner has a budget."""
@@ -260,8 +260,8 @@ class RetryBudget:
 
     The part above the reserve loses half every `EARNED_HALF_LIFE` seconds.
 
-    An empty budget lends one retry to a call with no other endpoint left, and the next after an answer, or at intervals that
-    double. Not thread-safe: the owner holds a lock.
+    An empty budget lends one retry to a call with no other endpoint left. It lends the next after an answer, or after an
+    interval that doubles each time. Not thread-safe: the owner holds a lock.
 
     Attributes:
         earned_at: When the last answer came, by the monotonic clock.
@@ -296,7 +296,7 @@ class RetryBudget:
         return True
 
     def lose(self, retries: int, now: float) -> None:
-        """Take off the ``retries`` that other processes have spent of the same budget."""
+        """Subtract the ``retries`` that other processes have spent of the same budget."""
         self._count(now)
         self._left = max(0.0, self._left - retries)
 
@@ -334,7 +334,7 @@ class Condition:
 
     @property
     def is_on_trial(self) -> bool:
-        """Whether one probe must succeed before other requests follow."""
+        """Whether a probe must succeed before other requests may follow."""
         return self.cools_for is not None or self.breaker.opens_until is not None
 
     def answered(self, now: float, *, was_probe: bool, is_well: bool) -> Condition:

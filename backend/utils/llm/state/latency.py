@@ -35,12 +35,12 @@ class LatencyEstimate:
     is_first: bool = False
 
     def hoped(self, now: float) -> float:
-        """The latency assumed at ``now``: lower the longer no request was measured."""
+        """The latency assumed at ``now``: the longer ago the last measurement, the lower."""
         age = now - self.at
         return 0.5 * self.seconds if age >= FADES else self.seconds * (1.0 - 0.5 * age / FADES)
 
     def answered(self, seconds: float, now: float) -> LatencyEstimate:
-        """The mean after an answer that took ``seconds``, which counts more the older the mean is."""
+        """The mean after an answer that took ``seconds``. The older the mean, the more the answer counts."""
         weight = 1.0 if self.is_first else max(LEAST_WEIGHT, 1.0 - 0.5 ** ((now - self.at) / HALF_LIFE))
         return LatencyEstimate(self.seconds + weight * (seconds - self.seconds), now)
 

@@ -52,7 +52,8 @@ class Load:
         latency: The latency by kind, where measured.
         failing: The failure rate; None if no request ever failed.
         in_flight: The target's requests in flight.
-        recent_requests: The base-2 logarithm of their decaying count, scaled so that targets compare without a clock.
+        recent_requests: The base-2 logarithm of the decaying count of requests, scaled so that targets compare without a
+            clock.
     """
 
     __slots__ = ("failing", "in_flight", "latency", "recent_requests")
@@ -131,7 +132,7 @@ class Targets:
         load.failing = (load.failing or Failing()).after(now, failed=True)
 
     def level_up(self, target: Target, recent_requests: float) -> None:
-        """Raise the target's recent requests to at least ``recent_requests``: a target that comes back must not be flooded."""
+        """Raise the target's recent requests to at least ``recent_requests``, so that a target that comes back is not flooded."""
         load = self._own(target)
         load.recent_requests = max(load.recent_requests, recent_requests)
 

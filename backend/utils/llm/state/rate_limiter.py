@@ -32,10 +32,10 @@ GRACE_SECONDS = 1.0
 
 
 class Meter(NamedTuple):
-    """Some limits, and what they hold for.
+    """Some limits, and the key, endpoint or feature that they hold for.
 
     Attributes:
-        scope: The id of what is counted together.
+        scope: The id of the key, endpoint or feature: all requests with the same scope are counted together.
         name: The scope's name for people.
     """
 
@@ -53,7 +53,7 @@ class Exceeded(NamedTuple):
         seconds: Seconds until the request may go out if all queued before it use their full estimate; inf if never.
         look_in: Seconds until the next check.
         is_quota: Whether the limit is daily or monthly.
-        is_guess: Whether ``seconds`` is only when to check again: when other requests end is unknown.
+        is_guess: Whether ``seconds`` is only when to check again, because the end of other requests is unknown.
     """
 
     scope: str
@@ -103,7 +103,7 @@ class WaitQueue:
             self._order.remove(call_number)
 
     def before(self, call_number: int, now: float) -> int:
-        """The number of calls before ``call_number``; the length of the queue for 0, a call that has not joined."""
+        """The number of calls before ``call_number`` in the queue; for 0, a call that has not joined, all of them."""
         while self._order and (first := self._order[0]) != call_number and self._asks[first][0] <= now:
             self.leave(first)  # it did not come back
         return bisect_left(self._order, call_number) if call_number else len(self._order)
@@ -183,7 +183,7 @@ class RateLimiter:
         self._resets: dict[Period, float] = dict.fromkeys(("day", "month"), -math.inf)
 
     def full(self, meters: Sequence[Meter], tokens: int, call_number: int = 0) -> Exceeded | None:
-        """The limit that holds up a request of ``tokens`` the longest; None if the request may go out.
+        """The limit that delays a request of ``tokens`` the longest; None if the request may go out.
 
         Args:
             meters: The limits that the request counts against.
@@ -236,7 +236,7 @@ class RateLimiter:
         return amount
 
     def take(self, meters: Sequence[Meter], tokens: int, number: int, until: float) -> None:
-        """Count a request that is being sent. If its end is not reported by ``until``, the request is no longer in flight."""
+        """Count a request that is being sent. If its end is not reported by ``until``, it no longer counts as in flight."""
         for meter in meters:
             count, limits = self._count(meter.scope), meter.limits
             count.forget_lost(self._clock())
@@ -267,7 +267,7 @@ class RateLimiter:
         Args:
             meters: As for `take`.
             number: As for `take`.
-            used: The tokens used; None if unknown: then all that were reserved count.
+            used: The tokens used; None if unknown, so that all reserved tokens count.
             arrived: Whether the request reached the provider; if not, it does not count as a request either.
         """
         for meter in meters:

@@ -1,4 +1,4 @@
-"""The rung of an endpoint ladder that serves each conversation."""
+"""The rung of a context ladder that serves each conversation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SessionAffinity:
     def served(self, scope: str, conversation: str, rung: Rung, tokens: int) -> None:
         """Record that ``rung`` served ``conversation``, whose prompt has ``tokens`` tokens.
 
-        If the prompt still fits the smaller rung that served before, the conversation stays on that rung.
+        If the prompt still fits the smaller rung that served earlier, the conversation stays on the smaller rung.
         """
         last = self._last.get((scope, conversation))
         if last is None or tokens > last.longest or rung.longest < last.longest:

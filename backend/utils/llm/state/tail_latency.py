@@ -51,7 +51,7 @@ class Tail:
         insort(self._in_order, seconds)
 
     def took_at_least(self, seconds: float) -> None:
-        """Record a request that was given up after ``seconds``, if that is at least `p95`; else ignore the request."""
+        """Record a request that was cancelled after ``seconds``, if this is at least `p95`; else ignore it."""
         begins = self.p95
         if begins is not None and seconds >= begins:
             self.took(seconds)
@@ -83,5 +83,5 @@ class HedgeBudget:
         return self._earned[feature] >= CALLS_PER_HEDGE
 
     def spend(self, feature: str) -> None:
-        """Take one hedged request off what ``feature`` has earned."""
+        """Subtract one hedged request from those that ``feature`` has earned."""
         self._earned[feature] -= CALLS_PER_HEDGE

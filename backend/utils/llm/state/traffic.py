@@ -66,6 +66,6 @@ class Traffic(PerProcess):
         self.unsupported = Unsupported(self.clock)
 
     def planned(self) -> None:
-        """Tell the round robin that a call was planned, so that it draws anew."""
+        """Tell the round robin that a call was planned, so that it draws a new random number."""
         with self.lock:
             self.round_robin.planned()

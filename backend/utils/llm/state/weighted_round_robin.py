@@ -28,20 +28,20 @@ class WeightedRoundRobin:
 
     @property
     def draw(self) -> float:
-        """The random number from 0 up to 1 for the next choice. The number changes only after a choice, so that plans show it."""
+        """The random number from 0 up to 1 for the next choice. It changes only after a choice, so that plans show the same choice."""
         if self._draw is None:
             self._draw = self._random()
         return self._draw
 
     @property
     def variant_draw(self) -> float:
-        """The random number that picks an anonymous caller's variant. The number changes only after a planned call."""
+        """The random number that picks an anonymous caller's variant. It changes only after a planned call."""
         if self._variant_draw is None:
             self._variant_draw = self._random()
         return self._variant_draw
 
     def planned(self) -> None:
-        """Draw `variant_draw` anew for the next call."""
+        """Draw a new random number for `variant_draw`."""
         self._variant_draw = None
 
     def current_weight(self, scope: str) -> Mapping[Target, float]:

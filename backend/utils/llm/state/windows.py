@@ -28,7 +28,7 @@ class Grant:
 
     Attributes:
         at: When the last part was granted; ``since`` when the first was.
-        amount: The amount, less what was given back.
+        amount: The amount, less the part that was given back.
     """
 
     __slots__ = ("amount", "at", "since")
@@ -88,7 +88,7 @@ class SlidingWindow:
         return grant.at + self._length > self._clock()
 
     def give_back(self, grant: Grant, amount: int) -> None:
-        """Take ``amount`` off ``grant``: the request did not use it."""
+        """Subtract ``amount`` from ``grant``, because the request did not use it."""
         self._expire()
         if self.holds(grant):
             grant.amount -= amount
@@ -102,7 +102,7 @@ class SlidingWindow:
     def seconds_until(self, asks: Iterable[int], most: int) -> float:
         """Seconds until all of ``asks``, one after the other, have found room under ``most``.
 
-        An ask of more than ``most`` counts as ``most``.
+        An amount above ``most`` counts as ``most``.
         """
         now = at = self._expire()
         used, made = self._used, list[tuple[float, int]]()
@@ -157,7 +157,7 @@ class CalendarWindow:
         return grant.at >= self._begins
 
     def give_back(self, grant: Grant, amount: int) -> None:
-        """Take ``amount`` off the period of ``grant``, unless that period is over: the request did not use it."""
+        """Subtract ``amount`` from the period of ``grant``, unless the period is over: the request did not use the amount."""
         if self.holds(grant):
             self._used -= amount
 
