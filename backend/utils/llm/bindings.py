@@ -152,9 +152,9 @@ class BindableChatModel(BaseChatModel, ABC):
         Args:
             schema: A pydantic class, a ``TypedDict`` class, or a JSON Schema with a title.
             include_raw: Give ``{"raw", "parsed", "parsing_error"}`` instead of the object.
-            method: ``json_mode`` asks for any JSON and leaves the schema to the prompt. ``function_calling`` is accepted for
-                code that was written for one provider: the result is the same, and the adapter
-                chooses how the endpoint is asked for the schema.
+            method: ``json_mode`` asks for any JSON and leaves the schema to the prompt. ``function_calling`` is accepted
+                for code that was written for one provider: the result is the same, and the adapter chooses how the
+                endpoint is asked for the schema.
             strict: Whether OpenAI should enforce the schema itself; by default for types.
             kwargs: Options for these calls, as for `invoke`; and ``accept``, a further test of the object: any
                 callable, asynchronous ones for `ainvoke` and `astream`. False or a ``ValueError`` rejects it.

@@ -25,9 +25,9 @@
     ├── BudgetUnavailableError         the counters of a budget could not be read, and its row then refuses calls
     └── ConfirmationError
 
-Every error has a stable ``code``, an ``http_status``, ``retryable``, the ``feature`` and the ``attempts``.
-Its text is safe to show to a user: it never holds a key, a prompt, an answer or a vendor's prose. The vendor's
-exception is the ``__cause__``. Where LangChain has a type for a condition, ours inherits it, so that code written for
+Every error has a stable ``code``, an ``http_status``, ``retryable``, the ``feature`` and the ``attempts``. Its text is
+safe to show to a user: it never holds a key, a prompt, an answer or a vendor's prose. The vendor's exception is the
+``__cause__``. Where LangChain has a type for a condition, ours inherits it, so that code written for
 ``langchain_core.exceptions`` keeps working.
 """
 

@@ -58,8 +58,8 @@ def cut_off(descriptors: Iterable[int]) -> None:
     """In a forked child: cut the parent's sockets off without sending anything to their peers.
 
     Negative descriptors are closed already. Each other one is replaced by a socket that was never connected, on which
-    everything
-    fails at once. Its number stays in use, so that code that still holds the number never reaches another file.
+    everything fails at once. Its number stays in use, so that code that still holds the number never reaches another
+    file.
     """
     still_open = [owner for owner in descriptors if owner >= 0]
     if still_open:

@@ -16,8 +16,7 @@ def model_profile(route: Route) -> ModelProfile | None:
     """The profile common to the endpoints of ``route``, including resting ones; None without any endpoint.
 
     Sizes are in tokens, each the smallest of all endpoints: the longest prompt beside an answer, and the longest answer.
-    Whether an
-    endpoint accepts image URLs, or images in tool results, is left out, because it depends on the image.
+    Whether an endpoint accepts image URLs, or images in tool results, is left out, because it depends on the image.
     """
     chain = (*route.candidates, *route.resting)
     if not chain:

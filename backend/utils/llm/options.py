@@ -1,8 +1,8 @@
 """The options of a feature, and the parameter of each API that each option sets.
 
-Each field is an option, with its name in a request of each API. An API without a name for the option does not support it, and
-a table that sets it there is refused when loaded, not when a call is made. ``effort`` is an
-intent: it is mapped to the nearest level that the model offers, and left out where a model has no such control.
+Each field is an option, with its name in a request of each API. An API without a name for the option does not support it,
+and a table that sets it there is refused when loaded, not when a call is made. ``effort`` is an intent: it is mapped to
+the nearest level that the model offers, and left out where a model has no such control.
 """
 
 from __future__ import annotations

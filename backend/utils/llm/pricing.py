@@ -1,9 +1,8 @@
 """Costs of attempts, in US dollars; None where no price is known.
 
-Prices come from the ``genai-prices`` package as it is installed; nothing is fetched at run time. Its own computation covers
-every
-kind of usage that any provider bills, and takes half as long as the rest of a call. Here only four kinds of tokens are priced,
-with its prices; the tests compare the two for every model that it knows.
+Prices come from the ``genai-prices`` package as it is installed; nothing is fetched at run time. Its own computation
+covers every kind of usage that any provider bills, and takes half as long as the rest of a call. Here only four kinds of
+tokens are priced, with its prices; the tests compare the two for every model that it knows.
 """
 
 from __future__ import annotations

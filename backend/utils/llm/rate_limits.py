@@ -89,7 +89,7 @@ Rates = Annotated[tuple[RateField, ...], BeforeValidator(_as_list), AfterValidat
 
 
 class Limits(BaseModel):
-    """The limits on requests. What is None is not limited.
+    """The limits on requests. None stands for no limit.
 
     Attributes:
         requests: Requests in each period.

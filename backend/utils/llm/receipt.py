@@ -74,10 +74,10 @@ class Attempt(NamedTuple):
         finish_reason: Why the model stopped, by the name of Chat Completions, or else by the provider's name.
         request_id: The provider's id of the request, from a header of its answer.
         number: Its place among the attempts of the call, from 1, in the order in which they began.
-        hedge: Whether it was a hedged request, sent beside the first one because that was slow.
-        withdrawn: Whether the request was not sent after all, as when a budget has no room for it; then it is no attempt.
-        estimated: Whether usage and cost are our estimate: the provider reported none, or the request was cancelled or
-            lost to its hedge, and is billed all the same.
+        hedge: Whether it was a hedge: a second request, sent because the first was slow.
+        withdrawn: Whether the request was not sent, as when a budget has no room for it; then it does not count as an attempt.
+        estimated: Whether usage and cost are estimates: the provider reported none, or the request was cancelled or lost
+            to its hedge and is billed nevertheless.
     """
 
     endpoint: str
@@ -268,7 +268,7 @@ class ReceiptDict(TypedDict):
 
 
 class HasMetadata(Protocol):
-    """A message of LangChain's, or a chunk of a message."""
+    """A message, or a chunk of a message, of LangChain's."""
 
     response_metadata: dict[str, Any]
 
@@ -306,7 +306,7 @@ def receipts() -> Iterator[list[ReceiptDict]]:
 
 
 def hand_out(receipt: Receipt) -> ReceiptDict:
-    """Return ``receipt`` as JSON for its answer, and add it to the `receipts` collected in this context."""
+    """Add ``receipt`` to the `receipts` collected in this context, and return it as JSON for the answer's metadata."""
     made = receipt.as_dict()
     for seen in _COLLECTED.get():
         seen.append(made)

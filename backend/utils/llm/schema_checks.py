@@ -1,6 +1,6 @@
 """Validates a value against a JSON Schema that was passed as a dictionary: by the keywords for structure and bounds.
 
-`pattern` and `format` are left to the provider: a regular expression may take for ever over text from elsewhere.
+`pattern` and `format` are left to the provider: on untrusted text a regular expression may run for ever.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LIMITS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 
 
 def misfit(value: Any, schema: dict[str, Any]) -> str | None:
-    """The first place where ``value`` breaks ``schema``, and how, without quoting ``value``; None if it is valid."""
+    """The first place where ``value`` breaks ``schema``, and how, without a quotation of ``value``; None if it is valid."""
     return next(_Check(schema, _LEAST_STEPS + MOST_STEPS * _size(value)).faults(value, schema, ()), None)
 
 

@@ -1,7 +1,7 @@
 """JSON Schema in the dialects of the APIs that enforce it.
 
-A dialect lists the keywords that it has; no other is ever sent. Other keywords that only constrain a value are put into
-the description instead, since we validate every answer anyway. A schema that needs more than that is not expressed.
+A dialect lists its keywords; no other keyword is sent. Other keywords that only constrain a value are put into the description
+instead, since the facade validates every answer anyway. A schema that needs still more cannot be expressed.
 """
 
 from __future__ import annotations

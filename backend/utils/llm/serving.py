@@ -1,4 +1,4 @@
-"""The lifespan of an application's patchbay: put in force, warmed up, reloaded, closed, as one context."""
+"""The lifespan of an application's patchbay in one context manager: installed, warmed up, reloaded, closed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RELOAD_SECONDS = 1.0
 async def serving(
     patchbay: Patchbay | None = None, *, reload_every: float | None = RELOAD_SECONDS
 ) -> AsyncIterator[Patchbay]:
-    """Put ``patchbay`` in force, warm it up in the background, reload its table when it changes, close it at the end.
+    """Install ``patchbay`` as the default, warm it up in the background, reload its table when it changes, and close it at the end.
 
     Args:
         patchbay: By default a patchbay on the default table that refuses calls without a caller.

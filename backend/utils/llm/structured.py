@@ -88,7 +88,7 @@ def schema_of(schema: object, method: Method = "json_schema", *, strict: bool | 
 
     Args:
         schema: The type, or the JSON Schema itself.
-        method: ``json_schema`` holds the model to the schema; ``json_mode`` only to JSON.
+        method: ``json_schema`` holds the model to the schema; ``json_mode`` only requires JSON.
         strict: Whether an endpoint should enforce the schema, which makes every property required; by default True
             for types, False for a JSON Schema and for a ``TypedDict`` with optional keys. A schema that a strict dialect
             cannot express is sent without ``strict``.

@@ -26,7 +26,7 @@ class StructuredAnswer(TypedDict, Generic[T]):
 
     Attributes:
         raw: The message, which has the receipt.
-        parsed: The object; None if the answer does not fit, or calls a tool of the product.
+        parsed: The object; None if the answer does not fit, or is a call of one of the product's tools.
         parsing_error: Why the answer does not fit; None if it does.
     """
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Ordered(Stateless):
-    """Tries endpoints in the order of the table, the next one when the one before has failed."""
+    """Tries endpoints in the order of the table; each next one after a failure."""
 
     by: Literal["ordered"] = "ordered"
     balanced: ClassVar[bool] = False
@@ -29,7 +29,7 @@ ORDERED = Ordered()
 
 
 class Custom(Stateless):
-    """Asks the selector ``name``, a function that the application registered; without a call, the table's order holds."""
+    """Asks the selector ``name``, a function that the application registered. Where no call is made, the table's order holds."""
 
     by: Literal["custom"] = "custom"
     name: str

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Choosable(Protocol):
-    """What a strategy may know of an endpoint with a key."""
+    """The facts that a strategy may read of an endpoint with a key."""
 
     @property
     def target(self) -> Target:
@@ -90,7 +90,7 @@ class Strategy(BaseModel, ABC):
 
     @abstractmethod
     def named(self) -> Iterable[tuple[str, str]]:
-        """The endpoints that the strategy's own settings name, as pairs of the setting and the endpoint."""
+        """The endpoints that the strategy's settings refer to, as pairs of setting and endpoint."""
 
 
 class Stateless(Strategy, ABC):

@@ -22,7 +22,7 @@ class Allowance(BaseModel):
 
     Attributes:
         tokens: The tokens in a period that a user of this tier may use.
-        until: The share of ``tokens`` from which on the first endpoint is no longer used for them.
+        until: The share of ``tokens``, once used, after which the first endpoint no longer serves the user.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,7 +54,7 @@ class ByTier(Strategy):
     """Chooses by the caller's tier. Endpoints that the tier does not list never serve its callers, whatever fails.
 
     Attributes:
-        tiers: Tier to endpoints.
+        tiers: The endpoints of each tier.
         default: The tier of callers without a tier, or with a tier that is not listed.
     """
 

@@ -31,7 +31,7 @@ class ContextLadder(Strategy):
 
     @override
     def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """Sort upwards from the first rung that is long enough; the shorter rungs, which the prompt only just fits, come last."""
+        """Sort upwards from the first rung that is long enough. Shorter rungs, which the prompt only just fits, come last."""
         names, affinity = [one.target[0] for one in tier], context.traffic.session_affinity
         last = affinity.last(tier[0].scope, context.conversation) if context.conversation else None
         stood = names.index(last.endpoint) if last is not None and last.endpoint in names else 0
@@ -73,7 +73,7 @@ class CostLadder(Stateless):
 
     @override
     def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """Sort up from the first rung with good or too few scores; without one, reversed; for ``explore``, as written."""
+        """Sort upwards from the first rung with good scores or too few; without such a rung, reversed; for an ``explore`` share, as written."""
         scope, scores = tier[0].scope, context.traffic.quality_scores
         if context.traffic.round_robin.explores(scope, self.explore):
             return tier

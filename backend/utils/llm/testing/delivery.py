@@ -1,4 +1,4 @@
-"""Sends a transmission through a socket: in pieces, with pauses, and noticing a client that has gone away."""
+"""Sends a transmission through a socket, in pieces and with pauses, and detects that the client has disconnected."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ DIMENSIONS = 8
 
 
 def vector(text: str, dimensions: int = DIMENSIONS) -> list[float]:
-    """The vector of ``text``, of Euclidean length 1; other texts have other vectors."""
+    """The vector of ``text``, of Euclidean length 1; different texts have different vectors."""
     digest = hashlib.shake_256(text.encode()).digest(dimensions)
     values = [byte - 127.5 for byte in digest]
     length = math.sqrt(sum(value * value for value in values))

@@ -1,6 +1,6 @@
-"""Recorded exchanges with providers, in a file that people can read, and found again by their request.
+"""Recorded exchanges with providers, in a readable file, each found by its request.
 
-Headers of requests are not recorded, and few of answers. Whatever is or looks like a key is replaced everywhere.
+No request headers and few response headers are recorded. Everything that is or looks like a key is replaced.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class RecordedExchange(NamedTuple):
     answered: Reaction
 
     def as_dict(self) -> dict[str, Any]:
-        """The exchange as in the file: a JSON body as JSON, a stream as its events, anything else as text."""
+        """The exchange in the form of the file: a JSON body as JSON, a stream as its events, anything else as text."""
         status, content_type, headers, body = self.answered
         answered = {
             "status": status,

@@ -35,16 +35,16 @@ Requests: TypeAlias = tuple[RecordedRequest, ...]
 class LoopbackProvider:
     """A provider for tests: ``with LoopbackProvider() as provider: …``.
 
-    Any number of clients may call the provider at once. A request's reply is chosen when it has been read: the next scripted for
-    its model, else the next scripted for any model, else the reply set by ``always``, else that of ``responder.respond``.
-    Requests with a rejected key, to an unknown path, or for the list of models use up no reply.
+    Any number of clients may call the provider at once. A request's reply is chosen when it has been read: the next
+    scripted for its model, else the next scripted for any model, else the reply set by ``always``, else that of
+    ``responder.respond``. Requests with a rejected key, to an unknown path, or for the list of models use up no reply.
 
     Args:
         accept_keys: The credentials to accept; None accepts any, and requests without a credential.
         served_suffix: The suffix that answers add to the requested model's name.
         models: The names in the list of models.
-        is_strict: Whether a history that its vendor would refuse is answered by a 400. See `strict_histories`.
-        replay: A recording that answers when no script does. See `recordings`.
+        is_strict: Whether a history that the vendor would refuse gets status 400. See `strict_histories`.
+        replay: A recording with the answers for requests without a scripted reply. See `recordings`.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class LoopbackProvider:
             return self._changed.wait_for(lambda: holds(tuple(self._requests.values())), timeout_seconds)
 
     def admit(self, request: RecordedRequest) -> int:
-        """Record a request on arrival, and return its number, from 1. For the server."""
+        """Record a request on arrival, and return its number, from 1. Called by the server."""
         with self._changed:
             self._count += 1
             self._requests[self._count] = replace(request, arrived_at=time.monotonic())
@@ -152,20 +152,20 @@ class LoopbackProvider:
             return self._count
 
     def abandoned(self, number: int) -> None:
-        """Record that the client of request ``number`` disconnected before the reply's end. For the server."""
+        """Record that the client of request ``number`` disconnected before the reply's end. Called by the server."""
         with self._changed:
             if number in self._requests:
                 self._requests[number] = replace(self._requests[number], closed_by_client=True)
                 self._changed.notify_all()
 
     def rejection(self, request: RecordedRequest, wire: Wire) -> Status | None:
-        """The error for a request whose key is not accepted; None if the key is accepted. For the server."""
+        """The error for a request whose key is not accepted; None if the key is accepted. Called by the server."""
         if self.accept_keys is None or request.key in self.accept_keys:
             return None
         return wire.rejected_key(request.key)
 
     def answered(self, request: RecordedRequest, number: int) -> Reply | None:  # noqa: ARG002 - a `Recorder` counts
-        """The recorded answer, if there is a recording and no scripted reply; else None. For the server."""
+        """The recorded answer, if there is a recording and no scripted reply; else None. Called by the server."""
         with self._changed:
             if self.replay is None or self._scripts.get(request.model) or self._scripts.get(None):
                 return None
@@ -176,7 +176,7 @@ class LoopbackProvider:
         return Raw(said.status, said.body, said.content_type, said.headers)
 
     def next_reply(self, exchange: Exchange) -> Reply:
-        """Take the next reply, for an accepted request. For the server."""
+        """Take the next reply, for an accepted request. Called by the server."""
         with self._changed:
             for model in (exchange.model, None):
                 if script := self._scripts.get(model):

@@ -1,4 +1,4 @@
-"""Patchbays for tests: the real facade, with a loopback provider in the place of all providers."""
+"""Patchbays for tests: the real facade, with a loopback provider instead of all providers."""
 
 from __future__ import annotations
 
@@ -97,14 +97,13 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
     selectors: Mapping[str, Selector] | None = None,
     budgets: BudgetStore | None = None,
 ) -> Patchbay:
-    """A patchbay on `loopback_table`, or on your own table. Put it in force with `use`, and `close` it at the end.
+    """A patchbay on `loopback_table`, or on your own table. Install it with `use`, and `close` it at the end.
 
     Args:
         provider: The running loopback provider.
         features: Feature to endpoint or chain.
         more: Further sections, as TOML.
-        table: The file of your own table, instead of ``features`` and ``more``: ``provider`` replaces every provider in the
-            file, and all else is as in the file.
+        table: The file of your own table, instead of ``features`` and ``more``. ``provider`` replaces every provider in it.
         environ: The house's keys; by default a key for each account.
         time: Time for tests of waits, such as that of a `VirtualTime`.
         observer: See `Patchbay`.
@@ -149,7 +148,7 @@ def stand_in(provider: Provider) -> str:
 def stand_in_addresses(
     providers: Iterable[Provider], url: Callable[[Provider], str]
 ) -> dict[str, LiveAddress]:
-    """For each provider's name, the address of its stand-in: its ``url``."""
+    """The address ``url`` of the stand-in for each of ``providers``, by the provider's name."""
     return {one.name: _Stands(url(one)) for one in providers}
 
 

@@ -37,13 +37,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def llm_time() -> VirtualTime:
-    """A virtual time for calls, which passes only while something waits."""
+    """A virtual clock for calls, which advances only while something waits."""
     return VirtualTime()
 
 
 @pytest.fixture
 def llm_provider(request: pytest.FixtureRequest, llm_time: VirtualTime) -> Iterator[LoopbackProvider]:
-    """A loopback provider in the place of every provider of the project's table, in force during the test."""
+    """A loopback provider instead of every provider of the project's table, in force during the test."""
     with LoopbackProvider() as provider:
         patchbay = loopback_patchbay(provider, table=_table(request), time=llm_time.time)
         with use(patchbay):
@@ -62,7 +62,7 @@ def llm_caller(request: pytest.FixtureRequest) -> Iterator[Caller]:
 
 @pytest.fixture
 def llm_recording(request: pytest.FixtureRequest, llm_time: VirtualTime) -> Iterator[LoopbackProvider]:
-    """The recorded answers of the real providers in the project's table; with ``--llm-record`` they are recorded anew.
+    """The recorded answers of the real providers in the project's table. With ``--llm-record`` they are recorded again.
 
     The recording is ``recordings/MODULE/TEST.json``, beside the test's file.
     """

@@ -54,8 +54,8 @@ class RecordedRequest:
         headers: The headers, by lower-case name; their ``repr`` hides credentials.
         body: The parsed JSON; empty if there was none, or it was no object.
         arrived_at: The time of arrival, in seconds of the monotonic clock.
-        closed_by_client: Whether the client was seen to disconnect before the end of its answer. That cannot be seen of a reply
-            sent in one piece; for ``Trickle``, ``SlowFirstByte`` and ``Hang`` it can.
+        closed_by_client: Whether the client was seen to disconnect before the end of its answer. This works for ``Trickle``,
+            ``SlowFirstByte`` and ``Hang``, but not for a reply that is sent in one piece.
     """
 
     wire: WireName

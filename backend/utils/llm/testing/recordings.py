@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def record(
     path: Path | str, *, table: Path | str, environ: Mapping[str, str] | None = None
 ) -> Iterator[Recorder]:
-    """Record to ``path`` what a table's real providers are asked and answer. The table is in force meanwhile.
+    """Record to ``path`` the requests to a table's real providers and their answers. The table is in force meanwhile.
 
     Args:
         path: The file; an existing one is replaced.

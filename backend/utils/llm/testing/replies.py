@@ -156,7 +156,7 @@ class StreamError:
 
 @dataclass(frozen=True, slots=True)
 class SlowFirstByte:
-    """Nothing, not even a status, for ``seconds``; then the reply ``then``."""
+    """The reply ``then`` after ``seconds`` in which nothing is sent, not even a status."""
 
     seconds: float
     then: Reply
@@ -172,7 +172,7 @@ class Trickle:
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """``count`` keep-alives ``gap_seconds`` apart; another ``gap_seconds`` later, the reply ``then``.
+    """``count`` keep-alives at intervals of ``gap_seconds``, and after one more interval the reply ``then``.
 
     In a stream the keep-alives are SSE comments (``: PROCESSING``); in a body white space, which JSON allows.
     """
@@ -195,7 +195,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class CleanEnd:
-    """``after_chunks`` words of an answer that then ends correctly by HTTP, but without a finish reason."""
+    """The first ``after_chunks`` words of an answer, which then ends correctly by HTTP, but without a finish reason."""
 
     after_chunks: int
     text: str

@@ -1,4 +1,4 @@
-"""The default answer: a model made of rules.
+"""The default answer of the loopback provider, made by rules.
 
 Every request is answered in the form that it asks for: a tool call where a tool is forced or fits, JSON that satisfies
 the schema, else a short text that repeats the question. Equal requests get equal answers.

@@ -70,7 +70,7 @@ class ReplySource(Protocol):
         ...
 
     def answered(self, request: RecordedRequest, number: int) -> Reply | None:
-        """A recorded or forwarded answer, whatever the path; None if the loopback provider shall answer."""
+        """A recorded or forwarded answer, whatever the path; None if the loopback provider is to answer."""
         ...
 
     def next_reply(self, exchange: Exchange) -> Reply:

@@ -1,4 +1,4 @@
-"""What a vendor refuses in a history, by its documented rules and by what its API is known to answer.
+"""Checks a history as its vendor does, by the documented rules and by the known answers of its API.
 
 - Chat Completions: https://platform.openai.com/docs/api-reference/chat/create; ids: vercel/ai#5171; names:
   langchain-ai/langchain#35054; pictures of tools: langchain-ai/langchain#31950.

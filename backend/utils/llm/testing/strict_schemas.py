@@ -1,4 +1,4 @@
-"""What a vendor that enforces schemas refuses in one, by its documented rules, in OpenAI's words.
+"""Checks a schema as the vendors that enforce schemas do, by their documented rules, and words refusals as OpenAI does.
 
 - OpenAI: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas, and as its API is known to word a
   refusal: ``In context=('properties', 'pet'), 'oneOf' is not permitted.``

@@ -46,7 +46,7 @@ _PAGE = "<!doctype html><html><head><title>Sign in</title></head><body><h1>Sign 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One request, with what a reply needs to know of it.
+    """One request, with the facts that a reply needs.
 
     Attributes:
         number: The request's number at this server, from 1.

@@ -1,4 +1,4 @@
-"""A JSON value that a JSON schema accepts.
+"""Makes a JSON value that a JSON schema accepts.
 
 Supported is what structured output and tools use: types, ``$ref``, ``anyOf``/``oneOf``/``allOf``, ``enum``/``const``,
 bounds of numbers, texts and arrays, ``format``, and plain ``pattern``; also Gemini's dialect (types in capitals, ``nullable``,

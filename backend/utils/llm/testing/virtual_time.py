@@ -1,4 +1,4 @@
-"""A time that passes only while a caller sleeps, so that hours of waiting take no real time."""
+"""A virtual clock that advances only while a caller sleeps, so that hours of waiting take no real time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class VirtualTime(PerProcess):
     """A virtual clock: ``Patchbay(time=VirtualTime().time)``.
 
     Args:
-        random: The value of every random number: 0.5 makes a wait with full jitter half of its bound.
+        random: The value of every random number: with 0.5, a wait with full jitter is half of its bound.
 
     Attributes:
         slept: Every sleep, in seconds, in order.
@@ -48,12 +48,12 @@ class VirtualTime(PerProcess):
         return self._passed
 
     def sleep(self, seconds: float) -> None:
-        """Move the clock ``seconds`` on, at once."""
+        """Advance the clock by ``seconds``, at once."""
         with self._lock:
             self.slept.append(seconds)
             self._passed += seconds
 
     async def asleep(self, seconds: float) -> None:
-        """Move the clock ``seconds`` on, and let the other tasks of the event loop run once."""
+        """Advance the clock by ``seconds``, and let the other tasks of the event loop run once."""
         self.sleep(seconds)
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The values that every wire is read into, and written from.
+"""Requests and answers as values, independent of the wire: requests are read into them, answers written from them.
 
 A wire is a provider's HTTP API. ``read`` turns a request body into a ``Prompt``; ``whole`` turns an ``Utterance`` into a
 body, and ``events`` into the events of a stream. Both directions are pure.

@@ -5,8 +5,8 @@ The pool of an event loop is aiohttp's: httpx2's takes three times the time for 
 Users' own endpoints have separate pools, one for each network policy. A connection there carries one request, so that
 each host is looked up and checked anew, and ten thousand users leave no more sockets open than one.
 
-No wait outlasts its attempt. An HTTP client's own timeout is for each wait, so that an answer that trickles could go on
-for ever. On an event loop the wait is cancelled; in a thread the socket's timeout is set before each read and write.
+No wait outlasts its attempt. An HTTP client's own timeout holds for each wait, so that a trickling answer could last for
+ever. On an event loop the wait is cancelled; in a thread the socket's timeout is set before each read and write.
 Connections outlive requests, and httpcore2 passes a request's timeouts unchanged to a connection's stream: we pass the
 request's ticket instead, whose deadline moves while the answer comes.
 """
@@ -282,7 +282,7 @@ class Pools(PerProcess):
         _tls()
 
     def send(self, request: Request, ticket: Ticket) -> Response:
-        """Send ``request``, which is signed, and block the thread until the headers of the response arrive.
+        """Send ``request``, which is signed, and block the thread until the response's headers arrive.
 
         Raises:
             ForbiddenAddressError: The address of a user's own endpoint is not permitted.
@@ -353,7 +353,7 @@ class Pools(PerProcess):
         return pool
 
     def renew(self, policy: NetworkPolicy | None) -> None:
-        """Replace the pool of synchronous calls for ``policy``; requests in flight go on.
+        """Replace the pool of synchronous calls for ``policy``; requests in flight continue.
 
         An exception that the application raises into a call may interrupt the HTTP library at any line, and leave in its
         pool a request without a caller, or a connection in the middle of an answer.

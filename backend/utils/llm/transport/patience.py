@@ -3,8 +3,8 @@
 When a loop was blocked, or its process stopped, its timers fall due in the same turn as the data that they wait for, and
 asyncio's timeouts drop the data. These check for data first, so that our own lateness is not taken for the peer's.
 
-A cancelled timer, with its context, stays in the loop until it is due. The context is one without a caller, whose keys it
-would hold.
+A cancelled timer, with its context, stays in the loop until it is due. So the context has no caller, whose keys it would keep
+alive.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TURNS = 10
 
 
 class Patience:
-    """A context that ends with a ``TimeoutError`` at the ticket's deadline, after a last check for arrived data."""
+    """A context manager that raises ``TimeoutError`` at the ticket's deadline, after a last check for arrived data."""
 
     def __init__(self, ticket: Ticket) -> None:
         self._ticket = ticket
@@ -49,7 +49,7 @@ class Patience:
 
 
 class LoopSeconds:
-    """A context that ends with a ``TimeoutError`` after ``seconds`` in which the loop was not blocked.
+    """A context manager that raises ``TimeoutError`` after ``seconds`` in which the loop was not blocked.
 
     A single block of the loop, however long, counts for a tenth of ``seconds`` at most.
     """

@@ -29,14 +29,14 @@ class Redaction:
 
     Attributes:
         key: The key to remove; None or an empty one removes nothing.
-        is_over: Whether the key was forgotten, so that no text passes any more, because any may contain the key.
+        is_over: Whether the key was erased. Then every text is removed, because it may contain the key.
     """
 
     key: str | None = field(repr=False)
     is_over: bool = False
 
     def of_body(self, body: bytes, *, is_cut: bool = False) -> bytes:
-        """``body`` on one line with the key removed; empty if it may still hold the key, as escapes outside of JSON may.
+        """``body`` on one line with the key removed; empty if it may still contain the key, as in escapes outside of JSON.
 
         Empty, too, if ``body`` has so many values that reading it would block the event loop.
 
@@ -74,7 +74,7 @@ class Redaction:
         return visible(self.of_text(text))
 
     def labels(self, value: Any, known: str = "") -> Any:
-        """``value`` with the key removed from each text in it, cut to a `foreign.label`; just the length of a huge text.
+        """``value`` with the key removed from each text, and each text cut to a `foreign.label`; of a huge text only the length.
 
         Args:
             value: Names and other metadata of the provider, as JSON.

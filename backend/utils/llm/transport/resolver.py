@@ -1,6 +1,6 @@
 """Looks up hosts in threads, and refuses forbidden addresses of users' own endpoints.
 
-The connection is made to the addresses that were checked, without a second lookup that could give others. All addresses
+The connection is made to the checked addresses, without a second lookup that could return others. All addresses
 must be permitted, not only the one that is tried first.
 """
 

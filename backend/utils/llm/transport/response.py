@@ -84,9 +84,9 @@ BodyT = TypeVar("BodyT")
 
 
 def failure_of(error: Exception) -> BaseException:
-    """The httpx2 exception for ``error``, with a text that cannot quote the key; an application's exception unchanged.
+    """The httpx2 exception for ``error``, whose text cannot quote the key; an exception of the application is returned unchanged.
 
-    Raise the result outside of the ``except`` block, else its context would be ``error``, which leads to the headers.
+    Raise the result outside of the ``except`` block. Else its context would be ``error``, which leads to the headers.
     """
     if (interruption := interruption_in(error)) is not None:
         return interruption
@@ -226,7 +226,7 @@ class Response(_Response[Iterator[bytes]]):
             yield from self._pieces(part)
 
     def read(self, most: int = sys.maxsize) -> bytes:
-        """Read the body, or its first ``most`` bytes; then give the connection back, or close it if there is more.
+        """Read the body, or its first ``most`` bytes; then return the connection to the pool, or close it if there is more.
 
         Raises:
             httpx2.TransportError: The connection broke, or the attempt's timeout has passed.
@@ -255,7 +255,7 @@ class AsyncResponse(_Response[aiohttp.StreamReader]):
     _turn_ends_at = 0.0
 
     async def give_way(self) -> None:
-        """Give other tasks a turn after `TURN_SECONDS`, because reading buffered data never suspends by itself."""
+        """Let other tasks run after `TURN_SECONDS`, because reading buffered data never suspends by itself."""
         if self._ticket.clock() >= self._turn_ends_at:
             await asyncio.sleep(0)
             self._turn_ends_at = self._ticket.clock() + TURN_SECONDS
@@ -288,7 +288,7 @@ class AsyncResponse(_Response[aiohttp.StreamReader]):
                     await self.give_way()
 
     async def read(self, most: int = sys.maxsize) -> bytes:
-        """Read the body, awaited; as `Response.read`."""
+        """Read the body, asynchronously; as `Response.read`."""
         self._read_on(most)
         try:
             pieces = [piece async for piece in self]
@@ -299,11 +299,11 @@ class AsyncResponse(_Response[aiohttp.StreamReader]):
             self.close()
 
     async def read_error(self) -> None:
-        """Read the body of an error, awaited; as `Response.read_error`."""
+        """Read the body of an error, asynchronously; as `Response.read_error`."""
         self._note_error(await self.read(LONGEST_ERROR))
 
     async def drain(self) -> None:
-        """Read the rest of the body, awaited; as `Response.drain`."""
+        """Read the rest of the body, asynchronously; as `Response.drain`."""
         self._ticket.expect_within(DRAIN_SECONDS)
         with suppress(httpx2.HTTPError, LLMError):
             await self.read(MOST_DRAINED)

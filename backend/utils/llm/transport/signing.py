@@ -1,7 +1,6 @@
 """Signs each request with its attempt's credential, and sends it.
 
-No other module reads a secret. A request without a ticket, or to another origin than that of its ticket's provider, is
-not sent.
+No other module reads a secret. A request is not sent without a ticket, or to an origin other than its ticket's provider.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ _OF_AZURE = ("api-key", "")
 
 
 class Address(Protocol):
-    """The address of a provider that runs beside this process, and the secret that it wants."""
+    """The address of a provider that runs beside this process, and the secret that it requires."""
 
     @property
     def base_url(self) -> str:

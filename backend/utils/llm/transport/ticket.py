@@ -72,11 +72,11 @@ class Ticket:
         self._patience = seconds
 
     def extend(self, seconds: float) -> None:
-        """Set the attempt's timeout to ``seconds`` in all, counted from its beginning."""
+        """Set the attempt's timeout to ``seconds``, counted from its beginning."""
         self._ends_at = self._began_at + seconds
 
     def expect_within(self, seconds: float) -> None:
-        """Set the deadline of the next wait to ``seconds`` from now, but not beyond the attempt's."""
+        """Set the deadline of the next wait to ``seconds`` from now, but not beyond the end of the attempt."""
         self._patience = seconds
         self.due = min(self._ends_at, self.clock() + seconds)
 
@@ -85,7 +85,7 @@ class Ticket:
         self.due = min(self._ends_at, self.clock() + self._patience)
 
     def looks_again(self) -> bool:
-        """Whether the deadline passed only because this process was late, so that arrived data may still be read."""
+        """Whether the deadline passed only because this process was late, so that data that has arrived may still be read."""
         now = self.clock()
         if now - self.due < LATE_SECONDS:
             return False
@@ -100,7 +100,7 @@ class Ticket:
         return error
 
     def refuse_answer(self, why: str) -> LLMError:
-        """Record that the transport rejects an answer; returns the error to raise, which depends on its server."""
+        """Record why the transport rejects an answer, and return the error to raise, which depends on the server."""
         who = "Your own endpoint" if self.provider.network_policy is not None else self.provider.name
         return self.refuse(self.trust.error(f"{who} {why}."))
 

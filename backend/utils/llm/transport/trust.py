@@ -1,6 +1,6 @@
 """The trust in a server: bounds on its answers, and whether its errors are shown.
 
-No server is trusted without bounds: a provider may be broken or compromised, and gateways pass on others' data.
+Every server's answers are bounded: a provider may be broken or compromised, and gateways pass on others' data.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ class Trust:
         keeps_connections: Whether a connection serves several requests. Else each host is looked up and checked anew.
         tells_errors: Whether the server's error texts are passed on, with the key removed.
         has_others: Whether choices beside the first are read.
-        bounds_chunks: Whether the number of a stream's chunks is bounded, so that some text waits for more.
+        bounds_chunks: Whether the number of a stream's chunks is bounded, so that some text is collected into larger chunks.
         most_text: Most characters of an answer's text.
         most_refusal: Most characters of a refusal.
         most_logprobs: Most tokens with log probabilities.
         most_calls: Most tool calls of an answer, and most choices.
         most_arguments: Most characters of the arguments of all tool calls of an answer.
-        eager_arguments: Characters of a stream's arguments handed on at once, as parsing incomplete JSON is slow.
+        eager_arguments: Most characters of a stream's arguments that are passed on before they are complete, because parsing
+            incomplete JSON is slow.
         most_garbage: Most characters of a stream's arguments that are no JSON.
         error: The error that is raised if the server exceeds a bound.
     """
