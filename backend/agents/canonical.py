@@ -41,8 +41,8 @@ def read_object(text: str) -> dict[str, Any]:
     """Parse ``text`` as one JSON object.
 
     Raises:
-        ValueError: ``text`` is not valid JSON, has a duplicate key or NaN, is not an object, or is nested
-            deeper than `DEEPEST`.
+        ValueError: ``text`` is not valid JSON, has a duplicate key or NaN, is not an object, or is nested deeper than
+            `DEEPEST`.
     """
     try:
         found = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)

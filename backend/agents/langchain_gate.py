@@ -62,9 +62,8 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
     ``Command(resume={"decision": "approve", "digest": …})``, or ``reject`` with a ``reason``, or ``edit`` with ``arguments``.
     After an invalid decision it interrupts again, with the ``error`` and a new ``digest``, and expects another decision.
 
-    For a synchronous agent, an event loop in a separate thread uses the store, and the tools run in other threads. A store
-    whose
-    connections belong to one loop, such as one on PostgreSQL, cannot serve asynchronous agents as well.
+    For a synchronous agent, an event loop in a separate thread uses the store, and the tools run in other threads. A
+    store whose connections belong to one loop, such as one on PostgreSQL, cannot serve asynchronous agents as well.
 
     Args:
         store: Stores confirmations.

@@ -1,8 +1,7 @@
 """Tools of an MCP server, called with the official client, under the application's own risk and policy.
 
 What a server says about its tools is not trusted: its hints can only raise a tool's risk, its titles are not shown to the
-person
-who approves, hidden characters in names are escaped, and a tool whose description changes needs a new approval.
+person who approves, hidden characters in names are escaped, and a tool whose description changes needs a new approval.
 """
 
 from __future__ import annotations

@@ -143,10 +143,9 @@ def tool(  # noqa: PLR0913 - what a tool says of itself
 ) -> Tool:
     """Make a tool from a function, synchronous or not, whose parameters have types.
 
-    The function's docstring is the tool's description; `Field` in an `Annotated` type describes a parameter. A synchronous
-    function runs
-    in a thread of its own: a call that hangs blocks nothing else, and while eight of them hang, the function is not called
-    again.
+    The function's docstring is the tool's description; `Field` in an `Annotated` type describes a parameter. A
+    synchronous function runs in a thread of its own: a call that hangs blocks nothing else, and while eight of them hang,
+    the function is not called again.
 
     Raises:
         TypeError: A parameter has no type, or cannot be passed by name.

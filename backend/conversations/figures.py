@@ -131,7 +131,8 @@ class Figures:
         numbers: The numbers, said as digits or as words.
         day: The day of the recording.
         months: The months that were named.
-        tolerance_days: How many days from ``day`` a date may lie that was said relative to it; 0 if no such date was said.
+        tolerance_days: How many days from ``day`` a date may lie if it was only said in words such as ``tomorrow``; 0
+            without such words.
         has_parts: Whether a half or a quarter was mentioned.
         weekdays: The weekdays that were named; 0 is Monday.
         is_known: Whether the numbers of the language are known. If not, every answer passes.
