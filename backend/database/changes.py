@@ -1,8 +1,8 @@
 """Notifies every process of a committed change.
 
-Uses PostgreSQL's LISTEN and NOTIFY. A notification carries no data: a process that gets it reads the database. Every process
-also
-reads it at intervals, in case it missed one. Without PostgreSQL there are no notifications, only these intervals.
+Uses PostgreSQL's LISTEN and NOTIFY. A notification carries no data: a process that gets it reads the database. Every
+process also reads it at intervals, in case it missed one. Without PostgreSQL there are no notifications, only these
+intervals.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The folder of one process's segments, in the order of their names, with a mark up to which they are shipped.
 
-The process locks the folder while it writes there; the shipper locks the mark. Both locks end with their process.
-A segment is complete when a later one has content, or when nobody writes to the folder any more.
+The process locks the folder while it writes there; the shipper locks the mark. Both locks end with their process. A
+segment is complete when a later one has content, or when nobody writes to the folder any more.
 """
 
 from __future__ import annotations

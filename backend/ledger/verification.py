@@ -195,9 +195,9 @@ class ChainWalk:
 class AttemptWalk:
     """Verifies one writer's chain of attempts, from one signed link to the next. Pass the rows to `see` in order.
 
-    Numbers may be missing, because a row that the store refuses is set aside. So the hash at the next signed link decides.
-    Pruned
-    rows are missing at the beginning of a chain; links signed within `BESIDE_PRUNED` after them are not counted as breaks.
+    Numbers may be missing, because a row that the store refuses is set aside. So the hash at the next signed link
+    decides. Pruned rows are missing at the beginning of a chain; links signed within `BESIDE_PRUNED` after them are not
+    counted as breaks.
 
     Args:
         writer: The writer whose chain it is.
