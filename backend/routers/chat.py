@@ -1,7 +1,7 @@
 """Questions over a conversation, answered as server-sent events.
 
-``delta`` events carry the text, then comes ``receipt``, then ``done``. A failure before the first piece of text
-is an ordinary HTTP error; a later one is an ``error`` event, which ends the stream.
+``delta`` events carry the text, then comes ``receipt``, then ``done``. A failure before the first piece of text is an
+ordinary HTTP error; a later one is an ``error`` event, which ends the stream.
 """
 
 import logging

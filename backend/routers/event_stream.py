@@ -1,9 +1,8 @@
 """A response of server-sent events, which batches writes and is fair to other tasks.
 
 Events that a source yields without waiting are sent in one write, as soon as the event loop is free; events in quick
-succession
-are collected for a few milliseconds, because a write costs more than an event. A source that never waits still lets other
-tasks run.
+succession are collected for a few milliseconds, because a write costs more than an event. A source that never waits still
+lets other tasks run.
 """
 
 from __future__ import annotations

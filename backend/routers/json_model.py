@@ -36,9 +36,8 @@ class InvalidBodyError(HTTPException):
 class JsonModel:
     """A pydantic model that validates bodies, without coercion.
 
-    The items of a body's long list are validated last, and piece by piece: so only one piece at a time is in memory twice,
-    other
-    threads get to run, and an invalid body is refused before its items are read.
+    The items of a body's long list are validated last, and piece by piece: so only one piece at a time is in memory
+    twice, other threads get to run, and an invalid body is refused before its items are read.
     """
 
     def __init__(self, wanted: Any) -> None:

@@ -44,9 +44,8 @@ async def explain(
 ) -> dict[str, Any]:
     """Explain how a call of ``feature`` by this caller, made now, would be served. Nothing is sent.
 
-    Callers see the balances of their own budgets; admins see all. Effects of other users' calls, such as resting endpoints,
-    and
-    the authors of overrides are shown only to those who may see the table.
+    Callers see the balances of their own budgets; admins see all. Effects of other users' calls, such as resting
+    endpoints, and the authors of overrides are shown only to those who may see the table.
     """
     given = {
         "tools": wanted.tools,

@@ -31,11 +31,11 @@ class Choice:
 
     Attributes:
         refusal: The model's refusal; empty if it does not refuse.
-        reasoning: The reasoning text, as far as the provider tells it.
+        reasoning: The reasoning text, as far as the provider sends it.
         reasoning_items: The reasoning as the provider's own items, to be sent back unchanged.
         logprobs: The tokens' log probabilities, in the form of Chat Completions.
         receipt: The receipt of the call; empty if there is none.
-        stop_sequence: Which of the request's stop sequences ended it, where the provider tells that.
+        stop_sequence: The stop sequence of the request that ended the choice, if the provider names it.
     """
 
     text: str = ""
@@ -76,7 +76,7 @@ def total_usage(parts: Iterable[Usage]) -> Usage:
 
 
 class ChoiceStarted(NamedTuple):
-    """The first event of a choice: its first content is there. ``ignored`` as in `Answer`."""
+    """The first event of a choice, sent when its first content has arrived. ``ignored`` is as in `Answer`."""
 
     ignored: Sequence[str] = ()
     choice: int = 0
@@ -137,7 +137,7 @@ class Finished(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """The stream ends with an error, incomplete."""
+    """The stream ends with an error, before the answer is complete."""
 
     fault: Fault
 

@@ -117,7 +117,7 @@ _UNPACKERS: Final[dict[str, Callable[[bytes], bytes]]] = {
 def values_in(text: bytes, most: int) -> int:
     """The approximate number of objects, lists and members in JSON, exact only if there may be more than ``most``.
 
-    Signs of JSON count outside strings. Without its escapes, every quote begins or ends one.
+    Counts punctuation outside strings. Once escapes are removed, every quotation mark begins or ends a string.
     """
     if (signs := _signs_in(text)) <= most:
         return signs

@@ -29,7 +29,7 @@ _LONGEST_NAME = 64
 
 
 def taken(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -> T | None:
-    """The value of the field ``name``; None if it is absent or null. ``within``: path prefix for error messages.
+    """The value of the field ``name``; None if absent or null. ``within`` is the path before the name, for error messages.
 
     Raises:
         InvalidRequestError: The value is no ``kind``.
@@ -41,7 +41,7 @@ def taken(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -
 
 
 def required(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -> T:
-    """The value of the field ``name``. ``within``: path prefix for error messages.
+    """The value of the field ``name``. ``within`` is the path before the name, for error messages.
 
     Raises:
         InvalidRequestError: The field is missing or null, or its value is no ``kind``.
@@ -67,7 +67,7 @@ def model_name(body: Mapping[str, Any], field: str = "model") -> str:
 
 
 def objects(values: Sequence[Any], place: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Each of ``values``, with its path for error messages.
+    """Each of ``values``, which must be objects, with its path for error messages.
 
     Raises:
         InvalidRequestError: A value is no object.
@@ -104,7 +104,7 @@ def options_from(body: Mapping[str, Any], names: Mapping[str, str]) -> Options:
 
 
 def ignored_in(body: Mapping[str, Any], known: frozenset[str]) -> list[str]:
-    """The names of fields in ``body`` that are not ``known`` and not empty, as far as a header can hold them."""
+    """The names of the fields in ``body`` that are neither ``known`` nor empty, as many as fit into a header."""
     asked = (name for name, value in body.items() if name not in known and value not in (None, 0, "", [], {}))
     clean = (name for name in asked if name.isascii() and name.replace("_", "").isalnum())
     return [name[:_LONGEST_NAME] for name, _ in zip(clean, range(_MOST_NAMES), strict=False)]

@@ -1,6 +1,7 @@
 """Checks requests that refer to a provider's stored files, by id or by an address that needs credentials.
 
-A provider cannot tell whose such a file is: with the house's key, any of the house's would be opened for anybody.
+A provider does not know which user such a file belongs to: with the house's key, every user could read every file of the
+house.
 """
 
 from __future__ import annotations

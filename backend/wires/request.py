@@ -34,7 +34,7 @@ class CompletionRequest:
         choices: How many answers are wanted.
         streams: Whether to stream the answer.
         cache_key: The prompt cache key, shared by requests with the same prefix.
-        metadata: The client's own notes, which are sent nowhere.
+        metadata: The client's own notes, which are not passed on.
         ignored: The names of requested features that are not served, each once, for a response header.
         ids: The call id of each choice, as in its receipt and in the ledger.
     """

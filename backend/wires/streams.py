@@ -1,4 +1,4 @@
-"""A stream whose first event was sent: a later error becomes an event, as the status line is gone."""
+"""A stream whose first event was sent: a later error becomes an event, because the HTTP status is already sent."""
 
 from __future__ import annotations
 

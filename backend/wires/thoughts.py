@@ -1,8 +1,8 @@
 """A provider's reasoning items as an opaque text, which the client keeps and sends back unchanged.
 
-A thinking block of Anthropic's ends with a signature that Anthropic alone can read, OpenAI and Gemini have objects of their own,
-and in a stream they are whole only when the answer is. So they are packed together with the endpoint that they are of: no other
-provider gets them.
+Anthropic signs its thinking blocks, OpenAI and Gemini have objects of their own, and in a stream the items are complete
+only at the end. So all items of an answer are packed together with the name of their endpoint, and no other provider gets
+them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Thoughts(NamedTuple):
     """A provider's reasoning items, to be sent back to it.
 
     Attributes:
-        endpoint: The endpoint that they are from.
+        endpoint: The endpoint that the items come from.
     """
 
     endpoint: str
@@ -52,7 +52,7 @@ def packed(items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any]) -> st
 
 
 def unpacked(text: object) -> Thoughts | None:
-    """The content of a text from `packed`; None if the text is none of ours, or was changed."""
+    """The content of a text made by `packed`; None for any other text, or if it was changed."""
     if not isinstance(text, str) or not text.startswith(_PREFIX):
         return None
     try:

@@ -26,9 +26,9 @@ PAUSE_SECONDS: Final = 1.0
 
 
 class Channel:
-    """Passes connections to one worker.
+    """Passes connections to one worker. Both ends stay open in the supervisor.
 
-    The supervisor keeps both ends open, so that it can take back what an ended worker has not accepted.
+    So the supervisor can take back the connections that an ended worker has not accepted.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Channel:
         """The connections that the worker has not accepted, taken out of the channel.
 
         Raises:
-            OSError: No descriptor is free. What is left stays, to be taken back later.
+            OSError: No descriptor is free. The remaining connections can be taken back later.
         """
         while True:
             try:
@@ -91,7 +91,7 @@ class ChannelListener(socket.socket):
 
     @override
     def accept(self) -> tuple[socket.socket, Any]:
-        """Accept the next connection, and acknowledge it. It is called in a running loop."""
+        """Accept the next connection, and acknowledge it. Must be called in a running loop."""
         connection = self._next()
         with suppress(OSError):  # the supervisor is gone, or waits for no answer any more
             self.send(b"\0")
@@ -142,11 +142,11 @@ def _received(channel: socket.socket) -> socket.socket | None:
 class Dispatcher:
     """Accepts connections while there are workers, and sends each to the next worker in turn.
 
-    So workers have equally many connections. The kernel does not ensure that: of several waiting processes it may wake the same one
-    each time.
+    So all workers have equally many connections. The kernel does not ensure that: it may wake the same waiting process each
+    time.
 
     Args:
-        listener: The socket to which clients connect, and in whose queue they wait. `close` closes it.
+        listener: The socket to which clients connect. `close` closes it.
     """
 
     def __init__(self, listener: socket.socket) -> None:

@@ -1,6 +1,6 @@
 """The messages between a supervisor and its workers: lines of JSON over the worker's standard input and output.
 
-Nothing of it is in an environment or among arguments, where others could read it: there are secrets in it.
+The messages contain secrets, so they are not in environment variables or arguments, where other users could read them.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class SharedModel(PerProcess):
 
     @property
     def label(self) -> str:
-        """The name of the model, for people."""
+        """The name of the built-in model, for people."""
         return self._told.label
 
     @property

@@ -42,10 +42,10 @@ class Times(NamedTuple):
 
     Attributes:
         pauses: The pauses before a crashed worker is replaced, longer with each crash in a row.
-        start: The longest start of a worker, before it is killed.
-        leaving: The time at a stop for which workers still accept requests but report that they are not ready, so that
-            whoever sends requests goes elsewhere first.
-        ending: The longest end of a worker, beyond the time for its answers, before it is killed.
+        start: The most time for the start of a worker, before it is killed.
+        leaving: The time at a stop for which workers still accept requests but report that they are not ready, so that a
+            load balancer stops sending requests first.
+        ending: The most time for the end of a worker, beyond the time for its answers, before it is killed.
     """
 
     pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -95,7 +95,7 @@ class Supervisor:
         return tuple(worker.process.pid for worker in self._places.values())
 
     def stop(self, seconds: float) -> None:
-        """Stop all workers, leaving ``seconds`` to answers under way. Thread-safe.
+        """Stop all workers, leaving ``seconds`` to requests in flight. Thread-safe.
 
         At first they report that they are not ready for ``times.leaving`` seconds; a second call ends them at once.
         """
@@ -126,7 +126,7 @@ class Supervisor:
     async def restart(self) -> None:
         """Replace every worker, one after the other. If a new worker does not start, the others stay.
 
-        A call during a restart replaces all once more afterwards.
+        A call during a restart causes another one afterwards.
         """
         self._is_wanted_again = self._is_restarting
         if self._is_restarting:

@@ -1,6 +1,6 @@
 """A worker process: the application, for connections that its supervisor accepts.
 
-It ends in order when it is told to, when it gets SIGTERM, and when its supervisor is gone, however that ended.
+It stops gracefully on an order, on SIGTERM, and when its supervisor has ended, for whatever reason.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _POLL: Final = 0.02
 
 
 def work(orders: Iterator[Order], answers: FileIO) -> int:
-    """Serve until an order says to end.
+    """Serve until an order to end arrives.
 
     Args:
         orders: The supervisor's messages; their end means that the supervisor is gone.
-        answers: The stream to the supervisor, for the messages that this worker serves, and that it stops by itself.
+        answers: The stream to the supervisor, for two messages: that this worker serves, and that it stops by itself.
 
     Returns:
-        The exit status: 0 if the worker ended in order, 1 if it could not start.
+        The exit status: 0 after a graceful stop, 1 if the worker could not start.
     """
     start = next(orders, None)
     if not isinstance(start, Start):

@@ -23,7 +23,7 @@ class WorkerProcess:
         channel: The channel that passes it connections.
         settled: Set when the worker serves, or has ended before that.
         serves: Whether the worker serves, or did.
-        stopping: Set when the worker stops by itself, or has ended: it is to get no more connections.
+        stopping: Set when the worker stops by itself, or has ended, so that it must get no more connections.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
@@ -58,7 +58,7 @@ class WorkerProcess:
         return status
 
     async def end(self, seconds: float, more: float) -> None:
-        """Stop the worker, leaving ``seconds`` to answers under way; kill it after ``more`` further seconds."""
+        """Stop the worker, leaving ``seconds`` to requests in flight; kill it after ``more`` further seconds."""
         self.tell(Stop(seconds=seconds))
         try:
             async with asyncio.timeout(seconds + more):

@@ -1,7 +1,7 @@
 """Writes answers in the form of Anthropic's Messages API, whole or as server-sent events.
 
-The events: https://platform.claude.com/docs/en/build-with-claude/streaming. One block is open at a time; what was used of the
-prompt is told at the beginning, as we estimate it, and all that was used at the end, as the provider told it.
+The events: https://platform.claude.com/docs/en/build-with-claude/streaming. One block is open at a time. The first event
+has an estimate of the prompt's tokens, the last event the usage that the provider reported.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reads requests of Anthropic's Messages API: https://platform.claude.com/docs/en/api/messages/create.
 
-History and tools are read as they come: their content blocks are among the notations that the facade knows.
+History and tools are passed on unchanged, because the facade knows the notation of their content blocks.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def read_messages(document: Mapping[str, Any]) -> MessagesRequest:
 
 
 def read_count(document: Mapping[str, Any]) -> CompletionRequest:
-    """Parse ``document`` as a request to count tokens, which nobody answers.
+    """Parse ``document`` as a request to count tokens, which no model answers.
 
     Raises:
         InvalidRequestError: ``document`` is no valid request.

@@ -1,6 +1,6 @@
 """Provider's reasoning items in a ``redacted_thinking`` block, which clients of the Messages API send back unchanged.
 
-Of an answer without calls no provider wants any, and clients take its last block for what was said.
+An answer without tool calls gets no such block: no provider needs it, and clients take the last block for the text.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _TYPE = "redacted_thinking"
 
 
 def thoughts_block(items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any]) -> dict[str, Any]:
-    """A block that holds ``items`` for the provider that the ``receipt`` names."""
+    """A ``redacted_thinking`` block with ``items``, for the provider that ``receipt`` names."""
     return {"type": _TYPE, "data": packed(items, receipt)}
 
 
 def remembered(message: AIMessage) -> AIMessage:
-    """``message`` of a client's history, with the content of its `thoughts_block` where the provider's writer looks for it."""
+    """``message`` of a client's history, with the items of its `thoughts_block` moved to where the provider's serializer looks for them."""
     if isinstance(message.content, str):
         return message
     blocks: list[Any] = message.content

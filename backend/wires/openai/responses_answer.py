@@ -25,7 +25,7 @@ _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_
 
 
 class Resource:
-    """The response object of one request in any state. The constant part, maybe 40 KB of tools, is serialized once."""
+    """The response object of one request, in any state. Its constant part, which may have 40 KB of tools, is serialized once."""
 
     def __init__(self, asked: ResponsesRequest, now: Callable[[], float] = time.time) -> None:
         self._now = now
@@ -63,7 +63,7 @@ class Resource:
 
 
 def ending(reason: FinishReason) -> tuple[str, dict[str, Any]]:
-    """The status of a response that ended for ``reason``, and its further fields."""
+    """The status and further fields of a response that ended for ``reason``."""
     why = _INCOMPLETE.get(reason)
     return ("completed", {}) if why is None else ("incomplete", {"incomplete_details": {"reason": why}})
 
@@ -179,7 +179,7 @@ Item = ReasoningItem | MessageItem | CallItem
 
 
 def status_of(item: Item, items: Sequence[Item], status: ItemStatus) -> ItemStatus:
-    """The status of one of the ``items``, of which only the last has that of the response."""
+    """The status of ``item``: the response's ``status`` for the last of ``items``, ``completed`` for the others."""
     return status if item.index == len(items) - 1 else "completed"
 
 
@@ -211,10 +211,10 @@ def items_of(choice: Choice, asked: ResponsesRequest) -> list[Item]:
 def kept_thoughts(
     items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any], asked: ResponsesRequest
 ) -> str | None:
-    """The provider's reasoning items, packed for the client to send back; None if it keeps none, or there are none."""
+    """The provider's reasoning items, packed for the client to send back; None if the client keeps none, or there are none."""
     return packed(items, receipt) if items and asked.keeps_thoughts else None
 
 
 def summary_part(text: str) -> dict[str, Any]:
-    """A part of a summary of thoughts."""
+    """A part of the summary of the model's reasoning."""
     return {"type": "summary_text", "text": text}

@@ -1,7 +1,7 @@
 """Tools of Responses as functions, and calls of these functions as calls of the tools they stand for.
 
-Functions in a namespace are called by both names in one. A custom tool, which takes free text, is a function of one text. Tools that
-OpenAI would run itself are left out: nobody here would run them.
+A function in a namespace gets a name made of both names. A custom tool, which takes free text, becomes a function with
+one text argument. Tools that OpenAI runs itself are left out, because they are not run here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Tools:
     ignored: list[str] = field(default_factory=list)
 
     def tool(self, function: str) -> Tool:
-        """The tool that ``function`` stands for, also for a name that the model made up."""
+        """The tool that ``function`` stands for; for an unknown name, a tool of that name."""
         return self.by_name.get(function) or Tool(function)
 
     def _add(self, tool: Tool, function: dict[str, Any]) -> None:
@@ -121,7 +121,7 @@ def _custom(tool: Mapping[str, Any], within: str, namespace: str | None) -> dict
 
 
 def custom_input(arguments: str) -> str:
-    """The text in the arguments of a custom tool's function, or ``arguments`` as they are if they hold none."""
+    """The text in the arguments of a custom tool's function; ``arguments`` unchanged if they contain no such text."""
     try:
         read = json.loads(arguments, strict=False)
     except (ValueError, RecursionError):

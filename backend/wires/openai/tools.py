@@ -32,7 +32,7 @@ class ToolChoice:
     allowed: frozenset[str] | None = None
 
     def among(self, tools: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-        """Those of ``tools`` that may be called.
+        """The tools among ``tools`` that may be called.
 
         Raises:
             InvalidRequestError: The choice names an unknown tool.
@@ -60,7 +60,7 @@ def function_tool(described: Mapping[str, Any], place: str, name: str | None = N
 
     Args:
         described: The client's definition: ``name``, and maybe ``description``, ``parameters`` and ``strict``.
-        place: Where it stands.
+        place: The path of the definition in the request, for error messages.
         name: A name to use in place of the client's.
 
     Raises:
@@ -108,7 +108,7 @@ def response_format(kind: str, described: Mapping[str, Any], place: str) -> dict
     Args:
         kind: ``text``, ``json_object`` or ``json_schema``.
         described: For a schema: ``name``, ``schema``, and maybe ``strict``.
-        place: Where it stands.
+        place: The path of the format in the request, for error messages.
 
     Raises:
         InvalidRequestError: ``kind`` is unknown, or the schema is invalid.
