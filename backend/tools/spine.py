@@ -1,9 +1,8 @@
 """Measures how much code a call runs through, and how much one has to read to understand it, each with a bound.
 
-``make spine`` prints a table and exits with 1 if a figure is above its bound. Only our own frames are counted: those of the
-facade without its testing kit, with a loopback provider,
-after warm-up calls. A bound is the best figure so far: lower it when the code becomes shorter, and think twice before raising
-one.
+``make spine`` prints a table and exits with 1 if a figure is above its bound. Only our own frames are counted: those of
+the facade without its testing kit, with a loopback provider, after warm-up calls. A bound is the best figure so far:
+lower it when the code becomes shorter, and think twice before raising one.
 
     python -m backend.tools.spine [-v]
 """

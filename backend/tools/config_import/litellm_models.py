@@ -217,7 +217,7 @@ def _of_deployment(info: Node | None, entries: Mapping[str, Node]) -> dict[str, 
 
 
 def of_deployment(base_model: str) -> dict[str, Any]:
-    """The row's fields for a deployment of Azure's, from its ``base_model``: its own name does not tell which model it is."""
+    """The row's fields for a deployment of Azure's whose model is ``base_model``, because the deployment's name does not tell."""
     name = base_model.removeprefix("azure/")
     if not is_known(name):
         return {}

@@ -1,8 +1,7 @@
 """The arguments of litellm's Router, in the order in which LMI makes a chain of them.
 
-The first model, its fallbacks, then every model that was not named yet. litellm spreads calls over models of the same name;
-LMI
-keeps only the last of them, and we keep all, as a group.
+The first model, its fallbacks, then every model that was not named yet. litellm spreads calls over models of the same
+name; LMI keeps only the last of them, and we keep all, as a group.
 """
 
 from __future__ import annotations
