@@ -1,7 +1,7 @@
 """The command line: lists each command with the first sentence of its help, and imports it on first use.
 
-A command's module in `backend.commands` is imported only when the command is used, so ``--help`` is fast.
-Every command takes ``--json``. Errors go to standard error, and the exit status is one of `docs/reference/command-line.md`.
+A command's module in `backend.commands` is imported only when the command is used, so ``--help`` is fast. Every command
+takes ``--json``. Errors go to standard error, and the exit status is one of `docs/reference/command-line.md`.
 """
 
 from __future__ import annotations

@@ -296,8 +296,7 @@ class BoundedProtocol(H11Protocol):
         """Close the connection when its present request is answered.
 
         If there is time, an idle connection stays open for one more request, because its client may be sending one: the
-        answer to it
-        says that the connection closes. Without a request, it closes after `IDLE_SECONDS`.
+        answer to it says that the connection closes. Without a request, it closes after `IDLE_SECONDS`.
         """
         if (self.config.timeout_graceful_shutdown or 0) > IDLE_SECONDS:
             self._is_leaving = True

@@ -59,9 +59,8 @@ def serve(settings: Settings, *, once: bool, workers: int = 1) -> int:
         workers: The number of processes. With more than one, SIGHUP replaces them.
 
     Returns:
-        The exit status: 0 after a graceful stop; 1 if the service could not start, or with ``once`` if the sample failed in
-        part;
-        130 or 143 if a signal interrupted the sample.
+        The exit status: 0 after a graceful stop; 1 if the service could not start, or with ``once`` if the sample failed
+        in part; 130 or 143 if a signal interrupted the sample.
     """
     variables = environment()
     local_model = LocalModel(settings.local_llm_gguf, environ=variables)

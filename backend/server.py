@@ -40,9 +40,8 @@ class Server:
 
     Args:
         app: An application of `create_app`.
-        leaving_seconds: Seconds before a stop in which the server still accepts requests but reports that it is not ready,
-            so that
-            a load balancer sends them elsewhere.
+        leaving_seconds: Seconds before a stop in which the server still accepts requests but reports that it is not
+            ready, so that a load balancer sends them elsewhere.
     """
 
     def __init__(self, app: FastAPI, leaving_seconds: float = 0.0) -> None:

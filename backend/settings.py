@@ -46,10 +46,9 @@ class Settings(BaseSettings):
         database_url: The URL of a PostgreSQL database, such as ``postgresql://patchbay@db.example/patchbay``. Without one
             SQLite is used.
         ledger_secret: 16 to 64 bytes to hash keys with, so that the ledger can tell them apart. Must be the same at every
-            start and
-            in every process. Without it, only stored keys of users have a name in the ledger.
-        ledger_spool_mb: The most megabytes of records on disk while the store is unavailable. Half an hour
-            of a hundred calls a second is about 80.
+            start and in every process. Without it, only stored keys of users have a name in the ledger.
+        ledger_spool_mb: The most megabytes of records on disk while the store is unavailable. Half an hour of a hundred
+            calls a second is about 80.
         ledger_days: For how many days the ledger keeps attempts; by default for ever.
         usage_days: For how many days the sums of attempts are kept, at least as long as the attempts; by default for ever.
         leaving_seconds: Seconds at a stop for which requests are accepted although `/readyz` reports not ready.

@@ -33,7 +33,7 @@ class Watchers(NamedTuple):
         metrics: Counts attempts for Prometheus.
         spool: Writes records, to be shipped to the ledger. The watchers' maker closes it.
         secret: The secret with which keys are hashed in the records.
-        texts: Keeps the prompts and answers of features whose rows say so; None keeps none.
+        texts: Keeps the prompts and answers of features with ``keep_text_days``; None keeps none.
         recent: Keeps statistics of the last 15 minutes; None to keep none.
     """
 
@@ -85,9 +85,9 @@ class Watchers(NamedTuple):
 
 
 class LedgerMetrics:
-    """Metrics of how this process's records get to the store.
+    """Metrics of the transfer of this process's records to the store.
 
-    They are gauges that `update` sets, so that those of several processes can be combined.
+    The metrics are gauges, set by `update`, so that those of several processes can be combined.
 
     Args:
         registry: The registry that exposes them until `withdraw`.

@@ -4,8 +4,7 @@
 wait with `await asyncio.to_thread(model.address, 30)`.
 
 The child lives no longer than the parent, also after SIGKILL of the parent: it ends when its stdin does, and see
-`server.end_with_parent`.
-The child gets the few environment variables that it needs, and none of the parent's secrets.
+`server.end_with_parent`. The child gets the few environment variables that it needs, and none of the parent's secrets.
 """
 
 from __future__ import annotations
@@ -81,11 +80,11 @@ class Address:
 class LocalModel(PerProcess):
     """Owns the child process that serves the model.
 
-    `stopped` → `start()` → `starting` → `ready`. A child that does not answer is `unresponsive`: it becomes `ready` again,
-    or is killed. After a kill or a crash it is `starting` again, after a pause, up to five times in a row. After that, or at
-    once if a restart
-    cannot help, the model is `failed` and `reason` says what to do. `start()` tries a failed model again.
-    Every method may be called from any thread. In a forked child the state is `stopped`: the model belongs to the parent.
+    `stopped` → `start()` → `starting` → `ready`. A child that does not answer is `unresponsive`: it becomes `ready`
+    again, or is killed. After a kill or a crash it is `starting` again, after a pause, up to five times in a row. After
+    that, or at once if a restart cannot help, the model is `failed` and `reason` says what to do. `start()` tries a
+    failed model again. Every method may be called from any thread. In a forked child the state is `stopped`: the model
+    belongs to the parent.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """The child process: one GGUF file behind llama.cpp's own OpenAI-compatible server, on 127.0.0.1.
 
-It reads its settings from the environment (`LOCAL_LLM_KEY`, `LOCAL_LLM_GGUF`, `LOCAL_LLM_NAME`), prints
-one JSON line `{"base_url", "model", "load_s"}` on stdout when it is ready, and then waits on stdin: at end of file,
-when the parent has stopped or died, it ends at once. It ends with its parent even if another process holds the other end
-of stdin, and on Linux even if it is stopped itself.
+It reads its settings from the environment (`LOCAL_LLM_KEY`, `LOCAL_LLM_GGUF`, `LOCAL_LLM_NAME`), prints one JSON line
+`{"base_url", "model", "load_s"}` on stdout when it is ready, and then waits on stdin: at end of file, when the parent has
+stopped or died, it ends at once. It ends with its parent even if another process holds the other end of stdin, and on
+Linux even if it is stopped itself.
 
 When it cannot start and a second try would not help, it says why in one line on stderr and exits with 78.
 
