@@ -112,10 +112,10 @@ class _Reader:
         self._end: Ended | None = None
 
     def read(self, event: RunEvent) -> str:
-        """What is said by ``event``. Between two answers of the model there is a blank line.
+        """The text to show for ``event``. A blank line separates two answers of the model.
 
         Raises:
-            LLMError: The model cannot be had, and whoever asks again gets nothing twice.
+            LLMError: The model is unavailable and nothing was done yet, so the request can be repeated.
         """
         match event:
             case Run():
@@ -140,7 +140,7 @@ class _Reader:
         return ""
 
     def end(self) -> Finished:
-        """The last event, once all were read."""
+        """The last event, once all events were read."""
         assert self._end is not None, "a run ends with its end"  # noqa: S101
         spent = self._end.spent
         receipt = {"run": self._end.run_id, "state": self._end.state}
@@ -159,10 +159,10 @@ def _shown(line: Line) -> str:
 
 
 def _read(request: CompletionRequest) -> tuple[Sequence[BaseMessage], str]:
-    """What was said before, and what is said now.
+    """The earlier messages of ``request``, and its last message.
 
     Raises:
-        InvalidRequestError: The request asks for what an agent does not do.
+        InvalidRequestError: The request needs something that an agent does not support.
     """
     for asked, name in ((request.tools, "tools"), (request.response_format, "response_format")):
         if asked:
@@ -201,5 +201,5 @@ def _length(value: Any) -> int:
 
 
 def _as_user(message: BaseMessage) -> HumanMessage:
-    """A client's instructions are no more than what its user says."""
+    """A client's instructions as a user's message, because they have no more authority than the user."""
     return HumanMessage(message.text)

@@ -149,10 +149,10 @@ class Drive:
             yield Called(self._run.id, call.key, call.name, call.verdict, sentence(call.fault))
 
     async def _chunks(self, seconds: float) -> AsyncGenerator[AIMessageChunk, None]:
-        """The answer as it comes. Its time is looked at between its chunks: what reads them may take its own.
+        """The answer in chunks, as they arrive. The time limit is checked between chunks, because their reader may take time, too.
 
         Raises:
-            TimeoutError: ``seconds`` are over.
+            TimeoutError: ``seconds`` have passed.
         """
         model: Any = self._around.models(self._agent.feature)
         if functions := self._judge.functions():
@@ -189,7 +189,7 @@ class Drive:
     # Tools ---------------------------------------------------------------------------------------------------------
 
     async def _execute(self, move: Execute) -> AsyncGenerator[Event, None]:
-        """Ask for what has to be asked for, before anything runs; then run the others, all at once."""
+        """Create all needed confirmations before any call is executed; then execute the other calls concurrently."""
         for call in move.gated:
             await self._asked(call)
         calls = [call for call in move.calls if call.key not in self._left_open]
@@ -212,7 +212,7 @@ class Drive:
                 task.cancel()
 
     async def _executed(self, call: Call) -> Observed | None:
-        """The result of ``call``; None if it was begun before, and it is not known what came of it."""
+        """The result of ``call``; None if an earlier process began to execute it and its result is unknown."""
         tool = self._agent.tool(call.name)
         is_changed = tool is None or (tool.definition, tool.terms) != (call.definition, call.terms)
         if tool is None or is_changed or verdict_of(tool) != call.verdict:
@@ -240,7 +240,7 @@ class Drive:
         return _observed(call, found, one.id, seconds)
 
     async def _asked(self, call: Call) -> Confirmation | None:
-        """The confirmation of ``call``, which is asked for if it is not yet; None if no more can be asked for."""
+        """The confirmation of ``call``, created if there is none yet; None if the tool has changed, or the user has too many open ones."""
         gate, tool = self._around.gate, self._agent.tool(call.name)
         if (one := (await gate.of_run(self._run.id)).get(call.key)) is not None:
             return one
@@ -251,7 +251,7 @@ class Drive:
     # Other agents --------------------------------------------------------------------------------------------------
 
     async def _delegate(self, call: Call) -> AsyncGenerator[Event, None]:
-        """Let the other agent go on, within what is left to this run, and take its answer as the call's result."""
+        """Continue the other agent's run, within what is left of this run's budget, and take its answer as the call's result."""
         child = await self._child(call)
         if child is None:
             yield await self._observe(
@@ -270,14 +270,14 @@ class Drive:
         yield await self._observe(_delegated(call, ended))
 
     async def _past(self, child: Run) -> Ended | None:
-        """The end of another agent's run that is over; None if it is not."""
+        """The last event of another agent's run that has ended; None if it has not."""
         if child.state not in ENDED:
             return None
         spent = Progress.of(child.budget, await self._around.runs.steps(child.id)).spent
         return Ended(child.id, child.state, child.reason, child.answer or "", spent)
 
     async def _child(self, call: Call) -> Run | None:
-        """The run of the other agent: the same one whenever it is asked for."""
+        """The run of the other agent: the same run at every call."""
         run, child_id = self._run, f"{self._run.id}.{call.key}"
         if (known := await self._around.runs.get(run.owner, child_id)) is not None:
             return known
@@ -295,7 +295,7 @@ class Drive:
     # Waiting -------------------------------------------------------------------------------------------------------
 
     async def _wait(self, calls: Sequence[Call]) -> AsyncGenerator[Event, None]:
-        """Take what was decided as results; if nothing is, the run waits."""
+        """Add the results of decided confirmations; if there are none, the run waits."""
         before = len(self._progress.results)
         asked = [(call, await self._asked(call)) for call in calls]
         for call, one in asked:
@@ -325,7 +325,7 @@ class Drive:
         return Result(self._run.id, result.call, result.name, result.status, why)
 
     async def _append(self, step: Step) -> None:
-        """Fold a step in, and keep it with those before it."""
+        """Fold ``step`` into the state, and queue it for storing."""
         self._progress.add(step)
         await self.save()
 
@@ -360,7 +360,7 @@ def _observed(
 
 
 def _delegated(call: Call, ended: Ended) -> Observed:
-    """The result of a delegated call: of an agent that was stopped, its last text, and why it stopped."""
+    """The result of a delegated call. For an agent that was stopped: its last text, and why it stopped."""
     note = "" if ended.state == "done" else f"\n[stopped: {ended.reason}]"
     spent = ended.spent + Spent(tool_calls=1)
     return Observed(call=call.key, name=call.name, status="ok", content=f"{ended.text}{note}", spent=spent)

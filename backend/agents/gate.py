@@ -259,14 +259,14 @@ class Gate:
             await asyncio.wait(self._running, timeout=seconds)
 
     def _kept(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """A task that is not forgotten before it is over."""
+        """A task for ``work``, held until it has ended, so that it is not garbage-collected."""
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._over)
         return task
 
     def _over(self, task: asyncio.Task[Any]) -> None:
-        """Whoever waits for it is told what it raised; where nobody does, it is no news to the loop."""
+        """Let go of ``task``. Its exception goes to whoever awaits it; asyncio need not report it."""
         self._running.discard(task)
         if not task.cancelled():
             task.exception()
@@ -320,7 +320,7 @@ class Gate:
             raise ConfirmationChangedError
 
     async def _authorized(self, one: Confirmation) -> Tool:
-        """The tool as the agent has it now."""
+        """The tool in the agent's present definition."""
         try:
             tool = self._agents[one.agent].tool(one.tool)
         except UnknownAgentError:
@@ -355,7 +355,7 @@ class Gate:
         return change
 
     async def _refusal(self, decision: Decision) -> Exception:
-        """Why it could not be claimed: somebody was quicker, or its time came, or it was changed."""
+        """Why the confirmation could not be claimed: it was decided before, has expired, or was changed."""
         one = await self.find(decision.owner, decision.confirmation)
         if one.state in ("pending", "unknown"):
             return ConfirmationChangedError()
@@ -389,7 +389,7 @@ class Gate:
         return await self._store.change(one.owner, one.id, change) is not None
 
     async def _asked_anew(self, one: Confirmation, tool: Tool) -> str | None:
-        """Ask for the same call with the tool as it is now, and return the new id; None if it does not take this any more."""
+        """Create a confirmation of the same call with the tool's present definition, and return its id; None if the tool no longer accepts the arguments."""
         if one.state != "pending" or not await self.supersede(one):
             return None
         try:
@@ -472,5 +472,5 @@ def _execution(one: Confirmation) -> Execution:
 
 
 def _bound(one: Confirmation) -> dict[str, str]:
-    """What a claim is bound to beside the id and the owner."""
+    """The fields, besides id and owner, that must be unchanged for a claim."""
     return {"digest": one.digest, "definition": one.definition, "terms": one.terms}

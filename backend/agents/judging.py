@@ -138,7 +138,7 @@ def verdict_of(tool: Tool) -> Verdict:
 
 
 def _within(calls: Sequence[Call], left: int) -> tuple[Call, ...]:
-    """``calls``, of which no more than so many are made."""
+    """``calls``, of which at most ``left`` may be executed."""
     found: list[Call] = []
     for call in calls:
         if call.verdict != "refuse":

@@ -161,13 +161,13 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
         return observation_of(done) or _ELSEWHERE
 
     def _run(self, request: ToolCallRequest) -> Run:
-        """The thread, as a run."""
+        """The thread of the graph as a run."""
         thread = str(request.runtime.config.get("configurable", {}).get("thread_id", ""))
         return Run(thread, _NAME, self._owner(), "", RunBudget(), 0)
 
 
 def _answers() -> list[Mapping[str, Any]]:
-    """All answers that the thread has to this call, in the order in which they were given."""
+    """All answers that the thread has given to this call, in order."""
     found: list[Mapping[str, Any]] = []
     with suppress(GraphInterrupt):
         while True:
@@ -176,7 +176,7 @@ def _answers() -> list[Mapping[str, Any]]:
 
 
 def _known(one: Confirmation, **more: Any) -> Observation:
-    """The result of a confirmation. While it has none the graph is interrupted with the confirmation and ``more``."""
+    """The result of a confirmation. While there is none, the graph is interrupted with the confirmation and ``more``."""
     while (known := observation_of(one)) is None:
         interrupt({**view(one, whole=True), **more})
     return known
@@ -200,7 +200,7 @@ def _tool(one: BaseTool, risk: Risk, policy: Policy) -> Tool:
 
 
 def _bound(tool: Tool, request: ToolCallRequest, handler: Handler) -> Tool:
-    """``tool``, run by the graph with the arguments that were confirmed."""
+    """``tool``, as run by the graph, with the confirmed arguments."""
 
     async def run(arguments: dict[str, Any], _: object) -> str:
         answered = await handler(request.override(tool_call={**request.tool_call, "args": arguments}))
@@ -210,7 +210,7 @@ def _bound(tool: Tool, request: ToolCallRequest, handler: Handler) -> Tool:
 
 
 def _call(request: ToolCallRequest, tool: Tool, arguments: str) -> Call:
-    """The call, by the id of the message in which it stands: providers use the ids of calls again."""
+    """The call, identified by the id of its message as well, because providers reuse the ids of calls."""
     call_id = request.tool_call["id"] or ""
     messages = request.state["messages"]
     said = next((one for one in reversed(messages) if isinstance(one, AIMessage) and one.tool_calls), None)

@@ -138,7 +138,7 @@ class Progress:
         return Finish(limit) if limit else AskModel(self.budget.seconds_left(self.spent))
 
     def _repeats(self) -> bool:
-        """Whether the last answers all wanted the same, which the last one has not been given yet."""
+        """Whether the last answers all made the same calls. The last answer has no result yet."""
         last = self.answers[-REPEATS:]
         if len(last) < REPEATS or any(call.key in self.results for call in last[-1].calls):
             return False

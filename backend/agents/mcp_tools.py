@@ -85,7 +85,7 @@ def _tool(client: Client, server: str, one: Described, terms: tuple[Risk, Policy
 
 
 def _risk(one: Described) -> Risk:
-    """What is not said to be harmless is dangerous; what is said to only look may do more than that."""
+    """The risk of a tool: dangerous unless declared harmless. Even a tool that declares itself read-only may write."""
     is_harmless = one.annotations is not None and one.annotations.destructive_hint is False
     return "write" if is_harmless else "dangerous"
 
@@ -106,7 +106,7 @@ async def _run(client: Client, name: str, arguments: dict[str, Any], _: Executio
 
 
 def _plain(value: Any) -> Any:
-    """A copy of a JSON value in which control and invisible characters are written out, but for breaks of lines and tabs."""
+    """A copy of a JSON value with control and invisible characters escaped, except line breaks and tabs."""
     match value:
         case str():
             return readable(value)

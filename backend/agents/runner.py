@@ -208,11 +208,11 @@ class Runner:
     async def _driven(
         self, run: Run, held: AbstractAsyncContextManager[Drive] | None = None
     ) -> AsyncGenerator[Event, None]:
-        """Go on until the run is over, or waits for a person who has not decided while it came to a stop.
+        """Drive the run until it ends, or waits for a person who has not decided meanwhile.
 
         Args:
-            run: Which.
-            held: It, if its lease is held already.
+            run: The run.
+            held: The same run, if its lease is held already.
         """
         has_begun = False
         while True:
@@ -232,7 +232,7 @@ class Runner:
 
     @asynccontextmanager
     async def _leased(self, run: Run) -> AsyncIterator[Drive]:
-        """Go on with ``run`` alone, and note at the end how far it has come."""
+        """Lease ``run``, drive it, and record its state at the end."""
         leased = run._replace(leased_by=secrets.token_hex(8))
         if not await self._renew(leased):
             raise RunBusyError
@@ -241,7 +241,7 @@ class Runner:
 
     @asynccontextmanager
     async def _held(self, run: Run, steps: Sequence[Step]) -> AsyncIterator[Drive]:
-        """Go on with ``run``, whose lease is held and whose steps these are, and let go of it at the end."""
+        """Drive ``run``, whose lease is held and which has these ``steps``, and release the lease at the end."""
         drive = Drive(run, steps, self._around)
         renewing = asyncio.create_task(self._renewing(run))
         is_whole = False
@@ -257,12 +257,12 @@ class Runner:
             await self._let_go(run, drive, is_whole=is_whole)
 
     async def _let_go(self, run: Run, drive: Drive, *, is_whole: bool) -> None:
-        """Keep the last steps of a drive, and release its lease also if they cannot be kept.
+        """Store the last steps of ``drive``, and release the lease, even if they cannot be stored.
 
         Args:
-            run: Which.
-            drive: Of it.
-            is_whole: Whether the drive raised nothing. Only then is an error raised here; else the drive's own is.
+            run: The run.
+            drive: The drive of the run.
+            is_whole: Whether the drive raised nothing. If it did, its own error is raised instead of one from here.
         """
         try:
             try:
@@ -288,7 +288,7 @@ class Runner:
                 log.warning("agents.lease_not_renewed run=%s error=%s", run.id, type(error).__name__)
 
     async def _is_decided(self, run: Run) -> bool:
-        """Whether nothing is open any more of what the run, or one that it delegated, waits for."""
+        """Whether no confirmation is open any more that the run, or one that it delegated, waits for."""
         progress = await self.progress(run)
         found = await self.gate.of_run(run.id)
         for call in progress.open_calls:
@@ -303,7 +303,7 @@ class Runner:
         return True
 
     async def _continued(self, owner: Owner, one: Confirmation) -> AsyncGenerator[Event, None]:
-        """Go on with the run of what was decided; where that goes on elsewhere, or is over, say so."""
+        """Continue the run after a decision. If the run continues in another process, or has ended, say so."""
         root = await self._root(owner, await self.find(owner, one.run))
         if root.state in ENDED:
             yield await self._stands(root)
@@ -320,10 +320,10 @@ class Runner:
         return Ended(run.id, await self.shown_state(run), run.reason, run.answer or "", spent)
 
     async def _of_a_run(self, owner: Owner, confirmation_id: str) -> None:
-        """Look whether the run of a confirmation is still there: what was said in it may have been removed.
+        """Check that the run of a confirmation still exists: its conversation may have been removed.
 
         Raises:
-            ConfirmationNotFoundError: Not.
+            ConfirmationNotFoundError: The run is gone.
         """
         one = await self.gate.find(owner, confirmation_id)
         if await self._runs.get(owner, one.run) is None:
@@ -337,7 +337,7 @@ class Runner:
     async def _before(
         self, owner: Owner, agent: str, conversation: str | None
     ) -> Sequence[dict[str, object]]:
-        """What a new run is told of its conversation. Of a run that waits, all of it: it is withdrawn."""
+        """The earlier exchanges of the conversation for a new run. All of a waiting run is included, because that run is withdrawn."""
         if conversation is None:
             return ()
         withdrawn: Sequence[Step] = ()
@@ -349,7 +349,7 @@ class Runner:
         return list(history.remembered(await self._runs.memory(owner, agent, conversation, MEMORY)))
 
     async def _withdraw(self, run: Run) -> None:
-        """Let nobody confirm what ``run``, or one that it delegated, waits for; and end it."""
+        """Withdraw the confirmations that ``run``, or one that it delegated, waits for, and end the run."""
         for call in (await self.progress(run)).open_calls:
             child = await self._runs.get(run.owner, f"{run.id}.{call.key}")
             if child is not None:

@@ -203,7 +203,7 @@ class _Function:
             raise ArgumentsError(_told(error)) from None
 
     async def run(self, arguments: dict[str, Any], execution: Execution) -> Any:
-        """Call it."""
+        """Call the function."""
         values = self.model.model_validate(arguments)
         named = {name: getattr(values, name) for name in self.model.model_fields}
         if self._execution is not None:

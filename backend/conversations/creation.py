@@ -190,7 +190,7 @@ class Creation:
     async def _make_or_resume(
         self, order: Order, conversation_id: str, journal: Journal, answers: Kept
     ) -> Conversation:
-        """The conversation in the journal; else it is made with the answers that are there."""
+        """The conversation in the journal; else a new one, made with the answers that the journal has."""
         outline = await _outline(order.transcript)
         if journal.claim is not None and journal.claim.fingerprint != outline.fingerprint:
             raise KeyReusedError
@@ -208,7 +208,7 @@ class Creation:
         )
 
     async def _is_stored(self, conversation: Conversation, journal: Journal) -> bool:
-        """Whether it was stored in time. If that is not at once, it is kept in the journal meanwhile.
+        """Whether ``conversation`` was stored in time. If it cannot be stored at once, the journal keeps it meanwhile.
 
         Raises:
             StorageUnavailableError: The journal could not be written either.

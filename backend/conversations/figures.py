@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _numbered(words: str, first: int = 0) -> dict[str, int]:
-    """Words in order; what stands between bars is said for the same number."""
+    """Each word with its number, counted from ``first``; words between bars have the same number."""
     numbered = enumerate(folded(words).split(), start=first)
     return {word: number for number, group in numbered for word in group.split("|")}
 
@@ -208,11 +208,11 @@ class Figures:
         return all(map(test, map(_figure, groups)))
 
     def _is_hour_said(self, number: int) -> bool:
-        """As a number, or as an hour after noon."""
+        """Whether ``number`` was said, as a number or as an hour after noon."""
         return self._is_number_said(number) or self._is_number_said(number + _HALF_A_DAY)
 
     def _is_time_said(self, number: int) -> bool:
-        """As an hour or a minute: of twelve hours or of twenty-four; half past nine is 9:30, halb zehn too."""
+        """Whether ``number`` was said as an hour or a minute, of 12 hours or 24: half past nine is 9:30, and so is halb zehn."""
         if number == 0 or (self.has_parts and number in _IMPLIED_BY_PARTS):
             return True
         hours = {number, number - _HALF_A_DAY, number + _HALF_A_DAY}
@@ -221,7 +221,7 @@ class Figures:
         return any(map(self._is_number_said, (hour for hour in hours if hour > 0)))
 
     def _is_number_said(self, number: int) -> bool:
-        """As it is, or in parts: 25 as `twenty five`, 120 as `a hundred and twenty`, 2026 as `twenty twenty-six`."""
+        """Whether ``number`` was said, whole or in parts: 25 as `twenty five`, 120 as `a hundred and twenty`, 2026 as `twenty twenty-six`."""
         if number in self.numbers or abs(number - self.day.year) <= 1:
             return True
         unit = next((unit for unit in _UNITS_OF_LARGE if number >= unit and unit in self.numbers), None)
@@ -245,7 +245,7 @@ def _parts(number: int) -> tuple[int, ...]:
 
 
 def _alone(words: list[str]) -> Iterator[str]:
-    """Small numbers that an answer spells, unless they are part of a larger one."""
+    """Small numbers that an answer spells out and that are not part of a larger number."""
     beside = [False, *(word in _NUMBERS for word in words), False]
     for at, word in enumerate(words):
         if word in _SPELT_OUT and not beside[at] and not beside[at + 2]:
@@ -260,7 +260,7 @@ def _tolerance_days(plain: str, words: list[str]) -> int:
 
 
 def _french(plain: str) -> Iterator[int]:
-    """Of `dix-sept`, `soixante-dix` and `quatre-vingt-douze`, each as one number."""
+    """``plain`` with `dix-sept`, `soixante-dix` or `quatre-vingt-douze` as one number each."""
     for match in _FRENCH.finditer(plain):
         yield _FRENCH_BASE[match[1][0]] + sum(_NUMBERS.get(word, 0) for word in WORD.findall(match[2] or ""))
 
@@ -280,7 +280,7 @@ def _spoken_numbers(plain: str, words: list[str]) -> Iterator[int]:
 
 
 def _spelt(word: str) -> Iterator[int]:
-    """The numbers that a word stands for; a German or Spanish one may hold several."""
+    """The numbers in a word; a German or Spanish word may contain several."""
     if word in _NUMBERS:
         yield _NUMBERS[word]
     elif _COMPOUNDS.search(word):

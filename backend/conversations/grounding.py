@@ -121,7 +121,7 @@ _GERMAN: Final = words_of("und ich nicht ist das die wir mit auf für der den de
 
 
 def _names(text: str) -> list[str]:
-    """Words with a capital inside a sentence. None in a text that writes most words so."""
+    """The capitalised words inside sentences; none for a text in which most words are capitalised."""
     found, words = [], 0
     for sentence in _SENTENCE.split(text):
         tokens = _CAPITAL.findall(sentence)

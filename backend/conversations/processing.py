@@ -72,14 +72,14 @@ def _never(_feature: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Asking:
-    """Asks the model of each feature, unless it is the demo model, or the answer is known from before."""
+    """Asks the model of each feature, unless it is the demo model or the answer is known already."""
 
     models: Models
     is_demo: Callable[[str], bool]
     answers: Answers
 
     async def discard(self, transcript: Transcript, text: str) -> Outcome[Discard]:
-        """Whether to discard the conversation. Without a model to ask, any that has a word in it is kept."""
+        """Whether to discard the conversation. Without a model, every conversation with a word in it is kept."""
         if self.is_demo(discard.FEATURE) and not transcript.is_empty:
             return Outcome(discard.FEATURE, Discard(reason="There is no model to ask.", discard=False))
         return discard.decided(transcript) or await self.answers.once(
@@ -109,7 +109,7 @@ class _Asking:
         )
 
     async def folder(self, found: Structure | None, rendered: Rendered) -> Outcome[Filing]:
-        """The folder, by title and overview; without these, by the beginning of the transcript."""
+        """The folder, chosen by title and overview, or else by the beginning of the transcript."""
         return await self.answers.once(FOLDER_FEATURE, _FOLDER, lambda: self._folder(found, rendered))
 
     async def _folder(self, found: Structure | None, rendered: Rendered) -> Outcome[Filing]:

@@ -183,7 +183,7 @@ async def off_loop_if_long(transcript: Transcript, work: Callable[[], T]) -> T:
 
 
 def _within(limit: int, segments: Iterable[Segment], cut: Callable[[str, int], str]) -> Iterator[Segment]:
-    """As many of ``segments`` as have ``limit`` characters; the last one is ``cut``."""
+    """The first ``segments`` that fit into ``limit`` characters; the last one is ``cut``."""
     for segment in segments:
         room = limit - len(segment.speaker)
         if len(segment.text) > room:

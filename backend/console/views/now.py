@@ -143,7 +143,7 @@ _NO_DAY: Final = _Day(Total(), ((0, 0),) * HOURS)
 
 
 def _by_endpoint(hours: Sequence[Cell], at: datetime) -> Mapping[str, _Day]:
-    """The last 24 hours of each endpoint, this one included."""
+    """The last 24 hours of each endpoint, the present hour included."""
     this = at.replace(minute=0, second=0, microsecond=0)
     places = {f"{this - timedelta(hours=HOURS - 1 - place):%Y-%m-%dT%H:%MZ}": place for place in range(HOURS)}
     found: dict[str, dict[int, Total]] = {}
@@ -170,7 +170,7 @@ def _stacked(series: Iterable[tuple[tuple[int, int], ...]]) -> tuple[tuple[int, 
 def _endpoints(
     qos: QosInfo, recent: RecentAttempts, days: Mapping[str, _Day], at: datetime
 ) -> Iterator[EndpointNow]:
-    """The endpoints called in the last 24 hours: those in trouble first, and the busiest of these."""
+    """The endpoints called in the last 24 hours: first those in trouble, then by number of calls."""
     states = {one.endpoint: one.state for one in qos.health}
     windows = recent.by_endpoint(microseconds(at))
     silent = RecentAttempts().total(microseconds(at))

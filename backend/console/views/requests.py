@@ -216,7 +216,7 @@ def _chips(attempts: Sequence[AttemptRecord], told: AttemptRecord) -> list[str]:
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:
-    """None if nothing is known."""
+    """The sum of the known ``counts``; None if none is known."""
     known = [one for one in counts if one is not None]
     return sum(known) if known else None
 

@@ -134,7 +134,7 @@ def _costs(by_day: Iterable[Used]) -> Mapping[str, int]:
 
 
 def _to_come(costs: Mapping[str, int], today: date) -> int:
-    """Until the end of the month, at the pace of the seven days before today."""
+    """The expected cost of the rest of the month, at the average of the seven days before today."""
     week = [costs.get((today - timedelta(days=back)).isoformat(), 0) for back in range(1, 8)]
     left = monthrange(today.year, today.month)[1] - today.day
     return round(Decimal(sum(week)) / 7 * left)

@@ -102,7 +102,7 @@ def _score(sentence: Sentence, weights: Weights, place: float) -> float:
 
 
 def _spans(sentence: Sentence, weights: Weights, place: float) -> Iterator[_Span]:
-    """Runs of words that begin and end with one that carries meaning, and break up none that belong together."""
+    """Runs of words that begin and end with a meaningful word, and do not split words that belong together."""
     early = 1 + _EARLY * (1 - place)
     for piece in _PIECE.split(sentence.text):
         tokens = list(_TOKEN.finditer(piece))
@@ -129,7 +129,7 @@ def _meant(text: str) -> Iterator[str]:
 
 
 def _cut(text: str, most: int) -> str:
-    """At most so many characters, and no half words where there are blanks."""
+    """``text``, at most ``most`` characters long, cut between words if it has blanks."""
     if len(text) <= most:
         return text
     end = text.rfind(" ", 0, most + 1)

@@ -60,7 +60,7 @@ def _words(line: str) -> frozenset[str]:
 
 
 def _named(pattern: str) -> re.Pattern[str]:
-    """For names, which are told by their capitals."""
+    """A pattern that is case-sensitive, because names are recognised by their capitals."""
     return re.compile(pattern)
 
 

@@ -58,10 +58,10 @@ class Promise(NamedTuple):
 
 @dataclass(frozen=True)
 class _Asked:
-    """A request or an offer, which becomes a promise once somebody says yes.
+    """A request or an offer, which becomes a promise if the other person says yes.
 
     Attributes:
-        owner: Who was asked; None for whoever answers.
+        owner: The person who was asked; None for the one who answers.
         is_offer: Whether ``asker`` would do it.
     """
 
@@ -73,13 +73,13 @@ class _Asked:
     about: str = ""
 
     def is_answered_by(self, sentence: Sentence) -> bool:
-        """Whether it is theirs to say yes."""
+        """Whether the speaker of ``sentence`` is the one to say yes."""
         if sentence.turn <= self.turn or sentence.speaker == self.asker:
             return False
         return self.is_offer or self.owner in {None, sentence.speaker}
 
     def accepted_by(self, speaker: str) -> Promise:
-        """The promise that it becomes."""
+        """The promise that results from the yes of ``speaker``."""
         return Promise(self.asker if self.is_offer else speaker, self.what, about=self.about)
 
 
@@ -110,7 +110,7 @@ class Reader:
         return found
 
     def _end_turn(self) -> None:
-        """What was spoken of still is, if it was only declined."""
+        """Make this turn the previous one. A turn that only declines is skipped, so that the declined task can still be accepted."""
         if not self._language.declines.match(self._now[-1].text):
             self._before = self._now
         self._now = []
@@ -134,7 +134,7 @@ class Reader:
         return self._language.unsure.search(text, turns[part], turns[part + 1]) is not None
 
     def _starts(self, text: str) -> list[tuple[int, int, int, bool]]:
-        """The places where promises begin, with and without their first words, and where the next one does."""
+        """The places where promises begin, with and without their first words, and where the next promise begins."""
         found = [(match, False) for match in self._language.promises.finditer(text)]
         found += [(match, True) for match in self._language.duties.finditer(text)]
         if not found:
@@ -150,7 +150,7 @@ class Reader:
         ]
 
     def _others(self, sentence: Sentence) -> Iterator[Promise]:
-        """The tasks that it gives to somebody else."""
+        """The tasks that ``sentence`` gives to other people."""
         if sentence.is_question:
             return
         for match in self._language.others.finditer(sentence.text):
@@ -188,12 +188,12 @@ class Reader:
             return
 
     def _uncalled(self, text: str) -> str:
-        """Without the name of who is spoken to at its end."""
+        """``text`` without the name of the addressed person at its end."""
         what, _, name = (trimmed := _trimmed(_TAG.sub("", text))).rpartition(", ")
         return _trimmed(what) if folded(name) in self._speakers else trimmed
 
     def _addressed(self, sentence: Sentence) -> str | None:
-        """Whom it calls by name, if they take part."""
+        """The person whom ``sentence`` calls by name, if they take part in the conversation."""
         called = (
             word
             for groups in _ADDRESS.findall(sentence.text)
@@ -216,11 +216,11 @@ class Reader:
             yield Promise(sentence.speaker, what)
 
     def _meant(self, what: str, sentence: Sentence) -> str | None:
-        """The promised task: if it is only `it`, what that stands for."""
+        """The promised task; for `it`, the task that it refers to."""
         return self._spoken_of(sentence) if self._language.takes.fullmatch(what) else what
 
     def _spoken_of(self, sentence: Sentence) -> str | None:
-        """The task that was asked for, or else spoken of before."""
+        """The task that was requested, or else mentioned before."""
         asked = self._request_answered_by(sentence)
         if asked is not None:
             return asked.what
@@ -237,7 +237,7 @@ class Reader:
         )
 
     def _about(self, what: str, before: str, sentence: Sentence) -> str:
-        """The words that explain ``what``, if it does not speak for itself: from ``before`` it in the sentence, or from earlier."""
+        """The words that explain ``what``, if it is not clear by itself: from ``before`` it in the sentence, or from earlier sentences."""
         if self._meaning(what) and not self._language.points.match(what):
             return ""
         if self._meaning(before) >= _TELLING:
@@ -254,11 +254,11 @@ class Reader:
 
     @staticmethod
     def _meaning(text: str) -> int:
-        """The number of words that say more than when."""
+        """The number of words that say more than a time."""
         return sum(carries_meaning(word) and word not in OF_TIME for word in WORD.findall(folded(text)))
 
     def _start(self, sentence: Sentence) -> int:
-        """The place where a task begins that nobody has yet, after what leads to it."""
+        """The place in ``sentence``, after its introduction, where a task begins that nobody has yet."""
         called = self._language.calls.match(sentence.text)
         return called.end() if called else 0
 
@@ -275,7 +275,7 @@ def promises(sentences: Iterable[Sentence], speakers: Iterable[str], language: L
 
 
 def _by_name(speakers: Iterable[str]) -> dict[str, str]:
-    """Speakers by each word of their name that is theirs alone."""
+    """The speakers by each word of their name that no other speaker has."""
     found: dict[str, str] = {}
     for speaker in dict.fromkeys(speakers):
         for word in WORD.findall(folded(speaker)):
@@ -284,7 +284,7 @@ def _by_name(speakers: Iterable[str]) -> dict[str, str]:
 
 
 def _trimmed(text: str, longest: int = LONGEST) -> str:
-    """Without punctuation and small words at its ends, at most ``longest`` characters of whole words."""
+    """``text`` without punctuation and small words at its ends, in at most ``longest`` characters of whole words."""
     text = LEADING.sub("", text.strip(_FRINGE))
     while (cut := _HANGING.sub("", text).strip(_FRINGE)) != text:
         text = cut

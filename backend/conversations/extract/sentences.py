@@ -77,7 +77,7 @@ def _split(text: str) -> Iterator[str]:
 
 
 def _breaths(text: str) -> Iterator[str]:
-    """A sentence, or what seems to be several."""
+    """A sentence in parts, if it seems to be several."""
     for begun in _MARKER.split(text):
         begins = 0
         for at in _BREATH.finditer(begun):
@@ -88,7 +88,7 @@ def _breaths(text: str) -> Iterator[str]:
 
 
 def _bounded(text: str) -> Iterator[str]:
-    """Speech without full stops, in pieces: whatever is looked for in a sentence takes time with its length."""
+    """A text without full stops, in pieces of limited length, because searching a sentence takes time with its length."""
     while len(text) > LONGEST:
         end = text.rfind(" ", 0, LONGEST)
         yield text[: end if end > 0 else LONGEST]
