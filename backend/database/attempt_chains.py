@@ -29,7 +29,7 @@ def grow(connection: Connection, rows: Sequence[Leaf]) -> None:
 
 
 def _end(connection: Connection, writer: str) -> End:
-    """Where the chain ends. Who else wants to add to it waits for the transaction's end."""
+    """The end of the chain, which is locked until the transaction ends."""
     row = AuditChainRow
     query = select(row.sequence, row.hash).where(*_of(writer)).with_for_update()
     found = connection.execute(query).first()

@@ -49,7 +49,7 @@ _ALONE: Final = "SELECT pg_advisory_xact_lock(5077290471)"
 
 
 class _Writer(PerProcess):
-    """Who writes the chain of this process."""
+    """The writer id of this process's chain."""
 
     @override
     def _begin(self) -> None:
@@ -119,7 +119,7 @@ async def note(
 
 
 def _grown(connection: Session | Connection, links: int) -> Any:
-    """The number of the last of so many new links, and the hash before them. Who comes next waits for the transaction's end."""
+    """The number of the last of ``links`` new links, and the hash before them. The chain stays locked until the transaction ends."""
     values = {**_mine(), "links": links}
     found = connection.execute(_GROW, values).first()
     if found is None:
@@ -212,7 +212,7 @@ class AuditTrail:
 
 
 async def _to_sign(session: AsyncSession) -> list[Tip]:
-    """The ends of all chains that have grown since they were signed, as signed from now on."""
+    """The ends of all chains that have grown since the last head, which are marked as signed."""
     if session.get_bind().dialect.name == "postgresql":
         await session.execute(text(_ALONE))
     row = AuditChainRow

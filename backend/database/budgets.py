@@ -97,21 +97,21 @@ _NO_CONNECTION: Final = (OperationalError, InterfaceError, NoConnectionError)
 
 
 class _Ended(NamedTuple):
-    """A request that is to be settled."""
+    """A finished request that is to be settled."""
 
     reservation: Reservation
     used: tuple[int, ...]
 
 
 class _ShortageError(Exception):
-    """Ends the transaction of a reservation that does not fit."""
+    """Rolls back the transaction of a reservation that does not fit."""
 
     def __init__(self, shortage: Shortage) -> None:
         self.shortage = shortage
 
 
 class _Leases:
-    """The statements that go by the database's clock."""
+    """The SQL statements that depend on the database's clock."""
 
     def __init__(self, dialect: str) -> None:
         now, is_over = _NOW[dialect], _R.until <= _NOW[dialect]
@@ -278,7 +278,7 @@ class SqlBudgets(PerProcess):
             return taken
 
     def _sweep(self) -> int:
-        """Free what nobody settled in time; how many that were. What is settled later all the same is counted then."""
+        """Release expired reservations, and return their number. A later settlement is still counted."""
         with self._transaction() as connection:
             connection.execute(self._leases.forget)
             lost = connection.execute(self._leases.lost).all()
@@ -291,7 +291,7 @@ class SqlBudgets(PerProcess):
     # Settling ----------------------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        """Count what requests of this process used that are over."""
+        """Count what this process's finished requests used."""
         with self._flushing:
             while self._ended:
                 batch = [self._ended.popleft() for _ in range(min(len(self._ended), MOST_AT_ONCE))]
@@ -314,7 +314,7 @@ class SqlBudgets(PerProcess):
                 self._writer.start()
 
     def _write(self) -> None:
-        """Settle what is over, soon, and now and then free what others have left."""
+        """In a thread: settle finished requests soon, and now and then release reservations of dead processes."""
         swept_at = time.monotonic()
         while not self._closed.is_set():
             if self._wake.wait(IDLE_SECONDS):
@@ -333,7 +333,7 @@ class SqlBudgets(PerProcess):
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        """One of the database's; in a file, one at a time.
+        """A transaction of the database; in SQLite, one at a time.
 
         Raises:
             BudgetStoreAwayError: The database cannot be read or written.
@@ -351,7 +351,7 @@ class SqlBudgets(PerProcess):
 
 
 def _taken(connection: Connection, charge: Charge) -> Counter:
-    """Set ``charge`` aside.
+    """Reserve ``charge`` in its counter.
 
     Raises:
         _ShortageError: There is no room.
@@ -370,14 +370,14 @@ def _taken(connection: Connection, charge: Charge) -> Counter:
 
 
 def _make(connection: Connection, window: BudgetWindow) -> None:
-    """A counter of nothing, unless there is one."""
+    """Insert an empty counter, unless it exists."""
     nothing = {**window._asdict(), "spent": 0, "reserved": 0, "raised": 0}
     made = insert_in_sqlite if connection.dialect.name == "sqlite" else insert_in_postgres
     connection.execute(made(COUNTERS).on_conflict_do_nothing(), nothing)
 
 
 def _apply(connection: Connection, changes: Iterable[tuple[BudgetWindow, int, int]]) -> None:
-    """Add what was spent, and what is set aside, to each counter, in the order in which all take them."""
+    """Change spent and reserved amounts of the counters, in the order in which all transactions lock them."""
     total: dict[BudgetWindow, tuple[int, int]] = {}
     for window, spent, reserved in changes:
         before = total.get(window, (0, 0))
@@ -407,7 +407,7 @@ def _key(window: BudgetWindow) -> dict[str, str]:
 
 
 def _stored(window: BudgetWindow) -> BudgetWindow:
-    """``window`` with a subject that a database can hold and index; a long one by its hash."""
+    """``window`` with a subject that the database can store and index; a long subject is replaced by its hash."""
     readable = window.subject.encode(errors="replace").decode().replace("\0", "\ufffd")
     if len(readable) > _LONGEST:
         readable = f"{readable[:_LONGEST]}…{hashlib.sha256(readable.encode()).hexdigest()}"

@@ -77,7 +77,7 @@ class Changes:
             await notifications.close()
 
     async def _hear(self, notifications: Notifications) -> None:
-        """Listen for a while. On a new connection nobody knows what was missed, so all look."""
+        """Listen for a while. On a new connection notifications may have been missed, so every callback is called."""
         if await notifications.open():
             await self._look(*get_args(Topic))
         async for topic in notifications.within(SECONDS):
@@ -91,7 +91,7 @@ class Changes:
 
 
 async def _unless(over: asyncio.Event, work: Coroutine[object, object, None]) -> None:
-    """Do ``work``, and leave it when ``over`` is set."""
+    """Run ``work``, but cancel it when ``over`` is set."""
     working, ending = asyncio.ensure_future(work), asyncio.ensure_future(over.wait())
     try:
         await asyncio.wait({working, ending}, return_when=asyncio.FIRST_COMPLETED)

@@ -214,7 +214,7 @@ def _belongs_to(owner: Owner) -> ColumnElement[bool]:
 
 
 def _newest_first(owner: Owner, session: AsyncSession) -> Select[str]:
-    """Documents without their transcripts, which may be megabytes each and which a page does not show."""
+    """Conversations without their transcripts, which may be megabytes each and which a page does not show."""
     return (
         select(_WITHOUT_TRANSCRIPT[is_postgres(session)])
         .where(_belongs_to(owner))

@@ -200,9 +200,9 @@ def _prepare_counting(connection: Any) -> None:
 
 
 def _use_wal(cursor: Any) -> None:
-    """Write-ahead logging, also while another process is switching to it.
+    """Switch to write-ahead logging, even while another process is switching.
 
-    SQLite refuses the switch at once then, whatever the time-out; for a transaction it waits. So wait with one.
+    SQLite then refuses the switch at once, whatever the timeout, but it does wait for a transaction. So wait with one.
     """
     for _ in range(_SWITCHES):
         try:

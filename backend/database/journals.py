@@ -142,9 +142,9 @@ class FileJournal:
             self._write(_CLAIM, claim.model_dump_json().encode(), is_synced=False)
 
     def _write(self, word: str, value: bytes, *, is_synced: bool = True) -> None:
-        """Append a line. It counts when it is on the disk, and the file still where others look for it.
+        """Append a line. It counts only once it is on disk, with the file still at its path.
 
-        A claim alone is worth nothing, and is synced with the first line after it.
+        A claim alone need not survive, so it is synced together with the next line.
         """
         line = b"%s %s\n" % (word.encode(), value)
         with _faults():

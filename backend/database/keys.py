@@ -160,7 +160,7 @@ class SqlKeyStore:
 
 
 async def _remove(session: AsyncSession, which: ColumnElement[bool], now: datetime) -> Sequence[KeyVersion]:
-    """Delete them, and note it."""
+    """Delete the versions ``which``, and record their removal."""
     gone = [
         _kept(row) for row in await session.scalars(delete(UserKeyRow).where(which).returning(UserKeyRow))
     ]
@@ -170,7 +170,7 @@ async def _remove(session: AsyncSession, which: ColumnElement[bool], now: dateti
 
 
 async def _tell_of_ends(session: AsyncSession, gone: Iterable[KeyVersion], now: datetime, by: str) -> None:
-    """Tell the audit trail who ended each of them, or that it had its time."""
+    """Record in the audit trail who ended each version, or that it expired."""
     for key in gone:
         is_over = key.valid_until is not None and key.valid_until <= now
         kind: Kind = "key.expired" if is_over else "key.revoked"
@@ -183,7 +183,7 @@ async def _tell(session: AsyncSession, kind: Kind, place: Place, now: datetime, 
 
 
 async def _note_removals(session: AsyncSession, rows: Iterable[str], at: datetime) -> None:
-    """Tell processes that handed them out from when on they are not to be used."""
+    """Record, for processes that have handed out the versions in ``rows``, that they are invalid from ``at`` on."""
     session.add_all(KeyRemovalRow(key_id=row, removed_at=at) for row in rows)
     await announce(session, "keys")
 

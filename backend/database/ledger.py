@@ -76,7 +76,7 @@ class SqlLedger(ABC):
 
     @abstractmethod
     async def _add(self, rows: Sequence[Spooled]) -> int:
-        """Add ``rows``, and to their chains what these hold of them."""
+        """Add ``rows`` to the table and to the chains of their writers."""
 
 
 class SqliteLedger(SqlLedger):
@@ -163,7 +163,7 @@ _ESCAPED: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"
 
 
 def _lines(rows: Sequence[Spooled]) -> bytes:
-    """The rows as ``COPY`` reads them."""
+    """The rows in the format of ``COPY``."""
     lines = ("\t".join(map(_cell, (row.writer, row.sequence, *row.record))) for row in rows)
     return ("\n".join(lines) + "\n").encode()
 
@@ -175,7 +175,7 @@ def _cell(value: str | float | None) -> str:
 
 
 def _readable(row: Spooled) -> Spooled:
-    """Without what UTF-8, or PostgreSQL, has no place for: halves of pairs, and NUL."""
+    """``row`` without characters that UTF-8 or PostgreSQL cannot store: lone surrogates, and NUL."""
     texts: dict[str, Any] = {
         name: _clean(value) for name, value in row.record._asdict().items() if isinstance(value, str)
     }

@@ -82,13 +82,13 @@ class SqlOverrideStore:
 
 
 async def _expire(session: AsyncSession, now: datetime) -> None:
-    """End what has had its time. It is a write, so of two who change something at once one waits for the other."""
+    """End expired overrides. As this writes, concurrent changes wait for one another."""
     for one in await _ended(session, _ROW.until <= now, SYSTEM, _ROW.until):
         await record(session, "override.expired", one.subject, actor=SYSTEM, now=now, details={"id": one.id})
 
 
 async def _ended(session: AsyncSession, which: ColumnElement[bool], by: str, at: Any) -> list[Override]:
-    """End those of ``which`` that hold, and return them."""
+    """End the overrides of ``which`` that hold, and return them."""
     change = update(_ROW).where(which, _HOLDS).values(ended_at=at, ended_by=by).returning(_ROW)
     return [_override(row) for row in await session.scalars(change)]
 

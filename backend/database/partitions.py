@@ -59,7 +59,7 @@ class Partitions:
         return rows
 
     async def _drop(self, day: int) -> int:
-        """In a transaction of its own. Whoever reads the ledger is waited for, but not for long: behind us, others wait."""
+        """Drop the partition of ``day`` in a transaction of its own. It waits for readers only briefly, because others wait behind it."""
         async with self._engine.begin() as connection:
             await connection.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
             found = await connection.exec_driver_sql(f"SELECT count(*) FROM {_name(day)}")  # noqa: S608
@@ -69,7 +69,7 @@ class Partitions:
 
 
 async def _attach(connection: AsyncConnection, day: int) -> None:
-    """Made first and attached then: rows of other days come in meanwhile, which ``PARTITION OF`` would not let them."""
+    """Create a table and then attach it, because ``PARTITION OF`` would block inserts of other days meanwhile."""
     name = _name(day)
     await connection.exec_driver_sql(f"CREATE TABLE {name} (LIKE ledger_attempts INCLUDING ALL)")
     await connection.exec_driver_sql(

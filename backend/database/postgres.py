@@ -99,7 +99,7 @@ def _prepare_counting(connection: Any) -> None:
 
 
 def _parsed(url: str) -> URL:
-    """What is wrong is not repeated: it may hold a password."""
+    """Parse ``url``. Its error does not repeat the URL, which may contain a password."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -199,5 +199,5 @@ class PostgresProbe(Probe):
 
 
 def _place(url: URL) -> str:
-    """Without the password, and without parameters, which may hold one."""
+    """``url`` without password and without parameters, which may contain one."""
     return url.set(query={}).render_as_string(hide_password=True)

@@ -106,7 +106,7 @@ def fault_of(file: DatabaseFile) -> str | None:
 
 
 def _fault_of_disk(folder: Path) -> str | None:
-    """SQLite would see only when it writes."""
+    """Why nothing can be written to the disk of ``folder``, as a code; None if it can. SQLite would notice only on a write."""
     try:
         with tempfile.TemporaryFile(dir=folder) as trial:
             reserve(trial.fileno(), 0, ROOM)

@@ -114,7 +114,7 @@ async def _is_anything_old(engine: AsyncEngine, before: int) -> bool:
 
 
 async def _note(engine: AsyncEngine, before: date, by: str) -> None:
-    """Tell the audit trail first, so that nothing is ever missing of which it is not said why."""
+    """Record the deletion in the audit trail first, so that nothing is ever missing without a reason there."""
     async with engine.begin() as connection:
         facts = {"before": before.isoformat()}
         await record(connection, "ledger.pruned", "attempts", actor=by, now=Time().now(), details=facts)
@@ -131,7 +131,7 @@ async def _prune_rows(engine: AsyncEngine, before: int) -> int:
 
 
 async def _prune_chunk(engine: AsyncEngine, before: int) -> int:
-    """By the index on calls: their ids tell when they began, which was before their attempts did."""
+    """Delete a chunk by the index on calls: their ids contain the time at which they began, before their attempts did."""
     async with engine.begin() as connection:
         gone = await connection.execute(_OLD, {"call": first_id(before), "before": before, "most": CHUNK})
         return gone.rowcount

@@ -55,7 +55,7 @@ def _all() -> dict[str, str]:
 
 
 def _statement(rollup: Rollup, rows: str, measures: Mapping[str, str]) -> str:
-    """It names nothing that came from outside."""
+    """The SQL that adds rows to ``rollup``. It contains no text from outside."""
     keys = ", ".join(rollup.dimensions)
     dimensions = ", ".join(_DIMENSIONS.get(each, each) for each in rollup.dimensions)
     places = ", ".join(str(place) for place, _ in enumerate(rollup.dimensions, 1))

@@ -198,7 +198,7 @@ async def prune_runs(engine: AsyncEngine, before: int, by: str) -> int:
 
 
 def _remove(connection: Connection, gone: set[str]) -> None:
-    """Delete these runs, those that they delegated, and what was confirmed of them. What is open stays with who is asked."""
+    """Delete these runs, those that they delegated, and their decided confirmations. Open confirmations stay with the user."""
     while gone:
         delegated = set(connection.scalars(select(_ROW.id).where(_ROW.parent.in_(gone))))
         closed = and_(_ASKED.run.in_(gone), _ASKED.state.not_in(sorted(OPEN)))
@@ -226,7 +226,7 @@ def _step(run_id: str, number: int, step: Step, now: int) -> dict[str, Any]:
 
 
 def _audited(run: Run, step: Step, now: int) -> Event | None:
-    """What the trail is told: who answered and what was called, not what was said. A confirmation tells of itself."""
+    """The entry for the audit trail: who answered and what was called, but no content. A confirmation has entries of its own."""
     facts: dict[str, Any] = {"agent": run.agent, "owner": run.owner.user_id}
     kind: Kind
     match step:

@@ -126,7 +126,7 @@ class SessionStore:
 
 
 def _holds(now: datetime) -> ColumnElement[bool]:
-    """Neither too old nor unused for too long, nor opened with a token that has ended since."""
+    """An SQL condition: the session is neither too old nor unused for too long, and its token is valid."""
     row = LoginSessionRow
     good = exists().where(AccessTokenRow.id == row.token_id, holds(now))
     return and_(

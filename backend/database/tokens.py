@@ -187,7 +187,7 @@ def _row(grant: Grant, **columns: Any) -> AccessTokenRow:
 
 
 def _chosen(grant: Grant) -> dict[str, Any]:
-    """What a person chose of ``grant``, for the audit trail."""
+    """The settings in ``grant`` that a person chose, for the audit trail."""
     told = grant.as_dict()
     del told["user_id"]
     if grant.expires_at is not None:

@@ -55,7 +55,7 @@ async def transactions(engine: AsyncEngine) -> AsyncIterator[Transactions]:
 
 
 class _OnLoop:
-    """By a driver that waits on the event loop."""
+    """Transactions with an asynchronous driver, on the event loop."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -71,7 +71,7 @@ class _OnLoop:
 
 
 class _InThread(PerProcess):
-    """In a thread of their own, one after another, as SQLite writes anyway; and in another those that read."""
+    """Transactions in threads: one thread for writes, which SQLite serializes anyway, and one for reads."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -95,7 +95,7 @@ class _InThread(PerProcess):
             return work(connection)
 
     async def close(self) -> None:
-        """Wait for those that were begun, and let go of the database."""
+        """Wait for the transactions that have begun, and close the connections."""
         await asyncio.to_thread(self._reading.shutdown)
         await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
         self._thread.shutdown(wait=False)

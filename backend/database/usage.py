@@ -120,7 +120,7 @@ class SqlUsageStore:
         return Found(requests, found[-1] if len(found) == limit else await self._given_up(only, before))
 
     async def _given_up(self, only: Only, before: str | None) -> str | None:
-        """The last call that a search looks at, if there may be others behind it."""
+        """The last call that a limited search looks at, if there may be more behind it."""
         query = _newest(only, before).with_only_columns(ATTEMPTS.c.call)
         last = query.offset(self._most_looked_at - 1).limit(1)
         return next((row[0] for row in await self._all(last)), None)
@@ -152,7 +152,7 @@ class SqlUsageStore:
 
 
 def _newest(only: Only, before: str | None) -> Select[*tuple[Any, ...]]:
-    """Attempts, the newest first, of what an index leads to."""
+    """The newest attempts that ``only`` matches, found by an index."""
     columns = [ATTEMPTS.c.call, *(ATTEMPTS.c[_COLUMN[name]] for name, _ in only.given())]
     indexed = [ATTEMPTS.c[_COLUMN[name]] == value for name, value in only.given() if name in _INDEXED]
     query = select(*columns).where(*indexed).order_by(_NEWEST)
@@ -160,7 +160,7 @@ def _newest(only: Only, before: str | None) -> Select[*tuple[Any, ...]]:
 
 
 def _rollup(by: Sequence[Dimension], only: Only) -> Rollup:
-    """The first that has all of it; they stand in such an order that it is the smallest, too."""
+    """The first roll-up that has these dimensions; they are sorted by size, so it is the smallest, too."""
     asked = [*by, *(name for name, _ in only.given())]
     wanted = {_COLUMN[name] for name in asked}
     for rollup in ROLLUPS:
@@ -172,7 +172,7 @@ def _rollup(by: Sequence[Dimension], only: Only) -> Rollup:
 def _sums(
     rollup: Rollup, period: Period, only: Only, *keys: ColumnElement[object], few: bool = False
 ) -> Select[*tuple[Any, ...]]:
-    """Sums of what ``only`` lets through. ``few`` says that it is few rows of each day, whatever that is."""
+    """The sums of what ``only`` matches. ``few`` means that only few rows of each day match."""
     table = rollup.table
     sums = [func.coalesce(func.sum(table.c[each]), 0) for each in MEASURES]
     within = _within(rollup, period, few=few or only != ANY)
@@ -201,5 +201,5 @@ def _name(by: Dimension, key: object) -> str | None:
 
 
 def _total(sums: Iterable[object]) -> Total:
-    """PostgreSQL adds whole numbers up to decimal ones, which are as exact."""
+    """The sums as integers: PostgreSQL returns sums of integers as exact decimals."""
     return Total(*(int(each) for each in sums))  # type: ignore[call-overload]

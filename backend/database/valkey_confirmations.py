@@ -148,7 +148,7 @@ class ValkeyConfirmationStore:
         )
 
     async def _all(self, ids: Iterable[str | bytes]) -> list[Confirmation]:
-        """Those of ``ids`` that there are, in one round trip."""
+        """The existing confirmations of ``ids``, in one round trip."""
         pipeline = self._client.pipeline(transaction=False)
         for one in ids:
             pipeline.hgetall(_key(one if isinstance(one, str) else one.decode()))
@@ -156,7 +156,7 @@ class ValkeyConfirmationStore:
 
 
 async def _answer(asked: Awaitable[Any] | Any) -> Any:
-    """What the server answers.
+    """The server's answer to ``asked``.
 
     Raises:
         ConfirmationsAwayError: The server does not answer.
@@ -187,7 +187,7 @@ def _fields(one: Confirmation) -> dict[str, str]:
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
-    """``values`` as texts: a script's numbers have 14 digits, and a time has 16. What is None is left out."""
+    """``values`` as texts, because numbers in a script have 14 digits and a time has 16. None is left out."""
     return {name: str(value) for name, value in values.items() if value is not None}
 
 

@@ -88,7 +88,7 @@ async def verify(
 
 
 class _Walk:
-    """The way through all chains of a database."""
+    """The verification of all chains of a database, one after the other."""
 
     def __init__(self, session: AsyncSession, signatures: Signatures, breaks: list[Break]) -> None:
         self._session = session
@@ -133,7 +133,7 @@ class _Walk:
         return {row.writer: Grown(row.sequence, row.hash, row.signed) for row in found}
 
     async def _writers(self, chain: str, chains: dict[str, Grown], column: Any) -> list[str]:
-        """Everybody of whose chain anything is left, in the order in which they began."""
+        """Every writer with rows left in a chain, in the order in which they began."""
         written = await self._session.scalars(select(column).distinct())
         signed = {writer for signed_chain, writer in self._signatures.tips if signed_chain == chain}
         return sorted({*written, *signed, *chains})
@@ -153,7 +153,7 @@ class _Walk:
 
 
 async def _at_one_moment(session: AsyncSession) -> None:
-    """Let all that is read next be as it was at one moment, whoever writes meanwhile."""
+    """Make all following reads see the same snapshot, even if others write."""
     if session.get_bind().dialect.name == "postgresql":
         await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
     else:
@@ -166,7 +166,7 @@ def _leaf(row: Row[Any]) -> Leaf:
 
 
 def _pruned_before(entry: Entry) -> int:
-    """Microseconds since 1970, if ``entry`` tells that attempts that began before were pruned; else 0."""
+    """The time, in microseconds since 1970, before which ``entry`` records that attempts were pruned; else 0."""
     if entry.kind == "ledger.pruned":
         with suppress(ValueError, KeyError, TypeError):
             before = datetime.fromisoformat(json.loads(entry.details)["before"])

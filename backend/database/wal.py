@@ -65,10 +65,10 @@ def _erase(path: Path, table: str | None) -> bool:
 
 
 def _rewrite(database: sqlite3.Connection, table: str) -> None:
-    """Write every row anew, on pages that held nothing else.
+    """Write every row again, to new pages.
 
-    `secure_delete` overwrites a row where it lies. When SQLite moved it from page to page before, for want of room, a copy
-    may be left where it was.
+    `secure_delete` overwrites a row in place. If SQLite has moved the row to another page before, the old page may hold a
+    copy.
     """
     database.execute("PRAGMA secure_delete = ON")
     database.execute("PRAGMA foreign_keys = OFF")  # what refers to these rows stays

@@ -108,7 +108,7 @@ async def check_key(facade: Facade, caller: Caller) -> KeyCheck:
 
 
 def _cheapest(facade: Facade, caller: Caller) -> tuple[str, str] | None:
-    """The feature whose first endpoint costs least, and that endpoint."""
+    """The feature whose first endpoint costs the least, and that endpoint."""
     features = facade.get_qos_info().features
     routes = {name: facade.explain(name, caller=caller, needs=_NEEDS).as_dict() for name in features}
     served = [name for name, route in routes.items() if route["candidates"]]

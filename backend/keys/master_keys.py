@@ -235,7 +235,7 @@ def _put(file: Path, path: Path, *, replace: bool) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Wait until the names in ``folder`` are on disk: what is locked next must not outlive its master key."""
+    """Wait until the names in ``folder`` are on disk, because data encrypted next must not outlive its master key."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -215,7 +215,7 @@ def claimed(folder: Path) -> Iterator[Backlog | None]:
 
 
 def _mark(written: bytes) -> Mark:
-    """What was marked. What was not marked whole is shipped again, which the store does not mind."""
+    """The mark in ``written``. If it was not written completely, rows are shipped again, which the store ignores."""
     found = _MARKED.fullmatch(written)
     return Mark(found[1].decode(), int(found[2])) if found else Mark()
 

@@ -95,7 +95,7 @@ def _row(parsed: _Parsed | None, names: Sequence[str]) -> Spooled | None:
 
 
 def _record(said: list[Any], names: Sequence[str]) -> AttemptRecord:
-    """The record. What another version did not write is None, and what only it knows is left out."""
+    """The record. Values that another version did not write are None, and unknown ones are left out."""
     if names == AttemptRecord._fields:
         return AttemptRecord._make(said)
     known = dict(zip(names, said, strict=True))

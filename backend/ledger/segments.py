@@ -33,12 +33,12 @@ class Segment:
     """
 
     def __init__(self, path: Path, room: int, heading: bytes = b"") -> None:
-        """Make it, for its owner alone.
+        """Create the file, readable by its owner only.
 
         Args:
-            path: Where.
-            room: Bytes to set aside. It may have more.
-            heading: What stands before the first line.
+            path: The path of the file.
+            room: The bytes to allocate. The file may grow beyond.
+            heading: The content before the first line.
 
         Raises:
             OSError: The file cannot be created.

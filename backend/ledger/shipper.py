@@ -123,7 +123,7 @@ class Shipper:
         return [] if own is None else [own]
 
     async def _ship_each(self, those: Sequence[Path]) -> None:
-        """Ship these, as far as they can be read.
+        """Ship the spools in ``those``, as far as they can be read.
 
         Raises:
             OSError: A spool cannot be read.
@@ -150,7 +150,7 @@ class Shipper:
             self._shipped = appended
 
     async def _ship_backlog(self, backlog: Backlog) -> None:
-        """Ship all of it; while the store is at work on a batch, the next one is read."""
+        """Ship all of ``backlog``. While the store processes a batch, the next one is read."""
         batch = await asyncio.to_thread(backlog.read, BATCH_ROWS)
         while batch.end != backlog.mark:
             ahead = asyncio.ensure_future(asyncio.to_thread(backlog.read, BATCH_ROWS, batch.end))
@@ -169,7 +169,7 @@ class Shipper:
             await asyncio.to_thread(backlog.prune)
 
     async def _add(self, rows: Sequence[Spooled]) -> None:
-        """Add ``rows`` but for those that the store refuses, which are set aside."""
+        """Add ``rows``, except rows that the store refuses, which are set aside."""
         try:
             async with asyncio.timeout(ADD_SECONDS):
                 await self._store.add(rows)

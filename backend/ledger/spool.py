@@ -102,7 +102,7 @@ class Spool(PerProcess):
         self._be_new()
 
     def _be_new(self) -> None:
-        """Be a writer that has written nothing."""
+        """Become a new writer, which has written nothing."""
         self.writer = uuid7().hex
         self._name = self.writer.encode()
         self._heading = heading(self._name)
@@ -236,7 +236,7 @@ class Spool(PerProcess):
             segment.sync()
 
     def _restore(self) -> None:
-        """If the file is not where others look for it, write anew what is in it."""
+        """If the file is no longer at its path, write its content to a new one."""
         gone, folder = self._segment, self._folder
         if gone is None or folder is None or gone.is_there():
             return
@@ -256,7 +256,7 @@ class Spool(PerProcess):
         gone.close()
 
     def _recover(self) -> None:
-        """Write what waits in memory."""
+        """Write the rows that wait in memory."""
         if not self._is_faulty():
             return
         fresh = self._next_segment()
@@ -268,7 +268,7 @@ class Spool(PerProcess):
             raise
 
     def _is_drained_into(self, fresh: Segment) -> bool:
-        """Write some of what waits; with the last of it, go on with ``fresh``. Whether anything is left."""
+        """Write some of the waiting rows to ``fresh``, and return True; if none waits, make ``fresh`` the present file, and return False."""
         with self._lock:
             some = list(islice(self._waiting, SYNC_ROWS))
             if some:
@@ -282,7 +282,7 @@ class Spool(PerProcess):
         return False
 
     def _rotate(self) -> None:
-        """Begin the next file if this one is large enough."""
+        """Begin the next file, if the present one is large enough."""
         if self._segment is None or self._segment.size < self._bounds.segment * _FULL:
             return
         fresh = self._next_segment()
@@ -291,7 +291,7 @@ class Spool(PerProcess):
         old.close()
 
     def _next_segment(self, heading: bytes | None = None) -> Segment:
-        """A new file, and a folder if there is none.
+        """A new file, in a new folder if there is none.
 
         Raises:
             OSError: The file cannot be created, or the spool is full.
@@ -305,7 +305,7 @@ class Spool(PerProcess):
         return Segment(path, self._bounds.segment, self._heading if heading is None else heading)
 
     def _tell(self) -> None:
-        """Tell the log what has become of it, once."""
+        """Log a change of the spool's state, once."""
         before, now = self._told, self.figures
         self._told, most = now, self._bounds.in_memory
         if now.fault is not None and before.fault is None:

@@ -181,7 +181,7 @@ class ChainWalk:
         return next((n for n in places if entry._replace(sequence=n).digest() == entry.hash), None)
 
     def _end(self) -> int:
-        """The number of the last link, by whatever knows of one."""
+        """The highest known number of the last link."""
         return max(self._grown.sequence if self._grown else 0, *self._signed, 0)
 
     def _range(self, first: int, last: int) -> str:
@@ -243,7 +243,7 @@ class AttemptWalk:
         self.breaks += _beside(self._writer, self._grown, self._signed)
 
     def _pass(self, end: End) -> None:
-        """Compare what was seen with what it should come to, and go on from there."""
+        """Compare the hash of the rows seen with that of the signed link ``end``, and continue from there."""
         if self._at != end:
             first = self._start.sequence + 1
             if self._may_be_pruned(end):
@@ -272,7 +272,7 @@ class AttemptWalk:
 
 
 def _beside(writer: str, grown: Grown | None, signed: Mapping[int, Signed]) -> Iterator[Break]:
-    """What does not hold of what is noted beside a chain of which heads have ``signed`` some links."""
+    """The contradictions between what is recorded about a chain and the links that heads have ``signed``."""
     last = max(signed, default=0)
     if grown is None:
         says = "nothing is noted of this chain: it was inserted, or that was removed"
