@@ -153,7 +153,7 @@ def _decide(
 
 
 async def _found(which: str, user: str) -> Confirmation:
-    """The confirmation whose id begins so, of those that wait.
+    """The open confirmation whose id begins with ``which``.
 
     Raises:
         ConfirmationNotFoundError: No confirmation matches, or several do.
@@ -175,7 +175,7 @@ async def _found(which: str, user: str) -> Confirmation:
 
 
 async def _asked_before(runner: Runner, which: str, user: str) -> Sequence[Confirmation]:
-    """Those of the user's last runs whose id begins so; of any run, if that is all of the id."""
+    """The confirmations in the user's last runs whose id begins with ``which``; a complete id is found in any run."""
     if len(which) == _WHOLE_ID:
         return [await runner.gate.find(_owner(user), which)]
     asked = [await runner.gate.of_run(run.id) for run in await runner.recent(_owner(user))]
@@ -184,7 +184,7 @@ async def _asked_before(runner: Runner, which: str, user: str) -> Sequence[Confi
 
 
 def _follow(events: Callable[[Runner], AsyncGenerator[Event, None]], *, as_json: bool) -> None:
-    """Print what happens, as it happens."""
+    """Print the events as they arrive."""
     from backend.agents.assistant import FEATURE
 
     async def follow(runner: Runner) -> list[Event]:
@@ -206,7 +206,7 @@ def _follow(events: Callable[[Runner], AsyncGenerator[Event, None]], *, as_json:
 
 
 def _status(seen: Sequence[Event]) -> ExitStatus | None:
-    """What to exit with after these events; None if the run is done, or waits for a person."""
+    """The exit status after these events; None if the run has ended well, or waits for a person."""
     from backend.agents.events import Ended
 
     last = seen[-1]
@@ -290,14 +290,14 @@ def _print(event: Event) -> None:
 
 
 def _came_to(tool: str, what: str, why: str) -> str:
-    """A call on one line: a model may name a tool, and a tool say why, with characters that act."""
+    """A call and its result on one line, with control characters escaped: a model may choose the tool's name, and a tool the reason."""
     from backend.agents.rendering import shown
 
     return shown(f"{tool}: {what} ({why})" if why else f"{tool}: {what}")
 
 
 def _print_asked(one: Confirmation) -> None:
-    """Print what waits, with how to go on; of what was decided, how it stands."""
+    """Print a pending confirmation and how to continue; of a decided confirmation, its state."""
     if one.state not in ("pending", "unknown"):
         err.print(f"{one.id[:SHORT]}  {one.title}: {one.state}", markup=False)
         return

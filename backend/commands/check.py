@@ -90,7 +90,7 @@ def _loaded(path: Path | None, *, as_json: bool) -> Table:
 
 
 def _document(table: Table, *, as_json: bool) -> dict[str, Any]:
-    """The file as it stands, without what the environment lays over it."""
+    """The values of the file itself, without those from the environment."""
     from backend.utils.llm.model_config.document import read, values
 
     with errors(as_json=as_json):

@@ -79,7 +79,7 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
 
 
 def _print_failures(route: Route) -> None:
-    """Print what would follow each kind of failure of the first endpoint."""
+    """Print what would happen after each kind of failure of the first endpoint."""
     from backend.utils.llm.diagnostics.estimates import consequences
     from backend.utils.llm.failures import POLICY
 

@@ -67,7 +67,7 @@ def parquet_file(path: Path) -> Iterator[Write]:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of ``path`` at the end, unless that is no file: a pipe, for one."""
+    """A file that replaces ``path`` at the end; if ``path`` is no regular file, such as a pipe, that itself."""
     part = path.with_name(f"{path.name}.part") if path.is_file() or not path.exists() else path
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         try:

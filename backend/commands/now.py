@@ -50,7 +50,7 @@ def now(
 
 
 def _asked(address: str, token: str) -> dict[str, Any]:
-    """What the server at ``address`` says.
+    """The answer of the server at ``address``.
 
     Raises:
         UnansweredError: The server does not answer, or refuses the token.

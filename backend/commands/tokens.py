@@ -197,7 +197,7 @@ async def _made(settings: Settings, grant: Grant, name: str) -> tuple[AccessToke
 
 
 async def _revoked(settings: Settings, which: str) -> Sequence[str]:
-    """The ids that begin with ``which``. If there is one alone, it is revoked."""
+    """The ids that begin with ``which``. If there is exactly one, it is revoked."""
     from backend.database.sessions import SessionStore
     from backend.database.tokens import TokenStore
 
@@ -231,7 +231,7 @@ def _cell(column: str, value: Any) -> str:
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Moments to the minute, in UTC."""
+    """``row`` with times to the minute, in UTC."""
     return {
         name: value.strftime("%Y-%m-%dT%H:%MZ") if isinstance(value, datetime) else value
         for name, value in row.items()

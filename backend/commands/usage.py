@@ -45,7 +45,7 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def _day(text: str) -> date:
-    """A day that is written ``2026-11-29``, ``today``, or as how long before today it is: ``30d``."""
+    """Parse a day: ``2026-11-29``, ``today``, or a number of days before today: ``30d``."""
     try:
         if _DAY.fullmatch(text):
             return date.fromisoformat(text)
@@ -303,7 +303,7 @@ def _asking(*, as_json: bool) -> Iterator[None]:
 
 
 def _period(since: date | None, until: date | None) -> Period:
-    """Raises typer.BadParameter if it ends before it begins."""
+    """The period from ``since`` to ``until``. Raises typer.BadParameter if it ends before it begins."""
     last = until or _today()
     first = since or Period.last(DAYS, last).since
     if first > last:

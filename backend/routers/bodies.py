@@ -104,7 +104,7 @@ class GuardedBodies:
 
 
 class _Body:
-    """The body of one request, as it comes."""
+    """The body of one request, while it arrives."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._connection = HTTPConnection(scope)
@@ -115,7 +115,7 @@ class _Body:
         self._is_whole = False
 
     async def receive(self) -> Message:
-        """The next piece; after the last one, the server's messages about the connection.
+        """The next piece; after the last piece, the server's messages about the connection.
 
         Raises:
             FailedAdmissionError: The sender cannot be looked up.
@@ -132,7 +132,7 @@ class _Body:
         return message
 
     async def _admit(self) -> Terms:
-        """Before the first piece is read: authenticate the sender, and check the declared length."""
+        """Before the first piece is read, authenticate the sender and check the declared length."""
         terms = terms_of(self._connection.scope.get("endpoint"))
         await self._authenticate()
         if _declared_length(self._connection.headers) > terms.longest_body:
@@ -163,6 +163,6 @@ class _Body:
 
 
 def _declared_length(headers: Mapping[str, str]) -> int:
-    """The length that the request declares; 0 if it declares none, or not in a way that a server lets through."""
+    """The length that the request declares; 0 if it declares none, or an invalid one, which the server has refused."""
     declared = headers.get("content-length", "")
     return int(declared) if declared.isascii() and declared.isdecimal() and len(declared) <= _DIGITS else 0

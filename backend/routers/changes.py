@@ -59,14 +59,14 @@ async def decide(
 
 
 async def _is_again(runner: Runner, owner: Owner, confirmation_id: str, form: Mapping[str, str]) -> bool:
-    """Whether the person was shown that it may have run before, and says yes to that: to this time, and none after it."""
+    """Whether the person saw that the call may have been executed before, at this very time, and confirms to repeat it."""
     if "again" not in form:
         return False
     return form["again"] == str((await runner.gate.find(owner, confirmation_id)).leased_until)
 
 
 def _wanted(form: Mapping[str, str]) -> NewOverride:
-    """What the fields ask for.
+    """The override that the form's fields ask for.
 
     Raises:
         InvalidBodyError: A field is invalid.

@@ -29,7 +29,7 @@ async def complete(request: Request, identity: IdentityDep) -> Response:
 
 
 def _on_behalf_of(tenant_id: str | None, identity: Identity) -> AbstractContextManager[Caller | None]:
-    """The tenant of the token is the one that counts: what a body says could be anybody's. Only an admin names others.
+    """The caller for the tenant: the token's tenant counts, because anybody could write any other into a body. Only an admin may name another.
 
     Raises:
         FaultError: The body names another one.

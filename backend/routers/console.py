@@ -225,7 +225,7 @@ def _process(services: Services, database: str | None) -> Process:
 
 
 async def _hours(services: Services, at: datetime) -> tuple[Sequence[Cell] | None, str | None]:
-    """The last days by endpoint and hour, and why they cannot be told, if they cannot: this page is for such times, too."""
+    """The sums of the last days by endpoint and hour; or why they cannot be read, because this page is needed in such times, too."""
     if services.usage is None:
         return None, None
     period = Period((at - timedelta(days=1)).date(), at.date())
@@ -236,7 +236,7 @@ async def _hours(services: Services, at: datetime) -> tuple[Sequence[Cell] | Non
 
 
 async def _balances(services: Services) -> Sequence[Balance]:
-    """The counters of budgets; none if nobody can tell: calls say so then."""
+    """The counters of budgets; none if they cannot be read."""
     try:
         return await services.budgets.all() if services.budgets else ()
     except BudgetUnavailableError:

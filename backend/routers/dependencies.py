@@ -173,7 +173,7 @@ class LocalModelView(Protocol):
 
 
 def _one_by_one() -> asyncio.Semaphore:
-    """Long bodies take memory while they are looked at, and two threads are no quicker than one."""
+    """A lock for long bodies: parsing takes memory, and two threads are no faster than one."""
     return asyncio.Semaphore(1)
 
 
@@ -358,7 +358,7 @@ IdentityDep = Annotated[Identity, Depends(identify)]
 
 
 async def _grant(connection: HTTPConnection, services: Services) -> Grant | None:
-    """By the token in a header if there is one, else by the session that the cookie carries."""
+    """The grant of the token in a header, or else of the session in the cookie."""
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme:
         return await services.tokens.find(token.strip()) if scheme.lower() == "bearer" else None
@@ -388,7 +388,7 @@ def _caller(grant: Grant, keys: Mapping[str, SecretStr]) -> Caller:
 def _keys(headers: Headers) -> dict[str, SecretStr]:
     """The user's own keys. Blank ones are dropped by `Caller`.
 
-    A header that names no provider, or one twice, is refused, not ignored: ignoring it would let the house pay.
+    A header that names no provider, or a provider twice, is refused: if it were ignored, the house would pay.
     """
     supplied: dict[str, SecretStr] = {}
     for name, value in headers.items():

@@ -91,7 +91,7 @@ def _retry_after(error: LLMError) -> Mapping[str, str] | None:
 
 
 def _invalid(found: Sequence[Mapping[str, Any]]) -> Problem:
-    """The place and reason of each fault, never the input, which pydantic's own list repeats: it may be a secret."""
+    """The place and reason of each fault, without the input, which may be a secret and which pydantic's own list repeats."""
     problems = [_place_and_reason(problem) for problem in found[:PROBLEMS_SHOWN]]
     first = f"{problems[0]['field']}: {problems[0]['message']}" if problems else "The request is not valid."
     more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
@@ -109,10 +109,10 @@ def _place_and_reason(problem: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _where(loc: Sequence[str | int]) -> str:
-    """FastAPI tells the place beside what is wrong, pydantic within."""
+    """The character at which JSON is invalid, in words; empty for other faults."""
     return f" at character {loc[-1]}" if isinstance(loc[-1], int) else ""
 
 
 def _field(loc: Sequence[str | int]) -> str:
-    """The names on the way to it, each cut: an unknown one may be as long as the body."""
+    """The path of the field, each name cut, because an unknown name may be as long as the body."""
     return ".".join(one_line(str(name)[:LONGEST_NAME]) for name in loc)

@@ -91,7 +91,7 @@ class EventStream(Response):
 
 
 class _Writer:
-    """Writes the head with the first events, and then what came since, at most once in `TOGETHER_SECONDS`."""
+    """Sends the head with the first events, then collected events, at most once in `TOGETHER_SECONDS`."""
 
     def __init__(self, send: Send, start: Message, ping: bytes, ping_seconds: float) -> None:
         self._send = send
@@ -110,7 +110,7 @@ class _Writer:
         self._sending = self._loop.create_task(self._send_all())
 
     async def write(self, some: bytes) -> None:
-        """Take ``some`` events; wait while too much is unsent, or if others have waited for long."""
+        """Queue ``some`` events; wait if too much is unsent, or if other tasks have waited for long."""
         if self._sending.done():
             await self._sending
         now = self._loop.time()
@@ -125,16 +125,16 @@ class _Writer:
             self._turn_began = self._loop.time()
 
     def end(self) -> None:
-        """That is all: the next that is sent is the last."""
+        """Mark the stream as complete: the next write is the last."""
         self._is_whole = True
         self._is_due.set()
 
     async def sent(self) -> None:
-        """Wait until all is sent."""
+        """Wait until everything is sent."""
         await self._sending
 
     async def close(self) -> None:
-        """Stop, if that is not over."""
+        """Stop sending, if not complete."""
         self._next_ping.cancel()
         if self._falls_due is not None:
             self._falls_due.cancel()
@@ -186,7 +186,7 @@ class _Writer:
 
 @asynccontextmanager
 async def _writing(send: Send, start: Message, ping: bytes, ping_seconds: float) -> AsyncIterator[_Writer]:
-    """A writer; in the end, all is sent that was written."""
+    """A writer, which sends all queued events at the end of the context."""
     writer = _Writer(send, start, ping, ping_seconds)
     try:
         yield writer

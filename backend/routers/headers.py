@@ -58,6 +58,6 @@ class SecurityHeaders:
 
 
 def _not_cached(headers: MutableHeaders) -> dict[str, str]:
-    """Answers are somebody's, unless their route says for how long they hold. FastAPI's ``no-cache`` lets them be kept."""
+    """Keep answers out of caches, unless their route sets a lifetime: they are personal. FastAPI's ``no-cache`` would permit storing them."""
     policy = headers.get("cache-control", "no-cache")
     return {"cache-control": "no-store"} if policy == "no-cache" else {}

@@ -78,7 +78,7 @@ class JsonModel:
 
 
 def _lists_of(wanted: Any) -> Mapping[str, TypeAdapter[Any]]:
-    """The fields of a model that are tuples, by name. The first faulty item ends each."""
+    """The fields of a model that are tuples, by name. Validation of each ends at the first faulty item."""
     if not (isinstance(wanted, type) and issubclass(wanted, BaseModel)):
         return {}
     return {
@@ -94,7 +94,7 @@ def _failing_fast(kind: Any) -> TypeAdapter[Any]:
 
 
 def _checked(validate: Callable[..., Any], given: Any, place: tuple[str, ...], before: int = 0) -> Any:
-    """What is ``given`` as validated. Faults are told at ``place``, in a list of which so many items came ``before``."""
+    """The validated value of ``given``. Faults are reported at ``place``, in a list after ``before`` earlier items."""
     try:
         return validate(given, strict=True)
     except ValidationError as error:
@@ -105,7 +105,7 @@ def _checked(validate: Callable[..., Any], given: Any, place: tuple[str, ...], b
 
 
 def _counted(place: tuple[str | int, ...], before: int) -> tuple[str | int, ...]:
-    """``place``, in the whole list."""
+    """``place``, with the index in the whole list."""
     if before and place and isinstance(place[0], int):
         return (place[0] + before, *place[1:])
     return place

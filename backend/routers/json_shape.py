@@ -90,7 +90,7 @@ class Shape:
                 keys.pop()
 
     def _note(self, start: int, signs: bytes) -> None:
-        """Note where the list begins and ends, and where the last item of a block begins."""
+        """Record where the list begins and ends, and where the last item of a block begins."""
         if self._begin is None and (found := signs.find(b"[")) >= 0:
             self._begin = start + found + 1
         if self._begin is None or self._end is not None:
@@ -103,12 +103,12 @@ class Shape:
 
 
 def _closed(piece: bytes) -> bytes:
-    """As a list of its own. Where no comma leads to the next, it stays open, and so is no JSON."""
+    """``piece`` as a list. If it does not end at a comma, it stays unclosed, and so is invalid JSON."""
     return b"[" + (piece[:-1] + b"]" if piece.endswith(b",") else piece)
 
 
 def _outside_strings(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """``body`` block by block, blank where strings are. Without its escapes, every quote begins or ends a string."""
+    """``body`` block by block, with strings blanked. Once escapes are removed, every quotation mark begins or ends a string."""
     plain = body.replace(rb"\\", b"  ").replace(rb"\"", b"  ") if b"\\" in body else body
     is_inside = False
     for start in range(0, len(plain), _BLOCK):

@@ -27,7 +27,7 @@ async def metrics(services: ServicesDep) -> Response:
 
 
 def _exposition(services: Services) -> str:
-    """It may have a hundred thousand lines: so it is made beside the event loop."""
+    """The metrics as text, made in a thread, because they may have a hundred thousand lines."""
     return exposition(services.facade.get_qos_info()) + services.metrics.exposition()
 
 

@@ -150,7 +150,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _complete(path: str, operation: dict[str, Any]) -> None:
-    """Say what an operation does in its own words, and who may ask."""
+    """Set the summary of ``operation`` to the first paragraph of its description, and mark the operation as open if it needs no token."""
     described = operation.get("description", "")
     operation["summary"] = described.partition("\n\n")[0].replace("\n", " ") or operation["summary"]
     if path in OPEN:

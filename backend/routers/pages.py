@@ -93,7 +93,7 @@ async def _grant(services: Services, token: str) -> Grant:
 
 
 async def _logged_in(request: Request, services: Services, grant: Grant) -> Response:
-    """A session that is new, whatever the browser brought along, which ends."""
+    """Open a new session; the session that the browser had ends."""
     await services.sessions.end(held(request) or "")
     response = RedirectResponse("/", status_code=303, headers=PRIVATE)
     remember(request, response, await services.sessions.open(grant.user_id, grant.token_id))

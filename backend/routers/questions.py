@@ -14,7 +14,7 @@ _NO_NUL: Final = r"^[^\x00]*$"
 
 
 def _blank_is_none(text: object) -> object:
-    """A form sends what was not filled in as an empty text."""
+    """None for a blank text, which a form sends for a field that was not filled in."""
     return None if text == "" else text
 
 

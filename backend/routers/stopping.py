@@ -96,7 +96,7 @@ class _Answer:
         await self._send(message)
 
     async def end(self, scope: Scope, receive: Receive) -> None:
-        """Say why there is no more. What is neither JSON yet nor events can only be broken off, which the server does."""
+        """Report why there is no more. An answer that is neither begun nor made of events can only be cut off, by the server."""
         if self._headers is None:
             response = JSONResponse({"error": STOPPING}, 503, {"Retry-After": "1"})
             await response(scope, receive, self._send)

@@ -69,7 +69,7 @@ async def _view(grant: Grant, services: Services, made: NewToken | None = None) 
 
 
 def _wanted(form: Mapping[str, str]) -> TokenRequest:
-    """What the fields ask for; what was not filled in is left out.
+    """The token that the form's fields ask for; blank fields are left out.
 
     Raises:
         InvalidBodyError: A field is invalid.

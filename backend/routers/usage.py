@@ -22,7 +22,7 @@ router: Final = APIRouter(prefix="/v1", tags=["usage"])
 
 
 def _in_words(told: object) -> object:
-    """A day as it is written; pydantic would take a number for seconds since 1970."""
+    """A day as text, because pydantic would take a number for seconds since 1970."""
     if isinstance(told, str) and not _ISO.fullmatch(told):
         raise ValueError("a day is written as 2026-11-29")
     return told
@@ -133,7 +133,7 @@ async def mine(
 
 
 def _visible(only: Only, grant: Grant) -> Only:
-    """``only``, as far as it is of the tenant of who asks."""
+    """``only``, restricted to the tenant of ``grant``."""
     if not grant.tenant_id:
         return only
     if only.tenant not in {None, grant.tenant_id}:
