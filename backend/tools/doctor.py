@@ -71,7 +71,7 @@ def examine(now: datetime) -> Iterator[Check]:
 
 
 def _settled(now: datetime) -> Iterator[Check]:
-    """What depends on the settings."""
+    """The checks that depend on the settings."""
     from backend.database.condition import condition
     from backend.database.migrations import revisions
     from backend.settings import UnusableSettingsError, read_settings
@@ -207,7 +207,7 @@ def port(host: str, number: int) -> Check:
 
 
 def _answers(host: str, number: int) -> bool:
-    """Whether a Patchbay is there."""
+    """Whether a Patchbay answers at that host and port."""
     with closing(http.client.HTTPConnection(host, number, timeout=2)) as connection:
         try:
             connection.request("GET", "/healthz")

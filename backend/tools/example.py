@@ -147,7 +147,7 @@ def _outcome(version: str, releases: str, python: Path | None, *, folder: Path) 
 
 
 def _install(place: Path, python: Path, extra: list[str]) -> subprocess.CompletedProcess[str]:
-    """Make ``.venv`` in ``place`` and install what the sample needs: with uv, or with pip where that does not work."""
+    """Create ``.venv`` in ``place`` and install the sample's packages, with uv or else with pip."""
     needed = [word for file in _NEEDED for word in ("-r", file)]
     uv = [sys.executable, "-m", "uv", "--no-config", "--system-certs", "--no-python-downloads", "--quiet"]
     _run([*uv, "venv", "--clear", "--python", str(python), ".venv"], place)

@@ -117,7 +117,7 @@ def requirements() -> dict[str, list[str]]:
 
 
 def _from(package: str, version: str) -> str:
-    """The releases that should be as good: until the next one that may break something."""
+    """The releases that should be compatible: up to the next release that may break something."""
     major, minor, *_ = version.split(".")
     limit = f"0.{int(minor) + 1}" if major == "0" else f"{int(major) + 1}"
     return f"{package}>={version},<{limit}"
@@ -140,7 +140,7 @@ def _source() -> dict[str, str]:
 
 
 def _known(place: Path) -> Mapping[str, str]:
-    """Hashes of the files as they came."""
+    """The hashes of the files as they were copied."""
     try:
         known = json.loads((place / MANIFEST).read_text(encoding="utf-8"))["files"]
     except (ValueError, KeyError, TypeError) as error:

@@ -144,7 +144,7 @@ def _retirement(
 
 
 def _places(rows: Rows) -> Mapping[str, list[str]]:
-    """Every endpoint that the file names, and the places where."""
+    """Every endpoint in the file, with the places that name it."""
     chains = {
         f"profiles.{profile}.{feature}": links
         for profile, row in rows.profiles.items()

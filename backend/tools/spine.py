@@ -216,7 +216,7 @@ def figures() -> Iterator[Figure]:
 
 
 def _print_path(traced: Trace) -> None:
-    """The way of a call: each file as it is entered, and the functions called in it."""
+    """Print the path of a call: each file when it is entered, and the functions called in it."""
     before = None
     for file, function in traced.calls:
         sys.stdout.write(f"\n  {file}: {function}" if file != before else f", {function}")

@@ -62,7 +62,7 @@ class _Reader:
                 self._arguments[self._constructor.names.get(each, each)] = (each, one)
 
     def spec(self) -> Spec:
-        """What the call asks for."""
+        """The model and settings of the call."""
         own = {name: self._take(name) for name in _OWN}
         base_model = own["model"] if own["deployment"] else None
         row = self._of_deployment(base_model)
@@ -84,7 +84,7 @@ class _Reader:
         )
 
     def fallbacks(self, first: Spec) -> list[Spec]:
-        """The further models that a call of LiteLLM's names itself."""
+        """The further models that a call of LiteLLM's names."""
         listed = self._fallbacks.value if self._fallbacks else None
         found: list[Spec] = []
         for at, one in enumerate(listed if isinstance(listed, list) else ()):
@@ -101,7 +101,7 @@ class _Reader:
         return Node(value, f"{self._place.path} {written}", self._place.findings)
 
     def _take(self, name: str) -> Node | None:
-        """The argument, unless it is absent, None, or not known."""
+        """The argument ``name``; None if it is absent, None, or unknown."""
         written, value = self._arguments.pop(name, ("", None))
         if value is None or value.value is None:
             return None
@@ -140,7 +140,7 @@ class _Reader:
             node.report("dropped", _LATER)
 
     def _rest(self) -> dict[str, Node]:
-        """The other arguments: what is added to requests."""
+        """The other arguments, which become extra parameters of requests."""
         found: dict[str, Node] = {}
         for name, (written, value) in self._arguments.items():
             node = self._node(written, value.value)
@@ -174,7 +174,7 @@ class _Reader:
     # The model ----------------------------------------------------------------------------------------------------
 
     def _key(self, node: Node | None, name: Node | None) -> Node | None:
-        """The key that was given, or the variable where LangChain looks for one."""
+        """The given key, or the variable in which LangChain looks for one."""
         provider = str(name.value).partition("/")[0] if name and not self._constructor.is_call else ""
         variable = LANGCHAINS_VARIABLES.get(provider)
         return node if node or variable is None else self._node("api_key", f"{VARIABLE}{variable}")
@@ -183,7 +183,7 @@ class _Reader:
         return of_deployment(base.value) if base is not None and isinstance(base.value, str) else {}
 
     def _name(self, node: Node | None) -> Node | None:
-        """The model as LiteLLM writes it: provider/model."""
+        """The model in LiteLLM's notation: provider/model."""
         if node is None or not isinstance(node.value, str):
             return node
         text = node.value
@@ -194,7 +194,7 @@ class _Reader:
         return Node(text, node.path, node.findings)
 
     def _langchains(self, text: str, node: Node) -> str:
-        """What `init_chat_model` makes of ``provider:model``, or of a model beside its provider."""
+        """The model that `init_chat_model` makes of ``provider:model``, or of a model beside its provider."""
         _, said = self._arguments.get("model_provider", ("", None))
         provider, colon, model = text.partition(":")
         if said is not None and isinstance(said.value, str):
@@ -211,7 +211,7 @@ class _Reader:
 
 
 def _written(call: ast.Call, constructor: Constructor) -> list[tuple[str, ast.expr]]:
-    """The arguments as they are written, by their names; ``**`` for those in a mapping."""
+    """The arguments in the code, by name; ``**`` for those in a mapping."""
     positional = call.args
     if isinstance(call.func, ast.Name | ast.Attribute) and _last(call.func) == "partial":
         positional = positional[1:]
@@ -228,7 +228,7 @@ def _last(node: ast.Name | ast.Attribute) -> str:
 
 
 def _spread(name: str, value: Value) -> list[tuple[str, Value]]:
-    """``value`` by its name, or what a mapping of further arguments holds."""
+    """``value`` by its name, or the items of a mapping of further arguments."""
     if name in {"**", "extra", "extra_body", "model_kwargs"} and isinstance(value.value, dict):
         return [(str(key), value._replace(value=one)) for key, one in value.value.items()]
     return [(name, value)]

@@ -81,7 +81,7 @@ def _parsed(name: str, path: Path, findings: Findings) -> Module | None:
 
 
 def _document(name: str, path: Path, findings: Findings) -> list[Config]:
-    """The features of a file that is LiteLLM's or TensorZero's."""
+    """The features of a configuration file of LiteLLM or TensorZero."""
     try:
         value = read(path)
     except UnusableInputError as error:
@@ -113,7 +113,7 @@ def _of_code(
 
 
 def _tell_keys(module: Module, findings: Findings) -> None:
-    """Tell every key that stands in ``module``, by its line, and let none of them appear anywhere."""
+    """Report every key in the code of ``module``, by its line, and mask it everywhere."""
     for node in module.nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             for key in _KEYS.findall(node.value):
@@ -122,7 +122,7 @@ def _tell_keys(module: Module, findings: Findings) -> None:
 
 
 def _router(call: ast.Call, module: Module, project: Project, findings: Findings) -> list[Config]:
-    """The features of a Router of LiteLLM's, whose arguments are a proxy's file in short."""
+    """The features of a Router of LiteLLM's, whose arguments correspond to a proxy's file."""
     arguments = {one.arg: project.value(one.value, module).value for one in call.keywords if one.arg}
     place = module.place(call)
     named = deployments(Node(_without_unknown(arguments), place, findings))
@@ -154,7 +154,7 @@ class _Names:
         return self._take(next((name for name in wanted if name not in self._taken), wanted[0]))
 
     def apart(self, configs: list[Config]) -> list[Config]:
-        """``configs`` of one source, with other names where theirs are taken."""
+        """``configs`` of one source, renamed where their names are taken."""
         groups = {spec.group.name for config in configs for spec in config.specs if spec.group}
         renamed = {name: self._take(name) for name in sorted(groups)}
         return [

@@ -131,7 +131,7 @@ class _Finder:
         return any(isinstance(self._project.value(model, self._module).value, str) for model in models)
 
     def _heads(self, node: ast.AST | None, seen: set[int]) -> list[Made]:
-        """The models that an expression stands for, in order. What was ``seen`` is not looked at again."""
+        """The models that an expression stands for, in order. Expressions already ``seen`` are skipped."""
         if node is None or id(node) in seen:
             return []
         seen.add(id(node))
@@ -159,12 +159,12 @@ class _Finder:
         return [made for one in elements for made in self._heads(one, seen)]
 
     def _of_instance(self, name: str) -> ast.expr | None:
-        """What is assigned to ``self.name``, if that happens in one place of the file."""
+        """The value assigned to ``self.name``, if there is only one assignment in the file."""
         found = [value for (_, target), value in self._module.values.items() if target == name]
         return found[0] if len(found) == 1 else None
 
     def needs(self, node: ast.Call, chain: Sequence[Made]) -> tuple[str, ...]:
-        """What the calls of the model made at ``node`` ask for, as far as this file tells."""
+        """The needs of the calls of the model made at ``node``, as far as this file shows."""
         places = [node, *(made.node for made in chain)]
         found = {_NEEDS[name] for place in places for name in self._methods(place) if name in _NEEDS}
         for made in chain:
@@ -177,7 +177,7 @@ class _Finder:
         return tuple(sorted(found))
 
     def _methods(self, node: ast.AST) -> Iterator[str]:
-        """The methods that are called on what is made at ``node``, here and by the name that it gets."""
+        """The methods that are called on the result of ``node``, here and under its assigned name."""
         yield from _methods_above(node, self._module)
         yield from self._agents_above(node)
         whole = _whole(node, self._module)
@@ -188,7 +188,7 @@ class _Finder:
                 yield from self._agents_above(other)
 
     def _stands_for(self, node: ast.Name | ast.Attribute, name: str, value: ast.AST) -> bool:
-        """Whether ``node`` is read, and is ``value``, which is assigned to ``name``: of the same scope or the same class."""
+        """Whether ``node`` reads ``name``, in the scope or class in which ``value`` is assigned to it."""
         if target_name(node) != name or not isinstance(node.ctx, ast.Load):
             return False
         if isinstance(node, ast.Name):
@@ -217,7 +217,7 @@ def _methods_above(node: ast.AST, module: Module) -> Iterator[str]:
 
 
 def _whole(node: ast.AST, module: Module) -> ast.AST:
-    """``node`` with the methods that are called on it."""
+    """``node`` together with the methods called on it."""
     above = module.parents.get(id(node))
     while isinstance(above, ast.Attribute | ast.Call | ast.Await):
         node, above = above, module.parents.get(id(above))
@@ -241,7 +241,7 @@ def _class_of(node: ast.AST, module: Module) -> ast.ClassDef | None:
 
 
 def _words(module: Module, node: ast.AST) -> Iterator[str]:
-    """Names that the model at ``node`` could be called by, the most telling first."""
+    """Candidate names for the model at ``node``, the most specific first."""
     scopes = [scope.name for scope in reversed(module.scopes[id(node)]) if not isinstance(scope, ast.Module)]
     parts = module.name.removesuffix(".py").removesuffix("/__init__").split("/")
     names = [_key_of(node, module), *scopes, _assigned_to(node, module) or "", *reversed(parts)]
@@ -251,7 +251,7 @@ def _words(module: Module, node: ast.AST) -> Iterator[str]:
 
 
 def _key_of(node: ast.AST, module: Module) -> str:
-    """The key by which a mapping holds the model; empty if it is in none."""
+    """The key of the mapping that contains the model; empty if none does."""
     whole = _whole(node, module)
     above = module.parents.get(id(whole))
     for key, value in zip(above.keys, above.values, strict=True) if isinstance(above, ast.Dict) else ():
@@ -261,7 +261,7 @@ def _key_of(node: ast.AST, module: Module) -> str:
 
 
 def _telling(name: str) -> str:
-    """``name`` without the words that tell nothing; empty if nothing is left."""
+    """``name`` without words of no meaning; empty if nothing is left."""
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
     return "_".join(
         word.lower() for word in words if not (_GENERIC.fullmatch(word.lower()) or word.isdigit())

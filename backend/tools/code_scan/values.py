@@ -81,7 +81,7 @@ class Project:
         return made
 
     def _computed(self, node: ast.AST, module: Module, depth: int) -> Value:
-        """A text that is put together of texts, a default behind ``or``, a number with its sign, an item of a mapping."""
+        """The value of joined texts, of a default after ``or``, of a signed number, or of an item of a mapping."""
         if isinstance(node, ast.Subscript):
             return self._subscript(node, module, depth)
         if isinstance(node, ast.JoinedStr | ast.BinOp):
@@ -120,7 +120,7 @@ class Project:
         return self._held(node, module, dotted, depth) or Value(Unknown(_plain(node)))
 
     def _held(self, node: ast.Name | ast.Attribute, module: Module, dotted: str, depth: int) -> Value | None:
-        """A text that a class or an instance holds: a member of an enumeration, an argument, the default of a field."""
+        """A text held by a class or an instance: a member of an enumeration, an argument, or a field's default."""
         owner, _, name = dotted.removesuffix(".value").rpartition(".")
         if (held := self._class(owner, module)) is not None and name in held:
             return Value(held[name])
@@ -137,7 +137,7 @@ class Project:
         return Value(default, f"it is the default of the field {node.attr}") if default is not None else None
 
     def _item(self, node: ast.Subscript, module: Module, depth: int) -> tuple[ast.expr, Module] | None:
-        """What a mapping that is written out holds under a key, and where it stands."""
+        """The value under a key of a literal mapping, and its place."""
         mapping, place = self._making(node.value, module, depth + 1)
         key = self.value(node.slice, module, depth + 1).value
         keys = mapping.keys if isinstance(mapping, ast.Dict) else []
@@ -145,7 +145,7 @@ class Project:
         return (mapping.values[found[-1]], place) if found and isinstance(mapping, ast.Dict) else None
 
     def _making(self, node: ast.AST, module: Module, depth: int) -> tuple[ast.AST | None, Module]:
-        """The expression that made ``node``, or the annotation that tells its class, and where it stands."""
+        """The expression that made ``node``, or the annotation with its class, and the place of either."""
         if isinstance(node, ast.Call):
             return node, module
         made = None
@@ -158,7 +158,7 @@ class Project:
         return made, module
 
     def _class(self, dotted: str, module: Module) -> Mapping[str, str] | None:
-        """The texts of the class that ``dotted`` names, or that it is a method of."""
+        """The texts of the class ``dotted``, or of the class whose method it is."""
         names = dotted.split(".")
         for end in range(len(names), 0, -1):
             source = ".".join(names[: end - 1]) or _dotted(module.name)
@@ -183,7 +183,7 @@ class Project:
         return (matching[0], found) if found is not None else None
 
     def _subscript(self, node: ast.Subscript, module: Module, depth: int) -> Value:
-        """A variable's value, or what a mapping holds that is written out."""
+        """An environment variable's value, or the item of a literal mapping."""
         if (item := self._item(node, module, depth)) is not None:
             return self.value(*item, depth + 1)
         name = self.value(node.slice, module, depth + 1).value
@@ -206,7 +206,7 @@ class Project:
         return Value(Unknown(_plain(node.func)))
 
     def _variable(self, node: ast.Call, module: Module, depth: int) -> Value:
-        """A variable's value, or its default: the name of the variable where there is no default."""
+        """An environment variable's value or default; the name of the variable if there is no default."""
         name = self.value(node.args[0], module, depth + 1).value
         others = [*node.args[1:], *(one.value for one in node.keywords if one.arg == "default")]
         default = self.value(others[0], module, depth + 1).value if others else None
@@ -216,7 +216,7 @@ class Project:
 
 
 def _plain(node: ast.AST) -> str:
-    """``a.b`` as it is written; empty if it is more than names."""
+    """``a.b`` as written; empty if ``node`` is more than names."""
     names: list[str] = []
     while isinstance(node, ast.Attribute):
         names.append(node.attr)
@@ -229,7 +229,7 @@ def _dotted(name: str) -> str:
 
 
 def _fields(modules: Iterable[Module]) -> Mapping[str, str]:
-    """Fields of classes of settings whose default is a text, and the only one of their name."""
+    """The fields of settings classes that have a text as default and a unique name."""
     found: dict[str, set[str]] = defaultdict(set)
     for module in modules:
         for node in module.nodes:
@@ -245,7 +245,7 @@ def _holds_settings(node: ast.ClassDef, module: Module) -> bool:
 
 
 def _classes(modules: Mapping[str, Module]) -> Mapping[tuple[str, str], Mapping[str, str]]:
-    """The texts that each class holds under a name, by its module and its own name."""
+    """The texts in the attributes of each class, by module and class name."""
     return {
         (place, node.name): texts
         for place, module in modules.items()

@@ -120,13 +120,13 @@ def _variable(node: Node, name: str) -> str:
 
 
 def _house_key(key: Key, vendor: str) -> Key:
-    """``key``, or what stands for the one that is in the vendor's usual variable."""
+    """``key``; an empty `Key` if it is in the vendor's usual variable."""
     usual = key.needed and key.secret is None and key.variable in {None, house_variable(vendor)}
     return Key() if usual else key
 
 
 def _server_key(placeholder: Placeholder, key: Key, address: str) -> Key:
-    """``key`` as it is, if one was written or the server can be reached from everywhere; else a key that is not needed."""
+    """``key``, if it was given or the server is publicly reachable; else a key that is not needed."""
     parts = split(address)
     if placeholder != "nothing" or (parts.scheme == "https" and parts.hostname not in LOOPBACK):
         return key
@@ -141,7 +141,7 @@ def _address(node: Node | None) -> str | None:
 
 
 def _checked(node: Node | None, account: Account, model: str) -> Account:
-    """``account`` at the address where it can be asked, if there is one."""
+    """``account`` at an address that can be called; without a base URL, and with a finding, if there is none."""
     if node is None or account.base_url is None:
         return account
     address = fitted(account.provider, model, account.base_url)
@@ -157,7 +157,7 @@ def _checked(node: Node | None, account: Account, model: str) -> Account:
 
 
 def _refusal(address: str, account: Account) -> str | None:
-    """Why no row could hold ``address``, whoever is asked there."""
+    """Why no row may have ``address``, for any provider."""
     if address.startswith(_REFERENCE):
         return "names a variable, and a table says the address itself"
     if _holds_key(address, account.key):
@@ -173,7 +173,7 @@ def _refusal(address: str, account: Account) -> str | None:
 
 
 def _unfit(account: Account) -> str | None:
-    """Why a row cannot be as ``account`` is."""
+    """Why no row can describe ``account``."""
     variable = "KEY" if account.key.needed else None
     try:
         ProviderRow(api=account.api, api_key_env=variable, base_url=account.base_url)

@@ -69,7 +69,7 @@ class Target:
 
 @dataclass(frozen=True)
 class _Chained:
-    """A feature, and those of its models that can be served."""
+    """A feature with those of its models that can be served."""
 
     config: Config
     targets: tuple[Target, ...]
@@ -136,7 +136,7 @@ def _dimensions(node: Node | None) -> int | None:
 
 
 def _without_wrong(chained: Iterable[_Chained]) -> list[_Chained]:
-    """``chained`` without the models that something is wrong with, looked at again until nothing is."""
+    """``chained`` without models that have errors, checked again until there are none."""
     left = [_good(one) for one in chained]
     while True:
         _document(left, lenient=True)
@@ -230,7 +230,7 @@ def _report_key(target: Target, row: Provider) -> None:
 
 
 def _report_general(chained: Iterable[_Chained], findings: Findings) -> None:
-    """Add what a reader of any such table should know, once."""
+    """Add the general findings for readers of any such table, once."""
     served = [one for one in chained if one.targets]
     for origin in dict.fromkeys(one.config.origin for one in served):
         own = [one for one in served if one.config.origin == origin]

@@ -137,7 +137,7 @@ def _refuse_tokens(entries: dict[str, Node]) -> None:
 
 
 def _lay_credential(entries: dict[str, Node], credentials: Mapping[str, dict[str, Node]]) -> None:
-    """Put the values of the credential that the entry names below its own."""
+    """Add the values of the credential that the entry names, where it has no own value."""
     named = given(entries.pop("litellm_credential_name", None))
     text = named.text() if named else None
     if named is None or text is None:
@@ -187,7 +187,7 @@ def _number(node: Node | None) -> float | None:
 
 
 def _info(info: Node | None) -> tuple[str | None, dict[str, Any]]:
-    """The model's mode, and what its row says of it."""
+    """The model's mode, and the fields of its row."""
     entries = info.entries() if info else {}
     mode = given(entries.pop("mode", None))
     prices = [given(entries.pop(f"{side}_cost_per_token", None)) for side in ("input", "output")]

@@ -44,13 +44,13 @@ _OF_LISTS = {
 
 @dataclass
 class _Settings:
-    """What the sections say about all models.
+    """The settings for all models, from the file's sections.
 
     Attributes:
-        usual: Time-outs and retries where a model says nothing.
+        usual: The default timeouts and retries of models.
         select: The strategy that chooses among models of one name.
-        fallbacks: Of each of LiteLLM's lists, model_name to those that follow.
-        everywhere: Those that follow behind every model_name.
+        fallbacks: The fallbacks of each model_name, in each of LiteLLM's lists.
+        everywhere: The fallbacks of every model_name.
         aliases: A further name to the model_name that it stands for.
     """
 
@@ -88,7 +88,7 @@ def _settings(entries: dict[str, Node]) -> _Settings:
 
 
 def _take(settings: _Settings, key: str, node: Node) -> bool:
-    """Note what the setting says, if it is one that a table can hold."""
+    """Store the setting ``key``, if a table can have it."""
     if given(node) is None:
         return True
     if key in _CLOCKS:
@@ -140,7 +140,7 @@ def _texts(nodes: Iterable[Node]) -> Iterator[Node]:
 
 
 def _aliases(node: Node) -> dict[str, Node]:
-    """A further name to the model_name that it stands for; it may be hidden from lists of models, which is all one here."""
+    """The model_name of each alias. Aliases that are hidden from lists of models count, too."""
     found: dict[str, Node] = {}
     for name, other in node.entries().items():
         entries = other.entries() if other.is_mapping else {"model": other}
@@ -153,7 +153,7 @@ def _aliases(node: Node) -> dict[str, Node]:
 
 
 def _credentials(node: Node | None) -> dict[str, dict[str, Node]]:
-    """Values that models name by their credential's name."""
+    """The values of each named credential."""
     found: dict[str, dict[str, Node]] = {}
     for element in node.elements() if node and node.value is not None else ():
         entries = element.entries()
@@ -181,7 +181,7 @@ def _named(
 
 
 def _grouped(name: str, made: list[Deployment], settings: _Settings) -> list[Deployment]:
-    """``made`` as one group, with the settings of all models where a model says nothing."""
+    """``made`` as one group; models without own settings get the general ones."""
     ordered = sorted(made, key=lambda one: one.order)
     select = "ordered" if ordered[0].order != ordered[-1].order else settings.select
     asked = _asked(ordered, select)
@@ -194,7 +194,7 @@ def _grouped(name: str, made: list[Deployment], settings: _Settings) -> list[Dep
 
 
 def _asked(made: list[Deployment], select: str) -> list[Deployment]:
-    """Those of ``made`` that are ever chosen; weights that nothing goes by are told."""
+    """The deployments in ``made`` that can be chosen; unused weights are reported."""
     asked = made
     if select == "weighted" and any(one.weight for one in made):
         asked = [one for one in made if one.weight != 0]
@@ -207,7 +207,7 @@ def _asked(made: list[Deployment], select: str) -> list[Deployment]:
 
 
 def _weights(made: list[Deployment]) -> Sequence[int | None]:
-    """How often each is chosen: by their weights, or else by their limits; None if neither is said."""
+    """The relative frequency of each deployment, by weights or else by limits; None without either."""
     shares = [one.weight for one in made] if any(one.weight for one in made) else [one.rate for one in made]
     return whole_weights([share or 1 for share in shares]) if any(shares) else [None] * len(made)
 
@@ -262,7 +262,7 @@ def _embeds(models: Iterable[Deployment]) -> bool:
 
 
 def _followed(name: str, settings: _Settings, seen: set[str]) -> Iterator[str]:
-    """What is asked after ``name``, in order: its fallbacks and theirs, those for long prompts, those for refusals."""
+    """The models that are called after ``name``, in order: its fallbacks and theirs, those for long prompts, those for refusals."""
     listed = [node for key in _LISTS for node in settings.fallbacks[key].get(name, ())]
     for node in (*listed, *settings.everywhere):
         follower = node.text() or ""
@@ -274,7 +274,7 @@ def _followed(name: str, settings: _Settings, seen: set[str]) -> Iterator[str]:
 
 
 def _check_names(named: Mapping[str, object], settings: _Settings) -> None:
-    """Tell names that stand for no model, and what lists of fallbacks mean here."""
+    """Report names without a model, and the meaning of lists of fallbacks here."""
     known = {*named, *settings.aliases}
     for key, lists in settings.fallbacks.items():
         for name, follow in lists.items():

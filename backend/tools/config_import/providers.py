@@ -49,7 +49,7 @@ def providers(accounts: Iterable[Account]) -> dict[Account, Provider]:
 
 
 def _is_usual(account: Account) -> bool:
-    """Whether it is a vendor at its own address, asked with the key in its usual variable."""
+    """Whether ``account`` is a vendor at its own address, with the key in its usual variable."""
     key = account.key
     return account.base_url is None and key.needed and key.secret is None and key.variable is None
 
@@ -59,7 +59,7 @@ def _usual_variable(account: Account) -> str:
 
 
 def _name(account: Account, above: Iterable[Account]) -> str:
-    """The provider's own name; with the host for a second address of one name, or an address that is not a vendor's."""
+    """The provider's own name, with the host for a second address of that name or an address that is not a vendor's."""
     name = re.sub(r"[^a-z0-9_-]+", "-", account.provider.lower()).strip("-_")
     name = name if name[:1].isalpha() else f"provider-{name}".rstrip("-")
     elsewhere = {other.base_url for other in above if other.provider == account.provider}
@@ -83,7 +83,7 @@ def _variable(account: Account, name: str, taken: set[str]) -> str | None:
 
 
 def _unique(wanted: str, taken: set[str], joint: str) -> str:
-    """``wanted``, or the first number after it that is free; it is taken from now on."""
+    """``wanted``, or with the next free number; the result is taken from now on."""
     name, number = wanted, 1
     while name in taken:
         number += 1

@@ -68,7 +68,7 @@ def _yaml(text: str) -> object:
 
 
 def _check_mappings(root: Any) -> None:
-    """PyYAML lets the last of two equal keys win, and says nothing."""
+    """Refuse equal keys in one mapping, of which PyYAML silently keeps the last."""
     seen: set[int] = set()
     left = [root]
     while left:

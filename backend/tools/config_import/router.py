@@ -52,7 +52,7 @@ def _listed(place: Node, models: Node | None) -> tuple[Node, ...]:
 
 
 def _defaults(node: Node | None) -> dict[str, Node | None]:
-    """The Router's defaults for every model, by a spec's names; the rest is dropped."""
+    """The Router's defaults for every model, by a spec's names; other entries are dropped."""
     entries = node.entries() if node else {}
     defaults = {
         "timeout": _timeout(entries.pop("timeout", None)),
@@ -99,7 +99,7 @@ def _spec(node: Node, defaults: Mapping[str, Node | None]) -> Spec:
 
 
 def _timeout(node: Node | None) -> Node | None:
-    """``node`` unless it is null, which LMI takes for not said in this shape."""
+    """``node``, unless it is null, which LMI takes for absent here."""
     if node is not None and node.value is None:
         node.report("changed", "null is no value here: LMI goes on to the next one, at last to 60.")
     return given(node)
@@ -120,13 +120,13 @@ def _groups(deployments: Iterable[Deployment]) -> dict[str, list[Deployment]]:
 
 
 def _order(groups: Mapping[str, object], fallbacks: Iterable[str]) -> list[str]:
-    """The first model, its fallbacks, and the others as they stand."""
+    """The first model, its fallbacks, then the others in their order."""
     first = list(groups)[:1]
     return list(dict.fromkeys([*first, *fallbacks, *groups]))
 
 
 def _fallbacks(node: Node | None, groups: Mapping[str, object], first: str) -> list[str]:
-    """The names of the models that ``first`` falls back on. What other models would fall back on, LMI ignores."""
+    """The names of the fallbacks of ``first``. LMI ignores the fallbacks of other models."""
     entries = [pair for element in (node.elements() if node else ()) for pair in element.entries().items()]
     chosen: list[Node] = []
     for key, listed in entries:

@@ -52,7 +52,7 @@ def wants_of(spec: Spec, account: Account, model: str, origin: Origin) -> Wants:
 
 
 def _refused(options: Wants, api: Api, mode: ApiMode, model: str) -> dict[str, str]:
-    """The options that keep a table from loading, or would be ignored, each with the reason."""
+    """The options that would be refused by the table or ignored, each with the reason."""
     mute = [option for option in options if parameter_of(option).name(api, mode) is None]
     beyond = Options(**options).problems(api, model, capabilities(model), mode)
     return dict.fromkeys(mute, f"the {api} API has no such option") | dict(beyond)
@@ -62,7 +62,7 @@ def _refused(options: Wants, api: Api, mode: ApiMode, model: str) -> dict[str, s
 
 
 def _options(params: Mapping[str, Node]) -> tuple[Wants, dict[str, Node]]:
-    """The options that ``params`` set, and where each of them stands."""
+    """The options that ``params`` set, each with its place."""
     options: Wants = {}
     origins: dict[str, Node] = {}
     for name, node in params.items():
@@ -89,7 +89,7 @@ def _translated(name: str, node: Node) -> Wants:
 
 
 def _checked(option: str, node: Node) -> Wants:
-    """The option, if its value is one that it can have."""
+    """The option, if its value is valid."""
     if isinstance(node.value, int) and node.value.bit_length() >= _TOML_BITS:
         node.report("wrong", "is larger than any number that TOML holds.")
         return {}
@@ -103,7 +103,7 @@ def _checked(option: str, node: Node) -> Wants:
 
 
 def _thinking(node: Node) -> Wants:
-    """Anthropic's way to say how long to think, which litellm translates for Gemini."""
+    """The option for Anthropic's ``thinking``, which litellm translates for Gemini."""
     entries = node.entries()
     kind = given(entries.pop("type", None))
     off = kind is not None and kind.value == "disabled"
@@ -115,7 +115,7 @@ def _thinking(node: Node) -> Wants:
 
 
 def _effort(node: Node) -> Wants:
-    """A level, or a mapping that holds one."""
+    """The effort in a text, or in a mapping."""
     if not node.is_mapping:
         return _checked("effort", node)
     entries = node.entries()
@@ -125,7 +125,7 @@ def _effort(node: Node) -> Wants:
 
 
 def _safety(node: Node) -> Wants:
-    """Gemini's filters, where any of them is not as it is by default."""
+    """Gemini's safety settings that differ from the default."""
     thresholds = [_threshold(element) for element in node.elements()]
     levels = {kind: threshold for pair in thresholds for kind, threshold in pair.items()}
     safety = Safety(**levels).model_dump()

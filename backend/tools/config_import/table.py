@@ -156,12 +156,12 @@ def _link(plan: Plan, link: Link) -> str:
 
 
 def _is_choice(plan: Plan, group: Group) -> bool:
-    """Whether there is more than one to choose from."""
+    """Whether the group has more than one endpoint."""
     return sum(link.group == group for link in plan.links) > 1
 
 
 def _groups(plans: Iterable[Plan]) -> dict[str, Any]:
-    """The groups of all chains. One that several features name has the same models in each."""
+    """The groups of all chains. A group of several features has the same models in each."""
     rows: dict[str, Any] = {}
     for plan in plans:
         for group, found in groupby(plan.links, key=lambda link: link.group):
@@ -180,7 +180,7 @@ def _group_row(group: Group, links: list[Link]) -> dict[str, Any]:
 
 
 def _check_vectors(plans: Iterable[Plan]) -> None:
-    """Tell the links whose vectors cannot be compared with those of the first."""
+    """Report the links whose vectors cannot be compared with those of the first."""
     for plan in plans:
         if not plan.embeds:
             continue
@@ -192,7 +192,7 @@ def _check_vectors(plans: Iterable[Plan]) -> None:
 
 
 def _feature_row(plan: Plan) -> dict[str, Any]:
-    """The feature's row; its limits leave room for all that would have been tried."""
+    """The feature's row, whose limits leave room for all attempts of the original system."""
     wants = [link.wants for link in plan.links]
     row = {**plan.row, **_row(plan.shared)}
     if plan.embeds:
@@ -224,7 +224,7 @@ def _row(wants: Wants) -> dict[str, Any]:
 
 
 def _short(value: Any) -> Any:
-    """A whole number without its point."""
+    """A whole number without its decimal point."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -244,7 +244,7 @@ def _model_rows(plans: Iterable[Plan], *, lenient: bool) -> dict[str, Any]:
 
 
 def _more(links: Iterable[Link]) -> dict[str, Any]:
-    """What else the row of an endpoint says. Limits and prices of one endpoint are told where it is first named."""
+    """The other fields of an endpoint's row. Limits and prices are written where the endpoint first appears."""
     row: dict[str, Any] = {}
     for link in links:
         row = {**link.row, **row}
@@ -252,7 +252,7 @@ def _more(links: Iterable[Link]) -> dict[str, Any]:
 
 
 def _endpoint_wants(uses: list[tuple[Plan, Link]], *, lenient: bool) -> Wants:
-    """The settings that must stand with one endpoint; features that differ get a finding."""
+    """The settings of one endpoint's row; features that differ get a finding."""
     wants: Wants = {}
     for plan, link in uses:
         wants = {**plan.own(link), **wants}
@@ -264,7 +264,7 @@ def _endpoint_wants(uses: list[tuple[Plan, Link]], *, lenient: bool) -> Wants:
 
 
 def _agree(key: str, links: list[Link], *, lenient: bool) -> bool:
-    """Whether all want the same; findings about those that do not."""
+    """Whether all links have the same value of ``key``; reports those that differ."""
     first, *others = links
     differ = [link for link in others if _wanted(link, key) != _wanted(first, key)]
     for link in differ:

@@ -144,7 +144,7 @@ def _variant(name: str, node: Node, models: Mapping[str, Node], used: set[str]) 
 
 
 def _share(weight: Node) -> float | None:
-    """How often something is chosen; None, and a finding, if that is no number."""
+    """The relative frequency in ``weight``; None, with a finding, if it is no number."""
     share = weight.value
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < _LARGEST:
         weight.report("wrong", "must be a number from 0.")
@@ -153,7 +153,7 @@ def _share(weight: Node) -> float | None:
 
 
 def _set(specs: Iterable[Spec], entries: dict[str, Node]) -> Iterable[Spec]:
-    """``specs`` with the variant's own settings over those of their providers."""
+    """``specs`` with the variant's own settings, which override those of the providers."""
     retries = _entries(entries.pop("retries", None))
     clocks = _clocks(_entries(entries.pop("timeouts", None)))
     again = given(retries.get("num_retries"))
@@ -171,7 +171,7 @@ def _set(specs: Iterable[Spec], entries: dict[str, Node]) -> Iterable[Spec]:
 
 
 def _clocks(timeouts: dict[str, Node]) -> dict[str, Node]:
-    """TensorZero's milliseconds as seconds."""
+    """TensorZero's milliseconds in seconds."""
     whole = _entries(timeouts.get("non_streaming")).get("total_ms")
     first = _entries(timeouts.get("streaming")).get("ttft_ms")
     return {
@@ -182,7 +182,7 @@ def _clocks(timeouts: dict[str, Node]) -> dict[str, Node]:
 
 
 def _chosen(feature: str, variants: list[_Variant], trial: Mapping[str, Node]) -> tuple[Spec, ...]:
-    """The variants' models: those that are chosen among, then those that follow."""
+    """The variants' models: first those among which one is chosen, then the fallbacks."""
     shares = _shares(variants, trial)
     among = [each for each in variants if shares.get(each.name)]
     among = among or variants
@@ -200,7 +200,7 @@ def _chosen(feature: str, variants: list[_Variant], trial: Mapping[str, Node]) -
 
 
 def _shares(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> dict[str, float]:
-    """How often each variant is chosen, against the others."""
+    """The relative frequency of each variant."""
     listed = given(trial.get("candidate_variants"))
     kind = given(trial.get("type"))
     if kind is not None and str(kind.value) in {"adaptive", "track_and_stop"}:
@@ -216,7 +216,7 @@ def _shares(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> dict[str
 
 
 def _fallbacks(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> list[_Variant]:
-    """Variants that are asked when those of the choice have failed: the named ones, in order; else all others."""
+    """The variants that are tried after the chosen ones have failed: the named ones in order; else all others."""
     by_name = {each.name: each for each in variants}
     listed = given(trial.get("fallback_variants"))
     if listed is None:
@@ -228,7 +228,7 @@ def _fallbacks(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> list[
 
 
 def _of_model(name: str, place: Node, spec_place: Node, models: Mapping[str, Node]) -> list[Spec]:
-    """The models behind a name: one of the file's, or ``provider::model``."""
+    """The models behind a name: a model of the file, or ``provider::model``."""
     if name in models:
         return _routed(models[name])
     provider, mark, model = name.partition("::")
@@ -247,7 +247,7 @@ def _of_model(name: str, place: Node, spec_place: Node, models: Mapping[str, Nod
 
 
 def _usual_key(provider: str, place: Node) -> Node | None:
-    """The variable of a provider whose key TensorZero looks for elsewhere than we do."""
+    """The variable in which TensorZero looks for a provider's key, where it differs from ours."""
     if provider == "google_ai_studio_gemini":
         return Node("os.environ/GOOGLE_AI_STUDIO_API_KEY", place.path, place.findings)
     return None
@@ -306,7 +306,7 @@ def _provider(node: Node) -> Spec:
 
 
 def _key(location: Node | None, provider: str, place: Node) -> Node | None:
-    """Where a key stands, as LiteLLM would say it."""
+    """The source of a key, in LiteLLM's notation."""
     if location is not None and isinstance(location.value, Mapping):
         location = given(location.entries().get("default"))
     if location is None or (text := location.text()) is None:
