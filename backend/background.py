@@ -65,7 +65,7 @@ class Background:
 
 
 class _Job:
-    """One piece of work: how its tries went, and the task that makes them."""
+    """One background job: its task, and the outcome of its tries."""
 
     def __init__(self, name: str, work: Work, clock: Callable[[], float], every: float | None = None) -> None:
         self.name = name
@@ -88,7 +88,7 @@ class _Job:
         self._task = asyncio.create_task(self._tries(), name=self.name)
 
     async def end(self) -> None:
-        """A try that is under way is not broken off at once: it may be writing."""
+        """End the job. A try in progress may finish within a time limit, because it may be writing."""
         self._over.set()
         await asyncio.wait([self._task], timeout=PATIENCE)
         self._task.cancel()
@@ -137,7 +137,7 @@ def pause(every: float | None, fails: int) -> float:
 
 
 def _fault(error: BaseException) -> tuple[object, ...]:
-    """The kind of an exception and where it came from, by which it is logged once. Its text does not count: it may hold a time."""
+    """The kind of an exception and its place in the code, by which it is logged once. Its text is ignored, because it may contain a time."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -158,7 +158,7 @@ class Budgets:
         return budget, budget.window(wanted.subject, self._clock())
 
     def _balance(self, window: BudgetWindow, counter: Counter) -> Balance | None:
-        """None of a day or month that is over, or of a budget that is in the table no more."""
+        """The balance of ``window``; None if its day or month is over, or the table no longer has its budget."""
         budget = self._table.snapshot.budgets.get(window.budget)
         is_now = budget is not None and window.begins == period_of(budget.period, self._clock())
         if budget is None or not is_now or budget.per != window.per:

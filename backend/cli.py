@@ -56,7 +56,7 @@ def patchbay() -> None:
 
 
 def _tolerate() -> None:
-    """Print what the terminal has no letter for as its number, instead of failing."""
+    """Print characters that the terminal cannot show as their escapes, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -254,7 +254,7 @@ def create_app(
 
 @asynccontextmanager
 async def _watchers(given: Watchers | None, settings: Settings) -> AsyncIterator[Watchers]:
-    """Those that were given; else some of our own, whose spool is closed at the end."""
+    """The watchers that were given; else new ones, whose spool is closed at the end."""
     if given is not None:
         yield given
         return
@@ -265,7 +265,7 @@ async def _watchers(given: Watchers | None, settings: Settings) -> AsyncIterator
 
 @asynccontextmanager
 async def _facade(given: Facade | None, watchers: Watchers, counters: SqlBudgets) -> AsyncIterator[Facade]:
-    """The one that was given; else one of our own, closed at the end."""
+    """The facade that was given; else a new one, closed at the end."""
     if given is not None:
         yield given
         return
@@ -286,7 +286,7 @@ def _agents(
 
 
 def _budgets(facade: Facade, sessions: async_sessionmaker[AsyncSession]) -> Budgets | None:
-    """The budgets that calls count for; None if the facade has no table of ours."""
+    """The budgets that calls count for; None if the facade has a table of its own."""
     if not isinstance(facade, Patchbay):
         return None
     return Budgets(facade.budgets, facade.table, partial(note, sessions))
@@ -294,7 +294,7 @@ def _budgets(facade: Facade, sessions: async_sessionmaker[AsyncSession]) -> Budg
 
 @asynccontextmanager
 async def _shipping(watchers: Watchers, store: LedgerStore, background: Background) -> AsyncIterator[None]:
-    """Ship what the facade writes down, and what processes wrote that are no more."""
+    """Ship the facade's records, and those of processes that have ended."""
     shipper = Shipper(watchers.spool, store)
     figures = LedgerMetrics(watchers.metrics.registry, watchers.spool, shipper)
 
@@ -312,7 +312,7 @@ async def _shipping(watchers: Watchers, store: LedgerStore, background: Backgrou
 
 
 async def _overrides(facade: Facade, sessions: async_sessionmaker[AsyncSession]) -> Overrides | None:
-    """The stored overrides, those that hold in force; None if the facade has no table of ours."""
+    """The stored overrides, applied to the table; None if the facade has a table of its own."""
     if not isinstance(facade, Patchbay):
         return None
     overriding = Overrides(SqlOverrideStore(sessions), facade.table)
@@ -322,7 +322,7 @@ async def _overrides(facade: Facade, sessions: async_sessionmaker[AsyncSession])
 
 @asynccontextmanager
 async def _version(settings: Settings) -> AsyncIterator[Version]:
-    """Which version of tokens and keys is remembered."""
+    """The version of tokens and keys, for the cache."""
     version = Version(settings.database_path if settings.database_url is None else None)
     try:
         yield version
@@ -345,7 +345,7 @@ def _changes(
 
 
 def _warn_of_retirements(facade: Facade) -> None:
-    """One line in the log, whatever the number of features; `check` and `/v1/llm/qos` tell the rest."""
+    """Log one line about retirements, whatever the number of features; `check` and `/v1/llm/qos` have the details."""
     if (line := headline(facade.get_qos_info().retirements)) is not None:
         log.warning(line)
 
@@ -354,7 +354,7 @@ def _warn_of_retirements(facade: Facade) -> None:
 async def _looking_after(
     facade: Facade, overriding: Overrides | None, background: Background
 ) -> AsyncIterator[None]:
-    """Put a changed table in force within a second or two, and do beside the first requests what they would wait for."""
+    """Apply a changed table within a second or two, and prepare in the background what the first requests would wait for."""
     if not isinstance(facade, Patchbay) or overriding is None:
         yield
         return
@@ -371,9 +371,9 @@ async def _looking_after(
 
 
 async def _warm_up(facade: Patchbay) -> None:
-    """Load what calls need, and exempt it from garbage collection, which would go through it at each long transcript.
+    """Load what calls need, and exempt it from garbage collection.
 
-    It would, a quarter of a second each, with every thread waiting.
+    Else a full collection, at each long transcript, would traverse it: a quarter of a second in which every thread waits.
     """
     await asyncio.to_thread(facade.warm_up)
     gc.collect()

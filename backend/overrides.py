@@ -187,7 +187,7 @@ class Overrides:
 
 
 def _fitting(one: Override, table: Table, now: datetime) -> Snapshot:
-    """The table with ``one`` laid over it.
+    """The table with ``one`` applied.
 
     Raises:
         InvalidOverrideError: The override does not fit the table, or would serve nobody.
@@ -212,7 +212,7 @@ def _formal_problems(one: Override, now: datetime) -> Iterator[str]:
 
 
 def _idle(one: Override, snapshot: Snapshot, now: datetime) -> Iterator[str]:
-    """Why it would change nothing, or serve nobody."""
+    """Why the override would change nothing, or leave a feature without an endpoint."""
     if not one.links:
         return
     holds = snapshot.features[one.subject].override
@@ -230,5 +230,5 @@ def _newly_unserved(before: Snapshot, after: Snapshot, now: datetime) -> Iterato
 
 
 def _route(snapshot: Snapshot, feature: str, now: datetime) -> Route:
-    """How a call by the house would be served, if all is well."""
+    """How a call by the house would be served if every endpoint were healthy."""
     return plan(snapshot, feature, HOUSE, Needs(), today=now.date())

@@ -132,7 +132,7 @@ class BoundedConnection(h11.Connection):
         return event
 
     def _measure_head(self) -> None:
-        """h11 looks at the size of a head only while it is not there as a whole."""
+        """Check the size of a head that has arrived as a whole; h11 checks it only while it is incomplete."""
         if self.their_state is h11.IDLE:
             come = self.trailing_data[0]
             if len(come) > LONGEST_HEAD and not _END_OF_HEAD.search(come, 0, LONGEST_HEAD):
@@ -317,7 +317,7 @@ class BoundedProtocol(H11Protocol):
         return False
 
     def _make_room(self) -> None:
-        """Close the connection that has waited longest for a head, if there are too many."""
+        """If there are too many connections, close the one that has waited longest for a head."""
         if len(self.connections) < MOST_CONNECTIONS:
             return
         waiting = [
@@ -329,7 +329,7 @@ class BoundedProtocol(H11Protocol):
             connection.transport.abort()
 
     def _mind_head(self) -> None:
-        """Let the clock run while a head is expected."""
+        """Run the timer of the head while one is expected."""
         if self.conn.their_state is not h11.IDLE:
             self._stop_head_clock()
         elif self._head_clock is None:
@@ -341,7 +341,7 @@ class BoundedProtocol(H11Protocol):
             self._head_clock = None
 
     def _mind_reading(self, before: int | None = None) -> None:
-        """Close the connection if nothing was read since there were so many bytes ``before``; else look again later."""
+        """Close the connection if the client has read nothing since there were ``before`` unread bytes; else check again later."""
         unread = self.transport.get_write_buffer_size()
         if unread == before:
             self.transport.abort()
@@ -360,7 +360,7 @@ class BoundedProtocol(H11Protocol):
             self.transport.abort()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request: its body is parsed when it is asked for, and if it was not, the connection ends."""
+        """Serve one request. Its body is parsed when the application reads it; if it never does, the connection is closed."""
 
         async def receive_asked() -> Message:
             self._release()
@@ -389,7 +389,7 @@ class BoundedProtocol(H11Protocol):
         return start
 
     def _refuse(self, status: int) -> None:
-        """Answer in the application's place, and close."""
+        """Answer with an error instead of the application, and close."""
         self.conn.refused = status
         self._stop_head_clock()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):

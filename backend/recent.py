@@ -153,12 +153,12 @@ class RecentAttempts(PerProcess):
         return {name: _window(group, now) for name, group in sorted(groups.items())}
 
     def _all(self) -> list[tuple[Where, _Series]]:
-        """Calls wait for the lock, so nothing is added up under it."""
+        """All series with their keys, copied under the lock. They are added up without it, because calls wait for the lock."""
         with self._lock:
             return list(self._series.items())
 
     def _made(self, record: AttemptRecord) -> _Series:
-        """The series of ``record``, which has none by its own endpoint."""
+        """The series of ``record``, made if missing. All users' own endpoints share one; so do all series beyond `MOST_SERIES`."""
         endpoint = OWN if record.endpoint.startswith(f"{OWN}:") else record.endpoint
         where = record.feature, endpoint
         if where not in self._series and len(self._series) >= MOST_SERIES:
@@ -204,19 +204,19 @@ def _window(group: Iterable[_Series], now: int) -> Window:
 
 
 def _step(microseconds: int) -> int:
-    """Its first bits, and how many follow them."""
+    """The logarithmic step of a duration: its first bits, and how many bits follow."""
     rest = max(0, microseconds.bit_length() - _BITS)
     return rest << _BITS | microseconds >> rest
 
 
 def _middle(step: int) -> float:
-    """The middle of what has this step, in microseconds."""
+    """The middle of the durations of ``step``, in microseconds."""
     rest, first = step >> _BITS, step & (1 << _BITS) - 1
     return first * 2.0**rest + (2.0**rest - 1) / 2
 
 
 def _quantile(counts: Counter[int], share: float) -> float | None:
-    """In seconds; None of nothing."""
+    """A quantile of durations, in seconds; None without any."""
     left = math.ceil(counts.total() * share)
     for step in sorted(counts):
         left -= counts[step]

@@ -134,7 +134,7 @@ class _Run:
         self.first_token: str | None = None
 
     def stop(self) -> None:
-        """Stop in order; called again, without waiting for answers. From any thread."""
+        """Stop gracefully; at a second call, without waiting for answers. From any thread."""
         is_starting = not self.server.is_started
         self.server.stop(0 if self.server.is_stopping else GRACE_SECONDS)
         if is_starting:
@@ -142,7 +142,7 @@ class _Run:
             threading.Thread(target=self.local_model.stop, daemon=True).start()
 
     async def go(self, *, once: bool) -> bool:
-        """Run until the server ends. With ``once``, tells whether the sample came out whole; else, whether it could start."""
+        """Run until the server ends. True if it started; with ``once``, only if the sample succeeded, too."""
         async with opened_database(self.settings) as engine:
             # uvicorn would tell of what is wrong with it by a stack, and only when the model has started
             FileJournals(self.settings.journals_path)
@@ -164,7 +164,7 @@ class _Run:
         return whole or not once
 
     async def _start_model(self) -> None:
-        """Start the built-in model, if anything runs on it. If it cannot start, the service does all the same."""
+        """Start the built-in model, if any feature runs on it. If it cannot start, the service starts nevertheless."""
         snapshot = self.table.snapshot
         if not _runs_embedded(snapshot) or self.server.is_stopping:
             return
@@ -197,10 +197,10 @@ class _Run:
             return False
 
     async def _show_sample(self, *, again: bool) -> bool:
-        """Send the sample conversation through the service and print what came out; True if nothing is missing.
+        """Send the sample conversation through the service and print the result; True if nothing is missing.
 
-        Not for a user who has keys: they would pay for it. Nor, unless ``again``, for one who has conversations: they have
-        seen it.
+        Skipped for a user with own keys, who would pay for it, and, unless ``again``, for a user who has conversations
+        already.
         """
         headers = {"Authorization": f"Bearer {self.launch_token}"}
         async with httpx.AsyncClient(base_url=self.origin, headers=headers, trust_env=False) as http:
@@ -240,7 +240,7 @@ class _Run:
 
 
 def _print(text: str) -> None:
-    """A line as it is: never folded, so that it can be copied."""
+    """Print a line unwrapped, so that it can be copied."""
     out.print(text, markup=False, soft_wrap=True)
 
 

@@ -139,7 +139,7 @@ def composed(
 
 
 class _Uvicorn(uvicorn.Server):
-    """Leaves signals alone. uvicorn would raise them anew at its end, and what comes after that would not be done."""
+    """uvicorn's server without its signal handling, which would raise signals again at its end and skip our own cleanup."""
 
     @override
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]

@@ -72,7 +72,7 @@ class Signals(PerProcess):
         self._come.put(number)
 
     def _follow(self) -> None:
-        """Tell of each signal. End the process when nothing comes of that, unless the context is over before."""
+        """Report each signal. End the process after `MOST` of them, or `LONGEST_STOP` seconds after the last, unless the context ends before."""
         seconds = None
         with suppress(Empty):
             for _ in range(MOST):

@@ -139,7 +139,7 @@ class Child:
 
 
 def _base_url(line: bytes) -> str | None:
-    """Read the ready line; anything else a child prints is passed over."""
+    """Parse the ready line; any other output of the child is ignored."""
     try:
         ready = json.loads(line)
     except ValueError:

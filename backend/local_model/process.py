@@ -191,7 +191,7 @@ class LocalModel(PerProcess):
                 self._changed.notify_all()
 
     def _supervise(self, run: _Run) -> None:
-        """Keep a child alive, and leave none behind however that ends."""
+        """Keep a child running, and leave none behind, however the supervision ends."""
         try:
             self._keep_alive(run)
         except Exception:

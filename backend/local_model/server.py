@@ -114,7 +114,7 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _demo_path() -> Path:
-    """Find the weights in their package without importing it: its code needs what we do not install."""
+    """Find the model file in its package without importing the package, whose code needs packages that are not installed."""
     spec = importlib.util.find_spec(DEMO_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise CannotStartError(
@@ -148,7 +148,7 @@ def runtime() -> Any:  # a compiled module without types
 
 
 def _load(runtime: Any, *, path: Path, name: str, key: str) -> Any:
-    """Load `path` and listen; nothing answers on the port before that."""
+    """Load the model at `path` and listen. Before that, nothing answers on the port."""
     try:
         return runtime.Server(_settings(runtime.CommonParams(), path=path, name=name, key=key))
     except (RuntimeError, ValueError, OSError) as error:
