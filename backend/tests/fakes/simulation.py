@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from backend.utils.llm.caller import HOUSE, Caller
 from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.errors import LLMError
+from backend.utils.llm.execution.custom_selection import CustomDispatch
 from backend.utils.llm.execution.hedged_dispatch import HedgedDispatch
 from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.steps import Consult, Reserve, Try, Wait
@@ -202,6 +203,8 @@ class World:
 
     def _dispatch(self, route: Explanation) -> Dispatch:
         kind = HedgedDispatch if route.feature.hedge else Dispatch
+        if self.snapshot.has_selectors:
+            kind = CustomDispatch
         return kind(route, self.health, clock=self.clock, random=self._chance)
 
     # Callers -------------------------------------------------------------------------------------------------------
@@ -249,7 +252,8 @@ class World:
             while called.receipt is None and called.error is None:
                 step = dispatch.next()
                 if isinstance(step, Consult):
-                    step = dispatch.choose(self.selectors[step.selector](step.choosing))
+                    assert isinstance(dispatch, CustomDispatch)
+                    step = dispatch.choose(step, self.selectors[step.selector](step.choosing))
                 if isinstance(step, Wait):
                     called.waits.append(step.seconds)
                     yield step.seconds
@@ -262,14 +266,11 @@ class World:
     def _sent(self, dispatch: Dispatch, step: Try, called: Called) -> Iterator[float]:
         """One request, and its hedge, if there is one."""
         running = [self._begun(step, called)]
-        after = dispatch.hedge_after(step) if isinstance(dispatch, HedgedDispatch) else None
-        if (
-            isinstance(dispatch, HedgedDispatch)
-            and after is not None
-            and running[0].ends_at > self.now + after
-        ):
+        hedging = dispatch if called.route.feature.hedge and isinstance(dispatch, HedgedDispatch) else None
+        after = hedging.hedge_after(step) if hedging else None
+        if hedging and after is not None and running[0].ends_at > self.now + after:
             yield after
-            hedge = dispatch.hedge(step)
+            hedge = hedging.hedge(step)
             running += [] if hedge is None else [self._begun(_reserved(hedge), called)]
         while running:
             ended = min(running, key=lambda one: one.ends_at)

@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
+from backend.tests.fakes.simulation import settle
 from backend.utils.llm import Caller, Use
 from backend.utils.llm.budgets import Budget, BudgetRow, BudgetWindow, Counter, resets_at
 from backend.utils.llm.caller import user_of
+from backend.utils.llm.clock import Time
 from backend.utils.llm.errors import (
     BudgetExceededError,
     BudgetUnavailableError,
@@ -28,7 +30,9 @@ from backend.utils.llm.errors import (
 )
 from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.observers import reservations
-from backend.utils.llm.execution.steps import Reserve
+from backend.utils.llm.execution.observers.reservations import withdrawn
+from backend.utils.llm.execution.steps import Reserve, Wait
+from backend.utils.llm.failures import Category
 from backend.utils.llm.options import Options
 from backend.utils.llm.routing.route import Needs, SkipCode
 from backend.utils.llm.state.budget_store import BudgetStoreAwayError, MemoryBudgets
@@ -655,6 +659,31 @@ def test_what_a_store_takes_is_taken_from_the_deadline(make: Make) -> None:
 
     assert (asked.step.seconds, asked.step.most_seconds) == (10, 10)
     assert (step.seconds, step.most_seconds, step.number) == (1, 1, asked.step.number)
+
+
+def test_after_a_request_was_put_back_an_endpoint_is_asked_as_often_as_its_row_says(make: Make) -> None:
+    clock = Clock()
+    route = make(LUNA, ROW.replace("attempts = 1", "attempts = 3")).explain("f", caller=ANN)
+    dispatch, sent = Dispatch(route, MemoryHealth(clock), clock=clock), 0
+
+    for category in (Category.SERVER, Category.TIMEOUT, Category.EMPTY, Category.UNREADABLE):
+        asked = next_reserve(dispatch, clock)
+        if sent == 1:
+            dispatch.put_back(asked, withdrawn(asked.step, Time()))
+            asked = next_reserve(dispatch, clock)
+        sent += 1
+        if settle(dispatch, dispatch.grant(asked.step, ()), category) is not None:
+            break
+
+    assert sent == 3
+
+
+def next_reserve(dispatch: Dispatch, clock: Clock) -> Reserve:
+    """The next request of ``dispatch``, which waits for nothing but the time."""
+    while not isinstance(step := dispatch.next(), Reserve):
+        assert isinstance(step, Wait)
+        clock.now += step.seconds
+    return step
 
 
 def test_a_store_that_takes_longer_than_the_call_may_lets_nothing_out(

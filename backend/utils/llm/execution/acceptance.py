@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..failures import BadAnswer, Category
 from ..structured import PARSED_KEY
+from . import outcome_errors
 from .awaiting import at_once
-from .own_thread import answer_of, awaited_in_time, in_time, is_asynchronous
+from .own_thread import StillRunningError, answer_of, awaited_in_time, in_time, is_asynchronous
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from langchain_core.messages import AIMessage
+
+    from ..routing.route import Candidate
+    from .loop import Dispatch
 
 Accept = Callable[[Any], "float | bool | Awaitable[float | bool | None] | None"]
 """A further test of an answer: of the object if there is a schema, else of the message.
@@ -29,15 +33,6 @@ with the caller's context.
 ENOUGH = 0.8
 """The threshold of the score, where the table sets none."""
 _ASYNC_ACCEPT = "accept is asynchronous: it works with ainvoke and astream only"
-
-
-@contextmanager
-def rejecting() -> Iterator[None]:
-    """Turn a ``ValueError`` of the caller's test into a rejection of the answer, with its text as the reason."""
-    try:
-        yield
-    except ValueError as error:
-        raise BadAnswer(Category.INVALID_OUTPUT, str(error)) from error
 
 
 def check_accept(accept: Accept, *, blocks: bool = False) -> None:
@@ -71,18 +66,43 @@ def verdict_at_once(accept: Accept, message: AIMessage) -> Any:
     return at_once(accept(subject_of(message)), _ASYNC_ACCEPT)
 
 
-def verdict_in_time(accept: Accept, message: AIMessage, seconds: float) -> Any:
-    """The verdict of ``accept`` on ``message``, computed within ``seconds``.
+def score_in_time(accept: Accept, message: AIMessage, dispatch: Dispatch) -> float | None:
+    """The score from 0 to 1 that ``accept`` gives ``message`` within the call's deadline; None if it rejects it.
 
     Raises:
-        StillRunningError: ``accept`` took longer than ``seconds``.
+        BadAnswer: ``accept`` raised a ``ValueError``, which says why.
+        CallTimeoutError: ``accept`` took longer.
     """
-    return in_time(partial(verdict_at_once, accept, message), seconds)
+    with _test_of(dispatch):
+        return _score_of(in_time(partial(verdict_at_once, accept, message), dispatch.seconds_left))
 
 
-async def averdict_in_time(accept: Accept, message: AIMessage, seconds: float) -> Any:
-    """The verdict of ``accept``, which may be asynchronous, within ``seconds``; as `verdict_in_time`."""
-    return await awaited_in_time(answer_of(partial(accept, subject_of(message))), seconds)
+async def ascore_in_time(accept: Accept, message: AIMessage, dispatch: Dispatch) -> float | None:
+    """The score that ``accept``, which may be asynchronous, gives ``message``; as `score_in_time`."""
+    with _test_of(dispatch):
+        verdict = answer_of(partial(accept, subject_of(message)))
+        return _score_of(await awaited_in_time(verdict, dispatch.seconds_left))
+
+
+@contextmanager
+def _test_of(dispatch: Dispatch) -> Iterator[None]:
+    """Turn a ``ValueError`` of the caller's test into a rejection of the answer, with its text as the reason."""
+    try:
+        yield
+    except ValueError as error:
+        raise BadAnswer(Category.INVALID_OUTPUT, str(error)) from error
+    except StillRunningError:
+        raise outcome_errors.accept_too_late(dispatch.route) from None
+
+
+def require_enough(score: float | None, candidate: Candidate) -> None:
+    """Reject an answer of ``candidate`` whose ``score`` is below the threshold.
+
+    Raises:
+        BadAnswer: It is, or there is no score.
+    """
+    if score is None or score < getattr(candidate.select, "enough", ENOUGH):
+        raise BadAnswer(Category.INVALID_OUTPUT, "it was not accepted")
 
 
 def subject_of(message: AIMessage) -> Any:
@@ -90,7 +110,7 @@ def subject_of(message: AIMessage) -> Any:
     return message.additional_kwargs.get(PARSED_KEY, message)
 
 
-def score_of(verdict: float | bool | None) -> float | None:  # noqa: FBT001 - what a test said
+def _score_of(verdict: float | bool | None) -> float | None:  # noqa: FBT001 - what a test said
     """``verdict`` as a score from 0 to 1; None if it gives no score."""
     if verdict is None or verdict is True:
         return 1.0

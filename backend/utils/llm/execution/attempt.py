@@ -8,7 +8,7 @@ import sys
 from contextlib import aclosing, closing
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
@@ -25,9 +25,8 @@ from ..pricing import cost
 from ..providers import ModelRequest
 from ..receipt import RECEIPT_KEY, Attempt, Usage, hand_out
 from ..transport import ERROR_STATUS, Credential, Observed
-from .acceptance import ENOUGH, averdict_in_time, rejecting, score_of, verdict_in_time
+from .acceptance import ascore_in_time, require_enough, score_in_time
 from .awaiting import within
-from .own_thread import StillRunningError
 from .scrubbing import erase, scrub_exception
 from .steps import LEAST_SECONDS
 from .streamed import StreamedAnswer, check_ended
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from ..providers.chat_client import ChatClient
     from ..transport import Ticket
     from ..types import Outcome
-    from .acceptance import Accept
     from .call import Call
     from .steps import Try
 
@@ -143,7 +141,7 @@ class RunningAttempt:
             endpoint,
             question.ask._replace(options=options),
             candidate.settings,
-            [*question.history, *call.repair] if step.repair else question.history,
+            [*question.history, *call.rejected.repair] if step.repair else question.history,
             question.stop,
             step.seconds,
             self._ticket,
@@ -176,8 +174,8 @@ class RunningAttempt:
         message, ask = self._received(client.generate(request), request), request.ask
         self._answer = message = checked(message, ask.schema, ask.tools)
         if self.accept is not None:
-            with rejecting():
-                self._heed(self._verdict(self.accept, message))
+            self._score = score_in_time(self.accept, message, self._call.dispatch)
+            require_enough(self._score, self.step.candidate)
         return message
 
     async def aanswer(self) -> AIMessage:
@@ -191,8 +189,8 @@ class RunningAttempt:
             message = checked(message, ask.schema, ask.tools)
         self._answer = message
         if self.accept is not None:
-            with rejecting():
-                self._heed(await self._averdict(self.accept, message))
+            self._score = await ascore_in_time(self.accept, message, self._call.dispatch)
+            require_enough(self._score, self.step.candidate)
         return message
 
     def _received(self, message: AIMessage, request: ModelRequest) -> AIMessage:
@@ -206,30 +204,6 @@ class RunningAttempt:
         labelled(message, partial(request.ticket.redaction.labels, known=request.endpoint.model_id))
         self._answer = message
         return message
-
-    def _verdict(self, accept: Accept, message: AIMessage) -> Any:
-        """The verdict of a test, within the call's deadline.
-
-        Raises:
-            CallTimeoutError: The test took longer.
-        """
-        try:
-            return verdict_in_time(accept, message, self._call.dispatch.seconds_left)
-        except StillRunningError:
-            raise self._call.dispatch.accept_too_late() from None
-
-    async def _averdict(self, accept: Accept, message: AIMessage) -> Any:
-        """The verdict of a test within the call's deadline, awaited; as `_verdict`."""
-        try:
-            return await averdict_in_time(accept, message, self._call.dispatch.seconds_left)
-        except StillRunningError:
-            raise self._call.dispatch.accept_too_late() from None
-
-    def _heed(self, verdict: float | bool | None) -> None:  # noqa: FBT001 - what a test says
-        self._score = score_of(verdict)
-        enough = getattr(self.step.candidate.select, "enough", ENOUGH)
-        if self._score is None or self._score < enough:
-            raise BadAnswer(Category.INVALID_OUTPUT, "it was not accepted")
 
     def deliver(self, message: AIMessage) -> ChatResult:
         """``message`` with its receipt, as the result of the call."""
@@ -304,7 +278,7 @@ class RunningAttempt:
         if failure.category is Category.CANCELLED:
             return False
         if isinstance(error, BadAnswer):
-            self._call.reject(self._answer, error, record)
+            self._call.rejected.add(self._answer, error, record)
         if final is not None:
             if isinstance(final, CallError):
                 final.answer = self._answer

@@ -4,39 +4,32 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from langchain_core.messages import AIMessage, HumanMessage
-
+from ..cached import cached_property
 from ..caller import without_caller
-from ..errors import LLMError
-from ..failures import Category
 from ..interruptions import is_raised_by_nobody
-from ..receipt import BudgetMark
-from ..routing.plan import plan
-from ..routing.route import Rejection
-from .awaiting import at_once, run_blocking
+from .awaiting import run_blocking
+from .custom_selection import CustomDispatch
 from .hedged_dispatch import HedgedDispatch
 from .loop import Dispatch
-from .observers.reservations import withdrawn
-from .own_thread import StillRunningError, answer_of, awaited_in_time, in_time
-from .steps import LEAST_SECONDS, Consult, Reserve, Try
+from .rejected_answers import RejectedAnswers
+from .reserving import Reserver
+from .selector_calls import consulted
+from .steps import Consult, Reserve, Try
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from langchain_core.messages import BaseMessage
+    from langchain_core.messages import AIMessage, BaseMessage
 
-    from ..failures import BadAnswer
+    from ..errors import LLMError
     from ..model_config import Snapshot
     from ..providers import Ask
-    from ..receipt import Attempt, Receipt
-    from ..routing.route import Overrun, Route
-    from ..routing.selector import Choosing, Selector
+    from ..receipt import Receipt
+    from ..routing.route import Route
     from .acceptance import Accept
     from .runtime import Runtime
     from .steps import Wait
@@ -47,11 +40,6 @@ TRACING: Final = "opentelemetry.trace"
 """The module that an application which configured tracing has imported; it is not imported here."""
 _NO_METERS: Final = "_ProxyMeterProvider"
 _NO_SPAN = nullcontext()
-_ASYNC_SELECTOR = "the selector is asynchronous: it works with ainvoke and astream only"
-_ADVICE = {
-    Category.INVALID_OUTPUT: "That answer does not fit: {reason}. Answer again, with nothing but what was asked for.",
-    Category.TRUNCATED: "Your answer was cut off at the length limit. Answer again: complete, and shorter.",
-}
 
 
 class Question(NamedTuple):
@@ -82,7 +70,6 @@ class Call:
     Attributes:
         hedges: Whether its first request may be hedged by a second one.
         keeps_text: Whether its prompts and answers are stored.
-        repair: The messages that ask the model to correct a rejected answer.
         span: The OpenTelemetry span of the call, if spans or metrics are configured.
 
     Raises:
@@ -90,21 +77,29 @@ class Call:
     """
 
     span: AbstractContextManager[object, None] = _NO_SPAN
-    _best: tuple[AIMessage, Attempt] | None = None
     _over: tuple[LLMError, BaseException | None] | None = None
 
     def __init__(self, runtime: Runtime, snapshot: Snapshot, route: Route, question: Question) -> None:
         self.runtime = runtime
-        self.snapshot = self._profile = snapshot
+        self.snapshot = snapshot
         self.question = question
         time, observers = runtime.time, runtime.observers.of(route, is_balanced=snapshot.is_balanced)
-        dispatch = HedgedDispatch if route.feature.hedge else Dispatch
-        self.dispatch = dispatch(
-            route, runtime.health, clock=time.clock, random=time.random, observers=observers
-        )
+        kind = HedgedDispatch if route.feature.hedge else Dispatch
+        if snapshot.has_selectors:
+            kind = CustomDispatch
+        self.dispatch = kind(route, runtime.health, clock=time.clock, random=time.random, observers=observers)
         self.hedges = route.feature.hedge
         self.keeps_text = route.feature.keep_text_days is not None
-        self.repair: list[BaseMessage] = []
+
+    @cached_property
+    def rejected(self) -> RejectedAnswers:
+        """The answers that its tests rejected."""
+        return RejectedAnswers()
+
+    @cached_property
+    def reserver(self) -> Reserver:
+        """Reserves what its requests may use of budgets and shared limits."""
+        return Reserver(self.runtime, self.dispatch, self.snapshot)
 
     # What comes next -----------------------------------------------------------------------------------------------
 
@@ -130,11 +125,11 @@ class Call:
         try:
             while not isinstance(found, Try):
                 if isinstance(found, Reserve):
-                    found = await self.held(found, blocks=blocks) or self.dispatch.next()
+                    found = await self.reserver.held(found, blocks=blocks) or self.dispatch.next()
                 elif isinstance(found, Consult):
-                    with self._selector_errors(found):
-                        choice = self._consult(found) if blocks else await self._aconsult(found)
-                    found = self.dispatch.choose(choice)
+                    found = await consulted(
+                        self.dispatch, found, self.runtime.selectors, self.question.messages, blocks=blocks
+                    )
                 else:
                     await self._pause(found.seconds, blocks=blocks)
                     found = self.dispatch.next()
@@ -143,88 +138,11 @@ class Call:
             raise
         return found
 
-    async def held(self, reserve: Reserve, *, blocks: bool) -> Try | None:
-        """The request to send, once its budgets and limits are reserved; None if it may not be sent now."""
-        reservations, dispatch, step = self.runtime.reservations, self.dispatch, reserve.step
-        unsent = partial(withdrawn, step, self.runtime.time)
-        try:
-            if not await self._has_place(step, blocks=blocks):
-                dispatch.put_back(reserve, unsent())
-                return None
-            if blocks or not reservations.waits:
-                outcome = reservations.reserve(step)
-            else:
-                outcome = await without_caller(reservations.areserve(step))
-        except BaseException:
-            dispatch.withdraw(step, unsent())
-            raise
-        if not isinstance(outcome, Rejection):
-            if dispatch.seconds_left >= LEAST_SECONDS:
-                return dispatch.grant(step, outcome)
-            dispatch.withdraw(step, unsent())
-            return None
-        if dispatch.decline(step, unsent(), outcome):
-            self._step_down()
-        return None
-
-    async def _has_place(self, step: Try, *, blocks: bool) -> bool:
-        """Whether it finds room under the limits, as other processes see them."""
-        limits = self.runtime.health.traffic.rate_limiter
-        if not step.candidate.meters:
-            return True
-        return limits.reserve(step.number) if blocks else await without_caller(limits.areserve(step.number))
-
-    def _step_down(self) -> None:
-        """Go on in the profile below, if a budget for which this one was too dear says so."""
-        route, lower = self.dispatch.route, self._profile.lower
-        marks = [
-            BudgetMark(one.budget, one.per, "stepped_down") for one in _overruns(route) if one.steps_down
-        ]
-        if lower is None or not marks:
-            return
-        self._profile, runtime = lower, self.runtime
-        below = plan(
-            lower, route.feature.name, route.caller, route.needs, today=route.today, health=runtime.health
-        )
-        both = route._replace(resting=route.candidates + route.resting + below.candidates + below.resting)
-        observers = runtime.observers.of(both, is_balanced=lower.is_balanced)
-        self.dispatch.step_down(below, observers, tuple(dict.fromkeys(marks)))
-
     async def _pause(self, seconds: float, *, blocks: bool) -> None:
         if blocks:
             self.runtime.time.sleep(seconds)
         else:
             await without_caller(self.runtime.time.asleep(seconds))
-
-    def _consult(self, step: Consult) -> Any:
-        """The result of the custom selector, within the call's deadline."""
-        selector, choosing = self._asked(step)
-        choice = in_time(partial(selector, choosing), choosing.seconds_left)
-        return at_once(choice, _ASYNC_SELECTOR)
-
-    async def _aconsult(self, step: Consult) -> Any:
-        """The result of the custom selector, which may be asynchronous; as `_consult`."""
-        selector, choosing = self._asked(step)
-        return await awaited_in_time(answer_of(partial(selector, choosing)), choosing.seconds_left)
-
-    def _asked(self, step: Consult) -> tuple[Selector, Choosing]:
-        choosing = replace(step.choosing, messages=tuple(self.question.messages))
-        return self.runtime.selectors[step.selector], choosing
-
-    @contextmanager
-    def _selector_errors(self, step: Consult) -> Iterator[None]:
-        """Turn what a custom selector raises into the error that ends the call."""
-        try:
-            yield
-        except LLMError:
-            raise
-        except StillRunningError:
-            what = "did not answer within the call's deadline"
-            raise self.dispatch.selector_error(step.selector, what) from None
-        except Exception as error:
-            raise self.dispatch.selector_error(
-                step.selector, f"failed with {type(error).__name__}"
-            ) from error
 
     # After an attempt that failed ----------------------------------------------------------------------------------
 
@@ -248,30 +166,16 @@ class Call:
         finally:
             del error, cause  # else the error would hold this frame, and this frame the error
 
-    def reject(self, answer: AIMessage | None, fault: BadAnswer, attempt: Attempt) -> None:
-        """Keep a rejected answer for the repair prompt, and as a candidate for `second_best`."""
-        if answer is not None and attempt.score is not None:
-            best = self._best[1].score if self._best is not None else None
-            if best is None or attempt.score > best:
-                self._best = answer, attempt
-        advice = _ADVICE.get(fault.category)
-        if advice is None:
-            return
-        is_short = fault.category is not Category.TRUNCATED
-        text = answer.text if answer is not None else ""
-        rejected = [AIMessage(text)] if text and is_short else []
-        reason = fault.reason or "it is not what was asked for"
-        self.repair = [*rejected, HumanMessage(advice.format(reason=reason))]
-
     def second_best(self, error: LLMError) -> tuple[AIMessage, Receipt]:
         """The best of the rejected answers instead of ``error``, if the feature's row permits it.
 
         Raises:
             LLMError: ``error``: the row does not permit it, or there is no rejected answer with a score.
         """
-        if self._best is None or self.dispatch.route.feature.on_invalid_output != "best":
+        best = self.rejected.best
+        if best is None or self.dispatch.route.feature.on_invalid_output != "best":
             raise error
-        answer, attempt = self._best
+        answer, attempt = best
         return answer, self.dispatch.settled_for(attempt)
 
 
@@ -308,7 +212,3 @@ def trace_refusal(runtime: Runtime, route: Route, error: LLMError) -> None:
 def _is_traced() -> bool:
     trace = sys.modules[TRACING]
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
-
-
-def _overruns(route: Route) -> Iterator[Overrun]:
-    return (skip.over for skip in route.skipped if skip.over is not None)

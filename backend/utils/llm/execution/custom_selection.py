@@ -1,9 +1,12 @@
-"""The questions of a call to the application's selectors, and the check of their answers."""
+"""The attempt loop of a table with custom selectors: the application says which endpoint of a tier is tried next."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from ..options import Options
 from ..routing.route import Candidate
@@ -11,94 +14,127 @@ from ..routing.rules import SELECTOR_RULES, rejected
 from ..routing.selector import Choosing, Pause, Stop, Use
 from ..strategies import Custom
 from . import outcome_errors
-from .steps import Consult
+from .hedged_dispatch import HedgedDispatch
+from .steps import LEAST_SECONDS, Consult, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ..errors import LLMError
-    from ..receipt import Attempt
-    from ..routing.route import Route
-    from ..state.health import Unavailable
-    from .steps import Pending
+    from .steps import Pending, Reserve, Try
 
 MOST_QUESTIONS = 100
 """The most questions to selectors in one call, against selectors that never decide."""
 
 
-class CustomSelection:
-    """The questions of one call to custom selectors."""
+class CustomDispatch(HedgedDispatch):
+    """A `Dispatch` that asks the selectors of custom tiers which endpoint to try next; other tiers are tried as usual."""
 
-    def __init__(self, route: Route) -> None:
-        self._route = route
-        self._asked: Consult | None = None
-        self._questions = 0
+    _questions = 0
+    _promised: Pending | None = None
+    """The request that a selector chose and that is not due yet."""
 
-    def question(
-        self,
-        free: tuple[Candidate, ...],
-        attempts: Sequence[Attempt],
-        resting: dict[str, Unavailable],
-        seconds_left: float,
-    ) -> Consult:
+    @override
+    def _first_step(self, now: float) -> Try | Reserve | Wait | Consult | None:
+        promised, self._promised = self._promised, None
+        if promised is not None and promised in self._left:
+            step = self._when_due(promised, now)
+            if step is not None:
+                return step
+        return super()._first_step(now)
+
+    @override
+    def _first_of(self, tier: Sequence[Pending], now: float) -> Try | Reserve | Wait | Consult | None:
+        select = tier[0].candidate.select
+        if not isinstance(select, Custom):
+            return super()._first_of(tier, now)
+        free = tuple(one.candidate for one in self._in_order(tier) if self._may_be_chosen(one, now))
+        return self._question(select, free, now) if free else None
+
+    @override
+    def _order_of_hedge(self, step: Try) -> Iterable[Pending]:
+        """Where a selector would be asked, it ends."""
+        order = super()._order_of_hedge(step)
+        return takewhile(lambda one: not isinstance(one.candidate.select, Custom), order)
+
+    def _may_be_chosen(self, pending: Pending, now: float) -> bool:
+        """Also a retry whose endpoint is only left alone until it is due."""
+        why = self._availability(pending.candidate)
+        return why is None or (why.kind == "cooling" and now + why.seconds <= pending.not_before)
+
+    def _when_due(self, pending: Pending, now: float) -> Try | Reserve | Wait | None:
+        """The request that a selector chose, once it is due; the selector is not asked again."""
+        if pending.not_before > now:
+            self._promised = pending
+            return Wait(pending.not_before - now)
+        return self._admitted(pending, now)
+
+    def _question(self, select: Custom, free: tuple[Candidate, ...], now: float) -> Consult:
         """The question to the selector which of ``free``, all of one tier, to ask next.
 
         Raises:
             SelectorError: Selectors were asked more than `MOST_QUESTIONS` times in this call.
         """
-        route, select = self._route, free[0].select
-        assert isinstance(select, Custom)  # noqa: S101 - no other tier is asked about
+        route = self.route
         self._questions += 1
         if self._questions > MOST_QUESTIONS:
-            what = f"was asked {MOST_QUESTIONS} times and came to no end"
-            raise outcome_errors.selector_error(route, attempts, select.name, what)
+            raise self.selector_error(select.name, f"was asked {MOST_QUESTIONS} times and came to no end")
+        resting = {skip.name: skip.rest for skip in route.skipped if skip.rest is not None}
+        resting |= {one.name: why for one, why in self._availabilities() if why is not None}
         choosing = Choosing(
             feature=route.feature.name,
             caller=route.caller.without_keys(),
             needs=route.needs,
             candidates=free,
-            attempts=tuple(attempts),
-            seconds_left=seconds_left,
-            attempts_left=route.feature.max_attempts - len(attempts),
+            attempts=tuple(self.attempts),
+            seconds_left=self._ends_at - now,
+            attempts_left=route.feature.max_attempts - len(self.attempts),
             resting=resting,
         )
-        self._asked = Consult(select.name, choosing)
-        return self._asked
+        return Consult(select.name, choosing)
 
-    def interpret(
-        self, choice: object, left: Sequence[Pending], attempts: Sequence[Attempt]
-    ) -> Pause | tuple[Pending, Pending]:
-        """Translate the selector's ``choice`` into a pause, or one of the requests ``left`` with the settings that it chose.
+    def choose(self, asked: Consult, choice: object) -> Try | Reserve | Wait:
+        """The next step after the selector that was ``asked`` answered ``choice``.
 
         Raises:
             SelectionStoppedError: The selector ended the call.
             SelectorError: The selector returned something invalid.
         """
-        assert self._asked is not None  # noqa: S101 - told only after a question
-        name, free = self._asked.selector, self._asked.choosing.candidates
+        left = self._ends_at - self._clock()
+        if left < LEAST_SECONDS:
+            raise self._too_late()
         match choice:
             case Stop(reason):
-                raise outcome_errors.stopped(self._route, attempts, name, reason)
-            case Pause(float() | int()) as pause:
-                return pause
+                raise outcome_errors.stopped(self.route, self.attempts, asked.selector, reason)
+            case Pause(float() | int() as seconds):
+                return Wait(min(max(0.0, seconds), left))
             case Use(Candidate() as candidate, Options() as options):
                 used = replace(candidate, options=options.over(candidate.options))
             case Candidate() as candidate:
                 used = candidate
             case _:
-                raise self._error(attempts, f"said {_named(choice)}, which is no choice")
-        pending = next((one for one in left if one.candidate is candidate), None)
-        if pending is None or not any(one is candidate for one in free):
-            raise self._error(attempts, f"chose {_named(choice)}, which is none of the candidates")
-        fault = rejected(used, self._route, SELECTOR_RULES)
-        if fault is not None:
+                raise self.selector_error(asked.selector, f"said {_named(choice)}, which is no choice")
+        pending = self._pending(asked, candidate)
+        if (fault := rejected(used, self.route, SELECTOR_RULES)) is not None:
             what = f"set options that {candidate.name} cannot be asked with: {fault.reason}"
-            raise self._error(attempts, what)
-        return pending, pending._replace(candidate=used)
+            raise self.selector_error(asked.selector, what)
+        settled = pending._replace(candidate=used)
+        self._left = [settled if one is pending else one for one in self._left]
+        with self._traffic.lock:
+            return self._when_due(settled, self._clock()) or Wait(0.0)
 
-    def _error(self, attempts: Sequence[Attempt], what: str) -> LLMError:
-        assert self._asked is not None  # noqa: S101 - told only after a question
-        return outcome_errors.selector_error(self._route, attempts, self._asked.selector, what)
+    def _pending(self, asked: Consult, candidate: Candidate) -> Pending:
+        """The request to ``candidate``, which has to be one of those that the selector was ``asked`` about."""
+        if any(one is candidate for one in asked.choosing.candidates):
+            for pending in self._left:
+                if pending.candidate is candidate:
+                    return pending
+        what = f"chose {_named(candidate)}, which is none of the candidates"
+        raise self.selector_error(asked.selector, what)
+
+    def selector_error(self, selector: str, what: str) -> LLMError:
+        """The error of a selector that failed or returned something invalid; ``what`` says which."""
+        return outcome_errors.selector_error(self.route, self.attempts, selector, what)
 
 
 def _named(choice: object) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ..routing.hedging import hedge_of
-from ..strategies import Custom
-from .loop import Dispatch
-from .steps import LEAST_SECONDS, Reserve
+from .loop import RANK, Dispatch
+from .steps import LEAST_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
-    from .steps import Pending, Try
+    from .steps import Pending, Reserve, Try
 
 
 class HedgedDispatch(Dispatch):
@@ -47,13 +47,12 @@ class HedgedDispatch(Dispatch):
             for pending in self._order_of_hedge(step):
                 if (hedge := self._admitted(pending, now, hedge=True)) is not None:
                     budget.spend(feature)
-                    self._racing = (step, hedge.step if isinstance(hedge, Reserve) else hedge)
                     return hedge
             return None
 
-    def _order_of_hedge(self, step: Try) -> Iterator[Pending]:
-        """Where it may go, in the order in which the call would try them. Where a selector would be asked, it ends."""
-        for tier in self._tiers():
-            if isinstance(tier[0].candidate.select, Custom):
-                return
-            yield from (one for one in tier if one.candidate.endpoint != step.candidate.endpoint)
+    def _order_of_hedge(self, step: Try) -> Iterable[Pending]:
+        """Where it may go, in the order in which the call would try them."""
+        for _, tier in groupby(self._left, key=RANK):
+            for pending in self._in_order(list(tier)):
+                if pending.candidate.endpoint != step.candidate.endpoint:
+                    yield pending

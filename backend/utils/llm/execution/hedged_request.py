@@ -73,7 +73,7 @@ def ahedged(
 
 def _hedge_after(call: Call, step: Try) -> float | None:
     dispatch = call.dispatch
-    return dispatch.hedge_after(step) if isinstance(dispatch, HedgedDispatch) else None
+    return dispatch.hedge_after(step) if call.hedges and isinstance(dispatch, HedgedDispatch) else None
 
 
 class HedgedRequest:
@@ -133,7 +133,7 @@ class HedgedRequest:
         dispatch = self._call.dispatch
         found = dispatch.hedge(self._first.step) if isinstance(dispatch, HedgedDispatch) else None
         if isinstance(found, Reserve):
-            return await self._call.held(found, blocks=self._loop is not None)
+            return await self._call.reserver.held(found, blocks=self._loop is not None)
         return found
 
     async def _start(self, attempt: RunningAttempt, stack: AsyncExitStack) -> None:

@@ -17,18 +17,16 @@ from ..failures import POLICY, Category, Failure
 from ..receipt import Receipt
 from ..routing.plan import PROBE_POLL_SECONDS, availability, is_worth_waiting, tokens_of
 from ..routing.selection import chosen, ordered, selection_context
-from ..routing.selector import Pause
 from ..state.circuit_breaker import IN_A_ROW
 from ..state.health import Unavailable
-from ..strategies import Custom, Ordered
+from ..strategies import Ordered
 from . import outcome_errors
-from .custom_selection import CustomSelection
 from .observers import ObserverRegistry
 from .retry import RetryAllowance, RetryPolicy
 from .steps import LEAST_SECONDS, Consult, Pending, Reserve, Try, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
 
     from ..errors import LLMError
     from ..receipt import Attempt, BudgetMark
@@ -41,7 +39,8 @@ SHARE_OF_THE_REST = 2 / 3
 """The share of the remaining deadline that an attempt may take while other endpoints are left to try."""
 GRACE_SECONDS = 5.0
 """Seconds after its deadline at which a request whose end was not reported counts as lost."""
-_RANK = attrgetter("candidate.rank")
+RANK = attrgetter("candidate.rank")
+"""The rank of a pending request: all of one rank are a tier."""
 
 
 class Dispatch:
@@ -84,6 +83,7 @@ class Dispatch:
         self._gives_up_at = self._ends_at
         """When the call stops waiting for a retry on loan."""
         self._sent: list[Try] = []
+        """Its requests so far; the retry policy looks at the same list."""
         self.order: list[int] = []
         """The numbers of its attempts, in the order in which they began."""
         self._open: dict[int, tuple[Try, Attempt | None]] = {}
@@ -93,14 +93,9 @@ class Dispatch:
         self._shares: dict[Circuit, float] = {}
         self._looked: dict[Circuit, tuple[float, int]] = {}
         """When this call first saw each circuit resting, and how often the circuit had opened by then."""
-        self._racing: tuple[Try, ...] = ()
-        """Those of the first request and its hedge that are in flight; empty without a hedge."""
         self._failed: tuple[Try, Failure] | None = None
         self._waits_for: str | None = None
         """The limit in whose queue the call waits; None if it waits in none."""
-        self._custom: CustomSelection | None = None
-        self._promised: Pending | None = None
-        """The request that a selector chose and that is not due yet."""
         self._marks: tuple[BudgetMark, ...] = ()
 
     @property
@@ -131,11 +126,6 @@ class Dispatch:
                 now = self._clock()
                 if self._ends_at - now < LEAST_SECONDS:
                     raise self._too_late()  # noqa: TRY301 - like all that ends the call here
-                promised, self._promised = self._promised, None
-                if promised is not None and promised in self._left:
-                    step = self._when_due(promised, now)
-                    if step is not None:
-                        return step
                 return self._first_step(now) or self._last_resort(now)
         except BaseException:
             self.leave_queue()
@@ -149,28 +139,25 @@ class Dispatch:
             self._waits_for = None
 
     def _first_step(self, now: float) -> Try | Reserve | Wait | Consult | None:
-        """The first of what is left that may go out; a retry that is not due yet is waited for."""
-        for tier in self._tiers():
-            if isinstance(tier[0].candidate.select, Custom):
-                question = self._question(tier, now)
-                if question is not None:
-                    return question
-                continue
-            for pending in tier:
-                if pending.not_before > now:
-                    return Wait(pending.not_before - now)
-                if (step := self._admitted(pending, now)) is not None:
-                    return step
+        """The step of the first tier, of all that are left, that has one."""
+        for _, tier in groupby(self._left, key=RANK):
+            if (step := self._first_of(list(tier), now)) is not None:
+                return step
         return None
 
-    def _tiers(self) -> Iterator[list[Pending]]:
-        """The requests left, tier by tier, in the order in which they would be tried now."""
-        for _, run in groupby(self._left, key=_RANK):
-            tier = list(run)
-            yield tier if isinstance(tier[0].candidate.select, Ordered) else self._chosen_order(tier)
+    def _first_of(self, tier: Sequence[Pending], now: float) -> Try | Reserve | Wait | Consult | None:
+        """The first of a tier that may go out; a retry that is not due yet is waited for."""
+        for pending in self._in_order(tier):
+            if pending.not_before > now:
+                return Wait(pending.not_before - now)
+            if (step := self._admitted(pending, now)) is not None:
+                return step
+        return None
 
-    def _chosen_order(self, tier: list[Pending]) -> list[Pending]:
-        """Those not asked yet as their strategy says; retries keep their places before or after them."""
+    def _in_order(self, tier: Sequence[Pending]) -> Sequence[Pending]:
+        """Those not asked yet as the tier's strategy says; retries keep their places before or after them."""
+        if isinstance(tier[0].candidate.select, Ordered):
+            return tier
         fresh = {one.candidate.circuit: one for one in tier if not one.is_retry}
         if len(fresh) < 2:  # noqa: PLR2004 - nothing to choose
             return tier
@@ -349,53 +336,6 @@ class Dispatch:
         is_left = ends_at - now > LEAST_SECONDS
         return ends_at if is_left else now + (self._ends_at - now) * SHARE_OF_THE_REST
 
-    # An application's own selection ------------------------------------------------------------------------------------
-
-    def _question(self, tier: list[Pending], now: float) -> Consult | None:
-        """The question to the selector of ``tier``; None if no endpoint of the tier may be tried now."""
-        free = tuple(one.candidate for one in tier if self._may_be_chosen(one, now))
-        if not free:
-            return None
-        resting = {skip.name: skip.rest for skip in self.route.skipped if skip.rest is not None}
-        resting |= {one.name: why for one, why in self._availabilities() if why is not None}
-        self._custom = self._custom or CustomSelection(self.route)
-        return self._custom.question(free, self.attempts, resting, self._ends_at - now)
-
-    def _may_be_chosen(self, pending: Pending, now: float) -> bool:
-        """Also a retry whose endpoint is only left alone until it is due."""
-        why = self._availability(pending.candidate)
-        return why is None or (why.kind == "cooling" and now + why.seconds <= pending.not_before)
-
-    def _when_due(self, pending: Pending, now: float) -> Try | Reserve | Wait | None:
-        """The request that a selector chose, once it is due; the selector is not asked again."""
-        if pending.not_before > now:
-            self._promised = pending
-            return Wait(pending.not_before - now)
-        return self._admitted(pending, now)
-
-    def choose(self, choice: object) -> Try | Reserve | Wait:
-        """The next step after the custom selector answered ``choice``.
-
-        Raises:
-            SelectionStoppedError: The selector ended the call.
-            SelectorError: The selector returned something invalid.
-        """
-        left = self._ends_at - self._clock()
-        if left < LEAST_SECONDS:
-            raise self._too_late()
-        assert self._custom is not None  # noqa: S101 - told only after `next` asked
-        chosen_one = self._custom.interpret(choice, self._left, self.attempts)
-        if isinstance(chosen_one, Pause):
-            return Wait(min(max(0.0, chosen_one.seconds), left))
-        pending, settled = chosen_one
-        self._left = [settled if one is pending else one for one in self._left]
-        with self._traffic.lock:
-            return self._when_due(settled, self._clock()) or Wait(0.0)
-
-    def selector_error(self, selector: str, what: str) -> LLMError:
-        """The error of a selector that failed or returned something invalid; ``what`` says which."""
-        return outcome_errors.selector_error(self.route, self.attempts, selector, what)
-
     # What is set aside elsewhere -------------------------------------------------------------------------------------
 
     def grant(self, step: Try, marks: tuple[BudgetMark, ...]) -> Try:
@@ -405,8 +345,7 @@ class Dispatch:
         if step.most_seconds <= left + LEAST_SECONDS:
             return step
         sooner = replace(step, seconds=min(step.seconds, left), most_seconds=left)
-        self._sent = [sooner if one is step else one for one in self._sent]
-        self._racing = tuple(sooner if one is step else one for one in self._racing)
+        self._sent[:] = [sooner if one is step else one for one in self._sent]
         return sooner
 
     def decline(self, step: Try, unsent: Attempt, why: Rejection) -> bool:
@@ -432,7 +371,7 @@ class Dispatch:
     def withdraw(self, step: Try, unsent: Attempt) -> None:
         """Release the reservations of ``step``, which is not sent."""
         self._note(step, unsent, Failure(Category.CANCELLED))
-        self._sent = [one for one in self._sent if one is not step]
+        self._sent[:] = [one for one in self._sent if one is not step]
 
     def step_down(self, lower: Route, observers: Observers, marks: tuple[BudgetMark, ...]) -> None:
         """Go on with ``lower``, the route of the call in the next cheaper profile."""
@@ -443,10 +382,6 @@ class Dispatch:
             [Pending(replace(one, is_lowered=True)) for one in found]
             for found in (lower.candidates, lower.resting)
         )
-
-    def accept_too_late(self) -> LLMError:
-        """The error of a call whose test of an answer takes longer than the deadline."""
-        return outcome_errors.accept_too_late(self.route)
 
     # What came of it -----------------------------------------------------------------------------------------------
 
@@ -510,7 +445,7 @@ class Dispatch:
             has_room = self._requests_left > 0
             self._left = self._retry.allowed(self._left, step, failure) if has_room else []
             self._spare = self._retry.allowed(self._spare, step, failure) if has_room else []
-        if self._racing:
+        if self._open:
             return None
         if not may_move_on:
             self._left = self._spare = []
@@ -548,8 +483,6 @@ class Dispatch:
             self.order.remove(step.number)
         else:
             self.attempts.insert(0 if step is self._sent[0] else len(self.attempts), attempt)
-        if self._racing:
-            self._racing = tuple(one for one in self._racing if one is not step)
         self.observers.ended(step, attempt, failure)
         del self._open[step.number]
         self.late.pop(step.number, None)
@@ -564,8 +497,8 @@ class Dispatch:
 
     @property
     def _requests_left(self) -> int:
-        """The number of requests that the call may still send."""
-        return self.route.feature.max_attempts - len(self.attempts) - len(self._racing)
+        """The number of requests that the call may still send, besides those in flight."""
+        return self.route.feature.max_attempts - len(self.attempts) - len(self._open)
 
     def _left_for(self, step: Try) -> RetryAllowance:
         candidate = step.candidate

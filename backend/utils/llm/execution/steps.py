@@ -80,7 +80,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Consult:
-    """Call the selector named ``selector``, and pass its result to `Dispatch.choose`."""
+    """Call the selector named ``selector``, and pass its result to `CustomDispatch.choose`."""
 
     selector: str
     choosing: Choosing

@@ -401,6 +401,11 @@ class Snapshot:
         }
 
     @cached_property
+    def has_selectors(self) -> bool:
+        """Whether a chain or a group names a custom selector."""
+        return any(isinstance(tier.select, Custom) for chain in self.all_chains for tier in chain.tiers)
+
+    @cached_property
     def is_balanced(self) -> bool:
         """Whether any strategy of the table chooses by load, latency or other state, and not by the written order."""
         return any(not isinstance(tier.select, Ordered) for chain in self.all_chains for tier in chain.tiers)

@@ -1,0 +1,48 @@
+"""The rejected answers of a call: what a repair tells the model, and the best of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from langchain_core.messages import AIMessage, HumanMessage
+
+from ..failures import Category
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
+    from ..failures import BadAnswer
+    from ..receipt import Attempt
+
+_ADVICE = {
+    Category.INVALID_OUTPUT: "That answer does not fit: {reason}. Answer again, with nothing but what was asked for.",
+    Category.TRUNCATED: "Your answer was cut off at the length limit. Answer again: complete, and shorter.",
+}
+
+
+class RejectedAnswers:
+    """The answers of one call that its tests rejected.
+
+    Attributes:
+        repair: The messages that ask the model to correct the last of them.
+        best: The one with the highest score, and its attempt; None if none has a score.
+    """
+
+    def __init__(self) -> None:
+        self.repair: list[BaseMessage] = []
+        self.best: tuple[AIMessage, Attempt] | None = None
+
+    def add(self, answer: AIMessage | None, fault: BadAnswer, attempt: Attempt) -> None:
+        """Add the ``answer`` of ``attempt``; None if there is nothing to show of it."""
+        if answer is not None and attempt.score is not None:
+            best = self.best[1].score if self.best is not None else None
+            if best is None or attempt.score > best:
+                self.best = answer, attempt
+        advice = _ADVICE.get(fault.category)
+        if advice is None:
+            return
+        is_short = fault.category is not Category.TRUNCATED
+        text = answer.text if answer is not None else ""
+        rejected = [AIMessage(text)] if text and is_short else []
+        reason = fault.reason or "it is not what was asked for"
+        self.repair = [*rejected, HumanMessage(advice.format(reason=reason))]
