@@ -86,59 +86,36 @@ __all__ = [
     "use_caller",
 ]
 
-_ROOMS = {
-    "AttemptRecord": "ledger.record",
-    "AttemptText": "ledger.texts",
-    "AttemptDict": "receipt",
-    "BudgetStore": "state.budget_store",
-    "Caller": "caller",
-    "Choosing": "routing.selector",
-    "FeatureChatModel": "chat_model",
-    "FeatureEmbeddings": "embeddings",
-    "JsonLinesSink": "ledger.sinks",
-    "KeyPolicy": "types",
-    "LLMError": "errors",
-    "LedgerSink": "ledger.sinks",
-    "MemoryBudgets": "state.budget_store",
-    "MemorySink": "ledger.sinks",
-    "Needs": "routing.route",
-    "OwnEndpoint": "caller",
-    "Pause": "routing.selector",
-    "Patchbay": "clients",
-    "QosInfo": "diagnostics.qos",
-    "Receipt": "receipt:ReceiptDict",
-    "Route": "diagnostics.explain:Explanation",
-    "Stop": "routing.selector",
-    "StructuredAnswer": "structured_model",
-    "Table": "model_config",
-    "TextFolder": "ledger.texts",
-    "TextSink": "ledger.texts",
-    "UnknownEndpointError": "errors",
-    "UnknownFeatureError": "errors",
-    "Use": "routing.selector",
-    "carrying": "caller",
-    "current_caller": "caller",
-    "explain": "clients",
-    "get_embeddings": "clients",
-    "get_llm": "clients",
-    "get_model": "clients",
-    "get_provider": "clients",
-    "get_qos_info": "clients",
-    "in_order": "routing.selector",
-    "rate": "clients",
-    "receipt_of": "receipt",
-    "receipts": "receipt",
+_NAMES = {
+    "caller": "Caller OwnEndpoint carrying current_caller use_caller",
+    "chat_model": "FeatureChatModel",
+    "clients": "Patchbay explain get_embeddings get_llm get_model get_provider get_qos_info rate use",
+    "diagnostics.explain": "Route",
+    "diagnostics.qos": "QosInfo",
+    "embeddings": "FeatureEmbeddings",
+    "errors": "LLMError UnknownEndpointError UnknownFeatureError",
+    "ledger.record": "AttemptRecord",
+    "ledger.sinks": "JsonLinesSink LedgerSink MemorySink",
+    "ledger.texts": "AttemptText TextFolder TextSink",
+    "model_config": "Table",
+    "receipt": "AttemptDict Receipt receipt_of receipts",
+    "routing.route": "Needs",
+    "routing.selector": "Choosing Pause Stop Use in_order",
     "serving": "serving",
-    "use": "clients",
-    "use_caller": "caller",
+    "state.budget_store": "BudgetStore MemoryBudgets",
+    "structured_model": "StructuredAnswer",
+    "types": "KeyPolicy",
 }
+"""The names of each module."""
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+_CALLED = {"Receipt": "ReceiptDict", "Route": "Explanation"}
+"""The names that their modules call otherwise."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    room, _, called = _ROOMS[name].partition(":")
-    value = getattr(import_module(f".{room}", __name__), called or name)
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), _CALLED.get(name, name))
     globals()[name] = value
     return value
 

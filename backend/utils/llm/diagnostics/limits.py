@@ -42,14 +42,7 @@ def limit_infos(meters: Iterable[Meter], traffic: Traffic) -> tuple[LimitInfo, .
     """Every limit of ``meters``, the fullest first."""
     with traffic.lock:
         found = [
-            LimitInfo(
-                whose=meter.name,
-                what=one.what,
-                per=one.per,
-                used=one.used,
-                most=one.most,
-                waiting=one.waiting,
-            )
+            LimitInfo(whose=meter.name, **one._asdict())
             for meter in meters
             for one in traffic.rate_limiter.levels(meter)
         ]

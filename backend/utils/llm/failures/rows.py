@@ -111,9 +111,8 @@ WHATEVER = OF_THE_REQUEST | {429, 500, 503, 529}
 """Any status, for rows whose message is so clear that it outweighs a contradicting status."""
 
 
-def _code(category: Category, status: int, code: str, says: str = "") -> FailureRow:
-    example = code.replace("*", "")
-    return FailureRow(category, _openai(status, example, says), code=code)
+def _code(category: Category, status: int, code: str) -> FailureRow:
+    return FailureRow(category, _openai(status, code.replace("*", "")), code=code)
 
 
 def _about(category: Category, status: int, code: str) -> FailureRow:

@@ -12,7 +12,7 @@ from ..strategies import ORDERED, ByTier, CostLadder, Quota
 from .schema import FeatureRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from ..problems import Problems
     from ..strategies import Strategy
@@ -155,35 +155,6 @@ class Choices:
 
     def _add(self, path: str, rule: str, *, value: object = None, fix: str = "") -> None:
         self._problems.add(path, rule, value=value, layer=self._layer, fix=fix)
-
-
-def check_choices(
-    rows: Rows,
-    layer: str,
-    problems: Problems,
-    *,
-    groups: Mapping[str, tuple[Endpoint, ...]],
-    chains: Mapping[str, Iterable[Chain]],
-    overrides: Mapping[str, Mapping[str, Chain]],
-) -> None:
-    """Check every selection of a document.
-
-    Args:
-        rows: The rows of the document.
-        layer: The name of the document in problems.
-        problems: Collects the findings.
-        groups: The endpoints of each group.
-        chains: The chains of each feature in the document.
-        overrides: For each layer above the document, the chain of each feature in it.
-    """
-    choices = Choices(rows, layer, problems)
-    for name, endpoints in groups.items():
-        choices.check_group(name, endpoints)
-    for name, own in chains.items():
-        choices.check_feature(name, own)
-    for above, laid_over in overrides.items():
-        for name, chain in laid_over.items():
-            choices.check_override(name, chain, chains.get(name, ()), above)
 
 
 def _named(select: Strategy) -> frozenset[str]:

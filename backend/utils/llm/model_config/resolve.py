@@ -16,7 +16,7 @@ from ..budgets import Budget
 from ..models import BY_NAME, GRAMMAR, LACKS, Capabilities, capabilities, vendor_of
 from ..problems import Problems, did_you_mean
 from ..strategies import ORDERED, ByTier
-from .choices import check_choices
+from .choices import Choices
 from .overrides import LAYER
 from .schema import FeatureRow, ModelRow, ProviderRow
 from .snapshot import OWN, Access, Account, Chain, Endpoint, Feature, Provider, Share, Tier
@@ -485,10 +485,14 @@ class Resolver:
         for served in written.values():
             for feature, chain in served.items():
                 chains.setdefault(feature, []).append(chain)
-        groups = {name: self._group_endpoints(name) for name in self._rows.groups}
-        check_choices(
-            self._rows, self._layer, self._problems, groups=groups, chains=chains, overrides=overrides
-        )
+        choices = Choices(self._rows, self._layer, self._problems)
+        for group in self._rows.groups:
+            choices.check_group(group, self._group_endpoints(group))
+        for feature, own in chains.items():
+            choices.check_feature(feature, own)
+        for layer, laid_over in overrides.items():
+            for feature, chain in laid_over.items():
+                choices.check_override(feature, chain, chains.get(feature, ()), layer)
 
     def _check_options(self, path: str, options: Options, endpoint: Endpoint) -> None:
         api, can, mode = endpoint.provider.api, endpoint.can, endpoint.api_mode

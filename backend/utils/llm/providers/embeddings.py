@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
 
 from ..failures import BadAnswer, Category
 from .answer import Answer, usage_of
 from .ask import NotWordedError, Serialized, raise_for
+from .loose_json import as_object, as_objects
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -65,62 +69,50 @@ class GeminiEmbeddingsApi:
         return GeminiVectors(request)
 
 
-class OpenAIVectors:
-    """Parses an answer of `OpenAIEmbeddingsApi`."""
+class _Vectors(ABC):
+    """Parses an answer with one vector for each text of ``request``."""
 
     is_over = True
 
     def __init__(self, request: ModelRequest) -> None:
         self._request = request
 
+    @abstractmethod
     def answer(self, document: dict[str, Any]) -> Answer:
-        """Parse an answer with one vector for each text; see `AnswerReader.answer`."""
+        """Parse an answer; see `AnswerReader.answer`."""
+
+    def event(self, document: dict[str, Any]) -> Answer:
+        """The same as `answer`, because embeddings are not streamed."""
+        return self.answer(document)
+
+
+class OpenAIVectors(_Vectors):
+    """Parses an answer of `OpenAIEmbeddingsApi`."""
+
+    @override
+    def answer(self, document: dict[str, Any]) -> Answer:
         raise_for(document.get("error"))
-        data = document.get("data")
-        found = [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
+        found, model = as_objects(document.get("data")), document.get("model")
         if all(type(one.get("index")) is int for one in found):
             found = sorted(found, key=lambda one: int(one["index"]))
-        usage = document.get("usage")
-        counts = usage if isinstance(usage, dict) else {}
+        counts = as_object(document.get("usage"))
         told = counts.get("prompt_tokens") or counts.get("total_tokens") or 0
         return Answer(
             media=_block([one.get("embedding") for one in found], self._request),
             usage=usage_of({"input": told}, {}, {}) if type(told) is int else None,
             reason="stop",
-            metadata=_named(document.get("model")),
+            metadata={"model_name": model} if isinstance(model, str) else {},
         )
 
-    def event(self, document: dict[str, Any]) -> Answer | None:
-        """The same as `answer`, because embeddings are not streamed."""
-        return self.answer(document)
 
-
-class GeminiVectors:
+class GeminiVectors(_Vectors):
     """Parses an answer of `GeminiEmbeddingsApi`."""
 
-    is_over = True
-
-    def __init__(self, request: ModelRequest) -> None:
-        self._request = request
-
+    @override
     def answer(self, document: dict[str, Any]) -> Answer:
-        """Parse an answer with one vector for each text; see `AnswerReader.answer`."""
         raise_for(document.get("error"))
-        told = document.get("embeddings")
-        found = (
-            [one.get("values") if isinstance(one, dict) else None for one in told]
-            if isinstance(told, list)
-            else []
-        )
+        found = [one.get("values") for one in as_objects(document.get("embeddings"))]
         return Answer(media=_block(found, self._request), reason="stop")
-
-    def event(self, document: dict[str, Any]) -> Answer | None:
-        """The same as `answer`, because embeddings are not streamed."""
-        return self.answer(document)
-
-
-def _named(model: object) -> dict[str, Any]:
-    return {"model_name": model} if isinstance(model, str) else {}
 
 
 def _check(request: ModelRequest, *, streams: bool) -> Any:

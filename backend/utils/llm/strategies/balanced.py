@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections import Counter
 from math import inf, log2
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -49,7 +50,28 @@ class Weighted(Strategy):
         }
 
 
-class LeastUsed(Strategy):
+class _Levelling(Strategy, ABC):
+    """A strategy under which whoever could not be chosen for a while is not flooded to make up for it."""
+
+    @override
+    def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
+        """Let each endpoint that was not available at the last choice start level with the others."""
+        traffic = context.traffic
+        new = traffic.round_robin.newcomers(one.scope, {other.target for other in among})
+        if not new:
+            return
+        uses = zip(among, _uses(among, context), strict=True)
+        level = min((used for other, used in uses if other.target not in new), default=-inf)
+        for other in among:
+            if other.target in new:
+                traffic.targets.level_up(other.target, level + log2(other.share))
+
+    @override
+    def named(self) -> tuple[()]:
+        return ()
+
+
+class LeastUsed(_Levelling):
     """Chooses the endpoint with the fewest recent requests: a count with a half-life of one minute."""
 
     by: Literal["least_used"] = "least_used"
@@ -58,16 +80,8 @@ class LeastUsed(Strategy):
     def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
         return sorted_by(_uses(tier, context), tier)
 
-    @override
-    def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
-        _level_up(one, among, context)
 
-    @override
-    def named(self) -> tuple[()]:
-        return ()
-
-
-class LeastBusy(Strategy):
+class LeastBusy(_Levelling):
     """Chooses the endpoint with the fewest requests in flight."""
 
     by: Literal["least_busy"] = "least_busy"
@@ -85,27 +99,6 @@ class LeastBusy(Strategy):
             for one, load in zip(tier, loads, strict=True)
         ]
         return sorted_by(keys, tier)
-
-    @override
-    def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
-        _level_up(one, among, context)
-
-    @override
-    def named(self) -> tuple[()]:
-        return ()
-
-
-def _level_up(one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
-    """Who could not be chosen for a while is not flooded to make up for it: it starts level with the others."""
-    traffic = context.traffic
-    new = traffic.round_robin.newcomers(one.scope, {other.target for other in among})
-    if not new:
-        return
-    uses = zip(among, _uses(among, context), strict=True)
-    level = min((used for other, used in uses if other.target not in new), default=-inf)
-    for other in among:
-        if other.target in new:
-            traffic.targets.level_up(other.target, level + log2(other.share))
 
 
 def _uses(tier: Sequence[Choosable], context: SelectionContext) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
 from ...failures import POLICY, Category
@@ -11,6 +11,7 @@ from ...transport import ERROR_STATUS
 if TYPE_CHECKING:
     from ...failures import Failure
     from ...receipt import Attempt
+    from ...state.traffic import Traffic
     from ..steps import Try
 
 PATIENCE_SECONDS = 5.0
@@ -46,6 +47,13 @@ class AttemptObserver(Protocol):
     @abstractmethod
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None, /) -> None:
         """Called when the attempt was answered or has failed, before the next step of the call is chosen."""
+
+
+class TrafficObserver(AttemptObserver, ABC):
+    """An observer that keeps what it learns in the state that the calls of a process share."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
 
 
 def never_arrived(failure: Failure | None) -> bool:

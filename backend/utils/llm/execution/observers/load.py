@@ -8,22 +8,18 @@ from typing_extensions import override
 
 from ...failures import POLICY, Category
 from ...routing.selection import latency_kind
-from .base import AttemptObserver, is_its_fault
+from .base import TrafficObserver, is_its_fault
 
 if TYPE_CHECKING:
     from ...failures import Failure
     from ...receipt import Attempt
-    from ...state.traffic import Traffic
     from ..steps import Try
 
 _GIVEN_UP = frozenset({Category.CANCELLED, Category.TIMEOUT})
 
 
-class LoadObserver(AttemptObserver):
+class LoadObserver(TrafficObserver):
     """Counts requests in flight and recent requests."""
-
-    def __init__(self, traffic: Traffic) -> None:
-        self._traffic = traffic
 
     @override
     def started(self, step: Try) -> None:
@@ -44,11 +40,8 @@ class LoadObserver(AttemptObserver):
         self.received(step)
 
 
-class LatencyObserver(AttemptObserver):
+class LatencyObserver(TrafficObserver):
     """Measures the latency of answers, and of failures that are the endpoint's fault."""
-
-    def __init__(self, traffic: Traffic) -> None:
-        self._traffic = traffic
 
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
@@ -60,14 +53,11 @@ class LatencyObserver(AttemptObserver):
             tell(step.candidate.target, kind, _seconds(step, attempt))
 
 
-class TailLatencyObserver(AttemptObserver):
+class TailLatencyObserver(TrafficObserver):
     """Records the latencies from which the delay of a hedge is computed.
 
     Rejected answers count, too, and cancelled requests with the time until then. Other failures do not count.
     """
-
-    def __init__(self, traffic: Traffic) -> None:
-        self._traffic = traffic
 
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:

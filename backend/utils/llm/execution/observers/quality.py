@@ -10,23 +10,19 @@ from typing_extensions import override
 from ...routing.route import ON_TRIAL
 from ...state.experiments import CONTROL
 from ...strategies import CostLadder
-from .base import AttemptObserver, is_telling
+from .base import TrafficObserver, is_telling
 
 if TYPE_CHECKING:
     from ...failures import Failure
     from ...receipt import Attempt
     from ...routing.route import Route
-    from ...state.traffic import Traffic
     from ..steps import Try
 
 log = logging.getLogger(__name__)
 
 
-class QualityObserver(AttemptObserver):
+class QualityObserver(TrafficObserver):
     """Records the scores of the endpoints of cost ladders."""
-
-    def __init__(self, traffic: Traffic) -> None:
-        self._traffic = traffic
 
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
@@ -43,11 +39,8 @@ def _score(step: Try, attempt: Attempt) -> float | None:
     return 1.0 if attempt.outcome == "ok" and step.route.needs.structured_output else None
 
 
-class ExperimentObserver(AttemptObserver):
+class ExperimentObserver(TrafficObserver):
     """Records the results of the variants of splits, and of shadow endpoints."""
-
-    def __init__(self, traffic: Traffic) -> None:
-        self._traffic = traffic
 
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:

@@ -8,20 +8,16 @@ from typing_extensions import override
 
 from ...routing.rules import tier_scope
 from ...strategies import ByTier
-from .base import AttemptObserver, never_arrived, used_nothing
+from .base import TrafficObserver, never_arrived, used_nothing
 
 if TYPE_CHECKING:
     from ...failures import Failure
     from ...receipt import Attempt
-    from ...state.traffic import Traffic
     from ..steps import Try
 
 
-class RateLimitObserver(AttemptObserver):
+class RateLimitObserver(TrafficObserver):
     """Gives back the part of a limit's reservation that was not used. `Dispatch` makes reservations when it chooses."""
-
-    def __init__(self, traffic: Traffic) -> None:
-        self._traffic = traffic
 
     @override
     def received(self, step: Try) -> None:
@@ -44,11 +40,8 @@ class RateLimitObserver(AttemptObserver):
             self._traffic.rate_limiter.settle(step.candidate.meters, step.number, used, arrived=arrived)
 
 
-class TierObserver(AttemptObserver):
+class TierObserver(TrafficObserver):
     """Counts the tokens that a caller has used of the allowance of their tier."""
-
-    def __init__(self, traffic: Traffic) -> None:
-        self._traffic = traffic
 
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
