@@ -112,7 +112,7 @@ class RunningAttempt:
     # Its request ---------------------------------------------------------------------------------------------------
 
     async def _built(self) -> None:
-        """Build the endpoint's client, if it is the first time, beside the event loop: its SDK takes a second."""
+        """Build the endpoint's client in a thread, if there is none yet: importing its SDK takes a second."""
         clients, endpoint = self._call.runtime.clients, self.step.candidate.endpoint
         if endpoint not in clients:
             try:
@@ -122,7 +122,7 @@ class RunningAttempt:
                 raise NotReadyError from error
 
     def _prepare(self) -> tuple[ChatClient, ModelRequest]:
-        """The client, and what it is to ask. The first call of an endpoint builds its client."""
+        """The client and its request. The first call of an endpoint builds the client."""
         call, step, candidate = self._call, self.step, self.step.candidate
         endpoint, question, options = candidate.endpoint, call.question, candidate.options
         credential = self._credential()
@@ -151,7 +151,7 @@ class RunningAttempt:
         return client, request
 
     def _credential(self) -> Credential:
-        """The one that the route chose for its candidate."""
+        """The credential that the route chose for the candidate."""
         call, candidate = self._call, self.step.candidate
         if candidate.owner == "user":
             return Credential("user", call.dispatch.route.caller.key_for(candidate.endpoint.provider))
@@ -194,9 +194,9 @@ class RunningAttempt:
         return message
 
     def _received(self, message: AIMessage, request: ModelRequest) -> AIMessage:
-        """``message``, which is to be `checked`.
+        """Report that ``message`` has arrived, and return it, to be `checked`.
 
-        The provider is done. What a test of the answer takes is not its time, and keeps nobody out.
+        The provider is done, so the time for a test of the answer counts neither as latency nor as a request in flight.
         """
         self._ended_at = self._time.clock()
         if self._call.dispatch.observers.see_receipts:
@@ -248,7 +248,7 @@ class RunningAttempt:
         yield self._last_chunk(answer)
 
     def _begin_to_hand_on(self, ticket: Ticket) -> None:
-        """Its first content is there: what is left for other endpoints does not matter any more."""
+        """Extend the timeout when the first content arrives: time for other endpoints no longer has to be left."""
         self._first_token = timedelta(seconds=self._time.clock() - self._started_at)
         ticket.extend(self.step.most_seconds)
 
@@ -263,7 +263,7 @@ class RunningAttempt:
     # How it ends ---------------------------------------------------------------------------------------------------
 
     def _failed(self, error: BaseException) -> bool:
-        """Classify and record it. True if it is the call's business, not that of whoever raised it."""
+        """Classify ``error`` and record it. True if the call handles it, False if it is raised to the caller."""
         failure, is_nobodys = self._failure(error), self._is_nobodys(error)
         partial_text = self._stream.partial() if self._stream is not None else None
         record = self._recorded(_outcome(failure), failure)
@@ -286,7 +286,7 @@ class RunningAttempt:
         return True
 
     def _is_nobodys(self, error: BaseException) -> bool:
-        """Whether neither provider nor answer is at fault: once it is there, only the caller's code, or ours, is left."""
+        """Whether neither provider nor answer is at fault: after the answer has arrived, only the caller's code or ours can fail."""
         is_answered = self._ended_at is not None
         return is_answered and isinstance(error, Exception) and not isinstance(error, BadAnswer)
 
@@ -297,7 +297,7 @@ class RunningAttempt:
         return classify(error, self._observed, api, now=self._time.now(), outer=self._outer)
 
     def _cause(self, final: LLMError, error: BaseException, failure: Failure) -> BaseException | None:
-        """The cause for ``final``; None if the exception may quote an answer, from which the key was not removed."""
+        """The cause for ``final``; None if the exception may quote an answer from which the key was not removed."""
         if not self._observed.has_succeeded or failure.category in _OF_THE_TRANSPORT:
             return error
         if error is not final:
@@ -372,7 +372,7 @@ class RunningAttempt:
         return self.record
 
     def _handed_on(self) -> int:
-        """About how many tokens of a stream were handed on before it failed."""
+        """An estimate of the tokens of a stream that were returned before it failed."""
         return tokens_of_text(self._stream.partial() or "") if self._stream is not None else 0
 
     def _estimate(self, answer: AIMessage | None) -> Usage:

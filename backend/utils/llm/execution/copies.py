@@ -27,9 +27,9 @@ def with_copies(call: Call) -> Call:
 
 
 def _copy_for(call: Call, share: Share) -> Callable[[], None] | None:
-    """What sends a copy to the endpoint of ``share``; None if that one may not serve it.
+    """A function that sends a copy to the endpoint of ``share``; None if the endpoint may not serve the call.
 
-    Only where the house alone may pay: a user's key, or what they say to it, is not for our curiosity.
+    Only if the house alone may pay: neither a user's key nor the texts sent with it are used for experiments.
     """
     runtime, route = call.runtime, call.dispatch.route
     if route.policy != "house_only":

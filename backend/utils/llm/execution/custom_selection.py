@@ -138,5 +138,5 @@ class CustomDispatch(HedgedDispatch):
 
 
 def _named(choice: object) -> str:
-    """What a selector said, without anything that could be secret."""
+    """A selector's choice in words, without anything that could be secret."""
     return str(getattr(choice, "endpoint", type(choice).__name__))

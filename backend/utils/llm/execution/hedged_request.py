@@ -144,7 +144,7 @@ class HedgedRequest:
         self._running.append(await stack.enter_async_context(hedged_attempt))
 
     async def _ended(self, seconds: float | None = None) -> list[HedgedAttempt]:
-        """Those that have ended within ``seconds``, answers first."""
+        """The requests that have ended within ``seconds``, answered ones first."""
         await _done(self._loop, _first_of([one.task for one in self._running], seconds))
         return sorted(
             (one for one in self._running if one.task.done()), key=lambda one: one.error is not None
@@ -263,7 +263,7 @@ class HedgedAttempt:
 
 
 async def _done(loop: RunningLoop | None, work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of ``work``, which runs there."""
+    """The result of ``work``, run on ``loop``."""
     return await work if loop is None else loop.run(work)
 
 
@@ -274,7 +274,7 @@ async def _first_of(tasks: list[asyncio.Task[Any]], seconds: float | None) -> No
 async def _begun(
     attempt: RunningAttempt,
 ) -> tuple[ChatGenerationChunk, AsyncGenerator[ChatGenerationChunk]]:
-    """The first chunk, and those that follow."""
+    """The first chunk, and the following chunks."""
     chunks = attempt.astream()
     return await anext(chunks), chunks
 
@@ -294,7 +294,7 @@ async def _closed(chunks: AsyncGenerator[ChatGenerationChunk]) -> None:
 
 
 def _decides(ended: HedgedAttempt, running: list[HedgedAttempt]) -> bool:
-    """Whether no other one can do better than what has ended: it is good, the last, or ends the call whatever others say."""
+    """Whether the ended request decides the call: it has a good answer, is the last, or ends the call in any case."""
     error = ended.error
     return error is None or len(running) == 1 or ended.attempt.ends_call(error)
 

@@ -42,7 +42,7 @@ _HELD_SECONDS = 1.0
 def _names_the_call(
     make: Callable[Concatenate[Route, P], LLMError],
 ) -> Callable[Concatenate[Route, P], LLMError]:
-    """``make``, whose errors tell the id of the call."""
+    """``make``, whose errors get the id of the call."""
 
     @wraps(make)
     def made(route: Route, /, *arguments: P.args, **named: P.kwargs) -> LLMError:

@@ -90,7 +90,7 @@ class RetryPolicy:
         return delay if delay <= longest and left.has_time_for(delay) and failure.may_retry else None
 
     def _repair_delay(self, candidate: Candidate, left: RetryAllowance) -> float | None:
-        """A repair does not wait. Each endpoint gets one; of a cost ladder only the last, as the next rung is the repair."""
+        """Seconds before a repair: 0. Each endpoint gets one repair; on a cost ladder only the last, because the next rung is the repair."""
         if candidate.circuit in self._repaired or not left.has_time_for(0.0):
             return None
         if isinstance(candidate.select, CostLadder) and left.beside:
@@ -166,5 +166,5 @@ class RetryPolicy:
 
 
 def _is_anybodys_business(candidate: Candidate, failure: Failure) -> bool:
-    """A user's refused key is told to the user, each time: they may have just mended it."""
+    """Whether a failure concerns other calls, too. A user's refused key does not: the user is told each time, and may just have fixed it."""
     return failure.category is not Category.CREDENTIAL or candidate.owner == "house"

@@ -308,7 +308,7 @@ def _answered(attempt: Attempt) -> Attributes:
 
 
 def _usage(attempt: Attempt) -> Attributes:
-    """Tokens: those that were cached are input, too, and those of thought are output."""
+    """Token counts; cached tokens are part of the input, and reasoning tokens of the output."""
     usage = attempt.usage
     if usage is None:
         return {}
@@ -332,7 +332,7 @@ def _options(options: Options) -> Attributes:
 
 
 def _who(endpoint: Endpoint) -> Attributes:
-    """The endpoint in the words of the conventions; of a user's own neither where it is, nor what they call its model."""
+    """The endpoint by the names of the conventions; for a user's own endpoint neither address nor model."""
     address, port = _server(endpoint.provider)
     return {
         "gen_ai.operation.name": _operation(endpoint),
@@ -344,7 +344,7 @@ def _who(endpoint: Endpoint) -> Attributes:
 
 
 def _server(provider: Provider) -> tuple[str, int] | tuple[None, None]:
-    """Its address; the one in the table of an embedded model leads nowhere."""
+    """The provider's address; none for an embedded model, whose address in the table is a placeholder."""
     if provider.access in {OWN, "embedded"}:
         return None, None
     url = urlsplit(provider.base_url)
@@ -374,7 +374,7 @@ def _shown(endpoint: Endpoint) -> str:
 
 
 def _fail(span: Span, error: BaseException) -> None:
-    """Ours says what went wrong; what anybody else says may quote an answer. A call that was given up did not fail."""
+    """Mark the span as failed. Only our own errors' texts are kept, because others may quote an answer. A cancelled call did not fail."""
     if is_control_flow(error):
         span.set_attribute("error.type", "cancelled")
     elif isinstance(error, LLMError):
@@ -390,5 +390,5 @@ def _known(attributes: Mapping[str, Any]) -> Attributes:
 
 
 def _nanoseconds(moment: datetime) -> int:
-    """Since 1970; exact to the microsecond."""
+    """Nanoseconds since 1970, exact to the microsecond."""
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1000

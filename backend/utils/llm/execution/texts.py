@@ -68,7 +68,7 @@ def _text_of(
 
 
 def _shortened(messages: list[list[str]]) -> list[list[str]]:
-    """Without what does not fit of the earliest."""
+    """``messages`` within the limit of length: the earliest texts are cut."""
     left, kept = MOST_CHARACTERS, []
     for speaker, text in reversed(messages):
         kept.append([speaker, text[max(0, len(text) - left) :]])

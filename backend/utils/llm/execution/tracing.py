@@ -67,7 +67,7 @@ def traced(
 
 
 def _manager_below(run: Any, kind: Kind) -> CallbackManager | AsyncCallbackManager:
-    """A manager whose runs are children of ``run``, as LangChain's own of chains."""
+    """A callback manager whose runs are children of ``run``, like LangChain's own for chains."""
     run_id = getattr(run, "run_id", None) or getattr(run, "parent_run_id", None)
     made = kind(handlers=[], parent_run_id=run_id)
     made.set_handlers(run.inheritable_handlers)
@@ -77,10 +77,10 @@ def _manager_below(run: Any, kind: Kind) -> CallbackManager | AsyncCallbackManag
 
 
 class _TracedAttempt:
-    """An attempt as a context, with a run around it. A callback that raises changes nothing.
+    """An attempt as a context manager, within a run. Exceptions of callbacks change nothing.
 
-    A class, not a generator: a loop that ends closes the generators of abandoned streams in any order, and
-    `contextmanager` would put back a traceback that the attempt takes off.
+    A class and no generator: an ending event loop closes generators of abandoned streams in any order, and
+    `contextmanager` would restore a traceback that the attempt has removed.
     """
 
     def __init__(self, attempt: RunningAttempt, manager: CallbackManager | AsyncCallbackManager) -> None:
@@ -119,7 +119,7 @@ class _TracedAttempt:
 
 
 class _Harmless:
-    """A callback's own fault is logged."""
+    """Logs a callback's exception instead of raising it."""
 
     def __enter__(self) -> None:
         pass

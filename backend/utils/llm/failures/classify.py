@@ -109,7 +109,7 @@ def classify(
 
 
 def _refused(refusal: LLMError, observed: Observed) -> Category:
-    """The category of a request that the transport did not send, or an answer that it did not take."""
+    """The category of a request that the transport did not send, or of an answer that it rejected."""
     match refusal:
         case ProviderDownError():
             return Category.CONNECT if observed.status is None else Category.UNREADABLE

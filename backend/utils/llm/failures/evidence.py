@@ -156,7 +156,7 @@ def _document(text: str | bytes) -> Any:
 
 
 def _embedded(text: str) -> Any:
-    """The object, in JSON or as Python's repr, that a gateway put behind its own prose; None if it is quoted."""
+    """The object, in JSON or as Python's repr, that a gateway added after its own text; None if it is quoted."""
     start, end = text.find("{"), text.rfind("}") + 1
     if not 0 <= start < end <= _LONGEST_EMBEDDED or set(text[:start].removesuffix("b'")) & _QUOTES:
         return None
@@ -182,14 +182,14 @@ def _codes(layer: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _sentence(layers: Sequence[Mapping[str, Any]]) -> str:
-    """All prose, without what it quotes."""
+    """All texts of the layers, without quotations."""
     texts = [layer[key] for layer in layers for key in _PROSE if isinstance(layer.get(key), str)]
     prose = " ".join([_unquoted(text[:_LONGEST_SENTENCE]) for text in texts])
     return " ".join(prose[:_LONGEST_SENTENCE].split())
 
 
 def _unquoted(text: str) -> str:
-    """``text`` in the provider's own words; all of it if it is nothing but a quotation."""
+    """``text`` without its quotations; all of it if it is nothing but a quotation."""
     own = _QUOTED.sub(" ", text)
     return own if any(map(str.isalpha, own)) else text
 
@@ -204,7 +204,7 @@ def _dicts_in(value: object) -> list[dict[str, Any]]:
 
 
 def _first_number(layers: Sequence[Mapping[str, Any]]) -> int | None:
-    """The status that an error event tells, as a number or as a text."""
+    """The status in an error event, which may be a number or a text."""
     texts = (str(layer.get(key)) for layer in layers for key in ("code", "status"))
     numbers = (int(text) for text in texts if text.isdecimal() and len(text) == _DIGITS)
     return next((number for number in numbers if number in _ERRORS), None)

@@ -62,5 +62,5 @@ def lacking(seen: Evidence) -> str | None:
 
 
 def _is_lacking(name: str, words: re.Pattern[str], sentence: str) -> bool:
-    """Whether it is said of ``name``. Where the word stands nowhere, what would stand around it is not looked for."""
+    """Whether ``sentence`` says that ``name`` is unsupported. The words around it are searched only if it occurs."""
     return words.search(sentence) is not None and _LACKING[name].search(sentence) is not None

@@ -63,7 +63,7 @@ def may_retry(headers: Mapping[str, str]) -> bool:
 
 
 def _delays(headers: Mapping[str, str], seen: Evidence, now: datetime) -> Iterator[float | None]:
-    """All that is said, what was meant for it first."""
+    """Every delay that the answer names, the most specific first."""
     milliseconds = _number(headers.get("retry-after-ms") or headers.get("x-ms-retry-after-ms"))
     yield milliseconds / 1000 if milliseconds is not None else None
     yield _moment(headers.get("retry-after"), now)
@@ -80,7 +80,7 @@ def _used_up(headers: Mapping[str, str], now: datetime) -> Iterator[float | None
 
 
 def _moment(text: str | None, now: datetime) -> float | None:
-    """Seconds from now: a number of them, a duration, a date, or a moment since 1970."""
+    """Seconds from now to a time given as seconds, a duration, a date, or seconds since 1970."""
     number = _number(text)
     if number is None:
         return _duration(text) or _until(text, now)
@@ -97,7 +97,7 @@ def _number(text: str | None) -> float | None:
 
 
 def _until(text: str | None, now: datetime) -> float | None:
-    """Until an HTTP date, or one of RFC 3339."""
+    """Seconds from now to an HTTP date, or a date of RFC 3339."""
     for parse in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             moment = parse(text or "")

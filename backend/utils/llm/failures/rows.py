@@ -122,13 +122,13 @@ def _about(category: Category, status: int, code: str) -> FailureRow:
 
 
 def _counted(quota: str, code: str) -> FailureRow:
-    """Google's name of a quota that each model has."""
+    """A row for a quota by Google's name, which has a count of its own for each model."""
     example = _exceeded(f"GenerateRequestsPer{quota}-FreeTier")
     return FailureRow(C.MODEL_QUOTA, example, code=code, status=TOO_MANY)
 
 
 def _but(category: Category, status: int, code: str, example: str, says: str) -> FailureRow:
-    """A code that these words turn round."""
+    """A row for a code whose meaning these words in the message reverse."""
     return FailureRow(category, _openai(status, code, example), code=code, says=says)
 
 
@@ -237,7 +237,7 @@ def _prose(category: Category, example: Example, says: str) -> FailureRow:
 
 
 def _wording(category: Category, status: int, example: str, says: str) -> FailureRow:
-    """Of whatever an answer may accuse: the words tell."""
+    """A row for any answer with these words in its message."""
     return FailureRow(category, _openai(status, None, example), status=OF_THE_REQUEST, says=says)
 
 
@@ -861,5 +861,5 @@ def category_of(seen: Evidence) -> Category:
 
 @lru_cache(maxsize=256)
 def _rows_of(api: Api, status: int | None, *, sent: bool, answered: bool) -> tuple[FailureRow, ...]:
-    """The lines that can be about such an exchange: of a 503 fewer than half of them."""
+    """The rows that can match such an exchange: for a 503 fewer than half of all."""
     return tuple(row for row in ROWS if row.may_match(api, status, sent=sent, answered=answered))

@@ -83,7 +83,7 @@ def chosen_by_call(endpoint: Endpoint, terms: Terms, options: Options) -> Iterab
 
 
 def _named(endpoint: Endpoint, terms: Terms) -> Iterator[Candidate]:
-    """Where a tier decides what a caller may use, the choice stays within what is theirs."""
+    """The candidates for the endpoint that the call names. If a tier restricts the caller, the restriction holds."""
     snapshot, name = terms.snapshot, terms.feature.name
     owners: dict[KeyPolicy, tuple[KeyOwner, ...]] = {"house_only": ("house",), "byok_only": ("user",)}
     for owner in owners.get(terms.policy, ("user", "house")):
@@ -136,13 +136,13 @@ def _of_the_chain(terms: Terms, owner: KeyOwner, profile: str, share: Share | No
 
 
 def _beside(share: Share, owner: KeyOwner, profile: str, layer: str) -> Iterator[Candidate]:
-    """An endpoint that stands in no chain, with each of its accounts."""
+    """An endpoint outside the chain, with each of its accounts."""
     for account in _accounts(share.endpoint, owner):
         yield Candidate(share.endpoint, owner, profile, layer, account=account, tier=ON_TRIAL)
 
 
 def _scope(feature: Feature, tier: Tier, number: int, owner: KeyOwner) -> str:
-    """What a choice is called: a group's is the same for all features that use it."""
+    """The name under which choices are counted; a group's is the same for all features that use the group."""
     named = f"group {tier.group}" if tier.group else f"feature {feature.name}"
     return (
         f"{named}{f' {number}' if number and not tier.group else ''}{' for users' if owner == 'user' else ''}"
@@ -156,7 +156,7 @@ def _accounts(endpoint: Endpoint, owner: KeyOwner) -> tuple[Account | None, ...]
 def _fitted(
     candidates: Iterable[Candidate], terms: Terms, options: Options, rules: Iterable[LastingRule]
 ) -> Iterator[Known]:
-    """Each with its options and its limits; and with its key, if that is the house's."""
+    """The candidates with their options and limits, and with their key if it is the house's."""
     above = options.over(terms.feature.options)
     for one in candidates:
         key = _of_house(one.account, terms.snapshot) if one.account else "open"
@@ -176,7 +176,7 @@ def _of_house(account: Account, snapshot: Snapshot) -> str:
 
 
 def _meters(candidate: Candidate, feature: Feature, key: str) -> Iterator[Meter]:
-    """Everything that a request to ``candidate`` counts for."""
+    """All limits that a request to ``candidate`` counts for."""
     endpoint, provider = candidate.endpoint, candidate.endpoint.provider
     if not feature.limits.is_none:
         yield Meter(f"feature {feature.name}", f"for {feature.name}", feature.limits)

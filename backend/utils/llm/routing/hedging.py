@@ -32,7 +32,7 @@ def hedge_of(
 
 
 def _never(first: Candidate, others: Iterable[Candidate], feature: Feature) -> str | None:
-    """Why no second request may go out beside the one to ``first``; None if it may."""
+    """Why no second request may be sent beside the first to ``first``; None if it may."""
     if isinstance(first.select, Custom):
         return "a selector of the application chooses"
     if feature.max_attempts < LEAST_REQUESTS:

@@ -142,7 +142,7 @@ def _cached_candidates(terms: Terms, options: Options, share: Share | None) -> I
 
 
 def _named_first(needs: Needs, terms: Terms) -> Iterator[Known]:
-    """The endpoint that the call names, and behind it the feature's own, unless it wants no fallbacks."""
+    """The endpoint that the call names, followed by the feature's own, unless the call wants no fallbacks."""
     name, known = needs.endpoint or "", terms.snapshot.endpoints
     if name not in known:
         raise UnknownEndpointError(name, terms.feature.name, known)
@@ -152,7 +152,7 @@ def _named_first(needs: Needs, terms: Terms) -> Iterator[Known]:
 
 
 def _own_endpoint_first(own: OwnEndpoint, terms: Terms, options: Options) -> Iterator[Known]:
-    """The caller's own endpoint, never cached, and behind it the house's candidates if the house may pay."""
+    """The caller's own endpoint, never cached, followed by the house's candidates if the house may pay."""
     yield from own_candidate(own, terms, options)
     if terms.policy == "byok_then_house":
         yield from _cached_candidates(terms._replace(policy="house_only"), options, None)
@@ -161,7 +161,7 @@ def _own_endpoint_first(own: OwnEndpoint, terms: Terms, options: Options) -> Ite
 def _route(
     case: Case, found: Iterable[Known], share: Share | None = None, over: Sequence[Rejection] = ()
 ) -> Route:
-    """The route of this call: which of the candidates may serve it now, and why the others may not."""
+    """The route of this call: the candidates that may serve it now, and the reasons against the others."""
     able: dict[Circuit, Candidate] = {}
     left_out: list[Rejection] = []
     for one, lasting in found:
@@ -221,7 +221,7 @@ def _in_order(able: list[Candidate], case: Case) -> list[Candidate]:
 
 
 def _without_unsupported(able: list[Candidate], case: Case, left_out: list[Rejection]) -> list[Candidate]:
-    """Leave out endpoints that lately rejected what the call needs as unsupported, unless all did."""
+    """Leave out endpoints that recently rejected a need of the call as unsupported, unless all did."""
     lacks = [(one, unsupported(one, case)) for one in able]
     fit = [one for one, lack in lacks if lack is None]
     if not fit:
@@ -241,7 +241,7 @@ def _available_first(best: list[Candidate], case: Case) -> list[Candidate]:
 def _skipped(
     over: Iterable[Rejection], left_out: Iterable[Rejection], candidates: Iterable[Candidate]
 ) -> tuple[Rejection, ...]:
-    """The rejections without duplicates, and without those of endpoints that are tried all the same."""
+    """The rejections without duplicates, and without endpoints that are tried nevertheless."""
     tried = {(one.endpoint, one.account_name) for one in candidates}
     skipped: dict[tuple[object, ...], Rejection] = {}
     for one in (*over, *(one for one in left_out if (one.endpoint, one.account) not in tried)):
@@ -289,7 +289,7 @@ def _exceeded(candidate: Candidate, health: Health, needs: Needs, number: int = 
 
 
 def _last_resort(able: list[Candidate], case: Case) -> list[Candidate]:
-    """For when nothing is available: candidates whose breaker may be probed, then those that can be waited for."""
+    """For when nothing is available: candidates whose breaker may be probed, then those worth waiting for."""
     worth = [
         (_earliest(one, one.rest, case), one)
         for one in able
@@ -299,10 +299,10 @@ def _last_resort(able: list[Candidate], case: Case) -> list[Candidate]:
 
 
 def _earliest(candidate: Candidate, why: Unavailable, case: Case) -> tuple[float, bool]:
-    """Seconds until an unavailable ``candidate`` may be asked, and whether it is to be probed even then.
+    """Seconds until an unavailable ``candidate`` may be tried, and whether it must be probed even then.
 
-    Its cooldown is over then, and its limits have room. What may be probed may be asked as soon as there is room; for a
-    probe that is under way a call waits before it looks again.
+    Then its cooldown is over and its limits have room. A candidate that may be probed may be tried as soon as there is
+    room; if another probe is in flight, a call waits before it checks again.
     """
     limit = _exceeded(candidate, case.health, case.needs)
     seconds = 0.0 if limit is None else limit.look_in

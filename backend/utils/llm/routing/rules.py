@@ -87,7 +87,7 @@ def _no_house_key(candidate: Candidate, terms: Terms) -> Rejection | None:
 
 
 def _disabled(candidate: Candidate, terms: Terms) -> Rejection | None:
-    """A person took it out, with whoever's key."""
+    """Rejects an endpoint that a person disabled, with every key."""
     why = terms.snapshot.disabled.get(str(candidate.endpoint))
     return None if why is None else Rejection(candidate, SkipCode.DISABLED, why.without_words, disabled=why)
 
@@ -165,7 +165,7 @@ _BEYOND_THE_WORDS = {
 
 
 def _chat_tools_missing(candidate: Candidate, terms: Terms) -> Rejection | None:
-    """Of models that can call tools in general; `_ability_missing` tells of the others."""
+    """Rejects a model that calls tools, but not in Chat Completions with this effort. `_ability_missing` rejects models without tools."""
     endpoint = candidate.endpoint
     if not terms.tools or endpoint.takes_tools(candidate.options.effort):
         return None
@@ -174,7 +174,7 @@ def _chat_tools_missing(candidate: Candidate, terms: Terms) -> Rejection | None:
 
 
 def _no_vectors(candidate: Candidate, terms: Terms) -> Rejection | None:
-    """Of a caller's own endpoint, whose vectors nobody could compare with those that are stored."""
+    """Rejects a caller's own endpoint for embeddings, because its vectors cannot be compared with stored ones."""
     if terms.feature.embedding is None:
         return None
     why = f"{terms.feature.name} keeps vectors of {terms.feature.embedding.model} only"
@@ -182,14 +182,14 @@ def _no_vectors(candidate: Candidate, terms: Terms) -> Rejection | None:
 
 
 def _out_of_reach(candidate: Candidate, _: object) -> Rejection | None:
-    """Of a caller's own endpoint: what its address alone tells. Where its name leads is tested when it is looked up."""
+    """Rejects a caller's own endpoint with a forbidden address, as far as the URL shows; DNS is checked when the name is resolved."""
     provider = candidate.endpoint.provider
     fault = provider.network_policy.fault(provider.base_url) if provider.network_policy is not None else None
     return None if fault is None else Rejection(candidate, SkipCode.ADDRESS, fault)
 
 
 def _option_refused(candidate: Candidate, terms: Terms) -> Rejection | None:
-    """The demo endpoint stands in for all others, so what it has no word for is left out there."""
+    """Rejects an endpoint that refuses an option. The demo endpoint stands in for all others, so there the option is left out."""
     return None if candidate.endpoint == terms.snapshot.demo else _beyond_the_api(candidate, terms)
 
 
@@ -222,7 +222,7 @@ def _window_too_small(candidate: Candidate, call: Sized) -> Rejection | None:
 
 
 def _too_dear(candidate: Candidate, call: Sized) -> Rejection | None:
-    """A price that nobody knows is no price within the limit, unless nobody bills."""
+    """Rejects an endpoint that could cost more than the limit, or has no known price, unless nobody bills it."""
     most, endpoint = call.feature.max_cost_usd, candidate.endpoint
     is_counted = call.feature.budgets or call.caller.budgets
     if is_counted and (budget := unpriced(candidate, call)) is not None:

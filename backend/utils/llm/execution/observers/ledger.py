@@ -68,7 +68,7 @@ class KeyNames:
         return self._known[candidate.key]
 
     def _of_house(self, candidate: Candidate) -> str | None:
-        """The name of a house's key by its place in the table; None if the table has another key there by now."""
+        """The name of a key of the house, from its place in the table; None if the table now has another key there."""
         snapshot, account = self._snapshot(), candidate.account
         key = snapshot.house_keys.get(account.slot) if account else None
         is_it = fingerprint(key, key=snapshot.fingerprint_key) == candidate.key
@@ -108,7 +108,7 @@ class LedgerObserver(AttemptObserver):
             self.ended(step, attempt, None)
 
     def _note_loss(self, error: Exception) -> None:
-        """Tell the log of the first, the tenth, the hundredth."""
+        """Log the first, the tenth, the hundredth … lost record."""
         self._lost += 1
         if str(self._lost).rstrip("0") == "1":
             log.error("the ledger has lost %d record(s): %s", self._lost, type(error).__name__)
@@ -164,7 +164,7 @@ def _pico_dollars(cost: Decimal | None) -> int | None:
 
 
 def _current_trace() -> str | None:
-    """The id of OpenTelemetry's current trace. Where nobody has imported it, nobody traces."""
+    """The id of OpenTelemetry's current trace; none if the package was never imported, because then nothing is traced."""
     telemetry = sys.modules.get("opentelemetry.trace")
     if telemetry is None:
         return None

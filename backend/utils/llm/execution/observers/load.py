@@ -71,7 +71,7 @@ class TailLatencyObserver(TrafficObserver):
 
 
 def _seconds(step: Try, attempt: Attempt) -> float:
-    """To the first token of a stream, if it came; else in all."""
+    """Seconds to the first token of a stream, if it arrived; else to the end."""
     if latency_kind(step.route.needs) == "first_token" and attempt.first_token is not None:
         return attempt.first_token.total_seconds()
     return attempt.duration.total_seconds()

@@ -67,14 +67,14 @@ class HealthLog:
 
 
 class _Crowd:
-    """Changes that are told together."""
+    """Changes that are logged together."""
 
     def __init__(self) -> None:
         self._at = -CALM_SECONDS
         self._untold = 0
 
     def told(self, now: float) -> int:
-        """One more: how many are to be told now; 0 if it is too soon."""
+        """Count one more change. Returns the number to log now; 0 if it is too soon."""
         self._untold += 1
         if now - self._at < CALM_SECONDS:
             return 0

@@ -55,7 +55,7 @@ class TierObserver(TrafficObserver):
 
 
 def _used(attempt: Attempt, failure: Failure | None) -> int | None:
-    """The tokens of an attempt; none if it never arrived, or was refused; None if nobody knows: nothing came in time."""
+    """The tokens of an attempt; 0 if it never arrived or was refused; None if unknown, because nothing arrived in time."""
     if attempt.usage is not None:
         return attempt.usage.total
     if used_nothing(failure):

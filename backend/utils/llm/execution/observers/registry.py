@@ -162,7 +162,7 @@ class Observers:
 
 
 def _log(observer: AttemptObserver, error: Exception) -> None:
-    """Log what ``observer`` raised. What was raised into it from outside is the call's to raise."""
+    """Log an exception of ``observer``. An exception raised into it from outside is left for the call to raise."""
     if is_raised_by_nobody(error):
         raise error
     log.error(_FAILED, type(observer).__name__, exc_info=error)

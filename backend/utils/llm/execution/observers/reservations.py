@@ -151,7 +151,7 @@ class Reservations(AttemptObserver):
         return tuple(BudgetMark(budget.name, budget.per, "uncounted") for budget in concerned)
 
     def _marks(self, found: Sequence[BudgetClaim], counters: Sequence[Counter]) -> list[BudgetMark]:
-        """The budgets that are used up so far that somebody should know."""
+        """Remarks about the budgets that are nearly used up."""
         near = [
             (claim, counter)
             for claim, counter in zip(found, counters, strict=True)
@@ -162,7 +162,7 @@ class Reservations(AttemptObserver):
         return [BudgetMark(claim.budget.name, claim.budget.per, "warning") for claim, _ in near]
 
     def _warn(self, claim: BudgetClaim, counter: Counter) -> None:
-        """Tell the log, once for each counter."""
+        """Log a warning, once for each counter."""
         budget, window = claim.budget, claim.charge.window
         if window in self._warned:
             return
@@ -194,7 +194,7 @@ def withdrawn(step: Try, time: Time) -> Attempt:
 
 
 def _used(step: Try, attempt: Attempt, failure: Failure | None) -> Usage | None:
-    """The tokens of an attempt; None if there are none: it never arrived, or was refused.
+    """The tokens of an attempt; None if it never arrived or was refused.
 
     If the usage is unknown, the prompt counts as read.
     """
@@ -206,7 +206,7 @@ def _used(step: Try, attempt: Attempt, failure: Failure | None) -> Usage | None:
 
 
 def _amount(step: Try, claim: BudgetClaim, usage: Usage) -> int:
-    """What ``usage`` is in the unit of a budget; all that was set aside, if nobody knows what it costs."""
+    """The amount of ``usage`` in the unit of a budget; the whole reservation, if the cost is unknown."""
     if claim.budget.unit == "tokens":
         return usage.total
     endpoint = step.candidate.endpoint
