@@ -93,7 +93,7 @@ class Choices:
         self._check_settings(name, [chain])
 
     def _check_chain(self, name: str, chain: Chain) -> None:
-        """Whatever stands beside a selection by tier would be open to every tier."""
+        """Check that nothing stands beside a selection by tier, because every tier could use it."""
         groups = [
             self._rows.groups.get(link.removeprefix("group:"))
             for link in chain.links
@@ -104,7 +104,7 @@ class Choices:
             self._problems.add(chain.path, WHOLE, value=", ".join(chain.links), layer=chain.layer)
 
     def _check_tiers_are_served(self, path: str, select: Strategy, chain: Chain) -> None:
-        """Profiles may differ, but none may leave a tier with nothing."""
+        """Check that no profile leaves a tier without an endpoint."""
         if not isinstance(select, ByTier) or not chain.own:
             return
         for tier, allowed in select.tiers.items():
@@ -129,7 +129,7 @@ class Choices:
     # Selections ------------------------------------------------------------------------------------------------------
 
     def _check_names(self, path: str, select: Strategy, choices: list[frozenset[str]]) -> None:
-        """Every endpoint that ``select`` names is one of those it chooses from; by tier also the other way round."""
+        """Check that every endpoint that ``select`` names is one of its ``choices``; by tier also the reverse."""
         known = frozenset[str]().union(*choices)
         for where, named in select.named():
             if named not in known:

@@ -70,7 +70,7 @@ _TOO_DEEP: Final = f"holds values within values, more than {DEEPEST} deep. No ro
 
 
 def _content(path: Path) -> bytes | None:
-    """Up to one byte more than is allowed; None of what is no regular file."""
+    """The content of a regular file, at most one byte more than is allowed; None for any other file."""
     with open(path, "rb", opener=_opened) as file:
         return file.read(LARGEST + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
 
@@ -80,7 +80,7 @@ def _opened(path: str, flags: int) -> int:
 
 
 def _faults(document: dict[str, Any]) -> Iterator[str]:
-    """Walks level by level, as a walk by recursion would be what is to be prevented."""
+    """The faults of ``document``, level by level, because recursion would fail on the very depth that is checked."""
     level: list[tuple[str, Any]] = list(document.items())
     for _ in range(DEEPEST):
         yield from (f"{path}: {_TOO_LARGE}" for path, value in level if _is_too_large(value))

@@ -95,7 +95,7 @@ Fault = tuple[tuple[str, ...], str, str]
 
 
 def _owned(extra: Mapping[str, Any]) -> Iterator[Fault]:
-    """What is ours to set."""
+    """The fields in ``extra`` that only the facade may set."""
     for key, value in extra.items():
         name = _snake(key)
         if name == _SETTINGS and isinstance(value, dict):
@@ -119,7 +119,7 @@ def _owned_key(name: str, owned: Iterable[str]) -> tuple[str, str] | None:
 
 
 def _unfit(value: Any, place: tuple[str, ...]) -> Iterator[Fault]:
-    """What is like a key, or no JSON."""
+    """The values that look like keys, or are no JSON."""
     if isinstance(value, dict):
         for key, part in value.items():
             if _IDENTITY.search(_snake(key)):

@@ -134,7 +134,7 @@ def _variables(providers: Mapping[str, Provider]) -> Iterator[str]:
 def _check_holds_no_key(
     document: Mapping[str, Any], secrets: Iterable[str], layer: str, problems: Problems
 ) -> None:
-    """A file is read by more people than a variable, and what is in it is shown."""
+    """Check that ``document`` contains no key: more people can read a file than a variable, and its values are shown."""
     keys = [key for secret in secrets if len(key := secret.strip()) >= _SHORTEST_KEY]
     todo: list[tuple[str, Any]] = list(document.items())
     while todo:
@@ -153,7 +153,7 @@ def _hash(
     keyed: Mapping[str, SecretStr],
     stored: Iterable[Override],
 ) -> str:
-    """Over the file, the overrides and which providers have a key; never over a key."""
+    """The hash of the file, the overrides and the names of providers with a key; never of a key."""
     variables = {
         name: value
         for name, value in environ.items()

@@ -105,7 +105,7 @@ class Resolver:
             self._check_keys_differ(name, row)
 
     def _check_keys_differ(self, name: str, row: ProviderRow) -> None:
-        """Two accounts with one key would be counted apart, and rest together."""
+        """Check that accounts have different keys: two with the same key would have separate counts, and rest together."""
         first: dict[str, str] = {}
         for account, own in row.accounts.items():
             if (other := first.setdefault(own.api_key_env, account)) != account:
@@ -132,7 +132,7 @@ class Resolver:
         return name, layer
 
     def _byok_profile(self) -> str:
-        """The one that is named; else ``byok``; else, in a table without one, the house's."""
+        """The profile named for callers with keys; else ``byok``; else, without such a profile, the house's."""
         if (name := self._rows.head.byok_profile) is not None:
             self._check_name("profiles", name, "byok_profile", self._layer)
             return name
@@ -221,7 +221,7 @@ class Resolver:
         return {feature: _with_behind(chain, behind) for feature, chain in chains.items()}
 
     def _behind(self, profile: str) -> Iterator[Tier]:
-        """What stands behind every chain of ``profile``: the group that it, or the nearest that it starts from, names."""
+        """The tiers after every chain of ``profile``: those of the group named by it, or by the nearest profile it inherits from."""
         for ancestor in _walk(profile, self._parent):
             row = self._rows.profiles.get(ancestor)
             if row is not None and row.then is not None:
@@ -242,7 +242,7 @@ class Resolver:
         return Chain(tiers, layer, path, links)
 
     def _check_embeddings(self, feature: str, tiers: Iterable[Tier], path: str, layer: str) -> None:
-        """One model alone may serve it: vectors of two cannot be compared, and those that are stored stay."""
+        """Check that a single model serves embeddings: vectors of different models cannot be compared, and stored ones remain."""
         wanted = self._rows.features[feature].embedding
         assert wanted is not None  # noqa: S101 - asked for only then
         for endpoint in (one for tier in tiers for one in tier.endpoints):
@@ -316,7 +316,7 @@ class Resolver:
         return {name: row.step_down_to for name, row in rows if row.step_down_to is not None}
 
     def _budgets(self) -> dict[str, Budget]:
-        """Each; where the profiles in force have nothing below them, all of it is theirs."""
+        """The budgets by name. If no profile in force has a cheaper one, no budget steps down."""
         in_force = {self.profile, self.byok_profile}
         can_step_down = not in_force.isdisjoint(self.step_down_to)
         found = [
@@ -353,7 +353,7 @@ class Resolver:
         )
 
     def _group_chains(self) -> dict[str, Chain]:
-        """What a call by ``group:NAME`` is served by. Groups that give vectors are called by their feature only."""
+        """The chains of calls by ``group:NAME``. Groups for embeddings are left out: they are called by their feature only."""
         for_vectors = {
             tier.group
             for served in self.chains.values()
@@ -444,7 +444,7 @@ class Resolver:
         return disabled
 
     def _named(self) -> frozenset[str]:
-        """Every endpoint that a call may be sent to."""
+        """Every endpoint to which a call may be sent."""
         chains = [chain for served in self.chains.values() for chain in served.values()]
         in_chains = {str(endpoint) for chain in (*chains, *self.groups.values()) for endpoint in chain}
         beside = {
@@ -469,7 +469,7 @@ class Resolver:
         return chains
 
     def _check_endpoints(self) -> None:
-        """Every endpoint that a feature may run on takes the feature's options and can do what it declares."""
+        """Check that every endpoint of a feature supports the feature's options and declared needs."""
         for served in self.chains.values():
             for name, chain in served.items():
                 feature = self.features.get(name) or self._feature(name)
@@ -511,7 +511,7 @@ def _for_embeddings(tier: Tier) -> Tier:
 
 
 def _with_behind(chain: Chain, behind: Sequence[Tier]) -> Chain:
-    """``chain`` with the tiers ``behind`` it, but for those that it has; one that goes by tier is whole as it is."""
+    """``chain`` followed by the tiers ``behind``, without those that it has; a chain by tier is left unchanged."""
     if any(isinstance(tier.select, ByTier) for tier in chain.tiers):
         return chain
     known = {tier.group for tier in chain.tiers}
@@ -520,7 +520,7 @@ def _with_behind(chain: Chain, behind: Sequence[Tier]) -> Chain:
 
 
 def _walk(start: str, follow: Callable[[str], str | None]) -> list[str]:
-    """``start`` and what follows it, each once, so that a circle ends."""
+    """``start`` and its successors, each once, so that a circle ends."""
     steps = [start]
     while (successor := follow(steps[-1])) is not None and successor not in steps:
         steps.append(successor)
@@ -528,7 +528,7 @@ def _walk(start: str, follow: Callable[[str], str | None]) -> list[str]:
 
 
 def _gathered(tiers: tuple[Tier, ...], select: Strategy) -> Iterator[Tier]:
-    """A feature's own endpoints that follow each other are one tier, in which ``select`` chooses."""
+    """``tiers``, with adjacent endpoints of a feature's own joined into one tier, in which ``select`` chooses."""
     for is_own, run in groupby(tiers, key=lambda tier: tier.group is None):
         if is_own:
             yield Tier(tuple(endpoint for tier in run for endpoint in tier.endpoints), select=select)

@@ -98,7 +98,7 @@ def _fit(row: type[RowT], path: str, value: object, layer: str, problems: Proble
 
 
 def _as_written(loc: Loc, written: Any) -> Iterator[str]:
-    """Without the places in a list that nobody wrote: one value may stand for a list of one."""
+    """``loc`` without list indexes that were not written, because a single value may stand for a list."""
     for part in loc:
         if not isinstance(part, int) or isinstance(written, list):
             yield str(part)
@@ -106,21 +106,21 @@ def _as_written(loc: Loc, written: Any) -> Iterator[str]:
 
 
 def _known_keys(row: Any, written: Any, loc: Loc) -> Iterable[str]:
-    """The keys that could stand where the last of ``loc`` does."""
+    """The valid keys at the last place of ``loc``."""
     for part in loc[:-1]:
         row, written = _value_type(row, written, part), _below(written, part)
     return {key for model in _models(row, written) for key in model.model_fields}
 
 
 def _models(kind: Any, written: Any) -> list[type[BaseModel]]:
-    """The rows that a type stands for; of strategies, the one that is ``written``."""
+    """The row models of a type; for strategies, only the one that is ``written``."""
     strategy = strategy_of(written)
     models = [model for model in _types(kind) if issubclass(model, BaseModel)]
     return [strategy] if strategy is not None and Strategy in models else models
 
 
 def _value_type(kind: Any, written: Any, part: int | str) -> Any:
-    """The type of what stands at ``part`` of a ``kind``."""
+    """The type of the value at ``part`` of a ``kind``."""
     for model in _models(kind, written):
         if part in model.model_fields:
             return model.model_fields[str(part)].annotation
@@ -129,7 +129,7 @@ def _value_type(kind: Any, written: Any, part: int | str) -> Any:
 
 
 def _types(kind: Any) -> list[type]:
-    """The classes that a type stands for."""
+    """The classes of a type."""
     if get_origin(kind) is Annotated or get_origin(kind) in {Union, UnionType}:
         return [each for inner in get_args(kind) for each in _types(inner)]
     return [kind] if isinstance(kind, type) else []

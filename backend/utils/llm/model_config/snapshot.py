@@ -140,7 +140,7 @@ class Endpoint:
 
     @cached_property
     def _hash(self) -> int:
-        """Every call looks an endpoint up; all of its fields take long to hash, and never change."""
+        """The endpoint's hash, cached: every call looks an endpoint up, and hashing all fields takes long."""
         return hash((self._name, self.api_mode, self.options))
 
     @cached_property

@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 
 
 class _Reading(NamedTuple):
-    """A good text of the table, with the overrides that were stored when it was read.
+    """A valid text of the table, with the overrides that were stored when it was read.
 
     Attributes:
-        ignored: Those of ``stored`` that do not fit.
+        ignored: The overrides of ``stored`` that do not fit.
     """
 
     text: str
@@ -194,7 +194,7 @@ def _tell(one: Override, event: str, what: str, level: int = logging.INFO) -> No
 
 
 class _Stored:
-    """The overrides that are stored, as they were last told."""
+    """The stored overrides, as last read."""
 
     def __init__(self, source: OverrideSource, now: Callable[[], datetime]) -> None:
         self.source = source
@@ -203,7 +203,7 @@ class _Stored:
         self._is_away = False
 
     def now_valid(self) -> tuple[Override, ...]:
-        """Those that hold now."""
+        """The overrides that hold now."""
         try:
             self._told = tuple(self.source())
             self._is_away = False

@@ -40,8 +40,8 @@ class _Family:
 
     Attributes:
         names: The families, separated by spaces.
-        source: Where the values come from that ``other_sources`` does not name.
-        other_sources: The others' sources, by the name of the value.
+        source: The source of all values that ``other_sources`` does not name.
+        other_sources: The sources of the other values, by name.
     """
 
     names: str

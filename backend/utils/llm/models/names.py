@@ -45,5 +45,5 @@ def is_served_as_asked(model_id: str, served: str | None) -> bool:
 
 
 def _vendor(name: str) -> str:
-    """The first word, which is as good as a signature: claude, gemini, gpt."""
+    """The first word of the name, which identifies the vendor: claude, gemini, gpt."""
     return name.lstrip("~").partition("-")[0]

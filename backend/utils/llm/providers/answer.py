@@ -107,7 +107,7 @@ class Answer:
 
 
 def _whole_blocks(pieces: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The objects of which ``pieces`` are: text comes in pieces, all else whole, or once more."""
+    """The objects made of ``pieces``: texts come in pieces, everything else whole, or again."""
     found = []
     for _, group in groupby(pieces, _block):
         same = list(group)
@@ -120,7 +120,7 @@ def _whole_blocks(pieces: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _block(piece: dict[str, Any]) -> object:
-    """What is the same for pieces of one object."""
+    """The identity of an object: equal for all of its pieces."""
     place = piece.get("index")
     return [piece.get("type"), piece.get("id") if place is None else place, piece.get("data")]
 
@@ -179,7 +179,7 @@ def latest_usage(before: UsageMetadata | None, now: UsageMetadata | None) -> Usa
 
 
 def _difference(now: Any, before: Any) -> Any:
-    """What has to be added to ``before`` so that it comes to ``now``: chunks of LangChain's add up."""
+    """The value to add to ``before`` to get ``now``, because LangChain adds chunks up."""
     if isinstance(now, dict):
         before = before or {}
         return {name: _difference(now.get(name), before.get(name)) for name in {**before, **now}}
@@ -210,17 +210,17 @@ def message_of(answer: Answer, trust: Trust) -> AIMessage:
 
 
 class _Weight:
-    """How much an answer has said so far."""
+    """The size of an answer so far."""
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
         self._text = self._refusal = self._logprobs = 0
 
     def add(self, answer: Answer) -> None:
-        """Note ``answer``, or a piece of one.
+        """Add the size of ``answer``, or of a piece of one.
 
         Raises:
-            ExcessError: That is more than is taken.
+            ExcessError: The answer exceeds a bound.
         """
         trust = self._trust
         self._text += len(answer.text) + len(answer.thoughts)

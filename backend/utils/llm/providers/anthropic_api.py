@@ -103,10 +103,10 @@ def _body(request: ModelRequest, schema: Mapping[str, Any] | None, *, streams: b
 
 
 def _thinking(options: Options, budget: int | None, efforts: Sequence[str]) -> dict[str, Any] | None:
-    """How the model thinks; None to leave it to the model.
+    """The ``thinking`` parameter; None to leave it to the model.
 
-    Models with the effort ``xhigh``, and later ones, decide for themselves how long they think; some do only if they are
-    asked to, and none tells its thoughts unless it is: https://platform.claude.com/docs/en/build-with-claude/thinking
+    Models with the effort ``xhigh``, and later ones, decide for themselves how long they think. Some think only if asked
+    to, and all show thoughts only if asked to: https://platform.claude.com/docs/en/build-with-claude/thinking
     """
     if budget is not None and budget > 0:
         return {"type": "enabled", "budget_tokens": max(budget, _LEAST_BUDGET)}
@@ -118,7 +118,7 @@ def _thinking(options: Options, budget: int | None, efforts: Sequence[str]) -> d
 
 
 def _system(said: AnthropicHistory, ask: Ask) -> Any:
-    """What the system says, marked as what calls share if they do."""
+    """The system prompt, with a cache mark if calls share it."""
     if not (ask.cache_key and said.system):
         return said.system
     parts = [{"type": "text", "text": said.system}] if isinstance(said.system, str) else said.system
@@ -137,7 +137,7 @@ def _tools(ask: Ask) -> dict[str, Any]:
 
 
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:
-    """A tool of the product; one of Anthropic's own as it is."""
+    """A tool of the product in Anthropic's form; one of Anthropic's own tools unchanged."""
     function = tool.get("function")
     if function is None:
         return tool
@@ -207,7 +207,7 @@ class MessagesReader:
                 return None
 
     def _whole(self, message: Mapping[str, Any]) -> Answer:
-        """A message, which is empty at the start of a stream."""
+        """A message as an answer; at the start of a stream the message is empty."""
         found = Answer(
             usage=self._used(message.get("usage")),
             reason=named(as_name(message.get("stop_reason"))),
@@ -262,16 +262,16 @@ class MessagesReader:
         )
 
     def _stop_in(self, told: Mapping[str, Any]) -> str | None:
-        """The sequence that ended the text; one that nobody asked for is not told."""
+        """The stop sequence that ended the text; None if the request did not ask for it."""
         sequence = told.get("stop_sequence")
         if self._stops.met is not None:
             return self._stops.met
         return sequence if isinstance(sequence, str) and sequence in self._asked else None
 
     def _used(self, value: object) -> UsageMetadata | None:
-        """Tokens of all so far. What is told later takes the place of what was told before, unless it is nothing.
+        """The usage so far. Later counts replace earlier ones, unless they are 0.
 
-        What was read from a cache, or written to one, counts beside the rest of the prompt.
+        Anthropic counts tokens read from or written to a cache apart from the other prompt tokens.
         """
         usage = as_object(value)
         told = as_counts(usage, _USED)
@@ -290,7 +290,7 @@ class MessagesReader:
 
 
 def _thought(place: int | None, block: Mapping[str, Any]) -> Answer:
-    """A thought, or a piece of one, with the signature that its reader wants back."""
+    """A thought, or a piece of one, with the signature that its provider wants back."""
     kept = {name: told for name in ("thinking", "signature", "data") if (told := as_name(block.get(name)))}
     return Answer(
         thoughts=kept.get("thinking", ""), reasoning=[{"type": block["type"], "index": place, **kept}]
@@ -298,7 +298,7 @@ def _thought(place: int | None, block: Mapping[str, Any]) -> Answer:
 
 
 def _metadata(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Who served. No ``model_provider``: of Anthropic's LangChain expects calls and thoughts in the content."""
+    """The model that answered. Without ``model_provider``, because for Anthropic LangChain expects calls and thoughts in the content."""
     found = {
         "id": as_name(message.get("id")),
         "model_name": as_name(message.get("model")),

@@ -79,7 +79,7 @@ def anthropic_history(history: Sequence[BaseMessage], ask: Ask, provider: str) -
 
 
 def _system_with_cache(history: Sequence[BaseMessage], count: int) -> list[dict[str, Any]]:
-    """What the system says in ``count`` messages, in blocks, if any of them is marked; else nothing."""
+    """The first ``count`` system messages as blocks, if any of them is marked for the cache; else nothing."""
     told = [blocks_of(message) for message in history if isinstance(message, SystemMessage)][:count]
     parts = [part for one in told for part in one]
     is_marked = any("cache_control" in part for part in parts)
@@ -107,7 +107,7 @@ class _Writer:
         self._provider = provider
 
     def message(self, message: BaseMessage) -> dict[str, Any]:
-        """``message`` as the API takes it."""
+        """``message`` in the form of the API."""
         match message:
             case AIMessage():
                 is_own = thought_by(message, "anthropic", self._provider)
@@ -138,7 +138,7 @@ def _id(call_id: str) -> str:
 
 
 def _assistant_content(parts: Iterable[Block], *, is_own: bool) -> Iterator[dict[str, Any]]:
-    """What a model said. Its thoughts come first, but only for the provider that signed them."""
+    """The content of a model's message. Thoughts come first, and are sent only to the provider that signed them."""
     parts = list(parts)
     if is_own:
         yield from filter(None, map(_thought, parts))

@@ -200,7 +200,7 @@ class ChatClient:
 
 
 def _over(extra: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
-    """``body`` laid over ``extra``: what it says itself stays."""
+    """``extra`` with the fields of ``body``, which take precedence."""
     return {
         **extra,
         **{
@@ -213,10 +213,10 @@ def _over(extra: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_one(stream: _StreamReader, body: bytes) -> AIMessage:
-    """The message that a stream comes to: some servers stream, whatever they are asked.
+    """The whole message of ``stream``, because some servers stream, whatever the request asks for.
 
     Raises:
-        BadAnswer: It has no end.
+        BadAnswer: The stream has no end.
     """
     chunks = [chunk.message for chunk in (*stream.read(body, has_more=True), *stream.flush())]
     if not chunks or not stream.has_ended:
@@ -226,16 +226,16 @@ def _in_one(stream: _StreamReader, body: bytes) -> AIMessage:
 
 
 async def _begun_in_a_thread(chunks: Iterator[ChatGenerationChunk]) -> Iterator[ChatGenerationChunk]:
-    """``chunks``, the first of which is made in a thread: what takes long to read is read before it."""
+    """``chunks``, the first of which is made in a thread, because parsing up to it may take long."""
     first = await without_caller(asyncio.to_thread(list, islice(chunks, 1)))
     return chain(first, chunks)
 
 
 class _StreamReader:
-    """Reads the body of one stream; of a server that does not stream, what it sends of JSON.
+    """Reads the body of one stream; also the JSON of a server that does not stream.
 
     Args:
-        content_type: What the server says that it sends. Some say JSON, and stream.
+        content_type: The content type that the server declares. Some declare JSON, and stream.
     """
 
     def __init__(self, reader: AnswerReader, ticket: Ticket, content_type: str = "") -> None:
@@ -249,21 +249,21 @@ class _StreamReader:
 
     @property
     def is_over(self) -> bool:
-        """Whether all has been said, though the connection may still be open."""
+        """Whether the answer is complete, even if the connection is still open."""
         return self._events.is_over or self._reader.is_over
 
     @property
     def has_ended(self) -> bool:
-        """Whether the reason to finish was told: a connection that breaks then takes nothing of the answer with it."""
+        """Whether the finish reason has arrived, so that a connection that then breaks loses no content."""
         return self._answer.has_ended
 
     def expect_end(self) -> None:
-        """Once nothing but what was used can follow, wait no longer for it than a moment."""
+        """Once only usage can follow, wait for it no longer than a moment."""
         if self._answer.is_done:
             self._ticket.expect_within(_SECONDS_FOR_USAGE)
 
     def is_long(self, part: bytes) -> bool:
-        """Whether an event takes long to read that ``part`` may complete."""
+        """Whether an event that ``part`` may complete takes long to parse."""
         return (b"\n" in part or b"\r" in part) and len(self._events) > LONG_BODY
 
     @property
@@ -272,11 +272,11 @@ class _StreamReader:
         return len(self._events) + len(self._document) > LONG_BODY
 
     def forget_half(self) -> None:
-        """Forget the event in whose middle the connection broke."""
+        """Drop the event in the middle of which the connection broke."""
         self._events = EventParser()
 
     def read(self, part: bytes, *, has_more: bool) -> Iterator[ChatGenerationChunk]:
-        """What the events say that ``part`` completes. If more has come already, some of it may wait for that."""
+        """The contents of the events that ``part`` completes. If more has arrived already, some may wait for it."""
         if self._is_new and (begun := part.lstrip(BLANK)):
             self._is_new = False
             self._is_document = begun[:1] in _BRACKETS or (self._is_document and not begun.startswith(EVENTS))
@@ -288,7 +288,7 @@ class _StreamReader:
             yield from self._waiting()
 
     def flush(self) -> Iterator[ChatGenerationChunk]:
-        """What had to wait until no more comes."""
+        """The contents held back until the end of the stream."""
         yield from self._said(self._events.flush())
         try:
             if self._is_document:
@@ -332,7 +332,7 @@ class _StreamReader:
 
 
 def _refused(ticket: Ticket, error: ExcessError) -> LLMError:
-    """Whose fault it is that more came than is taken depends on who sent it."""
+    """The error for an answer beyond a bound, which depends on the server."""
     return ticket.refuse_answer(f"sent more than {error}")
 
 

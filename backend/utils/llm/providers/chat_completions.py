@@ -96,7 +96,7 @@ class ChatCompletions:
 
 
 def _settings(request: ModelRequest) -> dict[str, Any]:
-    """The settings of a request, as `ChatOpenAI` takes them."""
+    """The settings of a request as keyword arguments of `ChatOpenAI`."""
     ask, can, settings = request.ask, request.endpoint.can, request.settings
     extra = dict(settings.get("extra_body", ()))
     if ask.cache_key and can.cache_key:
@@ -115,7 +115,7 @@ def _settings(request: ModelRequest) -> dict[str, Any]:
 
 
 def _tool(tool: Mapping[str, Any], *, is_enforced: bool) -> dict[str, Any]:
-    """A tool without what is Anthropic's own, and without ``strict`` for a server that does not enforce how it is called."""
+    """A tool without Anthropic's own fields; without ``strict`` for a server that does not enforce schemas of tools."""
     kept = {name: value for name, value in tool.items() if name != "cache_control"}
     if is_enforced or "function" not in tool:
         return kept
@@ -263,12 +263,12 @@ class ChatReader:
         return found
 
     def _stop_in(self, choice: Mapping[str, Any]) -> str | None:
-        """The sequence that ended the text, as vLLM and its kin tell it; one that nobody asked for is not told."""
+        """The stop sequence that ended the text, as vLLM and similar servers report it; None if the request did not ask for it."""
         sequence = choice.get("stop_reason")
         return sequence if isinstance(sequence, str) and sequence in self._asked else None
 
     def _note_rare(self, message: Mapping[str, Any], found: Answer, extras: Sequence[str]) -> None:
-        """Note in ``found`` what few answers have: a refusal, thoughts, sounds, sources."""
+        """Add to ``found`` the rare parts of an answer: a refusal, thoughts, audio, sources."""
         if refusal := message.get("refusal"):
             found.refusal = as_text(refusal)
         if thoughts := message.get("reasoning_content") or message.get("reasoning"):
@@ -281,7 +281,7 @@ class ChatReader:
                 found.extras[name] = told
 
     def _metadata(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """Who served, by LangChain's names."""
+        """The model and server that answered, by LangChain's names."""
         found: dict[str, Any] = {"model_provider": "openai"}
         for name, key in _NAMES.items():
             told = document.get(name)
@@ -306,7 +306,7 @@ def error_in(document: Mapping[str, Any]) -> object:
 
 
 def _usage_elsewhere(document: Mapping[str, Any]) -> object:
-    """What was used, as Groq and Moonshot tell it in streams."""
+    """The usage, where Groq and Moonshot put it in streams."""
     if beside := document.get("x_groq"):
         return as_object(beside).get("usage")
     choices = document.get("choices")
@@ -314,7 +314,7 @@ def _usage_elsewhere(document: Mapping[str, Any]) -> object:
 
 
 def _thoughts_among(parts: object) -> str:
-    """What is thought, not said, in a text that comes in parts: Mistral's way."""
+    """The thoughts in a text that comes in parts, as Mistral sends it."""
     return "".join(as_text(part.get("thinking")) for part in as_objects(parts))
 
 
@@ -358,7 +358,7 @@ def chat_usage(value: object) -> UsageMetadata | None:
 def _by_other_names(
     usage: Mapping[str, Any], counts: dict[str, int], inward: dict[str, int]
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """The same where gateways call things otherwise. Only Anthropic's ``input_tokens`` are without those of a cache."""
+    """Usage by gateways' other names. Only Anthropic's ``input_tokens`` exclude cached tokens."""
     cached = {**as_counts(usage, _CACHED), **inward}
     told = as_counts(usage, _ANTHROPICS)
     if "input" in told and "input" not in counts:
@@ -367,7 +367,7 @@ def _by_other_names(
 
 
 def _figures(usage: Mapping[str, Any], depth: int = 2) -> dict[str, Any]:
-    """The numbers in ``usage``, by the provider's own names, and in the objects that it holds."""
+    """The numbers in ``usage`` and in its nested objects, by the provider's names."""
     found: dict[str, Any] = {}
     for name, told in usage.items():
         if told is None or isinstance(told, int | float):

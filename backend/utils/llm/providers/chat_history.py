@@ -79,7 +79,7 @@ class _Writer:
         self._provider = request.endpoint.provider.name
 
     def message(self, message: BaseMessage) -> dict[str, Any]:
-        """``message`` as the API takes it."""
+        """``message`` in the form of the API."""
         match message:
             case AIMessage():
                 return self._assistant_message(message)

@@ -116,7 +116,7 @@ class GeminiVectors(_Vectors):
 
 
 def _check(request: ModelRequest, *, streams: bool) -> Any:
-    """What is asked of the vectors."""
+    """The settings of the vectors, for an unstreamed request of a feature of embeddings."""
     if request.ask.embedding is None or streams:
         raise NotWordedError("a feature of embeddings gives vectors only: use get_embeddings")
     return request.ask.embedding
@@ -127,15 +127,15 @@ def _dimensions(request: ModelRequest) -> int | None:
 
 
 def _texts(request: ModelRequest) -> list[str]:
-    """Nobody takes an empty text."""
+    """The texts of a request. Empty ones are replaced, because no API accepts them."""
     return [str(message.content) or " " for message in request.messages]
 
 
 def _block(vectors: list[Any], request: ModelRequest) -> list[dict[str, Any]]:
-    """``vectors`` as the block that an answer consists of.
+    """``vectors`` as the content block of an answer.
 
     Raises:
-        BadAnswer: They are not one for each text, all of the length that was asked for, of numbers.
+        BadAnswer: There is not exactly one vector of numbers, of the requested length, for each text.
     """
     wanted = _dimensions(request)
     lengths = {len(one) if isinstance(one, list) else 0 for one in vectors}

@@ -36,7 +36,7 @@ class EventParser:
         self._held = 0
 
     def __len__(self) -> int:
-        """Bytes of the event that is not complete yet."""
+        """The number of bytes of the incomplete event."""
         return len(self._line) + self._held
 
     def read(self, part: bytes) -> Iterator[bytes]:

@@ -59,7 +59,7 @@ _URL_SAFE = str.maketrans("-_", "+/")
 
 
 class _Chat(ChatGoogleGenerativeAI):
-    """The adapter's class, without the SDK's client: asked for one, the SDK looks for the machine's own Google account."""
+    """LangChain's adapter without the SDK's client, which would look for the machine's own Google account."""
 
     @model_validator(mode="after")
     @override
@@ -103,7 +103,7 @@ class Gemini:
 
 
 def _settings(ask: Ask, request: ModelRequest) -> dict[str, Any]:
-    """The settings of a request, as `ChatGoogleGenerativeAI` takes them."""
+    """The settings of a request as keyword arguments of `ChatGoogleGenerativeAI`."""
     found = dict(request.settings)
     if ask.tools:
         found["tools"] = _tools(ask)
@@ -117,7 +117,7 @@ def _settings(ask: Ask, request: ModelRequest) -> dict[str, Any]:
 
 
 def _body(history: GeminiHistory, config: BaseModel) -> dict[str, Any]:
-    """The body of a request. The SDK keeps all settings in one object; on the wire some stand outside ``generationConfig``."""
+    """The body of a request. The SDK keeps all settings in one object; in JSON some belong outside ``generationConfig``."""
     instruction = {"systemInstruction": history.instruction} if history.instruction else {}
     settings = _as_json(config, exclude=_NOT_SENT)
     top_level = {key: settings.pop(key) for key in _TOP_LEVEL if key in settings}
@@ -128,10 +128,10 @@ def _body(history: GeminiHistory, config: BaseModel) -> dict[str, Any]:
 
 
 def _tools(ask: Ask) -> list[Any]:
-    """Tools as the SDK has them, and Google's own as they are.
+    """Tools in the SDK's form, and Google's own tools unchanged.
 
-    The adapter would put what a function takes into Gemini's older dialect, which loses half of what clients say. JSON Schema stands
-    in a field of its own: https://ai.google.dev/api/caching#FunctionDeclaration.
+    The adapter would convert parameters to Gemini's older schema dialect, which loses half of the keywords. JSON Schema
+    has a field of its own: https://ai.google.dev/api/caching#FunctionDeclaration.
     """
     functions = [_declared(tool["function"]) for tool in ask.tools if "function" in tool]
     own = [tool for tool in ask.tools if "function" not in tool]
@@ -147,7 +147,7 @@ def _declared(function: Mapping[str, Any]) -> FunctionDeclaration:
 
 
 def _object_schema(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The schema of an object, without its dialect's name; None of an object without members, which Gemini refuses."""
+    """The schema of an object, without ``$schema``; None for an object without properties, which Gemini refuses."""
     if not schema or not any(schema.get(name) for name in _MEMBERS):
         return None
     return {"type": "object"} | {name: value for name, value in schema.items() if name != "$schema"}
@@ -227,7 +227,7 @@ class GeminiReader:
             raise ExcessError(f"{self._most:,} {what}")
 
     def _call(self, call: Mapping[str, Any]) -> CallPiece:
-        """Each call comes whole, so each is one of its own, whatever its id."""
+        """A tool call. Each comes whole, so each is a call of its own, whatever its id."""
         self._called += 1
         told = call.get("args")
         arguments = told if isinstance(told, str) else json.dumps(_with_whole_numbers(as_object(told)))
@@ -250,7 +250,7 @@ def _with_whole_numbers(value: Any) -> Any:
 
 
 def _block(part: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A picture that the model made, as a block of LangChain's; None if ``part`` is none."""
+    """An image that the model made, as a block of LangChain's; None for any other part."""
     data = as_object(part.get("inlineData"))
     kind, content = as_name(data.get("mimeType")), as_name(data.get("data"))
     if kind is None or content is None or not kind.startswith("image/"):
@@ -271,7 +271,7 @@ def _metadata(document: Mapping[str, Any], candidate: Mapping[str, Any]) -> dict
 
 
 def _renamed(value: Any, depth: int = 8) -> Any:
-    """``value`` with names like ``web_search_queries``, as the adapter has them."""
+    """``value`` with names like ``web_search_queries``, as in LangChain's adapter."""
     if isinstance(value, list):
         return [_renamed(one, depth) for one in value]
     if not isinstance(value, dict) or not depth:
@@ -289,7 +289,7 @@ def _reason(candidate: Mapping[str, Any]) -> str | None:
 
 
 def _usage(usage: object) -> UsageMetadata | None:
-    """Tokens of all so far. Gemini counts the results of its own tools, and thoughts, beside the rest."""
+    """The usage so far. Gemini counts thoughts, and the results of its own tools, apart from the other tokens."""
     told = as_counts(usage, _USED)
     if not any(told.values()):
         return None
@@ -304,7 +304,7 @@ def _usage(usage: object) -> UsageMetadata | None:
 
 
 def _logprobs(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """How likely each token was, in the shape of Chat Completions."""
+    """The log probabilities of the tokens, in the form of Chat Completions."""
     chosen, top = as_objects(result.get("chosenCandidates")), as_objects(result.get("topCandidates"))
     return [
         {

@@ -78,7 +78,7 @@ def gemini_history(request: ModelRequest) -> GeminiHistory:
 
 
 def _append(contents: list[dict[str, Any]], content: dict[str, Any]) -> None:
-    """Append ``content``; tool results that follow each other share one entry, and so does what a model says before a call."""
+    """Append ``content``. Consecutive tool results share one entry, and so do a model's text and its following call."""
     last = contents[-1] if contents else None
     is_models = last is not None and last["role"] == content["role"] == "model"
     if last is not None and (is_models or (_is_of_results(last) and _is_of_results(content))):
@@ -99,7 +99,7 @@ class _Writer:
         self._provider = request.endpoint.provider.name
 
     def content(self, message: BaseMessage) -> dict[str, Any]:
-        """``message`` as the API takes it."""
+        """``message`` in the form of the API."""
         match message:
             case AIMessage():
                 return {"role": "model", "parts": [*self._assistant_content(message), *self._calls(message)]}
@@ -125,7 +125,7 @@ class _Writer:
 
 
 def _assistant_part(part: Block, *, is_own: bool) -> dict[str, Any] | None:
-    """A part of what a model said; None for a thought of another provider."""
+    """A part of a model's message; None for a thought of another provider."""
     signature = (part.get("signature") or part.get("extras", {}).get("signature")) if is_own else None
     signed = {"thoughtSignature": signature} if signature else {}
     match part["type"]:

@@ -60,7 +60,7 @@ def normal_history(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
 
 
 def _says_something(message: BaseMessage) -> bool:
-    """Whether anything is in ``message`` besides thoughts."""
+    """Whether ``message`` contains anything but thoughts."""
     content: Any = message.content
     if isinstance(message, ToolMessage) or (isinstance(message, AIMessage) and message.tool_calls):
         return True
@@ -74,7 +74,7 @@ _AS_THEY_ARE = frozenset[type[BaseMessage]]({HumanMessage, SystemMessage, ToolMe
 
 
 def _recast(message: BaseMessage) -> list[BaseMessage]:
-    """``message`` as one or more of the four kinds."""
+    """``message`` as one or more messages of the four kinds."""
     if isinstance(message, ChatMessage):
         return _of_role(message)
     if isinstance(message, AIMessage):
@@ -83,7 +83,7 @@ def _recast(message: BaseMessage) -> list[BaseMessage]:
 
 
 def _others_turn(message: BaseMessage) -> list[BaseMessage]:
-    """What no model said. Most of it is a text, and in normal form as it is."""
+    """A message that is not a model's. Most are texts, and in normal form already."""
     content = message.content
     if type(message) in _AS_THEY_ARE and isinstance(content, str) and content and not content.isspace():
         return [message]
@@ -100,7 +100,7 @@ def _others_turn(message: BaseMessage) -> list[BaseMessage]:
 
 
 def _of_role(message: ChatMessage) -> list[BaseMessage]:
-    """A message whose role is a text. Who has a role of their own is a user of that name."""
+    """A message whose role is a text. One with an unknown role becomes a user's, with the role as name."""
     parts = standard_blocks(message.content)
     match _ROLES.get(message.role.strip().lower()):
         case "system":
@@ -124,7 +124,7 @@ def _of_role(message: ChatMessage) -> list[BaseMessage]:
 
 
 def _instruction(parts: list[Block], name: str | None) -> list[BaseMessage]:
-    """A system's message. No API takes more than text there; whatever else there is, a user hands on."""
+    """A system message. No API accepts more than text there; any other content becomes a user's message."""
     texts = [part for part in parts if part["type"] == "text"]
     others = [part for part in parts if part["type"] != "text"]
     is_marked = any("cache_control" in part for part in texts)
@@ -134,7 +134,7 @@ def _instruction(parts: list[Block], name: str | None) -> list[BaseMessage]:
 
 
 def _user_turn(parts: list[Block], name: str | None) -> list[BaseMessage]:
-    """What a user says; and before it what results of calls they hand on, as Anthropic writes them."""
+    """A user's message; before it the tool results that it contains in Anthropic's notation."""
     results = [part for part in parts if part["type"] == "tool_result"]
     others = [part for part in parts if part["type"] != "tool_result"]
     found: list[BaseMessage] = [
@@ -147,7 +147,7 @@ def _user_turn(parts: list[Block], name: str | None) -> list[BaseMessage]:
 
 
 def _parts_of_result(result: Block) -> list[Block]:
-    """The content of ``result``; if that is marked for the cache, its last part is."""
+    """The content of ``result``. If the result is marked for the cache, its last part gets the mark."""
     parts = standard_blocks(result["content"])
     if parts and "cache_control" in result:
         parts[-1]["cache_control"] = result["cache_control"]
@@ -155,7 +155,7 @@ def _parts_of_result(result: Block) -> list[Block]:
 
 
 def _result(number: str, name: str | None, parts: list[Block], status: Any) -> ToolMessage:
-    """What a tool gave. What of it is no medium is text, whatever it was."""
+    """A tool's result. Content other than media becomes text."""
     kept = [part if part["type"] in MEDIA else _as_text(part) for part in parts]
     return ToolMessage(_content(kept), tool_call_id=number, name=name, status=status)
 
@@ -166,7 +166,7 @@ def _as_text(part: Block) -> Block:
 
 
 def _content(parts: list[Block]) -> Any:
-    """``parts`` as a message's content: a text, if that is all."""
+    """``parts`` as a message's content: a string, if they are only text."""
     if not parts:
         return ""
     if len(parts) == 1 and parts[0].keys() == {"type", "text"}:
@@ -198,7 +198,7 @@ def _model_turn(message: AIMessage) -> AIMessage:
 
 
 def _thoughts_elsewhere(extras: dict[str, Any]) -> list[Block]:
-    """Thoughts that stand beside the content: a text, or an item of Responses'."""
+    """Thoughts outside the content: a text, or an item of Responses."""
     thoughts, item = extras.get(THOUGHTS_KEY), extras.get("reasoning")
     if isinstance(thoughts, str) and thoughts:
         return [{"type": "reasoning", "reasoning": thoughts}]
@@ -206,14 +206,14 @@ def _thoughts_elsewhere(extras: dict[str, Any]) -> list[Block]:
 
 
 def _said_elsewhere(extras: dict[str, Any]) -> str:
-    """A refusal, or the words of what was spoken aloud, which stand beside the content."""
+    """Text outside the content: a refusal, or the transcript of spoken audio."""
     audio = extras.get("audio")
     spoken = audio.get("transcript") if isinstance(audio, dict) else None
     return str(extras.get("refusal") or spoken or "")
 
 
 def _old_calls(extras: dict[str, Any]) -> list[Any]:
-    """The call of a message in the manner of 2023."""
+    """The call of a message in the notation of 2023."""
     call = extras.get("function_call")
     return [_call({"args": call.get("arguments"), **call})] if isinstance(call, dict) else []
 
@@ -228,7 +228,7 @@ def _call(call: Any) -> dict[str, Any]:
 
 
 def _arguments(value: object) -> dict[str, Any]:
-    """A call's arguments. Of what is no object the model is to see what it wrote."""
+    """A call's arguments. If they are no object, the model is shown what it wrote."""
     if isinstance(value, dict):
         return value
     if not value:
@@ -245,7 +245,7 @@ def _arguments(value: object) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class _Call:
-    """A call of the history, the id that it came with, and its result, once that is found."""
+    """A call of the history, with its original id, and its result once found."""
 
     call: dict[str, Any]
     asked_as: str
@@ -262,7 +262,7 @@ class _Calls:
     by_id: dict[str, list[_Call]] = field(default_factory=dict)
 
     def add(self, turn: int, message: AIMessage) -> list[_Call]:
-        """Note the calls of ``message``, each under an id that no other one has."""
+        """Add the calls of ``message``, each with a unique id."""
         return [self._noted(turn, dict(call)) for call in message.tool_calls]
 
     def _noted(self, turn: int, call: dict[str, Any]) -> _Call:
@@ -276,7 +276,7 @@ class _Calls:
         return found
 
     def answer(self, result: ToolMessage) -> bool:
-        """Give ``result`` to the call that waits for it; False if none does."""
+        """Assign ``result`` to the call that waits for it; False if none does."""
         waiting = self._waiting_for(result)
         last = waiting[-1].turn if waiting else None
         for one in waiting:
@@ -286,7 +286,7 @@ class _Calls:
         return False
 
     def _waiting_for(self, result: ToolMessage) -> list[_Call]:
-        """Calls of that id; of that name, if the one or the other has no id."""
+        """Open calls with the result's id; or with its name, if either has no id."""
         number, name = result.tool_call_id, result.name
         same = [one for one in self.by_id.get(number, ()) if one.result is None] if number else []
         if same:
@@ -296,7 +296,7 @@ class _Calls:
 
 
 def _paired(messages: Sequence[BaseMessage]) -> Iterator[BaseMessage]:
-    """``messages`` with each result behind its call; a result of no call is told by the user."""
+    """``messages`` with each result directly after its call; a result without a call becomes a user's message."""
     calls, order = _Calls(), list[tuple[BaseMessage, list[_Call]]]()
     for turn, message in enumerate(messages):
         if isinstance(message, AIMessage):
@@ -332,7 +332,7 @@ def _answered(one: _Call) -> ToolMessage:
 
 
 def _told_by_the_user(result: ToolMessage) -> HumanMessage:
-    """A result to which there is no call."""
+    """A result without a call, as a user's message."""
     head = f"Result of the tool {result.name}:" if result.name else "Result of a tool:"
     content = result.content
     said = [{"type": "text", "text": content}] if isinstance(content, str) else content

@@ -67,7 +67,7 @@ def _long(document: bytes, most: int) -> Any:
 
 
 def _whole_number(text: str) -> int:
-    """Python takes the square of a number's length."""
+    """Parse an integer of limited length, because Python takes the square of its length."""
     return int(text[:_LONGEST_NUMBER])
 
 

@@ -61,7 +61,7 @@ class Responses:
 
 
 def _settings(request: ModelRequest) -> dict[str, Any]:
-    """The settings of a request, as `ChatOpenAI` takes them."""
+    """The settings of a request as keyword arguments of `ChatOpenAI`."""
     ask, endpoint, settings = request.ask, request.endpoint, dict(request.settings)
     # In the body, because the adapter drops it for some models, whatever their effort is.
     sampling = {"temperature": settings.pop("temperature")} if "temperature" in settings else {}
@@ -89,7 +89,7 @@ def _settings(request: ModelRequest) -> dict[str, Any]:
 
 
 def _flat(tool: dict[str, Any]) -> dict[str, Any]:
-    """A tool as Responses wants it. What Chat Completions takes for granted, that it is not strict, has to be said."""
+    """A tool in the form of Responses, which needs an explicit ``strict: false``, unlike Chat Completions."""
     return {"type": "function", "strict": False, **tool["function"]} if "function" in tool else tool
 
 
@@ -205,7 +205,7 @@ class ResponsesReader:
         return Answer(calls=[_call(item, place)])
 
     def _done(self, item: dict[str, Any], place: int | None) -> Answer | None:
-        """What an item that is complete adds: all of it, if nothing of it came in pieces."""
+        """The contents that a complete item adds: all of them, if none came in pieces."""
         match item.get("type"):
             case "function_call" if _is_new(place, self._called_at):
                 return self._begun(item, place)
@@ -227,7 +227,7 @@ class ResponsesReader:
         return whole
 
     def _last(self, response: dict[str, Any]) -> Answer:
-        """What the last event adds, which repeats all of the answer; all, to what a server did not tell in pieces."""
+        """The contents that the last event adds; it repeats the whole answer, so all of them if none came in pieces."""
         raise_for(response.get("error"))
         whole = self._whole(response)
         if "text" in self._told:
@@ -244,17 +244,17 @@ class ResponsesReader:
 
 
 def _is_new(place: int | None, known: set[int | None]) -> bool:
-    """Whether nothing is known of what stands at ``place``. A server that counts some events only leaves that open."""
+    """Whether no earlier event was about the item at ``place``. False if unsure, because some servers number only some events."""
     return not known or (place is not None and known.isdisjoint({place, None}))
 
 
 def _is_reasoning(item: Mapping[str, Any]) -> bool:
-    """Whether there is something in it that could be shown, or sent back."""
+    """Whether the item contains anything to show or to send back."""
     return item.get("type") == "reasoning" and bool(item.get("encrypted_content") or _thoughts(item))
 
 
 def _thoughts(item: Mapping[str, Any]) -> str:
-    """The summary of what was thought, or all of it where a server tells that."""
+    """The summary of the reasoning, or all of it from a server that sends it."""
     parts = as_objects(item.get("summary")) or as_objects(item.get("content"))
     return "\n\n".join(as_text(part.get("text")) for part in parts)
 
@@ -278,7 +278,7 @@ def _metadata(response: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reason(response: Mapping[str, Any], *, called: bool) -> str | None:
-    """Why it ended, by the names of Chat Completions; None if it did not say."""
+    """The finish reason, by the names of Chat Completions; None if there is none."""
     status = as_name(response.get("status"))
     if status == "completed":
         return "tool_calls" if called else "stop"

@@ -101,7 +101,7 @@ def held_to(form: Form, request: ModelRequest) -> ModelRequest:
 
 
 def _with_answer_tool(ask: Ask, tool: Mapping[str, Any]) -> Ask:
-    """``ask`` with a tool that takes the answer. Beside tools of the product the model may choose."""
+    """``ask`` with a tool that takes the answer. If the product has tools, too, the model may choose."""
     taken, function = {_name_of(one) for one in ask.tools}, tool["function"]
     name = function["name"]
     while name in taken:

@@ -90,7 +90,7 @@ def chunk_of_call(call: CallPiece) -> Any:
 
 @dataclass(slots=True)
 class _Call:
-    """A tool call of a stream. ``held`` are the pieces of its arguments that were not handed on yet."""
+    """A tool call of a stream. ``held`` are the pieces of its arguments that were not passed on yet."""
 
     place: int
     id: str | None = None
@@ -106,11 +106,11 @@ class _Call:
 
     @property
     def is_quoted(self) -> bool:
-        """Whether its arguments begin as a text: some servers write as JSON what is JSON already."""
+        """Whether the arguments begin as a JSON string: some servers encode them as JSON twice."""
         return next(filter(None, self.pieces), "").lstrip().startswith('"')
 
     def rest(self) -> str:
-        """The arguments that were held, in whole characters and without quotation marks around them."""
+        """The held arguments, in whole characters and without quotation marks around them."""
         text = whole_json("".join(self.held))
         if not self.is_quoted:
             return text
@@ -120,7 +120,7 @@ class _Call:
             return text
 
     def is_other_than(self, piece: CallPiece) -> bool:
-        """Whether ``piece`` begins another call, though it has the same index: some servers give all calls one."""
+        """Whether ``piece`` begins another call, although it has the same index: some servers use one index for all calls."""
         if piece.id is not None and self.id is not None:
             return piece.id != self.id
         is_named = piece.name is not None and (
@@ -133,7 +133,7 @@ class _Call:
         return bool(so_far) and is_json(so_far)
 
     def news_in(self, arguments: str) -> str:
-        """``arguments``, if they are news: some servers say an empty object first, or all of them once more at the end."""
+        """``arguments``, unless they repeat: some servers send an empty object first, or everything again at the end."""
         if len(self.pieces) < _MOST_BEFORE and self.arguments == "{}" and arguments:
             self.pieces, self.held = [], []
             return arguments
@@ -151,7 +151,7 @@ class _Call:
         return call_id
 
     def take_name(self, name: str | None) -> str | None:
-        """The name or a piece of it, if it is new: some servers repeat it with every piece of the arguments."""
+        """The name, or a piece of it, if it is new: some servers repeat the name with every piece of the arguments."""
         if not name or name == self.name or (self.name and any(self.pieces)):
             return None
         self.name += name

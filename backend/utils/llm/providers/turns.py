@@ -114,7 +114,7 @@ def _can_join(first: BaseMessage, second: BaseMessage) -> bool:
 
 
 def _joined_turn(first: BaseMessage, second: BaseMessage) -> BaseMessage:
-    """Both as one, with the calls of the second."""
+    """Two messages as one, with the calls of the second."""
     content: object = [*blocks_of(first), *blocks_of(second)]
     if isinstance(first.content, str) and isinstance(second.content, str):
         content = "\n\n".join(filter(None, (first.content, second.content)))
