@@ -113,7 +113,7 @@ class _Held:
 
     Attributes:
         amounts: The amount of each charge; empty once the reservation is lost.
-        ends_at: When its lease runs out; once it is lost, when no settlement is expected any more.
+        ends_at: When the lease expires; of a lost reservation, when no settlement is expected any more.
     """
 
     charges: tuple[Charge, ...]

@@ -165,7 +165,7 @@ class Resting(NamedTuple):
 
 
 def _in_words(seconds: float) -> str:
-    """The seconds as text, rounded up: a call that comes then finds room."""
+    """``seconds`` as text, rounded up, so that a call made then finds room."""
     return str(ceil(seconds)) if seconds > 1 else f"{seconds:.2g}"
 
 
