@@ -90,9 +90,10 @@ def checked(message: AIMessage, schema: Schema | None, tools: Sequence[dict[str,
 
 
 def _called(message: AIMessage, schema: Schema, tools: Sequence[dict[str, Any]]) -> AIMessage:
-    """``message``, if it calls a tool of the product; else as an answer that consists of the arguments that it gives.
+    """``message``, if it calls a tool of the product; else an answer that consists of the arguments of the call.
 
-    Some servers hold a model to a schema by a tool of theirs, and tell of its call; from some we ask for it like that.
+    Some servers enforce a schema by a tool of their own and return its call; for some the facade asks for a schema in this
+    way.
     """
     calls, own = (
         (*message.tool_calls, *message.invalid_tool_calls),
@@ -117,12 +118,12 @@ def _with_object(message: AIMessage, schema: Schema, text: str) -> AIMessage:
 
 
 def _is_of_use(message: AIMessage, schema: Schema | None) -> bool:
-    """Whether an answer that was cut short is handed on: a text that is not tested, and calls that are complete."""
+    """Whether a truncated answer is returned: text that needs no test, or complete calls."""
     return schema is None and has_content(message) and all(map(is_json, _arguments(message)))
 
 
 def _arguments(message: AIMessage) -> Iterator[str]:
-    """The arguments that could be broken JSON: in a stream LangChain completes what was cut off."""
+    """The arguments that may be broken JSON, because in a stream LangChain completes truncated arguments."""
     chunks = message.tool_call_chunks if isinstance(message, AIMessageChunk) else message.invalid_tool_calls
     return (call["args"] or "" for call in chunks)
 

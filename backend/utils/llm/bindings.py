@@ -50,7 +50,7 @@ class BindableChatModel(BaseChatModel, ABC):
 
     @abstractmethod
     def _bound_to_its_caller(self) -> BindableChatModel:
-        """The model for a binding that is read in another context."""
+        """The model for a binding that is called in another context."""
 
     @override
     def bind_tools(
@@ -231,14 +231,14 @@ def _setting(kwargs: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
 
 
 def _tools(tools: Sequence[ToolLike]) -> tuple[dict[str, Any], ...]:
-    """``tools`` in OpenAI's form, which `bind_tools` has brought them into already."""
+    """``tools`` in OpenAI's form, into which `bind_tools` has converted them."""
     if isinstance(tools, str | dict) or not isinstance(tools, Iterable):
         raise TypeError(f"tools= takes a list of tools, not {type(tools).__name__}")
     return tuple(one if _is_formatted(one) else _formatted(one, strict=None) for one in tools)
 
 
 def _is_formatted(tool: ToolLike) -> TypeGuard[dict[str, Any]]:
-    """Whether it is in OpenAI's form: a function with a name, or a tool of another type, which a vendor has built in."""
+    """Whether ``tool`` is in OpenAI's form: a function with a name, or a built-in tool of a vendor."""
     if not isinstance(tool, dict) or not isinstance(kind := tool.get("type"), str):
         return False
     if kind != "function" or "name" in tool:
@@ -261,7 +261,7 @@ def _formatted(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
 
 
 def _tool_choice(choice: str | dict[str, Any] | bool | None, tools: tuple[dict[str, Any], ...]) -> str | None:
-    """``auto``, ``none``, ``required`` or a tool's name, from any of the forms that LangChain's users write."""
+    """``auto``, ``none``, ``required`` or a tool's name, from any form that LangChain accepts."""
     if isinstance(choice, dict):
         choice = cast("str", choice.get("function", choice).get("name", ""))
     if choice is None or choice is False:

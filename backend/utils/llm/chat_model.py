@@ -134,7 +134,7 @@ class FeatureChatModel(BindableChatModel):
 
     @override
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle only the feature's name and settings; the patchbay of the unpickling process makes the model anew.
+        """Pickle only the feature's name and settings; unpickling makes the model from the process's own patchbay.
 
         The caller is left out, so that no key is written into a queue.
         """
@@ -217,12 +217,12 @@ class FeatureChatModel(BindableChatModel):
 
     @override
     def _bound_to_its_caller(self) -> FeatureChatModel:
-        """Remembers the caller of this context, for a binding that is read where there is none."""
+        """A copy with the caller of this context, for a binding that is called in a context without one."""
         now = CURRENT.get()
         return self if now is HOUSE else self._with(made_for=now)
 
     def _with(self, **changed: Any) -> FeatureChatModel:
-        """Like `model_copy`, which takes twice as long, and every `get_llm` of a request does it."""
+        """Like `model_copy`, but in half the time, because every `get_llm` with a caller does it."""
         made = self.__class__.__new__(self.__class__)
         object.__setattr__(made, "__dict__", {**self.__dict__, **changed})
         object.__setattr__(made, "__pydantic_fields_set__", self.__pydantic_fields_set__)
@@ -363,7 +363,7 @@ def call_of(feature: str, runtime: Runtime, caller: Caller, question: Question, 
 def _attempt(
     call: Call, run: Any, *, streams: bool = False
 ) -> AbstractContextManager[RunningAttempt | HedgedAttempt, bool]:
-    """The next request as a context: by itself, unless it may be hedged, or callbacks want to see it."""
+    """The next request as a context manager; hedged if it may be, and traced if callbacks want to see it."""
     step = call.step()
     if call.hedges or (run is not None and run.inheritable_handlers and shows_attempts(run)):
         return hedged(call, step, run, streams=streams)

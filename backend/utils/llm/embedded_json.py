@@ -47,7 +47,7 @@ def documents_in(text: str) -> list[str]:
 
 
 def _without_thoughts(text: str) -> str:
-    """The text behind the last thought; of a thought that does not end, the text before it."""
+    """The text after the last thought; if a thought does not end, the text before it."""
     last = deque(_THOUGHTS.finditer(text), maxlen=1)
     if not last:
         return text

@@ -123,7 +123,7 @@ def not_of_embeddings(feature: str) -> str:
 
 
 def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
-    """``texts`` as one request takes them."""
+    """``texts`` in parts that each fit into one request."""
     part: list[str] = []
     tokens = 0
     for text in texts:

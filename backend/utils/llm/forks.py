@@ -39,7 +39,7 @@ class PerProcess(ABC):
 
     @abstractmethod
     def _begin(self) -> None:
-        """Set up the state anew, with nothing of another process: no lock, thread, connection or work in flight."""
+        """Set up the state from nothing, without another process's locks, threads, connections or requests in flight."""
 
 
 _living: WeakKeyDictionary[PerProcess, None] = WeakKeyDictionary()
@@ -70,7 +70,7 @@ def cut_off(descriptors: Iterable[int]) -> None:
 
 
 class _Gate(PerProcess):
-    """A fork waits here while something is done that a child could not use half done."""
+    """A lock that delays forks while something is done that a child could not use half done."""
 
     @override
     def _begin(self) -> None:

@@ -69,9 +69,9 @@ def raise_as_it_was(interruption: BaseException) -> NoReturn:
 
 
 def _is_from_outside(error: BaseException) -> bool:
-    """Whether it came up in a call, and nothing that a call runs through raised it.
+    """Whether ``error`` was raised during a call, and by no code that a call runs through.
 
-    What a caller was handling when they made the call came up elsewhere: it may be the context of any error.
+    An exception that the caller was already handling was raised elsewhere; it may be the context of any error.
     """
     trace, package = error.__traceback__, type(error).__module__.partition(".")[0]
     if trace is None or not _is_on_the_way(trace.tb_frame.f_globals.get("__name__", "")):
@@ -82,7 +82,7 @@ def _is_from_outside(error: BaseException) -> bool:
 
 
 def _is_handler(interrupted: FrameType, frame: FrameType) -> bool:
-    """Whether ``frame`` handles a signal: it alone is given the frame that it was called from."""
+    """Whether ``frame`` handles a signal: only a handler is passed the interrupted frame."""
     code = frame.f_code
     names = code.co_varnames[: code.co_argcount + bool(code.co_flags & CO_VARARGS)]
     given = [frame.f_locals.get(name) for name in names]

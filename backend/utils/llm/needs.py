@@ -60,18 +60,18 @@ def history_and_needs(
 
 
 def _has_more(message: Any) -> bool:
-    """Whether a model's text is not all that it said."""
+    """Whether a model's message has more than its text."""
     return bool(message.tool_calls or message.invalid_tool_calls or message.additional_kwargs)
 
 
 def _kind(part: Block) -> str:
-    """The kind of what is shown. A file that does not say what it is most likely is a PDF, the one that all APIs know."""
+    """The kind of a media block. A file without a type is taken for a PDF, the type that all APIs accept."""
     is_pdf = part["type"] == "file" and part.get("mime_type", "application/pdf") == "application/pdf"
     return "pdf" if is_pdf else str(part["type"])
 
 
 def _is_remote(part: Block) -> bool:
-    """Whether ``part`` is a picture that is named by an address on the web."""
+    """Whether ``part`` is an image given by URL."""
     return part["type"] == "image" and "url" in part and not is_google_url(part["url"])
 
 

@@ -171,7 +171,7 @@ class Options(BaseModel):
         return value is not None and value is not False
 
     def _beyond(self, name: str, api: Api, model: str, can: Capabilities) -> str | None:
-        """Why ``model`` rejects an option that its API has; None if it does not."""
+        """Why ``model`` rejects an option that its API has; None if it accepts the option."""
         needs = parameter_of(name).needs
         if needs is not None and not getattr(can, needs):
             return f"{model} {_REJECTIONS[needs]}"
@@ -193,7 +193,7 @@ _REJECTIONS = {
 
 
 def _unsupported(option: str, api: Api, mode: ApiMode) -> str | None:
-    """Why ``api`` has no word for ``option``; None if it has one, or needs none."""
+    """Why ``api`` has no parameter for ``option``; None if it has one, or needs none."""
     parameter = parameter_of(option)
     if parameter.ours or parameter.intent or parameter.name(api, mode) is not None:
         return None
@@ -225,7 +225,7 @@ def request_kwargs(
 
 
 def _value(name: str, options: Options, can: Capabilities) -> Any:
-    """What stands in a request for an option; None to leave it out."""
+    """The value of an option in a request; None to leave the option out."""
     match name:
         case "effort":
             return options.effort and can.nearest_effort(options.effort)

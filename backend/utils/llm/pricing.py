@@ -141,14 +141,14 @@ def _listed(provider: str) -> str:
 
 @lru_cache(maxsize=16)
 def _warn_once(fault: str) -> None:
-    """Once for each kind of fault: a call is answered all the same."""
+    """Log each kind of fault once. Calls are answered nevertheless."""
     log.warning(
         "the price list cannot be read (%s): costs are unknown, and capped calls find no endpoint", fault
     )
 
 
 def _at_own_price(usage: Usage, price: Price) -> Decimal:
-    """The cost by the table's own price. What is not priced apart costs what other tokens of the prompt do."""
+    """The cost by the table's own price. Prompt tokens without a separate price cost as much as the others."""
     fresh = usage.input - usage.cached - usage.cache_write
     cached = price.input if price.cache_read is None else price.cache_read
     written = price.input if price.cache_write is None else price.cache_write
@@ -157,13 +157,13 @@ def _at_own_price(usage: Usage, price: Price) -> Decimal:
 
 
 def _is_ordinary(usage: Usage) -> bool:
-    """Whether no kind is less than nothing, or more than what it is part of."""
+    """Whether no count is negative, or larger than the count that it is part of."""
     least = min(usage.output, usage.cached, usage.cache_write)
     return least >= 0 and usage.cached + usage.cache_write <= usage.input
 
 
 def _is_by_token(prices: ModelPrice) -> bool:
-    """Whether it has a price for tokens, and none for a request."""
+    """Whether ``prices`` has a price for tokens, and none for requests."""
     listed = vars(prices)
     return (
         bool(listed.get("input_mtok") and listed.get("output_mtok")) and listed.get("requests_kcount") is None
@@ -182,7 +182,7 @@ def _reckoned(usage: Usage, prices: ModelPrice) -> Decimal:
 
 
 def _rate(price: object, usage: Usage, otherwise: Decimal = Decimal(0)) -> Decimal:
-    """Dollars for a million tokens. Many models cost more from a certain length of the prompt on."""
+    """Dollars per million tokens. Many models cost more for prompts above a certain length."""
     if price is None:
         return otherwise
     if isinstance(price, Decimal):

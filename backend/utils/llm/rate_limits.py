@@ -62,7 +62,7 @@ class Rate:
 
 
 def _meant(written: object) -> str:
-    """A guess at the rate that somebody had in mind."""
+    """A guess at the intended rate."""
     if isinstance(written, int) and not isinstance(written, bool) and written > 0:
         return f'Did you mean "{written}/minute"?'
     found = _IN_WORDS.fullmatch(written.strip()) if isinstance(written, str) else None

@@ -43,7 +43,7 @@ def misfit(value: Any, schema: dict[str, Any]) -> str | None:
 
 
 class _Check:
-    """One value against one schema, in no more than so many steps."""
+    """The check of one value against one schema, in a limited number of steps."""
 
     def __init__(self, schema: dict[str, Any], most_steps: int) -> None:
         self._definitions = {
@@ -55,7 +55,7 @@ class _Check:
         self._left = most_steps
 
     def faults(self, value: Any, node: Any, path: tuple[str, ...]) -> Iterator[str]:
-        """What is wrong with ``value``, which stands at ``path``."""
+        """The faults of ``value``, which is at ``path``."""
         self._left -= 1
         if self._left < 0:
             yield f"{_at(path)}: too much to test"
@@ -142,5 +142,5 @@ def _is_number(value: Any) -> bool:
 
 
 def _same(value: Any, other: Any) -> bool:
-    """Whether both are equal in JSON, where true is not 1."""
+    """Whether both are equal in JSON, in which true is not 1."""
     return bool(value == other) and isinstance(value, bool) == isinstance(other, bool)

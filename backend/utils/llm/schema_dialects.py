@@ -145,7 +145,7 @@ def expressed(schema: Node, dialect: Dialect) -> Node | None:
 
 
 class _Writer:
-    """Writes one schema anew, part by part."""
+    """Writes one schema in a dialect, part by part."""
 
     def __init__(self, schema: Node, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -312,7 +312,7 @@ class _Writer:
         return found
 
     def _is_recursive(self, part: Any) -> bool:
-        """Whether ``part`` of the definition that is being written refers back to that, directly or not."""
+        """Whether ``part`` of the present definition refers back to the definition, directly or not."""
         named = set(self._referenced(part)) if self._dialect.unrolls and self._within is not None else set()
         return bool(named) and self._within in named | self._reachable(named)
 
@@ -330,7 +330,7 @@ def definitions_of(schema: Node) -> dict[str, Any]:
 
 
 def _references(part: Any) -> Iterator[Any]:
-    """What ``part`` refers to. Walks without recursion: a schema may be of any depth."""
+    """The definitions that ``part`` refers to. No recursion, because a schema may have any depth."""
     todo = [part]
     while todo:
         one = todo.pop()
@@ -345,7 +345,7 @@ def _references(part: Any) -> Iterator[Any]:
 
 
 def _merged(node: Node) -> Node:
-    """A node without ``allOf``: what stands in it is laid together, where no part says anything else than another."""
+    """A node without ``allOf``: its parts are merged, if they do not contradict each other."""
     found = {key: value for key, value in node.items() if key != "allOf"}
     parts = node["allOf"] if isinstance(node["allOf"], list) else [None]
     for part in parts:
@@ -359,7 +359,7 @@ def _merged(node: Node) -> Node:
 
 
 def _both(key: str, first: Any, second: Any) -> Any:
-    """What two parts of an ``allOf`` say under one key."""
+    """The value of ``key`` in two merged parts of an ``allOf``."""
     if first == second or key in _REMARKS:
         return first
     if key == "required" and isinstance(first, list) and isinstance(second, list):
@@ -375,12 +375,12 @@ def _both(key: str, first: Any, second: Any) -> Any:
 
 
 def _kind(node: Node) -> str | None:
-    """The keyword that says what a node is, if it is not its type."""
+    """The keyword that determines a node's kind, if that is not its type."""
     return next((word for word in ("allOf", "$ref", "anyOf", "oneOf", "const", "enum") if word in node), None)
 
 
 def _types(node: Node) -> list[str]:
-    """The types that a value may have, as far as they are told."""
+    """The types that a value may have, as far as the node names them."""
     told = node.get("type")
     if isinstance(told, str):
         return [told]
@@ -401,7 +401,7 @@ def _type_of(value: Any) -> str:
 
 
 def _narrowing(node: Node) -> list[tuple[str, Any]]:
-    """What narrows a value of any type."""
+    """The keywords that restrict a value of any type."""
     words = {word: None for words in _OF_TYPE.values() for word in words}
     return [(word, node[word]) for word in words if word in node]
 
@@ -410,7 +410,7 @@ def _narrowing(node: Node) -> list[tuple[str, Any]]:
 
 
 def _described(node: Node, told: Iterable[tuple[str, Any]]) -> Node:
-    """The description, and what is ``told`` in it for want of a keyword."""
+    """The description, with the constraints that the dialect has no keyword for."""
     said = node.get("description")
     words = ", ".join(f"{word}: {json.dumps(value, ensure_ascii=False, default=str)}" for word, value in told)
     parts = [said if isinstance(said, str) else "", f"({words})" if words else ""]
@@ -426,7 +426,7 @@ def _list_of(kind: str, values: list[Any]) -> Node:
 
 
 def _short(place: Any) -> Any:
-    """A place of a tuple, in a word."""
+    """A position of a tuple as a word."""
     place = place if isinstance(place, dict) else {}
     return place.get("type") or str(place.get("$ref", "any")).rpartition("/")[2]
 
@@ -442,7 +442,7 @@ def _unique(written: Iterable[Node]) -> list[Node]:
 
 
 def _is_within(schema: Node, bounds: Bounds) -> bool:
-    """Whether a written schema is as small as it has to be."""
+    """Whether a written schema is within the bounds."""
     definitions = schema.get("$defs", {})
     names, enums = list(definitions), []
     for node in (node for part in (schema, *definitions.values()) for node in _nodes(part)):
@@ -460,7 +460,7 @@ def _is_within(schema: Node, bounds: Bounds) -> bool:
 
 
 def _parts(node: Node) -> list[Node]:
-    """The schemas that stand directly in a written one."""
+    """The schemas directly in a written schema."""
     return [
         *node.get("properties", {}).values(),
         *node.get("anyOf", ()),
@@ -478,7 +478,7 @@ def _nodes(node: Node) -> Iterator[Node]:
 
 
 def _levels(node: Node, definitions: Mapping[str, Node], known: dict[str, int]) -> int:
-    """How many objects stand in each other, at most; what leads back to itself counts once."""
+    """The depth of nested objects; a recursive definition counts once."""
     reference = node.get("$ref")
     if reference is not None:
         name = str(reference).removeprefix("#/$defs/")

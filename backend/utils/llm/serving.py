@@ -50,7 +50,7 @@ async def serving(
 
 
 async def _follow(table: Table, every: float) -> None:
-    """Put the table in force anew whenever its file has changed. A bad one leaves the last good one in force."""
+    """Reload the table whenever its file has changed. A bad file leaves the last good table in force."""
     while True:
         await asyncio.sleep(every)
         try:

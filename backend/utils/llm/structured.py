@@ -124,7 +124,7 @@ def _of_type(schema: type, method: Method, strict: bool | None) -> Schema:  # no
 
 @lru_cache(maxsize=512)
 def _of_json(schema: str, method: Method, strict: bool | None) -> Schema:  # noqa: FBT001 - cache key
-    """`_build`, cached by the schema's JSON, for calls that each pass a schema: `_build` takes ten times as long."""
+    """`_build`, cached by the schema's JSON, for code that passes a new schema with each call: `_build` takes ten times as long."""
     return _build(json.loads(schema), method, strict)
 
 
@@ -151,7 +151,7 @@ def _build(schema: Any, method: Method, strict: bool | None) -> Schema:  # noqa:
 
 
 class _Untitled(GenerateJsonSchema):
-    """Gives fields no titles, which say what their names do."""
+    """Generates JSON Schema without titles of fields, which only repeat their names."""
 
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as it is declared
 
@@ -161,7 +161,7 @@ class _Untitled(GenerateJsonSchema):
 
 
 def _read(schema: Any) -> tuple[dict[str, Any], Callable[[str], Any]]:
-    """A schema as JSON Schema, and what validates a document by it."""
+    """A schema as JSON Schema, with a function that validates a document against it."""
     if isinstance(schema, dict):
         plain = {"title": "answer", **_without_wrapping(schema)}
         return plain, partial(_fitting, schema=_rooted(plain))
@@ -177,7 +177,7 @@ def _read(schema: Any) -> tuple[dict[str, Any], Callable[[str], Any]]:
 
 
 def _without_wrapping(schema: dict[str, Any]) -> dict[str, Any]:
-    """The JSON Schema in a declaration of a function, as OpenAI has it; any other one as it is."""
+    """The JSON Schema in OpenAI's declaration of a function; any other schema unchanged."""
     function = schema.get("function", schema)
     if not isinstance(function, dict) or not isinstance(function.get("parameters"), dict):
         return schema
@@ -186,7 +186,7 @@ def _without_wrapping(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _portable(hint: Any) -> Any:
-    """``hint`` in types that pydantic takes before Python 3.12, too, with LangChain's ``Annotated[type, default, text]``."""
+    """``hint`` in types that pydantic accepts before Python 3.12, too, with LangChain's ``Annotated[type, default, text]``."""
     if is_typeddict(hint):
         return _portable_dict(hint)
     origin, arguments = get_origin(hint), get_args(hint)
@@ -216,7 +216,7 @@ def _present(hint: Any, *, is_required: bool) -> Any:
 
 
 def _annotated(hint: Any, marks: tuple[Any, ...]) -> Any:
-    """What LangChain's users write behind a type: ``...`` or a default, and a description."""
+    """The marks that LangChain allows after a type: ``...`` or a default, and a description."""
     match marks:
         case (str(text),) | (types.EllipsisType(), str(text)):
             return Annotated[hint, Field(description=text)]
@@ -236,7 +236,7 @@ def _leaves_out(schema: dict[str, Any]) -> bool:
 
 
 def _rooted(schema: dict[str, Any]) -> dict[str, Any]:
-    """``schema`` with its root in its place, where that only refers to a definition."""
+    """``schema`` with its root inlined, if the root only refers to a definition."""
     definitions = definitions_of(schema)
     for _ in range(len(definitions)):
         name = str(schema.get("$ref", "")).rpartition("/")[2]
@@ -248,7 +248,7 @@ def _rooted(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
-    """An object with one property, which is of ``schema``."""
+    """The schema of an object with one property, whose value fits ``schema``."""
     definitions: dict[str, Any] = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
     inner = {key: value for key, value in schema.items() if key not in {"$defs", "definitions", "title"}}
     return {
@@ -261,7 +261,7 @@ def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unwrapping(validate: Callable[[str], Any]) -> Callable[[str], Any]:
-    """What validates a document in its wrapping, or without."""
+    """A function that validates a document with or without its wrapping object."""
 
     def unwrapped(document: str) -> Any:
         found = json.loads(document, strict=False)
@@ -275,7 +275,7 @@ def _unwrapping(validate: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _parser(validate: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Finds the object in an answer's text: all of it, or else the last document in it that fits."""
+    """A function that finds the object in an answer's text: the whole text, or else the last document in it that fits."""
 
     def parse(text: str) -> Any:
         try:
@@ -290,7 +290,7 @@ def _parser(validate: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _found_in(text: str, validate: Callable[[str], Any], fault: Exception) -> tuple[list[Any], Exception]:
-    """What fits of the documents in ``text``; and what is wrong with the last that does not, or else ``fault``."""
+    """The documents in ``text`` that fit; and the fault of the last that does not, or else ``fault``."""
     found = []
     for document in documents_in(text):
         try:
@@ -302,10 +302,10 @@ def _found_in(text: str, validate: Callable[[str], Any], fault: Exception) -> tu
 
 
 def _first_fitting(value: Any, validate: Callable[[str], Any]) -> Any:
-    """``value``, or else what it wraps: some models put their answer under one key, or write a call of a tool as a text.
+    """``value``, or else the value that it wraps: some models put their answer under a key, or write a tool call as text.
 
     Raises:
-        ValueError: Of ``value``, if neither fits.
+        ValueError: Neither fits; the fault is that of ``value``.
     """
     try:
         return validate(json.dumps(value))
@@ -327,7 +327,7 @@ def _wrapped_in(value: Any) -> dict[str, Any] | None:
 
 
 def _fitting(document: str, schema: dict[str, Any]) -> Any:
-    """The value of a document, if it fits a JSON Schema."""
+    """The value of a document, checked against a JSON Schema."""
     value = json.loads(document, strict=False)
     if (fault := misfit(value, schema)) is not None:
         raise UnfitAnswerError(fault)
@@ -335,14 +335,14 @@ def _fitting(document: str, schema: dict[str, Any]) -> Any:
 
 
 def _said_of(fault: Exception) -> str:
-    """What is wrong, without a word of the answer."""
+    """The fault in words, without any part of the answer."""
     if isinstance(fault, ValidationError):
         return _places(fault)
     return str(fault) if isinstance(fault, UnfitAnswerError) else type(fault).__name__
 
 
 def _places(error: ValidationError) -> str:
-    """Where the answer does not fit, and how."""
+    """The places where the answer does not fit, each with the reason."""
     if error.error_count() > _MOST_PLACES:
         return f"wrong in {error.error_count()} places"
     told = error.errors(include_url=False, include_context=False, include_input=False)

@@ -106,10 +106,10 @@ class StructuredModelWithRaw(StructuredModel[StructuredAnswer[T]]):
 
 
 def _object_of(message: AIMessage) -> Any:
-    """The object of an answer. It has none only if it calls a tool of the product instead.
+    """The parsed object of an answer.
 
     Raises:
-        ValueError: It has none.
+        ValueError: The answer has none, because it calls a tool of the product.
     """
     if PARSED_KEY not in message.additional_kwargs:
         raise ValueError(

@@ -70,7 +70,7 @@ async def aassign_conversation_to_folder(
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """One conversation, the user's folders, and those of them that the model is shown."""
+    """One conversation, the user's folders, and the folders that the model is shown."""
 
     folders: Sequence[Folder]
     shown: Sequence[Folder]

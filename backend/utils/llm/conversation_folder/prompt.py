@@ -72,7 +72,7 @@ def _quoted(text: str, limit: int) -> str:
 
 
 def _plain(text: str, limit: int) -> str:
-    """The text on one line, without control characters, at most ``limit`` characters long."""
+    """``text`` on one line, without control characters, cut to ``limit`` characters."""
     printable = "".join(character if character.isprintable() else " " for character in str(text)[: limit * 4])
     return " ".join(printable.split())[:limit]
 

@@ -55,7 +55,7 @@ def _steps_down(route: Route) -> bool:
 
 
 def _without_counters(route: Route, now: datetime) -> Route:
-    """``route`` while the store is away: without the endpoints whose budget then refuses."""
+    """``route`` while the store is away, without the endpoints whose budget then refuses calls."""
     closed = [
         unaccounted(candidate, claim.budget)
         for candidate in route.candidates

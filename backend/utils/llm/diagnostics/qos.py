@@ -209,7 +209,7 @@ class TableInfo:
 
 
 def _is_settled(route: Explanation) -> bool:
-    """Whether the route depends on nothing but the table: all its endpoints are healthy, without limits, in fixed order."""
+    """Whether the route depends only on the table: all its endpoints are healthy, without limits, in fixed order."""
     is_plain = all(
         one.rest is None and isinstance(one.select, Ordered) and not one.meters for one in route.candidates
     )

@@ -41,7 +41,7 @@ class Weighted(Strategy):
         return (("weights", name) for name in self.weights)
 
     def _weights(self, tier: Sequence[Choosable]) -> dict[Target, float]:
-        """An endpoint's weight is shared by its accounts, as theirs say."""
+        """The weight of each endpoint and account: accounts share the endpoint's weight by their own."""
         totals: Counter[str] = Counter()
         for one in tier:
             totals[one.target[0]] += one.share
@@ -102,7 +102,7 @@ class LeastBusy(_Levelling):
 
 
 def _uses(tier: Sequence[Choosable], context: SelectionContext) -> list[float]:
-    """How much each was used lately, for its share, as logarithms."""
+    """The recent use of each endpoint relative to its share, as logarithms."""
     loads = context.traffic.targets.loads([one.target for one in tier])
     return [load.recent_requests - log2(one.share) for one, load in zip(tier, loads, strict=True)]
 

@@ -65,7 +65,7 @@ class Latency(Stateless):
         return [first, *(one for one in order if one is not first)]
 
     def _stalest(self, tier: Sequence[Some], context: SelectionContext) -> Some | None:
-        """The one that has gone unmeasured the longest, if it is the turn of a call that looks around."""
+        """The endpoint measured the longest ago, if this call explores; else None."""
         traffic = context.traffic
         if not traffic.round_robin.explores(tier[0].scope, self.explore):
             return None
@@ -76,7 +76,7 @@ class Latency(Stateless):
 
 
 def _better_of_two(ranked: int, draw: float) -> int:
-    """The better of two different ones of so many that are ranked; each pair is as likely as the other."""
+    """The better of two different ones of ``ranked`` endpoints; every pair is equally likely."""
     first = int(draw * ranked)
     second = int((draw * ranked - first) * (ranked - 1))
     return min(first, second + (second >= first)) if ranked > 1 else 0

@@ -278,7 +278,7 @@ def _function_call(item: Message, called: Collection[str]) -> Iterator[str]:
 
 
 def _shown(content: Any) -> Iterator[str]:
-    """The faults of content: of a message to the model, or of a function's result."""
+    """The faults of content in a message to the model, or in a function's result."""
     if isinstance(content, str):
         return
     if not isinstance(content, list) or not content:

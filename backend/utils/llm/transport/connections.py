@@ -70,7 +70,7 @@ class Request:
 
 
 class _Certificates(PerProcess):
-    """The TLS context of the process. A forked child makes its own: this one's lock, in OpenSSL, may be another thread's."""
+    """The TLS context of the process. A forked child makes a new one, because another thread may hold the inherited lock in OpenSSL."""
 
     @override
     def _begin(self) -> None:
@@ -140,7 +140,7 @@ class BoundedBackend(httpcore2.NetworkBackend):
     def _connected(
         self, ticket: Ticket, seconds: float, address: str, port: int, socket_options: Iterable[Any] | None
     ) -> httpcore2.NetworkStream:
-        """A connection within ``seconds``; if we were too late to see whether it was made, it is made again."""
+        """A connection within ``seconds``. If this process was too late to see whether it was made, it is made again."""
         began_at = ticket.clock()
         try:
             return self._backend.connect_tcp(address, port, seconds, None, socket_options)
@@ -152,7 +152,7 @@ class BoundedBackend(httpcore2.NetworkBackend):
 
 
 class _BoundedStream(httpcore2.NetworkStream):
-    """Closed at the latest when nobody holds it: neither a pool, nor a request or an answer that is on its way."""
+    """A stream that is closed at the latest when it is garbage-collected."""
 
     def __init__(self, stream: httpcore2.NetworkStream, sockets: Sockets) -> None:
         self._stream = stream
@@ -204,7 +204,7 @@ class _BoundedStream(httpcore2.NetworkStream):
 
 
 def _pool(policy: NetworkPolicy | None, lock: threading.RLock) -> httpcore2.ConnectionPool:
-    """A pool, with ``lock`` in the place of its own, which an exception from outside may leave held: that is no object of C."""
+    """A pool with ``lock`` instead of its own lock, which an exception from outside may leave locked."""
     logging.getLogger("httpcore2.http11").addFilter(_log_no_answer)
     pool = httpcore2.ConnectionPool(
         ssl_context=_tls(),
@@ -218,9 +218,9 @@ def _pool(policy: NetworkPolicy | None, lock: threading.RLock) -> httpcore2.Conn
 
 
 def _log_no_answer(record: logging.LogRecord) -> bool:
-    """Let httpcore2 log what is done for a request of ours, and not what came: it would log answers' headers.
+    """Let httpcore2 log requests of the facade, but not their answers, because it would log headers.
 
-    A request is ours if this package is on the stack. It is walked only where somebody logs at ``DEBUG``.
+    A request is ours if this package is on the stack. The stack is read only if ``DEBUG`` is logged.
     """
     frame: FrameType | None = getattr(inspect.currentframe(), "f_back", None)
     while frame and frame.f_globals.get("__package__") != __package__:
@@ -232,7 +232,7 @@ def _log_no_answer(record: logging.LogRecord) -> bool:
 
 @lru_cache(maxsize=1024)
 def _target(url: str) -> tuple[httpcore2.URL, bytes]:
-    """Where a request goes, and its ``Host``."""
+    """The address to connect to, and the ``Host`` header."""
     found = httpx2.URL(url)
     target = httpcore2.URL(
         scheme=found.raw_scheme, host=found.raw_host, port=found.port, target=found.raw_path

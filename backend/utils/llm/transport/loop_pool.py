@@ -53,7 +53,7 @@ class TicketTimeout(aiohttp.ClientTimeout):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """aiohttp's, whose clock for a connection stands still while the loop is held up."""
+    """aiohttp's connector, whose timeout for a connection excludes time in which the loop was blocked."""
 
     @override
     async def connect(
@@ -129,7 +129,7 @@ class LoopPool:
             await closing
 
     def _close_if_idle(self) -> asyncio.Task[None] | None:
-        """Begin to close it, unless a request is under way. To be called in its loop."""
+        """Close the pool, unless a request is in flight. Called in the pool's loop."""
         if self._closing is None and not (self.in_flight or self._loop.is_closed()):
             close = self.lifetime.aclose()
             self._closing = self._loop.create_task(close, context=context_without_caller())

@@ -89,7 +89,7 @@ class AddressResolver(AbstractResolver):
 
 
 class _Threads(PerProcess):
-    """Those that look names up. A user's name server that keeps silent holds up other users with endpoints of their own alone."""
+    """The threads that look up names. A silent name server of one user delays only other users' own endpoints."""
 
     @override
     def _begin(self) -> None:

@@ -119,18 +119,18 @@ def _kept_of(status: int, headers: Mapping[str, str], ticket: Ticket) -> dict[st
 
 
 class _Response(Generic[BodyT]):
-    """A response whose head has come. Its body is unpacked, and held to the attempt's time and to what is taken of its server.
+    """A response whose head has arrived. Its body is decompressed, within the attempt's timeout and the server's bounds.
 
     Args:
-        headers: By their names in lower case.
-        body: As it comes, and as it was sent.
-        close: Gives the connection back, or closes it if something is left to read.
+        headers: All headers, by their names in lower case.
+        body: The body as sent, while it arrives.
+        close: Returns the connection to the pool, or closes it if something is left to read.
 
     Attributes:
-        headers: Those that are kept, without the key.
-        content: Of an error, what is handed on of its body; else empty.
+        headers: The headers that are kept, with the key removed.
+        content: The part of an error's body that is passed on; else empty.
         is_document: Whether the body is one document of JSON. Else every line may be one.
-        has_more: Whether more of it than the last piece is there already.
+        has_more: Whether more than the last piece has arrived already.
     """
 
     content = b""
@@ -159,9 +159,9 @@ class _Response(Generic[BodyT]):
         observed.request_id = next(filter(None, map(self.headers.get, _REQUEST_ID_HEADERS)), None)
 
     def _note_error(self, body: bytes) -> None:
-        """Hand on what ``body``, the beginning of an error, says without the key.
+        """Store the beginning of an error's ``body``, with the key removed.
 
-        Of an endpoint that a user named nothing is. What it says could be another service's of the house.
+        Nothing is stored for a user's own endpoint, because its answer could come from another service in the house's network.
         """
         ticket = self._ticket
         shown = ticket.redaction.of_body(body, is_cut=len(body) >= LONGEST_ERROR)
@@ -172,7 +172,7 @@ class _Response(Generic[BodyT]):
         self.is_document, self._enough = True, self._bytes + most
 
     def _pieces(self, part: bytes) -> Iterator[bytes]:
-        """What ``part``, the next of the body, adds to it, in pieces that are not too long."""
+        """The decompressed content of ``part``, the next part of the body, in pieces of limited length."""
         trust = self._ticket.trust
         if self._unpacker and self._encoding not in trust.accept_encoding.split(", "):
             raise self._ticket.refuse_answer("answered with a compressed body, though it was asked not to")
@@ -188,7 +188,7 @@ class _Response(Generic[BodyT]):
                 yield unpacked[start : start + PIECE_BYTES]
 
     def _weigh(self, unpacked: bytes) -> None:
-        """Test the time, and what there is of the body now that ``unpacked`` is added to it."""
+        """Check the deadline, and the body's size with ``unpacked`` added."""
         ticket, trust, now = self._ticket, self._ticket.trust, self._ticket.clock()
         if ticket.observed.first_byte_at is None:
             ticket.observed.first_byte_at = now

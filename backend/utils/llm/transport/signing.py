@@ -170,9 +170,9 @@ class SigningTransport:
 
 
 def _check_own_endpoint(ticket: Ticket, policy: NetworkPolicy) -> None:
-    """Refuse a request to a user's own endpoint with another key than theirs, or to a forbidden IP address.
+    """Refuse a request to a user's own endpoint with a key other than theirs, or to a forbidden IP address.
 
-    Names are tested by the resolver, but a host that is an IP address is never resolved.
+    The resolver checks names, but a host that is an IP address is never resolved.
     """
     if ticket.credential.owner != "user" or ticket.credential.secret is None:
         raise ticket.refuse(
@@ -200,7 +200,7 @@ def _origin(url: str) -> tuple[str, str, int | None]:
 
 
 def _signed(request: Request, ticket: Ticket, live: Address | None) -> Request:
-    """A copy of ``request`` with the key in its headers. The SDK's own request never has it, not even to follow a redirect."""
+    """A copy of ``request`` with the key in its headers. The SDK's own request never has it, so that no redirect carries it."""
     provider, observed = ticket.provider, ticket.observed
     key = (live.key if live else None) or _key(ticket)
     ticket.redaction = Redaction(key)
