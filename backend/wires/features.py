@@ -116,7 +116,7 @@ class FeatureResponder:
 
 
 def _weaker(options: Options) -> Iterator[tuple[Options, Sequence[str], bool]]:
-    """``options``, then the same without what no endpoint may take; the names of that; and whether there is no more."""
+    """``options``, then fewer, without those that no endpoint supports; with the names of these, and whether it is the last try."""
     steps, left_out = [(options, frozenset[str]())], frozenset[str]()
     for names in _SOFT:
         if given := names & options.model_fields_set:
@@ -173,14 +173,14 @@ def choice_of(message: AIMessage) -> Choice:
 
 
 def _reason(told: object, *, calls: bool) -> FinishReason:
-    """Why an answer ended. Some models call tools and say that they just stopped."""
+    """The finish reason, corrected for models that call tools and report a normal stop."""
     if calls and told != "length":
         return "tool_calls"
     return told if told in _REASONS else "stop"  # type: ignore[return-value]
 
 
 def _estimated(receipt: Mapping[str, Any]) -> Usage:
-    """What the receipt says of an answer whose provider did not tell what it used."""
+    """The usage in the receipt, for an answer whose provider reported none."""
     attempts = receipt.get("attempts") or ()
     found = next((one["usage"] for one in reversed(attempts) if one["usage"]), None)
     return Usage(**found) if found else NOTHING_USED
@@ -201,7 +201,7 @@ class _ChunkReader:
         self._receipt: Mapping[str, Any] = {}
 
     def events(self, chunk: AIMessageChunk) -> Iterator[Event]:
-        """What ``chunk`` says. Usage in chunks adds up."""
+        """The events for ``chunk``. Usage in chunks adds up."""
         extras, metadata, choice = chunk.additional_kwargs, chunk.response_metadata, self._choice
         if chunk.usage_metadata:
             self._usage.append(Usage.of(chunk.usage_metadata) or Usage())

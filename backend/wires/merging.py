@@ -16,7 +16,7 @@ _HELD = 16
 
 
 class _Ended(NamedTuple):
-    """A stream is over, by itself or with this error."""
+    """The end of a stream, with its error if it failed."""
 
     error: Exception | None
 

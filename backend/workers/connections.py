@@ -120,12 +120,12 @@ class ChannelListener(socket.socket):
 
 
 def _received(channel: socket.socket) -> socket.socket | None:
-    """The next connection that was sent; None if it was lost.
+    """The next connection in the channel; None if it was lost.
 
     Raises:
-        BlockingIOError: There is none.
-        EOFError: There will be none.
-        OSError: No descriptor is free. The connection stays where it is.
+        BlockingIOError: None has arrived.
+        EOFError: The channel is closed.
+        OSError: No descriptor is free. The connection stays in the channel.
     """
     os.close(os.dup(channel.fileno()))  # the kernel drops a descriptor that comes while none is free
     sent, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
@@ -185,7 +185,7 @@ class Dispatcher:
                 left.popleft().close()
 
     def _dispatch(self) -> None:
-        """Send what waits. While something is left, or nobody is there, clients wait in the queue of the listener."""
+        """Send the waiting connections. While some are left, or there are no workers, clients wait in the listener's queue."""
         if self._listener.fileno() < 0:
             return
         self._pause()
@@ -237,7 +237,7 @@ class Dispatcher:
             self._dispatch()
 
     def _is_sent(self, connection: socket.socket) -> bool:
-        """Whether a worker was sent it: the next, or the one after that if it has too many that it has not accepted."""
+        """Whether ``connection`` was sent to the next worker, or to a later one if that has too many unaccepted ones."""
         for _ in range(len(self._channels)):
             channel = self._channels[0]
             self._channels.rotate(-1)

@@ -166,7 +166,7 @@ class Supervisor:
         return True
 
     async def _fill(self, place: int, ended: WorkerProcess | None = None) -> None:
-        """Start a worker in the place of the one that ``ended`` there, and wait until it serves. A restart may have been quicker.
+        """Start a worker in the place of ``ended``, and wait until it serves, unless a restart has filled the place.
 
         Raises:
             OSError: No process can be started.
@@ -178,12 +178,12 @@ class Supervisor:
                 self._admit(worker)
 
     def _admit(self, worker: WorkerProcess) -> None:
-        """Let ``worker`` have connections, unless it stops or has ended meanwhile."""
+        """Send connections to ``worker``, unless it is stopping or has ended."""
         if worker.serves and not worker.stopping.is_set():
             self._dispatcher.add(worker.channel)
 
     async def _settled(self, worker: WorkerProcess) -> None:
-        """Wait until it serves or has ended. One that takes too long is killed."""
+        """Wait until ``worker`` serves or has ended. It is killed if that takes too long."""
         try:
             async with asyncio.timeout(self._times.start):
                 await worker.settled.wait()
@@ -217,7 +217,7 @@ class Supervisor:
         return worker
 
     async def _watch(self, worker: WorkerProcess, place: int) -> None:
-        """Wait for the end of ``worker``. Unless that was wanted, start another in its place."""
+        """Wait for the end of ``worker``. Unless the end was wanted, start another worker in its place."""
         await worker.stopping.wait()
         self._dispatcher.remove(worker.channel)
         status = await worker.ended()
@@ -233,7 +233,7 @@ class Supervisor:
             await self._refill(place, worker, status)
 
     async def _refill(self, place: int, worker: WorkerProcess, status: int) -> None:
-        """Start another in the place of ``worker``, which has ended, as soon as that can be done."""
+        """Start a worker in the place of ``worker``, which has ended, as soon as possible."""
         while not self.is_stopping:
             await self._pause(worker, status)
             try:

@@ -75,7 +75,7 @@ async def _run(server: Server, listener: ChannelListener, answers: FileIO) -> No
 
 
 def _stop(server: Server, answers: FileIO) -> None:
-    """Stop, at once if that has begun before, and let the supervisor send no more meanwhile."""
+    """Stop the server, at once if a stop has begun already, and tell the supervisor to send no more connections."""
     with suppress(OSError):  # it is gone
         answers.write(STOPPING)
     server.stop(0 if server.is_stopping else GRACE_SECONDS)

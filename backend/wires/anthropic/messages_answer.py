@@ -71,7 +71,7 @@ def _head(request: MessagesRequest) -> dict[str, Any]:
 
 
 def _end(reason: FinishReason, stop_sequence: str | None, *, is_refused: bool) -> dict[str, Any]:
-    """Why the answer ended. Only some providers tell that a sequence ended it: of the others it is an end like any."""
+    """Why the answer ended. Only some providers report a stop sequence; for the others it counts as a normal end."""
     if is_refused:
         return {"stop_reason": "refusal", "stop_sequence": None}
     if reason == "stop" and stop_sequence is not None:
@@ -80,7 +80,7 @@ def _end(reason: FinishReason, stop_sequence: str | None, *, is_refused: bool) -
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
-    """``input_tokens`` are those that were neither read from a cache nor written to one."""
+    """Usage in Anthropic's form: ``input_tokens`` are those neither read from a cache nor written to one."""
     return {
         "input_tokens": max(0, usage.input - usage.cached - usage.cache_write),
         "cache_creation_input_tokens": usage.cache_write,
@@ -101,7 +101,7 @@ def _blocks(choice: Choice, request: MessagesRequest) -> Iterator[dict[str, Any]
 
 
 def _receipt(receipt: Mapping[str, Any], *, is_told: bool) -> dict[str, Any]:
-    """The receipt as a field beside those of the API, for who asked for it."""
+    """The receipt as an extra field, for clients that ask for it."""
     return {"patchbay": {"receipts": [receipt]}} if is_told else {}
 
 
@@ -110,7 +110,7 @@ def _call(call: ToolCall) -> dict[str, Any]:
 
 
 def _arguments(text: str) -> dict[str, Any]:
-    """The arguments of a call. Those that are no object stand under a name, as Anthropic advises."""
+    """The arguments of a call. If they are no object, they are put under a name, as Anthropic advises."""
     try:
         read = json.loads(text or "{}", strict=False)
     except (ValueError, RecursionError):
@@ -123,7 +123,7 @@ def _arguments(text: str) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class _Call:
-    """A call of the stream, and the pieces of its arguments that were not written yet."""
+    """A call of the stream, with the pieces of its arguments that were not written yet."""
 
     id: str
     name: str = ""
@@ -134,7 +134,7 @@ class _Call:
 
     @property
     def is_complete(self) -> bool:
-        """Whether its arguments are all there, as far as one can see; not if nothing of them is. Looked at anew when there are more."""
+        """Whether all arguments have arrived, as far as their JSON shows; False if none have. Checked again after each piece."""
         if self.checked[0] != len(self.written):
             self.checked = (len(self.written), is_json("".join(self.written)))
         return self.checked[1]
@@ -182,7 +182,7 @@ class MessagesWriter:
                 yield from self._beside(event)
 
     def _beside(self, event: RefusalDelta | ReasoningDelta | ReasoningItems) -> Iterator[bytes]:
-        """What a model says that is neither its answer nor a call."""
+        """The events for output that is neither text nor a tool call."""
         match event:
             case RefusalDelta(text=text):
                 self._is_refused = True
@@ -251,7 +251,7 @@ class MessagesWriter:
     # Calls -------------------------------------------------------------------------------------------------------
 
     def _piece_of_call(self, piece: ToolCallDelta) -> Iterator[bytes]:
-        """The next piece of a call. Pieces of a later call wait until this one is complete."""
+        """The next piece of a call. Pieces of later calls wait until this call is complete."""
         if piece.place == len(self._calls):
             self._calls.append(_Call(piece.id or f"toolu_{self._request.completion.id[-12:]}_{piece.place}"))
         call = self._calls[piece.place]
@@ -266,11 +266,11 @@ class MessagesWriter:
 
     @property
     def _open_call(self) -> _Call | None:
-        """The call whose block is open. One that was closed was complete: what comes later says it again."""
+        """The call whose block is open. A closed call was complete, so later pieces repeat it."""
         return self._calls[self._written - 1] if self._open == _tool_use(self._written) else None
 
     def _may_begin_next(self) -> bool:
-        """Whether a call waits whose name is known, and the one before it is complete."""
+        """Whether the next call has a name, and the call before it is complete."""
         if self._written == len(self._calls) or not self._calls[self._written].name:
             return False
         return self._open_call is None or self._open_call.is_complete

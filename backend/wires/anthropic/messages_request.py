@@ -171,7 +171,7 @@ def _invalid(error: ValidationError) -> InvalidRequestError:
 
 
 def _asked(body: CountBody, document: Mapping[str, Any]) -> dict[str, Any]:
-    """What both requests hold, as arguments of a `CompletionRequest`."""
+    """The fields that both kinds of request have, as arguments of a `CompletionRequest`."""
     functions, others = _tools(body.tools or ())
     unread = [name for name, value in document.items() if value is not None and name not in _read_by(body)]
     choice = body.tool_choice
@@ -217,7 +217,7 @@ def _content(content: str | Sequence[BaseModel]) -> Any:
 
 
 def _tools(tools: Sequence[Tool]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Functions in the form of Chat Completions, and the names of tools that nobody runs here."""
+    """The functions in the form of Chat Completions, and the names of tools that are not run here."""
     functions, others = [], []
     for place, tool in enumerate(tools):
         if tool.type not in {None, "custom"}:
@@ -245,10 +245,10 @@ def _function(tool: Tool) -> dict[str, Any]:
 
 
 def _choice(choice: ToolChoice | None, functions: Sequence[Mapping[str, Any]]) -> str | None:
-    """Which tool has to be called, by the names of Chat Completions, or its own.
+    """The tool that must be called, by the names of Chat Completions or its own.
 
     Raises:
-        InvalidRequestError: There is no such tool, or it is none that a client runs.
+        InvalidRequestError: There is no such tool, or a client does not run it.
     """
     if choice is None or (not functions and choice.type in {"auto", "none"}):
         return None
@@ -280,7 +280,7 @@ def _options(body: MessagesBody) -> Options:
 
 
 def _effort(body: MessagesBody) -> str | None:
-    """How hard the model is to think; None leaves it to the feature's row."""
+    """The reasoning effort; None leaves it to the feature's row."""
     if body.output_config is not None and body.output_config.effort is not None:
         return body.output_config.effort
     thinking = body.thinking

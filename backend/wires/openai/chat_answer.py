@@ -147,7 +147,7 @@ class ChatWriter:
 
 
 def _delta(event: Event) -> dict[str, Any] | None:
-    """What an event adds that is no text; None if this wire has no words for it."""
+    """The ``delta`` for an event other than text; None if Chat Completions has no form for the event."""
     match event:
         case ChoiceStarted():
             return {"role": "assistant", "content": "", "refusal": None}

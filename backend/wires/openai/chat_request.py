@@ -106,7 +106,7 @@ def _stops(value: object) -> list[str]:
 
 
 def _tools(described: Sequence[Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The functions, and the types of those that are none: nobody here would run these."""
+    """The functions, and the types of other tools, which are not run here."""
     tools, ignored = [], []
     for tool, place in objects(described, "tools"):
         kind = required(tool, "type", str, f"{place}.")
@@ -155,7 +155,7 @@ def _messages(described: Sequence[Any]) -> list[BaseMessage]:
 
 
 def _arguments(described: Sequence[Any]) -> Iterator[object]:
-    """The arguments of all calls, as far as they stand where they should."""
+    """The arguments of all calls, as far as they are where they should be."""
     messages = (message for message in described if isinstance(message, dict))
     for calls in (message.get("tool_calls") for message in messages):
         for call in calls if isinstance(calls, list) else ():

@@ -38,7 +38,7 @@ _OF_THE_MODEL: Final = frozenset({"reasoning", "function_call", "custom_tool_cal
 
 @dataclass(slots=True)
 class _Turn:
-    """What a model said in one go: several items, and one message."""
+    """One turn of the model: several items, and one message."""
 
     content: list[Any] = field(default_factory=list)
     good: list[Any] = field(default_factory=list)

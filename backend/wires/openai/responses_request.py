@@ -99,7 +99,7 @@ def _refuse_state(body: Mapping[str, Any]) -> None:
 
 
 def _options(body: Mapping[str, Any]) -> Options:
-    """The options, of which some stand within others' objects."""
+    """The options, some of which are in nested objects."""
     given = {
         **body,
         "reasoning.effort": (taken(body, "reasoning", dict) or {}).get("effort"),
@@ -111,7 +111,7 @@ def _options(body: Mapping[str, Any]) -> Options:
 
 
 def _ignored(body: Mapping[str, Any]) -> list[str]:
-    """What is not served; of what may be included, by its own name. That nothing is stored is told only to whoever wants it."""
+    """The names of fields that are not served, and of values of ``include``. A client is told that nothing is stored only if it asks to store."""
     included = [name for name in body.get("include") or () if isinstance(name, str) and name not in _INCLUDED]
     plain = ignored_in(
         {name: True for name in included if name.replace(".", "_").isidentifier()}, frozenset()
@@ -127,7 +127,7 @@ def _echo(
     form: Mapping[str, Any],
     instructions: str | None,
 ) -> dict[str, Any]:
-    """What was asked, as the response repeats it; what nobody asked for has OpenAI's default."""
+    """The request's fields as the response repeats them; absent ones have OpenAI's defaults."""
     options = request.options
     reasoning = taken(body, "reasoning", dict) or {}
     return {

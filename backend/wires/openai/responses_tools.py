@@ -103,7 +103,7 @@ def function_name(name: str, namespace: str | None) -> str:
 
 
 def _custom(tool: Mapping[str, Any], within: str, namespace: str | None) -> dict[str, Any]:
-    """A function of one text. Its grammar, if it has one, is told to the model: nobody else would."""
+    """A function with one text argument. The model is told the tool's grammar in its description, because no provider enforces it."""
     about = taken(tool, "description", str, within) or ""
     form = taken(tool, "format", dict, within) or {}
     if grammar := taken(form, "definition", str, f"{within}format."):
