@@ -51,7 +51,7 @@ class HedgedDispatch(Dispatch):
             return None
 
     def _order_of_hedge(self, step: Try) -> Iterable[Pending]:
-        """Where it may go, in the order in which the call would try them."""
+        """The requests for a hedge, in the order in which the call would try them."""
         for _, tier in groupby(self._left, key=RANK):
             for pending in self._in_order(list(tier)):
                 if pending.candidate.endpoint != step.candidate.endpoint:
