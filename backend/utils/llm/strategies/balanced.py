@@ -51,7 +51,7 @@ class Weighted(Strategy):
 
 
 class _Levelling(Strategy, ABC):
-    """A strategy under which whoever could not be chosen for a while is not flooded to make up for it."""
+    """A strategy that does not flood an endpoint that was unavailable for a while."""
 
     @override
     def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
