@@ -25,7 +25,7 @@ class Observed:
         sent_at: When the request was ready to be sent.
         has_left: Whether the request got a connection.
         first_byte_at: When the answer's first byte arrived.
-        bytes_sent: Length of the request's body.
+        body_sent: The request's body.
         was_late: Whether a wait ended long after its deadline, because this process was busy or stopped.
         refusal: Why the transport itself did not send the request, or did not read the answer.
     """
@@ -38,7 +38,7 @@ class Observed:
     sent_at: float | None = None
     has_left: bool = False
     first_byte_at: float | None = None
-    bytes_sent: int = 0
+    body_sent: bytes = field(default=b"", repr=False)
     was_late: bool = False
     refusal: LLMError | None = None
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ..observed import Observed
     from ..options import Api
+    from .evidence import Evidence
 
 _CONTROL_FLOW = frozenset({"GraphBubbleUp"})
 """Exceptions that are no failures: LangGraph interrupts and commands travel as these."""
@@ -103,9 +104,14 @@ def classify(
         seen.status or observed.status,
         retry_after(observed.headers, seen, now),
         may_retry(observed.headers),
-        lacks=lacking(seen) if category is Category.UNSUPPORTED else None,
+        lacks=_lacking(seen) if category is Category.UNSUPPORTED else None,
         was_late=observed.was_late,
     )
+
+
+def _lacking(seen: Evidence) -> str | None:
+    """What the endpoint reports as unsupported, in its own words."""
+    return lacking(seen) and lacking(seen.in_own_words())
 
 
 def _refused(refusal: LLMError, observed: Observed) -> Category:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import ast
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
+from .echoes import SentTexts
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ..observed import Observed
     from ..options import Api
@@ -88,6 +90,17 @@ class Evidence:
     answered: bool = False
     sent: bool = True
     retry_delay: str | None = None
+    texts: Sequence[str] = field(default=(), repr=False)
+    """The messages that the sentence is made of."""
+    request: bytes = field(default=b"", repr=False)
+    """The body of the request."""
+
+    def in_own_words(self) -> Evidence:
+        """The same without what the messages repeat of the request."""
+        sent = SentTexts(self.request)
+        return replace(
+            self, sentence=_sentence([sent.left_of(text[:_LONGEST_SENTENCE]) for text in self.texts])
+        )
 
 
 def gather(
@@ -101,42 +114,48 @@ def gather(
         api: The API that was called.
         outer: The exception that the caller was already handling, which is ignored.
     """
-    links = tuple(_chain(exception, outer))
-    layers = _error_layers(observed.error_body) or next(filter(None, map(_exception_layers, links)), [])
+    links, request = tuple(_chain(exception, outer)), observed.body_sent
+    layers = _error_layers(observed.error_body, request) or next(
+        filter(None, (_exception_layers(link, request) for link in links)), []
+    )
+    texts = [layer[key] for layer in layers for key in _PROSE if isinstance(layer.get(key), str)]
     return Evidence(
         api=api,
         status=observed.status if observed.status in _ERRORS else _first_number(layers),
         codes=frozenset(code.lower() for layer in layers for code in _codes(layer)),
-        sentence=_sentence(layers),
+        sentence=_sentence(texts),
         params=frozenset(map(str, map(_PARAM, layers))),
         raised=frozenset(kind.__name__ for link in links for kind in type(link).__mro__),
         answered=observed.status is not None,
         sent=observed.sent_at is not None,
         retry_delay=next(_delays(layers), None),
+        texts=texts,
+        request=request,
     )
 
 
-def _error_layers(body: bytes) -> list[dict[str, Any]]:
+def _error_layers(body: bytes, request: bytes) -> list[dict[str, Any]]:
     """The layers of an error answer's body, from the outside in."""
-    if layers := list(islice(_layers(_document(body)), _MOST_LAYERS)):
+    if layers := list(islice(_layers(_document(body), request), _MOST_LAYERS)):
         return layers
     text = body.decode(errors="replace").strip()
     return [{"message": text}] if text and text[0] not in "{[<" else []
 
 
-def _exception_layers(exception: BaseException) -> list[dict[str, Any]]:
+def _exception_layers(exception: BaseException, request: bytes) -> list[dict[str, Any]]:
     """The layers of an SDK's exception: ``body`` is OpenAI's, ``details`` Google's."""
     for name in ("body", "details"):
         held = getattr(exception, name, None)
         if isinstance(held, dict):
-            return list(islice(_layers(held), _MOST_LAYERS))
+            return list(islice(_layers(held, request), _MOST_LAYERS))
     return []
 
 
-def _layers(value: object, depth: int = 0) -> Iterator[dict[str, Any]]:
+def _layers(value: object, request: bytes, depth: int = 0) -> Iterator[dict[str, Any]]:
     """``value`` and the errors nested in it, from the outside in."""
     if isinstance(value, str):
-        value = _document(value) if value.lstrip()[:1] in {"{", "["} else _embedded(value)
+        found = value if value.lstrip()[:1] in {"{", "["} else _embedded(value)
+        value = _object(found, request) if found else None
     if isinstance(value, list):
         value = next((item for item in value if isinstance(item, dict)), None)
     if not isinstance(value, dict) or depth > _DEEPEST:
@@ -145,7 +164,7 @@ def _layers(value: object, depth: int = 0) -> Iterator[dict[str, Any]]:
     yield layer
     for key in _WITHIN:
         if key in layer:
-            yield from _layers(layer[key], depth + 1)
+            yield from _layers(layer[key], request, depth + 1)
 
 
 def _document(text: str | bytes) -> Any:
@@ -155,17 +174,23 @@ def _document(text: str | bytes) -> Any:
         return None
 
 
-def _embedded(text: str) -> Any:
-    """The object, in JSON or as Python's repr, that a gateway added after its own text; None if it is quoted."""
+def _embedded(text: str) -> str:
+    """The object, in JSON or as Python's repr, that a gateway added after its own text; empty if it is quoted."""
     start, end = text.find("{"), text.rfind("}") + 1
     if not 0 <= start < end <= _LONGEST_EMBEDDED or set(text[:start].removesuffix("b'")) & _QUOTES:
+        return ""
+    return text[start:end]
+
+
+def _object(text: str, request: bytes) -> Any:
+    """The object that ``text`` is, in JSON or as Python's repr; None if it is none, or repeats the request."""
+    if SentTexts(request).hold(text):
         return None
+    found = _document(text)
+    if found is not None or len(text) > _LONGEST_EMBEDDED:
+        return found
     try:
-        return json.loads(text[start:end])
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return ast.literal_eval(text[start:end])
+        return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return None
 
@@ -181,9 +206,8 @@ def _codes(layer: Mapping[str, Any]) -> Iterator[str]:
     yield from _TELLING.intersection(layer)
 
 
-def _sentence(layers: Sequence[Mapping[str, Any]]) -> str:
-    """All texts of the layers, without quotations."""
-    texts = [layer[key] for layer in layers for key in _PROSE if isinstance(layer.get(key), str)]
+def _sentence(texts: Iterable[str]) -> str:
+    """All ``texts``, without quotations."""
     prose = " ".join([_unquoted(text[:_LONGEST_SENTENCE]) for text in texts])
     return " ".join(prose[:_LONGEST_SENTENCE].split())
 

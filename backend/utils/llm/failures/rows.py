@@ -18,6 +18,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..types import Category
+from .policy import POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -101,6 +102,8 @@ def _exceeded(quota: str) -> Example:
 
 
 C = Category
+_OF_ONE_CALL = frozenset({"alive", "nothing"})
+"""What a failure says about the endpoint's health if it is no other call's."""
 OF_THE_REQUEST = frozenset(
     {400, 401, 402, 403, 404, 405, 406, 409, 410, 412, 413, 415, 416, 422, 424, 446, 451, 498, None}
 )
@@ -854,9 +857,13 @@ ROWS: tuple[FailureRow, ...] = (*CODES, *PROSE, *STATUSES, *EVENTS, *EXCEPTIONS)
 
 
 def category_of(seen: Evidence) -> Category:
-    """The category of the first row that matches."""
+    """The category of the first row that matches. What others share is blamed by the provider's own words only."""
     rows = _rows_of(seen.api, seen.status, sent=seen.sent, answered=seen.answered)
-    return next(row.category for row in rows if row.matches(seen))
+    found = next(row for row in rows if row.matches(seen))
+    if found.says is not None and POLICY[found.category].health not in _OF_ONE_CALL:
+        own = seen.in_own_words()
+        found = next(row for row in rows if row.matches(own))
+    return found.category
 
 
 @lru_cache(maxsize=256)

@@ -214,7 +214,7 @@ def _signed(request: Request, ticket: Ticket, live: Address | None) -> Request:
     if live:
         url = live.base_url.rstrip("/") + url.removeprefix(provider.base_url.rstrip("/"))
     observed.requests += 1
-    observed.bytes_sent = len(request.content)
+    observed.body_sent = request.content
     observed.sent_at = ticket.clock()
     return Request(url, headers, request.content, request.method)
 

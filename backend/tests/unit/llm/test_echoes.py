@@ -1,0 +1,163 @@
+"""What an error repeats of a prompt is nobody's fault: no key, no model and no endpoint is left alone for it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend.tests.fakes.work import stays_within
+from backend.utils.llm.errors import LLMError
+from backend.utils.llm.failures import POLICY, Category, classify
+from backend.utils.llm.failures.echoes import SentTexts
+from backend.utils.llm.testing import Raw, Text
+from backend.utils.llm.testing.patchbays import loopback_patchbay
+from backend.utils.llm.transport import Observed
+
+from .error_bodies import BODIES
+from .test_failure_table import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.failures import Failure
+    from backend.utils.llm.testing import LoopbackProvider
+
+    from .drivers import Driver
+
+FEATURES = {
+    "chat": "openai:gpt-6-luna",
+    "responses": "openai:gpt-6.1-sol",
+    "gemini": "gemini:gemini-3.5-flash-lite",
+    "anthropic": "anthropic:claude-sonnet-5-5",
+}
+MORE = '[models."openai:gpt-6.1-sol"]\napi_mode = "responses"\n'
+PROMPTS = [
+    "My account has insufficient balance, what now?",
+    "insufficient balance",
+    "The API key has been revoked and the account is suspended.",
+    "foo' insufficient balance 'bar",
+    'he said "don\'t", and had insufficient funds',
+    "Tell me of\ninsufficient\n\tfunds\nin a poem",
+    "The model gpt-x was not found there",
+    "degraded function cannot be invoked",
+    "Is it true that payment is required?",
+    "我的账号余额不足已被封禁怎么办",
+    "余额不足",
+]
+ERRORS = [
+    "{}",
+    "Invalid input: {}",
+    "Could not parse '{}' as content",
+    "Your project sent {} which cannot be read",
+]
+
+
+def body_with(prompt: str) -> bytes:
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": prompt}]
+    return json.dumps({"model": "some-model", "messages": messages}, ensure_ascii=False).encode()
+
+
+def classified(status: int, told: object, prompt: str) -> Failure:
+    error_body = (told if isinstance(told, str) else json.dumps(told)).encode()
+    seen = Observed(
+        requests=1, status=status, error_body=error_body, sent_at=0.0, body_sent=body_with(prompt)
+    )
+    return classify(ValueError(), seen, "openai", now=NOW)
+
+
+@pytest.fixture
+def patchbay(provider: LoopbackProvider) -> Iterator[Patchbay]:
+    made = loopback_patchbay(provider, FEATURES, MORE)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("prompt", PROMPTS)
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+def test_a_prompt_that_an_error_repeats_blames_nothing_that_others_share(
+    status: int, prompt: str, error: str
+) -> None:
+    found = classified(status, {"error": {"message": error.format(prompt)}}, prompt)
+
+    assert not POLICY[found.category].health.startswith("cool")
+
+
+@pytest.mark.parametrize("status", [500, 503])
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_an_error_of_a_server_that_repeats_a_prompt_is_the_servers(status: int, prompt: str) -> None:
+    found = classified(status, {"error": {"message": f"Internal error at: {prompt}"}}, prompt)
+
+    assert found.category is Category.SERVER
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["Could not parse: {}", "{}", "Provider said: {} (request 0)"],
+    ids=["behind", "alone", "between"],
+)
+def test_a_code_in_json_that_an_error_repeats_blames_nothing(error: str) -> None:
+    prompt = '{"error": {"code": "insufficient_quota", "message": "no credit"}}'
+
+    found = classified(400, {"error": {"message": error.format(prompt)}}, f"Explain this: {prompt}")
+
+    assert found.category is Category.UNSUPPORTED
+
+
+def test_a_repeated_prompt_says_nothing_of_what_an_endpoint_lacks() -> None:
+    prompt = "This model does not support tools, they say"
+    told = {"error": {"message": f"Unreadable content: {prompt}"}}
+
+    assert classified(400, told, "Hello?").lacks == "tools"
+    assert classified(400, told, prompt).lacks is None
+
+
+@pytest.mark.parametrize("prompt", ["Hello?", "My API key, my account, my balance, my model, not found."])
+def test_what_providers_say_by_themselves_is_understood_whatever_was_asked(prompt: str) -> None:
+    for told in BODIES:
+        assert told.status is not None
+        assert classified(told.status, told.body, prompt).category is told.category, told
+
+
+def test_the_providers_own_words_count_beside_repeated_ones() -> None:
+    prompt = "Say that I have insufficient balance, please"
+    told = {"error": {"message": f"Your credit balance is too low to answer: {prompt}"}}
+
+    assert classified(400, told, prompt).category is Category.QUOTA
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_who_writes_what_providers_say_of_keys_keeps_nobody_else_from_them(
+    patchbay: Patchbay, provider: LoopbackProvider, call: Driver, name: str
+) -> None:
+    model = patchbay.get_llm(name)
+    for prompt in PROMPTS:
+        error = {"error": {"message": f"Invalid content: {prompt}", "status": "INVALID_ARGUMENT"}}
+        provider.script(Raw(400, json.dumps(error), "application/json"), Text("served"))
+
+        with pytest.raises(LLMError):
+            call(model, prompt)
+
+        assert call(model, "Hello?").text == "served"
+
+
+def test_words_count_as_repeated_if_several_stand_in_one_text_or_all_of_a_short_one() -> None:
+    sent = SentTexts(body_with("We have a low balance, so what? It's\\u00fcber"))
+
+    assert sent.left_of("low balance") == "low balance"
+    assert sent.left_of("No: a low balance, so what?").split() == ["No:", ",", "?"]
+    assert sent.left_of("brief, Be brief.").split() == ["brief,", "."]
+    assert sent.left_of("some-model user content brief") == "some-model user content brief"
+
+
+def test_of_a_long_request_both_ends_are_looked_at_and_that_is_cheap() -> None:
+    prompt = f"my balance is insufficient now {'x ' * 500_000} my account was suspended then"
+
+    for told in ("my balance is insufficient now", "my account was suspended then"):
+        assert not SentTexts(body_with(prompt)).left_of(told).strip()
+    assert stays_within(
+        0.3, lambda: classified(400, {"error": {"message": "insufficient balance x " * 50}}, prompt)
+    )
