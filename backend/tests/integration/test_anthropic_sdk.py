@@ -9,6 +9,7 @@ import anthropic
 import pytest
 
 from backend.tests.fakes.edges import loopback_edge
+from backend.tests.fakes.strict_histories import StrictProvider
 from backend.utils.llm.testing import Cut, Json, LoopbackProvider, Status, Text, ToolCalls, Usage
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ MARK = {"type": "ephemeral"}
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[LoopbackProvider]:
-    with LoopbackProvider(is_strict=True) as running:
+    with StrictProvider() as running:
         yield running
 
 

@@ -19,8 +19,8 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from backend.tests.fakes.strict_histories import history_faults
 from backend.utils.llm.providers.ask import NotWordedError
-from backend.utils.llm.testing.strict_histories import history_faults
 
 from .odd_histories import ODD, Odd
 from .test_odd_histories import ENDPOINTS, endpoints, worded

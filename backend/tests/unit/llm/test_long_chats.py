@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
 
+from backend.tests.fakes.strict_histories import StrictProvider
 from backend.utils.llm.testing import LoopbackProvider, Raw
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 
@@ -41,7 +42,7 @@ TOOL: Final = {
 
 @pytest.fixture
 def provider() -> Iterator[LoopbackProvider]:
-    with LoopbackProvider(is_strict=True) as provider:
+    with StrictProvider() as provider:
         yield provider
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from langchain_core.messages import HumanMessage
 
+from backend.tests.fakes.strict_histories import StrictProvider, history_faults
 from backend.utils.llm.errors import AllAttemptsFailedError
 from backend.utils.llm.model_config import Table
 from backend.utils.llm.needs import history_and_needs
@@ -21,7 +22,6 @@ from backend.utils.llm.providers.client_cache import ClientKey
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.testing import LoopbackProvider, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay, loopback_table
-from backend.utils.llm.testing.strict_histories import history_faults
 
 from .odd_histories import MP4, ODD, PDF, PNG, WAV, Odd
 from .samples import receipt
@@ -184,7 +184,7 @@ def test_the_checker_finds_what_a_vendor_refuses(wrong: str) -> None:
 
 
 def test_a_strict_provider_refuses_what_its_vendor_would() -> None:
-    with LoopbackProvider(is_strict=True) as provider:
+    with StrictProvider() as provider:
         provider.always(Text("fine"))
         patchbay = loopback_patchbay(provider, {"f": "openai:gpt-6-luna"})
 

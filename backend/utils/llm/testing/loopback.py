@@ -43,7 +43,6 @@ class LoopbackProvider:
         accept_keys: The credentials to accept; None accepts any, and requests without a credential.
         served_suffix: The suffix that answers add to the requested model's name.
         models: The names in the list of models.
-        is_strict: Whether a history that the vendor would refuse gets status 400. See `strict_histories`.
         replay: A recording with the answers for requests without a scripted reply. See `recordings`.
     """
 
@@ -53,13 +52,11 @@ class LoopbackProvider:
         accept_keys: Collection[str] | None = None,
         served_suffix: str = "-2026-11-01",
         models: Collection[str] = ("loopback",),
-        is_strict: bool = False,
         replay: Replay | None = None,
     ) -> None:
         self.accept_keys = None if accept_keys is None else frozenset(accept_keys)
         self.served_suffix = served_suffix
         self.models = tuple(models)
-        self.is_strict = is_strict
         self.replay = replay
         self._server: Server | None = None
         self._changed = threading.Condition()

@@ -26,7 +26,6 @@ from .openai_wire import OpenAIWire
 from .recording import Headers, RecordedRequest
 from .replies import Status
 from .responses_wire import ResponsesWire
-from .strict_histories import history_faults
 from .strict_schemas import schema_refusal
 from .transmission import Exchange, Transmission, compose
 
@@ -59,7 +58,6 @@ class ReplySource(Protocol):
 
     served_suffix: str
     models: tuple[str, ...]
-    is_strict: bool
 
     def admit(self, request: RecordedRequest) -> int:
         """Record a request on arrival, and return its number, from 1."""
@@ -262,13 +260,11 @@ def _answer(
 
 
 def _refusal(provider: ReplySource, target: _Target, request: RecordedRequest) -> Status | None:
-    """The error for a request with a wrong path, key, schema or history; None if all are accepted."""
+    """The error for a request with a wrong path, key or schema; None if all are accepted."""
     if target.kind == "unknown":
         return Status(404, message=f"Invalid URL ({request.method} {request.path})")
     if (rejection := provider.rejection(request, target.wire)) is not None:
         return rejection
     if (fault := schema_refusal(request.body)) is not None:
         return Status(400, message=fault)
-    if provider.is_strict and (faults := history_faults(request.path, request.body, request.model)):
-        return Status(400, message=faults[0])
     return None

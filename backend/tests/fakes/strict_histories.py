@@ -21,8 +21,15 @@ import re
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from typing_extensions import override
+
+from backend.utils.llm.testing import LoopbackProvider, Status
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+    from backend.utils.llm.testing import RecordedRequest
+    from backend.utils.llm.testing.wire import Wire
 
 Message = dict[str, Any]
 
@@ -32,6 +39,15 @@ _LONGEST_CALL_ID: Final = 64
 _PICTURE: Final = re.compile(r"(?i:https?)://\S+|data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/]+={0,2}")
 _MISTRALS: Final = ("codestral", "devstral", "magistral", "ministral", "mistral", "mixtral", "pixtral")
 _THINKERS: Final = ("deepseek", "kimi")
+
+
+class StrictProvider(LoopbackProvider):
+    """A loopback provider that answers a history that its vendor would refuse with a 400."""
+
+    @override
+    def rejection(self, request: RecordedRequest, wire: Wire) -> Status | None:
+        faults = history_faults(request.path, request.body, request.model)
+        return super().rejection(request, wire) or (Status(400, message=faults[0]) if faults else None)
 
 
 def history_faults(path: str, body: Mapping[str, Any], model: str) -> list[str]:
