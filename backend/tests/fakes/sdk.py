@@ -19,7 +19,8 @@ from pydantic import SecretStr, model_validator
 
 from backend.utils.llm.failures import named
 from backend.utils.llm.providers import anthropic_api, chat_completions, gemini_api, responses_api
-from backend.utils.llm.providers.answer import AnswerStream, message_of
+from backend.utils.llm.providers.answer import message_of
+from backend.utils.llm.providers.answer_stream import AnswerStream
 from backend.utils.llm.transport import ERROR_STATUS, HOUSE, TICKET_HEADER, Request
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from .failures import GOOD, BadAnswer, Category, ending
 from .providers import OTHERS_KEY
-from .providers.loose_json import is_json, lacks_its_end
+from .providers.tool_arguments import is_json, lacks_its_end
 from .receipt import RECEIPT_KEY, hand_out
 from .structured import PARSED_KEY, UnfitAnswerError
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from backend.utils.llm.providers.loose_json import is_json
+from backend.utils.llm.providers.tool_arguments import is_json
 
 from ..answer import (
     ChoiceStarted,

@@ -10,7 +10,8 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from pydantic import BaseModel
 
 from backend.utils.llm.errors import ConfigError, NoEndpointError, RejectedRequestError
-from backend.utils.llm.providers.answer import AnswerStream, message_of
+from backend.utils.llm.providers.answer import message_of
+from backend.utils.llm.providers.answer_stream import AnswerStream
 from backend.utils.llm.providers.anthropic_api import MessagesReader
 from backend.utils.llm.providers.ask import ProviderError
 from backend.utils.llm.testing import Json, Raw, Status, Text, ToolCalls, Usage

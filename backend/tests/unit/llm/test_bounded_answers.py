@@ -19,7 +19,7 @@ from backend.utils.llm.errors import (
     RejectedRequestError,
     StreamInterruptedError,
 )
-from backend.utils.llm.providers.answer import EAGER
+from backend.utils.llm.providers.answer_stream import EAGER
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS
 from backend.utils.llm.transport.redaction import Redaction
 from backend.utils.llm.transport.response import LONGEST_ERROR

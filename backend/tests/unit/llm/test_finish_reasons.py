@@ -13,7 +13,8 @@ from backend.utils.llm.answers import checked
 from backend.utils.llm.errors import InvalidOutputError, ProviderDownError, StreamInterruptedError
 from backend.utils.llm.execution.streamed import check_ended
 from backend.utils.llm.failures import FINISH_REASONS, BadAnswer, Category, ending, named
-from backend.utils.llm.providers.answer import AnswerStream, message_of
+from backend.utils.llm.providers.answer import message_of
+from backend.utils.llm.providers.answer_stream import AnswerStream
 from backend.utils.llm.providers.chat_completions import ChatReader
 from backend.utils.llm.providers.gemini_api import GeminiReader
 from backend.utils.llm.providers.responses_api import ResponsesReader

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from langchain_core.messages.ai import add_ai_message_chunks
 
 from backend.utils.llm.failures import BadAnswer
-from backend.utils.llm.providers.answer import AnswerStream, message_of
+from backend.utils.llm.providers.answer import message_of
+from backend.utils.llm.providers.answer_stream import AnswerStream
 from backend.utils.llm.providers.anthropic_api import MessagesReader
 from backend.utils.llm.providers.ask import ProviderError
 from backend.utils.llm.providers.chat_completions import ChatReader

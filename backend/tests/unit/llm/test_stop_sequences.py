@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.utils.llm.providers.answer import AnswerStream, message_of
+from backend.utils.llm.providers.answer import message_of
+from backend.utils.llm.providers.answer_stream import AnswerStream
 from backend.utils.llm.providers.anthropic_api import MessagesReader
 from backend.utils.llm.providers.ask import STOP_KEY
 from backend.utils.llm.providers.chat_completions import ChatReader

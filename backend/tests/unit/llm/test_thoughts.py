@@ -9,7 +9,8 @@ import pytest
 from langchain_core.messages.ai import add_ai_message_chunks
 
 from backend.utils.llm.errors import CallTimeoutError, InvalidOutputError
-from backend.utils.llm.providers.answer import AnswerStream, message_of
+from backend.utils.llm.providers.answer import message_of
+from backend.utils.llm.providers.answer_stream import AnswerStream
 from backend.utils.llm.providers.ask import REASONING_KEY, THOUGHTS_KEY
 from backend.utils.llm.providers.chat_completions import ChatReader
 from backend.utils.llm.providers.gemini_api import GeminiReader

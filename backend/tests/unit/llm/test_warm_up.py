@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from backend.tests.unit.llm.conftest import Make
     from backend.utils.llm.clients import Patchbay
-    from backend.utils.llm.providers.chat_client import ChatApi
+    from backend.utils.llm.providers.chat_api import ChatApi
     from backend.utils.llm.testing import LoopbackProvider
 
 CHAIN = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite", "anthropic:claude-sonnet-5-5"]

@@ -16,6 +16,7 @@ from ..transport import ExcessError
 from .answer import Answer, usage_of
 from .ask import Serialized, raise_for
 from .chat_history import chat_messages, roles_for
+from .logprobs import logprobs_of
 from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
 from .schema_forms import form_of, held_to
 from .tool_calls import CallPiece
@@ -375,29 +376,3 @@ def _figures(usage: Mapping[str, Any], depth: int = 2) -> dict[str, Any]:
         elif told and depth and isinstance(told, dict):
             found[name] = _figures(told, depth - 1)
     return found
-
-
-def logprobs_of(value: object) -> list[dict[str, Any]]:
-    """The log-probability of each token and of its alternatives, in the shape of Chat Completions."""
-    return [
-        {
-            **_logprob(token),
-            "top_logprobs": [_logprob(other) for other in as_objects(token.get("top_logprobs"))],
-        }
-        for token in as_objects(value)
-    ]
-
-
-def _logprob(token: Mapping[str, Any]) -> dict[str, Any]:
-    likely = token.get("logprob")
-    found = {
-        "token": as_name(token.get("token")) or "",
-        "logprob": likely if isinstance(likely, int | float) else None,
-    }
-    as_bytes = token.get("bytes")
-    return (
-        {**found, "bytes": as_bytes} if isinstance(as_bytes, list) and len(as_bytes) <= _MOST_BYTES else found
-    )
-
-
-_MOST_BYTES = 64

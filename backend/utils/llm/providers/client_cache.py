@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ..model_config import Endpoint
     from ..options import Api, ApiMode
     from ..transport import SigningTransport
-    from .chat_client import ChatApi, ChatClient
+    from .chat_api import ChatApi
+    from .chat_client import ChatClient
 
 MOST_CLIENTS = 256
 """The most cached clients; beyond, the oldest is dropped. A client owns no connection that would have to be closed."""

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.utils.json import parse_partial_json
-
 from ..failures import BadAnswer, Category
 from ..transport import ExcessError
-from .surrogates import whole_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +18,6 @@ SHORT = 4096
 MOST_TOKENS = 10**12
 _SEPARATORS = b",:[{"
 _LONGEST_NUMBER = 20
-_LONGEST_WORD = len("false")
 
 
 def read_document(document: bytes, trust: Trust) -> dict[str, Any]:
@@ -71,68 +67,7 @@ def _whole_number(text: str) -> int:
     return int(text[:_LONGEST_NUMBER])
 
 
-_LENIENT = json.JSONDecoder(strict=False)
 _JSON = json.JSONDecoder(parse_int=_whole_number)
-
-
-def is_json(text: str) -> bool:
-    """Whether ``text`` is JSON; an empty text counts as an empty object."""
-    try:
-        json.loads(text or "{}", strict=False)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def is_begun_json(text: str) -> bool:
-    """Whether ``text`` is JSON or the beginning of JSON, as of a tool call in an answer cut off by its token limit."""
-    try:
-        json.loads(text, strict=False)
-    except json.JSONDecodeError as error:
-        return error.msg.startswith("Unterminated string") or len(text) - error.pos <= _LONGEST_WORD
-    except RecursionError:
-        return False
-    return True
-
-
-def lacks_its_end(text: str) -> bool:
-    """Whether ``text`` is an incomplete JSON object that LangChain would complete by itself."""
-    try:
-        json.loads(text or "{}", strict=False)
-    except json.JSONDecodeError as error:
-        return not error.msg.startswith("Extra data") and _is_closed_by_langchain(text)
-    except RecursionError:
-        return False
-    return False
-
-
-def _is_closed_by_langchain(text: str) -> bool:
-    try:
-        return isinstance(parse_partial_json(text), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def read_arguments(text: str) -> Any:
-    """The parsed arguments of a tool call; an empty text is an empty object.
-
-    Some servers send an empty object before the arguments, or repeat the arguments, or encode them as JSON twice.
-
-    Raises:
-        ValueError: ``text`` is no JSON.
-        RecursionError: ``text`` is nested too deeply.
-    """
-    text = whole_json(text)
-    try:
-        found = json.loads(text or "{}", strict=False)
-    except ValueError:
-        found, end = _LENIENT.raw_decode(text)
-        rest = text[end:]
-        if found == {}:
-            return read_arguments(rest)
-        if rest.replace(text[:end], "").strip():
-            raise
-    return read_arguments(found) if isinstance(found, str) else found
 
 
 def as_object(value: object) -> dict[str, Any]:

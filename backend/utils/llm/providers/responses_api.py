@@ -10,11 +10,11 @@ from .ask import Serialized, raise_for
 from .chat_completions import (
     HEADERS,
     arguments_of,
-    logprobs_of,
     openai_chat,
     settings_payload,
     tool_choice_of,
 )
+from .logprobs import logprobs_of
 from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
 from .responses_history import responses_input
 from .schema_forms import form_of, held_to

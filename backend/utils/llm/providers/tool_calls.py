@@ -10,8 +10,8 @@ from uuid import uuid4
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
 from ..transport import require_at_most
-from .loose_json import is_begun_json, is_json, read_arguments
 from .surrogates import may_hold_halves, whole_json
+from .tool_arguments import is_begun_json, is_json, read_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -239,6 +239,8 @@ class CallStream:
             ExcessError: Too many characters of arguments are no JSON.
         """
         held = [call for call in self._all if any(call.held)]
+        if not held:
+            return []
         is_fine = is_begun_json if was_cut else is_json
         garbage = sum(len(text) for call in held if not is_fine(text := call.arguments))
         require_at_most(garbage, self._trust.most_garbage, "characters of arguments that are no JSON")
