@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from backend.database.audit import begin_chain
 from backend.database.tables import AuditChainRow
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
     from backend.ledger.chains import Leaf
 
+_ROW: Final = AuditChainRow
+_ITS: Final = (_ROW.chain == ATTEMPTS, _ROW.writer == bindparam("its_writer"))
+_END: Final = select(_ROW.sequence, _ROW.hash).where(*_ITS).with_for_update()
+_CHANGE: Final = (
+    update(_ROW).where(*_ITS).values(sequence=bindparam("to_sequence"), hash=bindparam("to_hash"))
+)
+
 
 def grow(connection: Connection, rows: Sequence[Leaf]) -> None:
     """Append ``rows`` to the chains of their writers, in the transaction that inserts them."""
     for writer in writers(rows):
         before = _end(connection, writer)
         end = longer(before, (row for row in rows if row.writer == writer))
-        change = update(AuditChainRow).where(*_of(writer)).values(**end._asdict())
-        connection.execute(change)
+        connection.execute(_CHANGE, {"its_writer": writer, "to_sequence": end.sequence, "to_hash": end.hash})
 
 
 def _end(connection: Connection, writer: str) -> End:
     """The end of the chain, which is locked until the transaction ends."""
-    row = AuditChainRow
-    query = select(row.sequence, row.hash).where(*_of(writer)).with_for_update()
-    found = connection.execute(query).first()
+    found = connection.execute(_END, {"its_writer": writer}).first()
     if found is None:
         begin_chain(connection, ATTEMPTS, writer)
-        found = connection.execute(query).one()
+        found = connection.execute(_END, {"its_writer": writer}).one()
     return End(*found)
-
-
-def _of(writer: str) -> tuple[Any, Any]:
-    return AuditChainRow.chain == ATTEMPTS, AuditChainRow.writer == writer

@@ -87,7 +87,8 @@ class SqliteLedger(SqlLedger):
         " ON CONFLICT DO NOTHING"
     )
     _LAST: Final = "SELECT coalesce(max(rowid), 0) FROM ledger_attempts"
-    _NEW: Final = "ledger_attempts WHERE rowid > {last:d}"
+    _NEW: Final = "ledger_attempts WHERE rowid > ?"
+    _COUNT: Final = f"SELECT count(*) FROM {_NEW}"  # noqa: S608
 
     def __init__(self, engine: AsyncEngine) -> None:
         super().__init__(engine)
@@ -101,12 +102,11 @@ class SqliteLedger(SqlLedger):
         values, chained = [(row.writer, row.sequence, *row.record) for row in rows], leaves(rows)
         with self._threads.begin() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-            last = number(connection, self._LAST)
+            last = (number(connection, self._LAST),)
             connection.exec_driver_sql(self._INSERT, values)
-            new = self._NEW.format(last=last)
-            roll_up(connection, new)
+            roll_up(connection, self._NEW, last)
             grow(connection, chained)
-            return number(connection, f"SELECT count(*) FROM {new}")  # noqa: S608
+            return number(connection, self._COUNT, last)
 
 
 class PostgresLedger(SqlLedger):
@@ -147,9 +147,9 @@ class PostgresLedger(SqlLedger):
             return found.rowcount
 
 
-def number(connection: Connection, query: str) -> int:
-    """The one number that ``query`` returns."""
-    return int(connection.exec_driver_sql(query).scalar_one())
+def number(connection: Connection, query: str, values: tuple[int, ...] = ()) -> int:
+    """The one number that ``query``, with ``values`` for its placeholders, returns."""
+    return int(connection.exec_driver_sql(query, values).scalar_one())
 
 
 async def _copy(connection: AsyncConnection, statement: str, lines: bytes) -> None:

@@ -68,7 +68,7 @@ async def recompute(
             await connection.exec_driver_sql(_TABLE)
             for rate in rates:
                 await connection.execute(_FIND, {**rate._asdict(), "since": since, "until": until})
-            await connection.run_sync(roll_up, _CHANGED, _DIFFERENCE)
+            await connection.run_sync(roll_up, _CHANGED, measures=_DIFFERENCE)
             await connection.execute(_UPDATE, {"version": version})
             changed = await _changed(connection)
             facts = {"since": str(period.since), "until": str(period.until), "changed": changed}

@@ -34,24 +34,24 @@ _MEASURES: Final = {
     "unpriced": _times("cost IS NULL"),
 }
 """Those that are no sum of a column. A call is counted by its first attempt, so once, whichever rows come when."""
+_OF_NEW: Final = {each: _MEASURES.get(each, f"coalesce(sum({each}), 0)") for each in MEASURES}
 
 
-def roll_up(connection: Connection, rows: str, measures: Mapping[str, str] | None = None) -> None:
+def roll_up(
+    connection: Connection, rows: str, values: tuple[int, ...] = (), measures: Mapping[str, str] | None = None
+) -> None:
     """Add ``rows`` to every roll-up, in the connection's transaction.
 
     All writers write the tables, and the keys of each, in the same order, so two concurrent writers cannot deadlock.
 
     Args:
         connection: A connection in a transaction.
-        rows: The rows, as the SQL after ``FROM``.
+        rows: The rows, as the SQL after ``FROM``. The same text at each call, so that a database parses it once.
+        values: The values of its placeholders.
         measures: The SQL of each sum; by default, for new rows.
     """
     for rollup in ROLLUPS:
-        connection.exec_driver_sql(_statement(rollup, rows, measures or _all()))
-
-
-def _all() -> dict[str, str]:
-    return {each: _MEASURES.get(each, f"coalesce(sum({each}), 0)") for each in MEASURES}
+        connection.exec_driver_sql(_statement(rollup, rows, measures or _OF_NEW), values)
 
 
 def _statement(rollup: Rollup, rows: str, measures: Mapping[str, str]) -> str:
