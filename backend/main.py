@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fastapi import Depends
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from starlette.middleware.errors import ServerErrorMiddleware
 
 from backend.access import ADMIN
@@ -38,7 +37,7 @@ from backend.database.runs import SqlRunStore
 from backend.database.sessions import SessionStore
 from backend.database.storage import cleaned, connected_database, opened_database, probe
 from backend.database.tokens import TokenStore
-from backend.database.transactions import Transactions, transactions
+from backend.database.transactions import sessions_on, transactions
 from backend.database.usage import SqlUsageStore
 from backend.keys.keychain import Keychain
 from backend.keys.master_keys import load_master_keys
@@ -88,8 +87,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from fastapi import FastAPI
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
     from backend.agents.seals import Seals
+    from backend.database.transactions import Transactions
     from backend.ledger.store import LedgerStore
     from backend.routers.dependencies import Facade, LocalModelView
 
@@ -153,9 +154,8 @@ def create_app(
             connected_database(
                 settings
             ) as apart,  # of its own, so that removals are seen also while all others are busy
-            transactions(engine) as transacting,
         ):
-            sessions = async_sessionmaker(engine)
+            sessions, transacting = sessions_on(engine), transactions(engine)
             given = TokenStore(sessions)
             async with (
                 _version(settings) as version,
@@ -173,7 +173,7 @@ def create_app(
                 seals = await confirmation_seals(sessions, master_keys)
                 running = _agents(facade, transacting, stored, seals)
                 creation = Creation(stored, FileJournals(settings.journals_path))
-                removals = Removals(SqlKeyStore(async_sessionmaker(apart)))
+                removals = Removals(SqlKeyStore(sessions_on(apart)))
                 known = LaunchToken(launch_token, FIRST_USER, remembered) if launch_token else remembered
                 app.state.services = Services(
                     conversations=stored,

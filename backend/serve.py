@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from rich.markup import escape
 from rich.table import Table as Grid
-from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.access import ADMIN
 from backend.conversations.outcome import EXTRACT
@@ -25,6 +24,7 @@ from backend.database.engine import UnusableDatabaseError
 from backend.database.journals import FileJournals
 from backend.database.storage import opened_database
 from backend.database.tokens import TokenStore
+from backend.database.transactions import sessions_on
 from backend.keys.errors import MasterKeyError
 from backend.keys.master_keys import load_master_keys
 from backend.local_model import LocalModel, LocalModelUnavailable
@@ -147,7 +147,7 @@ class _Run:
             # uvicorn would tell of what is wrong with it by a stack, and only when the model has started
             FileJournals(self.settings.journals_path)
             load_master_keys(self.settings.master_keys, self.settings.master_keys_path)
-            tokens = TokenStore(async_sessionmaker(engine))
+            tokens = TokenStore(sessions_on(engine))
             self.first_token = await tokens.create_first(ADMIN)
         await self._start_model()
         serving = asyncio.create_task(self.server.serve(self.listener))

@@ -100,8 +100,8 @@ async def listed_in(engine: AsyncEngine) -> float:
     """Of `WAITING` that wait in this database."""
     async with engine.begin() as connection:
         await connection.execute(insert(CONFIRMATIONS), [one._asdict() for one in all_waiting()])
-    async with transactions(engine) as transacting:
-        return await listed(SqlConfirmationStore(transacting))
+    transacting = transactions(engine)
+    return await listed(SqlConfirmationStore(transacting))
 
 
 async def listed_in_valkey(url: str) -> float:
@@ -154,7 +154,8 @@ def _waiting(number: int, user: str) -> Confirmation:
 
 async def measured(folder: Path) -> tuple[float, float, float]:
     """A turn without storage, one with it, and a list."""
-    async with opened(folder / "agents.sqlite3") as engine, transactions(engine) as transacting:
+    async with opened(folder / "agents.sqlite3") as engine:
+        transacting = transactions(engine)
         stores = {"confirmations": SqlConfirmationStore(transacting), "runs": SqlRunStore(transacting)}
         return await per_turn(), await per_turn(**stores), await listed_in(engine)
 

@@ -88,12 +88,12 @@ async def application(kind: Kind, effects: Path) -> AsyncIterator[Runner]:
     engine = _engine(kind.database)
     client = Redis.from_url(kind.valkey) if kind.valkey else None
     try:
-        async with transactions(engine) as transacting:
-            stored: Any = SqlConfirmationStore(transacting)
-            noting = partial(note, async_sessionmaker(engine))
-            store = ValkeyConfirmationStore(client, noting) if client else stored
-            model: Any = TurnModel([[("delete", '{"number": 7}')]])
-            yield Runner(agents, lambda _: model, SqlRunStore(transacting), Gate(store, agents))
+        transacting = transactions(engine)
+        stored: Any = SqlConfirmationStore(transacting)
+        noting = partial(note, async_sessionmaker(engine))
+        store = ValkeyConfirmationStore(client, noting) if client else stored
+        model: Any = TurnModel([[("delete", '{"number": 7}')]])
+        yield Runner(agents, lambda _: model, SqlRunStore(transacting), Gate(store, agents))
     finally:
         if client:
             await client.aclose()
@@ -281,15 +281,13 @@ def alike(seeds: int, folder: Path) -> bool:
 async def _unlike(kind: Kind, seeds: int) -> int:
     engine, count = _engine(kind.database), 0
     client = Redis.from_url(kind.valkey) if kind.valkey else None
-    async with transactions(engine) as transacting:
-        store: Any = SqlConfirmationStore(transacting)
-        if client is not None:
-            store = ValkeyConfirmationStore(client, partial(note, async_sessionmaker(engine)))
-        for seed in range(seeds):
-            in_memory = await stories.told(stories.made(seed), seed)
-            count += (
-                await stories.told(stories.made(seed, store, SqlRunStore(transacting)), seed) != in_memory
-            )
+    transacting = transactions(engine)
+    store: Any = SqlConfirmationStore(transacting)
+    if client is not None:
+        store = ValkeyConfirmationStore(client, partial(note, async_sessionmaker(engine)))
+    for seed in range(seeds):
+        in_memory = await stories.told(stories.made(seed), seed)
+        count += await stories.told(stories.made(seed, store, SqlRunStore(transacting)), seed) != in_memory
     if client is not None:
         await client.aclose()
     await engine.dispose()

@@ -255,10 +255,10 @@ async def _runner(
     def nobody(feature: str) -> BaseChatModel:
         raise AssertionError(f"{feature} is not asked here")
 
-    async with transactions(sessions.kw["bind"]) as transacting:
-        agents = Agents([assistant(SqlConversationStore(sessions, transacting))])
-        gate = Gate(SqlConfirmationStore(transacting), agents, seals=seals)
-        yield Runner(agents, models or nobody, SqlRunStore(transacting), gate)
+    transacting = transactions(sessions.kw["bind"])
+    agents = Agents([assistant(SqlConversationStore(sessions, transacting))])
+    gate = Gate(SqlConfirmationStore(transacting), agents, seals=seals)
+    yield Runner(agents, models or nobody, SqlRunStore(transacting), gate)
 
 
 def _owner(user: str) -> Any:

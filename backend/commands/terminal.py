@@ -143,12 +143,11 @@ def storage_errors(*, as_json: bool) -> Iterator[None]:
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
     """Sessions on the database, which is created if it is missing."""
-    from sqlalchemy.ext.asyncio import async_sessionmaker
-
     from backend.database.storage import opened_database
+    from backend.database.transactions import sessions_on
 
     async with opened_database(settings) as engine:
-        yield async_sessionmaker(engine)
+        yield sessions_on(engine)
 
 
 @asynccontextmanager

@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sqlite3
 from contextlib import asynccontextmanager, closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from alembic.util import CommandError
 from sqlalchemy import URL, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from typing_extensions import override
 
 from backend.database.file import DatabaseFile
 from backend.database.migrations import upgrade
 from backend.database.probe import read_whole
+from backend.database.sqlite_transactions import BUSY_SECONDS, SqliteTransactions
 from backend.utils.llm.forks import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from sqlalchemy import Engine
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 _SWITCHES: Final = 20
-BUSY_SECONDS: Final = 20.0
-"""For how long somebody who writes waits for others' turns: SQLite lets one write at a time, and who comes later may be sooner, so that some
-wait for long."""
 _READ_AT_START: Final = 64 * 1024 * 1024
 """Bytes up to which a database is read whole before it is used: less than a second."""
 
@@ -50,6 +47,30 @@ class LostDatabaseError(OperationalError):
 
     def __init__(self, fault: str) -> None:
         super().__init__(None, None, sqlite3.OperationalError(fault))
+
+
+class SqliteEngine(AsyncEngine):
+    """An engine on an SQLite file. What it begins, to write, takes turns with its `transactions`.
+
+    Args:
+        engine: The engine underneath, of a driver for event loops.
+        path: The file.
+    """
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        super().__init__(engine)
+        self.transactions = SqliteTransactions(make_blocking_engine(path))
+
+    @override
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        async with self.transactions.turn(), super().begin() as connection:
+            yield connection
+
+    @override
+    async def dispose(self, close: bool = True) -> None:
+        await self.transactions.close()
+        await super().dispose(close)
 
 
 @asynccontextmanager
@@ -81,7 +102,7 @@ async def connected(path: Path) -> AsyncIterator[AsyncEngine]:
         await engine.dispose()
 
 
-def make_engine(path: Path) -> AsyncEngine:
+def make_engine(path: Path) -> SqliteEngine:
     """An engine on the SQLite file ``path``, which is created with its folder if missing.
 
     The caller disposes of the engine. It hands out no connection, and commits no transaction, while the file is
@@ -100,7 +121,7 @@ def make_engine(path: Path) -> AsyncEngine:
         pool_reset_on_return=None,  # SQLAlchemy has ended the transaction by then; to do so again costs a thread
     )
     _watch(engine.sync_engine, file, _prepare)
-    return engine
+    return SqliteEngine(engine.sync_engine, path)
 
 
 def make_blocking_engine(path: Path) -> Engine:
@@ -129,14 +150,6 @@ def make_counting_engine(path: Path) -> Engine:
     _watch(engine, file, _prepare_counting)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
-
-
-def in_threads(engine: AsyncEngine) -> Engine:
-    """An engine for threads on the SQLite file of ``engine``, disposed of together with it."""
-    made, process = make_blocking_engine(Path(str(engine.url.database))), os.getpid()
-    # A forked child gives up the connections of its parent, and closes none.
-    event.listen(engine.sync_engine, "engine_disposed", lambda _: made.dispose(close=os.getpid() == process))
-    return made
 
 
 def _watch(engine: Engine, file: DatabaseFile, prepare: Callable[[Any], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -12,11 +13,11 @@ from sqlalchemy.exc import DataError, IntegrityError
 from typing_extensions import override
 
 from backend.database.attempt_chains import grow
-from backend.database.engine import in_threads
 from backend.database.faults import is_unavailable
 from backend.database.ledger_tables import COLUMNS, DAY
 from backend.database.partitions import Partitions
 from backend.database.rollups import roll_up
+from backend.database.transactions import transactions
 from backend.ledger.chains import leaves
 from backend.ledger.store import RefusedRowError, Spooled, StoreAwayError
 
@@ -92,21 +93,20 @@ class SqliteLedger(SqlLedger):
 
     def __init__(self, engine: AsyncEngine) -> None:
         super().__init__(engine)
-        self._threads = in_threads(engine)
+        self._transactions = transactions(engine)
 
     @override
     async def _add(self, rows: Sequence[Spooled]) -> int:
-        return await asyncio.to_thread(self._inserted, rows)
+        return await self._transactions.run(partial(self._inserted, rows))
 
-    def _inserted(self, rows: Sequence[Spooled]) -> int:
+    def _inserted(self, rows: Sequence[Spooled], connection: Connection) -> int:
         values, chained = [(row.writer, row.sequence, *row.record) for row in rows], leaves(rows)
-        with self._threads.begin() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            last = (number(connection, self._LAST),)
-            connection.exec_driver_sql(self._INSERT, values)
-            roll_up(connection, self._NEW, last)
-            grow(connection, chained)
-            return number(connection, self._COUNT, last)
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        last = (number(connection, self._LAST),)
+        connection.exec_driver_sql(self._INSERT, values)
+        roll_up(connection, self._NEW, last)
+        grow(connection, chained)
+        return number(connection, self._COUNT, last)
 
 
 class PostgresLedger(SqlLedger):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import sqlite3
 import tempfile
 import time
 from abc import ABC, abstractmethod
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
@@ -16,6 +16,7 @@ from typing_extensions import override
 from backend.database.file import DatabaseFile, reserve
 from backend.database.tables import Base
 from backend.single_flight import SingleFlight
+from backend.utils.llm.execution.own_thread import in_a_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +75,7 @@ class Probe(ABC):
 
 
 class SqliteProbe(Probe):
-    """Probes SQLite on a connection of its own, so that it answers while all others are busy."""
+    """Probes SQLite on a connection and in a thread of its own, so that it answers while all others are busy."""
 
     def __init__(
         self, path: Path, *, clock: Callable[[], float] = time.monotonic, wait: float = WAIT
@@ -84,7 +85,7 @@ class SqliteProbe(Probe):
 
     @override
     async def _ask(self) -> str | None:
-        return await asyncio.to_thread(fault_of, self._file)
+        return await in_a_thread(partial(fault_of, self._file))
 
 
 def fault_of(file: DatabaseFile) -> str | None:

@@ -6,21 +6,18 @@ Here a whole transaction is passed to a thread once.
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from typing_extensions import override
 
-from backend.database.engine import make_blocking_engine
-from backend.utils.llm.forks import PerProcess
+from backend.database.engine import SqliteEngine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
@@ -41,17 +38,9 @@ class Transactions(Protocol):
         ...
 
 
-@asynccontextmanager
-async def transactions(engine: AsyncEngine) -> AsyncIterator[Transactions]:
-    """Transactions on the database of ``engine``, while the context lasts."""
-    if engine.dialect.name != "sqlite":
-        yield _OnLoop(engine)
-        return
-    threaded = _InThread(make_blocking_engine(Path(str(engine.url.database))))
-    try:
-        yield threaded
-    finally:
-        await threaded.close()
+def transactions(engine: AsyncEngine) -> Transactions:
+    """The transactions on the database of ``engine``, with which they end."""
+    return engine.transactions if isinstance(engine, SqliteEngine) else _OnLoop(engine)
 
 
 class _OnLoop:
@@ -70,32 +59,21 @@ class _OnLoop:
         return await self.run(work)
 
 
-class _InThread(PerProcess):
-    """Transactions in threads: one thread for writes, which SQLite serializes anyway, and one for reads."""
+def sessions_on(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    """Makes sessions on ``engine``. With SQLite, those that are begun, to write, take turns with all others that write."""
+    return _SessionsInTurn(engine) if isinstance(engine, SqliteEngine) else async_sessionmaker(engine)
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        super().__init__()
+
+class _SessionsInTurn(async_sessionmaker[AsyncSession]):
+    def __init__(self, engine: SqliteEngine) -> None:
+        super().__init__(engine)
+        self._transactions = engine.transactions
 
     @override
-    def _begin(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "transactions")
-        self._reading = ThreadPoolExecutor(1, "readings")
+    def begin(self) -> Any:
+        return self._begun()
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` in a transaction in this database's thread. See `Transactions.run`."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
-
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """See `Transactions.read`."""
-        return await asyncio.get_running_loop().run_in_executor(self._reading, self._run, work)
-
-    def _run(self, work: Callable[[Connection], T]) -> T:
-        with self._engine.begin() as connection:
-            return work(connection)
-
-    async def close(self) -> None:
-        """Wait for the transactions that have begun, and close the connections."""
-        await asyncio.to_thread(self._reading.shutdown)
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
-        self._thread.shutdown(wait=False)
+    @asynccontextmanager
+    async def _begun(self) -> AsyncIterator[AsyncSession]:
+        async with self._transactions.turn(), super().begin() as session:
+            yield session

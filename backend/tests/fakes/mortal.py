@@ -205,14 +205,14 @@ async def alive(seed: int, place: Place, moments: Moments, now: int) -> AsyncIte
     engine = make_postgres_engine(place.database) if is_url else make_engine(Path(place.database))
     client = Redis.from_url(place.valkey) if place.valkey else None
     try:
-        async with transactions(engine) as transacting:
-            store: Any = SqlConfirmationStore(transacting)
-            if client is not None:
-                store = ValkeyConfirmationStore(client, partial(audit.note, async_sessionmaker(engine)))
-            gate = Gate(Mortal(store, moments), agents, now=lambda: now)
-            model: Any = TurnModel(turns_of(seed))
-            runs: Any = Mortal(SqlRunStore(transacting), moments)
-            yield Runner(agents, lambda _: model, runs, gate, now=lambda: now)
+        transacting = transactions(engine)
+        store: Any = SqlConfirmationStore(transacting)
+        if client is not None:
+            store = ValkeyConfirmationStore(client, partial(audit.note, async_sessionmaker(engine)))
+        gate = Gate(Mortal(store, moments), agents, now=lambda: now)
+        model: Any = TurnModel(turns_of(seed))
+        runs: Any = Mortal(SqlRunStore(transacting), moments)
+        yield Runner(agents, lambda _: model, runs, gate, now=lambda: now)
     finally:
         if client is not None:
             await client.aclose()

@@ -39,7 +39,8 @@ def data(provider: LoopbackProvider, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 async def _keep(data: Path) -> None:
-    async with opened(data / "patchbay.sqlite3") as engine, transactions(engine) as transacting:
+    async with opened(data / "patchbay.sqlite3") as engine:
+        transacting = transactions(engine)
         await SqlConversationStore(async_sessionmaker(engine), transacting).add(
             Conversation(
                 id="c1",
@@ -54,7 +55,8 @@ async def _keep(data: Path) -> None:
 
 
 async def _kept(data: Path) -> bool:
-    async with opened(data / "patchbay.sqlite3") as engine, transactions(engine) as transacting:
+    async with opened(data / "patchbay.sqlite3") as engine:
+        transacting = transactions(engine)
         store = SqlConversationStore(async_sessionmaker(engine), transacting)
         return await store.get(Owner("admin"), "c1") is not None
 

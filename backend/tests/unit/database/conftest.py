@@ -49,12 +49,10 @@ def sessions(request: pytest.FixtureRequest) -> Sessions:
 
 
 @pytest.fixture
-async def sqlite_transactions(sqlite_sessions: Sessions) -> AsyncIterator[Transactions]:
-    async with transactions(sqlite_sessions.kw["bind"]) as made:
-        yield made
+def sqlite_transactions(sqlite_sessions: Sessions) -> Transactions:
+    return transactions(sqlite_sessions.kw["bind"])
 
 
 @pytest.fixture
-async def postgresql_transactions(postgresql_sessions: Sessions) -> AsyncIterator[Transactions]:
-    async with transactions(postgresql_sessions.kw["bind"]) as made:
-        yield made
+def postgresql_transactions(postgresql_sessions: Sessions) -> Transactions:
+    return transactions(postgresql_sessions.kw["bind"])

@@ -24,17 +24,14 @@ from backend.database.conversations import SqlConversationStore
 from backend.database.transactions import transactions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from .conftest import Sessions
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 @pytest.fixture
-async def store(sessions: Sessions) -> AsyncIterator[ConversationStore]:
-    async with transactions(sessions.kw["bind"]) as transacting:
-        yield SqlConversationStore(sessions, transacting)
+def store(sessions: Sessions) -> ConversationStore:
+    return SqlConversationStore(sessions, transactions(sessions.kw["bind"]))
 
 
 def conversation(**given: Any) -> Conversation:

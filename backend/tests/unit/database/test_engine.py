@@ -10,13 +10,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from backend.database.engine import (
-    BUSY_SECONDS,
     UnusableDatabaseError,
     make_blocking_engine,
     make_counting_engine,
     make_engine,
     opened,
 )
+from backend.database.sqlite_transactions import BUSY_SECONDS
 from backend.tests.fakes.children import fork
 
 if TYPE_CHECKING:

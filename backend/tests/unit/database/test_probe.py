@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from backend.database.file import DatabaseFile
 
 PAGE = 4096
+MOST_OF_THE_POOL = 32
+"""Threads that an event loop's pool has at most."""
 
 
 class Clock:
@@ -51,6 +53,17 @@ def probe(path: Path) -> SqliteProbe:
 
 async def test_a_database_that_is_well_has_no_fault(probe: SqliteProbe) -> None:
     assert [await probe.fault() for _ in range(2)] == [None, None]
+
+
+async def test_the_database_is_probed_while_every_thread_of_the_pool_is_busy(probe: SqliteProbe) -> None:
+    may_end = threading.Event()
+    busy = [asyncio.ensure_future(asyncio.to_thread(may_end.wait, 60)) for _ in range(MOST_OF_THE_POOL)]
+    try:
+        assert await probe.fault() is None
+        assert not any(one.done() for one in busy)
+    finally:
+        may_end.set()
+        await asyncio.gather(*busy)
 
 
 async def test_a_missing_database_is_reported_until_it_is_back(probe: SqliteProbe, path: Path) -> None:

@@ -1,23 +1,37 @@
-"""Transactions run to their end in a thread, and who reads does not wait for who writes."""
+"""Transactions run to their end in a thread, in order of arrival, and who reads does not wait for who writes."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING
+from itertools import count
+from typing import TYPE_CHECKING, Final
 
+import pytest
 from sqlalchemy import text
 
 from backend.access import Owner
 from backend.database.confirmations import SqlConfirmationStore
+from backend.database.engine import make_blocking_engine
+from backend.database.faults import is_unavailable
 from backend.database.runs import SqlRunStore
+from backend.database.sqlite_transactions import BusyDatabaseError, SqliteTransactions
+from backend.database.transactions import sessions_on, transactions
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
     from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from backend.database.transactions import Transactions
 
+    from .conftest import Sessions
+
 ANN = Owner("ann")
+WRITERS, EACH = 16, 10
+_COUNT: Final = text("UPDATE access_changes SET number = number + 1 RETURNING number")
 
 
 async def test_agents_read_while_somebody_waits_to_write(sqlite_transactions: Transactions) -> None:
@@ -46,3 +60,57 @@ async def test_what_was_written_is_read(sqlite_transactions: Transactions) -> No
     )
 
     assert await sqlite_transactions.read(lambda connection: connection.scalar(counted)) == 1
+
+
+def every_way_to_write(engine: AsyncEngine) -> list[Callable[[], Awaitable[int]]]:
+    """Each counts one up, and returns the number."""
+    sessions, transacting = sessions_on(engine), transactions(engine)
+
+    async def in_a_session() -> int:
+        async with sessions.begin() as session:
+            return int(await session.scalar(_COUNT) or 0)
+
+    async def by_the_engine() -> int:
+        async with engine.begin() as connection:
+            return int(await connection.scalar(_COUNT) or 0)
+
+    async def in_the_thread() -> int:
+        return await transacting.run(lambda connection: int(connection.scalar(_COUNT) or 0))
+
+    return [in_a_session, by_the_engine, in_the_thread, in_the_thread]
+
+
+async def test_sixteen_who_write_at_once_are_served_in_order_of_arrival(sqlite_sessions: Sessions) -> None:
+    """In SQLite whoever comes later may be sooner, and who waits for too long is refused."""
+    ways, arrivals = every_way_to_write(sqlite_sessions.kw["bind"]), count(1)
+
+    async def write(way: Callable[[], Awaitable[int]]) -> list[tuple[int, int]]:
+        return [(next(arrivals), await way()) for _ in range(EACH)]
+
+    wrote = await asyncio.gather(*(write(ways[number % len(ways)]) for number in range(WRITERS)))
+
+    turns = [turn for writer in wrote for turn in writer]
+    assert sorted(turns) == [(number, number) for number in range(1, WRITERS * EACH + 1)]
+
+
+async def test_who_is_cancelled_while_waiting_leaves_the_queue(sqlite_sessions: Sessions) -> None:
+    engine = sqlite_sessions.kw["bind"]
+    async with engine.begin():
+        waiting = [asyncio.ensure_future(way()) for way in every_way_to_write(engine)]
+        await asyncio.sleep(0)
+        for one in waiting[:-1]:
+            one.cancel()
+        await asyncio.wait(waiting[:-1])
+
+    assert await waiting[-1] == 1
+
+
+async def test_who_waits_for_others_for_too_long_is_told_that_the_database_is_busy(tmp_path: Path) -> None:
+    hasty = SqliteTransactions(make_blocking_engine(tmp_path / "patchbay.sqlite3"), patience=0)
+    async with hasty.turn():
+        with pytest.raises(BusyDatabaseError, match="database is locked") as refused:
+            await hasty.run(lambda _: None)
+    await hasty.run(lambda _: None)
+    await hasty.close()
+
+    assert is_unavailable(refused.value)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncEngine]:
     """A database with all tables."""
     if request.param == "sqlite":
-        made = make_engine(Path(shutil.copy(request.getfixturevalue("with_tables"), tmp_path)))
-        yield made
-        await made.dispose()
+        sqlite = make_engine(Path(shutil.copy(request.getfixturevalue("with_tables"), tmp_path)))
+        yield sqlite
+        await sqlite.dispose()
         return
     with request.getfixturevalue("postgres").database() as url:
         made = make_postgres_engine(url)
@@ -33,7 +33,6 @@ async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 @pytest.fixture
-async def transacting(engine: AsyncEngine) -> AsyncIterator[Transactions]:
+def transacting(engine: AsyncEngine) -> Transactions:
     """On the same database."""
-    async with transactions(engine) as made:
-        yield made
+    return transactions(engine)

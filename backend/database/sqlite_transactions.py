@@ -1,0 +1,91 @@
+"""Transactions on an SQLite database: those of this process that write, one after another in order of arrival.
+
+SQLite lets one write at a time, and knows no order: whoever finds it busy asks again after a while, and others may
+come first. So writers of one process wait for each other here, and meet in SQLite only those of other processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from sqlalchemy.exc import OperationalError
+from typing_extensions import override
+
+from backend.utils.llm.forks import PerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from sqlalchemy import Connection, Engine
+
+BUSY_SECONDS: Final = 20.0
+"""For how long a writer waits for others: for those of this process, and then for those of other processes."""
+
+T = TypeVar("T")
+
+
+class BusyDatabaseError(OperationalError):
+    """Others of this process have been writing for so long that whoever waited for them gives up."""
+
+    def __init__(self) -> None:
+        super().__init__(None, None, sqlite3.OperationalError("database is locked"))
+
+
+class SqliteTransactions(PerProcess):
+    """`Transactions` in two threads: one for those that write, which SQLite serializes anyway, and one for those that read.
+
+    Args:
+        engine: A blocking engine on the database.
+        patience: The seconds for which a writer waits for its turn.
+    """
+
+    def __init__(self, engine: Engine, patience: float = BUSY_SECONDS) -> None:
+        self._engine = engine
+        self._patience = patience
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        self._turn = asyncio.Lock()
+        self._writing = ThreadPoolExecutor(1, "transactions")
+        self._reading = ThreadPoolExecutor(1, "readings")
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """While the context lasts, nobody else of this process writes. Whoever has it must not ask for it again.
+
+        Raises:
+            BusyDatabaseError: Others took too long.
+        """
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise BusyDatabaseError from None
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in a transaction in this database's thread. See `Transactions.run`."""
+        async with self.turn():
+            return await asyncio.get_running_loop().run_in_executor(self._writing, self._run, work)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """See `Transactions.read`."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, self._run, work)
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        with self._engine.begin() as connection:
+            return work(connection)
+
+    async def close(self) -> None:
+        """Wait for the transactions that have begun, and close the connections."""
+        await asyncio.to_thread(self._reading.shutdown)
+        await asyncio.get_running_loop().run_in_executor(self._writing, self._engine.dispose)
+        self._writing.shutdown(wait=False)
