@@ -24,7 +24,7 @@ from backend.utils.llm.options import Options
 from backend.utils.llm.providers import Ask
 from backend.utils.llm.routing.plan import plan
 from backend.utils.llm.routing.selection import chosen, ordered, selection_context
-from backend.utils.llm.state.health import MemoryHealth
+from backend.utils.llm.state.health import Health
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ def _needs(size: int) -> Needs:
 
 
 def _choosing(select: str, needs: Needs) -> Callable[[], object]:
-    health = MemoryHealth(time.monotonic)
+    health = Health(time.monotonic)
     snapshot = parse(_table(select, TWENTY), environ={"POOL_KEY": "k"})
     route = plan(snapshot, "f", CALLER, needs, today=TODAY, health=health)
     situation = selection_context(needs, CALLER, health.traffic)
@@ -84,7 +84,7 @@ def _choosing(select: str, needs: Needs) -> Callable[[], object]:
 
 
 def _planning(select: str, needs: Needs, endpoints: list[str]) -> Callable[[], object]:
-    health = MemoryHealth(time.monotonic)
+    health = Health(time.monotonic)
     snapshot = parse(_table(select, endpoints), environ={"POOL_KEY": "k"})
     return lambda: plan(snapshot, "f", CALLER, needs, today=TODAY, health=health)
 

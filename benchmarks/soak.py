@@ -146,8 +146,8 @@ class Soak:
             "models": len(patchbay._models),  # noqa: SLF001 - what is counted here has no other door
             "tickets": len(runtime.transport.tickets),
             "pools": len(runtime.transport.pools),
-            "circuits": len(patchbay.health),  # type: ignore[arg-type]
-            "budgets": len(patchbay.health._budgets),  # type: ignore[attr-defined]  # noqa: SLF001
+            "circuits": len(patchbay.health),
+            "budgets": len(patchbay.health._budgets),  # noqa: SLF001
             "members": len(traffic.targets._loads),  # noqa: SLF001
             "scopes": len(traffic.rate_limiter._counts),  # noqa: SLF001
             "conversations": len(traffic.session_affinity._last),  # noqa: SLF001

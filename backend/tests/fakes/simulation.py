@@ -24,7 +24,7 @@ from backend.utils.llm.model_config import parse
 from backend.utils.llm.receipt import Attempt, Usage
 from backend.utils.llm.routing.plan import plan
 from backend.utils.llm.routing.route import Needs
-from backend.utils.llm.state.health import MemoryHealth
+from backend.utils.llm.state.health import Health
 from backend.utils.llm.state.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class World:
         self.first_tokens: dict[str, float] = {}
         self.tokens: dict[str, int] = {}
         self.now = 0.0
-        self.health = MemoryHealth(self.clock, Traffic(self.clock, self.wall_clock, random.Random(11).random))  # noqa: S311
+        self.health = Health(self.clock, Traffic(self.clock, self.wall_clock, random.Random(11).random))  # noqa: S311
         self.requests: list[Request] = []
         self.calls: list[Called] = []
         self._lag = lag

@@ -138,14 +138,14 @@ class Patchbay(PerProcess):
 
     @unforked()
     def _make_health(self) -> Health:
-        from .state.health import MemoryHealth
+        from .state.health import Health
         from .state.traffic import Traffic
 
         with self._lock:
             if self._health is None:
                 time, server = self._time, self.table.snapshot.state_server
                 if server is None:
-                    self._health = MemoryHealth(time.clock, Traffic(time.clock, time.now, time.random))
+                    self._health = Health(time.clock, Traffic(time.clock, time.now, time.random))
                 else:
                     from .state.shared.composition import health_at
 

@@ -116,10 +116,10 @@ def left_by(patchbay: Patchbay) -> list[str]:
     for target, load in traffic.targets._loads.items():
         found += [f"a request to {target}"] * load.in_flight.count(now)
         found += [f"a failure of {target}"] if load.failing is not None else []
-    for lock in (traffic.lock, patchbay.health._lock):  # type: ignore[attr-defined]
+    for lock in (traffic.lock, patchbay.health._lock):
         found += [] if lock.acquire(blocking=False) else ["a lock"]
         lock.release()
-    return found + [f"a condition of {one}" for one in patchbay.health._conditions]  # type: ignore[attr-defined]
+    return found + [f"a condition of {one}" for one in patchbay.health._conditions]
 
 
 def interrupted(moment: Moment, call: Driver, model: Any) -> BaseException | None:

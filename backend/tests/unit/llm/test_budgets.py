@@ -36,7 +36,7 @@ from backend.utils.llm.failures import Category
 from backend.utils.llm.options import Options
 from backend.utils.llm.routing.route import Needs, SkipCode
 from backend.utils.llm.state.budget_store import BudgetStoreAwayError, MemoryBudgets
-from backend.utils.llm.state.health import MemoryHealth
+from backend.utils.llm.state.health import Health
 from backend.utils.llm.state.tail_latency import ENOUGH
 from backend.utils.llm.testing import Hang, SlowFirstByte, Status, Text, Trickle, Usage
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -650,7 +650,7 @@ def test_what_a_store_takes_is_taken_from_the_deadline(make: Make) -> None:
     clock = Clock()
     row = ROW.replace("attempts = 1", "attempts = 1\ndeadline = 10")
     route = make(LUNA, row).explain("f", caller=ANN)
-    dispatch = Dispatch(route, MemoryHealth(clock), clock=clock)
+    dispatch = Dispatch(route, Health(clock), clock=clock)
     asked = dispatch.next()
     assert isinstance(asked, Reserve)
 
@@ -664,7 +664,7 @@ def test_what_a_store_takes_is_taken_from_the_deadline(make: Make) -> None:
 def test_after_a_request_was_put_back_an_endpoint_is_asked_as_often_as_its_row_says(make: Make) -> None:
     clock = Clock()
     route = make(LUNA, ROW.replace("attempts = 1", "attempts = 3")).explain("f", caller=ANN)
-    dispatch, sent = Dispatch(route, MemoryHealth(clock), clock=clock), 0
+    dispatch, sent = Dispatch(route, Health(clock), clock=clock), 0
 
     for category in (Category.SERVER, Category.TIMEOUT, Category.EMPTY, Category.UNREADABLE):
         asked = next_reserve(dispatch, clock)

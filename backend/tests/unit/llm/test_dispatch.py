@@ -25,7 +25,7 @@ from backend.utils.llm.errors import (
 from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.steps import Try, Wait
 from backend.utils.llm.failures import Category
-from backend.utils.llm.state.health import MemoryHealth, Unavailable
+from backend.utils.llm.state.health import Health, Unavailable
 
 C = Category
 
@@ -247,7 +247,7 @@ class TestWaits:
         # It cools when it is asked whether it may be used, and no longer when it is asked for how long.
         world = World({"f": "red:m"})
         times = iter([0.0, 0.5, 0.6, 0.7, 1.1, 1.2, 1.3, 1.4])
-        health = MemoryHealth(lambda: next(times))
+        health = Health(lambda: next(times))
         health.cool(world.circuit(), 1.0, C.RATE_LIMIT)
 
         Dispatch(world.plan("f"), health, clock=world.clock).next()

@@ -23,7 +23,7 @@ from backend.utils.llm.errors import LLMError
 from backend.utils.llm.failures import Category
 from backend.utils.llm.forks import PerProcess
 from backend.utils.llm.model_config import Table
-from backend.utils.llm.state.health import Circuit, MemoryHealth
+from backend.utils.llm.state.health import Circuit, Health
 from backend.utils.llm.state.traffic import Traffic
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay, loopback_table
 from backend.utils.llm.testing.replies import Text
@@ -260,7 +260,7 @@ class TestWhatIsUnderWay:
         bay.close()
 
     def test_what_the_parent_learnt_of_an_endpoint_is_known_and_its_probe_is_not_the_childs(self) -> None:
-        health, circuit = MemoryHealth(lambda: 0.0), Circuit("openai:gpt-6-luna", "open")
+        health, circuit = Health(lambda: 0.0), Circuit("openai:gpt-6-luna", "open")
         for _ in range(5):
             health.failed(circuit, Category.SERVER)
         health.admit(circuit, 10.0, last_resort=True)

@@ -14,7 +14,7 @@ from backend.utils.llm.state.health import (
     LONGEST_COOLING,
     MOST_CIRCUITS,
     Circuit,
-    MemoryHealth,
+    Health,
     RetryBudget,
     Unavailable,
 )
@@ -29,8 +29,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def health(clock: Clock) -> MemoryHealth:
-    return MemoryHealth(clock)
+def health(clock: Clock) -> Health:
+    return Health(clock)
 
 
 def opened(times: int = 1) -> Breaker:
@@ -44,7 +44,7 @@ def opened(times: int = 1) -> Breaker:
     return breaker
 
 
-def open_up(health: MemoryHealth, circuit: Circuit = CIRCUIT) -> None:
+def open_up(health: Health, circuit: Circuit = CIRCUIT) -> None:
     for _ in range(5):
         health.failed(circuit, Category.SERVER)
 
@@ -238,7 +238,7 @@ class TestBudget:
 class TestCooling:
     """What is left alone because it was asked for."""
 
-    def test_a_cooldown_lasts_its_time_and_no_longer(self, health: MemoryHealth, clock: Clock) -> None:
+    def test_a_cooldown_lasts_its_time_and_no_longer(self, health: Health, clock: Clock) -> None:
         health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
 
         clock.now = 20
@@ -247,7 +247,7 @@ class TestCooling:
         assert health.availability(CIRCUIT) is None
 
     def test_after_it_one_request_tries_and_an_answer_lets_the_others_follow(
-        self, health: MemoryHealth, clock: Clock
+        self, health: Health, clock: Clock
     ) -> None:
         health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
         clock.now = 60
@@ -259,7 +259,7 @@ class TestCooling:
         assert health.admit(CIRCUIT, 10, last_resort=False) == "request"
         assert len(health) == 0
 
-    def test_after_a_keys_too(self, health: MemoryHealth, clock: Clock) -> None:
+    def test_after_a_keys_too(self, health: Health, clock: Clock) -> None:
         key, sibling = Circuit("red", "key"), Circuit("red:n", "key")
         health.cool(key, 60, Category.QUOTA)
         clock.now = 60
@@ -271,7 +271,7 @@ class TestCooling:
 
     @pytest.mark.parametrize("category", [Category.SERVER, None])
     def test_a_probe_that_says_nothing_of_it_frees_its_place_for_one_other(
-        self, health: MemoryHealth, clock: Clock, category: Category | None
+        self, health: Health, clock: Clock, category: Category | None
     ) -> None:
         key = Circuit("red", "key")
         for circuit in (CIRCUIT, key):
@@ -287,7 +287,7 @@ class TestCooling:
         assert health.admit(CIRCUIT, 10, last_resort=False, key=key) == "probe"
         assert isinstance(health.admit(CIRCUIT, 10, last_resort=False, key=key), Unavailable)
 
-    def test_an_answer_to_an_older_request_does_not_end_it(self, health: MemoryHealth) -> None:
+    def test_an_answer_to_an_older_request_does_not_end_it(self, health: Health) -> None:
         health.cool(CIRCUIT, 60, Category.RATE_LIMIT, is_guess=True)
 
         health.answered(CIRCUIT, was_probe=False)
@@ -295,7 +295,7 @@ class TestCooling:
         assert health.availability(CIRCUIT) is not None
 
     def test_a_failure_of_an_older_request_does_not_free_the_probes_place(
-        self, health: MemoryHealth, clock: Clock
+        self, health: Health, clock: Clock
     ) -> None:
         health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
         clock.now = 60
@@ -314,32 +314,32 @@ class TestCooling:
         ],
     )
     def test_only_one_that_nobody_asked_for_is_probed_before_its_time(
-        self, health: MemoryHealth, category: Category, *, is_guess: bool, probed: bool
+        self, health: Health, category: Category, *, is_guess: bool, probed: bool
     ) -> None:
         health.cool(CIRCUIT, 60, category, is_guess=is_guess)
 
         assert isinstance(health.admit(CIRCUIT, 10, last_resort=False), Unavailable)
         assert (health.admit(CIRCUIT, 10, last_resort=True) == "probe") is probed
 
-    def test_what_the_provider_tells_a_probe_counts_more_than_a_guess(self, health: MemoryHealth) -> None:
+    def test_what_the_provider_tells_a_probe_counts_more_than_a_guess(self, health: Health) -> None:
         health.cool(CIRCUIT, 60, Category.RATE_LIMIT, is_guess=True)
         health.cool(CIRCUIT, 5, Category.RATE_LIMIT)
 
         assert health.availability(CIRCUIT) == Unavailable(5, Category.RATE_LIMIT, "cooling")
 
-    def test_a_hint_of_days_counts_as_an_hour(self, health: MemoryHealth) -> None:
+    def test_a_hint_of_days_counts_as_an_hour(self, health: Health) -> None:
         health.cool(CIRCUIT, 1e9, Category.RATE_LIMIT)
 
         rest = health.availability(CIRCUIT)
         assert rest is not None
         assert rest.seconds == LONGEST_COOLING
 
-    def test_another_key_does_not_cool_down(self, health: MemoryHealth) -> None:
+    def test_another_key_does_not_cool_down(self, health: Health) -> None:
         health.cool(CIRCUIT, 60, Category.QUOTA)
 
         assert health.availability(OTHER) is None
 
-    def test_a_shorter_hint_does_not_end_a_longer_one(self, health: MemoryHealth) -> None:
+    def test_a_shorter_hint_does_not_end_a_longer_one(self, health: Health) -> None:
         # The second one is of a request that was under way when the first came.
         health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
         health.cool(CIRCUIT, 0.2, Category.RATE_LIMIT)
@@ -348,23 +348,21 @@ class TestCooling:
         assert rest is not None
         assert rest.seconds == 60
 
-    def test_a_longer_hint_goes_over_a_shorter_one(self, health: MemoryHealth) -> None:
+    def test_a_longer_hint_goes_over_a_shorter_one(self, health: Health) -> None:
         health.cool(CIRCUIT, 5, Category.RATE_LIMIT)
         health.cool(CIRCUIT, 600, Category.MODEL_NOT_FOUND)
 
         assert health.availability(CIRCUIT) == Unavailable(600, Category.MODEL_NOT_FOUND, "cooling")
 
     @pytest.mark.parametrize("last_resort", [False, True])
-    def test_no_other_call_is_admitted_during_a_probe(
-        self, health: MemoryHealth, *, last_resort: bool
-    ) -> None:
+    def test_no_other_call_is_admitted_during_a_probe(self, health: Health, *, last_resort: bool) -> None:
         health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
 
         rest = health.admit(CIRCUIT, 10, last_resort=last_resort)
         assert isinstance(rest, Unavailable)
         assert rest.kind == "cooling"
 
-    def test_an_answer_to_an_earlier_request_does_not_end_it(self, health: MemoryHealth) -> None:
+    def test_an_answer_to_an_earlier_request_does_not_end_it(self, health: Health) -> None:
         health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
         health.answered(CIRCUIT)
 
@@ -374,20 +372,20 @@ class TestCooling:
 class TestProbes:
     """Whom a breaker lets through."""
 
-    def test_a_closed_breaker_admits_every_call(self, health: MemoryHealth) -> None:
+    def test_a_closed_breaker_admits_every_call(self, health: Health) -> None:
         for _ in range(4):
             health.failed(CIRCUIT, Category.SERVER)
 
         assert [health.admit(CIRCUIT, 10, last_resort=False) for _ in range(100)] == ["request"] * 100
 
-    def test_an_open_breaker_admits_no_call(self, health: MemoryHealth) -> None:
+    def test_an_open_breaker_admits_no_call(self, health: Health) -> None:
         open_up(health)
 
         assert health.admit(CIRCUIT, 10, last_resort=False) == Unavailable(30, Category.SERVER, "open")
 
     @pytest.mark.parametrize(("now", "last_resort"), [(30.0, False), (30.0, True), (1.0, True)])
     def test_one_probe_at_a_time(
-        self, health: MemoryHealth, clock: Clock, now: float, *, last_resort: bool
+        self, health: Health, clock: Clock, now: float, *, last_resort: bool
     ) -> None:
         open_up(health)
         clock.now = now
@@ -399,9 +397,7 @@ class TestProbes:
             verdict.kind if isinstance(verdict, Unavailable) else verdict for verdict in verdicts[1:]
         } == {"probing"}
 
-    def test_a_failed_probe_opens_it_again_for_twice_as_long(
-        self, health: MemoryHealth, clock: Clock
-    ) -> None:
+    def test_a_failed_probe_opens_it_again_for_twice_as_long(self, health: Health, clock: Clock) -> None:
         open_up(health)
         clock.now = 30
         health.admit(CIRCUIT, 10, last_resort=False)
@@ -409,9 +405,7 @@ class TestProbes:
 
         assert health.availability(CIRCUIT) == Unavailable(60, Category.TIMEOUT, "open")
 
-    def test_failed_probes_before_its_time_do_not_make_it_longer(
-        self, health: MemoryHealth, clock: Clock
-    ) -> None:
+    def test_failed_probes_before_its_time_do_not_make_it_longer(self, health: Health, clock: Clock) -> None:
         # Calls that had nothing else to try: ten of them in a second of outage are no reason to stay away for minutes.
         open_up(health)
         for tenth in range(10):
@@ -424,7 +418,7 @@ class TestProbes:
         assert rest.seconds <= 30
 
     def test_an_answered_probe_closes_the_breaker_for_every_caller(
-        self, health: MemoryHealth, clock: Clock
+        self, health: Health, clock: Clock
     ) -> None:
         open_up(health)
         clock.now = 30
@@ -434,7 +428,7 @@ class TestProbes:
         assert [health.admit(CIRCUIT, 10, last_resort=False) for _ in range(20)] == ["request"] * 20
         assert len(health) == 0
 
-    def test_a_released_probe_makes_room_for_one(self, health: MemoryHealth, clock: Clock) -> None:
+    def test_a_released_probe_makes_room_for_one(self, health: Health, clock: Clock) -> None:
         open_up(health)
         clock.now = 30
         health.admit(CIRCUIT, 10, last_resort=False)
@@ -443,7 +437,7 @@ class TestProbes:
         assert health.admit(CIRCUIT, 10, last_resort=False) == "probe"
         assert health.admit(CIRCUIT, 10, last_resort=False) != "probe"
 
-    def test_a_probe_that_is_never_settled_is_forgotten(self, health: MemoryHealth, clock: Clock) -> None:
+    def test_a_probe_that_is_never_settled_is_forgotten(self, health: Health, clock: Clock) -> None:
         open_up(health)
         clock.now = 30
         health.admit(CIRCUIT, 10, last_resort=False)
@@ -453,7 +447,7 @@ class TestProbes:
         clock.now = 60
         assert health.admit(CIRCUIT, 10, last_resort=False) == "probe"
 
-    def test_a_release_without_a_probe_changes_nothing(self, health: MemoryHealth) -> None:
+    def test_a_release_without_a_probe_changes_nothing(self, health: Health) -> None:
         health.release(CIRCUIT)
         assert len(health) == 0
 
@@ -461,7 +455,7 @@ class TestProbes:
         health.release(CIRCUIT)
         assert health.availability(CIRCUIT) == Unavailable(30, Category.SERVER, "open")
 
-    def test_another_keys_breaker_is_another(self, health: MemoryHealth) -> None:
+    def test_another_keys_breaker_is_another(self, health: Health) -> None:
         open_up(health)
 
         assert health.admit(OTHER, 10, last_resort=False) == "request"
@@ -471,7 +465,7 @@ class TestProbes:
 class TestMemory:
     """It is bounded, and keeps no more than it must."""
 
-    def test_answers_of_healthy_endpoints_leave_no_trace(self, health: MemoryHealth) -> None:
+    def test_answers_of_healthy_endpoints_leave_no_trace(self, health: Health) -> None:
         for number in range(1000):
             circuit = Circuit("red:m", str(number))
             assert health.admit(circuit, 10, last_resort=False) == "request"
@@ -480,7 +474,7 @@ class TestMemory:
 
         assert len(health) == 0
 
-    def test_a_circuit_without_a_fault_left_is_forgotten(self, health: MemoryHealth) -> None:
+    def test_a_circuit_without_a_fault_left_is_forgotten(self, health: Health) -> None:
         health.failed(CIRCUIT, Category.SERVER)
         for _ in range(19):
             health.answered(CIRCUIT)
@@ -489,14 +483,12 @@ class TestMemory:
 
         assert len(health) == 0
 
-    def test_a_pause_of_no_length_leaves_no_trace(self, health: MemoryHealth) -> None:
+    def test_a_pause_of_no_length_leaves_no_trace(self, health: Health) -> None:
         health.cool(CIRCUIT, 0.0, Category.RATE_LIMIT)
 
         assert len(health) == 0
 
-    def test_it_holds_ten_thousand_and_forgets_what_was_touched_longest_ago(
-        self, health: MemoryHealth
-    ) -> None:
+    def test_it_holds_ten_thousand_and_forgets_what_was_touched_longest_ago(self, health: Health) -> None:
         circuits = [Circuit("red:m", str(number)) for number in range(MOST_CIRCUITS)]
         for circuit in circuits:
             health.cool(circuit, 60, Category.RATE_LIMIT)
@@ -509,7 +501,7 @@ class TestMemory:
         assert health.availability(circuits[1]) is None
         assert health.availability(CIRCUIT) is not None
 
-    def test_each_provider_has_a_budget_of_its_own(self, health: MemoryHealth) -> None:
+    def test_each_provider_has_a_budget_of_its_own(self, health: Health) -> None:
         assert sum(health.may_retry("red") for _ in range(50)) == 10
         assert sum(health.may_retry("blue") for _ in range(50)) == 10
 
@@ -518,7 +510,7 @@ class TestMemory:
 class TestThreads:
     """Many threads share it."""
 
-    def test_no_failure_is_lost(self, health: MemoryHealth) -> None:
+    def test_no_failure_is_lost(self, health: Health) -> None:
         def work(_: int) -> None:
             health.failed(CIRCUIT, Category.SERVER)
 
@@ -527,21 +519,19 @@ class TestThreads:
             assert health._conditions[CIRCUIT].breaker.in_a_row == 4
             health.answered(CIRCUIT)
 
-    def test_one_of_many_that_ask_at_once_gets_the_probe(self, health: MemoryHealth, clock: Clock) -> None:
+    def test_one_of_many_that_ask_at_once_gets_the_probe(self, health: Health, clock: Clock) -> None:
         open_up(health)
         for round_ in range(1, 21):
             clock.now = round_ * 1000.0
             verdicts = hammer(lambda _: health.admit(CIRCUIT, 10, last_resort=False))
             assert verdicts.count("probe") == 1
 
-    def test_no_retry_is_granted_twice(self, health: MemoryHealth) -> None:
+    def test_no_retry_is_granted_twice(self, health: Health) -> None:
         granted = hammer(lambda _: sum(health.may_retry("red") for _ in range(20)))
 
         assert sum(granted) == 10
 
-    def test_whatever_they_do_at_once_nothing_breaks_and_nothing_is_left_behind(
-        self, health: MemoryHealth
-    ) -> None:
+    def test_whatever_they_do_at_once_nothing_breaks_and_nothing_is_left_behind(self, health: Health) -> None:
         def work(number: int) -> None:
             for turn in range(150):
                 circuit = Circuit("red:m", str((number + turn) % 5))

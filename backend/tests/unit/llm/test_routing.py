@@ -19,7 +19,7 @@ from backend.utils.llm.options import Options
 from backend.utils.llm.routing.plan import plan
 from backend.utils.llm.routing.route import Needs, Route
 from backend.utils.llm.secrets import fingerprint
-from backend.utils.llm.state.health import Circuit, MemoryHealth
+from backend.utils.llm.state.health import Circuit, Health
 from backend.utils.llm.testing import LoopbackProvider, Status
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
 from backend.utils.llm.testing.virtual_time import VirtualTime
@@ -281,7 +281,7 @@ extends = "premium"
 [features.f]
 {extra}
 """
-    health = MemoryHealth(lambda: 0.0)
+    health = Health(lambda: 0.0)
     for endpoint, key in down:
         for _ in range(10):
             health.failed(Circuit(endpoint, fingerprint(SecretStr(key))), Category.SERVER)

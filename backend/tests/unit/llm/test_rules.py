@@ -14,7 +14,7 @@ from backend.utils.llm.caller import Caller
 from backend.utils.llm.model_config import parse
 from backend.utils.llm.routing import candidates, plan, rules
 from backend.utils.llm.routing.route import Needs, Rejection, SkipCode
-from backend.utils.llm.state.health import MemoryHealth
+from backend.utils.llm.state.health import Health
 
 from .tables import PROVIDERS
 
@@ -43,7 +43,7 @@ def table() -> Snapshot:
 
 
 def planned(snapshot: Snapshot, caller: Caller, needs: Needs | None = None, feature: str = "f") -> Route:
-    health = MemoryHealth(lambda: 0.0)
+    health = Health(lambda: 0.0)
     return plan.plan(snapshot, feature, caller, needs or Needs(), today=TODAY, health=health)
 
 

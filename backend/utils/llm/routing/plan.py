@@ -14,7 +14,7 @@ from ..errors import UnknownEndpointError
 from ..failures import POLICY, Category
 from ..model_config import NO_LIMITS, endpoint_of_user
 from ..state.experiments import CONTROL
-from ..state.health import MemoryHealth, Unavailable
+from ..state.health import Health, Unavailable
 from .candidates import candidates, chosen_by_call, copied_to, own_candidate, with_users_key
 from .hedging import hedge_of
 from .route import ABILITIES, Rejection, Route, SkipCode
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..caller import Caller, OwnEndpoint
     from ..model_config import Endpoint, Feature, Share, Snapshot
     from ..options import Options
-    from ..state.health import Circuit, Health
+    from ..state.health import Circuit
     from ..state.rate_limiter import Exceeded
     from ..types import KeyPolicy
     from .candidates import Known
@@ -74,7 +74,7 @@ def plan(  # noqa: PLR0913 - all that the decision depends on
     if own is not None:  # trials, copies and hedges are between the table's endpoints
         named = replace(named, split=(), shadow=(), hedge=False)
     if health is None:
-        health = MemoryHealth(time.monotonic)
+        health = Health(time.monotonic)
     case = Case(snapshot, named, policy, today, caller, needs, health, call_id)
     with health.traffic.lock:
         if own is not None:

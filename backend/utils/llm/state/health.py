@@ -1,4 +1,4 @@
-"""Circuit breakers, cooldowns and retry budgets: the protocol `Health`, and an implementation in memory."""
+"""Circuit breakers, cooldowns and retry budgets: the health of everything that a process asks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import ceil, inf, isfinite
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from typing_extensions import override
 
@@ -169,92 +169,6 @@ def _in_words(seconds: float) -> str:
     return str(ceil(seconds)) if seconds > 1 else f"{seconds:.2g}"
 
 
-class Health(Protocol):
-    """The state of all circuits: plans ask which are usable, attempts report their outcome. No method blocks or does I/O."""
-
-    @property
-    def traffic(self) -> Traffic:
-        """Load, latency and limits of the endpoints."""
-        ...
-
-    def availability(self, *circuits: Circuit) -> Unavailable | None:
-        """The reason why the first unusable one of ``circuits`` is unusable; None if all may be used."""
-        ...
-
-    def admit(
-        self, circuit: Circuit, seconds: float, *, last_resort: bool, key: Circuit | None = None
-    ) -> Admission | Unavailable:
-        """Get permission to send a request, or the reason why it must not be sent.
-
-        Args:
-            circuit: The circuit of the request.
-            seconds: The most seconds that the request may take. A probe whose outcome is not reported is then forgotten.
-            last_resort: Whether no other endpoint is left: then an open breaker, or a cooldown that no provider asked for,
-                may be probed early, by one request at a time.
-            key: The circuit of the request's key, which may be cooling, too.
-        """
-        ...
-
-    def answered(
-        self, circuit: Circuit, *, key: Circuit | None = None, was_probe: bool = True, is_well: bool = True
-    ) -> None:
-        """Record that an admitted request was answered, so that the provider is reachable.
-
-        Args:
-            circuit: The circuit of the request.
-            key: The circuit of the request's key.
-            was_probe: Whether the request was the probe, if a probe is in flight.
-            is_well: Whether the answer ends a cooldown; False for another rate limit.
-        """
-
-    def failed(
-        self, circuit: Circuit, category: Category, *, key: Circuit | None = None, was_probe: bool = True
-    ) -> None:
-        """Record that an admitted request failed by the provider's fault.
-
-        Args:
-            circuit: The circuit of the request.
-            category: The kind of failure.
-            key: The circuit of the request's key.
-            was_probe: Whether the request was the probe; if not, a probe in flight goes on.
-        """
-
-    def release(self, *circuits: Circuit) -> None:
-        """Release the probes of ``circuits`` without an outcome, because each was cancelled or never sent."""
-
-    def cool(self, circuit: Circuit, seconds: float, category: Category, *, is_guess: bool = False) -> None:
-        """Put ``circuit`` on cooldown for ``seconds``; afterwards one probe is sent before other requests.
-
-        Args:
-            circuit: The circuit.
-            seconds: The length of the cooldown.
-            category: The kind of failure that led to it.
-            is_guess: Whether ``seconds`` is our estimate rather than the provider's: then a probe may be sent early.
-        """
-
-    def resting(self) -> tuple[Resting, ...]:
-        """The circuits that are cooling, open, or waiting for a probe."""
-
-    def notice(self) -> str | None:
-        """A sentence for people if this process does not receive the state of other processes as it should; else None."""
-
-    def close(self) -> None:
-        """Stop sharing with other processes, if this health is shared."""
-
-    def subscribe(self, listener: HealthListener) -> None:
-        """Call ``listener`` with each later `HealthChange`; its exceptions are logged. Subscribing again changes nothing."""
-
-    def earn_retry(self, budget_key: str) -> None:
-        """Record an answer, which adds to the retry budget ``budget_key``. Each provider and key owner has a budget."""
-
-    def has_answered(self, budget_key: str) -> bool:
-        """Whether an answer was added to the retry budget ``budget_key`` in the last `OPEN_SECONDS`."""
-
-    def may_retry(self, budget_key: str, *, last_resort: bool = False) -> bool:
-        """Spend one retry of the budget ``budget_key``; False if none is left. As a ``last_resort`` it may lend one."""
-        ...
-
-
 class RetryBudget:
     """Allows at most ``RETRY_RESERVE + RETRY_SHARE * N`` retries for N answers, so that an outage causes no retry storm.
 
@@ -349,8 +263,8 @@ class Condition:
 WELL = Condition()
 
 
-class MemoryHealth(PerProcess):
-    """The health of one process, in memory.
+class Health(PerProcess):
+    """The state of all circuits: plans ask which are usable, attempts report their outcome. No method blocks or does I/O.
 
     A forked child begins with a copy of its parent's; probes in flight stay the parent's.
 
@@ -378,7 +292,7 @@ class MemoryHealth(PerProcess):
         return len(self._conditions)
 
     def availability(self, *circuits: Circuit) -> Unavailable | None:
-        """The reason why the first unusable one of ``circuits`` is unusable. See `Health.availability`."""
+        """The reason why the first unusable one of ``circuits`` is unusable; None if all may be used."""
         for circuit in circuits:
             condition = self._conditions.get(circuit)
             if condition is not None and (why := _unavailable(condition, self._clock())) is not None:
@@ -388,7 +302,15 @@ class MemoryHealth(PerProcess):
     def admit(
         self, circuit: Circuit, seconds: float, *, last_resort: bool, key: Circuit | None = None
     ) -> Admission | Unavailable:
-        """Get permission to send a request, or the reason why not. See `Health.admit`."""
+        """Get permission to send a request, or the reason why it must not be sent.
+
+        Args:
+            circuit: The circuit of the request.
+            seconds: The most seconds that the request may take. A probe whose outcome is not reported is then forgotten.
+            last_resort: Whether no other endpoint is left: then an open breaker, or a cooldown that no provider asked for,
+                may be probed early, by one request at a time.
+            key: The circuit of the request's key, which may be cooling, too.
+        """
         if circuit not in self._conditions and key not in self._conditions:
             return "request"
         now = self._clock()
@@ -409,7 +331,14 @@ class MemoryHealth(PerProcess):
     def answered(
         self, circuit: Circuit, *, key: Circuit | None = None, was_probe: bool = True, is_well: bool = True
     ) -> None:
-        """Record that a request was answered. See `Health.answered`."""
+        """Record that an admitted request was answered, so that the provider is reachable.
+
+        Args:
+            circuit: The circuit of the request.
+            key: The circuit of the request's key.
+            was_probe: Whether the request was the probe, if a probe is in flight.
+            is_well: Whether the answer ends a cooldown; False for another rate limit.
+        """
         if circuit not in self._conditions and key not in self._conditions:
             return
         now = self._clock()
@@ -423,7 +352,14 @@ class MemoryHealth(PerProcess):
     def failed(
         self, circuit: Circuit, category: Category, *, key: Circuit | None = None, was_probe: bool = True
     ) -> None:
-        """Record that a request failed by the provider's fault. See `Health.failed`."""
+        """Record that an admitted request failed by the provider's fault.
+
+        Args:
+            circuit: The circuit of the request.
+            category: The kind of failure.
+            key: The circuit of the request's key.
+            was_probe: Whether the request was the probe; if not, a probe in flight goes on.
+        """
         if was_probe and key is not None:
             self.release(key)
         now = self._clock()
@@ -448,7 +384,7 @@ class MemoryHealth(PerProcess):
         self._tell(changes)
 
     def release(self, *circuits: Circuit) -> None:
-        """Release the probes of ``circuits`` without an outcome. See `Health.release`."""
+        """Release the probes of ``circuits`` without an outcome, because each was cancelled or never sent."""
         now = self._clock()
         with self._lock:
             for one, condition in self._known(*circuits).items():
@@ -456,7 +392,14 @@ class MemoryHealth(PerProcess):
                     self._keep(one, replace(condition, probes_until=0.0), now)
 
     def cool(self, circuit: Circuit, seconds: float, category: Category, *, is_guess: bool = False) -> None:
-        """Put ``circuit`` on cooldown for ``seconds``. See `Health.cool`."""
+        """Put ``circuit`` on cooldown for ``seconds``; afterwards one probe is sent before other requests.
+
+        Args:
+            circuit: The circuit.
+            seconds: The length of the cooldown.
+            category: The kind of failure that led to it.
+            is_guess: Whether ``seconds`` is our estimate rather than the provider's: then a probe may be sent early.
+        """
         now = self._clock()
         until, is_told = now + min(seconds, LONGEST_COOLING), seconds >= WORTH_TELLING
         with self._lock:
@@ -475,7 +418,7 @@ class MemoryHealth(PerProcess):
         self._tell(changes)
 
     def resting(self) -> tuple[Resting, ...]:
-        """The circuits that are cooling, open, or waiting for a probe. See `Health.resting`."""
+        """The circuits that are cooling, open, or waiting for a probe."""
         if not self._conditions:
             return ()
         with self._lock:
@@ -483,14 +426,14 @@ class MemoryHealth(PerProcess):
         return tuple(_resting(circuit, one, now) for circuit, one in known if one.is_on_trial)
 
     def notice(self) -> str | None:
-        """None: this process shares its health with no other."""
+        """A sentence for people if this process does not receive the state of other processes as it should; else None."""
         return None
 
     def close(self) -> None:
-        """Do nothing: this health is not shared."""
+        """Stop sharing with other processes, if this health is shared."""
 
     def subscribe(self, listener: HealthListener) -> None:
-        """Call ``listener`` with each later `HealthChange`. See `Health.subscribe`."""
+        """Call ``listener`` with each later `HealthChange`; its exceptions are logged. Subscribing again changes nothing."""
         if listener not in self._listeners:
             self._listeners = (*self._listeners, listener)
 
@@ -504,17 +447,17 @@ class MemoryHealth(PerProcess):
                     log.exception("a listener to health failed; the call goes on")
 
     def earn_retry(self, budget_key: str) -> None:
-        """Record an answer in the retry budget ``budget_key``. See `Health.earn_retry`."""
+        """Record an answer, which adds to the retry budget ``budget_key``. Each provider and key owner has a budget."""
         with self._lock:
             self._budgets[budget_key].earn(self._clock())
 
     def has_answered(self, budget_key: str) -> bool:
-        """Whether the last answer of ``budget_key`` is less than `OPEN_SECONDS` old. See `Health.has_answered`."""
+        """Whether an answer was added to the retry budget ``budget_key`` in the last `OPEN_SECONDS`."""
         with self._lock:
             return self._clock() - self._budgets[budget_key].earned_at < OPEN_SECONDS
 
     def may_retry(self, budget_key: str, *, last_resort: bool = False) -> bool:
-        """Spend or borrow one retry of ``budget_key``. See `Health.may_retry`."""
+        """Spend one retry of the budget ``budget_key``; False if none is left. As a ``last_resort`` it may lend one."""
         with self._lock:
             budget, now = self._budgets[budget_key], self._clock()
             return budget.spend(now) or (last_resort and budget.borrow(now))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
 from backend.utils.llm.failures import Category
-from backend.utils.llm.state.health import WORTH_TELLING, Circuit, HealthChange, MemoryHealth
+from backend.utils.llm.state.health import WORTH_TELLING, Circuit, Health, HealthChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,18 +42,18 @@ def told() -> Listener:
 
 
 @pytest.fixture
-def health(clock: Clock, told: Listener) -> MemoryHealth:
-    made = MemoryHealth(clock)
+def health(clock: Clock, told: Listener) -> Health:
+    made = Health(clock)
     made.subscribe(told)
     return made
 
 
-def fail(health: MemoryHealth, times: int, *, was_probe: bool = True) -> None:
+def fail(health: Health, times: int, *, was_probe: bool = True) -> None:
     for _ in range(times):
         health.failed(CIRCUIT, Category.SERVER, was_probe=was_probe)
 
 
-def test_answers_and_single_failures_are_nobodys_business(health: MemoryHealth, told: Listener) -> None:
+def test_answers_and_single_failures_are_nobodys_business(health: Health, told: Listener) -> None:
     fail(health, 4)
     for _ in range(10):
         health.answered(CIRCUIT, key=KEY)
@@ -61,7 +61,7 @@ def test_answers_and_single_failures_are_nobodys_business(health: MemoryHealth, 
     assert told.kinds == []
 
 
-def test_a_breaker_that_opens_is_told_once(health: MemoryHealth, told: Listener) -> None:
+def test_a_breaker_that_opens_is_told_once(health: Health, told: Listener) -> None:
     fail(health, 5)
     fail(health, 20, was_probe=False)  # those under way then
 
@@ -69,7 +69,7 @@ def test_a_breaker_that_opens_is_told_once(health: MemoryHealth, told: Listener)
 
 
 def test_each_probe_that_finds_it_dead_is_told_with_the_longer_wait(
-    health: MemoryHealth, told: Listener, clock: Clock
+    health: Health, told: Listener, clock: Clock
 ) -> None:
     fail(health, 5)
     clock.now += 31
@@ -79,7 +79,7 @@ def test_each_probe_that_finds_it_dead_is_told_with_the_longer_wait(
     assert [(change.kind, change.seconds) for change in told.changes] == [("opened", 30.0), ("opened", 60.0)]
 
 
-def test_a_breaker_that_closes_is_told_once(health: MemoryHealth, told: Listener, clock: Clock) -> None:
+def test_a_breaker_that_closes_is_told_once(health: Health, told: Listener, clock: Clock) -> None:
     fail(health, 5)
     clock.now += 31
     health.admit(CIRCUIT, 1.0, last_resort=False)
@@ -89,7 +89,7 @@ def test_a_breaker_that_closes_is_told_once(health: MemoryHealth, told: Listener
     assert told.kinds == ["opened", "closed"]
 
 
-def test_a_cooldown_is_told_with_its_end(health: MemoryHealth, told: Listener, clock: Clock) -> None:
+def test_a_cooldown_is_told_with_its_end(health: Health, told: Listener, clock: Clock) -> None:
     health.cool(KEY, 300.0, Category.CREDENTIAL)
     clock.now += 301
     health.answered(CIRCUIT, key=KEY)
@@ -101,9 +101,7 @@ def test_a_cooldown_is_told_with_its_end(health: MemoryHealth, told: Listener, c
     ]
 
 
-def test_a_cooldown_that_calls_wait_for_is_not_told(
-    health: MemoryHealth, told: Listener, clock: Clock
-) -> None:
+def test_a_cooldown_that_calls_wait_for_is_not_told(health: Health, told: Listener, clock: Clock) -> None:
     for _ in range(5):
         health.cool(CIRCUIT, WORTH_TELLING - 0.1, Category.RATE_LIMIT)
         clock.now += WORTH_TELLING
@@ -113,7 +111,7 @@ def test_a_cooldown_that_calls_wait_for_is_not_told(
 
 
 def test_many_that_are_turned_away_at_once_are_one_cooldown(
-    health: MemoryHealth, told: Listener, clock: Clock
+    health: Health, told: Listener, clock: Clock
 ) -> None:
     for _ in range(100):
         health.cool(CIRCUIT, 20.0, Category.RATE_LIMIT)
@@ -122,21 +120,21 @@ def test_many_that_are_turned_away_at_once_are_one_cooldown(
     assert told.kinds == ["rests"]
 
 
-def test_a_cooldown_that_becomes_long_is_told_then(health: MemoryHealth, told: Listener) -> None:
+def test_a_cooldown_that_becomes_long_is_told_then(health: Health, told: Listener) -> None:
     for seconds in (1.0, 2.0, 60.0, 90.0):
         health.cool(CIRCUIT, seconds, Category.RATE_LIMIT)
 
     assert [change.seconds for change in told.changes] == [60.0]
 
 
-def test_another_reason_is_news(health: MemoryHealth, told: Listener) -> None:
+def test_another_reason_is_news(health: Health, told: Listener) -> None:
     health.cool(KEY, 10.0, Category.RATE_LIMIT)
     health.cool(KEY, 600.0, Category.QUOTA)
 
     assert [change.category for change in told.changes] == [Category.RATE_LIMIT, Category.QUOTA]
 
 
-def test_nobody_is_told_under_the_lock(health: MemoryHealth, clock: Clock) -> None:
+def test_nobody_is_told_under_the_lock(health: Health, clock: Clock) -> None:
     held: list[bool] = []
     health.subscribe(lambda _: held.append(health._lock.locked()))
     fail(health, 5)
@@ -151,7 +149,7 @@ def test_a_listener_that_raises_changes_nothing_and_keeps_nobody_else_from_knowi
     def broken(_: HealthChange) -> None:
         raise RuntimeError
 
-    told, health = Listener(), MemoryHealth(clock)
+    told, health = Listener(), Health(clock)
     health.subscribe(broken)
     health.subscribe(told)
     fail(health, 5)
@@ -160,20 +158,20 @@ def test_a_listener_that_raises_changes_nothing_and_keeps_nobody_else_from_knowi
     assert health.availability(CIRCUIT) is not None
 
 
-def test_who_listens_twice_hears_it_once(health: MemoryHealth, told: Listener) -> None:
+def test_who_listens_twice_hears_it_once(health: Health, told: Listener) -> None:
     health.subscribe(told)
     fail(health, 5)
 
     assert told.kinds == ["opened"]
 
 
-def test_nothing_rests_at_first_nor_after_single_failures(health: MemoryHealth) -> None:
+def test_nothing_rests_at_first_nor_after_single_failures(health: Health) -> None:
     fail(health, 4)
 
     assert health.resting() == ()
 
 
-def test_what_rests_says_since_when_and_for_how_long(health: MemoryHealth, clock: Clock) -> None:
+def test_what_rests_says_since_when_and_for_how_long(health: Health, clock: Clock) -> None:
     fail(health, 5)
     clock.now += 10
     (resting,) = health.resting()
@@ -186,7 +184,7 @@ def test_what_rests_says_since_when_and_for_how_long(health: MemoryHealth, clock
     [(0, False, "open"), (31, False, "half open"), (31, True, "probing")],
 )
 def test_what_rests_says_what_the_next_call_does(
-    health: MemoryHealth,
+    health: Health,
     clock: Clock,
     seconds: float,
     is_probed: bool,  # noqa: FBT001
@@ -219,7 +217,7 @@ EVENTS = st.lists(
 @given(EVENTS)
 def test_what_is_told_and_what_rests_are_the_same_whatever_happens(events: list[tuple[str, int]]) -> None:
     clock, told = Clock(), Listener()
-    health = MemoryHealth(clock)
+    health = Health(clock)
     health.subscribe(told)
     act: dict[str, Callable[[], object]] = {
         "answered": lambda: health.answered(CIRCUIT),

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from ...failures import Category
 from ..circuit_breaker import Breaker
-from ..health import WELL, Circuit, Condition, HealthChange, MemoryHealth, Unavailable
+from ..health import WELL, Circuit, Condition, Health, HealthChange, Unavailable
 from .store import Event
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ STALE_SECONDS = 10.0
 """Seconds after which an event about retries is ignored."""
 
 
-class SharedHealth(MemoryHealth):
-    """A `MemoryHealth` that publishes its changes to other processes, and applies theirs.
+class SharedHealth(Health):
+    """A `Health` that publishes its changes to other processes, and applies theirs.
 
     Published are cooldowns, breakers that open or close, probes, and retries spent; single answers and failures are not.
 
