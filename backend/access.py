@@ -112,7 +112,7 @@ class Grant:
         }
 
 
-def usual(user_id: str) -> Grant:
+def default_grant(user_id: str) -> Grant:
     """The grant of a new token of ``user_id`` by default: ``call``, and every scope for the first user."""
     return Grant(user_id, scopes=frozenset(SCOPES) if user_id == ADMIN else frozenset({"call"}))
 

@@ -42,7 +42,7 @@ class InvalidAmountError(LLMError):
     http_status = 422
 
 
-class Noting(Protocol):
+class AuditWriter(Protocol):
     """Writes an entry into the audit trail."""
 
     async def __call__(self, kind: Kind, subject: str, *, actor: str, details: Mapping[str, str]) -> None:
@@ -71,7 +71,7 @@ class Budgets:
     """
 
     def __init__(
-        self, store: BudgetStore, table: Table, note: Noting, *, clock: Callable[[], datetime] = _utc_now
+        self, store: BudgetStore, table: Table, note: AuditWriter, *, clock: Callable[[], datetime] = _utc_now
     ) -> None:
         self._store = store
         self._table = table

@@ -16,9 +16,9 @@ from backend.wires.files import names_files
 from backend.wires.responders import Model
 
 from . import history
-from .events import Asked, Called, Delta, Ended
-from .events import Started as Run
-from .rendering import lines
+from .events import AnswerDelta, ConfirmationChanged, RunEnded, ToolCalled
+from .events import RunStarted as Run
+from .rendering import argument_lines
 from .runner import LONGEST_QUESTION
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class _Reader:
         self._run = ""
         self._may_fail = True
         self._gap = ""
-        self._end: Ended | None = None
+        self._end: RunEnded | None = None
 
     def read(self, event: RunEvent) -> str:
         """The text to show for ``event``. A blank line separates two answers of the model.
@@ -120,16 +120,16 @@ class _Reader:
         match event:
             case Run():
                 self._run = self._run or event.run.id
-            case Delta():
+            case AnswerDelta():
                 self._may_fail = False
                 gap, self._gap = self._gap, ""
                 return gap + event.text
-            case Called():
+            case ToolCalled():
                 self._may_fail = self._may_fail and event.verdict in ("run", "refuse", "over")
                 self._gap = _BETWEEN
-            case Asked():
-                return f"{_BETWEEN}{told(event.confirmation)}"
-            case Ended() if event.run_id == self._run:
+            case ConfirmationChanged():
+                return f"{_BETWEEN}{confirmation_text(event.confirmation)}"
+            case RunEnded() if event.run_id == self._run:
                 if event.error is not None and self._may_fail:
                     raise event.error
                 self._end = event
@@ -147,9 +147,9 @@ class _Reader:
         return Finished("stop", Usage(input=spent.input, output=spent.output), receipt)
 
 
-def told(one: Confirmation) -> str:
+def confirmation_text(one: Confirmation) -> str:
     """A pending confirmation as text for the reader of the answer: what would be done, and where to approve."""
-    arguments = "\n".join(map(_shown, lines(one.arguments)))
+    arguments = "\n".join(map(_shown, argument_lines(one.arguments)))
     return f"This waits for your yes: {one.title}\n{arguments}\nAnswer it at /v1/confirmations/{one.id}"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
-    from .steps import Spent
+    from .steps import RunUsage
 
 Limit = Literal["turns", "tool_calls", "tokens", "usd", "unpriced", "seconds"]
 
@@ -30,7 +30,7 @@ class RunBudget(BaseModel):
     pico_usd: Annotated[int, Field(ge=1)] | None = None
     seconds: Annotated[float, Field(gt=0)] | None = 300.0
 
-    def reached(self, spent: Spent) -> Limit | None:
+    def reached(self, spent: RunUsage) -> Limit | None:
         """The first limit that ``spent`` has reached; None if ``spent`` is below all limits."""
         if spent.turns >= self.turns:
             return "turns"
@@ -43,15 +43,15 @@ class RunBudget(BaseModel):
                 return "usd"
         return "seconds" if self.seconds_left(spent) <= 0 else None
 
-    def calls_left(self, spent: Spent) -> int:
+    def calls_left(self, spent: RunUsage) -> int:
         """How many more tool calls the run may make."""
         return max(0, self.tool_calls - spent.tool_calls)
 
-    def seconds_left(self, spent: Spent) -> float:
+    def seconds_left(self, spent: RunUsage) -> float:
         """How many more seconds the run may work."""
         return float("inf") if self.seconds is None else self.seconds - spent.seconds
 
-    def without(self, spent: Spent, most: RunBudget) -> RunBudget | None:
+    def without(self, spent: RunUsage, most: RunBudget) -> RunBudget | None:
         """The budget left after ``spent``, at most ``most``; None if nothing is left."""
         if self.reached(spent) is not None:
             return None

@@ -12,13 +12,13 @@ from langchain_core.messages import SystemMessage
 from backend.utils.llm.errors import LLMError
 
 from . import history, spending
-from .events import Asked, Called, Delta, Ended, Result, Started
-from .gate import observation_of, observed
-from .judging import Judge, is_cut_off, joined, verdict_of, with_ids
+from .events import AnswerDelta, ConfirmationChanged, RunEnded, RunStarted, ToolCalled, ToolResult
+from .gate import call_tool, observation_of
+from .judging import Judge, is_cut_off, join_chunks, verdict_of, with_ids
 from .loop import AskModel, Delegate, Execute, Finish, Progress, Wait
-from .observations import Observation, of_fault, sentence
+from .observations import Observation, failure_sentence, of_fault
 from .runs import ENDED, Outcome, Run
-from .steps import Answered, Call, Failed, Observed, Opened, Spent
+from .steps import AnswerStep, Call, FailureStep, OpeningStep, ResultStep, RunUsage
 from .tools import Execution
 
 if TYPE_CHECKING:
@@ -81,11 +81,11 @@ class Drive:
         self._saved = len(steps)
         self._left_open: set[str] = set()
         """Calls that ran, and nobody knows what came of them."""
-        self._end: Ended | None = None
+        self._end: RunEnded | None = None
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """The events of the run until it ends or waits; `Ended` comes last. The caller records the `outcome`."""
-        yield Started(self._run)
+        """The events of the run until it ends or waits; `RunEnded` comes last. The caller records the `outcome`."""
+        yield RunStarted(self._run)
         while self._end is None:
             move = self._progress.next_move()
             if not isinstance(move, AskModel):
@@ -133,20 +133,20 @@ class Drive:
                 async for chunk in answer:
                     chunks.append(chunk)
                     if chunk.text:
-                        yield Delta(self._run.id, chunk.text)
+                        yield AnswerDelta(self._run.id, chunk.text)
         except LLMError as error:
             spent = spending.of_error(error, clock() - began)
-            await self._append(Failed(code=error.code, spent=spent, call_id=error.call_id))
+            await self._append(FailureStep(code=error.code, spent=spent, call_id=error.call_id))
             yield self._ended("failed", error.code, error)
             return
         except TimeoutError:
             took = seconds if seconds < float("inf") else clock() - began
-            await self._append(Failed(code="seconds", spent=Spent(turns=1, unpriced=1, seconds=took)))
+            await self._append(FailureStep(code="seconds", spent=RunUsage(turns=1, unpriced=1, seconds=took)))
             return
         answered = self._answered(chunks, clock() - began)
         await self._append(answered)
         for call in answered.calls:
-            yield Called(self._run.id, call.key, call.name, call.verdict, sentence(call.fault))
+            yield ToolCalled(self._run.id, call.key, call.name, call.verdict, failure_sentence(call.fault))
 
     async def _chunks(self, seconds: float) -> AsyncGenerator[AIMessageChunk, None]:
         """The answer in chunks, as they arrive. The time limit is checked between chunks, because their reader may take time, too.
@@ -170,14 +170,14 @@ class Drive:
                     return
                 yield chunk
 
-    def _answered(self, chunks: Sequence[AIMessageChunk], seconds: float) -> Answered:
+    def _answered(self, chunks: Sequence[AIMessageChunk], seconds: float) -> AnswerStep:
         number = len(self._progress.steps)
-        came = with_ids(joined(chunks), number)
-        kept = history.stored(came)
-        message = cast("AIMessage", history.restored(kept))
+        came = with_ids(join_chunks(chunks), number)
+        kept = history.message_to_json(came)
+        message = cast("AIMessage", history.message_from_json(kept))
         receipt = came.response_metadata.get("receipt") or {}
         left = self._run.budget.calls_left(self._progress.spent)
-        return Answered(
+        return AnswerStep(
             message=kept,
             text=message.text,
             calls=self._judge.judge(message, number, left, is_cut=is_cut_off(came)),
@@ -211,7 +211,7 @@ class Drive:
             for task in tasks:
                 task.cancel()
 
-    async def _executed(self, call: Call) -> Observed | None:
+    async def _executed(self, call: Call) -> ResultStep | None:
         """The result of ``call``; None if an earlier process began to execute it and its result is unknown."""
         tool = self._agent.tool(call.name)
         is_changed = tool is None or (tool.definition, tool.terms) != (call.definition, call.terms)
@@ -223,7 +223,7 @@ class Drive:
         if call.verdict == "run":
             run, owner = self._run, self._run.owner
             execution = Execution(owner.user_id, owner.tenant_id, run.id, f"{run.id}.{call.key}")
-            found = await observed(tool, json.loads(call.arguments), execution)
+            found = await call_tool(tool, json.loads(call.arguments), execution)
             return _observed(call, found, seconds=self._around.clock() - began)
         one = await self._around.gate.record(self._run, call, tool)
         if one is None:
@@ -232,7 +232,7 @@ class Drive:
         done = await self._around.gate.execute(one, tool)
         return self._settled(call, done, self._around.clock() - began)
 
-    def _settled(self, call: Call, one: Confirmation, seconds: float = 0.0) -> Observed | None:
+    def _settled(self, call: Call, one: Confirmation, seconds: float = 0.0) -> ResultStep | None:
         found = observation_of(one)
         if found is None:
             self._left_open.add(call.key)
@@ -262,26 +262,26 @@ class Drive:
         if ended is None:
             async with self._around.lease(child) as drive, aclosing(drive.events()) as inner:
                 async for event in inner:
-                    ended = event if isinstance(event, Ended) and event.run_id == child.id else ended
+                    ended = event if isinstance(event, RunEnded) and event.run_id == child.id else ended
                     yield event
         if ended is None or ended.state == "awaiting":
             yield self._ended("awaiting", None)
             return
         yield await self._observe(_delegated(call, ended))
 
-    async def _past(self, child: Run) -> Ended | None:
+    async def _past(self, child: Run) -> RunEnded | None:
         """The last event of another agent's run that has ended; None if it has not."""
         if child.state not in ENDED:
             return None
         spent = Progress.of(child.budget, await self._around.runs.steps(child.id)).spent
-        return Ended(child.id, child.state, child.reason, child.answer or "", spent)
+        return RunEnded(child.id, child.state, child.reason, child.answer or "", spent)
 
     async def _child(self, call: Call) -> Run | None:
         """The run of the other agent: the same run at every call."""
         run, child_id = self._run, f"{self._run.id}.{call.key}"
         if (known := await self._around.runs.get(run.owner, child_id)) is not None:
             return known
-        spent = self._progress.spent + Spent(tool_calls=len(self._progress.open_calls))
+        spent = self._progress.spent + RunUsage(tool_calls=len(self._progress.open_calls))
         budget = run.budget.without(spent, self._around.agents[call.name].budget)
         if budget is None:
             return None
@@ -289,7 +289,7 @@ class Drive:
         child = Run(
             child_id, call.name, run.owner, call.arguments, budget, now, parent=run.id, parent_call=call.key
         )
-        await self._around.runs.begin(child, Opened(messages=(history.said(call.arguments),)))
+        await self._around.runs.begin(child, OpeningStep(messages=(history.user_message(call.arguments),)))
         return child
 
     # Waiting -------------------------------------------------------------------------------------------------------
@@ -311,18 +311,18 @@ class Drive:
         elif len(self._progress.results) == before:
             for _, one in asked:
                 if one is not None:
-                    yield Asked(one._replace(state=one.shown_state(self._around.now())))
+                    yield ConfirmationChanged(one._replace(state=one.shown_state(self._around.now())))
             yield self._ended("awaiting", None)
 
     # Steps ---------------------------------------------------------------------------------------------------------
 
-    async def _observe(self, result: Observed) -> Result:
+    async def _observe(self, result: ResultStep) -> ToolResult:
         await self._append(result)
         return self._told(result)
 
-    def _told(self, result: Observed) -> Result:
-        why = "" if result.status == "ok" else sentence(result.content)
-        return Result(self._run.id, result.call, result.name, result.status, why)
+    def _told(self, result: ResultStep) -> ToolResult:
+        why = "" if result.status == "ok" else failure_sentence(result.content)
+        return ToolResult(self._run.id, result.call, result.name, result.status, why)
 
     async def _append(self, step: Step) -> None:
         """Fold ``step`` into the state, and queue it for storing."""
@@ -339,28 +339,28 @@ class Drive:
             await self._around.runs.append(self._run, self._saved, unsaved, self._around.now())
             self._saved += len(unsaved)
 
-    def _ended(self, state: RunState, reason: str | None, error: LLMError | None = None) -> Ended:
+    def _ended(self, state: RunState, reason: str | None, error: LLMError | None = None) -> RunEnded:
         progress = self._progress
-        self._end = Ended(self._run.id, state, reason, progress.text, progress.spent, error)
+        self._end = RunEnded(self._run.id, state, reason, progress.text, progress.spent, error)
         return self._end
 
 
 def _observed(
     call: Call, found: Observation, confirmation: str | None = None, seconds: float = 0.0
-) -> Observed:
+) -> ResultStep:
     ran = found.status in ("ok", "error", "timed_out")
-    return Observed(
+    return ResultStep(
         call=call.key,
         name=call.name,
         status=found.status,
         content=found.content,
         confirmation=confirmation,
-        spent=Spent(tool_calls=int(ran), seconds=seconds),
+        spent=RunUsage(tool_calls=int(ran), seconds=seconds),
     )
 
 
-def _delegated(call: Call, ended: Ended) -> Observed:
+def _delegated(call: Call, ended: RunEnded) -> ResultStep:
     """The result of a delegated call. For an agent that was stopped: its last text, and why it stopped."""
     note = "" if ended.state == "done" else f"\n[stopped: {ended.reason}]"
-    spent = ended.spent + Spent(tool_calls=1)
-    return Observed(call=call.key, name=call.name, status="ok", content=f"{ended.text}{note}", spent=spent)
+    spent = ended.spent + RunUsage(tool_calls=1)
+    return ResultStep(call=call.key, name=call.name, status="ok", content=f"{ended.text}{note}", spent=spent)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .rendering import lines
+from .rendering import argument_lines
 
 if TYPE_CHECKING:
     from backend.utils.llm.errors import LLMError
 
     from .confirmations import Confirmation
     from .runs import Run
-    from .steps import Spent, Status
+    from .steps import RunUsage, Status
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class RunStarted:
     """The run has been started or continued."""
 
     run: Run
@@ -29,7 +29,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Delta:
+class AnswerDelta:
     """The next piece of the model's text."""
 
     run_id: str
@@ -42,7 +42,7 @@ class Delta:
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
+class ToolCalled:
     """The model calls a tool.
 
     Attributes:
@@ -63,7 +63,7 @@ class Called:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ToolResult:
     """A tool call has its result, which the model is told.
 
     Attributes:
@@ -84,7 +84,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ConfirmationChanged:
     """A confirmation was created or decided."""
 
     confirmation: Confirmation
@@ -92,11 +92,11 @@ class Asked:
 
     def as_dict(self) -> dict[str, Any]:
         """The event as a dict that is ready for JSON."""
-        return view(self.confirmation)
+        return confirmation_view(self.confirmation)
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class RunEnded:
     """The run has ended, or waits for a person: ``awaiting``.
 
     Attributes:
@@ -108,7 +108,7 @@ class Ended:
     state: str
     reason: str | None
     text: str
-    spent: Spent
+    spent: RunUsage
     error: LLMError | None = None
     kind: ClassVar[str] = "end"
 
@@ -129,10 +129,10 @@ class Ended:
         }
 
 
-Event = Started | Delta | Called | Result | Asked | Ended
+Event = RunStarted | AnswerDelta | ToolCalled | ToolResult | ConfirmationChanged | RunEnded
 
 
-def view(one: Confirmation, *, whole: bool = False) -> dict[str, Any]:
+def confirmation_view(one: Confirmation, *, whole: bool = False) -> dict[str, Any]:
     """A confirmation as JSON for people and pages, built from the arguments alone.
 
     An approval names the ``digest``, which is left out if an argument is cut: nobody can approve what they were not shown.
@@ -141,7 +141,7 @@ def view(one: Confirmation, *, whole: bool = False) -> dict[str, Any]:
         one: The confirmation, in its present state.
         whole: Whether every argument is shown in full, whatever its length.
     """
-    shown = lines(one.arguments, whole=whole)
+    shown = argument_lines(one.arguments, whole=whole)
     is_cut = any(line.left_out for line in shown)
     return {
         "id": one.id,

@@ -204,7 +204,7 @@ class Gate:
         if one.state == "expired":
             await self.expire(one)
         if one.state not in ("pending", "unknown"):
-            raise closed(one.state)
+            raise not_open_error(one.state)
         if one.state == "unknown":
             await self._note_unknown(one)
         now = self._now()
@@ -214,7 +214,7 @@ class Gate:
             change = change._replace(before="expires_at")
         rejected = await self._store.change(owner, one.id, change)
         if rejected is None:
-            raise closed((await self.find(owner, confirmation_id)).state)
+            raise not_open_error((await self.find(owner, confirmation_id)).state)
         return rejected
 
     async def ask_again(self, one: Confirmation, digest: str) -> Confirmation:
@@ -310,7 +310,7 @@ class Gate:
         if one.state == "unknown" and not decision.again:
             raise UnknownOutcomeError
         if one.state not in ("pending", "unknown"):
-            raise closed(one.state)
+            raise not_open_error(one.state)
         verified = self._seals.verifies(one.digest, one.sealed(one.arguments))
         if not verified:
             fault = "agents.confirmation_key_missing" if verified is None else "agents.confirmation_forged"
@@ -359,10 +359,10 @@ class Gate:
         one = await self.find(decision.owner, decision.confirmation)
         if one.state in ("pending", "unknown"):
             return ConfirmationChangedError()
-        return closed(one.state)
+        return not_open_error(one.state)
 
     async def _execute(self, one: Confirmation, tool: Tool) -> Confirmation:
-        observation = await observed(tool, json.loads(one.arguments), _execution(one))
+        observation = await call_tool(tool, json.loads(one.arguments), _execution(one))
         # A tool that changes something and did not answer in time may have done it.
         target: State = "unknown" if observation.status == "timed_out" else "done"
         values = {"status": observation.status, "outcome": observation.content}
@@ -412,7 +412,7 @@ class Gate:
         return new.id if await self._store.add(new) else None
 
 
-async def observed(tool: Tool, arguments: dict[str, Any], execution: Execution) -> Observation:
+async def call_tool(tool: Tool, arguments: dict[str, Any], execution: Execution) -> Observation:
     """Call ``tool`` within its time limit and return the result. An exception becomes an observation, too."""
     limit = asyncio.timeout(tool.seconds)
     try:
@@ -462,7 +462,7 @@ def _failed(tool: Tool, execution: Execution, error: Exception | SystemExit) -> 
     return of_error(error)
 
 
-def closed(state: State) -> Exception:
+def not_open_error(state: State) -> Exception:
     """The error for a confirmation that cannot be decided in this ``state``."""
     return ConfirmationExpiredError() if state == "expired" else AlreadyDecidedError(state)
 

@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from .canonical import storable
 from .observations import of_fault
-from .steps import Answered, Observed, Opened
+from .steps import AnswerStep, OpeningStep, ResultStep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,27 +34,27 @@ KEPT: Final = {
 NOT_DONE: Final = of_fault("NotDone", "This was not done.").content
 
 
-def stored(message: BaseMessage) -> dict[str, Any]:
+def message_to_json(message: BaseMessage) -> dict[str, Any]:
     """``message`` as JSON, without its receipt and its usage."""
     found: dict[str, Any] = storable(message.model_dump(mode="json", include=KEPT, exclude_none=True))
     return found
 
 
-def restored(message: Mapping[str, Any]) -> BaseMessage:
-    """The message that `stored` has turned into JSON."""
+def message_from_json(message: Mapping[str, Any]) -> BaseMessage:
+    """The message that `message_to_json` has turned into JSON."""
     return _KINDS[message["type"]](**message)
 
 
-def said(question: str) -> dict[str, Any]:
+def user_message(question: str) -> dict[str, Any]:
     """A user's message, as JSON to store."""
-    return stored(HumanMessage(question))
+    return message_to_json(HumanMessage(question))
 
 
-def remembered(exchanges: Iterable[Exchange]) -> Iterator[dict[str, Any]]:
+def exchange_messages(exchanges: Iterable[Exchange]) -> Iterator[dict[str, Any]]:
     """Earlier exchanges of the conversation, as JSON messages to store."""
     for question, answer in exchanges:
-        yield said(question)
-        yield stored(AIMessage(answer))
+        yield user_message(question)
+        yield message_to_json(AIMessage(answer))
 
 
 def messages(steps: Sequence[Step], not_done: str = NOT_DONE) -> list[BaseMessage]:
@@ -64,18 +64,18 @@ def messages(steps: Sequence[Step], not_done: str = NOT_DONE) -> list[BaseMessag
         steps: All steps of the run.
         not_done: The result to show the model for a call that has none.
     """
-    results = {step.call: step for step in steps if isinstance(step, Observed)}
+    results = {step.call: step for step in steps if isinstance(step, ResultStep)}
     found: list[BaseMessage] = []
     for step in steps:
-        if isinstance(step, Opened):
-            found += map(restored, step.messages)
-        elif isinstance(step, Answered):
-            found.append(restored(step.message))
+        if isinstance(step, OpeningStep):
+            found += map(message_from_json, step.messages)
+        elif isinstance(step, AnswerStep):
+            found.append(message_from_json(step.message))
             found += [_result(call, results.get(call.key), not_done) for call in step.calls]
     return found
 
 
-def _result(call: Call, observed: Observed | None, not_done: str) -> ToolMessage:
+def _result(call: Call, observed: ResultStep | None, not_done: str) -> ToolMessage:
     content = observed.content if observed else call.fault or not_done
     is_error = observed is None or observed.status != "ok"
     return ToolMessage(

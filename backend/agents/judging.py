@@ -28,7 +28,7 @@ _SHOWN: Final = 60
 """Characters of a name that a model made up."""
 
 
-def joined(chunks: Sequence[AIMessageChunk]) -> AIMessage:
+def join_chunks(chunks: Sequence[AIMessageChunk]) -> AIMessage:
     """The answer made of ``chunks``. Truncated arguments stay as they came; LangChain would complete them."""
     whole = add_ai_message_chunks(*chunks)
     good: list[ToolCall] = []

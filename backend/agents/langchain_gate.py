@@ -21,7 +21,7 @@ from backend.utils.llm.schema_checks import misfit
 from .agent import Agent, Agents
 from .budget import RunBudget
 from .errors import AlreadyDecidedError, ConfirmationExpiredError, ConfirmationsAwayError
-from .events import view
+from .events import confirmation_view
 from .gate import Decision, Gate, observation_of
 from .observations import Observation, of_fault
 from .runs import Run
@@ -58,7 +58,7 @@ _ELSEWHERE: Final = of_fault("Elsewhere", "It is being done by somebody else. Do
 class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
     """Middleware that executes a tool call once, after a person has approved it.
 
-    It interrupts the graph with the confirmation, as `view` shows it, and expects a decision:
+    It interrupts the graph with the confirmation, as `confirmation_view` shows it, and expects a decision:
     ``Command(resume={"decision": "approve", "digest": …})``, or ``reject`` with a ``reason``, or ``edit`` with ``arguments``.
     After an invalid decision it interrupts again, with the ``error`` and a new ``digest``, and expects another decision.
 
@@ -178,7 +178,7 @@ def _answers() -> list[Mapping[str, Any]]:
 def _known(one: Confirmation, **more: Any) -> Observation:
     """The result of a confirmation. While there is none, the graph is interrupted with the confirmation and ``more``."""
     while (known := observation_of(one)) is None:
-        interrupt({**view(one, whole=True), **more})
+        interrupt({**confirmation_view(one, whole=True), **more})
     return known
 
 

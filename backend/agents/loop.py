@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from .steps import Answered, Call, Failed, Observed, Spent, Step
+from .steps import AnswerStep, Call, FailureStep, ResultStep, RunUsage, Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,10 +69,10 @@ class Progress:
 
     budget: RunBudget
     steps: list[Step] = field(default_factory=list)
-    results: dict[str, Observed] = field(default_factory=dict)
+    results: dict[str, ResultStep] = field(default_factory=dict)
     """The result of each call, by the call's key."""
-    answers: list[Answered] = field(default_factory=list)
-    spent: Spent = field(default_factory=Spent)
+    answers: list[AnswerStep] = field(default_factory=list)
+    spent: RunUsage = field(default_factory=RunUsage)
 
     @classmethod
     def of(cls, budget: RunBudget, steps: Sequence[Step]) -> Progress:
@@ -86,12 +86,12 @@ class Progress:
         """Fold in one more step."""
         self.steps.append(step)
         match step:
-            case Answered():
+            case AnswerStep():
                 self.answers.append(step)
                 self.spent += step.spent
-            case Failed():
+            case FailureStep():
                 self.spent += step.spent
-            case Observed():
+            case ResultStep():
                 self.results[step.call] = step
                 self.spent += step.spent
             case _:
@@ -112,7 +112,7 @@ class Progress:
 
     def next_move(self) -> Move:
         """The next move of the run."""
-        if isinstance(self.steps[-1], Failed):
+        if isinstance(self.steps[-1], FailureStep):
             return self._ask()
         last = self.answers[-1] if self.answers else None
         if last is None:

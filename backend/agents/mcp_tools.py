@@ -14,7 +14,7 @@ from backend.utils.llm.schema_checks import misfit
 
 from .canonical import canonical, digest
 from .observations import ToolError, readable
-from .rendering import shown
+from .rendering import escaped
 from .tools import ArgumentsError, Tool
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _tool(client: Client, server: str, one: Described, terms: tuple[Risk, Policy
         run=partial(_run, client, one.name),
         risk=risk,
         policy=policy,
-        title=f"{shown(one.name[:_LONGEST_NAME])[:_LONGEST_NAME]} of {server}",
+        title=f"{escaped(one.name[:_LONGEST_NAME])[:_LONGEST_NAME]} of {server}",
         version=digest(one.description)[:16],
     )
 

@@ -33,7 +33,7 @@ def of_result(value: Any) -> Observation:
     if isinstance(value, bytes | bytearray | memoryview):
         return Observation("error", _error("BinaryResult", "The tool returned bytes, which cannot be read."))
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return Observation("ok", cut(readable(text)))
+    return Observation("ok", truncated(readable(text)))
 
 
 def of_error(error: Exception | SystemExit) -> Observation:
@@ -60,7 +60,7 @@ def readable(text: str) -> str:
     return _UNSEEN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", plain)
 
 
-def cut(text: str) -> str:
+def truncated(text: str) -> str:
     """``text``, without its middle if it is longer than `LONGEST`."""
     if len(text) <= LONGEST:
         return text
@@ -68,7 +68,7 @@ def cut(text: str) -> str:
     return f"{text[: LONGEST - 2_000]}\n[… {left_out} characters left out …]\n{text[-2_000:]}"
 
 
-def sentence(content: str) -> str:
+def failure_sentence(content: str) -> str:
     """Why a call failed, taken from what the model is told; empty if that gives no reason."""
     return str(json.loads(content)["message"]) if content else ""
 

@@ -37,13 +37,13 @@ class Line(NamedTuple):
     is_hiding: bool = False
 
 
-def shown(text: str) -> str:
+def escaped(text: str) -> str:
     """``text`` on one line, with every control and invisible character escaped."""
     plain = visible(text, keep="\t")
     return _HIDDEN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", plain).replace("\t", "\\t")
 
 
-def lines(arguments: str, *, whole: bool = False) -> list[Line]:
+def argument_lines(arguments: str, *, whole: bool = False) -> list[Line]:
     """A line for each argument in ``arguments`` (canonical JSON); a last line says how many were left out.
 
     Args:
@@ -61,7 +61,7 @@ def _lines(value: Any, name: str, longest: int | None) -> Iterator[Line]:
     match value:
         case dict() if value:
             for part, inner in value.items():
-                yield from _lines(inner, f"{name}.{shown(part)}" if name else shown(part), longest)
+                yield from _lines(inner, f"{name}.{escaped(part)}" if name else escaped(part), longest)
         case list() if value:
             for place, inner in enumerate(value):
                 yield from _lines(inner, f"{name}.{place}", longest)
@@ -76,4 +76,4 @@ def _line(name: str, text: str, longest: int | None) -> Line:
     hidden = any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Cn") for letter in cut) or bool(
         _HIDDEN.search(cut)
     )
-    return Line(name, shown(cut), len(text) - len(cut), hidden)
+    return Line(name, escaped(cut), len(text) - len(cut), hidden)

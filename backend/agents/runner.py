@@ -14,12 +14,12 @@ from uuid_utils import uuid7
 from . import history
 from .drive import Drive, Surroundings
 from .errors import ConfirmationNotFoundError, RunBusyError, RunNotFoundError, RunOverError, StepTakenError
-from .events import Asked, Ended
+from .events import ConfirmationChanged, RunEnded
 from .gate import microseconds
 from .loop import Progress
 from .observations import of_fault
 from .runs import ENDED, Outcome, Run
-from .steps import Opened
+from .steps import OpeningStep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -100,11 +100,11 @@ class Runner:
         """
         budget = self.agents[agent].budget
         remembered = await self._before(owner, agent, conversation)
-        told = (*remembered, *map(history.stored, before), history.said(question))
+        told = (*remembered, *map(history.message_to_json, before), history.user_message(question))
         now = self._now()
         run = Run(str(uuid7()), agent, owner, question, budget, now, conversation, updated_at=now)
         run = run._replace(leased_by=secrets.token_hex(8), leased_until=now + LEASE)
-        opened = Opened(messages=told)
+        opened = OpeningStep(messages=told)
         await self._runs.begin(run, opened)
         async with aclosing(self._driven(run, self._held(run, [opened]))) as events:
             async for event in events:
@@ -133,8 +133,8 @@ class Runner:
         """
         await self._of_a_run(decision.owner, decision.confirmation)
         claimed, doing = await self.gate.approve(decision)
-        yield Asked(claimed)
-        yield Asked(await doing)
+        yield ConfirmationChanged(claimed)
+        yield ConfirmationChanged(await doing)
         async with aclosing(self._continued(decision.owner, claimed)) as events:
             async for event in events:
                 yield event
@@ -149,7 +149,7 @@ class Runner:
         """
         await self._of_a_run(owner, confirmation_id)
         rejected = await self.gate.reject(owner, confirmation_id, reason)
-        yield Asked(rejected)
+        yield ConfirmationChanged(rejected)
         async with aclosing(self._continued(owner, rejected)) as events:
             async for event in events:
                 yield event
@@ -315,9 +315,9 @@ class Runner:
         except RunBusyError:
             yield await self._stands(await self.find(owner, root.id))
 
-    async def _stands(self, run: Run) -> Ended:
+    async def _stands(self, run: Run) -> RunEnded:
         spent = (await self.progress(run)).spent
-        return Ended(run.id, await self.shown_state(run), run.reason, run.answer or "", spent)
+        return RunEnded(run.id, await self.shown_state(run), run.reason, run.answer or "", spent)
 
     async def _of_a_run(self, owner: Owner, confirmation_id: str) -> None:
         """Check that the run of a confirmation still exists: its conversation may have been removed.
@@ -345,8 +345,8 @@ class Runner:
             await self._withdraw(run)
             withdrawn = await self._runs.steps(run.id)
         if withdrawn:
-            return [history.stored(message) for message in history.messages(withdrawn, _SUPERSEDED)]
-        return list(history.remembered(await self._runs.memory(owner, agent, conversation, MEMORY)))
+            return [history.message_to_json(message) for message in history.messages(withdrawn, _SUPERSEDED)]
+        return list(history.exchange_messages(await self._runs.memory(owner, agent, conversation, MEMORY)))
 
     async def _withdraw(self, run: Run) -> None:
         """Withdraw the confirmations that ``run``, or one that it delegated, waits for, and end the run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from .steps import Spent
+from .steps import RunUsage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 _PICO = 10**12
 
 
-def of_answer(answer: AIMessage, seconds: float) -> Spent:
+def of_answer(answer: AIMessage, seconds: float) -> RunUsage:
     """The usage of all attempts of ``answer``, which took ``seconds``."""
     receipt: Mapping[str, Any] | None = answer.response_metadata.get("receipt")
     if receipt is None:
         usage: Mapping[str, Any] = answer.usage_metadata or {}
         told = {"input": usage.get("input_tokens", 0), "output": usage.get("output_tokens", 0)}
-        return Spent(turns=1, unpriced=1, seconds=seconds, **told)
+        return RunUsage(turns=1, unpriced=1, seconds=seconds, **told)
     used = [each["usage"] for each in receipt["attempts"] if each["usage"]]
     costs = [each["cost_usd"] for each in receipt["attempts"]]
-    return Spent(
+    return RunUsage(
         turns=1,
         input=sum(each["input"] for each in used),
         output=sum(each["output"] for each in used),
@@ -36,11 +36,11 @@ def of_answer(answer: AIMessage, seconds: float) -> Spent:
     )
 
 
-def of_error(error: LLMError, seconds: float) -> Spent:
+def of_error(error: LLMError, seconds: float) -> RunUsage:
     """The usage of a failed call, which took ``seconds``. An attempt whose usage is unknown counts as free."""
     used = [attempt.usage for attempt in error.attempts if attempt.usage]
     costs = [attempt.cost_usd for attempt in error.attempts if attempt.usage]
-    return Spent(
+    return RunUsage(
         turns=1,
         input=sum(usage.input for usage in used),
         output=sum(usage.output for usage in used),

@@ -18,7 +18,7 @@ class _Value(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Spent(_Value):
+class RunUsage(_Value):
     """What a run has used so far.
 
     Attributes:
@@ -41,8 +41,8 @@ class Spent(_Value):
         """Input and output tokens together."""
         return self.input + self.output
 
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(
+    def __add__(self, other: RunUsage) -> RunUsage:
+        return RunUsage(
             turns=self.turns + other.turns,
             tool_calls=self.tool_calls + other.tool_calls,
             input=self.input + other.input,
@@ -75,7 +75,7 @@ class Call(_Value):
     terms: str = ""
 
 
-class Opened(_Value):
+class OpeningStep(_Value):
     """The first step: the earlier messages, and the user's question.
 
     Attributes:
@@ -86,7 +86,7 @@ class Opened(_Value):
     messages: tuple[dict[str, Any], ...]
 
 
-class Answered(_Value):
+class AnswerStep(_Value):
     """An answer of the model.
 
     Attributes:
@@ -99,12 +99,12 @@ class Answered(_Value):
     message: dict[str, Any]
     text: str
     calls: tuple[Call, ...] = ()
-    spent: Spent = Spent()
+    spent: RunUsage = RunUsage()
     call_id: str | None = None
     endpoint: str | None = None
 
 
-class Failed(_Value):
+class FailureStep(_Value):
     """A model call that failed.
 
     Attributes:
@@ -113,11 +113,11 @@ class Failed(_Value):
 
     kind: Literal["failed"] = "failed"
     code: str
-    spent: Spent = Spent()
+    spent: RunUsage = RunUsage()
     call_id: str | None = None
 
 
-class Observed(_Value):
+class ResultStep(_Value):
     """The result of a tool call.
 
     Attributes:
@@ -133,8 +133,8 @@ class Observed(_Value):
     status: Status
     content: str
     confirmation: str | None = None
-    spent: Spent = Spent()
+    spent: RunUsage = RunUsage()
 
 
-Step = Opened | Answered | Failed | Observed
+Step = OpeningStep | AnswerStep | FailureStep | ResultStep
 STEP: Final[TypeAdapter[Step]] = TypeAdapter(Annotated[Step, Field(discriminator="kind")])

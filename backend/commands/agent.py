@@ -78,12 +78,12 @@ def resume(
 @app.command()
 def pending(*, user: User = "admin", as_json: Json = False) -> None:
     """The user's open confirmations: undecided, or of unknown result."""
-    from backend.agents.events import view
+    from backend.agents.events import confirmation_view
 
     with storage_errors(as_json=as_json):
         found = asyncio.run(_with_runner(None, lambda runner: runner.gate.pending(_owner(user))))
     if as_json:
-        print_json({"confirmations": [view(one, whole=True) for one in found]})
+        print_json({"confirmations": [confirmation_view(one, whole=True) for one in found]})
         return
     out.print(Rows(_HEADS, [_row(one) for one in found]))
     for one in found:
@@ -160,7 +160,7 @@ async def _found(which: str, user: str) -> Confirmation:
         ConfirmationError: The confirmation is no longer open; the error's type says why.
     """
     from backend.agents.errors import ConfirmationNotFoundError
-    from backend.agents.gate import closed
+    from backend.agents.gate import not_open_error
 
     async def look(runner: Runner) -> Sequence[Confirmation]:
         waiting = [one for one in await runner.gate.pending(_owner(user)) if one.id.startswith(which)]
@@ -170,7 +170,7 @@ async def _found(which: str, user: str) -> Confirmation:
     if len(found) != 1:
         raise ConfirmationNotFoundError
     if found[0].state not in ("pending", "unknown"):
-        raise closed(found[0].state)
+        raise not_open_error(found[0].state)
     return found[0]
 
 
@@ -207,10 +207,10 @@ def _follow(events: Callable[[Runner], AsyncGenerator[Event, None]], *, as_json:
 
 def _status(seen: Sequence[Event]) -> ExitStatus | None:
     """The exit status after these events; None if the run has ended well, or waits for a person."""
-    from backend.agents.events import Ended
+    from backend.agents.events import RunEnded
 
     last = seen[-1]
-    if not isinstance(last, Ended) or last.state not in ("failed", "exhausted", "expired"):
+    if not isinstance(last, RunEnded) or last.state not in ("failed", "exhausted", "expired"):
         return None
     return ExitStatus.LATER if last.error is not None and last.error.retryable else ExitStatus.NO
 
@@ -268,18 +268,18 @@ def _owner(user: str) -> Any:
 
 
 def _print(event: Event) -> None:
-    from backend.agents.events import Asked, Called, Delta, Ended, Result
+    from backend.agents.events import AnswerDelta, ConfirmationChanged, RunEnded, ToolCalled, ToolResult
 
     match event:
-        case Delta():
+        case AnswerDelta():
             out.print(event.text, end="", markup=False)
-        case Called():
+        case ToolCalled():
             err.print(f"\n{_came_to(event.tool, event.verdict, event.message)}", markup=False)
-        case Result():
+        case ToolResult():
             err.print(_came_to(event.tool, event.status, event.message), markup=False)
-        case Asked():
+        case ConfirmationChanged():
             _print_asked(event.confirmation)
-        case Ended():
+        case RunEnded():
             out.print()
             why = f" ({event.reason})" if event.reason else ""
             err.print(
@@ -291,9 +291,9 @@ def _print(event: Event) -> None:
 
 def _came_to(tool: str, what: str, why: str) -> str:
     """A call and its result on one line, with control characters escaped: a model may choose the tool's name, and a tool the reason."""
-    from backend.agents.rendering import shown
+    from backend.agents.rendering import escaped
 
-    return shown(f"{tool}: {what} ({why})" if why else f"{tool}: {what}")
+    return escaped(f"{tool}: {what} ({why})" if why else f"{tool}: {what}")
 
 
 def _print_asked(one: Confirmation) -> None:
@@ -309,10 +309,10 @@ def _print_asked(one: Confirmation) -> None:
 
 
 def _print_call(one: Confirmation, *, whole: bool = False) -> None:
-    from backend.agents.rendering import lines
+    from backend.agents.rendering import argument_lines
 
     err.print(f"{one.id[:SHORT]}  {one.title} ({one.risk}, {one.state})", markup=False)
-    for line in lines(one.arguments, whole=whole):
+    for line in argument_lines(one.arguments, whole=whole):
         more = f" … {line.left_out} more characters" if line.left_out else ""
         err.print(f"    {line.name}: {line.text}{more}", markup=False)
 

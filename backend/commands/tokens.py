@@ -135,13 +135,13 @@ def _grant(
     budget: str | None,
     expires: timedelta | None,
 ) -> Grant:
-    from backend.access import Grant, usual
+    from backend.access import Grant, default_grant
 
     try:
         return Grant(
             user_id=user,
             tenant_id=tenant and printable(tenant),
-            scopes=frozenset(map(_scope, scopes)) if scopes else usual(user).scopes,
+            scopes=frozenset(map(_scope, scopes)) if scopes else default_grant(user).scopes,
             rate=None if rate is None else _rate(rate),
             budget=None if budget is None else _allowance(budget),
             expires_at=None if expires is None else datetime.now(UTC) + expires,

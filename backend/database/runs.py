@@ -12,7 +12,7 @@ from backend.agents.budget import RunBudget
 from backend.agents.confirmations import OPEN
 from backend.agents.errors import StepTakenError
 from backend.agents.runs import ENDED, Exchange, Outcome, Run
-from backend.agents.steps import STEP, Answered, Failed, Observed
+from backend.agents.steps import STEP, AnswerStep, FailureStep, ResultStep
 from backend.database.agent_tables import CONFIRMATIONS, IS_OPEN, RUNS, STEPS
 from backend.database.audit import record, write
 from backend.database.confirmations import moment
@@ -230,12 +230,12 @@ def _audited(run: Run, step: Step, now: int) -> Event | None:
     facts: dict[str, Any] = {"agent": run.agent, "owner": run.owner.user_id}
     kind: Kind
     match step:
-        case Answered():
+        case AnswerStep():
             calls = [f"{call.name} {call.verdict}" for call in step.calls]
             kind, more = "agent.answered", {"call": step.call_id, "endpoint": step.endpoint, "tools": calls}
-        case Failed():
+        case FailureStep():
             kind, more = "agent.failed", {"call": step.call_id, "code": step.code}
-        case Observed() if step.confirmation is None:
+        case ResultStep() if step.confirmation is None:
             kind, more = "agent.tool", {"call": step.call, "tool": step.name, "status": step.status}
         case _:
             return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 from sqlalchemy.exc import OperationalError
 
-from backend.access import SCOPES, AccessToken, Allowance, Grant, usual
+from backend.access import SCOPES, AccessToken, Allowance, Grant, default_grant
 from backend.database.audit import record
 from backend.database.changes import announce
 from backend.database.tables import AccessTokenRow, LoginSessionRow
@@ -55,8 +55,8 @@ class TokenStore:
         self._clock = clock
 
     async def create(self, user_id: str, name: str) -> str:
-        """Issue a token with the `usual` grant, and return its plain text."""
-        return (await self.make(usual(user_id), name))[1]
+        """Issue a token with the `default_grant` grant, and return its plain text."""
+        return (await self.make(default_grant(user_id), name))[1]
 
     async def make(self, grant: Grant, name: str, *, by: str = SYSTEM) -> tuple[AccessToken, str]:
         """Issue a token for ``grant``. Returns it, and its plain text, which cannot be read again.

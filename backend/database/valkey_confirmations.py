@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from backend.access import Owner
     from backend.agents.confirmations import Change
-    from backend.budgets import Noting
+    from backend.budgets import AuditWriter
     from backend.ledger.audit import Kind
 
 KEPT: Final = 90 * 86_400
@@ -86,7 +86,7 @@ class ValkeyConfirmationStore:
         note: Writes into the audit trail, after each change.
     """
 
-    def __init__(self, client: Redis, note: Noting) -> None:
+    def __init__(self, client: Redis, note: AuditWriter) -> None:
         self._client = client
         self._note = note
         self._add = partial(client.register_script(_ADD))

@@ -17,7 +17,7 @@ from backend.access import Owner
 from backend.agents.agent import Agent
 from backend.agents.canonical import read_object
 from backend.agents.errors import InvalidEditError
-from backend.agents.events import Event, view
+from backend.agents.events import Event, confirmation_view
 from backend.agents.gate import LONGEST_REASON, Decision
 from backend.agents.runner import LONGEST_QUESTION, Runner
 from backend.agents.runs import Run
@@ -204,7 +204,7 @@ async def run(run_id: str, owner: OwnerDep, runner: RunnerDep) -> dict[str, Any]
         "spent": progress.spent.model_dump(mode="json"),
         "budget": found.budget.model_dump(mode="json"),
         "steps": [step.kind for step in progress.steps],
-        "confirmations": [view(one) for one in asked],
+        "confirmations": [confirmation_view(one) for one in asked],
     }
 
 
@@ -226,14 +226,14 @@ async def pending(
     owner: OwnerDep, runner: RunnerDep, limit: Annotated[int, Query(ge=1, le=100)] = 50
 ) -> dict[str, Any]:
     """The user's open confirmations: undecided, or of unknown result."""
-    return {"confirmations": [view(one) for one in await runner.gate.pending(owner, limit)]}
+    return {"confirmations": [confirmation_view(one) for one in await runner.gate.pending(owner, limit)]}
 
 
 @router.get("/confirmations/{confirmation_id}")
 async def confirmation(confirmation_id: str, owner: OwnerDep, runner: RunnerDep) -> dict[str, Any]:
     """One confirmation, with every argument in full, and the arguments as JSON."""
     one = await runner.gate.find(owner, confirmation_id)
-    return {**view(one, whole=True), "json": json.loads(one.arguments)}
+    return {**confirmation_view(one, whole=True), "json": json.loads(one.arguments)}
 
 
 @router.post("/confirmations/{confirmation_id}", response_class=EventStream)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from backend.agents.events import view
+from backend.agents.events import confirmation_view
 from backend.ledger.usage import dollars
 
 from .windows import moment
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from backend.agents.agent import Agent
     from backend.agents.confirmations import Confirmation
     from backend.agents.runs import Run
-    from backend.agents.steps import Spent
+    from backend.agents.steps import RunUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Told(NamedTuple):
 
     run: Run
     state: str
-    spent: Spent
+    spent: RunUsage
 
 
 def agents_view(
@@ -115,7 +115,7 @@ def agents_view(
 
 
 def _pending(one: Confirmation, whole: str | None) -> Pending:
-    told = view(one, whole=one.id == whole)
+    told = confirmation_view(one, whole=one.id == whole)
     return Pending(
         id=one.id,
         agent=one.agent,

@@ -115,6 +115,8 @@ RETIRED = {
     "LastWord": "CachedLimit",
     "redirected": "stand_in_addresses",
     "ServedProvider": "ReplySource",
+    "Noting": "AuditWriter",
+    "Spent": "RunUsage",
 }
 """Names that only we could read, and what the field calls the same."""
 OF_THE_HTTP_API = frozenset({("keys.py", "trouble")})

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from backend.access import Owner
 from backend.agents.agent import Agent, Agents
-from backend.agents.events import Asked, Ended
+from backend.agents.events import ConfirmationChanged, RunEnded
 from backend.agents.gate import Decision, Gate
 from backend.agents.in_memory import MemoryConfirmations, MemoryRuns
 from backend.agents.runner import Runner
@@ -139,14 +139,14 @@ async def whole(events: AsyncGenerator[Event, None]) -> list[Event]:
         return [event async for event in events]
 
 
-def end(events: Sequence[Event]) -> Ended:
+def end(events: Sequence[Event]) -> RunEnded:
     last = events[-1]
-    assert isinstance(last, Ended)
+    assert isinstance(last, RunEnded)
     return last
 
 
 def asked(events: Sequence[Event]) -> list[Confirmation]:
-    return [event.confirmation for event in events if isinstance(event, Asked)]
+    return [event.confirmation for event in events if isinstance(event, ConfirmationChanged)]
 
 
 def error_of(result: str) -> str:

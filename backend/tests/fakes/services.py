@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from backend.access import Grant, Owner, usual
+from backend.access import Grant, Owner, default_grant
 from backend.conversations.creation import Creation
 from backend.conversations.store import InvalidCursorError, Page
 from backend.database.sessions import IDLE, LIFETIME
@@ -80,7 +80,7 @@ class InMemoryTokens:
     """``token-of-ann``, ``token-of-bob`` and ``token-of-admin``, and those of ``more``, by what is sent."""
 
     def __init__(self, **more: Grant) -> None:
-        usually = (replace(usual(user), token_id=user) for user in ("ann", "bob", "admin"))
+        usually = (replace(default_grant(user), token_id=user) for user in ("ann", "bob", "admin"))
         self._given = {f"token-of-{grant.user_id}": grant for grant in usually} | more
 
     async def find(self, plain: str) -> Grant | None:
@@ -93,11 +93,11 @@ class InMemorySessions:
     def __init__(self, clock: Callable[[], datetime] = utc_now) -> None:
         self._clock = clock
         now = clock()
-        self._open = {f"session-of-{user}": (usual(user), now, now) for user in ("ann", "bob")}
+        self._open = {f"session-of-{user}": (default_grant(user), now, now) for user in ("ann", "bob")}
 
     async def open(self, user_id: str, token_id: str | None = None) -> str:
         now, plain = self._clock(), secrets.token_urlsafe()
-        self._open[plain] = (usual(user_id), now, now)
+        self._open[plain] = (default_grant(user_id), now, now)
         return plain
 
     async def find(self, plain: str) -> Grant | None:

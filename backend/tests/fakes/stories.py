@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from backend.agents.agent import Agent
 from backend.agents.budget import RunBudget
 from backend.agents.errors import InvalidEditError
-from backend.agents.events import Asked, Called, Ended, Result
+from backend.agents.events import ConfirmationChanged, RunEnded, ToolCalled, ToolResult
 from backend.agents.observations import ToolError
 from backend.agents.tools import tool
 from backend.tests.fakes.agents import ANN, World, end, wants
@@ -115,14 +115,14 @@ def _decision(chance: random.Random) -> Callable[[World, Confirmation], Any]:
 def _fact(event: Event) -> tuple[Any, ...] | None:
     """What is the same wherever it is kept: no ids, and no times."""
     match event:
-        case Called():
+        case ToolCalled():
             return "call", event.call, event.tool, event.verdict, event.message
-        case Asked():
+        case ConfirmationChanged():
             one = event.confirmation
             return "asked", one.call, one.tool, one.state, one.arguments, one.reason
-        case Ended():
+        case RunEnded():
             return "end", event.state, event.reason, event.text, event.spent.tool_calls, event.spent.turns
-        case Result():
+        case ToolResult():
             return "result", event.call, event.tool, event.status, event.message
         case _:
             return None

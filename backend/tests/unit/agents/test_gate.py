@@ -23,10 +23,10 @@ from backend.agents.errors import (
     InvalidEditError,
     UnknownOutcomeError,
 )
-from backend.agents.events import view
+from backend.agents.events import confirmation_view
 from backend.agents.runs import Run
 from backend.agents.seals import Digests
-from backend.agents.steps import Answered, Call, Opened
+from backend.agents.steps import AnswerStep, Call, OpeningStep
 from backend.agents.tools import tool
 from backend.database.audit import AuditTrail
 from backend.keys.errors import MasterKeyError
@@ -62,7 +62,9 @@ async def test_a_gated_call_is_not_made_and_the_run_waits(world: MakeWorld) -> N
     (one,) = await app.pending()
     assert (end(events).state, app.effects.done, len(app.model.calls)) == ("awaiting", [], 1)
     assert [shown.id for shown in asked(events)] == [one.id]
-    assert view(one)["arguments"] == [{"name": "number", "text": "7", "left_out": 0, "is_hiding": False}]
+    assert confirmation_view(one)["arguments"] == [
+        {"name": "number", "text": "7", "left_out": 0, "is_hiding": False}
+    ]
     assert one.expires_at - app.now == 600_000_000
 
 
@@ -349,9 +351,9 @@ async def test_a_step_that_somebody_wrote_into_the_store_makes_no_gated_call(ver
     facts = {"definition": delete.definition, "terms": delete.terms, "arguments": '{"number":7}'}
     call = Call(key="1.0", id="call_0", name="delete", verdict=verdict, **facts)
     run = Run("forged", "clerk", ANN, "Hello.", RunBudget(), app.now)
-    await app.runs.begin(run, Opened(messages=(history.said("Hello."),)))
-    said = history.stored(deletes())
-    await app.runs.append(run, 1, [Answered(message=said, text="", calls=(call,))], app.now)
+    await app.runs.begin(run, OpeningStep(messages=(history.user_message("Hello."),)))
+    said = history.message_to_json(deletes())
+    await app.runs.append(run, 1, [AnswerStep(message=said, text="", calls=(call,))], app.now)
 
     await whole(app.runner.resume(ANN, run.id))
 

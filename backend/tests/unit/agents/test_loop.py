@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from backend.agents.agent import Agent
 from backend.agents.budget import RunBudget
 from backend.agents.errors import UnknownAgentError
-from backend.agents.events import Called, Delta, Result
+from backend.agents.events import AnswerDelta, ToolCalled, ToolResult
 from backend.agents.observations import ToolError
 from backend.agents.steps import STEP
 from backend.agents.threads import MOST_HANGING, Threads
@@ -37,7 +37,7 @@ async def test_a_model_that_wants_no_tool_is_asked_once() -> None:
     events = await world.say()
 
     assert (end(events).state, end(events).text, len(world.model.calls)) == ("done", "Hello.", 1)
-    assert "".join(event.text for event in events if isinstance(event, Delta)) == "Hello."
+    assert "".join(event.text for event in events if isinstance(event, AnswerDelta)) == "Hello."
     assert world.effects.done == []
 
 
@@ -474,14 +474,14 @@ async def test_what_happens_is_told_as_it_happens() -> None:
 
     events = await world.say()
 
-    assert [type(event).__name__ for event in events if not isinstance(event, Delta)] == [
-        "Started",
-        "Called",
-        "Result",
-        "Ended",
+    assert [type(event).__name__ for event in events if not isinstance(event, AnswerDelta)] == [
+        "RunStarted",
+        "ToolCalled",
+        "ToolResult",
+        "RunEnded",
     ]
-    assert [event.verdict for event in events if isinstance(event, Called)] == ["run"]
-    assert [event.status for event in events if isinstance(event, Result)] == ["ok"]
+    assert [event.verdict for event in events if isinstance(event, ToolCalled)] == ["run"]
+    assert [event.status for event in events if isinstance(event, ToolResult)] == ["ok"]
 
 
 async def test_a_tool_that_may_change_something_without_asking_runs_and_is_written_down() -> None:

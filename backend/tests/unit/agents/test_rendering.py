@@ -9,14 +9,14 @@ import pytest
 
 from backend.agents.canonical import canonical, digest, read_object, storable
 from backend.agents.confirmations import Confirmation
-from backend.agents.events import view
+from backend.agents.events import confirmation_view
 from backend.agents.observations import ToolError, of_error, of_result
-from backend.agents.rendering import LONGEST, MOST_LINES, lines, shown
+from backend.agents.rendering import LONGEST, MOST_LINES, argument_lines, escaped
 from backend.agents.tools import ArgumentsError, tool
 
 
 def rendered(**arguments: Any) -> list[tuple[str, str]]:
-    return [(line.name, line.text) for line in lines(canonical(arguments))]
+    return [(line.name, line.text) for line in argument_lines(canonical(arguments))]
 
 
 def test_every_argument_stands_on_a_line_of_its_own() -> None:
@@ -50,7 +50,7 @@ def test_every_argument_stands_on_a_line_of_its_own() -> None:
     ids=lambda text: f"{ord(text[0]):x}",
 )
 def test_what_acts_or_hides_is_written_out_and_marked(hidden: str) -> None:
-    (line,) = lines(canonical({"path": f"a{hidden}b"}))
+    (line,) = argument_lines(canonical({"path": f"a{hidden}b"}))
 
     assert (hidden in line.text, line.is_hiding, "\\" in line.text) == (False, True, True)
 
@@ -76,12 +76,12 @@ def test_a_name_can_hide_nothing_either() -> None:
 
 
 def test_letters_of_any_language_are_shown_as_they_are() -> None:
-    assert shown("Grüße an Łukasz, 東京, नमस्ते") == "Grüße an Łukasz, 東京, नमस्ते"
+    assert escaped("Grüße an Łukasz, 東京, नमस्ते") == "Grüße an Łukasz, 東京, नमस्ते"
 
 
 def test_a_long_text_is_cut_and_says_how_much_is_left_out() -> None:
-    (line,) = lines(canonical({"text": "x" * (LONGEST + 7)}))
-    (whole,) = lines(canonical({"text": "x" * (LONGEST + 7)}), whole=True)
+    (line,) = argument_lines(canonical({"text": "x" * (LONGEST + 7)}))
+    (whole,) = argument_lines(canonical({"text": "x" * (LONGEST + 7)}), whole=True)
 
     assert (len(line.text), line.left_out, whole.left_out) == (LONGEST, 7, 0)
 
@@ -92,7 +92,7 @@ def test_nobody_can_say_yes_to_what_was_cut(arguments: Any) -> None:
     facts: Any = ("id", "acme", "ann", "clerk", "run", "1.0", 0, "delete", "Delete", "dangerous", "d", "t")
     one = Confirmation._make((*facts, canonical(arguments), "digest", 0, 1, "pending", *7 * [None]))
 
-    cut, uncut = view(one), view(one, whole=True)
+    cut, uncut = confirmation_view(one), confirmation_view(one, whole=True)
 
     assert (cut["is_cut"], cut["digest"]) == (True, None)
     assert (uncut["is_cut"], uncut["digest"]) == (False, "digest")
@@ -101,8 +101,8 @@ def test_nobody_can_say_yes_to_what_was_cut(arguments: Any) -> None:
 
 
 def test_ten_thousand_lines_stay_on_one_and_ten_thousand_arguments_are_counted() -> None:
-    (line,) = lines(canonical({"text": "\n" * 10_000}))
-    many = lines(canonical({"items": list(range(10_000))}))
+    (line,) = argument_lines(canonical({"text": "\n" * 10_000}))
+    many = argument_lines(canonical({"items": list(range(10_000))}))
 
     assert ("\n" in line.text, len(many), many[-1].text) == (
         False,

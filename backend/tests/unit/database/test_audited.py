@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from backend.access import Owner, usual
+from backend.access import Owner, default_grant
 from backend.background import Background
 from backend.database.audit import AuditTrail
 from backend.database.keys import SqlKeyStore
@@ -42,7 +42,7 @@ async def told(sessions: Sessions) -> list[tuple[str, str]]:
 async def test_a_token_is_made_and_revoked_by_somebody(sessions: Sessions) -> None:
     store = TokenStore(sessions)
 
-    made, plain = await store.make(usual("ann"), "ci", by="operator")
+    made, plain = await store.make(default_grant("ann"), "ci", by="operator")
     await store.revoke(made.id, by="operator")
     await store.revoke(made.id, by="operator")
 
@@ -94,7 +94,7 @@ async def test_a_server_that_stops_signs_for_the_last_minute(sessions: Sessions)
     trail = AuditTrail(sessions)
 
     async with trail.signing(HeadKeys(MASTERS), Background(), every=3600):
-        await TokenStore(sessions).make(usual("ann"), "ci")
+        await TokenStore(sessions).make(default_grant("ann"), "ci")
 
     assert await trail.sign(HeadKeys(MASTERS)) is None
 
@@ -107,6 +107,6 @@ async def test_that_it_cannot_be_signed_stops_no_stop(
             raise RuntimeError("no master key")
 
     async with AuditTrail(sessions).signing(NoKeys(), Background(), every=3600):  # type: ignore[arg-type]
-        await TokenStore(sessions).make(usual("ann"), "ci")
+        await TokenStore(sessions).make(default_grant("ann"), "ci")
 
     assert "audit.not_signed" in caplog.text

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import event
 
-from backend.access import Owner, usual
+from backend.access import Owner, default_grant
 from backend.database.keys import SqlKeyStore
 from backend.database.remembered import (
     UNSEEN_SECONDS,
@@ -66,7 +66,7 @@ def asked(sessions: Sessions) -> list[str]:
 
 
 async def test_the_database_is_asked_once_for_a_token(sessions: Sessions, tokens: RememberedTokens) -> None:
-    _, plain = await TokenStore(sessions).make(usual("ann"), "ci")
+    _, plain = await TokenStore(sessions).make(default_grant("ann"), "ci")
     first = [await tokens.find(plain)]
     said = asked(sessions)
 
@@ -83,7 +83,9 @@ async def test_that_others_are_used_is_no_reason_to_ask_again(
     cookies = RememberedSessions(SessionStore(sessions), version)
     chain = Keychain(RememberedKeyStore(sessions, version), vault, clock=clock)
     there = Keychain(SqlKeyStore(sessions), vault, clock=clock)
-    (_, mine), (_, other) = [await TokenStore(sessions).make(usual(user), "ci") for user in ("ann", "bob")]
+    (_, mine), (_, other) = [
+        await TokenStore(sessions).make(default_grant(user), "ci") for user in ("ann", "bob")
+    ]
     cookie, elsewhere = await cookies.open("ann"), await cookies.open("bob")
     for user in ("ann", "bob"):
         await there.enrol(Owner(user), "openai", SecretStr(f"sk-of-{user}"), overlap=timedelta())
@@ -130,7 +132,7 @@ async def test_what_a_user_chooses_elsewhere_counts_at_once(sessions: Sessions, 
 
 
 async def test_without_a_count_nothing_is_believed(sessions: Sessions, tokens: RememberedTokens) -> None:
-    _, plain = await TokenStore(sessions).make(usual("ann"), "ci")
+    _, plain = await TokenStore(sessions).make(default_grant("ann"), "ci")
     with closing(sqlite3.connect(path_of(sessions))) as others:
         with others:
             others.execute("DELETE FROM access_changes")
@@ -144,7 +146,7 @@ async def test_without_a_count_nothing_is_believed(sessions: Sessions, tokens: R
 async def test_what_others_write_that_gives_no_access_is_no_reason_to_ask_again(
     sessions: Sessions, tokens: RememberedTokens
 ) -> None:
-    _, plain = await TokenStore(sessions).make(usual("ann"), "ci")
+    _, plain = await TokenStore(sessions).make(default_grant("ann"), "ci")
     for _ in range(2):
         await tokens.find(plain)
     said = asked(sessions)
@@ -159,7 +161,7 @@ async def test_what_others_write_that_gives_no_access_is_no_reason_to_ask_again(
 async def test_a_token_is_refused_at_once_when_somebody_ends_it_with_a_tool_of_their_own(
     sessions: Sessions, tokens: RememberedTokens
 ) -> None:
-    _, plain = await TokenStore(sessions).make(usual("ann"), "ci")
+    _, plain = await TokenStore(sessions).make(default_grant("ann"), "ci")
     for _ in range(2):
         await tokens.find(plain)
 
@@ -176,7 +178,7 @@ async def test_a_token_is_refused_at_once_when_it_is_revoked(
     tokens: RememberedTokens,
 ) -> None:
     others = TokenStore(sessions)
-    made, plain = await others.make(usual("ann"), "ci")
+    made, plain = await others.make(default_grant("ann"), "ci")
     assert await tokens.find(plain)
     assert await tokens.find(plain)
 
@@ -189,7 +191,7 @@ async def test_a_token_that_is_remembered_ends_in_time(sessions: Sessions, versi
     clock = Clock(NOON)
     store = TokenStore(sessions, clock=clock)
     tokens = RememberedTokens(store, version, clock=clock)
-    _, plain = await store.make(replace(usual("ann"), expires_at=NOON + MOMENT), "ci")
+    _, plain = await store.make(replace(default_grant("ann"), expires_at=NOON + MOMENT), "ci")
     assert await tokens.find(plain)
 
     clock.now += MOMENT
@@ -254,7 +256,7 @@ async def test_what_was_read_before_a_change_is_not_believed_after_it(
     memory: Memory[str, int] = Memory(version)
 
     mark = memory.mark()
-    await TokenStore(sessions).make(usual("ann"), "ci")
+    await TokenStore(sessions).make(default_grant("ann"), "ci")
     memory.keep("a", 1, mark)
 
     assert memory.get("a") is None

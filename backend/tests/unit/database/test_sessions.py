@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from backend.access import SCOPES, Grant, usual
+from backend.access import SCOPES, Grant, default_grant
 from backend.database.sessions import IDLE, LIFETIME, SessionStore
 from backend.database.tokens import TokenStore, hashed
 from backend.tests.fakes.clock import Clock
@@ -101,7 +101,7 @@ class TestDatabase:
     async def test_it_ends_with_the_token_that_it_was_opened_with(
         self, kept: SessionStore, tokens: TokenStore
     ) -> None:
-        token, _ = await tokens.make(usual("ann"), "laptop")
+        token, _ = await tokens.make(default_grant("ann"), "laptop")
         with_it, without = await kept.open("ann", token.id), await kept.open("ann")
 
         await tokens.revoke(token.id)
@@ -111,7 +111,7 @@ class TestDatabase:
     async def test_one_that_was_being_opened_while_its_token_was_revoked_is_none(
         self, kept: SessionStore, tokens: TokenStore
     ) -> None:
-        token, _ = await tokens.make(usual("ann"), "laptop")
+        token, _ = await tokens.make(default_grant("ann"), "laptop")
         await tokens.revoke(token.id)
 
         assert await kept.find(await kept.open("ann", token.id)) is None
@@ -164,7 +164,7 @@ class TestDatabase:
     async def test_the_hash_of_a_revoked_token_is_in_no_file(
         self, tokens: TokenStore, tmp_path: Path
     ) -> None:
-        token, plain = await tokens.make(usual("ann"), "laptop")
+        token, plain = await tokens.make(default_grant("ann"), "laptop")
         assert hashed(plain).encode() in files(tmp_path)
 
         await tokens.revoke(token.id)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from backend.access import AccessToken, Allowance, Grant, usual
+from backend.access import AccessToken, Allowance, Grant, default_grant
 from backend.database.tokens import TokenStore
 from backend.tests.fakes.clock import Clock
 from backend.utils.llm.rate_limits import Rate
@@ -79,9 +79,9 @@ async def test_has_any_counts_what_may_be_used(tokens: TokenStore) -> None:
 async def test_every_token_is_listed_with_who_when_and_whether_it_is_revoked(
     tokens: TokenStore, clock: Clock[datetime]
 ) -> None:
-    old, _ = await tokens.make(usual("ann"), "laptop")
+    old, _ = await tokens.make(default_grant("ann"), "laptop")
     clock.now += timedelta(hours=1)
-    new, plain = await tokens.make(usual("bob"), "ci")
+    new, plain = await tokens.make(default_grant("bob"), "ci")
     await tokens.find(plain)
     await tokens.revoke(old.id)
 
@@ -126,7 +126,7 @@ async def test_what_it_gives_is_kept_whole(tokens: TokenStore) -> None:
 
 
 async def test_it_ends_by_itself_and_is_listed_still(tokens: TokenStore, clock: Clock[datetime]) -> None:
-    _, plain = await tokens.make(replace(usual("ann"), expires_at=NOON + timedelta(days=1)), "ci")
+    _, plain = await tokens.make(replace(default_grant("ann"), expires_at=NOON + timedelta(days=1)), "ci")
 
     clock.now += timedelta(days=1) - timedelta(seconds=1)
     assert await tokens.find(plain)

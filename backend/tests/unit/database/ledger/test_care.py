@@ -13,7 +13,7 @@ from sqlalchemy import func, inspect, select
 from backend.agents.budget import RunBudget
 from backend.agents.confirmations import Confirmation
 from backend.agents.runs import Outcome, Run
-from backend.agents.steps import Opened
+from backend.agents.steps import OpeningStep
 from backend.database import retention
 from backend.database.confirmations import SqlConfirmationStore
 from backend.database.export import exported
@@ -56,7 +56,7 @@ async def begun(
     """A run that was last gone on with when it began, or at ``at``. Without an outcome its process has ended."""
     run_id = f"{parent}.1.0" if parent else f"{first_id(began)}-{secrets.token_hex(8)}"
     run = Run(run_id, "clerk", ANN, "Hello.", RunBudget(), began, parent=parent, updated_at=began)
-    await runs.begin(run, Opened(messages=()))
+    await runs.begin(run, OpeningStep(messages=()))
     await runs.lease(run, "somebody", began + 1, began)
     if outcome is not None:
         await runs.release(run, "somebody", outcome, at or began)
