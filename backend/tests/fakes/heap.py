@@ -10,12 +10,13 @@ from types import FrameType, FunctionType, ModuleType, TracebackType
 from typing import Any
 
 _TEXTS = frozenset({str, bytes, bytearray})
+_SHOWN = 40
 _UNKNOWN = frozenset({tuple, dict})
 """What the collector does not know if it refers to texts alone."""
 
 
 def holders_of(mark: str) -> list[str]:
-    """What refers to a text with ``mark`` in it, other than ``mark`` itself: the types of all such objects.
+    """What refers to a text with ``mark`` in it, other than ``mark`` itself: the type of each such object, and what stands before it.
 
     Modules are not looked into, their dictionaries are: until Python 3.12 `asyncio`'s C module also tells what lies in its
     list of freed iterators, and to hold one of those frees it again, after which no collection ends.
@@ -27,8 +28,8 @@ def holders_of(mark: str) -> list[str]:
     wave: list[Any] = [one for one in gc.get_objects() if not isinstance(one, ModuleType)]
     while wave:
         held = gc.get_referents(*wave)
-        if _is_told(mark, held):
-            found += [type(one).__name__ for one in wave if _is_told(mark, gc.get_referents(one))]
+        if _before(mark, held):
+            found += _holders(mark, wave)
         wave = [
             one for one in held if type(one) in _UNKNOWN and not gc.is_tracked(one) and id(one) not in seen
         ]
@@ -36,10 +37,24 @@ def holders_of(mark: str) -> list[str]:
     return found
 
 
-def _is_told(mark: str, held: list[Any]) -> bool:
-    texts = {id(one): one for one in held if type(one) in _TEXTS}.values()
-    in_bytes = mark.encode()
-    return any((mark in one and one != mark) if type(one) is str else in_bytes in one for one in texts)
+def _holders(mark: str, wave: list[Any]) -> list[str]:
+    before = _before(mark, gc.get_referents(*wave))
+    if not before:
+        return []
+    if len(wave) == 1:
+        return [f"{type(wave[0]).__name__}: {before}"]
+    half = len(wave) // 2
+    return _holders(mark, wave[:half]) + _holders(mark, wave[half:])
+
+
+def _before(mark: str, held: list[Any]) -> list[str]:
+    """The last characters before ``mark`` in each text that has it."""
+    in_bytes, found = mark.encode(), []
+    for one in {id(one): one for one in held if type(one) in _TEXTS}.values():
+        part: Any = mark if type(one) is str else in_bytes
+        if part in one and one != mark:
+            found.append(repr(one.partition(part)[0][-_SHOWN:]))
+    return found
 
 
 def way_to(mark: str, start: Any, keepers: tuple[type, ...], most: int = 200_000) -> list[str] | None:
@@ -59,7 +74,7 @@ def way_to(mark: str, start: Any, keepers: tuple[type, ...], most: int = 200_000
             if id(held) in came_from or isinstance(held, (*_APART, *keepers)):
                 continue
             came_from[id(held)] = held, id(one)
-            if type(held) in _TEXTS and held is not mark and _is_told(mark, [held]):
+            if type(held) in _TEXTS and held is not mark and _before(mark, [held]):
                 return _way(came_from, held)
             waiting.append(held)
     return None
