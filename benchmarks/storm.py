@@ -80,6 +80,7 @@ class Ended(NamedTuple):
         error: None if it was answered, left or cancelled.
         is_wrong: Whether it got another call's answer.
         late: By how much we were late ourselves meanwhile: a call has no more of its time for that.
+        refused: The endpoints that it did not ask because a budget had no room for them.
     """
 
     deed: Deed
@@ -87,6 +88,7 @@ class Ended(NamedTuple):
     error: BaseException | None
     is_wrong: bool = False
     late: float = 0.0
+    refused: frozenset[str] = frozenset()
 
 
 class OwnLateness:
@@ -392,7 +394,8 @@ def is_avoidable(one: Ended, storm: Storm, *, most: int) -> bool:
     if one.error is None or isinstance(one.error, StreamInterruptedError):
         return False
     return one.deed.deadline - one.seconds - one.late >= LEAST_LEFT and any(
-        _would_answer(one.deed.number, name.split(":")[1], storm, most) for name in CHAINS[one.deed.feature]
+        name not in one.refused and _would_answer(one.deed.number, name.split(":")[1], storm, most)
+        for name in CHAINS[one.deed.feature]
     )
 
 

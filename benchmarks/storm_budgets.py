@@ -6,6 +6,7 @@ takes the last moments of the counters: what calls used that were under way then
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -30,6 +31,7 @@ TOKENS: Final = 0.08
 LOST_SECONDS: Final = 1.0
 """Before a crash, of which it may take what was counted: a worker counts 20 ms after a request, PostgreSQL writes it down within 0.6 s."""
 REFUSED: Final = frozenset({"BudgetExceededError", "BudgetUnavailableError"})
+_UNASKED: Final = re.compile(r"(\S+) was not asked: (?:it could use|the counters of the budget)")
 
 _USED: Final = text(
     "SELECT user_id, call, sum(coalesce(input, 0) + coalesce(output, 0)) FROM ledger_attempts"
@@ -41,6 +43,11 @@ _ASTRAY: Final = text(
     " subject, begins, sum(amount) AS amount FROM budget_reservations GROUP BY budget, per, subject, begins) r"
     " USING (budget, per, subject, begins)"
 )
+
+
+def refused(error: str) -> frozenset[str]:
+    """The endpoints that a call did not ask because a budget had no room for them, by the text of its error."""
+    return frozenset(_UNASKED.findall(error))
 
 
 class Crash(NamedTuple):

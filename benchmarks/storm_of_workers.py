@@ -7,7 +7,8 @@ again empty, paused for ten seconds, PostgreSQL crashes and is away for ten seco
 of these does not hold:
 
 - **Avoidable**: no call fails, nothing of its answer handed on, as long as an endpoint of its chain was never asked that would have
-  answered well, and a second was left; what a killed worker was doing is lost with it.
+  answered well, and a second was left, and no budget had too little room for it; what a killed worker was doing is lost with it. Of
+  each such call is printed what its endpoints have said.
 - **Requests**: at most 1.1 times the minimum (see there). What one worker learns of an endpoint that is away, all know.
 - **Late**: no call ends more than 0.5 s after its deadline, without what its worker was late itself.
 - **Keys**, **answers**: none astray.
@@ -46,7 +47,7 @@ from backend.utils.llm.errors import StreamInterruptedError
 from backend.utils.llm.testing.patchbays import loopback_table
 
 from .storm import MOST_LATE, MOST_MB, MOST_REQUESTS, Bound, Ended, is_avoidable, minimum
-from .storm_budgets import LONGEST, NEVER, REFUSED, Away, Crash, Faults, faults
+from .storm_budgets import LONGEST, NEVER, REFUSED, Away, Crash, Faults, faults, refused
 from .storm_budgets import table as budgets
 from .storm_weather import CHAINS, StormProvider, Weather, rows
 from .storm_worker import CALLS_PER_SECOND, TASKS, THREADS, WORKERS, Place
@@ -173,7 +174,9 @@ class Storm:
                 error: Exception | None = None
                 if note["error"]:
                     error = (
-                        InterruptedThereError() if note["is_interrupted"] else FailedThereError(note["error"])
+                        InterruptedThereError()
+                        if note["is_interrupted"]
+                        else FailedThereError(note["error"], note["text"])
                     )
                 self.ended.append(
                     Ended(
@@ -182,12 +185,17 @@ class Storm:
                         error,
                         note["is_wrong"],
                         note["late"],
+                        refused(note["text"]),
                     )
                 )
 
 
 class FailedThereError(Exception):
-    """What a call raised in its worker."""
+    """What a call raised in its worker: the error's name, and its text."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(name)
+        self.text = text
 
 
 class InterruptedThereError(StreamInterruptedError):
@@ -237,11 +245,7 @@ def verdict(storm: Storm, wrong: Wrong) -> list[Bound]:
     ended, arrived = storm.ended, storm.provider.arrived
     last = max(ended, key=lambda one: one.seconds - one.deed.deadline)
     late = last.seconds - last.deed.deadline
-    avoidable = [
-        one
-        for one in ended
-        if str(one.error) not in REFUSED and is_avoidable(one, storm, most=1)  # type: ignore[arg-type]
-    ]
+    avoidable = avoidably_failed(storm)
     lost = storm.weather.calls - len(ended)
     least = minimum(storm) + _requests_of_lost(storm)  # type: ignore[arg-type]
     astray = sum(one.is_wrong for one in ended)
@@ -270,6 +274,15 @@ def verdict(storm: Storm, wrong: Wrong) -> list[Bound]:
         Bound("rows", str(wrong.rows), "0", not any(wrong.rows.values())),
         Bound("budgets", str(wrong.budgets._asdict()), "0", not any(wrong.budgets)),
         Bound("memory of a worker, MB", f"{storm.grown:+.1f}", f"{MOST_MB}", storm.grown < MOST_MB),
+    ]
+
+
+def avoidably_failed(storm: Storm) -> list[Ended]:
+    """The calls that failed though an endpoint of their chain would have answered that was never asked."""
+    return [
+        one
+        for one in storm.ended
+        if str(one.error) not in REFUSED and is_avoidable(one, storm, most=1)  # type: ignore[arg-type]
     ]
 
 
@@ -322,6 +335,8 @@ def main() -> int:
     print(f"In turn: {', '.join(storm.troubles)}.\n\n| what | found | bound | |\n|---|---|---|---|")
     for one in found:
         print(f"| {one.name} | {one.found} | {one.bound} | {'holds' if one.holds else 'BROKEN'} |")
+    for call in avoidably_failed(storm):
+        print(f"\n{_named(call)}: {getattr(call.error, 'text', '')}")
     return 0 if all(one.holds for one in found) else 1
 
 

@@ -160,6 +160,7 @@ class Worker:
             seconds=at - began - late,
             late=late,
             error=error and type(error).__name__,
+            text=str(error or ""),
             is_interrupted=isinstance(error, StreamInterruptedError),
             is_final=error is not None and not error.retryable,
             is_wrong=any(one is not None and str(deed.number) not in one for one in said),

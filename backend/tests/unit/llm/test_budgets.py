@@ -447,6 +447,21 @@ def test_a_budget_that_is_used_up_after_a_failure_does_not_hide_the_failure(
     assert len(provider.requests) == 1
 
 
+def test_a_failure_says_which_endpoint_the_budget_kept_from_being_asked(
+    provider: LoopbackProvider, make: Make, call: Driver
+) -> None:
+    patchbay = make([LUNA, GEMINI], ROW.replace("100", "39"))
+    provider.always(Text("", usage=Usage(0, 20)))
+
+    with pytest.raises(ProviderDownError) as caught:
+        call(patchbay.get_llm("f", caller=ANN), "hi")
+
+    assert str(caught.value) == (
+        f"{LUNA} sent an empty answer. "
+        f"{GEMINI} was not asked: it could use 20 tokens, and the budget b has 19 tokens left."
+    )
+
+
 def test_a_hedge_is_sent_only_if_there_is_room_for_both(
     provider: LoopbackProvider, make: Make, whole: Driver
 ) -> None:

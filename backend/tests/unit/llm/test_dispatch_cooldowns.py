@@ -27,6 +27,7 @@ from backend.utils.llm.errors import (
 )
 from backend.utils.llm.execution.steps import Try, Wait
 from backend.utils.llm.failures import Category
+from backend.utils.llm.state.circuit_breaker import IN_A_ROW
 
 if TYPE_CHECKING:
     from backend.utils.llm.execution.loop import Dispatch
@@ -407,6 +408,26 @@ class TestLookedAtAgain:
 
         assert [len(one.tried) for one in called] == [1] * 5
         assert all(one.receipt for one in called)
+
+    def test_a_call_that_has_waited_for_a_limit_still_probes_what_then_rests(self) -> None:
+        """A limit says nothing of the circuit: that it had opened often before is no reason to give up."""
+        slow_down = fails(C.RATE_LIMIT, 429)
+        moods = [DOWN, *[slow_down, OK] * IN_A_ROW, fails(C.SERVER, 503, seconds=2), OK]
+        row = "[features.f]\nattempts = 1\nlimits = { concurrency = 1 }"
+        world = World({"f": "red:m"}, row, behaves={"red:m": moods})
+        for _ in moods[:-2]:
+            world.call()
+            world.pass_time(60)
+        world.start()
+        world.pass_time(1)
+        world.start()
+        world.pass_time(0.5)
+
+        world.open(world.circuit())
+
+        *_, first, second = world.run()
+        assert first.error is not None
+        assert second.receipt is not None
 
 
 class TestAfterACooldown:

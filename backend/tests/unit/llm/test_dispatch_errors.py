@@ -83,6 +83,23 @@ class TestErrors:
         assert called.error is not None
         assert called.error.retry_after == 60
 
+    def test_it_says_why_an_endpoint_was_not_asked(self) -> None:
+        world = World({"f": ["red:m", "blue:m"]}, behaves={"red:m": DOWN}, jitter=0.0)
+        world.health.cool(world.circuit(place=1), 40, C.RATE_LIMIT)
+
+        called = world.call()
+
+        assert str(called.error) == (
+            "red:m failed on its own side (asked 3 times). "
+            "blue:m was not asked: it asks for fewer requests; left alone for 40 s more."
+        )
+
+    def test_of_an_endpoint_that_could_not_have_helped_it_says_nothing(self) -> None:
+        world = World({"f": ["red:m", "blue:m"]}, behaves={"red:m": fails(C.REJECTED, 400)})
+        world.health.cool(world.circuit(place=1), 40, C.RATE_LIMIT)
+
+        assert str(world.call().error) == "red:m rejected the request as malformed."
+
     def test_an_error_of_ours_that_says_more_is_raised_as_it_is(self) -> None:
         told = ProviderDownError("The model of this process is not running.")
         world = World({"f": "red:m"}, behaves={"red:m": Reply(Failure(C.CONNECT, error=told))})

@@ -184,9 +184,10 @@ class Dispatch:
         ]
         seconds, candidate, why = min(waits, key=lambda wait: wait[0], default=(None, None, None))
         if seconds is None or candidate is None or now + seconds + LEAST_SECONDS > self._ends_at:
+            self.route = outcome_errors.as_found(self.route, found)
             if self._failed is not None:
                 raise self._final_error(*self._failed, is_last=True)
-            raise outcome_errors.nothing_left(self.route, found)
+            raise outcome_errors.refused(self.route)
         self._queue_up(candidate, why, seconds)
         return Wait(seconds)
 
@@ -218,7 +219,7 @@ class Dispatch:
         """The error for a passed deadline; a call that only waited is told what for, not that a provider was slow."""
         found = self._availabilities()
         if not self.attempts and found and all(why is not None for _, why in found):
-            return outcome_errors.nothing_left(self.route, found)
+            return outcome_errors.refused(outcome_errors.as_found(self.route, found))
         return outcome_errors.out_of_time(self.route, self.attempts)
 
     def _availabilities(self) -> list[tuple[Candidate, Unavailable | None]]:
@@ -244,7 +245,8 @@ class Dispatch:
         else:
             leave = self._health.admit(circuit, seconds, last_resort=last_resort, key=key)
         if isinstance(leave, Unavailable):
-            self._looked.setdefault(circuit, (now, leave.openings))
+            if leave.kind != "limited":  # a limit says nothing of the circuit
+                self._looked.setdefault(circuit, (now, leave.openings))
             return None
         if leave is None:
             return None
@@ -519,4 +521,5 @@ class Dispatch:
         hint = self._retry.hint
         if is_last and len(tried) > 1:
             return outcome_errors.all_failed(self.route, self.attempts, hint)
-        return outcome_errors.failed(self.route, self.attempts, step.candidate, failure, hint)
+        route = self.route if is_last else self.route._replace(skipped=())
+        return outcome_errors.failed(route, self.attempts, step.candidate, failure, hint)

@@ -120,12 +120,12 @@ def out_of_time(route: Route, attempts: Sequence[Attempt]) -> LLMError:
     return CallTimeoutError(text, feature=name, attempts=attempts)
 
 
-def nothing_left(route: Route, found: Sequence[tuple[Candidate, Unavailable | None]]) -> LLMError:
-    """The error when none of the remaining endpoints will be available in time."""
+def as_found(route: Route, found: Sequence[tuple[Candidate, Unavailable | None]]) -> Route:
+    """``route``, which skips the endpoints that were ``found`` unavailable for what is the reason now."""
     skips = tuple(unavailable(candidate, why) for candidate, why in found if why is not None)
     looked_at = [candidate.circuit for candidate, _ in found]
     lasting = tuple(one for one in route.skipped if one.candidate.circuit not in looked_at)
-    return refused(route._replace(candidates=(), skipped=lasting + skips))
+    return route._replace(skipped=lasting + skips)
 
 
 @_names_the_call
@@ -161,9 +161,8 @@ def failed(
     policy = POLICY[failure.category]
     count = sum(is_of(attempt, candidate) for attempt in attempts)
     times = f" (asked {count} times)" if count > 1 else ""
-    return policy.error(
-        f"{candidate.name} {policy.sentence}{times}.", feature=name, attempts=attempts, retry_after=hint
-    )
+    text = f"{candidate.name} {policy.sentence}{times}.{_unasked(route, attempts)}"
+    return policy.error(text, feature=name, attempts=attempts, retry_after=hint)
 
 
 @_names_the_call
@@ -173,9 +172,8 @@ def all_failed(route: Route, attempts: Sequence[Attempt], hint: float | None) ->
     tried = "; ".join(
         f"{called(attempt.endpoint, attempt.account)}: {_outcome(attempt)}" for attempt in attempts
     )
-    error = AllAttemptsFailedError(
-        f"Every endpoint of {name!r} failed. {tried}.", feature=name, attempts=attempts, retry_after=hint
-    )
+    text = f"Every endpoint of {name!r} failed. {tried}.{_unasked(route, attempts)}"
+    error = AllAttemptsFailedError(text, feature=name, attempts=attempts, retry_after=hint)
     error.retryable = error.is_retryable = any(
         POLICY[attempt.category].error.retryable for attempt in attempts if attempt.category
     )
@@ -202,6 +200,13 @@ def accept_too_late(route: Route) -> LLMError:
     """The error when the application's test of an answer did not end before the deadline."""
     text = "The test of the answer took longer than the call's deadline."
     return CallTimeoutError(text, feature=route.feature.name)
+
+
+def _unasked(route: Route, attempts: Sequence[Attempt]) -> str:
+    """Which endpoints were not asked because a budget had no room for them or they were resting, as sentences."""
+    skips = [one for one in route.skipped if one.over is not None or one.rest is not None]
+    unasked = [one for one in skips if not any(is_of(attempt, one.candidate) for attempt in attempts)]
+    return "".join(f" {one.name} was not asked: {one.reason}." for one in unasked)
 
 
 def _rejected_key(route: Route, attempts: Sequence[Attempt], candidate: Candidate) -> LLMError:

@@ -184,7 +184,7 @@ def _as_told(mine: Condition, told: Sequence[Any], then: float, now: float) -> C
         is_told=bool(is_told),
         probes_until=then + probes if then + probes > now else 0.0,
         failed_with=Category(failed_with),
-        openings=max(mine.openings, openings),
+        openings=mine.openings + (openings > mine.openings),  # one more, however many the other has counted
     )
 
 

@@ -131,6 +131,25 @@ def test_a_probe_that_fails_lets_all_wait_twice_as_long(
         assert (why.kind, why.seconds) == ("open", 2 * OPEN_SECONDS)
 
 
+def test_one_opening_counts_as_one_however_many_the_other_process_has_seen(
+    pair: tuple[SharedHealth, SharedHealth], fleet: Fleet, clock: Clock
+) -> None:
+    one, _ = pair
+    for _ in range(IN_A_ROW):
+        one.cool(LUNA, 1, Category.RATE_LIMIT, is_guess=True)
+        clock.now += 2
+    late = fleet.join()
+    late.cool(LUNA, 1, Category.RATE_LIMIT, is_guess=True)
+    seen = late.availability(LUNA)
+
+    one.cool(LUNA, 30, Category.RATE_LIMIT, is_guess=True)
+
+    now = late.availability(LUNA)
+    assert seen is not None
+    assert now is not None
+    assert now.openings == seen.openings + 1
+
+
 @pytest.mark.parametrize("circuit", [LUNA, KEY])
 def test_a_cooldown_is_known_to_all(pair: tuple[SharedHealth, SharedHealth], circuit: Circuit) -> None:
     one, other = pair
