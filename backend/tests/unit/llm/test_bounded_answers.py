@@ -40,6 +40,8 @@ PACKED = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
     "deflate, bare": lambda body: zlib.compress(body)[2:-4],
+    "x-gzip": gzip.compress,
+    "utf-8, which packs nothing": bytes,
 }
 TYPES = {"Content-Type": "application/json"}
 EVENTS = {"Content-Type": "text/event-stream"}

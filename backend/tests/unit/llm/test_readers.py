@@ -386,6 +386,30 @@ class TestEvents:
 
         assert [json.loads(data) for data in self.read(body, size)] == [{}]
 
+    # rexxars/eventsource-parser#31: GLM-4.7 and Kimi-K2.5.
+    @pytest.mark.parametrize("size", [1, 2, 3, 1000])
+    @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+    def test_events_without_an_empty_line_between_them_are_several(self, end: bytes, size: int) -> None:
+        lines = [
+            b'data: {"a": 1}',
+            b'data:{"a":',
+            b"data: 2}",
+            b'{"a": 3}',
+            b"data: [DONE]",
+            b'data: {"a": 4}',
+        ]
+
+        found = self.read(b"".join(line + end for line in lines), size)
+
+        assert [json.loads(data)["a"] for data in found] == [1, 2, 3]
+
+    def test_an_event_is_complete_when_the_next_begins(self) -> None:
+        parser = EventParser()
+
+        assert list(parser.read(b"data: {}\n")) == []
+        assert list(parser.read(b"data: {")) == []
+        assert list(parser.read(b"}\n")) == [b"{}"]
+
     def test_a_document_of_googles_may_stand_in_a_list(self) -> None:
         assert read_document(b'[{"error": {}}]', HOUSE) == {"error": {}}
         with pytest.raises(BadAnswer):

@@ -269,9 +269,12 @@ class ChatReader:
         return sequence if isinstance(sequence, str) and sequence in self._asked else None
 
     def _note_rare(self, message: Mapping[str, Any], found: Answer, extras: Sequence[str]) -> None:
-        """Add to ``found`` the rare parts of an answer: a refusal, thoughts, audio, sources."""
+        """Add to ``found`` the rare parts of an answer: a refusal, a call of the old form, thoughts, audio, sources."""
         if refusal := message.get("refusal"):
             found.refusal = as_text(refusal)
+        call = message.get("function_call")  # the form before tools
+        if isinstance(call, dict) and call and not found.calls:
+            found.calls, self._has_spoken = [_call({"index": 0, "function": call})], True
         if thoughts := message.get("reasoning_content") or message.get("reasoning"):
             found.thoughts = as_text(thoughts)
         if reasoning := message.get("reasoning_details"):

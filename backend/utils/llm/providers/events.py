@@ -55,6 +55,8 @@ class EventParser:
         self._line = bytearray(begun)
         for line in lines:
             if line:
+                if self._data and self._begins_anew(line):
+                    yield from self._complete()
                 self._note(line)
             elif self._data:
                 yield from self._complete()
@@ -62,9 +64,16 @@ class EventParser:
     def flush(self) -> Iterator[bytes]:
         """The last event, if the stream ended without an empty line."""
         if line := bytes(self._line).strip():
+            if self._data and self._begins_anew(line):
+                yield from self._complete()
             self._note(line.removeprefix(_BYTE_ORDER_MARK) if self._is_new else line)
         if self._data:
             yield from self._complete()
+
+    def _begins_anew(self, line: bytes) -> bool:
+        """Whether ``line`` begins the next event: some servers send no empty line between events."""
+        begins = line.startswith((b"data: {", b"data:{", b"{", b"data: [DONE]", b"data:[DONE]"))
+        return begins and self._data[-1].rstrip().endswith(b"}")
 
     def _note(self, line: bytes) -> None:
         if line.startswith(b"data:"):
@@ -72,6 +81,9 @@ class EventParser:
             self._held += len(line)
         elif line.startswith(b"event:"):
             self.name = line[6:].strip().decode(errors="replace")
+        elif line.startswith(b"{") and line.rstrip().endswith(b"}"):  # some servers leave the name out
+            self._data.append(line)
+            self._held += len(line)
 
     def _complete(self) -> Iterator[bytes]:
         data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)

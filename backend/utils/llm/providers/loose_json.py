@@ -28,7 +28,10 @@ def read_document(document: bytes, trust: Trust) -> dict[str, Any]:
         ExcessError: ``document`` has more values than ``trust`` permits.
         ValueError: ``document`` is no JSON.
     """
-    found = json.loads(document) if len(document) <= SHORT else _long(document, trust.most_values)
+    try:
+        found = json.loads(document) if len(document) <= SHORT else _long(document, trust.most_values)
+    except json.JSONDecodeError:
+        found = _lenient(document)
     if isinstance(found, list) and len(found) == 1:
         (found,) = found
     if not isinstance(found, dict):
@@ -46,7 +49,9 @@ def read_documents(body: bytes, trust: Trust) -> list[dict[str, Any]]:
     """
     try:
         found = json.loads(body) if len(body) <= SHORT else _long(body, trust.most_values)
-    except ValueError:
+    except ValueError as error:
+        if not str(error).startswith("Extra data"):
+            return [read_document(body, trust)]
         return [read_document(line, trust) for line in body.splitlines() if line.strip()]
     if isinstance(found, dict):
         return [found]
@@ -58,8 +63,13 @@ def read_documents(body: bytes, trust: Trust) -> list[dict[str, Any]]:
 def _long(document: bytes, most: int) -> Any:
     if len(document) > most and len(document) - len(document.translate(None, _SEPARATORS)) > most:
         raise ExcessError(f"{most:,} values")
+    return _lenient(document)
+
+
+def _lenient(document: bytes) -> Any:
+    """The JSON in ``document``: some servers write tabs and line feeds into its texts as they are."""
     text = document.decode(json.detect_encoding(document), "surrogatepass")
-    return _JSON.decode(text.removeprefix("\ufeff"))
+    return _LENIENT.decode(text.removeprefix("\ufeff"))
 
 
 def _whole_number(text: str) -> int:
@@ -67,7 +77,7 @@ def _whole_number(text: str) -> int:
     return int(text[:_LONGEST_NUMBER])
 
 
-_JSON = json.JSONDecoder(parse_int=_whole_number)
+_LENIENT = json.JSONDecoder(parse_int=_whole_number, strict=False)
 
 
 def as_object(value: object) -> dict[str, Any]:

@@ -32,7 +32,10 @@ _USED = {"input": "input_tokens", "output": "output_tokens", "total": "total_tok
 _USED_INWARD = {"cache_read": "cached_tokens", "cache_creation": "cache_write_tokens"}
 _USED_OUTWARD = {"reasoning": "reasoning_tokens"}
 _NOTHING_CACHED = {"cache_read": 0, "cache_creation": 0}
-_ENDS = {f"response.{status}": status for status in ("completed", "incomplete", "failed", "cancelled")}
+_ENDS = {
+    **{f"response.{status}": status for status in ("completed", "incomplete", "failed", "cancelled")},
+    "response.done": "completed",  # some gateways'
+}
 
 
 class Responses:

@@ -46,8 +46,12 @@ def parsed_calls(calls: Sequence[CallPiece], trust: Trust) -> tuple[list[ToolCal
     )
     good: list[ToolCall] = []
     bad: list[InvalidToolCall] = []
+    numbers: set[str] = set()
     for call in calls:
-        name, number = call.name or "", call.id or new_call_id()
+        name, number = call.name or "", call.id
+        if number is None or number in numbers:
+            number = new_call_id()
+        numbers.add(number)
         try:
             arguments = read_arguments(call.arguments) or {}
         except (ValueError, RecursionError) as error:
@@ -62,7 +66,7 @@ def parsed_calls(calls: Sequence[CallPiece], trust: Trust) -> tuple[list[ToolCal
 
 
 def new_call_id() -> str:
-    """A new id for a call without an id of the provider's, for its result to refer to."""
+    """A new id for a call without an id of its own, for its result to refer to: some servers give several calls one."""
     return f"call_{uuid4().hex}"
 
 
@@ -90,10 +94,16 @@ def chunk_of_call(call: CallPiece) -> Any:
 
 @dataclass(slots=True)
 class _Call:
-    """A tool call of a stream. ``held`` are the pieces of its arguments that were not passed on yet."""
+    """A tool call of a stream.
+
+    Attributes:
+        is_id_taken: Whether an earlier call has its id, so that it gets a new one.
+        held: The pieces of its arguments that were not passed on yet.
+    """
 
     place: int
     id: str | None = None
+    is_id_taken: bool = False
     name: str = ""
     pieces: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
@@ -120,17 +130,23 @@ class _Call:
             return text
 
     def is_other_than(self, piece: CallPiece) -> bool:
-        """Whether ``piece`` begins another call, although it has the same index: some servers use one index for all calls."""
-        if piece.id is not None and self.id is not None:
-            return piece.id != self.id
-        is_named = piece.name is not None and (
-            piece.name != self.name or piece.arguments.lstrip().startswith("{")
-        )
-        if not is_named or not self.checks_left:
+        """Whether ``piece`` begins another call, though it has the same index or id: some servers give all calls one.
+
+        A piece without a name continues its call, under whatever id: some servers change it after the first piece.
+        """
+        if piece.name is None:
+            return False
+        if piece.id is not None and self.id is not None and piece.id != self.id:
+            return True
+        is_begun = piece.name != self.name or piece.arguments.lstrip().startswith("{")
+        if not is_begun or not self.checks_left:
             return False
         self.checks_left -= 1
         so_far = self.arguments
-        return bool(so_far) and is_json(so_far)
+        if not so_far or not is_json(so_far):
+            return False
+        is_same = piece.id is not None and piece.name == self.name
+        return not (is_same and _may_repeat(so_far, piece.arguments))
 
     def news_in(self, arguments: str) -> str:
         """``arguments``, unless they repeat: some servers send an empty object first, or everything again at the end."""
@@ -144,11 +160,11 @@ class _Call:
         return "" if is_json(self.arguments) else arguments
 
     def take_id(self, call_id: str | None) -> str | None:
-        """The id, if it is new."""
+        """The id, if it is new, and no other call's."""
         if call_id is None or self.id is not None:
             return None
         self.id = call_id
-        return call_id
+        return None if self.is_id_taken else call_id
 
     def take_name(self, name: str | None) -> str | None:
         """The name, or a piece of it, if it is new: some servers repeat the name with every piece of the arguments."""
@@ -156,6 +172,14 @@ class _Call:
             return None
         self.name += name
         return name
+
+
+def _may_repeat(before: str, arguments: str) -> bool:
+    """Whether ``arguments`` are the complete ones ``before`` once more, or come in place of an empty object."""
+    try:
+        return before == "{}" or read_arguments(arguments) == read_arguments(before)
+    except (ValueError, RecursionError):
+        return False
 
 
 class CallStream:
@@ -209,7 +233,7 @@ class CallStream:
         return self._all[-1] if piece.id is None else self._by_id.get(piece.id)
 
     def _begun(self, piece: CallPiece) -> _Call:
-        call = _Call(len(self._all))
+        call = _Call(len(self._all), is_id_taken=piece.id in self._by_id)
         self._all.append(call)
         require_at_most(len(self._all), self._trust.most_calls, "tool calls")
         if piece.place is not None:
@@ -226,8 +250,12 @@ class CallStream:
         return ""
 
     def without_id(self) -> list[CallPiece]:
-        """New ids for the calls without an id of the provider's."""
-        return [CallPiece(call.place, new_call_id(), None, "") for call in self._all if call.id is None]
+        """New ids for the calls without an id of their own."""
+        return [
+            CallPiece(call.place, new_call_id(), None, "")
+            for call in self._all
+            if call.id is None or call.is_id_taken
+        ]
 
     def held_back(self, *, was_cut: bool) -> list[CallPiece]:
         """The rest of the arguments, at the end of the stream.

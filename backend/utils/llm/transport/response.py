@@ -53,6 +53,8 @@ _KEPT_OF_ERRORS = (
     ),
 )
 """Of an error also which limit is used up, and until when."""
+_PACKED = ("gzip", "deflate", "br", "zstd", "compress")
+"""The content encodings that change a body. Some servers write others, such as the encoding of its characters."""
 _CLIENT_ERROR = 400
 PIECE_BYTES = 4096
 """The size in bytes of the pieces of a body."""
@@ -152,8 +154,9 @@ class _Response(Generic[BodyT]):
         self.close = close
         self._ticket = ticket
         self._body = body
-        self._encoding = headers.get("content-encoding", "identity").strip().lower()
-        self._unpacker = None if self._encoding == "identity" else Unpacker(UNPACKED_BYTES)
+        self._encoding = headers.get("content-encoding", "").strip().lower().removeprefix("x-")
+        is_packed = any(map(self._encoding.__contains__, _PACKED))
+        self._unpacker = Unpacker(UNPACKED_BYTES) if is_packed else None
         observed = ticket.observed
         observed.status, observed.headers = status, self.headers
         observed.request_id = next(filter(None, map(self.headers.get, _REQUEST_ID_HEADERS)), None)
