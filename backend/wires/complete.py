@@ -40,7 +40,7 @@ class PlainExchange:
             "id": self.request.id,
             "model": choice.receipt.get("endpoint", self.request.model),
             "content": choice.text,
-            "tool_calls": [call_object(call) for call in choice.calls],
+            "tool_calls": [call_object(call, self.request) for call in choice.calls],
             "finish_reason": choice.finish_reason,
             "usage": choice.usage._asdict(),
         }

@@ -23,9 +23,8 @@ _WORDS: dict[type, str] = {
     list: "a list",
     dict: "an object",
 }
-_MOST_NAMES = 20
-"""Of fields that are told as ignored."""
-_LONGEST_NAME = 64
+UNMODERATED = "Nothing is moderated here. Leave `moderation` out, and look at the content yourself."
+_SERVED_TIERS = frozenset({None, "auto", "default", "standard", "standard_only"})
 
 
 def taken(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -> T | None:
@@ -103,8 +102,36 @@ def options_from(body: Mapping[str, Any], names: Mapping[str, str]) -> Options:
     raise InvalidRequestError(f"`{field}`: {first['msg']}.", field)
 
 
-def ignored_in(body: Mapping[str, Any], known: frozenset[str]) -> list[str]:
-    """The names of the fields in ``body`` that are neither ``known`` nor empty, as many as fit into a header."""
-    asked = (name for name, value in body.items() if name not in known and value not in (None, 0, "", [], {}))
-    clean = (name for name in asked if name.isascii() and name.replace("_", "").isalnum())
-    return [name[:_LONGEST_NAME] for name, _ in zip(clean, range(_MOST_NAMES), strict=False)]
+def ignored_in(body: Mapping[str, Any], known: frozenset[str], within: str = "") -> list[str]:
+    """The names of the fields in ``body`` that are neither ``known`` nor empty. ``within`` is the path before each name."""
+    return [
+        f"{within}{name}"
+        for name, value in body.items()
+        if name not in known and value not in (None, 0, "", [], {})
+    ]
+
+
+def ignored_tier(tier: str | None) -> list[str]:
+    """``service_tier``, if ``tier`` is one that is not served: the table says how urgent and how expensive a call is."""
+    return [] if tier in _SERVED_TIERS else ["service_tier"]
+
+
+def ignored_callers(tool: Mapping[str, Any], within: str) -> list[str]:
+    """``tools.allowed_callers``, if only other programs than the model may call ``tool``: here the model calls all tools.
+
+    Raises:
+        InvalidRequestError: The field is no list.
+    """
+    callers = taken(tool, "allowed_callers", list, within)
+    return ["tools.allowed_callers"] if callers and "direct" not in callers else []
+
+
+def refuse(body: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
+    """Refuse a request with one of these fields, with the reason.
+
+    Raises:
+        InvalidRequestError: One of the fields is neither empty nor false.
+    """
+    for field, reason in reasons.items():
+        if body.get(field):
+            raise InvalidRequestError(reason, field, "unsupported_parameter")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 
 MOST_IGNORED: Final = 20
+_LONGEST_IGNORED: Final = 64
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.\-]")
+"""Characters that a header's list of names cannot hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,7 @@ class CompletionRequest:
         cache_key: The prompt cache key, shared by requests with the same prefix.
         metadata: The client's own notes, which are not passed on.
         ignored: The names of requested features that are not served, each once, for a response header.
+        text_tools: The functions that stand for a custom tool of Chat Completions: their calls are written as plain text.
         ids: The call id of each choice, as in its receipt and in the ledger.
     """
 
@@ -52,10 +57,12 @@ class CompletionRequest:
     cache_key: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     ignored: Sequence[str] = ()
+    text_tools: frozenset[str] = frozenset()
     ids: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ignored", list(dict.fromkeys(self.ignored))[:MOST_IGNORED])
+        names = list(dict.fromkeys(self.ignored))[:MOST_IGNORED]
+        object.__setattr__(self, "ignored", [_UNSAFE.sub("?", name[:_LONGEST_IGNORED]) for name in names])
         if len(self.ids) != self.choices:
             object.__setattr__(self, "ids", tuple(str(uuid7()) for _ in range(self.choices)))
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 class _Block(BaseModel):
@@ -26,6 +29,9 @@ class MediaBlock(_Block):
     type: Literal["image", "document"]
     source: dict[str, Any]
     title: str | None = None
+    context: str | None = None
+    citations: dict[str, Any] | None = None
+    transformations: dict[str, Any] | None = None
 
 
 class SearchResultBlock(_Block):
@@ -35,6 +41,7 @@ class SearchResultBlock(_Block):
     title: str
     source: str
     content: list[TextBlock]
+    citations: dict[str, Any] | None = None
 
 
 class ThinkingBlock(_Block):
@@ -83,6 +90,9 @@ def _kind(block: Any) -> str:
     return kind if isinstance(kind, str) and kind in _KINDS else "other"
 
 
+_UNTOLD = frozenset({"fallback", "mcp_tool_listing"})
+CHANGES_OF_TOOLS = frozenset({"tool_addition", "tool_removal"})
+_CACHED = frozenset({"text", "image", "document", "search_result", "tool_use", "tool_result"})
 _KINDS = frozenset(
     {"text", "image", "document", "search_result", "thinking", "redacted_thinking", "tool_use", "tool_result"}
 )
@@ -101,11 +111,56 @@ Block = Annotated[
 ToolResultBlock.model_rebuild()
 
 
-def standard(block: BaseModel) -> dict[str, Any]:
-    """``block`` as a content block of LangChain's messages."""
-    if isinstance(block, OtherBlock):
-        return {"type": "non_standard", "value": block.model_dump()}
-    found = block.model_dump(exclude_none=True)
-    if isinstance(block, ToolResultBlock) and isinstance(block.content, list):
-        found["content"] = [standard(one) for one in block.content]
-    return found
+def standard(blocks: Iterable[BaseModel]) -> Iterator[dict[str, Any]]:
+    """``blocks`` as content blocks of LangChain's messages. What a client says of a document is a text before it."""
+    for block in blocks:
+        if isinstance(block, MediaBlock) and block.context:
+            yield _text(block.context)
+        if isinstance(block, OtherBlock):
+            yield from _other(block)
+        elif isinstance(block, ToolResultBlock):
+            content = block.content
+            held = {"content": list(standard(content)) if isinstance(content, list) else content}
+            yield {**_plain(block), **({} if content is None else held)}
+        else:
+            yield _plain(block)
+
+
+def _other(block: OtherBlock) -> Iterator[dict[str, Any]]:
+    """A summary is a text for every model, and what only tells of an earlier answer is nothing."""
+    told = block.model_dump()
+    if block.type == "compaction":
+        if summary := told.get("content"):
+            yield _text(str(summary))
+    elif block.type not in _UNTOLD:
+        yield {"type": "non_standard", "value": told}
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _plain(block: BaseModel) -> dict[str, Any]:
+    unserved = {"context", "citations", "transformations"}
+    if isinstance(block, ToolResultBlock):
+        unserved |= {"content"}
+    return block.model_dump(exclude_none=True, exclude=unserved)
+
+
+def ignored_of(content: str | Sequence[BaseModel]) -> Iterator[str]:
+    """The names of what the blocks of ``content`` ask for and is not served."""
+    for block in content if not isinstance(content, str) else ():
+        if isinstance(block, MediaBlock | SearchResultBlock) and (block.citations or {}).get("enabled"):
+            yield "citations"
+        if isinstance(block, MediaBlock) and block.transformations:
+            yield "transformations"
+        if isinstance(block, OtherBlock) and block.type == "mcp_tool_listing":
+            yield block.type
+
+
+def marked(content: Any, mark: Mapping[str, Any]) -> Any:
+    """``content`` of a message with ``mark`` as the ``cache_control`` of its last block, unless that has one."""
+    blocks = [_text(content)] if isinstance(content, str) else content
+    if not blocks or blocks[-1]["type"] not in _CACHED:
+        return content
+    return [*blocks[:-1], {"cache_control": dict(mark), **blocks[-1]}]

@@ -5,7 +5,6 @@ History and tools are passed on unchanged, because the facade knows the notation
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
@@ -15,9 +14,10 @@ from backend.utils.llm.nearest import LONGEST
 from backend.utils.llm.options import Options
 
 from ..faults import InvalidRequestError
+from ..fields import ignored_callers, ignored_tier, refuse
 from ..files import check_files
 from ..request import CompletionRequest
-from .blocks import Block, TextBlock, standard
+from .blocks import CHANGES_OF_TOOLS, Block, OtherBlock, TextBlock, ignored_of, marked, standard
 from .thoughts import remembered
 
 if TYPE_CHECKING:
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-_MOST_IGNORED: Final = 20
-_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
+_REFUSED: Final = {
+    "thread": "Nothing is stored here. Send the whole conversation in `messages`.",
+    "inference_geo": "The table says where a model is asked, and a request cannot. Leave `inference_geo` out.",
+}
 _NO_NAMES: Final = frozenset({"str", "other"})
 """What pydantic tells of a place beside the names of fields: which form of several it took a value for."""
 _BUDGETS: Final = ((4_096, "low"), (16_384, "medium"))
@@ -54,6 +56,8 @@ class Tool(_Part):
     input_schema: dict[str, Any] | None = None
     strict: bool | None = None
     cache_control: dict[str, Any] | None = None
+    input_examples: list[Any] | None = None
+    allowed_callers: list[str] | None = None
 
 
 class ToolChoice(_Part):
@@ -96,6 +100,8 @@ class CountBody(_Part):
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
+    output_format: OutputFormat | None = None
+    cache_control: dict[str, Any] | None = None
 
 
 class MessagesBody(CountBody):
@@ -104,6 +110,7 @@ class MessagesBody(CountBody):
     max_tokens: Annotated[int, Field(gt=0)]
     metadata: dict[str, Any] | None = None
     stop_sequences: list[str] | None = None
+    service_tier: str | None = None
     stream: bool | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -155,6 +162,7 @@ def read_count(document: Mapping[str, Any]) -> CompletionRequest:
 
 
 def _checked(kind: type[AnyBody], document: Mapping[str, Any]) -> AnyBody:
+    refuse(document, _REFUSED)
     try:
         return kind.model_validate(document, strict=True)
     except ValidationError as error:
@@ -173,7 +181,6 @@ def _invalid(error: ValidationError) -> InvalidRequestError:
 def _asked(body: CountBody, document: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that both kinds of request have, as arguments of a `CompletionRequest`."""
     functions, others = _tools(body.tools or ())
-    unread = [name for name, value in document.items() if value is not None and name not in _read_by(body)]
     choice = body.tool_choice
     return {
         "model": body.model,
@@ -181,13 +188,29 @@ def _asked(body: CountBody, document: Mapping[str, Any]) -> dict[str, Any]:
         "tools": functions,
         "tool_choice": _choice(choice, functions),
         "parallel_tool_calls": False if choice is not None and choice.disable_parallel_tool_use else None,
-        "response_format": _format(body.output_config),
-        "ignored": [name for name in (*unread, *others) if _PLAIN_NAME.fullmatch(name)][:_MOST_IGNORED],
+        "response_format": _format(body),
+        "ignored": [*_ignored(body, document), *others],
     }
 
 
-def _read_by(body: CountBody) -> frozenset[str]:
-    return frozenset(type(body).model_fields)
+def _ignored(body: CountBody, document: Mapping[str, Any]) -> Iterator[str]:
+    """The names of what is not served."""
+    yield from (
+        name for name, value in document.items() if value is not None and name not in type(body).model_fields
+    )
+    for name, part in (("thinking", body.thinking), ("output_config", body.output_config)):
+        if part is not None:
+            yield from (
+                f"{name}.{unread}" for unread in document[name] if unread not in type(part).model_fields
+            )
+    for tool in body.tools or ():
+        if tool.input_examples:
+            yield "tools.input_examples"
+        yield from ignored_callers({"allowed_callers": tool.allowed_callers}, "tools.")
+    for turn in body.messages:
+        yield from ignored_of(turn.content)
+    if isinstance(body, MessagesBody):
+        yield from ignored_tier(body.service_tier)
 
 
 # History -------------------------------------------------------------------------------------------------------------
@@ -196,8 +219,12 @@ def _read_by(body: CountBody) -> frozenset[str]:
 def _history(body: CountBody) -> Iterator[BaseMessage]:
     if body.system:
         yield SystemMessage(_content(body.system))
+    last = len(body.messages) - 1
     for number, turn in enumerate(body.messages):
+        _refuse_changes_of_tools(turn.content, f"messages.{number}.content")
         content = _content(turn.content)
+        if number == last and body.cache_control is not None:
+            content = marked(content, body.cache_control)
         for place, block in enumerate(content if isinstance(content, list) else ()):
             check_files([block], f"messages.{number}.content.{place}")
         match turn.role:
@@ -209,8 +236,17 @@ def _history(body: CountBody) -> Iterator[BaseMessage]:
                 yield HumanMessage(content)
 
 
+def _refuse_changes_of_tools(content: str | Sequence[BaseModel], place: str) -> None:
+    for number, block in enumerate(content if not isinstance(content, str) else ()):
+        if isinstance(block, OtherBlock) and block.type in CHANGES_OF_TOOLS:
+            reason = "Tools do not change within a request here. Send those that hold now in `tools`."
+            raise InvalidRequestError(
+                f"{place}.{number}: {reason}", f"{place}.{number}", "unsupported_parameter"
+            )
+
+
 def _content(content: str | Sequence[BaseModel]) -> Any:
-    return content if isinstance(content, str) else [standard(block) for block in content]
+    return content if isinstance(content, str) else list(standard(content))
 
 
 # Tools ---------------------------------------------------------------------------------------------------------------
@@ -292,8 +328,10 @@ def _effort(body: MessagesBody) -> str | None:
     return next((effort for most, effort in _BUDGETS if budget < most), "high")
 
 
-def _format(config: OutputConfig | None) -> dict[str, Any] | None:
-    if config is None or config.format is None:
+def _format(body: CountBody) -> dict[str, Any] | None:
+    """The format of the answer. Older clients send it outside ``output_config``."""
+    form = (body.output_config and body.output_config.format) or body.output_format
+    if form is None:
         return None
-    schema = {"name": "answer", "schema": config.format.json_schema, "strict": True}
+    schema = {"name": "answer", "schema": form.json_schema, "strict": True}
     return {"type": "json_schema", "json_schema": schema}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ..answer import (
@@ -15,6 +16,7 @@ from ..answer import (
     total_usage,
 )
 from ..sse import json_event
+from .custom_tools import custom_input
 from .errors import openai_error
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def chat_document(request: CompletionRequest, answer: Answer, *, tells_receipt: 
     """The body of a response that is not streamed."""
     document = {
         **_head(request, "chat.completion"),
-        "choices": [_choice(number, choice) for number, choice in enumerate(answer.choices)],
+        "choices": [_choice(number, choice, request) for number, choice in enumerate(answer.choices)],
         "usage": chat_usage(answer.usage),
     }
     if tells_receipt:
@@ -49,7 +51,7 @@ def _head(request: CompletionRequest, kind: str) -> dict[str, Any]:
     }
 
 
-def _choice(number: int, choice: Choice) -> dict[str, Any]:
+def _choice(number: int, choice: Choice, request: CompletionRequest) -> dict[str, Any]:
     message: dict[str, Any] = {
         "role": "assistant",
         "content": choice.text or (None if choice.calls or choice.refusal else ""),
@@ -59,7 +61,7 @@ def _choice(number: int, choice: Choice) -> dict[str, Any]:
     if choice.reasoning:
         message["reasoning_content"] = choice.reasoning
     if choice.calls:
-        message["tool_calls"] = [call_object(call) for call in choice.calls]
+        message["tool_calls"] = [call_object(call, request) for call in choice.calls]
     return {
         "index": number,
         "message": message,
@@ -68,8 +70,11 @@ def _choice(number: int, choice: Choice) -> dict[str, Any]:
     }
 
 
-def call_object(call: ToolCall) -> dict[str, Any]:
-    """A tool call in the form of Chat Completions."""
+def call_object(call: ToolCall, request: CompletionRequest) -> dict[str, Any]:
+    """A tool call in the form of Chat Completions: of a function, or of a custom tool of the ``request``."""
+    if call.name in request.text_tools:
+        custom = {"name": call.name, "input": custom_input(call.arguments)}
+        return {"id": call.id, "type": "custom", "custom": custom}
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
@@ -93,6 +98,20 @@ def chat_usage(usage: Usage) -> dict[str, Any]:
     }
 
 
+@dataclass(slots=True)
+class _TextCall:
+    """A call of a custom tool, and the pieces of its arguments so far."""
+
+    id: str
+    name: str
+    pieces: list[str] = field(default_factory=list)
+
+    def as_dict(self, place: int) -> dict[str, Any]:
+        """The call as an object of a chunk. ``place`` is its number in the choice."""
+        custom = {"name": self.name, "input": custom_input("".join(self.pieces))}
+        return {"index": place, "id": self.id, "type": "custom", "custom": custom}
+
+
 class ChatWriter:
     """Writes the chunks of one stream.
 
@@ -111,6 +130,8 @@ class ChatWriter:
         self._tells_receipt = tells_receipt
         self._head = _head(request, "chat.completion.chunk")
         self._waiting = request.choices
+        self._text_tools = request.text_tools
+        self._text_calls: dict[tuple[int, int], _TextCall] = {}
         self._used: list[Usage] = []
         self._receipts: list[Mapping[str, Any]] = []
 
@@ -122,8 +143,25 @@ class ChatWriter:
             return self._finished(event)
         if isinstance(event, Failed):
             return json_event({"error": openai_error(event.fault)[1]})
-        delta = _delta(event)
+        delta = None if self._is_kept(event) else _delta(event)
         return self._chunk([_part(event.choice, delta)]) if delta is not None else b""
+
+    def _is_kept(self, event: Event) -> bool:
+        """Whether ``event`` is of a custom tool's call, whose text is only known when all its JSON is there."""
+        if not self._text_tools or not isinstance(event, ToolCallDelta):
+            return False
+        call = self._text_calls.get((event.choice, event.place))
+        if call is None and event.name in self._text_tools:
+            call = self._text_calls[event.choice, event.place] = _TextCall(event.id or "", event.name or "")
+        if call is not None:
+            call.pieces.append(event.arguments)
+        return call is not None
+
+    def _kept_of(self, choice: int) -> bytes:
+        calls = [(place, call) for (of, place), call in self._text_calls.items() if of == choice]
+        return b"".join(
+            self._chunk([_part(choice, {"tool_calls": [call.as_dict(place)]})]) for place, call in calls
+        )
 
     def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
         chunk = {**self._head, "choices": choices}
@@ -135,15 +173,16 @@ class ChatWriter:
         self._waiting -= 1
         self._used.append(event.usage)
         self._receipts.append(event.receipt)
+        kept = self._kept_of(event.choice) if self._text_calls else b""
         last = _part(event.choice, {}, reason=event.reason)
         if self._waiting:
-            return self._chunk([last])
+            return kept + self._chunk([last])
         end: dict[str, Any] = {"usage": chat_usage(total_usage(self._used))}
         if self._tells_receipt:
             end["patchbay"] = {"receipts": self._receipts}
         if self._own_usage_chunk:
-            return self._chunk([last]) + self._chunk([], **end) + DONE
-        return self._chunk([last], **end) + DONE
+            return kept + self._chunk([last]) + self._chunk([], **end) + DONE
+        return kept + self._chunk([last], **end) + DONE
 
 
 def _delta(event: Event) -> dict[str, Any] | None:

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from langchain_core.messages import AIMessage, FunctionMessage, HumanMessage, SystemMessage, ToolMessage
-
-from ..bodies import check_embedded
 from ..faults import InvalidRequestError
-from ..fields import ignored_in, model_name, objects, options_from, required, taken
+from ..fields import (
+    UNMODERATED,
+    ignored_in,
+    ignored_tier,
+    model_name,
+    objects,
+    options_from,
+    refuse,
+    required,
+    taken,
+)
 from ..request import CompletionRequest
-from .content import content_of
-from .tools import MODES, ToolChoice, check_names_differ, function_tool, response_format, tool_call
+from .chat_messages import read_messages
+from .custom_tools import custom_function
+from .tools import MODES, ToolChoice, check_names_differ, function_tool, response_format, tool_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from langchain_core.messages import BaseMessage
+    from collections.abc import Mapping, Sequence
 
 MOST_CHOICES: Final = 8
 MOST_STOPS: Final = 16
+_REFUSED: Final = {
+    "functions": "`functions` is not served any more. Use `tools`.",
+    "function_call": "`function_call` is not served any more. Use `tool_choice`.",
+    "moderation": UNMODERATED,
+}
+_CALLED: Final = frozenset({"function", "custom"})
 _OPTIONS: Final = {
     "temperature": "temperature",
     "top_p": "top_p",
@@ -34,14 +46,7 @@ _OPTIONS: Final = {
 _KNOWN: Final = frozenset(_OPTIONS) | {
     *("model", "messages", "tools", "tool_choice", "parallel_tool_calls", "response_format", "stop", "n"),
     *("stream", "stream_options", "prompt_cache_key", "metadata", "user", "safety_identifier"),
-    *("service_tier", "prompt_cache_retention"),  # how urgent and how dear a call is, the table says
-}
-_PARTS: Final = {
-    "text": ("text", str),
-    "refusal": ("refusal", str),
-    "image_url": ("image_url", dict),
-    "input_audio": ("input_audio", dict),
-    "file": ("file", dict),
+    *("service_tier", "prompt_cache_retention", "prompt_cache_options", "modalities"),
 }
 
 
@@ -51,15 +56,16 @@ def read_chat(body: Mapping[str, Any]) -> CompletionRequest:
     Raises:
         InvalidRequestError: ``body`` is no valid request.
     """
-    _refuse_functions(body)
-    tools, ignored = _tools(taken(body, "tools", list) or [])
+    refuse(body, _REFUSED)
+    _refuse_sounds(body)
+    tools = _tools(taken(body, "tools", list) or [])
     choice = _tool_choice(body.get("tool_choice"))
     form = taken(body, "response_format", dict) or {"type": "text"}
     return CompletionRequest(
         model=model_name(body),
-        messages=_messages(required(body, "messages", list)),
-        tools=choice.among(tools),
-        tool_choice=choice.mode if tools else None,
+        messages=read_messages(required(body, "messages", list)),
+        tools=choice.among(tools.functions),
+        tool_choice=choice.mode if tools.functions else None,
         parallel_tool_calls=taken(body, "parallel_tool_calls", bool),
         response_format=response_format(
             required(form, "type", str, "response_format."),
@@ -72,16 +78,23 @@ def read_chat(body: Mapping[str, Any]) -> CompletionRequest:
         streams=taken(body, "stream", bool) or False,
         cache_key=taken(body, "prompt_cache_key", str),
         metadata=taken(body, "metadata", dict) or {},
-        ignored=[*ignored_in(body, _KNOWN), *ignored],
+        ignored=[*_ignored(body), *tools.ignored],
+        text_tools=frozenset(tools.custom),
     )
 
 
-def _refuse_functions(body: Mapping[str, Any]) -> None:
-    for old, new in (("functions", "tools"), ("function_call", "tool_choice")):
-        if body.get(old) is not None:
-            raise InvalidRequestError(
-                f"`{old}` is not served any more. Use `{new}`.", old, "unsupported_parameter"
-            )
+def _ignored(body: Mapping[str, Any]) -> list[str]:
+    """The names of what is not served. An empty object asks for nothing, except of a search."""
+    searches = ["web_search_options"] if body.get("web_search_options") == {} else []
+    tier = ignored_tier(taken(body, "service_tier", str))
+    return [*ignored_in(body, _KNOWN), *tier, *searches]
+
+
+def _refuse_sounds(body: Mapping[str, Any]) -> None:
+    if set(map(str, taken(body, "modalities", list) or ())) - {"text"}:
+        raise InvalidRequestError(
+            "Answers are texts here: `modalities` may hold `text` only.", "modalities", "unsupported_value"
+        )
 
 
 def _choices(body: Mapping[str, Any]) -> int:
@@ -105,36 +118,60 @@ def _stops(value: object) -> list[str]:
 # Tools ---------------------------------------------------------------------------------------------------------------
 
 
-def _tools(described: Sequence[Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The functions, and the types of other tools, which are not run here."""
-    tools, ignored = [], []
+class _Tools(NamedTuple):
+    """The functions in the form of Chat Completions, the names of those that are custom tools, and the types of tools that are not run here."""
+
+    functions: list[dict[str, Any]]
+    custom: list[str]
+    ignored: list[str]
+
+
+def _tools(described: Sequence[Any]) -> _Tools:
+    tools = _Tools([], [], [])
     for tool, place in objects(described, "tools"):
-        kind = required(tool, "type", str, f"{place}.")
-        if kind == "function":
-            tools.append(function_tool(required(tool, "function", dict, f"{place}."), f"{place}.function"))
-        else:
-            ignored += ignored_in({kind: True}, frozenset())
-    check_names_differ(tools)
-    return tools, ignored
+        match required(tool, "type", str, f"{place}."):
+            case "function":
+                function = required(tool, "function", dict, f"{place}.")
+                tools.functions.append(function_tool(function, f"{place}.function"))
+            case "custom":
+                custom = required(tool, "custom", dict, f"{place}.")
+                tools.functions.append(_custom(custom, f"{place}.custom."))
+                tools.custom.append(custom["name"])
+            case kind:
+                tools.ignored.append(kind)
+    check_names_differ(tools.functions)
+    return tools
+
+
+def _custom(tool: Mapping[str, Any], within: str) -> dict[str, Any]:
+    form = taken(tool, "format", dict, within) or {}
+    grammar = taken(form, "grammar", dict, f"{within}format.") or {}
+    about = taken(tool, "description", str, within) or ""
+    return custom_function(tool_name(tool, within), about, grammar, f"{within}format.grammar.")
 
 
 def _tool_choice(value: Any) -> ToolChoice:
     if value is None or (isinstance(value, str) and value in MODES):
         return ToolChoice(value)
-    if isinstance(value, dict) and value.get("type") == "function":
-        function = required(value, "function", dict, "tool_choice.")
-        return ToolChoice(required(function, "name", str, "tool_choice.function."))
+    if isinstance(value, dict) and value.get("type") in _CALLED:
+        return ToolChoice(_called(value, "tool_choice."))
     if isinstance(value, dict) and value.get("type") == "allowed_tools":
         allowed = required(value, "allowed_tools", dict, "tool_choice.")
         place = "tool_choice.allowed_tools"
-        names = [
-            required(required(tool, "function", dict, f"{at}."), "name", str, f"{at}.function.")
-            for tool, at in objects(required(allowed, "tools", list, f"{place}."), f"{place}.tools")
-        ]
-        return ToolChoice(_mode(allowed, f"{place}."), frozenset(names))
+        tools = objects(required(allowed, "tools", list, f"{place}."), f"{place}.tools")
+        return ToolChoice(
+            _mode(allowed, f"{place}."), frozenset(_called(tool, f"{at}.") for tool, at in tools)
+        )
     raise InvalidRequestError(
-        "`tool_choice` is `auto`, `none`, `required`, a function, or some allowed tools.", "tool_choice"
+        "`tool_choice` is `auto`, `none`, `required`, a function, a custom tool, or some allowed tools.",
+        "tool_choice",
     )
+
+
+def _called(tool: Mapping[str, Any], within: str) -> str:
+    """The name of a function or a custom tool."""
+    kind = "custom" if tool.get("type") == "custom" else "function"
+    return required(required(tool, kind, dict, within), "name", str, f"{within}{kind}.")
 
 
 def _mode(allowed: Mapping[str, Any], within: str) -> str:
@@ -142,64 +179,3 @@ def _mode(allowed: Mapping[str, Any], within: str) -> str:
     if mode not in MODES:
         raise InvalidRequestError(f"`{within}mode` is `auto` or `required`.", f"{within}mode")
     return mode
-
-
-# Messages ------------------------------------------------------------------------------------------------------------
-
-
-def _messages(described: Sequence[Any]) -> list[BaseMessage]:
-    if not described:
-        raise InvalidRequestError("`messages` is empty.", "messages")
-    check_embedded(_arguments(described), "messages")
-    return [_message(message, place) for message, place in objects(described, "messages")]
-
-
-def _arguments(described: Sequence[Any]) -> Iterator[object]:
-    """The arguments of all calls, as far as they are where they should be."""
-    messages = (message for message in described if isinstance(message, dict))
-    for calls in (message.get("tool_calls") for message in messages):
-        for call in calls if isinstance(calls, list) else ():
-            function = call.get("function") if isinstance(call, dict) else None
-            yield function.get("arguments") if isinstance(function, dict) else None
-
-
-def _message(message: Mapping[str, Any], place: str) -> BaseMessage:
-    within = f"{place}."
-    content, name = (
-        content_of(message.get("content"), f"{within}content", _PARTS),
-        taken(message, "name", str, within),
-    )
-    match required(message, "role", str, within):
-        case "user":
-            return HumanMessage(content, name=name)
-        case "system" | "developer":
-            return SystemMessage(content, name=name)
-        case "assistant":
-            return _models_turn(message, content, name, within)
-        case "tool":
-            return ToolMessage(content, tool_call_id=required(message, "tool_call_id", str, within))
-        case "function":
-            return FunctionMessage(content=content, name=required(message, "name", str, within))
-        case _:
-            raise InvalidRequestError(
-                f"`{within}role` is `system`, `developer`, `user`, `assistant` or `tool`.", f"{within}role"
-            )
-
-
-def _models_turn(message: Mapping[str, Any], content: Any, name: str | None, within: str) -> AIMessage:
-    extras = {
-        field: value
-        for field in ("refusal", "reasoning_content")
-        if (value := taken(message, field, str, within)) is not None
-    }
-    good: list[Any] = []
-    bad: list[Any] = []
-    for call, place in objects(taken(message, "tool_calls", list, within) or [], f"{within}tool_calls"):
-        function = required(call, "function", dict, f"{place}.")
-        made = tool_call(
-            required(call, "id", str, f"{place}."),
-            required(function, "name", str, f"{place}.function."),
-            taken(function, "arguments", str, f"{place}.function.") or "",
-        )
-        (bad if "error" in made else good).append(made)
-    return AIMessage(content, name=name, tool_calls=good, invalid_tool_calls=bad, additional_kwargs=extras)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..sse import json_bytes
 from ..thoughts import packed
-from .responses_tools import custom_input
+from .custom_tools import custom_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

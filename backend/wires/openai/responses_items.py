@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,10 +9,11 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 
 from ..bodies import check_embedded
 from ..faults import InvalidRequestError
-from ..fields import ignored_in, objects, required, taken
+from ..fields import objects, required, taken
 from ..thoughts import unpacked
 from .content import content_of
-from .responses_tools import INPUT, function_name
+from .custom_tools import custom_arguments
+from .responses_tools import function_name
 from .tools import tool_call
 
 if TYPE_CHECKING:
@@ -33,6 +33,11 @@ _PARTS: Final = {
     "input_file": None,
     "input_audio": None,
 }
+_REFUSED: Final = {
+    "item_reference": "Nothing is stored here that an item could refer to. Send the items themselves.",
+    "compaction": "Only OpenAI can read what this item holds of the conversation. Send the items themselves.",
+}
+"""Items that stand for others: without them, the model would be told half of the conversation."""
 _OF_THE_MODEL: Final = frozenset({"reasoning", "function_call", "custom_tool_call"})
 
 
@@ -79,7 +84,9 @@ class Items:
             InvalidRequestError: The item is invalid for its type.
         """
         within = f"{place}."
-        kind = taken(item, "type", str, within) or "message"
+        kind = taken(item, "type", str, within) or (
+            "message" if "role" in item or "id" not in item else "item_reference"
+        )
         if kind in _OF_THE_MODEL or (kind == "message" and item.get("role") == "assistant"):
             self._turn = self._turn or _Turn()
             _add_to_turn(self._turn, kind, item, within)
@@ -102,13 +109,9 @@ class Items:
             self._turn = None
 
     def _leave_out(self, kind: str, within: str) -> None:
-        if kind == "item_reference":
-            raise InvalidRequestError(
-                "Nothing is stored here that an item could refer to. Send the items themselves.",
-                f"{within}type",
-                "unsupported_parameter",
-            )
-        self.ignored += ignored_in({kind: True}, frozenset())
+        if kind in _REFUSED:
+            raise InvalidRequestError(_REFUSED[kind], f"{within}type", "unsupported_parameter")
+        self.ignored.append(kind)
 
 
 def read_items(given: Any) -> Items:
@@ -162,7 +165,7 @@ def _call(kind: str, item: Mapping[str, Any], within: str) -> dict[str, Any]:
     name = function_name(required(item, "name", str, within), taken(item, "namespace", str, within))
     call_id = required(item, "call_id", str, within)
     if kind == "custom_tool_call":
-        return tool_call(call_id, name, json.dumps({INPUT: required(item, "input", str, within)}))
+        return tool_call(call_id, name, custom_arguments(required(item, "input", str, within)))
     return tool_call(call_id, name, taken(item, "arguments", str, within) or "")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.messages import SystemMessage
 
 from ..faults import InvalidRequestError
-from ..fields import ignored_in, model_name, options_from, required, taken
+from ..fields import UNMODERATED, ignored_in, ignored_tier, model_name, options_from, refuse, required, taken
 from ..request import CompletionRequest
 from .responses_items import read_items
 from .responses_tools import Tools, read_choice, read_tools
@@ -33,15 +33,18 @@ _KNOWN: Final = frozenset(_OPTIONS) | {
     *("stream", "stream_options", "include", "prompt_cache_key", "metadata", "client_metadata", "user"),
     *("safety_identifier", "truncation", "service_tier", "prompt_cache_retention", "prompt_cache_options"),
 }
-_STATEFUL: Final = {
+_REFUSED: Final = {
     "previous_response_id": "Nothing is stored here. Send the whole conversation in `input`.",
     "conversation": "Nothing is stored here. Send the whole conversation in `input`.",
     "prompt": "Nothing is stored here. Send the prompt itself in `input`.",
     "background": "Answers are not made in the background. Leave `background` out.",
+    "moderation": UNMODERATED,
 }
 _LOGPROBS: Final = "message.output_text.logprobs"
 _THOUGHTS: Final = "reasoning.encrypted_content"
 _INCLUDED: Final = frozenset({_LOGPROBS, _THOUGHTS})
+_OF_REASONING: Final = frozenset({"effort", "summary", "generate_summary", "context"})
+_OF_TEXT: Final = frozenset({"format", "verbosity"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def read_responses(body: Mapping[str, Any]) -> ResponsesRequest:
     Raises:
         InvalidRequestError: ``body`` is no valid request, or wants something to be stored.
     """
-    _refuse_state(body)
+    refuse(body, _REFUSED)
     items = read_items(body.get("input"))
     tools = read_tools([(taken(body, "tools", list) or [], "tools"), *items.tools])
     choice = read_choice(body.get("tool_choice"), tools)
@@ -92,12 +95,6 @@ def read_responses(body: Mapping[str, Any]) -> ResponsesRequest:
     return ResponsesRequest(request, tools, echo, keeps_thoughts=_THOUGHTS in (body.get("include") or ()))
 
 
-def _refuse_state(body: Mapping[str, Any]) -> None:
-    for field, message in _STATEFUL.items():
-        if body.get(field):
-            raise InvalidRequestError(message, field, "unsupported_parameter")
-
-
 def _options(body: Mapping[str, Any]) -> Options:
     """The options, some of which are in nested objects."""
     given = {
@@ -111,13 +108,20 @@ def _options(body: Mapping[str, Any]) -> Options:
 
 
 def _ignored(body: Mapping[str, Any]) -> list[str]:
-    """The names of fields that are not served, and of values of ``include``. A client is told that nothing is stored only if it asks to store."""
+    """The names of what is not served. That nothing is stored is told only to clients that ask for storage."""
     included = [name for name in body.get("include") or () if isinstance(name, str) and name not in _INCLUDED]
-    plain = ignored_in(
-        {name: True for name in included if name.replace(".", "_").isidentifier()}, frozenset()
-    )
-    stored = ["store"] if body.get("store") is True else []
-    return [*ignored_in(body, _KNOWN | {"store"}), *stored, *plain]
+    asked = {
+        "store": body.get("store") is True,
+        "truncation": (taken(body, "truncation", str) or "disabled") != "disabled",
+    }
+    return [
+        *ignored_in(body, _KNOWN | {"store"}),
+        *ignored_in(taken(body, "reasoning", dict) or {}, _OF_REASONING, "reasoning."),
+        *ignored_in(taken(body, "text", dict) or {}, _OF_TEXT, "text."),
+        *(name for name, is_asked in asked.items() if is_asked),
+        *ignored_tier(taken(body, "service_tier", str)),
+        *included,
+    ]
 
 
 def _echo(
@@ -139,7 +143,10 @@ def _echo(
         "parallel_tool_calls": request.parallel_tool_calls is not False,
         "previous_response_id": None,
         "prompt_cache_key": request.cache_key,
-        "reasoning": {"effort": options.effort, "summary": reasoning.get("summary")},
+        "reasoning": {
+            "effort": options.effort,
+            "summary": reasoning.get("summary") or reasoning.get("generate_summary"),
+        },
         "safety_identifier": None,
         "service_tier": "default",
         "store": False,

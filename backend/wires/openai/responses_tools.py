@@ -7,12 +7,12 @@ one text argument. Tools that OpenAI runs itself are left out, because they are 
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..faults import InvalidRequestError
-from ..fields import ignored_in, objects, required, taken
+from ..fields import ignored_callers, objects, required, taken
+from .custom_tools import custom_function
 from .tools import MODES, ToolChoice, check_names_differ, function_tool, tool_name
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 SEPARATOR: Final = "__"
 LONGEST_NAME: Final = 64
 """The most characters of a function's name that all providers accept."""
-INPUT: Final = "input"
-"""The name of a custom tool's only argument."""
 _HASH_DIGITS: Final = 8
 
 
@@ -70,6 +68,7 @@ class Tools:
         match required(tool, "type", str, within):
             case "function":
                 name = tool_name(tool, within)
+                self.ignored += ignored_callers(tool, within)
                 self._add(Tool(name, namespace), function_tool(tool, place, function_name(name, namespace)))
             case "custom":
                 name = tool_name(tool, within)
@@ -77,7 +76,7 @@ class Tools:
             case "namespace" if namespace is None:
                 self.read(required(tool, "tools", list, within), f"{within}tools", tool_name(tool, within))
             case kind:
-                self.ignored += ignored_in({kind: True}, frozenset())
+                self.ignored.append(kind)
 
 
 def read_tools(described: Sequence[tuple[Sequence[Any], str]]) -> Tools:
@@ -103,31 +102,9 @@ def function_name(name: str, namespace: str | None) -> str:
 
 
 def _custom(tool: Mapping[str, Any], within: str, namespace: str | None) -> dict[str, Any]:
-    """A function with one text argument. The model is told the tool's grammar in its description, because no provider enforces it."""
-    about = taken(tool, "description", str, within) or ""
-    form = taken(tool, "format", dict, within) or {}
-    if grammar := taken(form, "definition", str, f"{within}format."):
-        syntax = taken(form, "syntax", str, f"{within}format.") or "grammar"
-        about = f"{about}\n\nThe input follows this grammar ({syntax}):\n{grammar}".strip()
-    text = {"type": "string", "description": "The whole input, as plain text."}
-    parameters = {
-        "type": "object",
-        "properties": {INPUT: text},
-        "required": [INPUT],
-        "additionalProperties": False,
-    }
     name = function_name(tool_name(tool, within), namespace)
-    return {"type": "function", "function": {"name": name, "description": about, "parameters": parameters}}
-
-
-def custom_input(arguments: str) -> str:
-    """The text in the arguments of a custom tool's function; ``arguments`` unchanged if they contain no such text."""
-    try:
-        read = json.loads(arguments, strict=False)
-    except (ValueError, RecursionError):
-        return arguments
-    found = read.get(INPUT) if isinstance(read, dict) else None
-    return found if isinstance(found, str) else arguments
+    form = taken(tool, "format", dict, within) or {}
+    return custom_function(name, taken(tool, "description", str, within) or "", form, f"{within}format.")
 
 
 def read_choice(value: Any, tools: Tools) -> ToolChoice:

@@ -107,7 +107,7 @@ def response_format(kind: str, described: Mapping[str, Any], place: str) -> dict
 
     Args:
         kind: ``text``, ``json_object`` or ``json_schema``.
-        described: For a schema: ``name``, ``schema``, and maybe ``strict``.
+        described: For a schema: ``name``, ``schema``, and maybe ``description`` and ``strict``.
         place: The path of the format in the request, for error messages.
 
     Raises:
@@ -122,9 +122,12 @@ def response_format(kind: str, described: Mapping[str, Any], place: str) -> dict
             f"`{place}.type` is `text`, `json_object` or `json_schema`.", f"{place}.type"
         )
     within = f"{place}."
+    schema = required(described, "schema", dict, within)
+    if about := taken(described, "description", str, within):
+        schema = {"description": about, **schema}
     form: dict[str, Any] = {
         "name": required(described, "name", str, within)[:LONGEST_NAME_OF_A_FORMAT],
-        "schema": required(described, "schema", dict, within),
+        "schema": schema,
         "strict": taken(described, "strict", bool, within),
     }
     wanted = {"type": kind, "json_schema": form}

@@ -107,6 +107,45 @@ def test_calls_begin_with_their_names_and_go_on_without() -> None:
     ]
 
 
+def test_a_custom_tools_call_comes_whole_and_as_text_before_the_end_of_its_choice() -> None:
+    request = asked(text_tools=frozenset({"run"}), choices=2, ids=[ID, OTHER_ID])
+    events: list[Event] = [
+        ChoiceStarted(),
+        ToolCallDelta(0, "c0", "run", '{"inp'),
+        ToolCallDelta(1, "c1", "look_up", "{}"),
+        ChoiceStarted(choice=1),
+        ToolCallDelta(0, None, None, 'ut": "ls -l"}'),
+        Finished("tool_calls", USED, {}),
+        ToolCallDelta(0, "c2", "run", "no JSON", choice=1),
+        Finished("tool_calls", Usage(), {}, choice=1),
+    ]
+    first = {"index": 0, "id": "c0", "type": "custom", "custom": {"name": "run", "input": "ls -l"}}
+    other = {"index": 1, "id": "c1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
+    second = {"index": 0, "id": "c2", "type": "custom", "custom": {"name": "run", "input": "no JSON"}}
+
+    assert written(ChatWriter(request), events) == [
+        chunk(CLEAR),
+        chunk({"tool_calls": [other]}),
+        chunk(CLEAR, choice=1),
+        chunk({"tool_calls": [first]}),
+        chunk({}, reason="tool_calls"),
+        chunk({"tool_calls": [second]}, choice=1),
+        chunk({}, reason="tool_calls", choice=1, usage=TOLD),
+        (None, "[DONE]"),
+    ]
+
+
+def test_a_whole_answer_with_a_custom_tools_call_is_what_the_sdk_takes() -> None:
+    choice = Choice(calls=[ToolCall("c0", "run", '{"input": "ls -l"}')], finish_reason="tool_calls")
+    exchange = ChatExchange(asked(text_tools=frozenset({"run"})))
+
+    document = ChatCompletion.model_validate(exchange.document(Answer([choice])))
+
+    assert document.choices[0].message.model_dump()["tool_calls"] == [
+        {"id": "c0", "type": "custom", "custom": {"name": "run", "input": "ls -l"}}
+    ]
+
+
 def test_several_choices_end_with_what_all_used() -> None:
     events: list[Event] = [
         ChoiceStarted((), 1),
@@ -245,7 +284,7 @@ def test_what_is_ignored_is_told_if_it_said_something() -> None:
         "bad\r\nname": 1,
     }
 
-    assert ChatWire().read(body).request.ignored == ["logit_bias", "temprature"]
+    assert ChatWire().read(body).request.ignored == ["logit_bias", "temprature", "bad??name"]
 
 
 @pytest.mark.parametrize("name", ["model", "messages"])

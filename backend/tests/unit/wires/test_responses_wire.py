@@ -353,7 +353,7 @@ def test_tools_that_openai_would_run_are_left_out_and_told() -> None:
     request = ResponsesWire().read(body).request
 
     assert len(request.tools) == 1
-    assert request.ignored == ["foo", "store", "web_search"]
+    assert request.ignored == ["foo", "store", "x.y", "web_search"]
 
 
 # Thoughts ------------------------------------------------------------------------------------------------------------

@@ -164,7 +164,7 @@ def test_tools_that_anthropic_runs_are_left_out_and_named() -> None:
             "cache_control": {"type": "ephemeral"},
         }
     ]
-    assert asked.ignored == ["top_k", "tools.web_search_20260209"]
+    assert asked.ignored == ["top_k", "bad?name", "tools.web_search_20260209"]
 
 
 def test_thoughts_that_went_to_a_client_come_back_for_their_provider() -> None:

@@ -1,0 +1,125 @@
+"""Reads the messages of Chat Completions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from langchain_core.messages import AIMessage, FunctionMessage, HumanMessage, SystemMessage, ToolMessage
+
+from ..bodies import check_embedded
+from ..faults import InvalidRequestError
+from ..fields import objects, required, taken
+from .content import content_of
+from .custom_tools import custom_arguments
+from .tools import tool_call
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from langchain_core.messages import BaseMessage
+
+_PARTS: Final = {
+    "text": ("text", str),
+    "refusal": ("refusal", str),
+    "image_url": ("image_url", dict),
+    "input_audio": ("input_audio", dict),
+    "file": ("file", dict),
+}
+
+
+def read_messages(described: Sequence[Any]) -> list[BaseMessage]:
+    """Parse ``described`` as messages.
+
+    Raises:
+        InvalidRequestError: There are no messages, or one is invalid.
+    """
+    if not described:
+        raise InvalidRequestError("`messages` is empty.", "messages")
+    check_embedded(_arguments(described), "messages")
+    return [_message(message, place) for message, place in _as_of_today(described)]
+
+
+def _as_of_today(described: Sequence[Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Each message with its path. A ``function_call`` of older clients becomes a tool call, and the next message of the function its result."""
+    calls: dict[str, str] = {}
+    for number, (message, place) in enumerate(objects(described, "messages")):
+        function = taken(message, "function_call", dict, f"{place}.")
+        name = message.get("name")
+        if function is not None and message.get("tool_calls") is None:
+            called = required(function, "name", str, f"{place}.function_call.")
+            calls[called] = f"call_{number}"
+            call = {"id": calls[called], "type": "function", "function": function}
+            yield {**message, "tool_calls": [call]}, place
+        elif message.get("role") == "function" and isinstance(name, str) and name in calls:
+            yield {**message, "role": "tool", "tool_call_id": calls.pop(name)}, place
+        else:
+            yield message, place
+
+
+def _arguments(described: Sequence[Any]) -> Iterator[object]:
+    """The arguments of all calls, as far as they are where they should be."""
+    messages = (message for message in described if isinstance(message, dict))
+    for message in messages:
+        calls = message.get("tool_calls")
+        found = (
+            [call.get("function") for call in calls if isinstance(call, dict)]
+            if isinstance(calls, list)
+            else []
+        )
+        for function in (*found, message.get("function_call")):
+            yield function.get("arguments") if isinstance(function, dict) else None
+
+
+def _message(message: Mapping[str, Any], place: str) -> BaseMessage:
+    within = f"{place}."
+    content, name = (
+        content_of(message.get("content"), f"{within}content", _PARTS),
+        taken(message, "name", str, within),
+    )
+    match required(message, "role", str, within):
+        case "user":
+            return HumanMessage(content, name=name)
+        case "system" | "developer":
+            return SystemMessage(content, name=name)
+        case "assistant":
+            return _models_turn(message, content, name, within)
+        case "tool":
+            return ToolMessage(content, tool_call_id=required(message, "tool_call_id", str, within))
+        case "function":
+            return FunctionMessage(content=content, name=required(message, "name", str, within))
+        case _:
+            raise InvalidRequestError(
+                f"`{within}role` is `system`, `developer`, `user`, `assistant` or `tool`.", f"{within}role"
+            )
+
+
+def _models_turn(message: Mapping[str, Any], content: Any, name: str | None, within: str) -> AIMessage:
+    if message.get("audio") is not None:
+        raise InvalidRequestError(
+            "Nothing is stored here that `audio` could refer to. Send what was said as `content`.",
+            f"{within}audio",
+            "unsupported_parameter",
+        )
+    extras = {
+        field: value
+        for field in ("refusal", "reasoning_content")
+        if (value := taken(message, field, str, within)) is not None
+    }
+    good: list[Any] = []
+    bad: list[Any] = []
+    for call, place in objects(taken(message, "tool_calls", list, within) or [], f"{within}tool_calls"):
+        made = _call(call, f"{place}.")
+        (bad if "error" in made else good).append(made)
+    return AIMessage(content, name=name, tool_calls=good, invalid_tool_calls=bad, additional_kwargs=extras)
+
+
+def _call(call: Mapping[str, Any], within: str) -> dict[str, Any]:
+    """A call of a function or of a custom tool, in LangChain's form."""
+    call_id = required(call, "id", str, within)
+    if call.get("type") == "custom":
+        custom, place = required(call, "custom", dict, within), f"{within}custom."
+        arguments = custom_arguments(required(custom, "input", str, place))
+        return tool_call(call_id, required(custom, "name", str, place), arguments)
+    function, place = required(call, "function", dict, within), f"{within}function."
+    arguments = taken(function, "arguments", str, place) or ""
+    return tool_call(call_id, required(function, "name", str, place), arguments)
