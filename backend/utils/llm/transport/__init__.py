@@ -1,9 +1,10 @@
 """Signs each request with its attempt's credential, checks hosts, pools connections, records observations."""
 
 from ..observed import ERROR_STATUS, Observed
-from .connections import Request
+from .live import Address, LiveAddress
+from .request import Request
 from .response import LONG_BODY, AsyncResponse, Response
-from .signing import Address, LiveAddress, SigningTransport
+from .signing import SigningTransport
 from .ticket import TICKET_HEADER, Credential, Ticket, TicketRegistry
 from .trust import HOUSE, STRANGER, ExcessError, Trust, require_at_most
 

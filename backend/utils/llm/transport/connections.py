@@ -18,55 +18,35 @@ import inspect
 import logging
 import socket
 import threading
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, finalize
 
 import httpcore2
 import httpx2
 from typing_extensions import override
-from yarl import URL
 
 from ..forks import PerProcess
 from ..interruptions import interruption_in, raise_as_it_was
-from .loop_pool import KEEPALIVE_SECONDS, MOST_CONNECTIONS, LoopPool, TicketTimeout, keeps_connections
-from .patience import Patience
+from .broken import BROKEN, TOO_LATE, failure_of
+from .loop_pool import KEEPALIVE_SECONDS, MOST_CONNECTIONS, LoopPool, keeps_connections
 from .resolver import addresses
-from .response import BROKEN, TOO_LATE, AsyncResponse, Response, failure_of
+from .response import Response
 from .sockets import Sockets
 from .ticket import LATE_SECONDS, LOOK_SECONDS
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from types import FrameType
 
-    import aiohttp
-
     from ..network_policy import NetworkPolicy
+    from .request import Request
     from .ticket import Ticket
 
 MOST_IDLE = 100
-LARGE_BODY = 1_000_000
-"""The size in bytes from which a body is written in parts, because one write would block the event loop."""
 WRITE_BYTES = 16_384
 """The bytes that a thread writes at once. httpcore2 grants each part the whole timeout, so parts are small."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """An HTTP request to send. The transport removes identifying headers and adds the attempt's credential.
-
-    Attributes:
-        headers: The headers, by their names in lower case.
-    """
-
-    url: str
-    headers: Mapping[str, str] = field(repr=False)
-    content: bytes = field(repr=False)
-    method: str = "POST"
 
 
 class _Certificates(PerProcess):
@@ -252,14 +232,6 @@ def _addressed(request: Request, ticket: Ticket) -> httpcore2.Request:
     )
 
 
-# Event loops ---------------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=1024)
-def _url(url: str) -> URL:
-    return URL(url, encoded=True)
-
-
 # Both ----------------------------------------------------------------------------------------------------------------
 
 
@@ -301,35 +273,6 @@ class Pools(PerProcess):
             }
             body: Iterator[bytes] = iter(response.stream)  # type: ignore[arg-type]
             return Response(ticket, response.status, headers, body, response.close)
-        raise failure
-
-    async def asend(self, request: Request, ticket: Ticket) -> AsyncResponse:
-        """Send ``request`` on the running event loop; as `send`."""
-        large = len(request.content) > LARGE_BODY
-        failure: BaseException
-        pool = await self.for_this_loop(ticket.provider.network_policy)
-        pool.in_flight.add(ticket.number)
-        response: aiohttp.ClientResponse | None = None
-        try:
-            async with Patience(ticket):
-                response = await pool.session.request(
-                    request.method,
-                    _url(request.url),
-                    data=BytesIO(request.content) if large else request.content,
-                    headers=request.headers,
-                    allow_redirects=False,
-                    timeout=TicketTimeout(ticket),
-                )
-        except BROKEN as error:
-            failure = failure_of(error)
-        except asyncio.CancelledError as error:
-            failure = asyncio.CancelledError(*error.args)
-        else:
-            finish = partial(pool.finish, response, ticket.number)
-            return AsyncResponse(ticket, response.status, response.headers, response.content, finish)
-        finally:
-            if response is None:
-                pool.fail(ticket.number)
         raise failure
 
     def for_threads(self, policy: NetworkPolicy | None = None) -> httpcore2.ConnectionPool:

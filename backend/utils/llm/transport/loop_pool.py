@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import lru_cache, partial
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from typing_extensions import override
+from yarl import URL
 
 from ..caller import context_without_caller
-from .patience import LoopSeconds
+from .broken import BROKEN, failure_of
+from .patience import LoopSeconds, Patience
 from .resolver import AddressResolver
+from .response import AsyncResponse
 from .sockets import Sockets
 from .trust import HOUSE, STRANGER
 
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from ..network_policy import NetworkPolicy
+    from .request import Request
     from .ticket import Ticket
 
 KEEPALIVE_SECONDS = 60.0
@@ -39,6 +45,8 @@ def keeps_connections(policy: NetworkPolicy | None) -> bool:
     return (HOUSE if policy is None else STRANGER).keeps_connections
 
 
+LARGE_BODY = 1_000_000
+"""The size in bytes from which a body is written in parts, because one write would block the event loop."""
 _NO_CLOCK = aiohttp.ClientTimeout()
 
 
@@ -109,6 +117,39 @@ class LoopPool:
         )
         self.lifetime = _until_closed(self.session, self._sockets)
 
+    async def send(self, request: Request, ticket: Ticket) -> AsyncResponse:
+        """Send ``request``, which is signed, and await the headers of the response.
+
+        Raises:
+            ForbiddenAddressError: The address of a user's own endpoint is not permitted.
+            httpx2.TransportError: No answer came.
+        """
+        large = len(request.content) > LARGE_BODY
+        failure: BaseException
+        self.in_flight.add(ticket.number)
+        response: aiohttp.ClientResponse | None = None
+        try:
+            async with Patience(ticket):
+                response = await self.session.request(
+                    request.method,
+                    _url(request.url),
+                    data=BytesIO(request.content) if large else request.content,
+                    headers=request.headers,
+                    allow_redirects=False,
+                    timeout=TicketTimeout(ticket),
+                )
+        except BROKEN as error:
+            failure = failure_of(error)
+        except asyncio.CancelledError as error:
+            failure = asyncio.CancelledError(*error.args)
+        else:
+            finish = partial(self.finish, response, ticket.number)
+            return AsyncResponse(ticket, response.status, response.headers, response.content, finish)
+        finally:
+            if response is None:
+                self.fail(ticket.number)
+        raise failure
+
     def finish(self, response: aiohttp.ClientResponse, number: str) -> None:
         """Record that the answer to the request ``number`` was read to its end, or dropped."""
         response.close()
@@ -153,3 +194,8 @@ async def _until_closed(session: aiohttp.ClientSession, sockets: Sockets) -> Asy
         await asyncio.sleep(0)
         sockets.shut()  # also what waits for a peer to read the rest of a request
         await asyncio.sleep(0)
+
+
+@lru_cache(maxsize=1024)
+def _url(url: str) -> URL:
+    return URL(url, encoded=True)

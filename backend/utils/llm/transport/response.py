@@ -9,12 +9,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import aiohttp
-import httpcore2
 import httpx2
 
 from ..caller import context_without_caller, without_caller
 from ..errors import LLMError
-from ..interruptions import interruption_in
+from .broken import BROKEN, TOO_LATE, failure_of
 from .ticket import LOOK_SECONDS
 from .unpacking import Unpacker
 
@@ -71,44 +70,7 @@ DRAIN_SECONDS = 0.2
 MOST_DRAINED = 65_536
 """The most bytes that are read of a body after its last event."""
 _SEPARATORS = b",:[{"
-BROKEN = (
-    aiohttp.ClientError,
-    OSError,
-    httpcore2.NetworkError,
-    httpcore2.ProtocolError,
-    httpcore2.TimeoutException,
-    httpcore2.UnsupportedProtocol,
-)
-"""The exceptions that the libraries raise when no answer comes, or its connection breaks."""
-NO_HTTP = "The exchange did not keep to HTTP."
-TOO_LATE = "The attempt's time is up."
 BodyT = TypeVar("BodyT")
-
-
-def failure_of(error: Exception) -> BaseException:
-    """The httpx2 exception for ``error``, whose text cannot quote the key; an exception of the application is returned unchanged.
-
-    Raise the result outside of the ``except`` block. Else its context would be ``error``, which leads to the headers.
-    """
-    if (interruption := interruption_in(error)) is not None:
-        return interruption
-    kind: type[httpx2.TransportError]
-    text = getattr(error, "strerror", None) or type(error).__name__
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            kind = httpx2.ConnectTimeout
-        case TimeoutError():
-            kind, text = httpx2.ReadTimeout, error.strerror or TOO_LATE
-        case aiohttp.ClientConnectorError():
-            kind = httpx2.ConnectError
-        case aiohttp.ClientResponseError():
-            kind, text = httpx2.RemoteProtocolError, NO_HTTP
-        case aiohttp.ClientError() | OSError():
-            kind = httpx2.ReadError
-        case _:  # httpcore2's: httpx2 has the same names
-            kind = getattr(httpx2, type(error).__name__)
-            text = NO_HTTP if isinstance(error, httpcore2.ProtocolError) else str(error)
-    return kind(text)
 
 
 def _kept_of(status: int, headers: Mapping[str, str], ticket: Ticket) -> dict[str, str]:

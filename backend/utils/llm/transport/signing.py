@@ -5,22 +5,22 @@ No other module reads a secret. A request is not sent without a ticket, or to an
 
 from __future__ import annotations
 
-import asyncio
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..caller import without_caller
 from ..errors import (
     CredentialNotAllowedError,
     OwnEndpointError,
-    ProviderDownError,
     WithheldCredentialError,
 )
 from ..observed import ERROR_STATUS
-from .connections import Pools, Request
+from .connections import Pools
+from .live import LiveAddresses
 from .redaction import Redaction
+from .request import Request
 from .resolver import ForbiddenAddressError
 from .ticket import TICKET_HEADER, TicketRegistry
 
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
     from ..errors import LLMError
     from ..network_policy import NetworkPolicy
     from ..options import Api
+    from .live import Address, LiveAddress
     from .response import AsyncResponse, Response
     from .ticket import Ticket
 
-START_SECONDS = 60.0
-"""The most seconds that a request waits for an embedded provider to start."""
 _IDENTITY_HEADERS = (
     "api-key",
     "authorization",
@@ -57,32 +56,6 @@ _OF_AZURE = ("api-key", "")
 """The same of Azure, which serves several APIs."""
 
 
-class Address(Protocol):
-    """The address of a provider that runs beside this process, and the secret that it requires."""
-
-    @property
-    def base_url(self) -> str:
-        """The provider's address, as a client's base URL."""
-        ...
-
-    @property
-    def key(self) -> str | None:
-        """The provider's secret; None if it takes the attempt's key, as a test's stand-in for a provider does."""
-        ...
-
-
-class LiveAddress(Protocol):
-    """Looks up the address of a provider that is known only while it runs: an embedded one, or a test's stand-in."""
-
-    def current(self) -> Address | None:
-        """The provider's address; None while the provider is not running. Does not block."""
-        ...
-
-    def address(self, timeout: float) -> Address:
-        """The provider's address, waiting up to ``timeout`` seconds; raises an error that says what to do."""
-        ...
-
-
 class SigningTransport:
     """The transport of every chat client: signs requests and sends them.
 
@@ -96,7 +69,7 @@ class SigningTransport:
     ) -> None:
         self.tickets = TicketRegistry(clock)
         self.pools = Pools()
-        self._live = dict(live or {})
+        self._live = LiveAddresses(live or {})
 
     def send(self, number: str | None, request: Request) -> Response:
         """Sign ``request`` with the credential of the ticket ``number``, and send it; blocks the thread.
@@ -107,8 +80,8 @@ class SigningTransport:
         """
         ticket = self._admit(number, request.url)
         provider = ticket.provider
-        is_live = provider.access == "embedded" or provider.name in self._live
-        address = self._address(ticket) if is_live else None
+        is_live = provider.access == "embedded" or provider.name in self._live.names
+        address = self._live.of(ticket) if is_live else None
         signed = _signed(request, ticket, address)
         try:
             response = self.pools.send(signed, ticket)
@@ -122,11 +95,12 @@ class SigningTransport:
         """Sign ``request`` and send it on the running event loop; as `send`."""
         ticket = self._admit(number, request.url)
         provider = ticket.provider
-        is_live = provider.access == "embedded" or provider.name in self._live
-        address = await self._aaddress(ticket) if is_live else None
+        is_live = provider.access == "embedded" or provider.name in self._live.names
+        address = await self._live.aof(ticket) if is_live else None
         signed = _signed(request, ticket, address)
         try:
-            response = await without_caller(self.pools.asend(signed, ticket))
+            pool = await self.pools.for_this_loop(provider.network_policy)
+            response = await without_caller(pool.send(signed, ticket))
         except ForbiddenAddressError:
             raise _forbidden(ticket) from None
         if response.status >= ERROR_STATUS:
@@ -146,27 +120,6 @@ class SigningTransport:
         if ticket.provider.network_policy is not None:
             _check_own_endpoint(ticket, ticket.provider.network_policy)
         return ticket
-
-    def _address(self, ticket: Ticket) -> Address:
-        try:
-            source = self._live[ticket.provider.name]
-        except KeyError:
-            raise ticket.refuse(
-                ProviderDownError(
-                    f"The embedded provider {ticket.provider.name!r} is not running in this process. "
-                    "Set a cloud provider's key, or pass a running one: Patchbay(live={…})."
-                )
-            ) from None
-        try:
-            left = max(0.0, ticket.due - ticket.clock())
-            return source.current() or source.address(min(START_SECONDS, left))
-        except Exception as error:
-            raise ticket.refuse(ProviderDownError(str(error))) from error
-
-    async def _aaddress(self, ticket: Ticket) -> Address:
-        source = self._live.get(ticket.provider.name)
-        address = source.current() if source is not None else None
-        return await asyncio.to_thread(self._address, ticket) if address is None else address
 
 
 def _check_own_endpoint(ticket: Ticket, policy: NetworkPolicy) -> None:

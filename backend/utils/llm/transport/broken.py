@@ -1,0 +1,47 @@
+"""The exceptions of the HTTP libraries, and those that stand for them outside of the transport."""
+
+from __future__ import annotations
+
+import aiohttp
+import httpcore2
+import httpx2
+
+from ..interruptions import interruption_in
+
+BROKEN = (
+    aiohttp.ClientError,
+    OSError,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.TimeoutException,
+    httpcore2.UnsupportedProtocol,
+)
+"""The exceptions that the libraries raise when no answer comes, or its connection breaks."""
+NO_HTTP = "The exchange did not keep to HTTP."
+TOO_LATE = "The attempt's time is up."
+
+
+def failure_of(error: Exception) -> BaseException:
+    """The httpx2 exception for ``error``, whose text cannot quote the key; an exception of the application is returned unchanged.
+
+    Raise the result outside of the ``except`` block. Else its context would be ``error``, which leads to the headers.
+    """
+    if (interruption := interruption_in(error)) is not None:
+        return interruption
+    kind: type[httpx2.TransportError]
+    text = getattr(error, "strerror", None) or type(error).__name__
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            kind = httpx2.ConnectTimeout
+        case TimeoutError():
+            kind, text = httpx2.ReadTimeout, error.strerror or TOO_LATE
+        case aiohttp.ClientConnectorError():
+            kind = httpx2.ConnectError
+        case aiohttp.ClientResponseError():
+            kind, text = httpx2.RemoteProtocolError, NO_HTTP
+        case aiohttp.ClientError() | OSError():
+            kind = httpx2.ReadError
+        case _:  # httpcore2's: httpx2 has the same names
+            kind = getattr(httpx2, type(error).__name__)
+            text = NO_HTTP if isinstance(error, httpcore2.ProtocolError) else str(error)
+    return kind(text)
