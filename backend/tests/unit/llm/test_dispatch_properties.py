@@ -14,7 +14,8 @@ from backend.tests.fakes.simulation import KEYS, OK, Called, Reply, World, fails
 from backend.utils.llm.caller import HOUSE, Caller
 from backend.utils.llm.execution.steps import LEAST_SECONDS
 from backend.utils.llm.failures import POLICY, Category, Failure
-from backend.utils.llm.routing.plan import PROBE_POLL_SECONDS, availability, is_worth_waiting
+from backend.utils.llm.routing.plan import availability
+from backend.utils.llm.routing.waiting import PROBE_POLL_SECONDS, is_worth_waiting
 from backend.utils.llm.secrets import fingerprint
 
 if TYPE_CHECKING:

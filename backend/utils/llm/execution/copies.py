@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from uuid_utils import uuid7
 
-from ..routing.plan import shadow
+from ..routing.shadow import shadow
 from .attempt import RunningAttempt
 from .call import Call
 from .observers.shadow import ShadowObserver

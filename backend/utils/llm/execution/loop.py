@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING
 from ..cached import cached_property
 from ..failures import POLICY, Category, Failure
 from ..receipt import Receipt
-from ..routing.plan import PROBE_POLL_SECONDS, availability, is_worth_waiting, tokens_of
+from ..routing.plan import availability
 from ..routing.selection import chosen, ordered, selection_context
-from ..state.circuit_breaker import IN_A_ROW
+from ..routing.waiting import tokens_of
 from ..state.health import Unavailable
 from ..strategies import Ordered
 from . import outcome_errors
 from .observers import ObserverRegistry
 from .retry import RetryAllowance, RetryPolicy
 from .steps import LEAST_SECONDS, Consult, Pending, Reserve, Try, Wait
+from .waiting import WaitPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,8 +81,6 @@ class Dispatch:
         """The requests that may still be sent, tier by tier."""
         self._spare = list(map(Pending, route.resting)) if route.resting else []
         """The requests tried once none of ``_left`` may be sent: those resting at the start, and retries on loan."""
-        self._gives_up_at = self._ends_at
-        """When the call stops waiting for a retry on loan."""
         self._sent: list[Try] = []
         """Its requests so far; the retry policy looks at the same list."""
         self.order: list[int] = []
@@ -91,8 +90,6 @@ class Dispatch:
         self.late: dict[int, Callable[[], Attempt | None]] = {}
         """By number, gives the record of a request in flight if the call is interrupted; None if it was not sent."""
         self._shares: dict[Circuit, float] = {}
-        self._looked: dict[Circuit, tuple[float, int]] = {}
-        """When this call first saw each circuit resting, and how often the circuit had opened by then."""
         self._failed: tuple[Try, Failure] | None = None
         self._waits_for: str | None = None
         """The limit in whose queue the call waits; None if it waits in none."""
@@ -106,6 +103,10 @@ class Dispatch:
     @cached_property
     def _retry(self) -> RetryPolicy:
         return RetryPolicy(self.route.feature, self._health, self._random, self._sent)
+
+    @cached_property
+    def _wait(self) -> WaitPolicy:
+        return WaitPolicy(self.route.feature, self._health)
 
     @cached_property
     def _context(self) -> SelectionContext:
@@ -180,7 +181,7 @@ class Dispatch:
         waits = [
             (wait, one.candidate, why)
             for one, (_, why) in zip(self._left, found, strict=True)
-            if (wait := self._seconds_until(one, why, now)) is not None
+            if (wait := self._wait.seconds_until(one, why, now)) is not None
         ]
         seconds, candidate, why = min(waits, key=lambda wait: wait[0], default=(None, None, None))
         if seconds is None or candidate is None or now + seconds + LEAST_SECONDS > self._ends_at:
@@ -190,20 +191,6 @@ class Dispatch:
             raise outcome_errors.refused(self.route)
         self._queue_up(candidate, why, seconds)
         return Wait(seconds)
-
-    def _seconds_until(self, pending: Pending, why: Unavailable | None, now: float) -> float | None:
-        """Seconds until it is worth another look; None if there is no point."""
-        feature = self.route.feature
-        if pending.on_loan and now >= self._gives_up_at:
-            return None
-        if pending.not_before > now:
-            return pending.not_before - now
-        if why is None:
-            # It came back between two looks, or the budget may.
-            return PROBE_POLL_SECONDS if pending.on_loan else 0.0
-        if why.kind == "probing" or self._is_worth_a_probe(pending, why, now):
-            return min(why.seconds, PROBE_POLL_SECONDS)
-        return why.soonest if is_worth_waiting(why, feature) else None
 
     def _queue_up(self, candidate: Candidate, why: Unavailable | None, seconds: float) -> None:
         """Join the queue of the limit, so that calls that come later are served later."""
@@ -246,7 +233,7 @@ class Dispatch:
             leave = self._health.admit(circuit, seconds, last_resort=last_resort, key=key)
         if isinstance(leave, Unavailable):
             if leave.kind != "limited":  # a limit says nothing of the circuit
-                self._looked.setdefault(circuit, (now, leave.openings))
+                self._wait.saw(circuit, leave, now)
             return None
         if leave is None:
             return None
@@ -259,24 +246,9 @@ class Dispatch:
     def _probe(self, pending: Pending, now: float) -> Try | Reserve | None:
         """The request as a last resort: to probe before its time what rests, unless others have done so meanwhile."""
         why = self._availability(pending.candidate)
-        if pending.not_before > now or not (why is None or self._is_worth_a_probe(pending, why, now)):
+        if pending.not_before > now or not (why is None or self._wait.is_worth_a_probe(pending, why, now)):
             return None
         return self._admitted(pending, now, last_resort=why is not None)
-
-    def _is_worth_a_probe(self, pending: Pending, why: Unavailable, now: float) -> bool:
-        """Whether it may be probed before its time: it was not found dead since this call first looked.
-
-        Once is not enough where others are answered meanwhile, or if this call has failed there, too: of a provider that fails
-        now and then a probe fails as well, and many may wait for it.
-        """
-        if not why.is_probeable:
-            return False
-        candidate = pending.candidate
-        looked_at, openings = self._looked.setdefault(candidate.circuit, (now, why.openings))
-        if why.openings == openings:
-            return True
-        has_patience = why.openings - openings < IN_A_ROW and now - looked_at < self.route.feature.wait
-        return has_patience and (pending.on_loan or self._health.has_answered(candidate.budget_key))
 
     def _is_lent(self, pending: Pending, now: float, *, last_resort: bool) -> bool:
         if pending.not_before > now:
@@ -472,10 +444,8 @@ class Dispatch:
         not_before, why = now + delay, self._availability(candidate)
         if step.probe and why is not None and why.is_probeable:
             return
-        if why is not None:
-            self._looked[candidate.circuit] = now, why.openings
-        self._gives_up_at = min(self._gives_up_at, not_before + self.route.feature.wait)
         again = Pending(candidate, not_before, step.repair, is_retry=True, on_loan=True)
+        self._wait.lend(again, why, now)
         self._spare = [*self._spare, again]
 
     def _note(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:

@@ -21,8 +21,8 @@ from ..errors import (
 )
 from ..failures import POLICY, Category
 from ..receipt import called
-from ..routing.plan import unavailable
 from ..routing.route import SkipCode
+from ..routing.waiting import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

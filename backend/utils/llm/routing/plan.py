@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ..errors import UnknownEndpointError
-from ..failures import POLICY, Category
-from ..model_config import NO_LIMITS, endpoint_of_user
+from ..failures import Category
+from ..model_config import endpoint_of_user
 from ..state.experiments import CONTROL
 from ..state.health import Health, Unavailable
-from .candidates import candidates, chosen_by_call, copied_to, own_candidate, with_users_key
+from .candidates import candidates, chosen_by_call, own_candidate, with_users_key
 from .hedging import hedge_of
-from .route import ABILITIES, Rejection, Route, SkipCode
+from .route import ABILITIES, Rejection, Route
 from .rules import CALL_RULES, KEY_RULES, Case, Terms, rejected, unsupported
 from .selection import ordered, selection_context
 from .split import trial
+from .waiting import exceeded, last_resort, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,13 +30,10 @@ if TYPE_CHECKING:
     from ..model_config import Endpoint, Feature, Share, Snapshot
     from ..options import Options
     from ..state.health import Circuit
-    from ..state.rate_limiter import Exceeded
     from ..types import KeyPolicy
     from .candidates import Known
     from .route import Candidate, Needs
 
-PROBE_POLL_SECONDS = 0.5
-"""Seconds between two checks by a call that can only wait for another call's probe."""
 MOST_TERMS = 4096
 """The most entries of a table's cache of candidates, which is cleared when it is full."""
 
@@ -78,11 +75,11 @@ def plan(  # noqa: PLR0913 - all that the decision depends on
     case = Case(snapshot, named, policy, today, caller, needs, health, call_id)
     with health.traffic.lock:
         if own is not None:
-            return _route(case, _own_endpoint_first(own, terms, needs.options))
+            return route_of(case, _own_endpoint_first(own, terms, needs.options))
         if needs.endpoint is not None:
-            return _route(case._replace(feature=replace(named, split=())), _named_first(needs, terms))
+            return route_of(case._replace(feature=replace(named, split=())), _named_first(needs, terms))
         share, over = trial(named, caller, health.traffic) if named.split else (None, ())
-        return _route(case, _cached_candidates(terms, needs.options, share), share, over)
+        return route_of(case, _cached_candidates(terms, needs.options, share), share, over)
 
 
 def foremost(snapshot: Snapshot, feature: Feature, caller: Caller) -> Endpoint:
@@ -101,31 +98,6 @@ def _policy_for(caller: Caller, feature: Feature) -> KeyPolicy:
     """Whose keys may pay: the house pays as a fallback only if the table allows it for ``feature``, too."""
     policy = caller.key_policy or caller.policy
     return "byok_only" if policy == "byok_then_house" and not feature.house_fallback else policy
-
-
-def shadow(
-    snapshot: Snapshot, route: Route, share: Share, *, today: date, health: Health, call_id: str = ""
-) -> Route:
-    """The route of a copy of a call on ``route`` to the endpoint of ``share``: one request, with the house's key."""
-    feature = replace(
-        route.feature,
-        attempts=1,
-        max_attempts=1,
-        max_cost_usd=None,
-        split=(),
-        shadow=(),
-        limits=NO_LIMITS,
-        budgets=tuple(one for one in route.feature.budgets if one.per in {"feature", "owner"}),
-        on_invalid_output="raise",
-        hedge=False,
-    )
-    caller = route.caller.without_keys().model_copy(update={"key_policy": "house_only", "budgets": ()})
-    needs = route.needs._replace(streams=False)
-    terms = Terms(snapshot, feature, "house_only", today, *needs[:ABILITIES])
-    case = Case(snapshot, feature, "house_only", today, caller, needs, health, call_id)
-    with health.traffic.lock:
-        found = copied_to(share, terms, needs.options)
-        return _route(case, found)._replace(is_shadow=True, demo=False)
 
 
 def _cached_candidates(terms: Terms, options: Options, share: Share | None) -> Iterable[Known]:
@@ -158,7 +130,7 @@ def _own_endpoint_first(own: OwnEndpoint, terms: Terms, options: Options) -> Ite
         yield from _cached_candidates(terms._replace(policy="house_only"), options, None)
 
 
-def _route(
+def route_of(
     case: Case, found: Iterable[Known], share: Share | None = None, over: Sequence[Rejection] = ()
 ) -> Route:
     """The route of this call: the candidates that may serve it now, and the reasons against the others."""
@@ -235,7 +207,7 @@ def _available_first(best: list[Candidate], case: Case) -> list[Candidate]:
     free = [one for one in best if one.rest is None]
     if len(free) == len(best):
         return best
-    return _in_order(free, case) if free else _last_resort(best, case)
+    return _in_order(free, case) if free else last_resort(best, case)
 
 
 def _skipped(
@@ -252,11 +224,6 @@ def _skipped(
 # Health ------------------------------------------------------------------------------------------------------------
 
 
-def tokens_of(candidate: Candidate, needs: Needs) -> int:
-    """The most tokens that a request may use: the prompt, and the answer as far as its length is limited."""
-    return needs.tokens + (candidate.options.max_output_tokens or 0)
-
-
 def availability(candidate: Candidate, health: Health, needs: Needs, number: int = 0) -> Unavailable | None:
     """Why ``candidate`` is not available now: a cooldown, an open circuit, or a limit; None if it is available.
 
@@ -269,7 +236,7 @@ def availability(candidate: Candidate, health: Health, needs: Needs, number: int
     why = health.availability(candidate.key_circuit, candidate.circuit)
     if why is not None or not candidate.meters:
         return why
-    if (limit := _exceeded(candidate, health, needs, number)) is None:
+    if (limit := exceeded(candidate, health, needs, number)) is None:
         return None
     category = Category.QUOTA if limit.is_quota else Category.RATE_LIMIT
     reason = f"no more than {limit.what}"
@@ -282,50 +249,3 @@ def availability(candidate: Candidate, health: Health, needs: Needs, number: int
         is_guess=limit.is_guess,
         look_in=limit.look_in,
     )
-
-
-def _exceeded(candidate: Candidate, health: Health, needs: Needs, number: int = 0) -> Exceeded | None:
-    return health.traffic.rate_limiter.full(candidate.meters, tokens_of(candidate, needs), number)
-
-
-def _last_resort(able: list[Candidate], case: Case) -> list[Candidate]:
-    """For when nothing is available: candidates whose breaker may be probed, then those worth waiting for."""
-    worth = [
-        (_earliest(one, one.rest, case), one)
-        for one in able
-        if one.rest is not None and is_within_reach(one.rest, case.feature)
-    ]
-    return [one for _, one in sorted(worth, key=itemgetter(0))]
-
-
-def _earliest(candidate: Candidate, why: Unavailable, case: Case) -> tuple[float, bool]:
-    """Seconds until an unavailable ``candidate`` may be tried, and whether it must be probed even then.
-
-    Then its cooldown is over and its limits have room. A candidate that may be probed may be tried as soon as there is
-    room; if another probe is in flight, a call waits before it checks again.
-    """
-    limit = _exceeded(candidate, case.health, case.needs)
-    seconds = 0.0 if limit is None else limit.look_in
-    if why.kind == "limited":
-        return seconds, False
-    if not why.is_probeable:
-        seconds = max(seconds, min(why.seconds, PROBE_POLL_SECONDS) if why.kind == "probing" else why.seconds)
-    return seconds, why.seconds > seconds
-
-
-def is_within_reach(why: Unavailable, feature: Feature) -> bool:
-    """Whether a call of ``feature`` may wait until the endpoint is available again, or may probe it."""
-    return why.kind in {"open", "probing"} or why.is_probeable or is_worth_waiting(why, feature)
-
-
-def is_worth_waiting(why: Unavailable, feature: Feature) -> bool:
-    """Whether a call of ``feature`` may wait until the endpoint is available again without a probe."""
-    if why.kind == "limited":
-        return why.soonest <= feature.deadline
-    wait_pays = why.kind == "cooling" and POLICY[why.category].again == "retry"
-    return wait_pays and why.seconds <= min(feature.wait, feature.deadline)
-
-
-def unavailable(candidate: Candidate, why: Unavailable) -> Rejection:
-    """The rejection of a ``candidate`` that is not available now."""
-    return Rejection(candidate, SkipCode(why.kind), str(why), why)

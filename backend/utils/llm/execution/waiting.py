@@ -1,0 +1,64 @@
+"""Decides whether a call waits for endpoints that are not available, how long, and which of them it probes before their time."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ..routing.waiting import PROBE_POLL_SECONDS, is_worth_waiting
+from ..state.circuit_breaker import IN_A_ROW
+
+if TYPE_CHECKING:
+    from ..model_config import Feature
+    from ..state.health import Circuit, Health, Unavailable
+    from .steps import Pending
+
+
+class WaitPolicy:
+    """Decides what a call waits for, from what it saw of resting endpoints so far."""
+
+    def __init__(self, feature: Feature, health: Health) -> None:
+        self._feature = feature
+        self._health = health
+        self._looked: dict[Circuit, tuple[float, int]] = {}
+        """When this call first saw each circuit resting, and how often the circuit had opened by then."""
+        self._gives_up_at = math.inf
+        """When the call stops waiting for a retry on loan."""
+
+    def saw(self, circuit: Circuit, why: Unavailable, now: float) -> tuple[float, int]:
+        """Record that ``circuit`` rests; returns when that was first seen, and how often it had opened by then."""
+        return self._looked.setdefault(circuit, (now, why.openings))
+
+    def lend(self, pending: Pending, why: Unavailable | None, now: float) -> None:
+        """Record that ``pending``, a retry on loan, is waited for, though its endpoint may rest since the last failure."""
+        if why is not None:
+            self._looked[pending.candidate.circuit] = now, why.openings
+        self._gives_up_at = min(self._gives_up_at, pending.not_before + self._feature.wait)
+
+    def seconds_until(self, pending: Pending, why: Unavailable | None, now: float) -> float | None:
+        """Seconds until it is worth another look; None if there is no point."""
+        if pending.on_loan and now >= self._gives_up_at:
+            return None
+        if pending.not_before > now:
+            return pending.not_before - now
+        if why is None:
+            # It came back between two looks, or the budget may.
+            return PROBE_POLL_SECONDS if pending.on_loan else 0.0
+        if why.kind == "probing" or self.is_worth_a_probe(pending, why, now):
+            return min(why.seconds, PROBE_POLL_SECONDS)
+        return why.soonest if is_worth_waiting(why, self._feature) else None
+
+    def is_worth_a_probe(self, pending: Pending, why: Unavailable, now: float) -> bool:
+        """Whether it may be probed before its time: it was not found dead since this call first looked.
+
+        Once is not enough where others are answered meanwhile, or if this call has failed there, too: of a provider that fails
+        now and then a probe fails as well, and many may wait for it.
+        """
+        if not why.is_probeable:
+            return False
+        candidate = pending.candidate
+        looked_at, openings = self.saw(candidate.circuit, why, now)
+        if why.openings == openings:
+            return True
+        has_patience = why.openings - openings < IN_A_ROW and now - looked_at < self._feature.wait
+        return has_patience and (pending.on_loan or self._health.has_answered(candidate.budget_key))
