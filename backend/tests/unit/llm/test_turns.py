@@ -15,7 +15,7 @@ from pydantic import BaseModel, field_validator
 from backend.utils.llm import Patchbay, Table
 from backend.utils.llm.clock import Time
 from backend.utils.llm.errors import StreamInterruptedError
-from backend.utils.llm.providers import chat_client
+from backend.utils.llm.providers import answer_stream, chat_client
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS
 from backend.utils.llm.testing.virtual_time import VirtualTime
 from backend.utils.llm.transport import LONG_BODY, AsyncResponse
@@ -98,7 +98,9 @@ def readers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return reading
 
     for name in ("read_document", "read_documents"):
-        monkeypatch.setattr(chat_client, name, noted(getattr(chat_client, name)))
+        for module in (answer_stream, chat_client):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, noted(getattr(module, name)))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Self
@@ -68,7 +68,6 @@ class RunningAttempt:
     _ticket: Ticket | None = None
     _observed = Observed()  # of nothing, until there is a ticket
     _started: datetime | None = None
-    _first_token: timedelta | None = None
     _ended_at: float | None = None
     _score: float | None = None
     _stream: StreamedAnswer | None = None
@@ -214,43 +213,19 @@ class RunningAttempt:
     def stream(self) -> Iterator[ChatGenerationChunk]:
         """The answer in chunks, from its first content on; the last chunk is empty and has the receipt."""
         client, request = self._prepare()
-        ticket = request.ticket
-        answer = self._stream = StreamedAnswer(ticket, request.endpoint.model_id)
-        chunks, options = client.stream(request), request.ask.options
-        ticket.expect_within(options.first_chunk_timeout)
-        with closing(chunks):
-            for chunk in chunks:
-                if ready := answer.take(chunk):
-                    if self._first_token is None:
-                        self._begin_to_hand_on(ticket)
-                    yield from ready
-                if answer.handed_on:
-                    ticket.expect_within(options.chunk_timeout)
-        yield self._last_chunk(answer)
+        self._stream = StreamedAnswer(request, self.step.most_seconds)
+        yield from self._stream.passed_on(client.stream(request))
+        yield self._last_chunk(self._stream)
 
     async def astream(self) -> AsyncGenerator[ChatGenerationChunk]:
         """The answer in chunks, asynchronously; as `stream`."""
         await self._built()
         client, request = self._prepare()
-        ticket = request.ticket
-        answer = self._stream = StreamedAnswer(ticket, request.endpoint.model_id)
-        chunks, options = client.astream(request), request.ask.options
-        ticket.expect_within(options.first_chunk_timeout)
-        async with aclosing(chunks):
+        self._stream = StreamedAnswer(request, self.step.most_seconds)
+        async with aclosing(self._stream.apassed_on(client.astream(request))) as chunks:
             async for chunk in chunks:
-                if ready := answer.take(chunk):
-                    if self._first_token is None:
-                        self._begin_to_hand_on(ticket)
-                    for one in ready:
-                        yield one
-                if answer.handed_on:
-                    ticket.expect_within(options.chunk_timeout)
-        yield self._last_chunk(answer)
-
-    def _begin_to_hand_on(self, ticket: Ticket) -> None:
-        """Extend the timeout when the first content arrives: time for other endpoints no longer has to be left."""
-        self._first_token = timedelta(seconds=self._time.clock() - self._started_at)
-        ticket.extend(self.step.most_seconds)
+                yield chunk
+        yield self._last_chunk(self._stream)
 
     def _last_chunk(self, answer: StreamedAnswer) -> ChatGenerationChunk:
         self._answer = answer.joined()
@@ -326,9 +301,9 @@ class RunningAttempt:
 
     def _recorded(self, outcome: Outcome, failure: Failure | None = None) -> Attempt:
         step, candidate, observed, answer = self.step, self.step.candidate, self._observed, self._answer
-        first_byte = _first_byte(observed)
-        if answer is None and self._stream is not None:
-            answer = self._stream.joined()
+        first_byte, stream = _elapsed(observed.sent_at, observed.first_byte_at), self._stream
+        if answer is None and stream is not None:
+            answer = stream.joined()
         category = failure.category if failure is not None else None
         is_of_a_race = step.hedge or self.is_beaten
         withdrawn = is_of_a_race and category is Category.CANCELLED and not observed.has_left
@@ -355,7 +330,7 @@ class RunningAttempt:
             substituted=provider.access != OWN and not is_served_as_asked(model, served),
             usage=usage,
             cost_usd=cost(candidate.endpoint, usage, started),
-            first_token=self._first_token,
+            first_token=_elapsed(self._started_at, stream.first_at) if stream is not None else None,
             account=candidate.account_name,
             score=self._score,
             handed_on=self._handed_on() if failure is not None else 0,
@@ -389,6 +364,5 @@ def _outcome(failure: Failure) -> Outcome:
     return "rejected" if POLICY[failure.category].is_rejection else "failed"
 
 
-def _first_byte(observed: Observed) -> timedelta | None:
-    sent_at, came_at = observed.sent_at, observed.first_byte_at
-    return None if sent_at is None or came_at is None else timedelta(seconds=came_at - sent_at)
+def _elapsed(since: float | None, until: float | None) -> timedelta | None:
+    return None if since is None or until is None else timedelta(seconds=until - since)

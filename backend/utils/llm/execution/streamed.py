@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing, closing
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -11,32 +12,59 @@ from ..answers import checked, finish_reason, has_content, labelled, refused
 from ..failures import BadAnswer, Category
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Iterator
+
     from langchain_core.messages import AIMessageChunk
     from langchain_core.outputs import ChatGenerationChunk
 
-    from ..transport import Ticket
+    from ..providers import ModelRequest
 
 
 class StreamedAnswer:
     """An answer that arrives in chunks.
 
     Args:
-        ticket: The ticket of its attempt, which removes the key from the metadata.
-        model_id: The model that was asked for, by its name in the request.
+        request: The request that it answers. The key in its ticket is removed from the metadata.
+        most_seconds: The timeout of the attempt from the first content on: no time for other endpoints is left then.
 
     Attributes:
         chunks: All chunks received.
         handed_on: The number of chunks returned to the caller: 0 before the first content.
+        first_at: When the first content arrived, in seconds of the monotonic clock; None before.
     """
 
-    def __init__(self, ticket: Ticket, model_id: str) -> None:
+    def __init__(self, request: ModelRequest, most_seconds: float) -> None:
         self.chunks: list[AIMessageChunk] = []
         self.handed_on = 0
-        self._ticket = ticket
-        self._model_id = model_id
+        self.first_at: float | None = None
+        self._ticket = request.ticket
+        self._model_id = request.endpoint.model_id
+        self._options = request.ask.options
+        self._most_seconds = most_seconds
         self._held: list[ChatGenerationChunk] = []
 
-    def take(self, chunk: ChatGenerationChunk) -> list[ChatGenerationChunk]:
+    def passed_on(self, chunks: Generator[ChatGenerationChunk]) -> Iterator[ChatGenerationChunk]:
+        """The ``chunks`` of the answer from its first content on, each of which has to arrive in time."""
+        self._ticket.expect_within(self._options.first_chunk_timeout)
+        with closing(chunks):
+            for chunk in chunks:
+                yield from self._take(chunk)
+                if self.handed_on:
+                    self._ticket.expect_within(self._options.chunk_timeout)
+
+    async def apassed_on(
+        self, chunks: AsyncGenerator[ChatGenerationChunk]
+    ) -> AsyncGenerator[ChatGenerationChunk]:
+        """The ``chunks`` of the answer, asynchronously; as `passed_on`."""
+        self._ticket.expect_within(self._options.first_chunk_timeout)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                for one in self._take(chunk):
+                    yield one
+                if self.handed_on:
+                    self._ticket.expect_within(self._options.chunk_timeout)
+
+    def _take(self, chunk: ChatGenerationChunk) -> list[ChatGenerationChunk]:
         """Add ``chunk``, and return the chunks to pass on: none before the first content; with the first content, also those held back."""
         message = cast("AIMessageChunk", chunk.message)
         if message.response_metadata:
@@ -45,6 +73,9 @@ class StreamedAnswer:
         self._held.append(chunk)
         if not self.handed_on and not has_content(message):
             return []
+        if self.first_at is None:
+            self.first_at = self._ticket.clock()
+            self._ticket.extend(self._most_seconds)
         ready, self._held = self._held, []
         self.handed_on = len(self.chunks)
         return ready
