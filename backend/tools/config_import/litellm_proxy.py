@@ -77,6 +77,7 @@ def _settings(entries: dict[str, Node]) -> _Settings:
     settings = _Settings()
     # A Router's own arguments stand beside its list; the router's section goes over the library's.
     sections = [node.entries() for name in _SECTIONS if (node := given(entries.pop(name, None)))]
+    _drop_earlier_lists(*sections, entries)
     for section in (*sections, entries):
         for key in list(section):
             if _take(settings, key, section[key]):
@@ -85,6 +86,16 @@ def _settings(entries: dict[str, Node]) -> _Settings:
         for key, node in section.items():
             _tell(key, node)
     return settings
+
+
+def _drop_earlier_lists(*sections: dict[str, Node]) -> None:
+    """Drop the lists of fallbacks in the place of which a later section has one: LiteLLM does not join them."""
+    for at, section in enumerate(sections):
+        for key in (*_LISTS, "default_fallbacks"):
+            if any(given(later.get(key)) for later in sections[at + 1 :]) and (
+                node := section.pop(key, None)
+            ):
+                node.report("dropped", f"is not used: another section has {key}, too, and those hold.")
 
 
 def _take(settings: _Settings, key: str, node: Node) -> bool:
@@ -230,7 +241,9 @@ def _configs(named: Mapping[str, list[Deployment]], settings: _Settings) -> list
     _check_names(named, settings)
     configs: dict[str, Config] = {}
     for name in (*named, *(alias for alias in settings.aliases if alias not in named)):
-        target = settings.aliases[name] if name not in named else None
+        target = settings.aliases.get(name)
+        if target is not None and name in named:
+            target.report("changed", f"goes before the models named {shown(name)}, which are not asked.")
         shown_name = name if target is None else target.text() or ""
         if not (models := named.get(shown_name)):
             continue

@@ -42,7 +42,7 @@ def wants_of(spec: Spec, account: Account, model: str, origin: Origin) -> Wants:
     if "effort" in options:
         _tell_effort(origins["effort"], options["effort"], model)
     retries = given(spec.max_retries)
-    attempts = _attempts(retries) if retries else origin.attempts
+    attempts = (_attempts(retries) if retries else None) or origin.attempts
     return {
         **options,
         **_clocks(spec, origin.timeout),
@@ -196,12 +196,13 @@ def _timeout(node: Node, usual: float | None) -> float | None:
     return usual if fitted is None else float(fitted)
 
 
-def _attempts(node: Node) -> int:
+def _attempts(node: Node) -> int | None:
+    """The attempts with so many retries; None if that is no number of them."""
     most = int(largest(FeatureRow, "attempts"))
     retries = node.value
     if type(retries) is not int or retries < 0:
         node.report("wrong", "must be a whole number from 0.")
-        return most
+        return None
     if retries >= most:
         node.report("changed", f"becomes the most, {most} attempts.")
     return min(retries + 1, most)

@@ -285,10 +285,41 @@ class TestFallbacks:
         assert chain(config, "gpt_4") == chain(config, "slow")
         assert chain(config, "fast")[1:] == chain(config, "slow")
 
+    def test_an_alias_goes_before_models_of_its_name(self) -> None:
+        config = proxy(*TWO, router_settings={"model_group_alias": {"fast": "slow"}})
+
+        assert chain(config, "fast") == chain(config, "slow")
+        assert "goes before the models named 'fast', which are not asked" in "".join(told(config, "changed"))
+
+    @pytest.mark.parametrize("key", ["fallbacks", "context_window_fallbacks", "default_fallbacks"])
+    def test_the_routers_fallbacks_hold_in_place_of_the_librarys(self, key: str) -> None:
+        first = ["slow"] if key == "default_fallbacks" else [{"fast": ["slow"]}, {"last": ["slow"]}]
+        second = ["last"] if key == "default_fallbacks" else [{"fast": ["last"]}]
+        config = proxy(
+            *TWO,
+            entry("last", "openai/gpt-6.1-sol"),
+            litellm_settings={key: first},
+            router_settings={key: second},
+        )
+
+        assert chain(config, "fast") == ["openai:gpt-6-luna", "openai:gpt-6.1-sol"]
+        assert chain(config, "last") == ["openai:gpt-6.1-sol"]
+        assert [one for one in told(config, "dropped") if one.startswith(f"litellm_settings.{key}")]
+
     def test_an_alias_of_nothing_is_wrong(self) -> None:
         assert wrong(proxy(*TWO, router_settings={"model_group_alias": {"gpt-4": "nope"}})) == [
             "router_settings.model_group_alias.gpt-4"
         ]
+
+
+def test_retries_that_are_no_number_leave_the_usual_ones() -> None:
+    made = import_config(
+        proxy(entry("a"), router_settings={"num_retries": "3"}), source="config.yaml", partly=True
+    )
+
+    assert [one.path for one in made.findings if one.kind == "wrong"] == ["router_settings.num_retries"]
+    assert made.table is not None
+    assert parse(made.table, environ={}).features["a"].attempts == 3
 
 
 class TestClouds:

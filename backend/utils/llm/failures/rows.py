@@ -613,6 +613,11 @@ MODELS = (
         says=r"this model version has reached the end of its life|this model is marked by provider as legacy",  # Bedrock
     ),
     FailureRow(C.MODEL_NOT_FOUND, _openai(503, None, "对于模型 m 无可用渠道"), says="无可用渠道"),
+    FailureRow(
+        C.MODEL_NOT_FOUND,
+        _openai(503, None, "No available channel for model m under group default (distributor)"),
+        says=r"no available channels? for model",  # the same gateway's, One API and its kin
+    ),
     _wording(
         C.MODEL_NOT_FOUND,
         403,
@@ -685,6 +690,12 @@ PURSES = (
 """Errors about payment: credit, billing and spending limits."""
 
 KEYS = (
+    _wording(
+        C.CREDENTIAL,
+        400,
+        "User location is not supported for the API use.",
+        r"user location is not supported",  # Google: whatever is asked from here
+    ),
     _wording(
         C.CREDENTIAL,
         400,
