@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import sys
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -84,7 +84,7 @@ from backend.utils.llm.diagnostics.retirements import headline
 from backend.watchers import LedgerMetrics, Watchers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
@@ -113,7 +113,7 @@ STORE_SECONDS: Final = 1.0
 """Seconds between two tries to store finished conversations."""
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - the composition root
     settings: Settings | None = None,
     *,
     patchbay: Facade | None = None,
@@ -121,6 +121,7 @@ def create_app(
     announce: Callable[[str], None] | None = None,
     launch_token: str | None = None,
     watchers: Watchers | None = None,
+    may_freeze: bool = True,
 ) -> FastAPI:
     """The application. It opens nothing before its startup.
 
@@ -135,6 +136,8 @@ def create_app(
         watchers: The watchers of the given ``patchbay``. Without them, nothing is counted or recorded, refused users' keys
             included.
         launch_token: A further token of the first user, valid until the application stops.
+        may_freeze: Whether the warm-up exempts what the process then holds from garbage collection, until the application
+            stops. False where the process does more than serve.
 
     Raises:
         MasterKeyError: A configured master key is invalid.
@@ -214,7 +217,7 @@ def create_app(
                         background.once("texts", prune),
                         background.repeating("texts.old", prune, every=TEXTS_SECONDS),
                         trail.signing(head_keys, background, every=SIGN_SECONDS),
-                        _looking_after(facade, overriding, background),
+                        _looking_after(facade, overriding, background, may_freeze=may_freeze),
                         _shipping(told, sql_ledger(engine), background),
                     ):
                         await stack.enter_async_context(duty)
@@ -352,32 +355,40 @@ def _warn_of_retirements(facade: Facade) -> None:
 
 @asynccontextmanager
 async def _looking_after(
-    facade: Facade, overriding: Overrides | None, background: Background
+    facade: Facade, overriding: Overrides | None, background: Background, *, may_freeze: bool
 ) -> AsyncIterator[None]:
     """Apply a changed table within a second or two, and prepare in the background what the first requests would wait for."""
     if not isinstance(facade, Patchbay) or overriding is None:
         yield
         return
-    frozen_before = gc.get_freeze_count()
-    async with (
-        background.repeating("table", overriding.put_in_force, every=WATCH_SECONDS),
-        background.once("warm-up", partial(_warm_up, facade)),
-    ):
-        try:
+    with _unfrozen_afterwards() if may_freeze else nullcontext():
+        async with (
+            background.repeating("table", overriding.put_in_force, every=WATCH_SECONDS),
+            background.once("warm-up", partial(_warm_up, facade, may_freeze=may_freeze)),
+        ):
             yield
-        finally:
-            if not frozen_before:  # else somebody wants it frozen, such as a parent that forks its servers
-                gc.unfreeze()
 
 
-async def _warm_up(facade: Patchbay) -> None:
-    """Load what calls need, and exempt it from garbage collection.
+@contextmanager
+def _unfrozen_afterwards() -> Iterator[None]:
+    """Unfreeze at the end, unless somebody wants it frozen, such as a parent that forks its servers."""
+    frozen_before = gc.get_freeze_count()
+    try:
+        yield
+    finally:
+        if not frozen_before:
+            gc.unfreeze()
+
+
+async def _warm_up(facade: Patchbay, *, may_freeze: bool) -> None:
+    """Load what calls need, and exempt it from garbage collection if that may be.
 
     Else a full collection, at each long transcript, would traverse it: a quarter of a second in which every thread waits.
     """
     await asyncio.to_thread(facade.warm_up)
-    gc.collect()
-    gc.freeze()
+    if may_freeze:
+        gc.collect()
+        gc.freeze()
 
 
 def _link_printer(settings: Settings) -> Callable[[str], None]:

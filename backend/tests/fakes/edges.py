@@ -63,6 +63,7 @@ def loopback_edge(
         patchbay=patchbay,
         launch_token=TOKEN,
         announce=lambda _: None,
+        may_freeze=False,
     )
     config = configured(app)
     config.port = 0

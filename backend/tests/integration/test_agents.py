@@ -40,7 +40,9 @@ async def app(
 ) -> AsyncIterator[FastAPI]:
     patchbay = loopback_patchbay(provider, {"chat_agent": request.param})
     told: list[str] = []
-    made = create_app(Settings(_env_file=None, data_dir=tmp_path), patchbay=patchbay, announce=told.append)
+    made = create_app(
+        Settings(_env_file=None, data_dir=tmp_path), patchbay=patchbay, announce=told.append, may_freeze=False
+    )
     async with made.router.lifespan_context(made):
         made.state.token = told[0]
         await made.state.services.conversations.add(

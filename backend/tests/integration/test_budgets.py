@@ -54,7 +54,10 @@ def data(tmp_path: Path, provider: LoopbackProvider, monkeypatch: pytest.MonkeyP
 async def server(data: Path) -> AsyncIterator[tuple[httpx2.AsyncClient, FastAPI]]:
     """An application as in a process of its own."""
     app = create_app(
-        Settings(_env_file=None, data_dir=data), announce=lambda _: None, launch_token="pb_admin"
+        Settings(_env_file=None, data_dir=data),
+        announce=lambda _: None,
+        launch_token="pb_admin",
+        may_freeze=False,
     )
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)

@@ -77,7 +77,13 @@ class Started:
     async def client(self) -> AsyncIterator[httpx2.AsyncClient]:
         settings = Settings(_env_file=None, data_dir=self.data_dir)
         watchers = Watchers.of(settings)._replace(keys=self.monitor or KeyMonitor())
-        app = create_app(settings, patchbay=self.patchbay, announce=self.told.append, watchers=watchers)
+        app = create_app(
+            settings,
+            patchbay=self.patchbay,
+            announce=self.told.append,
+            watchers=watchers,
+            may_freeze=False,
+        )
         with watchers.spool:
             async with app.router.lifespan_context(app):
                 headers = {"authorization": f"Bearer {self.told[0]}"}

@@ -49,7 +49,12 @@ async def running(
     with watchers.spool:
         bay = watchers.facade(table)
         app = create_app(
-            settings, patchbay=bay, announce=lambda _: None, launch_token="of-this-start", watchers=watchers
+            settings,
+            patchbay=bay,
+            announce=lambda _: None,
+            launch_token="of-this-start",
+            watchers=watchers,
+            may_freeze=False,
         )
         async with (
             app.router.lifespan_context(app),

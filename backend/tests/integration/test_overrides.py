@@ -183,6 +183,7 @@ async def server(data: Path) -> AsyncIterator[tuple[httpx2.AsyncClient, Patchbay
         patchbay=patchbay,
         announce=lambda _: None,
         launch_token="pb_admin",
+        may_freeze=False,
     )
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)

@@ -47,7 +47,7 @@ class Machine:
         """What asks it, while it runs."""
         settings = Settings(_env_file=None, data_dir=self.folder, database_url=self.url)
         patchbay = loopback_patchbay(self.provider, dict.fromkeys(FEATURES, "openai:gpt-6-luna"))
-        app = create_app(settings, patchbay=patchbay, announce=self.told.append)
+        app = create_app(settings, patchbay=patchbay, announce=self.told.append, may_freeze=False)
         async with app.router.lifespan_context(app):
             headers = {"authorization": f"Bearer {token or self.told[0]}"}
             transport = httpx2.ASGITransport(app)

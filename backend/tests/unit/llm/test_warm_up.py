@@ -113,6 +113,19 @@ async def test_a_server_leaves_frozen_what_was_and_nothing_else(
     assert (gc.get_freeze_count() > 0) is frozen_before
 
 
+async def test_a_server_that_may_not_freeze_freezes_nothing(make: Make, tmp_path: Path) -> None:
+    settings, patchbay = Settings(_env_file=None, data_dir=tmp_path), make(CHAIN)
+    app = create_app(settings, patchbay=patchbay, announce=lambda _: None, may_freeze=False)
+    gc.unfreeze()
+
+    async with app.router.lifespan_context(app):
+        await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "warm-up"))
+        frozen = gc.get_freeze_count()
+    await patchbay.aclose()
+
+    assert (frozen, len(patchbay.runtime.clients)) == (0, len(CHAIN))
+
+
 @pytest.mark.usefixtures("may_warm_up")
 async def test_a_server_that_is_stopped_at_once_does_not_warm_up_first(
     served: tuple[FastAPI, Patchbay],

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from backend.tests.fakes.strangers import Stranger, running
 from backend.utils.llm import Patchbay, Table
@@ -69,10 +70,15 @@ def server() -> Iterator[Stranger]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def table(server: Stranger) -> Table:
+    """A feature for each API."""
+    return Table(text=TABLE.format(port=server.port), environ=HOUSE_KEYS)
+
+
 @pytest.fixture
-def patchbay(server: Stranger) -> Iterator[Patchbay]:
-    """A feature for each API; one of each test's own, because some answers open breakers."""
-    table = Table(text=TABLE.format(port=server.port), environ=HOUSE_KEYS)
+def patchbay(table: Table) -> Iterator[Patchbay]:
+    """One of each test's own, because some answers open breakers."""
     patchbay = Patchbay(table, time=VirtualTime().time)
     yield patchbay
     patchbay.close()
@@ -83,12 +89,15 @@ def look(city: str = "") -> str:
     return city
 
 
+TOOL = convert_to_openai_tool(look)
+
+
 @pytest.mark.parametrize("row", ALL, ids=[row.name for row in ALL])
 def test_what_is_sent_is_what_is_given(row: Row, patchbay: Patchbay, server: Stranger, call: Driver) -> None:
     headers, body = row.reply(streams=call in STREAMS)
     server.reply = 200, headers, [body]
     gives = row.stream_gives if call in STREAMS else row.gives
-    model = patchbay.get_llm(row.api).bind_tools([look])
+    model = patchbay.get_llm(row.api).bind_tools([TOOL])
 
     if gives.category is None:
         answer = call(model, "hi")
