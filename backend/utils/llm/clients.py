@@ -16,23 +16,21 @@ from .caller import HOUSE, checked_caller, current_caller
 from .clock import Time
 from .errors import UnknownEndpointError
 from .forks import PerProcess, unforked
+from .inspection import Inspection
 from .model_config import Problems, Table, did_you_mean
-from .network_policy import network_policy_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from datetime import date
 
     from .caller import Caller
     from .chat_model import FeatureChatModel
     from .diagnostics.explain import Explanation
-    from .diagnostics.models import ModelInfo
-    from .diagnostics.qos import QosInfo, TableInfo
+    from .diagnostics.qos import QosInfo
     from .embeddings import FeatureEmbeddings
     from .execution.runtime import Runtime
     from .ledger.sinks import LedgerSink
     from .ledger.texts import TextSink
-    from .model_config import Endpoint, Snapshot
+    from .model_config import Snapshot
     from .receipt import Attempt
     from .routing.route import Needs, Route
     from .routing.selector import Selector
@@ -49,7 +47,7 @@ SECRET_BYTES = range(16, 65)
 """The lengths of ``ledger_secret`` in bytes: long enough not to be guessed, at most what a keyed hash takes."""
 
 
-class Patchbay(PerProcess):
+class Patchbay(Inspection, PerProcess):
     """One table, and everything that serves its features.
 
     Args:
@@ -108,7 +106,6 @@ class Patchbay(PerProcess):
         self._models: dict[_ModelKey, Any] = {}
         self._model: type[FeatureChatModel] | None = None
         self._runtime: Runtime | None = None
-        self._table_info: TableInfo | None = None
         super().__init__()
 
     @override
@@ -116,11 +113,13 @@ class Patchbay(PerProcess):
         self._lock = threading.RLock()
 
     @property
+    @override
     def health(self) -> Health:
         """The health of the endpoints. Made on first use: calls and `explain` share it."""
         return self._make_health() if self._health is None else self._health
 
     @property
+    @override
     def budgets(self) -> BudgetStore:
         """The counters of budgets. Made on first use."""
         if self._budgets is None:
@@ -193,18 +192,6 @@ class Patchbay(PerProcess):
             model = model.on_behalf_of(caller and checked_caller(caller), made_for)
         return model  # type: ignore[no-any-return]
 
-    def chat_models(self) -> dict[str, str]:
-        """The names that `get_llm` takes, each with its description: features, then groups."""
-        features = self.table.snapshot.features
-        named = {**features, **features.groups}
-        return {name: one.about for name, one in named.items() if one.embedding is None}
-
-    def has_chat_model(self, name: str) -> bool:
-        """Whether `get_llm` takes ``name``."""
-        features = self.table.snapshot.features
-        found = features.get(name) or features.groups.get(name)
-        return found is not None and found.embedding is None
-
     def get_embeddings(self, feature: str, *, caller: Caller | None = None) -> FeatureEmbeddings:
         """The embeddings of ``feature``. See `get_embeddings` of this module."""
         from .embeddings import FeatureEmbeddings, not_of_embeddings
@@ -213,114 +200,11 @@ class Patchbay(PerProcess):
             raise ValueError(not_of_embeddings(feature))
         return FeatureEmbeddings(feature, self.runtime, caller and checked_caller(caller), current_caller())
 
-    @property
-    def demo_active(self) -> bool:
-        """Whether the demo model serves calls without a key, because the house has no key at all."""
-        return self.table.snapshot.demo_active
-
-    def get_model(self, feature: str) -> str:
-        """The model that the house's call of ``feature`` tries first."""
-        return self._first(feature).model
-
-    def get_provider(self, feature: str) -> str:
-        """The provider that the house's call of ``feature`` tries first."""
-        return self._first(feature).provider.name
-
-    def declared_needs(self, feature: str) -> Needs:
-        """The needs that the row of ``feature`` declares for each of its calls.
-
-        Raises:
-            UnknownFeatureError: The table has no such feature.
-        """
-        from .routing.route import Needs
-
-        return Needs.declared(self.table.snapshot.features[feature])
-
-    def explain(
-        self,
-        feature: str,
-        *,
-        caller: Caller | None = None,
-        needs: Needs | None = None,
-        balances: bool = True,
-    ) -> Explanation:
-        """Explain how a call made now would be served. See `explain` of this module.
-
-        Args:
-            feature: A name in the table.
-            caller: The caller of the call; by default the caller of the context.
-            needs: The needs of the call; by default those that the feature's row declares.
-            balances: Whether to read what is left of budgets, which blocks if their store is on a disk or a network.
-        """
-        from .diagnostics.balances import with_balances
-
-        route = self._planned(feature, caller, needs)
-        if not balances:
-            return route
-        return with_balances(route, self.table.snapshot, self.budgets, self.health, self._time.now())
-
-    def _planned(
-        self,
-        feature: str,
-        caller: Caller | None,
-        needs: Needs | None = None,
-        snapshot: Snapshot | None = None,
-    ) -> Explanation:
-        """How a call would be served whose budgets all have enough left."""
-        from .diagnostics.explain import Explanation
-        from .routing.plan import plan
-        from .routing.route import Needs
-
-        snapshot = snapshot or self.table.snapshot
-        route = Explanation._make(
-            plan(
-                snapshot,
-                feature,
-                checked_caller(caller or current_caller()),
-                needs or Needs.declared(snapshot.features[feature]),
-                today=self._today(),
-                health=self.health,
-            )
-        )
-        return route._replace(notice=self.health.notice())
-
     def rate(self, receipt: Mapping[str, Any], score: float) -> bool:
         """Record a score from 0 to 1 for the answer of ``receipt``. See `rate` of this module."""
-        from .routing.candidates import ladders
+        from .routing.scores import add_score
 
-        if not 0 <= score <= 1:
-            raise ValueError(f"a score is a figure from 0 to 1, not {score!r}")
-        endpoint, traffic = receipt["endpoint"], self.health.traffic
-        found = ladders(
-            self.table.snapshot, receipt["feature"], receipt["profile"], endpoint, receipt["key_owner"]
-        )
-        with traffic.lock:
-            for scope in found:
-                traffic.quality_scores.add(scope, endpoint, score)
-        return bool(found)
-
-    def get_qos_info(self) -> QosInfo:
-        """The table in force and the state of its endpoints in this process, JSON-ready, without secrets.
-
-        What depends on the table alone is cached. A feature with limits, with resting endpoints, or with endpoints chosen
-        by load or latency is planned anew, which takes about 30 µs: call this in a thread if there are many.
-        """
-        from .diagnostics.qos import qos_info
-
-        info, self._table_info = qos_info(
-            self.table, self._table_info, self._planned, self.health, self._time.now()
-        )
-        return info
-
-    def get_models(self) -> tuple[ModelInfo, ...]:
-        """The models of the table, with abilities, prices, retirement dates, and the features that use them."""
-        from .diagnostics.models import model_infos
-
-        return model_infos(self.table.snapshot, self._today())
-
-    def fault_of(self, base_url: str) -> str | None:
-        """Why a caller's own endpoint may not have ``base_url``, without a DNS lookup; None if it may."""
-        return network_policy_for(base_url, self.table.snapshot.private_networks).fault(base_url)
+        return add_score(self.table.snapshot, self.health.traffic, receipt, score)
 
     def warm_up(self) -> None:
         """Import the packages that the first calls need, and build the clients of all endpoints in all chains.
@@ -400,15 +284,6 @@ class Patchbay(PerProcess):
                 fix = did_you_mean(name, self._selectors) or "Give it to Patchbay(selectors={…})."
                 found.add(f"{path}.name", rule, value=name, fix=fix)
         return found.found
-
-    def _today(self) -> date:
-        return self._time.now().date()
-
-    def _first(self, feature: str) -> Endpoint:
-        route = self._planned(feature, HOUSE)
-        if (refusal := route.refusal()) is not None:
-            raise refusal
-        return route.candidates[0].endpoint
 
 
 def _explaining(observer: Observer) -> Callable[[Route, Attempt], None]:

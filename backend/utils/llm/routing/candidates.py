@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..model_config import OWN, endpoint_of_user
 from ..secrets import fingerprint
 from ..state.rate_limiter import Meter
-from ..strategies import ORDERED, ByTier, CostLadder
+from ..strategies import ORDERED, ByTier
 from .route import ON_TRIAL, Candidate
 from .rules import LASTING_RULES, OWN_RULES, rejected
 
@@ -52,21 +52,6 @@ def copied_to(share: Share, terms: Terms, options: Options) -> Iterable[Known]:
     """The candidates for a shadow copy: the endpoint of ``share`` alone, with keys of the house."""
     layer = f"{terms.feature.layer}, features.{terms.feature.name}.shadow"
     return _fitted(_beside(share, "house", terms.snapshot.profile, layer), terms, options, LASTING_RULES)
-
-
-def ladders(snapshot: Snapshot, feature: str, profile: str, endpoint: str, owner: KeyOwner) -> list[str]:
-    """The scopes of the cost ladders that have ``endpoint`` as a rung, for ``feature`` in ``profile``.
-
-    Raises:
-        UnknownFeatureError: The table has no such feature.
-    """
-    named = snapshot.features[feature]
-    chain = snapshot.chain(feature, profile) if profile in snapshot.chains else None
-    return [
-        _scope(named, tier, number, owner)
-        for number, tier in enumerate(chain.tiers if chain else ())
-        if isinstance(tier.select, CostLadder) and endpoint in map(str, tier.endpoints)
-    ]
 
 
 def with_users_key(candidate: Candidate, caller: Caller, feature: Feature, keyed: bytes) -> Candidate:
@@ -116,7 +101,7 @@ def _of_the_chain(terms: Terms, owner: KeyOwner, profile: str, share: Share | No
     if share is not None:
         yield from _beside(share, owner, profile, f"{feature.layer}, features.{feature.name}.split")
     for number, tier in enumerate(chain.tiers):
-        scope = _scope(feature, tier, number, owner)
+        scope = scope_of(feature, tier, number, owner)
         choices = (
             (endpoint, account) for endpoint in tier.endpoints for account in _accounts(endpoint, owner)
         )
@@ -141,7 +126,7 @@ def _beside(share: Share, owner: KeyOwner, profile: str, layer: str) -> Iterator
         yield Candidate(share.endpoint, owner, profile, layer, account=account, tier=ON_TRIAL)
 
 
-def _scope(feature: Feature, tier: Tier, number: int, owner: KeyOwner) -> str:
+def scope_of(feature: Feature, tier: Tier, number: int, owner: KeyOwner) -> str:
     """The name under which choices are counted; a group's is the same for all features that use the group."""
     named = f"group {tier.group}" if tier.group else f"feature {feature.name}"
     return (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.utils.llm.errors import AllAttemptsFailedError, InvalidOutputError, NoEndpointError
-from backend.utils.llm.routing.candidates import ladders
+from backend.utils.llm.routing.scores import ladders
 from backend.utils.llm.testing import Json, Status, Text
 
 from ..drivers import ainvoke, invoke
