@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 _LATER = "is known only when the code runs. Give it to the call."
 _STAYS = "stays in product code: get_llm(FEATURE).with_config(...) takes it."
+_CHOSEN = "is not imported. A profile, a caller's tier or get_llm(FEATURE, endpoint=...) chooses."
+_CHANGES = {
+    "bind": "stays in product code: get_llm(FEATURE).bind(...) takes it.",
+    "configurable_alternatives": _CHOSEN,
+    "configurable_fields": _CHOSEN,
+    "with_retry": "is not imported: retries follow from the kind of the failure, and `attempts` is the most of them.",
+}
+_OTHER = "is another chain of the same models, and no feature. Give it a row of its own."
 _OWN = ("api_base", "api_key", "deployment", "max_retries", "model", "responses_api", "timeout")
 _SETTINGS = {"max_retries", "responses_api", "timeout"}
 _ENTRA = ("azure_ad_token", "azure_ad_token_provider", "azure_ad_async_token_provider")
@@ -37,6 +45,10 @@ def config_of(site: Site, feature: str, project: Project, findings: Findings) ->
     """The feature for the model at ``site``."""
     place = Node(None, site.module.place(site.node), findings)
     specs = [spec for made in site.chain for spec in _specs(made, site, project, findings)]
+    for method in site.changes:
+        findings.add("dropped", f"{site.module.place(method)} {method.attr}", _CHANGES[method.attr])
+    for other in site.others:
+        findings.add("todo", site.module.place(other), _OTHER)
     return Config(feature, place, tuple(specs), CODE, needs=site.needs, about=place.path)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _NEEDS = {"bind_tools": "tools", "with_structured_output": "structured_output"}
 _FLUENT = {*_NEEDS, "bind", "with_config", "with_fallbacks", "with_listeners", "with_retry", "with_types"}
 """Methods that give the same model, and something beside it."""
+CHANGES = ("bind", "configurable_alternatives", "configurable_fields", "with_retry")
+"""Methods that change how a model is called, by more than a need."""
 _BY_NAME = Constructor(None)
 _GENERIC = re.compile(
     "a|ai|api|app|async|base|build|call|chain|chat|client|completion|config|core|create|default|factory|fallbacks?|fn|for|get"
@@ -44,6 +46,8 @@ class Site:
         node: The node of the model's call.
         words: Candidates for the feature's name, the best first.
         needs: The abilities that the model's calls need of an endpoint.
+        changes: The methods that change how the model is called.
+        others: The chains that begin with the same model, or have one of its models, and are none of the features.
     """
 
     module: Module
@@ -51,6 +55,8 @@ class Site:
     chain: tuple[Made, ...]
     words: tuple[str, ...]
     needs: tuple[str, ...]
+    changes: tuple[ast.Attribute, ...] = ()
+    others: tuple[ast.AST, ...] = ()
 
 
 def subclasses(modules: Iterable[Module]) -> dict[str, Constructor]:
@@ -74,7 +80,22 @@ def sites(module: Module, project: Project, own: Mapping[str, Constructor]) -> I
     for node, chain in sorted(found, key=lambda pair: -len(pair[1])):
         if not any(id(made.node) in taken for made in chain):
             taken |= {id(made.node) for made in chain}
-            yield Site(module, chain[0].node, chain, tuple(_words(module, node)), finder.needs(node, chain))
+            yield Site(
+                module,
+                chain[0].node,
+                chain,
+                tuple(_words(module, node)),
+                finder.needs(node, chain),
+                finder.changes(node, chain),
+                tuple(other for other, models in found if _is_other(models, chain)),
+            )
+
+
+def _is_other(models: Sequence[Made], chain: Sequence[Made]) -> bool:
+    """Whether ``models`` are a chain that has models of ``chain``, and is no part of it as it stands there."""
+    asked, here = [id(one.node) for one in models], [id(one.node) for one in chain]
+    parts = [here[start : start + len(asked)] for start in range(len(here))]
+    return len(asked) > 1 and not set(asked).isdisjoint(here) and asked not in parts
 
 
 def routers(module: Module) -> Iterator[ast.Call]:
@@ -111,8 +132,14 @@ class _Finder:
                 continue
             if (made := self._made(node)) is not None:
                 yield node, (made,)
-            elif _method(node) == "with_fallbacks" and (chain := self._heads(node, set())):
+            elif self._is_chain(node) and (chain := self._heads(node, set())):
                 yield node, tuple(chain)
+
+    def _is_chain(self, node: ast.Call) -> bool:
+        return _method(node) == "with_fallbacks" or self._called(node) == "RunnableWithFallbacks"
+
+    def _called(self, node: ast.Call) -> str:
+        return (self._module.dotted(node.func) or "").rpartition(".")[2]
 
     def _made(self, node: ast.Call) -> Made | None:
         dotted = self._module.dotted(node.func) or ""
@@ -147,10 +174,13 @@ class _Finder:
             return [made]
         if _method(node) in _FLUENT and isinstance(node.func, ast.Attribute):
             return self._heads(node.func.value, seen) + self._followers(node, seen)
+        if self._called(node) == "RunnableWithFallbacks":
+            first = next((one.value for one in node.keywords if one.arg == "runnable"), None)
+            return self._heads(first, seen) + self._followers(node, seen)
         return []
 
     def _followers(self, node: ast.Call, seen: set[int]) -> list[Made]:
-        if _method(node) != "with_fallbacks":
+        if not self._is_chain(node):
             return []
         listed = [*node.args[:1], *(one.value for one in node.keywords if one.arg == "fallbacks")]
         elements = [
@@ -166,7 +196,7 @@ class _Finder:
     def needs(self, node: ast.Call, chain: Sequence[Made]) -> tuple[str, ...]:
         """The needs of the calls of the model made at ``node``, as far as this file shows."""
         places = [node, *(made.node for made in chain)]
-        found = {_NEEDS[name] for place in places for name in self._methods(place) if name in _NEEDS}
+        found = {_NEEDS[name] for place in places for name in self._names(place) if name in _NEEDS}
         for made in chain:
             arguments = {one.arg for one in made.node.keywords} if made.constructor.is_call else set()
             called = (self._module.dotted(made.node.func) or "").rpartition(".")[2]
@@ -176,16 +206,32 @@ class _Finder:
                 found.add("structured_output")
         return tuple(sorted(found))
 
-    def _methods(self, node: ast.AST) -> Iterator[str]:
+    def changes(self, node: ast.AST, chain: Sequence[Made]) -> tuple[ast.Attribute, ...]:
+        """The methods that change how the model made at ``node`` is called, each once, by their lines."""
+        places = [node, *(made.node for made in chain)]
+        found = {
+            id(method): method
+            for place in places
+            for whole in self._places(place)
+            for method in _methods_above(whole, self._module)
+            if method.attr in CHANGES
+        }
+        return tuple(sorted(found.values(), key=lambda method: method.lineno))
+
+    def _names(self, node: ast.AST) -> Iterator[str]:
         """The methods that are called on the result of ``node``, here and under its assigned name."""
-        yield from _methods_above(node, self._module)
-        yield from self._agents_above(node)
+        for place in self._places(node):
+            yield from (method.attr for method in _methods_above(place, self._module))
+            yield from self._agents_above(place)
+
+    def _places(self, node: ast.AST) -> Iterator[ast.AST]:
+        """Where the result of ``node`` stands: there, and wherever its assigned name is read."""
+        yield node
         whole = _whole(node, self._module)
         name = _assigned_to(whole, self._module)
         for other in self._module.nodes if name else ():
             if isinstance(other, ast.Name | ast.Attribute) and self._stands_for(other, name or "", whole):
-                yield from _methods_above(other, self._module)
-                yield from self._agents_above(other)
+                yield other
 
     def _stands_for(self, node: ast.Name | ast.Attribute, name: str, value: ast.AST) -> bool:
         """Whether ``node`` reads ``name``, in the scope or class in which ``value`` is assigned to it."""
@@ -208,11 +254,11 @@ def _method(node: ast.Call) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else ""
 
 
-def _methods_above(node: ast.AST, module: Module) -> Iterator[str]:
+def _methods_above(node: ast.AST, module: Module) -> Iterator[ast.Attribute]:
     above = module.parents.get(id(node))
     while isinstance(above, ast.Attribute | ast.Call):
         if isinstance(above, ast.Attribute):
-            yield above.attr
+            yield above
         above = module.parents.get(id(above))
 
 

@@ -187,6 +187,35 @@ def answer():
 
         assert chains(scanned(code)) == {"answerer": ["openai:gpt-6-luna", "openai:gpt-6.1-sol"]}
 
+    def test_runnables_with_fallbacks_are_the_chain(self, scanned: Scan) -> None:
+        code = f"""{OPENAI}from langchain_core.runnables import RunnableWithFallbacks
+notes = RunnableWithFallbacks(runnable=ChatOpenAI(model="gpt-6-luna"), fallbacks=[ChatOpenAI(model="gpt-6.1-sol")])"""
+
+        assert chains(scanned(code)) == {"notes": ["openai:gpt-6-luna", "openai:gpt-6.1-sol"]}
+
+    def test_a_second_chain_of_the_same_models_is_to_do(self, scanned: Scan) -> None:
+        code = f"""{OPENAI}
+one = ChatOpenAI(model="gpt-6-luna")
+two = ChatOpenAI(model="gpt-6.1-sol")
+three = ChatOpenAI(model="gpt-4.1")
+all = one.with_fallbacks([two.with_fallbacks([three])])
+few = one.with_fallbacks([three])"""
+        made = scanned(code)
+
+        assert list(chains(made).values()) == [["openai:gpt-6-luna", "openai:gpt-6.1-sol", "openai:gpt-4.1"]]
+        assert [line for line in told(made, "todo") if "another chain" in line] == [
+            "app/notes.py:7: is another chain of the same models, and no feature. Give it a row of its own."
+        ]
+
+    @pytest.mark.parametrize(
+        "method", ["bind", "with_retry", "configurable_fields", "configurable_alternatives"]
+    )
+    def test_a_method_that_changes_how_a_model_is_called_is_told(self, scanned: Scan, method: str) -> None:
+        code = f"{OPENAI}one = ChatOpenAI(model='gpt-6-luna')\nnotes = one.with_config(tags=[]).{method}(x=1)"
+
+        (line,) = told(scanned(code), "dropped")
+        assert line.startswith(f"app/notes.py:3 {method}: ")
+
     def test_litellms_own_fallbacks_are_the_chain(self, scanned: Scan) -> None:
         code = "import litellm\ndef sort():\n    litellm.completion(model='openai/gpt-6-luna', messages=[], fallbacks=['groq/llama-4', {'model': 'openai/gpt-6.1-sol'}])"
 
