@@ -1,7 +1,7 @@
 """The evidence of a failed attempt: the transport's observations first, then the exception.
 
 The provider's codes come from the body of its error answer, or from the error event in the middle of its stream, which
-only the SDK's exception still holds.
+only the exception still holds.
 """
 
 from __future__ import annotations
@@ -143,12 +143,9 @@ def _error_layers(body: bytes, request: bytes) -> list[dict[str, Any]]:
 
 
 def _exception_layers(exception: BaseException, request: bytes) -> list[dict[str, Any]]:
-    """The layers of an SDK's exception: ``body`` is OpenAI's, ``details`` Google's."""
-    for name in ("body", "details"):
-        held = getattr(exception, name, None)
-        if isinstance(held, dict):
-            return list(islice(_layers(held, request), _MOST_LAYERS))
-    return []
+    """The layers of the body that a `ProviderError` holds."""
+    held = getattr(exception, "body", None)
+    return list(islice(_layers(held, request), _MOST_LAYERS)) if isinstance(held, dict) else []
 
 
 def _layers(value: object, request: bytes, depth: int = 0) -> Iterator[dict[str, Any]]:
