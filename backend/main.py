@@ -79,8 +79,8 @@ from backend.routers.openapi import DescribedApp
 from backend.routers.origins import ServedAt
 from backend.routers.stopping import EndedByStop, Stop
 from backend.settings import Settings, environment
+from backend.tools.retirements import headline
 from backend.utils.llm import Patchbay, Table
-from backend.utils.llm.diagnostics.retirements import headline
 from backend.watchers import LedgerMetrics, Watchers
 
 if TYPE_CHECKING:

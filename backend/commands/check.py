@@ -44,8 +44,8 @@ def check(
     features that only one provider serves, tools that OpenAI would refuse, and rows that nothing leads to.
     """
     from backend.tools.lint import lint
+    from backend.tools.retirements import HORIZON
     from backend.utils.llm.clock import Time
-    from backend.utils.llm.diagnostics.retirements import HORIZON
 
     table = _loaded(path, as_json=as_json)
     day = today.date() if today else Time().now().date()

@@ -26,7 +26,7 @@ def features(*, as_json: Json = False) -> None:
 
 
 def _print_features(qos: QosInfo) -> None:
-    from backend.utils.llm.diagnostics.retirements import headline
+    from backend.tools.retirements import headline
 
     rows = [
         (name, one.endpoint or "nothing", ", ".join(one.chain[1:]), one.layer)

@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from backend.utils.llm.diagnostics.retirements import (
-    HORIZON,
-    Retires,
-    endpoint_uses,
-    instead,
-    retiring,
-    seen,
-    when,
-)
+from backend.tools.retirements import HORIZON, instead, when
+from backend.utils.llm.diagnostics.retirements import Retires, endpoint_uses, retiring, seen
 from backend.utils.llm.model_config.rows import fit
 from backend.utils.llm.models import UNKNOWN, is_known, retirement
 from backend.utils.llm.pricing import cost

@@ -139,11 +139,6 @@ class Caller(BaseModel):
             return self.key_policy
         return "byok_only" if self.keys or self.own_endpoint is not None else "house_only"
 
-    @property
-    def served_by(self) -> OwnEndpoint | None:
-        """The caller's own endpoint, if their calls go there; None if the table's endpoints serve them."""
-        return None if self.key_policy == "house_only" else self.own_endpoint
-
     def key_for(self, provider: Provider) -> SecretStr | None:
         """The caller's key for ``provider``; None if they brought none."""
         if provider.access != "own":

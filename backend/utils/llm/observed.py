@@ -17,7 +17,6 @@ class Observed:
     """The transport's observations of one attempt. Times are seconds of the monotonic clock.
 
     Attributes:
-        requests: The number of requests sent; more than one means that an SDK retried by itself.
         status: The HTTP status, once headers arrived.
         request_id: The provider's id of the request, from a header.
         error_body: The body of an error answer, with the key removed if it quotes the key.
@@ -30,7 +29,6 @@ class Observed:
         refusal: Why the transport itself did not send the request, or did not read the answer.
     """
 
-    requests: int = 0
     status: int | None = None
     request_id: str | None = None
     error_body: bytes = field(default=b"", repr=False)

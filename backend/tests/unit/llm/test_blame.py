@@ -72,7 +72,7 @@ def cooled(category: Category) -> str:
 
 @pytest.mark.parametrize("told", BODIES, ids=name)
 def test_every_known_error_is_understood_on_every_wire(told: Told) -> None:
-    wire = Observed(requests=1, status=told.status, error_body=told.body.encode(), sent_at=0.0)
+    wire = Observed(status=told.status, error_body=told.body.encode(), sent_at=0.0)
 
     found = {api: classify(ValueError(), wire, api, now=NOW).category for api in get_args(Api)}
 
@@ -102,7 +102,7 @@ def test_an_event_of_a_stream_that_began_well_is_blamed_alike(told: Told, held: 
     error = ValueError()
     error.body = {**said, "status": told.status} if told.status else said  # type: ignore[attr-defined]
 
-    found = classify(error, Observed(requests=1, status=200, sent_at=0.0), "openai", now=NOW)
+    found = classify(error, Observed(status=200, sent_at=0.0), "openai", now=NOW)
 
     assert found.category is told.category
 
@@ -268,7 +268,7 @@ def test_the_house_does_not_pay_where_a_users_key_was_turned_away_without_a_word
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
 def test_callers_text_quoted_by_an_error_blames_nothing(status: int, words: str) -> None:
     body = json.dumps({"error": {"message": words}}).encode()
-    wire = Observed(requests=1, status=status, error_body=body, sent_at=0.0)
+    wire = Observed(status=status, error_body=body, sent_at=0.0)
 
     assert cooled(classify(ValueError(), wire, "openai", now=NOW).category) == ""
 
@@ -291,7 +291,7 @@ def test_callers_text_quoted_by_an_error_blames_nothing(status: int, words: str)
 )
 def test_callers_text_that_an_error_repeats_without_quotes_blames_nothing(status: int, words: str) -> None:
     body = json.dumps({"error": {"message": words}}).encode()
-    wire = Observed(requests=1, status=status, error_body=body, sent_at=0.0)
+    wire = Observed(status=status, error_body=body, sent_at=0.0)
 
     assert cooled(classify(ValueError(), wire, "openai", now=NOW).category) == ""
 
@@ -317,7 +317,7 @@ def test_an_error_that_a_gateway_wrote_behind_words_of_its_own_is_read_unless_it
     told: str, category: str
 ) -> None:
     body = json.dumps({"error": {"message": told}}).encode()
-    wire = Observed(requests=1, status=400, error_body=body, sent_at=0.0)
+    wire = Observed(status=400, error_body=body, sent_at=0.0)
 
     assert classify(ValueError(), wire, "openai", now=NOW).category == category
 
@@ -334,7 +334,7 @@ def test_an_error_that_a_gateway_wrote_behind_words_of_its_own_is_read_unless_it
     ],
 )
 def test_prose_is_found_under_whatever_name_it_has(body: object) -> None:
-    wire = Observed(requests=1, status=403, error_body=json.dumps(body).encode(), sent_at=0.0)
+    wire = Observed(status=403, error_body=json.dumps(body).encode(), sent_at=0.0)
 
     assert classify(ValueError(), wire, "openai", now=NOW).category is Category.CREDENTIAL
 
@@ -360,7 +360,7 @@ def test_prose_is_found_under_whatever_name_it_has(body: object) -> None:
 )
 def test_words_tell_in_other_languages_too_and_mean_no_more_than_they_say(words: str, category: str) -> None:
     body = json.dumps({"error": {"message": words}}).encode()
-    wire = Observed(requests=1, status=400, error_body=body, sent_at=0.0)
+    wire = Observed(status=400, error_body=body, sent_at=0.0)
 
     assert classify(ValueError(), wire, "openai", now=NOW).category == category
 
@@ -384,7 +384,7 @@ def test_words_tell_in_other_languages_too_and_mean_no_more_than_they_say(words:
 )
 def test_no_text_is_expensive_to_classify(word: str) -> None:
     body = json.dumps({"error": {"message": (word * 5000)[:50_000]}}).encode()
-    wire = Observed(requests=1, status=400, error_body=body, sent_at=0.0)
+    wire = Observed(status=400, error_body=body, sent_at=0.0)
 
     assert stays_within(0.3, lambda: classify(ValueError(), wire, "openai", now=NOW))
 
@@ -394,7 +394,7 @@ def test_of_an_error_that_is_a_thicket_of_errors_little_is_read() -> None:
     thicket = {a: {b: {c: {"code": f"{a} {b} {c}"} for c in keys} for b in keys} for a in keys}
     body = json.dumps(thicket).encode()
 
-    seen = gather(ValueError(), Observed(requests=1, status=403, error_body=body, sent_at=0.0), "openai")
+    seen = gather(ValueError(), Observed(status=403, error_body=body, sent_at=0.0), "openai")
 
     assert 0 < len(seen.codes) <= 16
 
@@ -404,7 +404,7 @@ def test_of_many_details_of_one_error_the_first_are_read() -> None:
     details = [{"reason": f"REASON_{number}"} for number in range(900)]
     body = json.dumps({"error": {"message": "no", "details": details}}).encode()
 
-    seen = gather(ValueError(), Observed(requests=1, status=400, error_body=body, sent_at=0.0), "gemini")
+    seen = gather(ValueError(), Observed(status=400, error_body=body, sent_at=0.0), "gemini")
 
     assert "reason_0" in seen.codes
     assert len(seen.codes) < 20

@@ -62,9 +62,7 @@ def body_with(prompt: str) -> bytes:
 
 def classified(status: int, told: object, prompt: str) -> Failure:
     error_body = (told if isinstance(told, str) else json.dumps(told)).encode()
-    seen = Observed(
-        requests=1, status=status, error_body=error_body, sent_at=0.0, body_sent=body_with(prompt)
-    )
+    seen = Observed(status=status, error_body=error_body, sent_at=0.0, body_sent=body_with(prompt))
     return classify(ValueError(), seen, "openai", now=NOW)
 
 

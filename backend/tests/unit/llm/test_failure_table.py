@@ -99,7 +99,7 @@ def test_an_error_in_the_middle_of_a_stream_has_the_same_category(
 def test_each_line_is_reached_by_its_own_example(row: FailureRow) -> None:
     body = row.example.body.encode()
     is_error = row.example.status >= 300
-    wire = Observed(requests=1, status=row.example.status, error_body=body if is_error else b"", sent_at=0.0)
+    wire = Observed(status=row.example.status, error_body=body if is_error else b"", sent_at=0.0)
     exception = ValueError() if is_error or not row.example.fault else _event(body)
 
     found = classify(exception, wire, row.api or "openai", now=NOW)
@@ -109,7 +109,7 @@ def test_each_line_is_reached_by_its_own_example(row: FailureRow) -> None:
 
 @pytest.mark.parametrize("row", [row for row in EVENTS if row.api == "openai"], ids=name)
 def test_what_openai_calls_a_fault_in_a_stream_says_nothing_on_another_api(row: FailureRow) -> None:
-    seen = Observed(requests=1, status=200, sent_at=0.0)
+    seen = Observed(status=200, sent_at=0.0)
 
     found = classify(_event(row.example.body.encode()), seen, "gemini", now=NOW)
 
@@ -161,9 +161,7 @@ def test_whatever_comes_has_a_category(
     api: Api,
     sent: bool,  # noqa: FBT001 - drawn
 ) -> None:
-    wire = Observed(
-        requests=1, status=status, error_body=body, headers=headers, sent_at=0.0 if sent else None
-    )
+    wire = Observed(status=status, error_body=body, headers=headers, sent_at=0.0 if sent else None)
 
     failure = classify(exception, wire, api, now=NOW)
 
@@ -202,7 +200,7 @@ HINTS = [
 
 @pytest.mark.parametrize(("headers", "body", "seconds"), HINTS)
 def test_hints_are_read_in_every_form(headers: dict[str, str], body: bytes, seconds: float | None) -> None:
-    wire = Observed(requests=1, status=429, error_body=body, headers=headers, sent_at=0.0)
+    wire = Observed(status=429, error_body=body, headers=headers, sent_at=0.0)
 
     assert classify(ValueError(), wire, "gemini", now=NOW).retry_after == seconds
 

@@ -6,8 +6,9 @@ from datetime import date, timedelta
 
 import pytest
 
+from backend.tools.retirements import headline
 from backend.utils.llm.clients import Patchbay
-from backend.utils.llm.diagnostics.retirements import headline, next_retirement, retiring
+from backend.utils.llm.diagnostics.retirements import next_retirement, retiring
 from backend.utils.llm.model_config import Snapshot, Table, parse
 from backend.utils.llm.testing.virtual_time import VirtualTime
 

@@ -166,7 +166,6 @@ def _signed(request: Request, ticket: Ticket, live: Address | None) -> Request:
     url = request.url
     if live:
         url = live.base_url.rstrip("/") + url.removeprefix(provider.base_url.rstrip("/"))
-    observed.requests += 1
     observed.body_sent = request.content
     observed.sent_at = ticket.clock()
     return Request(url, headers, request.content, request.method)

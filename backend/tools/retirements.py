@@ -1,0 +1,48 @@
+"""Retirements in words, for the log and the command line."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from backend.utils.llm.diagnostics.retirements import Retires, Retiring
+
+HORIZON: Final = timedelta(days=90)
+"""How far ahead a retirement is reported."""
+
+
+def headline(found: Iterable[Retiring], within: timedelta = HORIZON) -> str | None:
+    """One line with the features whose models have retired, or will ``within`` this time; None if there are none."""
+    near = [model for model in found if timedelta(days=model.days) <= within]
+    features = sorted({feature for model in near for feature in model.features})
+    if not features:
+        return None
+    first = min((model for model in near if model.features), key=lambda model: model.day)
+    return (
+        f"Off sale within {within.days} days, or already: models of {', '.join(features)}. "
+        f"First {first.endpoint} {when(first)}.{instead(first)} `python -m backend check` lists all."
+    )
+
+
+def when(model: Retires) -> str:
+    """The day of the retirement and the days until then, in words."""
+    match model.days:
+        case 0:
+            distance = "today"
+        case days if days > 0:
+            distance = f"in {_days(days)}"
+        case days:
+            distance = f"{_days(-days)} ago"
+    return f"on {model.day}, {distance}"
+
+
+def instead(model: Retires) -> str:
+    """A sentence that names the vendor's replacement, with a space before it; empty if there is none."""
+    return f" Its vendor names {model.replacement} instead." if model.replacement else ""
+
+
+def _days(count: int) -> str:
+    return f"{count} day{'s' * (count != 1)}"
