@@ -27,6 +27,7 @@ from .answer import (
     total_usage,
 )
 from .merging import all_of, merged
+from .tool_names import ToolNames, names_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -70,12 +71,18 @@ class FeatureResponder:
 
     async def answer(self, request: CompletionRequest) -> Answer:
         """The complete answer. See `Responder.answer`."""
+        names = ToolNames(names_of(request.tools))
+        if names:
+            return names.in_answer(await self.answer(names.in_request(request)))
         calls = [self._answer(request, call_id) for call_id in request.ids]
         found = [await calls[0]] if len(calls) == 1 else await all_of(calls)
         return Answer([choice for choice, _ in found], found[0][1])
 
     def stream(self, request: CompletionRequest) -> AsyncGenerator[Event]:
         """The answer as a stream of events. See `Responder.stream`."""
+        names = ToolNames(names_of(request.tools))
+        if names:
+            return names.in_events(self.stream(names.in_request(request)))
         streams = [self._stream(request, number, call_id) for number, call_id in enumerate(request.ids)]
         return streams[0] if len(streams) == 1 else merged(streams)
 
