@@ -20,7 +20,7 @@ from backend.utils.llm import Caller, LLMError, Patchbay, Table, use_caller
 from benchmarks.soak_mix import HOUSE_KEYS, PROVIDERS, table
 from benchmarks.witness import Witness
 
-from .test_hedged_calls import NEVER
+from .hedged.conftest import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
