@@ -90,8 +90,8 @@ NOT_CALLED: Final = {
     "import-config": "its file is not there; test_import.py has some",
     "init": "the same",
     "lift": "it writes outside of the test's folder; test_lift.py calls it",
-    "serve": "it stays up; test_commands.py calls it",
-    "types": "it reads outside of the test's folder; test_commands.py calls it",
+    "serve": "it stays up; commands/test_serve.py calls it",
+    "types": "it reads outside of the test's folder; commands/test_reading.py calls it",
 }
 """Commands."""
 FEATURES: Final = [

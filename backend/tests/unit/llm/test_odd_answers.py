@@ -13,8 +13,8 @@ from backend.utils.llm.errors import LLMError, ProviderDownError, RateLimitedErr
 from backend.utils.llm.testing import Json, Raw, Status, Text
 
 from .drivers import ainvoke, invoke
+from .interplay.conftest import ANN, ENDPOINTS, GEMINI, OPENAI
 from .samples import Person
-from .test_interplay import ANN, ENDPOINTS, GEMINI, OPENAI
 
 if TYPE_CHECKING:
     from backend.utils.llm.testing import LoopbackProvider, Reply

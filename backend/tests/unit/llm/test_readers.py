@@ -24,7 +24,7 @@ from backend.utils.llm.providers.responses_api import ResponsesReader
 from backend.utils.llm.testing import Raw
 from backend.utils.llm.transport import HOUSE, STRANGER, ExcessError
 
-from .test_interplay import OPENAI
+from .interplay.conftest import OPENAI
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, AIMessageChunk
