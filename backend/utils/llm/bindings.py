@@ -16,7 +16,7 @@ from .options import NO_OPTIONS, Options
 from .providers import Ask
 from .schema_dialects import OPENAI, expressed
 from .structured import Schema, schema_of, schema_of_response_format
-from .structured_model import StructuredModel, StructuredModelWithRaw
+from .structured_model import StructuredModel
 
 if TYPE_CHECKING:
     from langchain_core.language_models import LanguageModelInput
@@ -162,7 +162,7 @@ class BindableChatModel(BaseChatModel, ABC):
         wanted = schema_of(schema, "json_mode" if method == "json_mode" else "json_schema", strict=strict)
         traced = {"kwargs": {"method": method, "strict": strict}, "schema": wanted.json_schema or schema}
         bound = self._bound_to_its_caller().bind(schema=wanted, ls_structured_output_format=traced, **kwargs)
-        return (StructuredModelWithRaw if include_raw else StructuredModel)(bound, wanted)
+        return StructuredModel(bound, wanted, include_raw=include_raw)
 
 
 def ask_of(kwargs: Mapping[str, Any], feature: str, by_default: Ask) -> Ask:

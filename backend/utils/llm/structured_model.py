@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -35,15 +35,23 @@ class StructuredAnswer(TypedDict, Generic[T]):
     parsing_error: CallError | None
 
 
-class StructuredModel(Runnable[LanguageModelInput, T]):
+class StructuredModel(Runnable[LanguageModelInput, Any]):
     """A model whose answers must fit ``schema``. Callbacks see its runs as those of a chain.
 
     LangChain's sequence of model and parser would take twice the time, and a thread of its own when awaited.
+
+    Args:
+        model: The model that is held to ``schema``.
+        schema: The schema.
+        include_raw: Whether to return a `StructuredAnswer`, which holds the error if the answer does not fit.
     """
 
-    def __init__(self, model: Runnable[LanguageModelInput, AIMessage], schema: Schema) -> None:
+    def __init__(
+        self, model: Runnable[LanguageModelInput, AIMessage], schema: Schema, *, include_raw: bool
+    ) -> None:
         self._model = model
         self._schema = schema
+        self._include_raw = include_raw
         self.name = schema.name
 
     @property
@@ -55,10 +63,10 @@ class StructuredModel(Runnable[LanguageModelInput, T]):
     @override
     def OutputType(self) -> Any:
         given = self._schema.source[0]
-        return given if isinstance(given, type) else dict[str, Any]
+        return given if isinstance(given, type) and not self._include_raw else dict[str, Any]
 
     @override
-    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> T:
+    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         if is_watched(config):
             return self._call_with_config(partial(self._answer, **kwargs), input, config)
         return self._answer(input, config, **kwargs)
@@ -66,63 +74,38 @@ class StructuredModel(Runnable[LanguageModelInput, T]):
     @override
     async def ainvoke(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> T:
+    ) -> Any:
         if is_watched(config):
             return await self._acall_with_config(partial(self._aanswer, **kwargs), input, config)
         return await self._aanswer(input, config, **kwargs)
 
-    def _answer(self, input: LanguageModelInput, config: RunnableConfig | None, **kwargs: Any) -> T:  # noqa: A002 - LangChain's name
-        return cast("T", _object_of(self._model.invoke(input, config, **kwargs)))
-
-    async def _aanswer(self, input: LanguageModelInput, config: RunnableConfig | None, **kwargs: Any) -> T:  # noqa: A002 - LangChain's name
-        return cast("T", _object_of(await self._model.ainvoke(input, config, **kwargs)))
-
-
-class StructuredModelWithRaw(StructuredModel[StructuredAnswer[T]]):
-    """A `StructuredModel` that returns a `StructuredAnswer`, which holds the error if the answer does not fit."""
-
-    @property
-    @override
-    def OutputType(self) -> Any:
-        return dict[str, Any]
-
-    @override
-    def _answer(
-        self, input: LanguageModelInput, config: RunnableConfig | None, **kwargs: Any
-    ) -> StructuredAnswer[T]:
+    def _answer(self, input: LanguageModelInput, config: RunnableConfig | None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's name
         try:
-            return _with_parsed(self._model.invoke(input, config, **kwargs))
+            return self._result(self._model.invoke(input, config, **kwargs))
         except CallError as error:
-            return _unfit(error)
+            if self._include_raw and error.answer is not None:
+                return StructuredAnswer(raw=error.answer, parsed=None, parsing_error=error)
+            raise
 
-    @override
-    async def _aanswer(
-        self, input: LanguageModelInput, config: RunnableConfig | None, **kwargs: Any
-    ) -> StructuredAnswer[T]:
+    async def _aanswer(self, input: LanguageModelInput, config: RunnableConfig | None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's name
         try:
-            return _with_parsed(await self._model.ainvoke(input, config, **kwargs))
+            return self._result(await self._model.ainvoke(input, config, **kwargs))
         except CallError as error:
-            return _unfit(error)
+            if self._include_raw and error.answer is not None:
+                return StructuredAnswer(raw=error.answer, parsed=None, parsing_error=error)
+            raise
 
+    def _result(self, message: AIMessage) -> Any:
+        """The parsed object of ``message``, or a `StructuredAnswer` with both.
 
-def _object_of(message: AIMessage) -> Any:
-    """The parsed object of an answer.
-
-    Raises:
-        ValueError: The answer has none, because it calls a tool of the product.
-    """
-    if PARSED_KEY not in message.additional_kwargs:
-        raise ValueError(
-            "The model called a tool instead of answering; include_raw=True hands on its message."
-        )
-    return message.additional_kwargs[PARSED_KEY]
-
-
-def _with_parsed(raw: AIMessage) -> StructuredAnswer[Any]:
-    return {"raw": raw, "parsed": raw.additional_kwargs.get(PARSED_KEY), "parsing_error": None}
-
-
-def _unfit(error: CallError) -> StructuredAnswer[Any]:
-    if error.answer is None:
-        raise error
-    return {"raw": error.answer, "parsed": None, "parsing_error": error}
+        Raises:
+            ValueError: The answer has no object, because it calls a tool of the product.
+        """
+        held = message.additional_kwargs
+        if self._include_raw:
+            return StructuredAnswer(raw=message, parsed=held.get(PARSED_KEY), parsing_error=None)
+        if PARSED_KEY not in held:
+            raise ValueError(
+                "The model called a tool instead of answering; include_raw=True hands on its message."
+            )
+        return held[PARSED_KEY]
