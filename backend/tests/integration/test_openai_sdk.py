@@ -273,7 +273,7 @@ def test_a_request_without_a_token_is_refused_in_openais_words(edge: Edge) -> No
         ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"stop": [1]}, "stop"),
-        ({"functions": []}, "functions"),
+        ({"functions": [{"name": "look_up"}]}, "functions"),
     ],
 )
 def test_what_is_wrong_is_told_by_its_place(client: openai.OpenAI, more: dict[str, Any], param: str) -> None:
