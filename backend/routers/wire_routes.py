@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -54,8 +55,8 @@ _READ_AT_ONCE: Final = 64 * 1024
 """Bytes that are read in a fraction of a millisecond, as the first requests of coding clients are."""
 
 
-def route_of(wire: Wire) -> type[APIRoute]:
-    """A route class that speaks ``wire``."""
+def route_of(wire: Wire | Callable[[Request], Wire]) -> type[APIRoute]:
+    """A route class that speaks ``wire``, or the wire of each request."""
 
     class WireRoute(APIRoute):
         @override
@@ -67,7 +68,8 @@ def route_of(wire: Wire) -> type[APIRoute]:
                 try:
                     response = await handle(request)
                 except Exception as error:  # noqa: BLE001 - described, and logged if nobody foresaw it
-                    response = _refusal(wire, error, request_id)
+                    spoken = wire(request) if callable(wire) else wire
+                    response = _refusal(spoken, error, request_id)
                 response.headers.update(dict.fromkeys(REQUEST_IDS, request_id))
                 return response
 
@@ -95,7 +97,7 @@ async def read(request: Request, wire: WireOf[ExchangeT]) -> ExchangeT:
     """
     tells_receipt = request.headers.get(RECEIPT_WANTED, "").lower() == "body"
     exchange = await read_body(request, partial(wire.read, tells_receipt=tells_receipt))
-    if exchange.request.ignored and request.headers.get(STRICT, "").lower() == "true":
+    if exchange.request.ignored and _is_strict(request):
         names = ", ".join(exchange.request.ignored)
         raise InvalidRequestError(
             f"Not served here: {names}.", exchange.request.ignored[0], "unsupported_parameter"
@@ -103,9 +105,13 @@ async def read(request: Request, wire: WireOf[ExchangeT]) -> ExchangeT:
     return exchange
 
 
+def _is_strict(request: Request) -> bool:
+    return request.headers.get(STRICT, "").lower() == "true"
+
+
 async def answer_to(exchange: Exchange, request: Request, wire: Wire, *, ping: bytes = PING) -> Response:
     """Like `answered`, for a request that has been read."""
-    asked = exchange.request
+    asked = replace(exchange.request, is_strict=True) if _is_strict(request) else exchange.request
     responder = get_services(request).responders.responder(asked.model)
     if asked.streams:
         stream = responder.stream(asked)

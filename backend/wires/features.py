@@ -88,7 +88,7 @@ class FeatureResponder:
 
     async def _answer(self, request: CompletionRequest, call_id: str) -> tuple[Choice, Sequence[str]]:
         model = self._models.get_llm(self._name)
-        for options, ignored, is_last in _weaker(request.options):
+        for options, ignored, is_last in _weaker(request.options, is_strict=request.is_strict):
             settings = settings_of(request, options, call_id)
             try:
                 message = await model.ainvoke(list(request.messages), **settings)
@@ -101,7 +101,7 @@ class FeatureResponder:
 
     async def _stream(self, request: CompletionRequest, number: int, call_id: str) -> AsyncGenerator[Event]:
         model = self._models.get_llm(self._name)
-        for options, ignored, is_last in _weaker(request.options):
+        for options, ignored, is_last in _weaker(request.options, is_strict=request.is_strict):
             settings = settings_of(request, options, call_id)
             chunks = cast("AsyncGenerator[AIMessageChunk]", model.astream(list(request.messages), **settings))
             try:
@@ -122,10 +122,10 @@ class FeatureResponder:
             return
 
 
-def _weaker(options: Options) -> Iterator[tuple[Options, Sequence[str], bool]]:
+def _weaker(options: Options, *, is_strict: bool) -> Iterator[tuple[Options, Sequence[str], bool]]:
     """``options``, then fewer, without those that no endpoint supports; with the names of these, and whether it is the last try."""
     steps, left_out = [(options, frozenset[str]())], frozenset[str]()
-    for names in _SOFT:
+    for names in () if is_strict else _SOFT:
         if given := names & options.model_fields_set:
             left_out |= given
             kept = options.model_fields_set - left_out

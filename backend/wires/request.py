@@ -34,6 +34,7 @@ class CompletionRequest:
         parallel_tool_calls: Whether one answer may call several tools; None leaves it to the model.
         response_format: The format of the answer, in the form of Chat Completions; None for plain text.
         options: Temperature and the like. Options that no endpoint takes are left out, and reported as ignored.
+        is_strict: Whether a request with such options is refused instead.
         stop: Stop sequences.
         choices: How many answers are wanted.
         streams: Whether to stream the answer.
@@ -51,6 +52,7 @@ class CompletionRequest:
     parallel_tool_calls: bool | None = None
     response_format: Mapping[str, Any] | None = None
     options: Options = NO_OPTIONS
+    is_strict: bool = False
     stop: Sequence[str] = ()
     choices: int = 1
     streams: bool = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ..faults import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,11 +26,41 @@ def model_info(model: Model) -> dict[str, Any]:
     }
 
 
-def model_page(models: Sequence[Model]) -> dict[str, Any]:
-    """``models`` as a list of one page."""
+class Page(NamedTuple):
+    """Which models a client asks for.
+
+    Attributes:
+        limit: The most models; None for all.
+        after_id: The model before the first one; None to begin with the first.
+        before_id: The model after the last one; None to end with the last.
+    """
+
+    limit: int | None = None
+    after_id: str | None = None
+    before_id: str | None = None
+
+
+def model_page(models: Sequence[Model], page: Page) -> dict[str, Any]:
+    """A ``page`` of ``models`` as a list.
+
+    Raises:
+        InvalidRequestError: The page begins or ends with an unknown model.
+    """
+    names = [model.name for model in models]
+    start = 0 if page.after_id is None else _place(page.after_id, names, "after_id") + 1
+    end = len(names) if page.before_id is None else _place(page.before_id, names, "before_id")
+    asked = models[start:end]
+    is_last_part = page.before_id is not None and page.after_id is None
+    found = asked if page.limit is None else asked[-page.limit :] if is_last_part else asked[: page.limit]
     ends = (
-        {"first_id": models[0].name, "last_id": models[-1].name}
-        if models
-        else {"first_id": None, "last_id": None}
+        {"first_id": found[0].name, "last_id": found[-1].name}
+        if found
+        else dict.fromkeys(("first_id", "last_id"))
     )
-    return {"data": [model_info(model) for model in models], "has_more": False, **ends}
+    return {"data": [model_info(model) for model in found], "has_more": len(found) < len(asked), **ends}
+
+
+def _place(name: str, names: Sequence[str], field: str) -> int:
+    if name not in names:
+        raise InvalidRequestError(f"{field}: There is no such model.", field)
+    return names.index(name)

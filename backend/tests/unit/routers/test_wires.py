@@ -166,6 +166,20 @@ async def test_whoever_wants_all_or_nothing_is_refused_what_is_not_served(
     assert len(provider.requests) == 1
 
 
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("path", WIRES)
+async def test_whoever_wants_all_or_nothing_is_refused_what_no_endpoint_takes(
+    client: httpx2.AsyncClient, provider: LoopbackProvider, path: str, *, streams: bool
+) -> None:
+    body = WIRES[path] | {"temperature": 0.5, "stream": streams}
+
+    strict = await client.post(path, json=body, headers={"x-patchbay-strict": "true"})
+
+    assert strict.status_code == 422
+    assert "temperature" in strict.json()["error"]["message"]
+    assert not provider.requests
+
+
 async def test_a_fault_that_nobody_foresaw_tells_nothing(
     connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -263,6 +277,45 @@ async def test_all_endpoints_that_fail_are_a_fault_with_the_calls_id(
 # Names that are no names ------------------------------------------------------------------------------------------------
 
 ENDLESS = "a" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("query", "names", "has_more"),
+    [
+        ("", ["chat", "told", "group:fast", "@parrot"], False),
+        ("?limit=1", ["chat"], True),
+        ("?limit=2&after_id=chat", ["told", "group:fast"], True),
+        ("?after_id=group:fast", ["@parrot"], False),
+        ("?limit=1&before_id=group:fast", ["told"], True),
+        ("?after_id=@parrot", [], False),
+    ],
+)
+async def test_models_come_in_pages_to_clients_of_anthropic(
+    client: httpx2.AsyncClient, query: str, names: list[str], *, has_more: bool
+) -> None:
+    page = (await client.get(f"/v1/models{query}", headers={"anthropic-version": "2023-06-01"})).json()
+
+    assert [model["id"] for model in page["data"]] == names
+    assert page["has_more"] is has_more
+    assert [page["first_id"], page["last_id"]] == ([names[0], names[-1]] if names else [None, None])
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "kind"),
+    [
+        ("/v1/models/nobody", 404, "not_found_error"),
+        ("/v1/models?after_id=nobody", 400, "invalid_request_error"),
+        ("/v1/models?limit=0", 422, "invalid_request_error"),
+    ],
+)
+async def test_errors_about_models_have_the_shape_of_the_client(
+    client: httpx2.AsyncClient, path: str, status: int, kind: str
+) -> None:
+    anthropics = await client.get(path, headers={"anthropic-version": "2023-06-01"})
+
+    assert (anthropics.status_code, anthropics.json()["error"]["type"]) == (status, kind)
+    assert anthropics.json()["request_id"] == anthropics.headers["request-id"]
+    assert "request_id" not in (await client.get("/v1/models/nobody")).json()
 
 
 @pytest.mark.parametrize("path", [*WIRES, "/v1/messages/count_tokens"])
