@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,6 +16,7 @@ from .limits import LimitInfo, limit_infos
 from .retirements import Retires, Retiring, next_retirement, retiring
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import date
 
     from ..caller import Caller
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from ..state.rate_limiter import Meter
     from ..state.traffic import Traffic
     from .explain import Explanation
+
+    Explain = Callable[[str, Caller, Needs, Snapshot], Explanation]
+    """Explains how a call of a feature made now would be served under a table."""
 
 _LASTING = frozenset(
     {
@@ -154,16 +158,6 @@ class QosInfo(BaseModel):
     notice: str | None = None
 
 
-class Explain(Protocol):
-    """Explains how a call made now would be served."""
-
-    def __call__(
-        self, feature: str, caller: Caller | None, needs: Needs, *, snapshot: Snapshot | None = None
-    ) -> Explanation:
-        """The route of a call by ``caller``, with its reasons. See `explain`."""
-        ...
-
-
 class _Settled(NamedTuple):
     info: FeatureInfo
     circuits: tuple[Circuit, ...]
@@ -193,7 +187,7 @@ class TableInfo:
             name: known.info
             if (known := settled.get(name)) and health.availability(*known.circuits) is None
             else self._planned(
-                explain(name, HOUSE, Needs.declared(self._snapshot.features[name]), snapshot=self._snapshot)
+                explain(name, HOUSE, Needs.declared(self._snapshot.features[name]), self._snapshot)
             )
             for name in self._names
         }
