@@ -1,18 +1,26 @@
-"""Values: the amounts that a request counts in shared limits, and the cached state of each limit."""
+"""The amounts that a request counts in shared limits, and the cached state of each limit."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from ...rate_limits import SECONDS
 from .store import ALLOWED_SECONDS, Change, Limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from ...rate_limits import Period
+    from ...rate_limits import Limits, Period, Rate
     from ..rate_limiter import Meter
+    from .names import Names
+
+MOST_METERS = 20_000
+"""Meters whose claims are cached."""
+KEPT_LONGER = 3600.0
+"""Seconds for which a daily or monthly total is kept beyond its end, as clocks differ."""
 
 
 class CachedLimit:
@@ -52,6 +60,69 @@ class Claim(NamedTuple):
     scope: str
     per: Period | None = None
 
+    def asking(self, amount: int) -> Claim:
+        """The same for a request that needs ``amount``."""
+        return self._replace(limit=self.limit._replace(ask=amount))
+
+
+class _Cached(NamedTuple):
+    """The claims of a request of ``tokens`` under ``limits``, until the day ends, in seconds since the epoch."""
+
+    limits: Limits
+    until: float
+    tokens: int
+    claims: tuple[Claim, ...]
+
+
+class Claims:
+    """What requests claim under meters; that of the last request is cached until the day ends or the table changes.
+
+    Args:
+        names: The names of scopes in the store.
+        epoch: The wall clock, in seconds since the epoch.
+        resets: The time at which quotas of each period begin anew, in seconds since the epoch.
+    """
+
+    def __init__(
+        self, names: Names, epoch: Callable[[], float], resets: Callable[[], Mapping[Period, float]]
+    ) -> None:
+        self._names = names
+        self._epoch = epoch
+        self._resets = resets
+        self._cached: dict[str, _Cached] = {}
+
+    def of(self, meter: Meter, tokens: int) -> tuple[Claim, ...]:
+        """The claims of a request of ``tokens`` under ``meter``."""
+        cached = self._cached.get(meter.scope)
+        if cached is None or cached.limits is not meter.limits or self._epoch() >= cached.until:
+            cached = _Cached(meter.limits, self._resets()["day"], 0, tuple(self._made(meter)))
+        elif cached.tokens == tokens:
+            return cached.claims
+        claims = tuple(one if one.unit != "tokens" else one.asking(tokens) for one in cached.claims)
+        if len(self._cached) > MOST_METERS:
+            self._cached.clear()
+        self._cached[meter.scope] = cached._replace(tokens=tokens, claims=claims)
+        return claims
+
+    def _made(self, meter: Meter) -> Iterator[Claim]:
+        limits, scope = meter.limits, meter.scope
+        for rate in limits.requests:
+            yield Claim(self._limit(scope, "requests", rate, 1), "requests", scope, rate.per)
+        for rate in limits.tokens:
+            yield Claim(self._limit(scope, "tokens", rate, 0), "tokens", scope, rate.per)
+        if limits.concurrency is not None:
+            key = self._names.key(scope, "places")
+            yield Claim(Limit(key, "places", 1, limits.concurrency), "places", scope)
+
+    def _limit(self, scope: str, unit: str, rate: Rate, ask: int) -> Limit:
+        if not rate.resets:
+            key = self._names.key(scope, unit, rate.per)
+            return Limit(key, "window", ask, rate.amount, SECONDS[rate.per])
+        now = self._epoch()
+        begins = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"[: None if rate.per == "day" else 7]
+        key = self._names.key(scope, unit, rate.per, begins)
+        return Limit(key, "total", ask, rate.amount, self._resets()[rate.per] - now + KEPT_LONGER)
+
 
 @dataclass(slots=True)
 class CountedRequest:
@@ -85,6 +156,11 @@ class CountedRequest:
         if claim.unit == "tokens":
             return self.tokens
         return int(self.arrived)
+
+
+def bucket_ago(limit: Limit, age: float, bucket_of: Callable[[Limit, float], int]) -> int:
+    """The part of a window in which an amount of so many seconds ago counts; -1 for what has no window."""
+    return bucket_of(limit, age) if limit.kind == "window" else -1
 
 
 def counted(request: CountedRequest) -> Iterator[Change]:

@@ -8,58 +8,40 @@ from __future__ import annotations
 
 import math
 import os
-from collections import OrderedDict
-from concurrent.futures import Future
-from datetime import UTC, datetime
 from functools import partial
 from itertools import islice, repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from ...rate_limits import SECONDS
 from ..rate_limiter import LONGEST_POLL, POLL_SECONDS, Exceeded, RateLimiter
-from .claims import CachedLimit, Claim, CountedRequest, counted, in_words, summed
-from .store import ALLOWED_SECONDS, PROMPT_SECONDS, Change, Event, Limit
-from .waiting import MOST_LOOKS, NEXT_LOOK_SECONDS, is_told, is_told_soon
+from .asking import Askers, Refusals
+from .claims import CachedLimit, Claims, CountedRequest, bucket_ago, counted, in_words, summed
+from .store import ALLOWED_SECONDS, PROMPT_SECONDS, Change, Event
+from .unreported import Unreported
+from .waiting import MOST_LOOKS, NEXT_LOOK_SECONDS, Awaited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from threading import RLock
 
-    from ...rate_limits import Limits, Rate
+    from ...rate_limits import Rate
     from ..rate_limiter import Meter
     from ..windows import Window
+    from .claims import Claim
     from .names import Names
-    from .store import Answer, Room, Store
+    from .store import Answer, Limit, Room, Store
 
 USED = "used"
 """The kind of event that tells how many tokens of a quota a process has used."""
 MOST_ROOMS = 20_000
-MOST_UNREPORTED = 20_000
-"""Sums kept to be reported to the store after it was away; beyond that the oldest are dropped."""
 IN_USE_SECONDS = 60.0
 MOST_IN_USE = 32
 """The number of recently used limits for which a process gets an allowance."""
 STAGGER_SECONDS = 0.01
 """Seconds between the checks of two calls that wait for the same limit: the first learns how many may follow."""
-KEPT_LONGER = 3600.0
-"""Seconds for which a daily or monthly total is kept beyond its end, as clocks differ."""
-FEW = 8
-"""The number of processes that may check for free places every `POLL_SECONDS`; with more, each checks less often."""
-MOST_DOUBLINGS = 20
-ASKED_SECONDS = 2.0
-"""Seconds for which other calls wait for the answer to a call that asks the store: longer than any answer takes."""
 _ASKS = 0.01
 """Seconds until the next check for the answer that another call waits for."""
-
-
-class _Alone(NamedTuple):
-    """An amount sent without the store's answer in one part of a window; ``at`` is its last time, by the monotonic clock."""
-
-    limit: Limit
-    at: float
-    amount: int
 
 
 class SharedRateLimiter(RateLimiter):
@@ -86,20 +68,19 @@ class SharedRateLimiter(RateLimiter):
         random: Callable[[], float],
     ) -> None:
         super().__init__(clock, epoch)
-        self._random = random
-        self._refusals: dict[str, int] = {}
         self._lock = lock
         self._store = store
         self._names = names
         self._process = os.urandom(8).hex()
         self._cached: dict[str, CachedLimit] = {}
         self._looked_at = -math.inf
-        self._asking: dict[str, tuple[int, float]] = {}
+        self._askers = Askers(clock)
+        self._refusals = Refusals(random)
         self._requests: dict[int, CountedRequest] = {}
-        self._unreported: OrderedDict[tuple[str, int], _Alone] = OrderedDict()
+        self._unreported = Unreported()
         self._uncopied: set[str] = set()
         self._claimed: dict[str, tuple[Claim, float]] = {}
-        self._meters: dict[str, tuple[Limits, float, tuple[Claim, ...]]] = {}
+        self._claims = Claims(names, epoch, self.resets)
 
     # What is full ------------------------------------------------------------------------------------------------------
 
@@ -125,7 +106,7 @@ class SharedRateLimiter(RateLimiter):
         count = self._counts.get(meter.scope)
         before = count.queue.before(call_number, self._clock()) if count is not None else 0
         asked = sum(count.queue.asks(before)) if count is not None and meter.limits.tokens else 0
-        for claim in self._claims(meter, tokens):
+        for claim in self._claims.of(meter, tokens):
             yield claim, asked + tokens if claim.unit == "tokens" else before + 1, before
 
     def _elsewhere(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
@@ -141,7 +122,7 @@ class SharedRateLimiter(RateLimiter):
             turn = min(LONGEST_POLL, STAGGER_SECONDS * before)
             if not joined:
                 turn = max(turn, POLL_SECONDS)
-            elif seconds == 0 and self._askers(meter.scope):
+            elif seconds == 0 and self._askers.count(meter.scope):
                 turn = max(turn, _ASKS)
             if (look_in := seconds + turn) > 0:
                 is_guess = claim.unit == "places" or seconds == 0
@@ -181,50 +162,12 @@ class SharedRateLimiter(RateLimiter):
         count = self._counts.get(claim.scope)
         return count.windows.get((claim.unit, claim.per)) if count is not None and claim.per else None
 
-    def _claims(self, meter: Meter, tokens: int) -> Iterator[Claim]:
-        """The amounts that a request of ``tokens`` counts under ``meter``."""
-        for claim in self._of_one(meter):
-            if claim.unit == "tokens":
-                yield claim._replace(limit=claim.limit._replace(ask=tokens))
-            else:
-                yield claim
-
-    def _of_one(self, meter: Meter) -> tuple[Claim, ...]:
-        """The claims of a request without tokens, cached until the day ends or the table changes."""
-        known = self._meters.get(meter.scope)
-        if known is not None and known[0] is meter.limits and self._epoch() < known[1]:
-            return known[2]
-        if len(self._meters) > MOST_ROOMS:
-            self._meters.clear()
-        found = tuple(self._made(meter))
-        self._meters[meter.scope] = meter.limits, self.resets()["day"], found
-        return found
-
-    def _made(self, meter: Meter) -> Iterator[Claim]:
-        limits, scope = meter.limits, meter.scope
-        for rate in limits.requests:
-            yield Claim(self._limit(scope, "requests", rate, 1), "requests", scope, rate.per)
-        for rate in limits.tokens:
-            yield Claim(self._limit(scope, "tokens", rate, 0), "tokens", scope, rate.per)
-        if limits.concurrency is not None:
-            key = self._names.key(scope, "places")
-            yield Claim(Limit(key, "places", 1, limits.concurrency), "places", scope)
-
-    def _limit(self, scope: str, unit: str, rate: Rate, ask: int) -> Limit:
-        if not rate.resets:
-            key = self._names.key(scope, unit, rate.per)
-            return Limit(key, "window", ask, rate.amount, SECONDS[rate.per])
-        now = self._epoch()
-        begins = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"[: None if rate.per == "day" else 7]
-        key = self._names.key(scope, unit, rate.per, begins)
-        return Limit(key, "total", ask, rate.amount, self.resets()[rate.per] - now + KEPT_LONGER)
-
     # A request ---------------------------------------------------------------------------------------------------------
 
     @override
     def take(self, meters: Sequence[Meter], tokens: int, number: int, until: float) -> None:
         super().take(meters, tokens, number, until)
-        claims = tuple(claim for meter in meters for claim in self._claims(meter, tokens))
+        claims = tuple(claim for meter in meters for claim in self._claims.of(meter, tokens))
         cached_limits = tuple(self._cached_limit(claim) for claim in claims)
         name, now = f"{self._process}:{number}", self._clock()
         self._requests[number] = CountedRequest(name, meters, tokens, now, until, claims, cached_limits)
@@ -236,7 +179,8 @@ class SharedRateLimiter(RateLimiter):
         cached = self._cached.get(claim.limit.key)
         if cached is None:
             if len(self._cached) > MOST_ROOMS:
-                self._cached, self._claimed, self._refusals = {}, {}, {}
+                self._cached, self._claimed = {}, {}
+                self._refusals.clear()
             cached = self._cached[claim.limit.key] = CachedLimit()
         return cached
 
@@ -245,7 +189,7 @@ class SharedRateLimiter(RateLimiter):
         request, answer = self._asked(number)
         looks = repeat(NEXT_LOOK_SECONDS, MOST_LOOKS)
         patience: float | None = self._store.patience
-        while patience and not is_told(answer, patience) and not self._store.late():
+        while patience and not answer.wait(patience) and not self._store.late():
             patience = next(looks, None)
         return self._may_go(request, answer)
 
@@ -254,33 +198,23 @@ class SharedRateLimiter(RateLimiter):
         request, answer = self._asked(number)
         looks = repeat(NEXT_LOOK_SECONDS, MOST_LOOKS)
         patience: float | None = self._store.patience
-        while patience and not await is_told_soon(answer, patience) and not self._store.late():
+        while patience and not await answer.await_soon(patience) and not self._store.late():
             patience = next(looks, None)
         return self._may_go(request, answer)
 
-    def _asked(self, number: int) -> tuple[CountedRequest, Future[Answer | None]]:
-        """Ask the store to reserve request ``number``; the answer comes by the future."""
-        answer: Future[Answer | None] = Future()
+    def _asked(self, number: int) -> tuple[CountedRequest, Awaited[Answer]]:
+        """Ask the store to reserve request ``number``; the answer is awaited."""
+        answer: Awaited[Answer] = Awaited()
         with self._lock:
             request = self._requests[number]
             for meter in request.meters:
-                self._asking[meter.scope] = self._askers(meter.scope) + 1, self._clock()
+                self._askers.begin(meter.scope)
         limits = [claim.limit for claim in request.claims]
         self._store.reserve(request.name, limits, partial(self._told, request, answer))
         return request, answer
 
-    def _askers(self, scope: str) -> int:
-        """The number of requests in ``scope`` that wait for the store's answer; 0 if that is `ASKED_SECONDS` overdue."""
-        asking, asked_at = self._asking.get(scope, (0, 0.0))
-        return asking if self._clock() - asked_at < ASKED_SECONDS else 0
-
-    def _answered(self, scope: str) -> None:
-        asking, asked_at = self._asking.pop(scope, (0, 0.0))
-        if asking > 1:
-            self._asking[scope] = asking - 1, asked_at
-
-    def _may_go(self, request: CountedRequest, answer: Future[Answer | None]) -> bool:
-        said = answer.result() if answer.done() else None
+    def _may_go(self, request: CountedRequest, answer: Awaited[Answer]) -> bool:
+        said = answer.value
         if said is None or (said.granted and not self._store.joined):
             with self._lock:
                 return self._goes_alone(request)
@@ -304,11 +238,11 @@ class SharedRateLimiter(RateLimiter):
         ]
         self._store.change(changes)
 
-    def _told(self, request: CountedRequest, answer: Future[Answer | None], said: Answer | None) -> None:
+    def _told(self, request: CountedRequest, answer: Awaited[Answer], said: Answer | None) -> None:
         """Take the store's answer. From any thread."""
         with self._lock:
             for meter in request.meters:
-                self._answered(meter.scope)
+                self._askers.end(meter.scope)
             for claim, cached in zip(request.claims, request.cached, strict=True):
                 cached.asked -= claim.limit.ask
             if said is not None:
@@ -317,7 +251,7 @@ class SharedRateLimiter(RateLimiter):
                     self._granted(request, said)
                 elif request.state == "asked":
                     request.state = "refused"
-        answer.set_result(said)
+        answer.set(said)
 
     def _granted(self, request: CountedRequest, said: Answer) -> None:
         is_reported = request.state == "granted" or (request.state == "alone" and request.is_over)
@@ -368,25 +302,15 @@ class SharedRateLimiter(RateLimiter):
         """Seconds until the store should be asked again; longer after each refusal, up to this process's turn."""
         limit, is_refused = claim.limit, not said.granted and room.left < claim.limit.ask
         if not is_refused:
-            self._refusals.pop(limit.key, None)
+            self._refusals.granted(limit)
         if limit.kind == "total":
             return self.resets()[claim.per or "day"] - self._epoch()
         wait = room.wait if limit.kind == "window" else POLL_SECONDS
         if not is_refused:
             return wait
-        return max(wait, self._until_next_turn(limit, cached, wait))
-
-    def _until_next_turn(self, limit: Limit, cached: CachedLimit, wait: float) -> float:
-        """Random seconds until this process asks again, doubled per refusal; refusals of concurrent requests count once."""
-        if cached.left < limit.ask and cached.free_at > self._clock():
-            return cached.free_at - self._clock()
-        refused = self._refusals[limit.key] = min(MOST_DOUBLINGS, self._refusals.get(limit.key, 0) + 1)
-        others = self._store.processes
-        if limit.kind == "window":
-            first, turn = limit.grain, others * limit.seconds / limit.most
-        else:
-            first, turn = POLL_SECONDS / FEW, others * POLL_SECONDS / FEW
-        return wait + self._random() * min(LONGEST_POLL, turn, first * 2.0**refused)
+        if cached.left < limit.ask and cached.free_at > (now := self._clock()):
+            return max(wait, cached.free_at - now)  # refusals of concurrent requests count once
+        return wait + self._refusals.refused(limit, self._store.processes)
 
     def _goes_alone(self, request: CountedRequest) -> bool:
         """Whether the request may go out without the store's answer: by the allowance; by the share if the store is away."""
@@ -438,23 +362,14 @@ class SharedRateLimiter(RateLimiter):
 
     def _keep(self, request: CountedRequest, counted: dict[str, int]) -> None:
         """Keep what the request used without the store's answer, to report later; add the unused part to the allowance."""
-        kept, now = self._unreported, self._clock()
+        now = self._clock()
         for claim, cached in zip(request.claims, request.cached, strict=True):
             limit, amount = claim.limit, request.amount(claim)
             if claim.unit != "places" and now < cached.allowed_until:
                 cached.allowance += counted[limit.key] - amount
             if claim.unit != "places" and amount:
-                place = limit.key, math.floor(request.at / limit.grain) if limit.kind == "window" else -1
-                before = kept.get(place, _Alone(limit, request.at, 0))
-                kept[place] = _Alone(limit, max(request.at, before.at), before.amount + amount)
-        for _ in range(
-            min(len(kept), 2 * len(request.claims))
-        ):  # one after the other: nobody waits for all of them
-            place, one = kept.popitem(last=False)
-            if one.at + one.limit.length > now:
-                kept[place] = one
-        while len(kept) > MOST_UNREPORTED:
-            kept.popitem(last=False)
+                self._unreported.add(limit, request.at, amount)
+        self._unreported.forget(2 * len(request.claims), now)
 
     def _free(self, request: CountedRequest) -> None:
         """Release the places of a request."""
@@ -494,11 +409,7 @@ class SharedRateLimiter(RateLimiter):
         """The amounts sent without the store's answer."""
         with self._lock:
             now = self._clock()
-            found = [
-                Change(one.limit, _bucket(one.limit, now - one.at, bucket_of), one.amount)
-                for one in self._unreported.values()
-            ]
-            self._unreported.clear()
+            found = self._unreported.take(now, bucket_of)
             for request in self._requests.values():
                 if request.state == "alone":
                     _report(request, now, bucket_of)
@@ -522,7 +433,7 @@ class SharedRateLimiter(RateLimiter):
                     grants = [(claim.limit, *one) for claim in claims for one in self._grants(claim)]
                     self._uncopied.discard(scope)
                 yield from summed(
-                    Change(limit, _bucket(limit, age, bucket_of), amount) for limit, age, amount in grants
+                    Change(limit, bucket_ago(limit, age, bucket_of), amount) for limit, age, amount in grants
                 )
         finally:
             self._uncopied = set()
@@ -595,12 +506,8 @@ class SharedRateLimiter(RateLimiter):
 
 def _report(request: CountedRequest, now: float, bucket_of: Callable[[Limit, float], int]) -> None:
     """Mark ``request`` as counted by the store."""
-    request.buckets = tuple(_bucket(claim.limit, now - request.at, bucket_of) for claim in request.claims)
+    request.buckets = tuple(bucket_ago(claim.limit, now - request.at, bucket_of) for claim in request.claims)
     request.state = "granted"
-
-
-def _bucket(limit: Limit, age: float, bucket_of: Callable[[Limit, float], int]) -> int:
-    return bucket_of(limit, age) if limit.kind == "window" else -1
 
 
 def _added(one: Event, other: Event) -> Event:

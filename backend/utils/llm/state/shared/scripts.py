@@ -101,8 +101,8 @@ RESERVE = (
     _WINDOW
     + _ASIDE
     + """
--- ARGV: now or 0, the request's name, the process's, how many there are; for each of KEYS its kind, what is asked, the most, the
--- length, the grain.
+-- ARGV: now or 0, the request's name, the process's, how many there are; for each of KEYS one text: its kind, what is asked, the
+-- most, the length, the grain.
 local function until_free(key, oldest, sum, ask, most, length, grain)
     local need, last = sum + ask - most, math.floor(now / grain)
     if need <= 0 then return LOOK end
@@ -119,10 +119,10 @@ end
 
 local rows, granted, process, processes = {}, 1, ARGV[3], tonumber(ARGV[4])
 for place, key in ipairs(KEYS) do
-    local at = 5 + (place - 1) * 5
+    local kind, ask, most, length, grain = string.match(ARGV[4 + place], '(%S+) (%S+) (%S+) (%S+) (%S+)')
     local row = {
-        kind = ARGV[at], ask = tonumber(ARGV[at + 1]), most = tonumber(ARGV[at + 2]),
-        length = tonumber(ARGV[at + 3]), grain = tonumber(ARGV[at + 4]), aside = key .. ':aside', news = -1,
+        kind = kind, ask = tonumber(ask), most = tonumber(most), length = tonumber(length), grain = tonumber(grain),
+        aside = key .. ':aside', news = -1,
     }
     row.sum, row.oldest = used(key, row.kind, row.length, row.grain)
     local found = redis.call('HMGET', row.aside, 'sum', process)
@@ -160,16 +160,14 @@ for place, key in ipairs(KEYS) do
             wait = until_free(key, row.oldest, row.sum, row.ask, row.most, row.length, row.grain)
         end
     end
-    reply[#reply + 1] = left
-    reply[#reply + 1] = wait
-    reply[#reply + 1] = bucket
-    reply[#reply + 1] = row.news
+    for _, number in ipairs({ left, wait, bucket, row.news }) do reply[#reply + 1] = name(number) end
 end
-return reply
+return table.concat(reply, ' ')
 """.replace("LOOK", str(round(1000 * LOOK_SECONDS)))
 )
-"""Takes from all limits or from none. Returns 1 or 0, and for each limit the amount left, the time until the amount asked for is
-free (0 if now, -1 if unknown), the bucket, and the amount newly set aside for the process (-1 if unchanged)."""
+"""Takes from all limits or from none. Returns a text of numbers, which costs its reader less than an array: 1 or 0, and for each limit
+the amount left, the time until the amount asked for is free (0 if now, -1 if unknown), the bucket, and the amount newly set
+aside for the process (-1 if unchanged)."""
 
 SET_ASIDE = (
     _WINDOW

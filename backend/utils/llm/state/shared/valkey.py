@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from contextlib import suppress
+from functools import lru_cache
 from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -22,7 +23,7 @@ from ...forks import PerProcess
 from .connection import AWAY, RETRY_SECONDS, SOCKET_SECONDS, Connection, retry_seconds
 from .names import PREFIX
 from .scripts import BEAT, CHANGE, HOLD, RESERVE, SET_ASIDE
-from .store import LEASE_SECONDS, RENEW_SECONDS, Answer, Change, Room
+from .store import LEASE_SECONDS, RENEW_SECONDS, Answer, Change, Limit, Room
 from .stream import Listener, telling
 from .unsent import AT_ONCE, MOST_UNSENT, Unsent
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from .store import Event, Heard, Limit, Reporter
+    from .store import Event, Heard, Kind, Reporter
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ LATE_SHARE = 0.8
 """The share of `patience` for which commands must be unanswered, at two checks, before the server counts as away."""
 CROWD = 8
 """The number of processes above which mergeable events wait longer."""
+MOST_LENGTHS = 1_000
+"""Lengths of windows and totals whose text is cached."""
 _TAG = f"{PREFIX}:{{processes}}"
 _KEYS: Final = (f"{_TAG}:present", f"{_TAG}:generation")
 
@@ -132,17 +135,16 @@ class ValkeyStore(PerProcess):
         if not self.joined:
             told(None)
             return
-        arguments = [part for one in limits for part in (one.kind, one.ask, one.most, *_milliseconds(one))]
         command = (
             "EVALSHA",
             RESERVE,
             len(limits),
-            *(one.key for one in limits),
+            *[one.key for one in limits],
             self._now(),
             name,
             self._name,
             self.processes,
-            *arguments,
+            *[f"{one.kind} {one.ask} {one.most} {_counts_for(one.kind, one.seconds)}" for one in limits],
         )
         self._put(_Job(command, lambda reply: told(None if reply is None else _answer(reply))))
 
@@ -541,9 +543,17 @@ def _milliseconds(limit: Limit) -> tuple[int, float]:
     return round(1000 * limit.seconds), 0
 
 
-def _answer(reply: Sequence[int]) -> Answer:
-    rooms = (
+@lru_cache(maxsize=MOST_LENGTHS)
+def _counts_for(kind: Kind, seconds: float) -> str:
+    """`_milliseconds` of a limit, as text."""
+    length, grain = _milliseconds(Limit("", kind, 0, 0, seconds))
+    return f"{length} {grain}"
+
+
+def _answer(reply: bytes) -> Answer:
+    granted, *numbers = map(int, reply.split())
+    rooms = [
         Room(left, math.inf if wait < 0 else wait / 1000, bucket, None if allowance < 0 else allowance)
-        for left, wait, bucket, allowance in zip(*(reply[at::4] for at in range(1, 5)), strict=True)
-    )
-    return Answer(bool(reply[0]), tuple(rooms))
+        for left, wait, bucket, allowance in zip(*[iter(numbers)] * 4, strict=True)
+    ]
+    return Answer(bool(granted), tuple(rooms))

@@ -1,13 +1,16 @@
-"""Waiting for an answer from another thread, with a deadline, and without blocking an event loop."""
+"""A value that another thread sets: whoever waits for it waits with a deadline, and blocks no event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 NEXT_LOOK_SECONDS = 0.005
 """Seconds until the next check after a store's patience has run out: this process itself may have been slow."""
@@ -15,32 +18,53 @@ NEXT_LOOK_SECONDS = 0.005
 MOST_LOOKS = 200
 
 
-def is_told(answer: Future[Any], seconds: float) -> bool:
-    """Whether ``answer`` arrives within ``seconds``. Blocks the thread."""
-    with suppress(TimeoutError):
-        answer.result(seconds)
-    return answer.done()
+class Awaited(Generic[T]):
+    """A value that is set once, by any thread; one caller waits for it. It costs less than a `Future`, which many may wait for.
 
+    Attributes:
+        value: None until it is set.
+    """
 
-async def is_told_soon(answer: Future[Any], seconds: float) -> bool:
-    """Whether ``answer`` arrives within ``seconds``, without blocking the event loop."""
-    if answer.done():
-        return True
-    loop = asyncio.get_running_loop()
-    woken = loop.create_future()
+    __slots__ = ("_wake", "is_set", "value")
 
-    def wake() -> None:
-        if not woken.done():
-            woken.set_result(None)
+    def __init__(self) -> None:
+        self.is_set = False
+        self.value: T | None = None
+        self._wake: Callable[[], None] | None = None
 
-    def told(_: object) -> None:
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(wake)
+    def set(self, value: T | None) -> None:
+        """Set the value, and wake whoever waits for it."""
+        self.value, self.is_set = value, True
+        if self._wake is not None:
+            self._wake()
 
-    timer = loop.call_later(seconds, wake)
-    answer.add_done_callback(told)
-    try:
-        await woken
-    finally:
-        timer.cancel()
-    return answer.done()
+    def wait(self, seconds: float) -> bool:
+        """Whether the value is set within ``seconds``. Blocks the thread."""
+        woken = threading.Lock()
+        woken.acquire()
+        self._wake = woken.release
+        if not self.is_set:  # looked at last: what is set from now on wakes
+            woken.acquire(timeout=seconds)
+        return self.is_set
+
+    async def await_soon(self, seconds: float) -> bool:
+        """Whether the value is set within ``seconds``, without blocking the event loop."""
+        loop = asyncio.get_running_loop()
+        woken = loop.create_future()
+
+        def wake() -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        def told() -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(wake)
+
+        self._wake = told
+        if not self.is_set:  # as above
+            timer = loop.call_later(seconds, wake)
+            try:
+                await woken
+            finally:
+                timer.cancel()
+        return self.is_set

@@ -13,8 +13,9 @@ from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.shared_memory import MemoryStore, SharedMemory
 from backend.utils.llm.rate_limits import Limits, Rate
 from backend.utils.llm.state.rate_limiter import Meter
-from backend.utils.llm.state.shared import limits
-from backend.utils.llm.state.shared.limits import ASKED_SECONDS, SharedRateLimiter
+from backend.utils.llm.state.shared import unreported
+from backend.utils.llm.state.shared.asking import ASKED_SECONDS
+from backend.utils.llm.state.shared.limits import SharedRateLimiter
 from backend.utils.llm.state.shared.names import Names
 from backend.utils.llm.state.shared.store import ALLOWED_SECONDS, SLACK
 
@@ -457,7 +458,7 @@ def test_what_went_out_alone_counts_once_all_are_together_again(memory: SharedMe
 def test_what_went_out_alone_is_told_however_many_requests_it_was(
     memory: SharedMemory, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "MOST_UNREPORTED", 10)
+    monkeypatch.setattr(unreported, "MOST_UNREPORTED", 10)
     one, _ = (Process(memory, clock, requests="9000/day", tokens="90000/hour") for _ in range(2))
     cut_off(one)
     for _ in range(300):

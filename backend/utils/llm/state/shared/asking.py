@@ -1,0 +1,74 @@
+"""Who asks the store about a limit: how many requests wait for its answer, and when a process asks again after a refusal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..rate_limiter import LONGEST_POLL, POLL_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .store import Limit
+
+ASKED_SECONDS = 2.0
+"""Seconds for which other calls wait for the answer to a call that asks the store: longer than any answer takes."""
+FEW = 8
+"""The number of processes that may check for free places every `POLL_SECONDS`; with more, each checks less often."""
+MOST_DOUBLINGS = 20
+
+
+class Askers:
+    """The number of requests in each scope that wait for the store's answer.
+
+    Args:
+        clock: The monotonic clock, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._asking: dict[str, tuple[int, float]] = {}
+
+    def count(self, scope: str) -> int:
+        """The number of those in ``scope``; 0 if their answer is `ASKED_SECONDS` overdue."""
+        asking, asked_at = self._asking.get(scope, (0, 0.0))
+        return asking if self._clock() - asked_at < ASKED_SECONDS else 0
+
+    def begin(self, scope: str) -> None:
+        """Count one more in ``scope``."""
+        self._asking[scope] = self.count(scope) + 1, self._clock()
+
+    def end(self, scope: str) -> None:
+        """Count one less in ``scope``."""
+        asking, asked_at = self._asking.pop(scope, (0, 0.0))
+        if asking > 1:
+            self._asking[scope] = asking - 1, asked_at
+
+
+class Refusals:
+    """The refusals of each limit in a row: after each this process asks later again, up to its turn among all processes.
+
+    Args:
+        random: Returns a random number from 0 up to, not including, 1.
+    """
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
+        self._in_a_row: dict[str, int] = {}
+
+    def clear(self) -> None:
+        """Forget all refusals."""
+        self._in_a_row.clear()
+
+    def granted(self, limit: Limit) -> None:
+        """Forget the refusals of ``limit``."""
+        self._in_a_row.pop(limit.key, None)
+
+    def refused(self, limit: Limit, processes: int) -> float:
+        """Count a refusal, and return random seconds until this one of so many ``processes`` asks again."""
+        refused = self._in_a_row[limit.key] = min(MOST_DOUBLINGS, self._in_a_row.get(limit.key, 0) + 1)
+        if limit.kind == "window":
+            first, turn = limit.grain, processes * limit.seconds / limit.most
+        else:
+            first, turn = POLL_SECONDS / FEW, processes * POLL_SECONDS / FEW
+        return self._random() * min(LONGEST_POLL, turn, first * 2.0**refused)
