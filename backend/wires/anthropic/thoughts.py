@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
 
 _TYPE = "redacted_thinking"
+_OF_ANTHROPIC = {"response_metadata": {"model_provider": "anthropic"}}
 
 
 def thoughts_block(items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,16 +24,23 @@ def thoughts_block(items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any
 
 
 def remembered(message: AIMessage) -> AIMessage:
-    """``message`` of a client's history, with the items of its `thoughts_block` moved to where the provider's serializer looks for them."""
+    """``message`` of a client's history, with the items of its `thoughts_block` moved to where the provider's serializer looks for them.
+
+    Other thoughts that are signed or encrypted are Anthropic's.
+    """
     if isinstance(message.content, str):
         return message
     blocks: list[Any] = message.content
     found = [_held(block) for block in blocks]
     thoughts = next(filter(None, reversed(found)), None)
     if thoughts is None:
-        return message
+        return message.model_copy(update=_OF_ANTHROPIC) if any(map(_is_sealed, blocks)) else message
     content = [block for block, held in zip(blocks, found, strict=True) if held is None]
     return message.model_copy(update={"content": content, **thoughts.in_message()})
+
+
+def _is_sealed(block: Mapping[str, Any]) -> bool:
+    return block.get("type") == _TYPE or (block.get("type") == "thinking" and bool(block.get("signature")))
 
 
 def _held(block: Mapping[str, Any]) -> Thoughts | None:

@@ -189,6 +189,25 @@ def test_thoughts_that_went_to_a_client_come_back_for_their_provider() -> None:
 
 
 @pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "thinking", "thinking": "Hm.", "signature": "of Anthropic"},
+        {"type": "redacted_thinking", "data": "of Anthropic"},
+    ],
+    ids=["signed", "encrypted"],
+)
+def test_thoughts_that_are_not_of_this_service_are_anthropics_alone(block: dict[str, Any]) -> None:
+    from backend.utils.llm.providers.turns import thought_by
+
+    said = {"role": "assistant", "content": [block, {"type": "text", "text": "Hi."}]}
+
+    (_, message) = read_messages({**BODY, "messages": [USER, said]}).completion.messages
+
+    assert thought_by(message, "anthropic", "anthropic")
+    assert not thought_by(message, "google_genai", "gemini")
+
+
+@pytest.mark.parametrize(
     "data", ["patchbay:", "patchbay:%%", "patchbay:bnVsbA==", "patchbay:eyJpdGVtcyI6IDF9", "x"]
 )
 def test_what_is_none_of_our_thoughts_stays_as_it_is(data: str) -> None:
