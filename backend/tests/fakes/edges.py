@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import uvicorn
 from typing_extensions import override
 
-from backend.main import create_app
 from backend.protocol import configured
 from backend.settings import Settings
+from backend.tests.fakes.applications import application
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 
 if TYPE_CHECKING:
@@ -58,13 +58,7 @@ def loopback_edge(
 ) -> Iterator[Edge]:
     """The service, with its data in ``folder``, until the end of the block; its facade is the one of `loopback_patchbay`."""
     patchbay = loopback_patchbay(provider, chains, **more)
-    app = create_app(
-        Settings(_env_file=None, data_dir=folder),
-        patchbay=patchbay,
-        launch_token=TOKEN,
-        announce=lambda _: None,
-        may_freeze=False,
-    )
+    app = application(Settings(_env_file=None, data_dir=folder), patchbay=patchbay, launch_token=TOKEN)
     config = configured(app)
     config.port = 0
     server = _Server(config)

@@ -6,14 +6,13 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 
 from backend.access import Owner
 from backend.conversations.sample import SAMPLE
 from backend.conversations.store import Conversation
-from backend.main import create_app
 from backend.settings import Settings
+from backend.tests.fakes.applications import application, client_of
 from backend.utils.llm.testing import Status, Text, ToolCalls
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    import httpx2
     from fastapi import FastAPI
 
     from backend.utils.llm.testing import LoopbackProvider
@@ -40,9 +40,7 @@ async def app(
 ) -> AsyncIterator[FastAPI]:
     patchbay = loopback_patchbay(provider, {"chat_agent": request.param})
     told: list[str] = []
-    made = create_app(
-        Settings(_env_file=None, data_dir=tmp_path), patchbay=patchbay, announce=told.append, may_freeze=False
-    )
+    made = application(Settings(_env_file=None, data_dir=tmp_path), told.append, patchbay=patchbay)
     async with made.router.lifespan_context(made):
         made.state.token = told[0]
         await made.state.services.conversations.add(
@@ -63,9 +61,7 @@ async def app(
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    headers = {"authorization": f"Bearer {app.state.token}"}
-    transport = httpx2.ASGITransport(app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as made:
+    async with client_of(app, app.state.token) as made:
         yield made
 
 

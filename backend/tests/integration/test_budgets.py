@@ -6,15 +6,14 @@ import asyncio
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
-import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.database.budgets import open_counters
 from backend.database.engine import opened
 from backend.database.tokens import TokenStore
-from backend.main import create_app
 from backend.settings import Settings
+from backend.tests.fakes.applications import application, client_of
 from backend.tests.fakes.commands import in_force, run, told
 from backend.utils.llm import Caller
 from backend.utils.llm.errors import BudgetExceededError
@@ -25,11 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    import httpx2
     from fastapi import FastAPI
 
     from backend.utils.llm.testing import LoopbackProvider
 
-ADMIN = {"authorization": "Bearer pb_admin"}
+ADMIN = "pb_admin"
 ROWS = """
 [features.greet]
 options = { max_output_tokens = 40 }
@@ -53,16 +53,9 @@ def data(tmp_path: Path, provider: LoopbackProvider, monkeypatch: pytest.MonkeyP
 @asynccontextmanager
 async def server(data: Path) -> AsyncIterator[tuple[httpx2.AsyncClient, FastAPI]]:
     """An application as in a process of its own."""
-    app = create_app(
-        Settings(_env_file=None, data_dir=data),
-        announce=lambda _: None,
-        launch_token="pb_admin",
-        may_freeze=False,
-    )
-    async with app.router.lifespan_context(app):
-        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=ADMIN) as client:
-            yield client, app
+    app = application(Settings(_env_file=None, data_dir=data), launch_token=ADMIN)
+    async with app.router.lifespan_context(app), client_of(app, ADMIN, raises=False) as client:
+        yield client, app
 
 
 async def spend(app: FastAPI, provider: LoopbackProvider, user: str, tokens: int) -> None:

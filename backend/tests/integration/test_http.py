@@ -22,6 +22,7 @@ from backend.keys.monitor import KeyMonitor
 from backend.main import FIRST_USER, create_app
 from backend.routers.stopping import STOPPING
 from backend.settings import Settings
+from backend.tests.fakes.applications import application, client_of
 from backend.tests.fakes.clock import Clock
 from backend.utils.llm.errors import MissingCallerError
 from backend.utils.llm.testing import Hang, Json, LoopbackProvider, Status, Text, Trickle
@@ -77,21 +78,10 @@ class Started:
     async def client(self) -> AsyncIterator[httpx2.AsyncClient]:
         settings = Settings(_env_file=None, data_dir=self.data_dir)
         watchers = Watchers.of(settings)._replace(keys=self.monitor or KeyMonitor())
-        app = create_app(
-            settings,
-            patchbay=self.patchbay,
-            announce=self.told.append,
-            watchers=watchers,
-            may_freeze=False,
-        )
+        app = application(settings, self.told.append, patchbay=self.patchbay, watchers=watchers)
         with watchers.spool:
-            async with app.router.lifespan_context(app):
-                headers = {"authorization": f"Bearer {self.told[0]}"}
-                transport = httpx2.ASGITransport(app)
-                async with httpx2.AsyncClient(
-                    transport=transport, base_url="http://test", headers=headers
-                ) as client:
-                    yield client
+            async with app.router.lifespan_context(app), client_of(app, self.told[0]) as client:
+                yield client
 
 
 @pytest.fixture
@@ -252,7 +242,7 @@ async def test_the_token_of_a_start_opens_sessions_and_serves_requests_until_the
     told = []
 
     for given in ("of-this-start", None):
-        app = create_app(settings, patchbay=patchbay, announce=lambda _: None, launch_token=given)
+        app = application(settings, patchbay=patchbay, launch_token=given)
         async with (
             app.router.lifespan_context(app),
             httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client,
@@ -402,7 +392,7 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
 
 async def test_service_refuses_calls_without_a_caller(tmp_path: Path) -> None:
     """What loses its caller on the way is refused: the house does not pay for it."""
-    app = create_app(Settings(_env_file=None, data_dir=tmp_path), announce=lambda _: None)
+    app = application(Settings(_env_file=None, data_dir=tmp_path))
     async with app.router.lifespan_context(app):
         with pytest.raises(MissingCallerError):
             await app.state.services.facade.get_llm("conv_folder").ainvoke("hi")

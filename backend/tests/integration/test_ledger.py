@@ -6,7 +6,6 @@ import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import httpx2
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -15,8 +14,8 @@ from backend.conversations.sample import SAMPLE
 from backend.database.engine import opened
 from backend.ledger.folders import folders
 from backend.ledger.spool import Spool
-from backend.main import create_app
 from backend.settings import Settings
+from backend.tests.fakes.applications import application, client_of
 from backend.tests.fakes.records import record
 from backend.tests.fakes.spools import crash
 from backend.utils.llm import AttemptText, Table, TextFolder
@@ -26,6 +25,8 @@ from backend.watchers import Watchers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    import httpx2
 
     from backend.utils.llm.testing import LoopbackProvider
 
@@ -48,22 +49,8 @@ async def running(
     table = Table(text=loopback_table(provider, endpoints, rows), environ=HOUSE_KEYS)
     with watchers.spool:
         bay = watchers.facade(table)
-        app = create_app(
-            settings,
-            patchbay=bay,
-            announce=lambda _: None,
-            launch_token="of-this-start",
-            watchers=watchers,
-            may_freeze=False,
-        )
-        async with (
-            app.router.lifespan_context(app),
-            httpx2.AsyncClient(
-                transport=httpx2.ASGITransport(app),
-                base_url="http://test",
-                headers={"authorization": "Bearer of-this-start"},
-            ) as client,
-        ):
+        app = application(settings, patchbay=bay, launch_token="of-this-start", watchers=watchers)
+        async with app.router.lifespan_context(app), client_of(app, "of-this-start") as client:
             yield client
         await bay.aclose()
 

@@ -9,15 +9,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.commands.terminal import ExitStatus
 from backend.database.engine import opened
 from backend.database.tokens import TokenStore
-from backend.main import create_app
 from backend.settings import Settings, environment
+from backend.tests.fakes.applications import application, client_of
 from backend.tests.fakes.commands import in_force, run, told
 from backend.utils.llm import Caller, Patchbay, Table
 from backend.utils.llm.caller import use_caller
@@ -28,13 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    import httpx2
     from typer.testing import Result
 
     from backend.utils.llm.testing import LoopbackProvider
 
 LUNA, SOL, FLASH = "openai:gpt-6-luna", "openai:gpt-6.1-sol", "gemini:gemini-3.5-flash-lite"
 CANARY = "sk-canary-0123456789abcdef"
-ADMIN = {"authorization": "Bearer pb_admin"}
+ADMIN = "pb_admin"
 URL = "/v1/llm/overrides"
 FOREVER = 30
 """Seconds that something of a second is waited for at most."""
@@ -178,17 +178,9 @@ class TestAudit:
 async def server(data: Path) -> AsyncIterator[tuple[httpx2.AsyncClient, Patchbay]]:
     """An application as in a process of its own."""
     patchbay = Patchbay(Table(environ=environment()), require_caller=True)
-    app = create_app(
-        Settings(_env_file=None, data_dir=data),
-        patchbay=patchbay,
-        announce=lambda _: None,
-        launch_token="pb_admin",
-        may_freeze=False,
-    )
-    async with app.router.lifespan_context(app):
-        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=ADMIN) as client:
-            yield client, patchbay
+    app = application(Settings(_env_file=None, data_dir=data), patchbay=patchbay, launch_token=ADMIN)
+    async with app.router.lifespan_context(app), client_of(app, ADMIN, raises=False) as client:
+        yield client, patchbay
     await patchbay.aclose()
 
 
@@ -302,7 +294,7 @@ class TestHttp:
 
 async def test_every_attempt_of_a_server_is_in_the_trail(data: Path, provider: LoopbackProvider) -> None:
     provider.script(Status(503), Text("Hello."))
-    app = create_app(Settings(_env_file=None, data_dir=data), announce=lambda _: None)
+    app = application(Settings(_env_file=None, data_dir=data))
     async with app.router.lifespan_context(app):
         with use_caller(Caller(user_id="ann")):
             await app.state.services.facade.get_llm("greet").ainvoke("Hello?")

@@ -6,20 +6,21 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 from typer.testing import CliRunner
 
 from backend.cli import app as commands
 from backend.conversations.sample import SAMPLE
-from backend.main import create_app
 from backend.settings import Settings
+from backend.tests.fakes.applications import application, client_of
 from backend.utils.llm.testing import Json
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    import httpx2
 
     from backend.tests.fakes.postgres import Postgres
     from backend.utils.llm.testing import LoopbackProvider
@@ -47,14 +48,9 @@ class Machine:
         """What asks it, while it runs."""
         settings = Settings(_env_file=None, data_dir=self.folder, database_url=self.url)
         patchbay = loopback_patchbay(self.provider, dict.fromkeys(FEATURES, "openai:gpt-6-luna"))
-        app = create_app(settings, patchbay=patchbay, announce=self.told.append, may_freeze=False)
-        async with app.router.lifespan_context(app):
-            headers = {"authorization": f"Bearer {token or self.told[0]}"}
-            transport = httpx2.ASGITransport(app)
-            async with httpx2.AsyncClient(
-                transport=transport, base_url="http://test", headers=headers
-            ) as client:
-                yield client
+        app = application(settings, self.told.append, patchbay=patchbay)
+        async with app.router.lifespan_context(app), client_of(app, token or self.told[0]) as client:
+            yield client
         await patchbay.aclose()
 
 

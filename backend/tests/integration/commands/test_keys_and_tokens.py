@@ -18,7 +18,7 @@ from backend.database.engine import opened
 from backend.database.sessions import SessionStore
 from backend.database.tokens import TokenStore
 from backend.keys.master_keys import EnvironmentMasterKeys, MasterKeyFile
-from backend.main import FIRST_USER, create_app
+from backend.main import FIRST_USER
 
 from .conftest import CANARY, run, told
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backend.settings import Settings
+from backend.tests.fakes.applications import application
 
 
 class TestKeys:
@@ -201,7 +202,7 @@ async def log_in(data_dir: Path) -> str:
 
 async def enrol(settings: Settings) -> None:
     """A key of the first user's."""
-    app = create_app(settings, announce=lambda _: None)
+    app = application(settings)
     async with app.router.lifespan_context(app):
         await app.state.services.keychain.enrol(
             Owner(FIRST_USER), "openai", SecretStr(CANARY), overlap=timedelta(0)

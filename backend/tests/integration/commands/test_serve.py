@@ -10,9 +10,9 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from backend.cli import app
-from backend.main import create_app
 from backend.serve import _Run, serve
 from backend.settings import Settings
+from backend.tests.fakes.applications import application
 from backend.utils.llm.testing import Json, Status
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 from backend.utils.llm.testing.virtual_time import VirtualTime
@@ -31,7 +31,7 @@ class TestStart:
     """The application tells of retirements in its log, once."""
 
     async def start(self, patchbay: Patchbay, data_dir: Path) -> None:
-        app = create_app(Settings(data_dir=data_dir), patchbay=patchbay, announce=lambda _: None)
+        app = application(Settings(data_dir=data_dir), patchbay=patchbay)
         async with app.router.lifespan_context(app):
             pass
         await patchbay.aclose()
