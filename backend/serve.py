@@ -203,7 +203,9 @@ class _Run:
         already.
         """
         headers = {"Authorization": f"Bearer {self.launch_token}"}
-        async with httpx.AsyncClient(base_url=self.origin, headers=headers, trust_env=False) as http:
+        async with httpx.AsyncClient(
+            base_url=self.origin, headers=headers, timeout=SAMPLE_SECONDS, trust_env=False
+        ) as http:
             if (await http.get("/v1/keys")).raise_for_status().json()["keys"]:
                 _print(
                     "The sample conversation is left out: you have keys of your own, and would pay for it."
@@ -218,7 +220,6 @@ class _Run:
                     "/v1/conversations",
                     json=SAMPLE.model_dump(mode="json"),
                     headers={} if again else {IDEMPOTENCY_KEY: "sample"},
-                    timeout=SAMPLE_SECONDS,
                 )
         conversation = answer.json()
         if answer.is_error:

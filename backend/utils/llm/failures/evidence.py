@@ -43,7 +43,17 @@ _WITHIN = (
     "raw",
 )
 """Where an error holds another one: gateways wrap what their provider said, some of them as JSON in a text."""
-_CODES = ("code", "type", "status", "reason", "error_type", "error_code", "provider_code", "__type")
+_CODES = (
+    "code",
+    "type",
+    "status",
+    "status_code",
+    "reason",
+    "error_type",
+    "error_code",
+    "provider_code",
+    "__type",
+)
 _PROSE = (
     "message",
     "error",

@@ -184,6 +184,8 @@ CODES = (
     _about(C.REFUSAL, 403, "refusal"),
     _about(C.REFUSAL, 446, "hooks_failed"),
     _about(C.REFUSAL, 400, "1301"),  # Zhipu
+    _about(C.REFUSAL, 400, "1026"),  # MiniMax, of the prompt
+    _about(C.REFUSAL, 400, "1027"),  # and of the answer
     _about(C.REFUSAL, 400, "2016"),  # Cloudflare's gateway, of the prompt
     _about(C.REFUSAL, 400, "2017"),  # and of the answer
     _code(C.MODEL_NOT_FOUND, 403, "model_not_*"),
@@ -209,6 +211,8 @@ CODES = (
     _code(C.CREDENTIAL, 400, "organization_restricted"),
     _code(C.CREDENTIAL, 401, "token_not_found_in_db"),  # LiteLLM
     _about(C.CREDENTIAL, 403, "3023"),  # Cloudflare
+    _about(C.CREDENTIAL, 401, "1004"),  # MiniMax, and Zhipu
+    _about(C.CREDENTIAL, 401, "2049"),  # MiniMax
     _code(C.CREDENTIAL, 403, "unsupported_country_region_territory"),  # whatever is asked from here
     _code(C.CREDENTIAL, 400, "authentication_error"),
     _code(C.CREDENTIAL, 403, "UNAUTHENTICATED"),
@@ -351,7 +355,8 @@ PACE = (
     _in_a_stream(
         C.RATE_LIMIT,
         "Requests rate limit exceeded, please try again later.",
-        r"\brate[ _-]?limit|too many requests|requests per (minute|second)|\b[rt]pm\b|throttl",
+        r"\brate[ _-]?limit|too many requests|requests per (minute|second)|\b[rt]pm\b|throttl|too many tokens, please wait before"
+        "|速率限制|请求过于频繁|频率超|并发.{0,8}(过高|超)",
     ),
     _in_a_stream(
         C.SERVER,
@@ -690,12 +695,6 @@ PURSES = (
 """Errors about payment: credit, billing and spending limits."""
 
 KEYS = (
-    _wording(
-        C.CREDENTIAL,
-        400,
-        "User location is not supported for the API use.",
-        r"user location is not supported",  # Google: whatever is asked from here
-    ),
     _wording(
         C.CREDENTIAL,
         400,
