@@ -249,7 +249,7 @@ class TestFirstUse:
 
 class TestWhatIsUnderWay:
     def test_places_that_the_parent_has_taken_are_free_in_a_child(self, echo: LoopbackProvider) -> None:
-        limits = "[features.over_openai]\ndeadline = 1\nlimits = { concurrency = 1 }\n"
+        limits = "[features.over_openai]\ndeadline = 20\nlimits = { concurrency = 1 }\n"
         bay = loopback_patchbay(echo, {"over_openai": "openai:gpt-6-luna"}, limits)
         stream = bay.get_llm("over_openai").stream("one two three")
         first = next(stream)
