@@ -156,6 +156,8 @@ def ignored_of(content: str | Sequence[BaseModel]) -> Iterator[str]:
             yield "transformations"
         if isinstance(block, OtherBlock) and block.type == "mcp_tool_listing":
             yield block.type
+        if isinstance(block, ToolResultBlock):
+            yield from ignored_of(block.content or "")
 
 
 def marked(content: Any, mark: Mapping[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from backend.utils.llm.nearest import LONGEST
 from backend.utils.llm.options import Options
 
 from ..faults import InvalidRequestError
-from ..fields import ignored_callers, ignored_tier, refuse
+from ..fields import ignored_callers, ignored_in, ignored_tier, refuse
 from ..files import check_files
 from ..request import CompletionRequest
 from .blocks import CHANGES_OF_TOOLS, Block, OtherBlock, TextBlock, ignored_of, marked, standard
@@ -195,14 +195,10 @@ def _asked(body: CountBody, document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _ignored(body: CountBody, document: Mapping[str, Any]) -> Iterator[str]:
     """The names of what is not served."""
-    yield from (
-        name for name, value in document.items() if value is not None and name not in type(body).model_fields
-    )
+    yield from ignored_in(document, _fields_of(body))
     for name, part in (("thinking", body.thinking), ("output_config", body.output_config)):
         if part is not None:
-            yield from (
-                f"{name}.{unread}" for unread in document[name] if unread not in type(part).model_fields
-            )
+            yield from ignored_in(document[name], _fields_of(part), f"{name}.")
     for tool in body.tools or ():
         if tool.input_examples:
             yield "tools.input_examples"
@@ -213,6 +209,10 @@ def _ignored(body: CountBody, document: Mapping[str, Any]) -> Iterator[str]:
         yield from ignored_tier(body.service_tier)
 
 
+def _fields_of(part: BaseModel) -> frozenset[str]:
+    return frozenset(type(part).model_fields)
+
+
 # History -------------------------------------------------------------------------------------------------------------
 
 
@@ -221,12 +221,11 @@ def _history(body: CountBody) -> Iterator[BaseMessage]:
         yield SystemMessage(_content(body.system))
     last = len(body.messages) - 1
     for number, turn in enumerate(body.messages):
-        _refuse_changes_of_tools(turn.content, f"messages.{number}.content")
+        for place, block in enumerate(turn.content if not isinstance(turn.content, str) else ()):
+            _check(block, f"messages.{number}.content.{place}")
         content = _content(turn.content)
         if number == last and body.cache_control is not None:
             content = marked(content, body.cache_control)
-        for place, block in enumerate(content if isinstance(content, list) else ()):
-            check_files([block], f"messages.{number}.content.{place}")
         match turn.role:
             case "assistant":
                 yield remembered(AIMessage(content))
@@ -236,13 +235,16 @@ def _history(body: CountBody) -> Iterator[BaseMessage]:
                 yield HumanMessage(content)
 
 
-def _refuse_changes_of_tools(content: str | Sequence[BaseModel], place: str) -> None:
-    for number, block in enumerate(content if not isinstance(content, str) else ()):
-        if isinstance(block, OtherBlock) and block.type in CHANGES_OF_TOOLS:
-            reason = "Tools do not change within a request here. Send those that hold now in `tools`."
-            raise InvalidRequestError(
-                f"{place}.{number}: {reason}", f"{place}.{number}", "unsupported_parameter"
-            )
+def _check(block: BaseModel, place: str) -> None:
+    """Check that a block neither changes the tools nor refers to a file without permission.
+
+    Raises:
+        InvalidRequestError: It does.
+    """
+    if isinstance(block, OtherBlock) and block.type in CHANGES_OF_TOOLS:
+        reason = "Tools do not change within a request here. Send those that hold now in `tools`."
+        raise InvalidRequestError(f"{place}: {reason}", place, "unsupported_parameter")
+    check_files(list(standard([block])), place)
 
 
 def _content(content: str | Sequence[BaseModel]) -> Any:

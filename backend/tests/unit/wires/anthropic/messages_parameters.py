@@ -165,6 +165,48 @@ ROWS: Final[list[Row]] = [
         },
         messages__2__content__0__content=[TEXT],
     ),
+    left_out(
+        "block: tool_result",
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "tool_result",
+                            "tool_use_id": "t0",
+                            "content": [
+                                {
+                                    "type": "search_result",
+                                    "title": "A",
+                                    "source": "x",
+                                    "content": [TEXT],
+                                    "citations": CITED,
+                                }
+                            ],
+                        }
+                    ],
+                }
+            ]
+        },
+        "citations",
+    ),
+    refused(
+        "block: document",
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "document", "source": PDF, "context": "x"},
+                        {"type": "document", "source": {"type": "file", "file_id": "f"}},
+                    ],
+                }
+            ]
+        },
+        "messages.0.content.1",
+    ),
+    accepted("mcp_servers", {"mcp_servers": [], "fallbacks": None}),
     served(
         "block: compaction",
         _said(type="compaction", content="It was long."),
