@@ -21,8 +21,8 @@ from backend.agents.gate import Gate
 from backend.agents.runner import Runner
 from backend.background import Background
 from backend.budgets import Budgets
-from backend.conversations.creation import Creation
-from backend.database.audit import AuditTrail, note
+from backend.conversations.creation import ConversationCreator
+from backend.database.audit import AuditTrail, record_alone
 from backend.database.budgets import SqlBudgets, opened_counters
 from backend.database.changes import Changes
 from backend.database.confirmations import SqlConfirmationStore
@@ -31,8 +31,8 @@ from backend.database.journals import FileJournals
 from backend.database.keys import SqlKeyStore, confirmation_seals
 from backend.database.ledger import sql_ledger
 from backend.database.overrides import SqlOverrideStore
-from backend.database.remembered import RememberedKeyStore, RememberedSessions, RememberedTokens, Version
-from backend.database.retention import Keep, keeping
+from backend.database.remembered import CachedKeyStore, CachedSessionStore, CachedTokenStore, Version
+from backend.database.retention import RetentionDays, applying_retention
 from backend.database.runs import SqlRunStore
 from backend.database.sessions import SessionStore
 from backend.database.storage import cleaned, connected_database, opened_database, probe
@@ -72,12 +72,12 @@ from backend.routers import (
     tokens,
     usage,
 )
-from backend.routers.bodies import GuardedBodies
+from backend.routers.bodies import BodyLimitMiddleware
 from backend.routers.dependencies import LaunchToken, Services, admit
-from backend.routers.headers import SecurityHeaders
+from backend.routers.headers import SecurityHeadersMiddleware
 from backend.routers.openapi import DescribedApp
-from backend.routers.origins import ServedAt
-from backend.routers.stopping import EndedByStop, Stop
+from backend.routers.origins import PublicUrlMiddleware
+from backend.routers.stopping import Stop, StopMiddleware
 from backend.settings import Settings, environment
 from backend.tools.retirements import headline
 from backend.utils.llm import Patchbay, Table
@@ -167,22 +167,22 @@ def create_app(  # noqa: PLR0913 - the composition root
             ):
                 _warn_of_retirements(facade)
                 kept, stored = (
-                    RememberedKeyStore(sessions, version),
+                    CachedKeyStore(sessions, version),
                     SqlConversationStore(sessions, transacting),
                 )
-                remembered = RememberedTokens(given, version)
+                remembered = CachedTokenStore(given, version)
                 overriding = await _overrides(facade, sessions)
                 trail, head_keys = AuditTrail(sessions), HeadKeys(master_keys)
                 seals = await confirmation_seals(sessions, master_keys)
                 running = _agents(facade, transacting, stored, seals)
-                creation = Creation(stored, FileJournals(settings.journals_path))
+                creation = ConversationCreator(stored, FileJournals(settings.journals_path))
                 removals = Removals(SqlKeyStore(sessions_on(apart)))
                 known = LaunchToken(launch_token, FIRST_USER, remembered) if launch_token else remembered
                 app.state.services = Services(
                     conversations=stored,
                     creation=creation,
                     tokens=known,
-                    sessions=RememberedSessions(SessionStore(sessions), version),
+                    sessions=CachedSessionStore(SessionStore(sessions), version),
                     facade=facade,
                     keychain=Keychain(kept, vault, removals=removals),
                     database=probe(settings, apart),
@@ -209,7 +209,9 @@ def create_app(  # noqa: PLR0913 - the composition root
                         changes.heard(background),
                         told.keys.writing(kept, background),
                         cleaned(settings, background),
-                        keeping(engine, Keep(settings.ledger_days, settings.usage_days), background),
+                        applying_retention(
+                            engine, RetentionDays(settings.ledger_days, settings.usage_days), background
+                        ),
                         background.repeating(
                             "conversations.unstored", creation.store_abandoned, every=STORE_SECONDS
                         ),
@@ -239,12 +241,12 @@ def create_app(  # noqa: PLR0913 - the composition root
     app.state.stop = Stop()
     app.state.access = access.ROUTES
     # The last is the outermost, so a fault of ours is answered with the headers of every answer, too.
-    app.add_middleware(GuardedBodies)
-    app.add_middleware(EndedByStop, stop=app.state.stop)
+    app.add_middleware(BodyLimitMiddleware)
+    app.add_middleware(StopMiddleware, stop=app.state.stop)
     app.add_middleware(ServerErrorMiddleware, handler=errors.answer)
     if settings.public_url:
-        app.add_middleware(ServedAt, url=settings.public_url)
-    app.add_middleware(SecurityHeaders)
+        app.add_middleware(PublicUrlMiddleware, url=settings.public_url)
+    app.add_middleware(SecurityHeadersMiddleware)
     errors.install(app)
     for room in (
         *(health, llm, overrides, budgets, keys, usage, metrics, conversations, chat, tokens, pages),
@@ -292,7 +294,7 @@ def _budgets(facade: Facade, sessions: async_sessionmaker[AsyncSession]) -> Budg
     """The budgets that calls count for; None if the facade has a table of its own."""
     if not isinstance(facade, Patchbay):
         return None
-    return Budgets(facade.budgets, facade.table, partial(note, sessions))
+    return Budgets(facade.budgets, facade.table, partial(record_alone, sessions))
 
 
 @asynccontextmanager

@@ -109,7 +109,7 @@ class OverrideRequest(NamedTuple):
     until: datetime
 
 
-class Outcome(NamedTuple):
+class OverrideOutcome(NamedTuple):
     """A stored override, with its effect.
 
     Attributes:
@@ -158,7 +158,7 @@ class Overrides:
         """The overrides that hold; each says whether it is in force, and if not, why."""
         return override_infos(self._table)
 
-    async def decide(self, wanted: OverrideRequest) -> Outcome:
+    async def decide(self, wanted: OverrideRequest) -> OverrideOutcome:
         """Validate, store and apply an override.
 
         Raises:
@@ -168,7 +168,7 @@ class Overrides:
         one = Override(secrets.token_hex(_ID_BYTES), *wanted[:4], since=now, until=wanted.until)
         snapshot = _fitting(one, self._table, now)
         await self._store.add(one)
-        return Outcome(one, tuple(_newly_unserved(self._table.snapshot, snapshot, now)))
+        return OverrideOutcome(one, tuple(_newly_unserved(self._table.snapshot, snapshot, now)))
 
     async def revert(self, one: str, by: str) -> Override:
         """End the override of that id.

@@ -54,7 +54,7 @@ class Terminal(Console):
         return super().render_str(visible(text, keep="\n\t"), **options)
 
 
-class Rows(NamedTuple):
+class TextTable(NamedTuple):
     """A table for the terminal. On a narrow screen its cells are wrapped.
 
     On a very narrow screen each cell has a line of its own, after the head of its column.

@@ -21,7 +21,7 @@ import uvicorn
 from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from backend.routers.headers import SECURITY_HEADERS, ForgottenKeys
+from backend.routers.headers import SECURITY_HEADERS, KeyRemovalMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,7 +68,7 @@ _CODES: Final = {413: "content_too_large", 503: "too_busy"}
 def configured(app: ASGIApp, *, grace_seconds: int | None = None) -> Config:
     """The uvicorn configuration for ``app``, with all limits."""
     return uvicorn.Config(
-        ForgottenKeys(app),
+        KeyRemovalMiddleware(app),
         http=BoundedProtocol,
         ws="none",  # no route is one
         proxy_headers=False,  # `PATCHBAY_PUBLIC_URL` tells what they would

@@ -30,7 +30,7 @@ from backend.keys.master_keys import load_master_keys
 from backend.local_model import LocalModel, LocalModelUnavailable
 from backend.printing import Terminal, receipt_line
 from backend.routers.conversations import IDEMPOTENCY_KEY
-from backend.server import GRACE_SECONDS, composed
+from backend.server import GRACE_SECONDS, composed_server
 from backend.settings import environment
 from backend.signals import Signals
 from backend.utils.llm import LLMError, Table
@@ -73,7 +73,7 @@ def serve(settings: Settings, *, once: bool, workers: int = 1) -> int:
                 Supervisor(workers, local_model, launch_token, times=Times(leaving=settings.leaving_seconds))
                 if workers > 1
                 else running.enter_context(
-                    composed(settings, table, local_model, launch_token, settings.leaving_seconds)
+                    composed_server(settings, table, local_model, launch_token, settings.leaving_seconds)
                 )
             )
         except (LLMError, MasterKeyError, OSError) as error:

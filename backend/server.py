@@ -109,7 +109,7 @@ class BuiltInModel(LiveAddress, LocalModelView, Protocol):
 
 
 @contextmanager
-def composed(
+def composed_server(
     settings: Settings,
     table: Table,
     local_model: BuiltInModel,

@@ -24,7 +24,7 @@ from sqlalchemy import insert
 from backend.agents.confirmations import LIFETIME, Confirmation
 from backend.database.agent_tables import CONFIRMATIONS
 from backend.database.confirmations import SqlConfirmationStore
-from backend.database.engine import opened
+from backend.database.engine import opened_sqlite
 from backend.database.postgres import connected_postgres
 from backend.database.runs import SqlRunStore
 from backend.database.transactions import transactions
@@ -154,7 +154,7 @@ def _waiting(number: int, user: str) -> Confirmation:
 
 async def measured(folder: Path) -> tuple[float, float, float]:
     """A turn without storage, one with it, and a list."""
-    async with opened(folder / "agents.sqlite3") as engine:
+    async with opened_sqlite(folder / "agents.sqlite3") as engine:
         transacting = transactions(engine)
         stores = {"confirmations": SqlConfirmationStore(transacting), "runs": SqlRunStore(transacting)}
         return await per_turn(), await per_turn(**stores), await listed_in(engine)

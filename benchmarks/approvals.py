@@ -36,9 +36,9 @@ from backend.agents.gate import Decision, Gate
 from backend.agents.in_memory import MemoryConfirmations, MemoryRuns
 from backend.agents.runner import Runner
 from backend.agents.tools import Execution, tool
-from backend.database.audit import note
+from backend.database.audit import record_alone
 from backend.database.confirmations import SqlConfirmationStore
-from backend.database.engine import make_engine, opened
+from backend.database.engine import make_engine, opened_sqlite
 from backend.database.postgres import make_postgres_engine
 from backend.database.runs import SqlRunStore
 from backend.database.transactions import transactions
@@ -90,7 +90,7 @@ async def application(kind: Kind, effects: Path) -> AsyncIterator[Runner]:
     try:
         transacting = transactions(engine)
         stored: Any = SqlConfirmationStore(transacting)
-        noting = partial(note, async_sessionmaker(engine))
+        noting = partial(record_alone, async_sessionmaker(engine))
         store = ValkeyConfirmationStore(client, noting) if client else stored
         model: Any = TurnModel([[("delete", '{"number": 7}')]])
         yield Runner(agents, lambda _: model, SqlRunStore(transacting), Gate(store, agents))
@@ -183,7 +183,7 @@ def races(rounds: int, folder: Path) -> bool:
 
 def _make(path: str) -> None:
     async def run() -> None:
-        async with opened(Path(path)):
+        async with opened_sqlite(Path(path)):
             pass
 
     asyncio.run(run())
@@ -284,7 +284,7 @@ async def _unlike(kind: Kind, seeds: int) -> int:
     transacting = transactions(engine)
     store: Any = SqlConfirmationStore(transacting)
     if client is not None:
-        store = ValkeyConfirmationStore(client, partial(note, async_sessionmaker(engine)))
+        store = ValkeyConfirmationStore(client, partial(record_alone, async_sessionmaker(engine)))
     for seed in range(seeds):
         in_memory = await stories.told(stories.made(seed), seed)
         count += await stories.told(stories.made(seed, store, SqlRunStore(transacting)), seed) != in_memory

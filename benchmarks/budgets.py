@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import SecretStr
 
 from backend.database.budgets import open_counters
-from backend.database.engine import opened
+from backend.database.engine import opened_sqlite
 from backend.tests.fakes.budgets import charge, reservation, window
 from backend.tests.fakes.postgres import running
 from backend.utils.llm.state.budget_store import MemoryBudgets
@@ -62,7 +62,7 @@ def in_sqlite() -> Iterator[BudgetStore]:
         path = Path(folder) / "patchbay.sqlite3"
 
         async def made() -> None:
-            async with opened(path):
+            async with opened_sqlite(path):
                 pass
 
         asyncio.run(made())

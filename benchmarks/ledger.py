@@ -23,13 +23,13 @@ import psutil
 from sqlalchemy import text
 from uuid_utils import uuid7
 
-from backend.database.engine import opened
+from backend.database.engine import opened_sqlite
 from backend.database.ledger import sql_ledger
 from backend.database.partitions import Partitions
 from backend.database.postgres import opened_postgres
 from backend.database.rollups import roll_up
 from backend.database.usage import EPOCH, SqlUsageStore
-from backend.ledger.usage import DIMENSIONS, Only, Period
+from backend.ledger.usage import DIMENSIONS, Period, UsageFilter
 from backend.tests.fakes.postgres import running
 from backend.tests.fakes.records import DAY, NOON, record, spooled
 
@@ -177,13 +177,15 @@ async def measure_usage(kind: str, engine: AsyncEngine) -> None:
     (newest,) = await store.requests(limit=1)
     questions: dict[str, Callable[[], Awaitable[object]]] = {
         **{f"usage by {by}": partial(store.used, by, period) for by in DIMENSIONS},
-        "usage by feature of a tenant": partial(store.used, "feature", period, Only(tenant="tenant-7")),
-        "usage by day of a user": partial(store.used, "day", period, Only(user="user-7")),
+        "usage by feature of a tenant": partial(
+            store.used, "feature", period, UsageFilter(tenant="tenant-7")
+        ),
+        "usage by day of a user": partial(store.used, "day", period, UsageFilter(user="user-7")),
         "the last 50 requests": store.requests,
-        "the last 50 of a feature": partial(store.requests, Only(feature="feature_7")),
-        "the last 50 of a user": partial(store.requests, Only(user="user-7")),
+        "the last 50 of a feature": partial(store.requests, UsageFilter(feature="feature_7")),
+        "the last 50 of a user": partial(store.requests, UsageFilter(user="user-7")),
         "the last 50 of a tenant that failed": partial(
-            store.requests, Only(tenant="tenant-7", outcome="failed")
+            store.requests, UsageFilter(tenant="tenant-7", outcome="failed")
         ),
         "one request": partial(store.request, newest.call),
     }
@@ -204,7 +206,7 @@ async def main(words: Sequence[str]) -> None:
         if not words or name in words or not measures.keys() & set(words):
             if "postgresql" not in words:
                 with tempfile.TemporaryDirectory() as folder:
-                    async with opened(Path(folder) / "ledger.sqlite3") as engine:
+                    async with opened_sqlite(Path(folder) / "ledger.sqlite3") as engine:
                         await measure("sqlite", engine)
             if "sqlite" not in words:
                 with running(durable=True) as postgres, postgres.database() as url:

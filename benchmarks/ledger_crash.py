@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import text
 from typing_extensions import override
 
-from backend.database.engine import connected, opened
+from backend.database.engine import connected_sqlite, opened_sqlite
 from backend.database.ledger import sql_ledger
 from backend.database.postgres import make_postgres_engine, opened_postgres
 from backend.ledger.folders import size
@@ -98,7 +98,7 @@ async def reached(database: str) -> AsyncIterator[AsyncEngine]:
         finally:
             await engine.dispose()
     else:
-        async with connected(Path(database)) as engine:
+        async with connected_sqlite(Path(database)) as engine:
             yield engine
 
 
@@ -295,7 +295,7 @@ async def trial(kind: str, given: argparse.Namespace) -> Verdict:
         table.write_text(loopback_table(provider, FEATURES))
         if kind == "sqlite":
             database, postgres = str(folder / "ledger.sqlite3"), None
-            engine = await stack.enter_async_context(opened(Path(database)))
+            engine = await stack.enter_async_context(opened_sqlite(Path(database)))
         else:
             postgres = stack.enter_context(running(durable=True))
             database = stack.enter_context(postgres.database())

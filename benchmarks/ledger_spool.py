@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from uuid_utils import uuid7
 
-from backend.database.engine import opened
+from backend.database.engine import opened_sqlite
 from backend.database.ledger import sql_ledger
 from backend.database.postgres import opened_postgres
 from backend.ledger.shipper import Shipper
@@ -112,7 +112,7 @@ async def database(kind: str, folder: Path) -> AsyncIterator[AsyncEngine]:
     """A new one, whose commits are on the disk."""
     async with AsyncExitStack() as stack:
         if kind == "sqlite":
-            yield await stack.enter_async_context(opened(folder / "ledger.sqlite3"))
+            yield await stack.enter_async_context(opened_sqlite(folder / "ledger.sqlite3"))
         else:
             postgres = stack.enter_context(running(durable=True))
             url = stack.enter_context(postgres.database())

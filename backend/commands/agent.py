@@ -24,7 +24,7 @@ from backend.commands.terminal import (
     read_settings,
     storage_errors,
 )
-from backend.printing import Rows
+from backend.printing import TextTable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -85,7 +85,7 @@ def pending(*, user: User = "admin", as_json: Json = False) -> None:
     if as_json:
         print_json({"confirmations": [confirmation_view(one, whole=True) for one in found]})
         return
-    out.print(Rows(_HEADS, [_row(one) for one in found]))
+    out.print(TextTable(_HEADS, [_row(one) for one in found]))
     for one in found:
         _print_call(one)
 

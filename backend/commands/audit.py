@@ -20,7 +20,7 @@ from backend.commands.terminal import (
     read_settings,
     storage_errors,
 )
-from backend.printing import Rows
+from backend.printing import TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ def list_entries(
         print_json([_shown(entry) for entry in found])
         return
     rows = [(_moment(entry.at), entry.actor, entry.kind, entry.subject, entry.details) for entry in found]
-    out.print(Rows(("at", "who", "what", "of", "details"), rows))
+    out.print(TextTable(("at", "who", "what", "of", "details"), rows))
 
 
 @app.command()

@@ -21,7 +21,7 @@ from backend.commands.terminal import (
     read_settings,
     storage_errors,
 )
-from backend.printing import Rows
+from backend.printing import TextTable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -108,14 +108,14 @@ def _asked(ask: Callable[[Budgets], Awaitable[T]], *, as_json: bool) -> T:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Budgets]:
     from backend.budgets import Budgets
-    from backend.database.audit import note
+    from backend.database.audit import record_alone
     from backend.database.budgets import open_counters
     from backend.settings import environment
     from backend.utils.llm import Table
 
     async with deciding(settings) as sessions:
         with closing(open_counters(settings.database_path, settings.database_url)) as store:
-            yield Budgets(store, Table(environ=environment()), partial(note, sessions))
+            yield Budgets(store, Table(environ=environment()), partial(record_alone, sessions))
 
 
 def _print(balance: Balance, *, as_json: bool) -> None:
@@ -125,8 +125,8 @@ def _print(balance: Balance, *, as_json: bool) -> None:
         out.print(str(balance), markup=False)
 
 
-def _grid(balances: Sequence[Balance]) -> Rows:
-    return Rows(("budget", "of", "used", "", "left", "of", "anew"), [_row(one) for one in balances])
+def _grid(balances: Sequence[Balance]) -> TextTable:
+    return TextTable(("budget", "of", "used", "", "left", "of", "anew"), [_row(one) for one in balances])
 
 
 def _row(one: Balance) -> Sequence[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from backend.commands.groups import commands
 from backend.commands.in_force import patchbay_of, table_in_force
 from backend.commands.terminal import Json, database, err, out, print_json, read_settings, storage_errors
-from backend.printing import Rows
+from backend.printing import TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ def _print(view: ConfigView) -> None:
     out.print(f"chains decided by {layers}", markup=False)
     if view.overrides:
         out.print(
-            Rows(
+            TextTable(
                 ("override of", "served by", "author", "ends", "state", "reason"),
                 [
                     (
@@ -82,4 +82,4 @@ def _print(view: ConfigView) -> None:
             (one.writer, one.table_hash, "drifts" if one.drifts else "", wording.ago(one.at, view.at))
             for one in view.workers
         ]
-        out.print(Rows(("process", "table", "", "last attempt"), rows))
+        out.print(TextTable(("process", "table", "", "last attempt"), rows))

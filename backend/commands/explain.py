@@ -10,7 +10,7 @@ from backend.commands import completion
 from backend.commands.groups import commands
 from backend.commands.in_force import FeatureName, counters, patchbay_of, table_in_force
 from backend.commands.terminal import ExitStatus, Json, out, print_json, storage_errors
-from backend.printing import Rows
+from backend.printing import TextTable
 
 if TYPE_CHECKING:
     from backend.utils.llm import Route
@@ -91,4 +91,4 @@ def _print_failures(route: Route) -> None:
         for category, what in consequences(route.feature, first.endpoint, first.owner).items()
     ]
     out.print(f"\n{first.endpoint}, {first.owner}'s key", markup=False)
-    out.print(Rows(("if it", "requests", "then"), rows))
+    out.print(TextTable(("if it", "requests", "then"), rows))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from backend.commands.groups import commands
 from backend.commands.in_force import patchbay_of, table_in_force
 from backend.commands.terminal import Json, out, print_json
-from backend.printing import Rows
+from backend.printing import TextTable
 
 if TYPE_CHECKING:
     from backend.utils.llm import QosInfo
@@ -32,7 +32,7 @@ def _print_features(qos: QosInfo) -> None:
         (name, one.endpoint or "nothing", ", ".join(one.chain[1:]), one.layer)
         for name, one in qos.features.items()
     ]
-    out.print(Rows(("feature", "runs on", "then", "set by"), rows))
+    out.print(TextTable(("feature", "runs on", "then", "set by"), rows))
     out.print()
     for name, feature in qos.features.items():
         if feature.problem:

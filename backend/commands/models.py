@@ -5,7 +5,7 @@ from __future__ import annotations
 from backend.commands.groups import commands
 from backend.commands.in_force import patchbay_of, table_in_force
 from backend.commands.terminal import Json, out, print_json
-from backend.printing import Rows
+from backend.printing import TextTable
 
 app = commands()
 
@@ -33,4 +33,4 @@ def models(*, as_json: Json = False) -> None:
         )
         for one in found
     ]
-    out.print(Rows(heads, rows, right=(2, 3, 4, 6)))
+    out.print(TextTable(heads, rows, right=(2, 3, 4, 6)))

@@ -9,7 +9,7 @@ import typer
 
 from backend.commands.groups import commands
 from backend.commands.terminal import ExitStatus, Json, errors, fail, out, print_json, read_settings
-from backend.printing import Rows
+from backend.printing import TextTable
 
 app = commands()
 _SECONDS = 10.0
@@ -90,7 +90,7 @@ def _print(told: dict[str, Any]) -> None:
     if told["endpoints"]:
         heads = ("endpoint", "state", "attempts", "failed", "429", "median", "95 %", "last success")
         at = datetime.fromisoformat(told["at"])
-        out.print(Rows(heads, [_row(one, at) for one in told["endpoints"]], right=range(2, 7)))
+        out.print(TextTable(heads, [_row(one, at) for one in told["endpoints"]], right=range(2, 7)))
 
 
 def _row(one: dict[str, Any], at: datetime) -> tuple[str, ...]:

@@ -24,14 +24,14 @@ from backend.commands.terminal import (
     read_settings,
     storage_errors,
 )
-from backend.printing import Rows
+from backend.printing import TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-    from backend.overrides import KeptOverride, Outcome, OverrideRequest, Overrides
+    from backend.overrides import KeptOverride, OverrideOutcome, OverrideRequest, Overrides
     from backend.utils.llm.diagnostics.qos import OverrideInfo
     from backend.utils.llm.model_config import Override
 
@@ -157,7 +157,7 @@ def _author(given: str | None) -> str:
     return operator() if given is None else printable(given)
 
 
-async def _decided(wanted: OverrideRequest) -> Outcome:
+async def _decided(wanted: OverrideRequest) -> OverrideOutcome:
     async with deciding(read_settings()) as sessions:
         return await (await _overrides(sessions)).decide(wanted)
 
@@ -185,9 +185,9 @@ async def _overrides(sessions: async_sessionmaker[AsyncSession]) -> Overrides:
     return overrides
 
 
-def _grid(holding: Sequence[OverrideInfo]) -> Rows:
+def _grid(holding: Sequence[OverrideInfo]) -> TextTable:
     heads = ("id", "of", "served by", "until", "author", "reason", "state")
-    return Rows(heads, [_row(one) for one in holding])
+    return TextTable(heads, [_row(one) for one in holding])
 
 
 def _row(one: OverrideInfo) -> Sequence[str]:

@@ -26,7 +26,7 @@ from backend.commands.terminal import (
     read_settings,
     storage_errors,
 )
-from backend.printing import Rows
+from backend.printing import TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -214,10 +214,10 @@ async def _revoked(settings: Settings, which: str) -> Sequence[str]:
         return [name for name, _ in found]
 
 
-def _grid(kind: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Rows:
+def _grid(kind: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> TextTable:
     heads = (column.removesuffix("_id").removesuffix("_at").replace("_", " ") for column in columns)
     cells = [(row["id"][:SHORT], *(_cell(column, _shown(row)[column]) for column in columns)) for row in rows]
-    return Rows((kind, *heads), cells)
+    return TextTable((kind, *heads), cells)
 
 
 def _cell(column: str, value: Any) -> str:

@@ -26,7 +26,7 @@ from backend.commands.terminal import (
     read_settings,
     storage_errors,
 )
-from backend.ledger.usage import Dimension, Only, Period, UnkeptError, report
+from backend.ledger.usage import Dimension, Period, UnkeptError, UsageFilter, report
 from backend.utils.llm.clock import Time
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from backend.database.usage import SqlUsageStore
     from backend.ledger.prices import Prices
-    from backend.ledger.usage import Pruned, Request, Total, Used
+    from backend.ledger.usage import GroupSums, PrunedCounts, Request, UsageSums
 
 app = commands(help="What calls used and cost, by feature if nothing else is asked for.")
 DAYS = 30
@@ -93,7 +93,7 @@ def by_feature(
     if context.invoked_subcommand is not None and (since or until or as_json):
         raise typer.BadParameter(f"Options of {context.invoked_subcommand} stand behind it.")
     if context.invoked_subcommand is None:
-        _tell("feature", _period(since, until), Only(), 100, as_json=as_json)
+        _tell("feature", _period(since, until), UsageFilter(), 100, as_json=as_json)
 
 
 @app.command()
@@ -112,7 +112,7 @@ def by(  # noqa: PLR0913 - one for each option of the command line
     as_json: Json = False,
 ) -> None:
     """What calls used and cost, by feature, model, user, tenant, owner, outcome, day or hour."""
-    only = Only(feature, model, user, tenant, owner, outcome)
+    only = UsageFilter(feature, model, user, tenant, owner, outcome)
     _tell(dimension, _period(since, until), only, limit, as_json=as_json)
 
 
@@ -131,7 +131,7 @@ def requests(  # noqa: PLR0913 - one for each option of the command line
     as_json: Json = False,
 ) -> None:
     """Show the last calls, or the one with the id CALL, each with all its attempts."""
-    only = Only(feature, model, user, tenant, owner, outcome)
+    only = UsageFilter(feature, model, user, tenant, owner, outcome)
     with _asking(as_json=as_json):
         found = asyncio.run(_requests(call, only, limit, before))
     if call is not None and not found:
@@ -215,7 +215,7 @@ def recompute(
         )
 
 
-def _tell(by: Dimension, period: Period, only: Only, limit: int, *, as_json: bool) -> None:
+def _tell(by: Dimension, period: Period, only: UsageFilter, limit: int, *, as_json: bool) -> None:
     from backend.commands.usage_grids import usage_grid
 
     with _asking(as_json=as_json):
@@ -232,12 +232,14 @@ def _tell(by: Dimension, period: Period, only: Only, limit: int, *, as_json: boo
             err.print(f"{total.unpriced} attempts have no known price, and are in no cost.")
 
 
-async def _used(by: Dimension, period: Period, only: Only, limit: int) -> tuple[Sequence[Used], Total]:
+async def _used(
+    by: Dimension, period: Period, only: UsageFilter, limit: int
+) -> tuple[Sequence[GroupSums], UsageSums]:
     async with _store() as store:
         return await store.used(by, period, only, limit=limit), await store.total(period, only)
 
 
-async def _requests(call: str | None, only: Only, limit: int, before: str | None) -> Sequence[Request]:
+async def _requests(call: str | None, only: UsageFilter, limit: int, before: str | None) -> Sequence[Request]:
     async with _store() as store:
         if call is None:
             return await store.requests(only, limit=limit, before=before)
@@ -245,7 +247,7 @@ async def _requests(call: str | None, only: Only, limit: int, before: str | None
         return [found] if found else []
 
 
-async def _pruned(before: date, sums_before: date | None) -> Pruned:
+async def _pruned(before: date, sums_before: date | None) -> PrunedCounts:
     from backend.database.retention import prune
 
     async with deciding(read_settings()) as sessions:

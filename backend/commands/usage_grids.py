@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from backend.commands.terminal import out
 from backend.ledger.usage import dollars
-from backend.printing import Rows
+from backend.printing import TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backend.ledger.usage import Dimension, Request, Total, Used
+    from backend.ledger.usage import Dimension, GroupSums, Request, UsageSums
     from backend.utils.llm.ledger.record import AttemptRecord
 
 _BAR = 20
@@ -20,20 +20,20 @@ _BAR = 20
 _HEADS = ("calls", "attempts", "failed", "degraded", "input", "cached", "output", "USD", "unpriced")
 
 
-def usage_grid(by: Dimension, used: Sequence[Used], total: Total) -> Rows:
+def usage_grid(by: Dimension, used: Sequence[GroupSums], total: UsageSums) -> TextTable:
     """A line for each of ``used``, with a bar for its cost, or for its tokens where no price is known."""
     weights = [each.total.cost if total.cost else each.total.input + each.total.output for each in used]
     rows = [
         (each.key or "-", *_cells(each.total), _bar(weight, max(weights)))
         for each, weight in zip(used, weights, strict=True)
     ]
-    return Rows((by, *_HEADS, ""), [*rows, ("total", *_cells(total), "")], range(1, len(_HEADS) + 1))
+    return TextTable((by, *_HEADS, ""), [*rows, ("total", *_cells(total), "")], range(1, len(_HEADS) + 1))
 
 
-def attempts_grid(found: Sequence[Request]) -> Rows:
+def attempts_grid(found: Sequence[Request]) -> TextTable:
     """A line for each attempt."""
     heads = ("call", "at", "feature", "endpoint", "user", "outcome", "ms", "tokens", "USD")
-    return Rows(heads, [_facts(record) for request in found for record in request.attempts])
+    return TextTable(heads, [_facts(record) for request in found for record in request.attempts])
 
 
 def _facts(record: AttemptRecord) -> Sequence[str]:
@@ -55,7 +55,7 @@ def _known(count: int | None) -> str:
     return "?" if count is None else str(count)
 
 
-def _cells(total: Total) -> list[str]:
+def _cells(total: UsageSums) -> list[str]:
     counts = (
         total.calls,
         total.attempts,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Answers(Protocol):
+class StepAnswers(Protocol):
     """Returns a step's outcome, from an earlier request or by asking."""
 
     async def once(
@@ -27,8 +27,8 @@ class Answers(Protocol):
         ...
 
 
-class Unkept:
-    """`Answers` that keeps nothing, for a request that cannot be repeated."""
+class FreshAnswers:
+    """`StepAnswers` that keeps nothing, for a request that cannot be repeated."""
 
     async def once(
         self, _feature: str, _kind: TypeAdapter[Outcome[T]], ask: Callable[[], Awaitable[Outcome[T]]], /
@@ -37,8 +37,8 @@ class Unkept:
         return await ask()
 
 
-class Kept:
-    """`Answers` kept in a journal. A paid step continues when its request is cancelled."""
+class JournaledAnswers:
+    """`StepAnswers` kept in a journal. A paid step continues when its request is cancelled."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -48,7 +48,7 @@ class Kept:
     async def once(
         self, feature: str, kind: TypeAdapter[Outcome[T]], ask: Callable[[], Awaitable[Outcome[T]]], /
     ) -> Outcome[T]:
-        """The outcome in the journal, or that of ``ask``, which is then written to the journal. See `Answers.once`."""
+        """The outcome in the journal, or that of ``ask``, which is then written to the journal. See `StepAnswers.once`."""
         if (known := self._journal.answer(feature)) is not None:
             with suppress(ValidationError):  # of another version, which had other steps
                 return kind.validate_json(known)

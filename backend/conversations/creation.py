@@ -20,9 +20,9 @@ from uuid import uuid4
 from backend.access import Owner
 from backend.utils.llm.clock import Time
 
-from .answers import Kept, Unkept
+from .answers import FreshAnswers, JournaledAnswers
 from .errors import KeyReusedError, StorageUnavailableError, UnderWayError
-from .journal import CONVERSATION, Claim, Outline
+from .journal import CONVERSATION, Claim, TranscriptOutline
 from .processing import Entry, process
 from .transcript import off_loop_if_long
 
@@ -52,7 +52,7 @@ _ID: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class CreationRequest:
     """A request to create a conversation.
 
     Attributes:
@@ -69,14 +69,14 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Created:
+class CreatedConversation:
     """A conversation that survives a crash, because it is in the store or in its journal."""
 
     conversation: Conversation
     is_stored: bool
 
 
-class Creation:
+class ConversationCreator:
     """Creates and stores conversations; stores them later while the store is unavailable."""
 
     def __init__(self, store: ConversationStore, journals: Journals, time: Time | None = None) -> None:
@@ -86,7 +86,7 @@ class Creation:
         self._turn = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def create(self, order: Order) -> Created:
+    async def create(self, order: CreationRequest) -> CreatedConversation:
         """Create the conversation, resume it, or return the finished one.
 
         Raises:
@@ -98,10 +98,10 @@ class Creation:
         conversation_id = _id_of(order)
         async with self._opened(conversation_id) as (journal, answers):
             if (stored := await self._stored(order, conversation_id, journal)) is not None:
-                return Created(stored, is_stored=True)
+                return CreatedConversation(stored, is_stored=True)
             conversation = await self._make_or_resume(order, conversation_id, journal, answers)
             is_stored = await answers.to_the_end(self._is_stored(conversation, journal))
-            return Created(conversation, is_stored)
+            return CreatedConversation(conversation, is_stored)
 
     async def find(self, owner: Owner, conversation_id: str) -> Conversation | None:
         """The user's conversation of that id, from the store or from its journal; None if there is none."""
@@ -154,10 +154,10 @@ class Creation:
             await journal.close()
 
     @asynccontextmanager
-    async def _opened(self, conversation_id: str) -> AsyncIterator[tuple[Journal, Kept]]:
+    async def _opened(self, conversation_id: str) -> AsyncIterator[tuple[Journal, JournaledAnswers]]:
         """The journal, open, and its answers. A cancelled request does not wait: answers in flight end by themselves, or in `drain`."""
         journal = await self._open_when_free(conversation_id)
-        answers = Kept(journal)
+        answers = JournaledAnswers(journal)
         try:
             yield journal, answers
         finally:
@@ -176,7 +176,9 @@ class Creation:
             pause = min(2 * pause, _LONGEST_PAUSE)
         return journal
 
-    async def _stored(self, order: Order, conversation_id: str, journal: Journal) -> Conversation | None:
+    async def _stored(
+        self, order: CreationRequest, conversation_id: str, journal: Journal
+    ) -> Conversation | None:
         """The conversation that an earlier request with the key stored, whose journal is gone."""
         if order.key is None or journal.claim is not None:
             return None
@@ -188,7 +190,7 @@ class Creation:
         return stored
 
     async def _make_or_resume(
-        self, order: Order, conversation_id: str, journal: Journal, answers: Kept
+        self, order: CreationRequest, conversation_id: str, journal: Journal, answers: JournaledAnswers
     ) -> Conversation:
         """The conversation in the journal; else a new one, made with the answers that the journal has."""
         outline = await _outline(order.transcript)
@@ -204,7 +206,7 @@ class Creation:
             entry,
             order.models,
             is_demo=order.is_demo,
-            answers=Unkept() if order.key is None else answers,
+            answers=FreshAnswers() if order.key is None else answers,
         )
 
     async def _is_stored(self, conversation: Conversation, journal: Journal) -> bool:
@@ -257,15 +259,15 @@ class Creation:
         return None
 
 
-def _id_of(order: Order) -> str:
+def _id_of(order: CreationRequest) -> str:
     """A hash of user and key, so that a stored conversation needs no record of its key; random without a key."""
     if order.key is None:
         return uuid4().hex
     return hashlib.sha256(json.dumps([*filter(None, order.owner), order.key]).encode()).hexdigest()[:_ID]
 
 
-async def _outline(transcript: Transcript) -> Outline:
-    return await off_loop_if_long(transcript, partial(Outline.of, transcript))
+async def _outline(transcript: Transcript) -> TranscriptOutline:
+    return await off_loop_if_long(transcript, partial(TranscriptOutline.of, transcript))
 
 
 async def _is_kept(conversation: Conversation, journal: Journal) -> bool:

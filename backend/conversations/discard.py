@@ -35,7 +35,7 @@ class Discard(BaseModel):
     discard: bool
 
 
-def decided(transcript: Transcript) -> Outcome[Discard] | None:
+def decided_by_length(transcript: Transcript) -> Outcome[Discard] | None:
     """The decision that the length alone allows; None if the model must be asked."""
     if transcript.is_empty:
         return Outcome(FEATURE, Discard(reason="Nothing was said.", discard=True))

@@ -30,7 +30,7 @@ class Claim(BaseModel):
     """The transcript of a conversation in progress, and the time of its first request.
 
     Attributes:
-        fingerprint: The transcript's fingerprint, as in its `Outline`.
+        fingerprint: The transcript's fingerprint, as in its `TranscriptOutline`.
         created_at: The time of the first request.
     """
 
@@ -40,7 +40,7 @@ class Claim(BaseModel):
     created_at: AwareTime
 
 
-class Outline(NamedTuple):
+class TranscriptOutline(NamedTuple):
     """The size and hash of a transcript.
 
     Attributes:
@@ -52,7 +52,7 @@ class Outline(NamedTuple):
     room: int
 
     @classmethod
-    def of(cls, transcript: Transcript) -> Outline:
+    def of(cls, transcript: Transcript) -> TranscriptOutline:
         """The outline of ``transcript``. Takes as long as serializing it."""
         content = _TRANSCRIPT.dump_json(transcript, exclude_defaults=True)
         room = len(content) + _DEFAULTS * len(transcript.segments) + _BESIDE

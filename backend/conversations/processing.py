@@ -22,7 +22,7 @@ from backend.utils.llm.errors import LLMError
 
 from . import action_items, discard, structure
 from .action_items import ActionItem, ActionItems
-from .answers import Unkept
+from .answers import FreshAnswers
 from .categories import FOLDER_OF, SYSTEM_FOLDERS, Category
 from .discard import Discard
 from .extract import extract
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from backend.access import Owner
     from backend.utils.llm.conversation_folder import FolderAssignmentResult
 
-    from .answers import Answers
+    from .answers import StepAnswers
     from .extract import Extract
     from .outcome import Models
     from .store import Status
@@ -76,13 +76,13 @@ class _Asking:
 
     models: Models
     is_demo: Callable[[str], bool]
-    answers: Answers
+    answers: StepAnswers
 
     async def discard(self, transcript: Transcript, text: str) -> Outcome[Discard]:
         """Whether to discard the conversation. Without a model, every conversation with a word in it is kept."""
         if self.is_demo(discard.FEATURE) and not transcript.is_empty:
             return Outcome(discard.FEATURE, Discard(reason="There is no model to ask.", discard=False))
-        return discard.decided(transcript) or await self.answers.once(
+        return discard.decided_by_length(transcript) or await self.answers.once(
             discard.FEATURE,
             _DISCARD,
             lambda: discard.ask_whether_to_discard(transcript, text, self.models),
@@ -147,7 +147,7 @@ async def process(
     models: Models,
     *,
     is_demo: Callable[[str], bool] = _never,
-    answers: Answers | None = None,
+    answers: StepAnswers | None = None,
 ) -> Conversation:
     """Make the conversation of ``transcript``. A model's failure is not raised but listed in ``errors``.
 
@@ -159,7 +159,7 @@ async def process(
             it is asked for the folder alone.
         answers: Known answers of earlier steps, and where new ones are kept.
     """
-    asking = _Asking(models, is_demo, answers or Unkept())
+    asking = _Asking(models, is_demo, answers or FreshAnswers())
     rendered = await off_loop_if_long(transcript, transcript.render)
     kept = await asking.discard(transcript, rendered.text)
     if kept.value and kept.value.discard:

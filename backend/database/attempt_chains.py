@@ -9,14 +9,14 @@ from sqlalchemy import bindparam, select, update
 from backend.database.audit import begin_chain
 from backend.database.tables import AuditChainRow
 from backend.ledger.audit import ATTEMPTS
-from backend.ledger.chains import End, longer, writers
+from backend.ledger.chains import ChainEnd, extended_end, writers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Connection
 
-    from backend.ledger.chains import Leaf
+    from backend.ledger.chains import ChainLink
 
 _ROW: Final = AuditChainRow
 _ITS: Final = (_ROW.chain == ATTEMPTS, _ROW.writer == bindparam("its_writer"))
@@ -26,18 +26,18 @@ _CHANGE: Final = (
 )
 
 
-def grow(connection: Connection, rows: Sequence[Leaf]) -> None:
+def append_to_chains(connection: Connection, rows: Sequence[ChainLink]) -> None:
     """Append ``rows`` to the chains of their writers, in the transaction that inserts them."""
     for writer in writers(rows):
         before = _end(connection, writer)
-        end = longer(before, (row for row in rows if row.writer == writer))
+        end = extended_end(before, (row for row in rows if row.writer == writer))
         connection.execute(_CHANGE, {"its_writer": writer, "to_sequence": end.sequence, "to_hash": end.hash})
 
 
-def _end(connection: Connection, writer: str) -> End:
+def _end(connection: Connection, writer: str) -> ChainEnd:
     """The end of the chain, which is locked until the transaction ends."""
     found = connection.execute(_END, {"its_writer": writer}).first()
     if found is None:
         begin_chain(connection, ATTEMPTS, writer)
         found = connection.execute(_END, {"its_writer": writer}).one()
-    return End(*found)
+    return ChainEnd(*found)

@@ -13,7 +13,7 @@ from typing_extensions import override
 from uuid_utils import uuid7
 
 from backend.database.tables import AuditChainRow, AuditEntryRow, AuditHeadRow, Base, UserKeyRow
-from backend.ledger.audit import ENTRIES, START, Entry, Event, Head, Tip
+from backend.ledger.audit import ENTRIES, START, ChainTip, Entry, Event, Head
 from backend.utils.llm.forks import PerProcess
 
 if TYPE_CHECKING:
@@ -87,10 +87,10 @@ async def record(
         details: JSON-ready facts.
     """
     at = (now - _EPOCH) // _MICROSECOND
-    await session.run_sync(write, [Event(at, actor, kind, subject, details or {})])
+    await session.run_sync(record_all, [Event(at, actor, kind, subject, details or {})])
 
 
-def write(connection: Session | Connection, events: Sequence[Event]) -> None:
+def record_all(connection: Session | Connection, events: Sequence[Event]) -> None:
     """Like `record`, for several ``events`` and a synchronous transaction."""
     if not events:
         return
@@ -105,7 +105,7 @@ def write(connection: Session | Connection, events: Sequence[Event]) -> None:
     connection.execute(_END, {**_mine(), "last": last})
 
 
-async def note(
+async def record_alone(
     sessions: async_sessionmaker[AsyncSession],
     kind: Kind,
     subject: str,
@@ -181,7 +181,7 @@ class AuditTrail:
         except Exception:  # a stop is in order all the same
             log.exception("audit.not_signed")
 
-    async def _next_head(self, session: AsyncSession, tips: Sequence[Tip], keys: SigningKeys) -> Head:
+    async def _next_head(self, session: AsyncSession, tips: Sequence[ChainTip], keys: SigningKeys) -> Head:
         row = AuditHeadRow
         last = (
             await session.execute(select(row.number, row.hash).order_by(row.number.desc()).limit(1))
@@ -211,11 +211,11 @@ class AuditTrail:
             return [Entry._make(found) for found in await session.execute(query)]
 
 
-async def _to_sign(session: AsyncSession) -> list[Tip]:
+async def _to_sign(session: AsyncSession) -> list[ChainTip]:
     """The ends of all chains that have grown since the last head, which are marked as signed."""
     if session.get_bind().dialect.name == "postgresql":
         await session.execute(text(_ALONE))
     row = AuditChainRow
     grown = update(row).where(row.signed < row.sequence).values(signed=row.sequence)
     found = await session.execute(grown.returning(row.chain, row.writer, row.sequence, row.hash))
-    return [Tip(*tip) for tip in found]
+    return [ChainTip(*tip) for tip in found]

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from backend.agents.confirmations import Confirmation
 from backend.database.agent_tables import CONFIRMATIONS, IS_EXECUTING, IS_OPEN, IS_PENDING
-from backend.database.audit import write
+from backend.database.audit import record_all
 from backend.ledger.audit import SYSTEM, Event
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class SqlConfirmationStore:
 
         def add(connection: Connection) -> None:
             connection.execute(_ADD, one._asdict())
-            write(connection, [Event(one.asked_at, actor, kind, one.id, one.audited())])
+            record_all(connection, [Event(one.asked_at, actor, kind, one.id, one.audited())])
 
         try:
             await self._transactions.run(add)
@@ -71,7 +71,7 @@ class SqlConfirmationStore:
 
         def deny(connection: Connection) -> None:
             if connection.scalar(_EXISTS, {"id": confirmation_id}) is not None:
-                write(connection, [Event(now, owner.user_id, "agent.denied", confirmation_id)])
+                record_all(connection, [Event(now, owner.user_id, "agent.denied", confirmation_id)])
 
         await self._transactions.run(deny)
 
@@ -90,7 +90,7 @@ class SqlConfirmationStore:
                 return None
             one = Confirmation._make(row)
             details = {**one.audited(), **change.details}
-            write(connection, [Event(change.at, change.actor, change.kind, one.id, details)])
+            record_all(connection, [Event(change.at, change.actor, change.kind, one.id, details)])
             return one
 
         return await self._transactions.run(make)

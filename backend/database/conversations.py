@@ -30,7 +30,7 @@ from backend.conversations.errors import StorageUnavailableError
 from backend.conversations.journal import CONVERSATION
 from backend.conversations.store import Conversation, InvalidCursorError, Page, Summary
 from backend.conversations.transcript import off_loop_if_long
-from backend.database.dialects import insert_into, is_postgres, one_by_one, text_of
+from backend.database.dialects import insert_into, is_postgres, serialize_transactions, text_of
 from backend.database.faults import is_unavailable
 from backend.database.one_trip import Reading
 from backend.database.tables import ConversationRow
@@ -128,7 +128,7 @@ class SqlConversationStore:
         """Add a task to the conversation. See `ConversationStore.add_action_item`."""
         mine = _its(owner, conversation_id)
         async with self._sessions.begin() as session:
-            await one_by_one(session)
+            await serialize_transactions(session)
             document = await session.scalar(select(ConversationRow.document).where(*mine))
             if document is None:
                 return False

@@ -33,7 +33,7 @@ def text_of(bound: AsyncSession | AsyncEngine, utf8: ColumnElement[bytes]) -> Co
     return func.convert_from(utf8, "UTF8", type_=Text) if is_postgres(bound) else cast(utf8, Text)
 
 
-async def one_by_one(session: AsyncSession) -> None:
+async def serialize_transactions(session: AsyncSession) -> None:
     """Serialize the transaction of ``session`` with others that call this: what it reads does not change meanwhile.
 
     In SQLite, it is serialized with all other writers, too.

@@ -74,19 +74,19 @@ class SqliteEngine(AsyncEngine):
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[AsyncEngine]:
+async def opened_sqlite(path: Path) -> AsyncIterator[AsyncEngine]:
     """An engine on the SQLite database ``path``, which is created if missing, with all of its tables.
 
     Raises:
         UnusableDatabaseError: The database cannot be created or read.
     """
-    async with connected(path) as engine:
+    async with connected_sqlite(path) as engine:
         await _upgraded(engine, path)
         yield engine
 
 
 @asynccontextmanager
-async def connected(path: Path) -> AsyncIterator[AsyncEngine]:
+async def connected_sqlite(path: Path) -> AsyncIterator[AsyncEngine]:
     """`make_engine` as a context manager that disposes of the engine.
 
     Raises:

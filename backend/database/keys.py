@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, case, delete, exists, literal, or_, 
 from backend.access import Owner
 from backend.database.audit import record
 from backend.database.changes import announce
-from backend.database.dialects import insert_into, one_by_one
+from backend.database.dialects import insert_into, serialize_transactions
 from backend.database.tables import KeyNoticeRow, KeyOwnerRow, KeyRemovalRow, UserKeyRow, UtcDateTime
 from backend.database.wal import erase
 from backend.keys.errors import MasterKeyError
@@ -50,7 +50,7 @@ class SqlKeyStore:
         row, mine = UserKeyRow, _versions(Owner(place.user_id, place.tenant_id), place.provider)
         ends = and_(mine, row.valid_until.is_not(None)) if until > now else mine
         async with self._sessions.begin() as session:
-            await one_by_one(session)
+            await serialize_transactions(session)
             removed = await _remove(session, or_(ends, row.valid_until <= now), now)
             left = update(row).where(mine).values(valid_until=until).returning(row.id)
             await _note_removals(session, await session.scalars(left), until)
@@ -79,7 +79,7 @@ class SqlKeyStore:
     async def remove(self, owner: Owner, provider: str, now: datetime) -> bool:
         """Delete every version of ``owner``'s key for ``provider``. See `KeyStore.remove`."""
         async with self._sessions.begin() as session:
-            await one_by_one(session)
+            await serialize_transactions(session)
             removed = await _remove(session, _versions(owner, provider), now)
             await _tell_of_ends(session, removed, now, owner.user_id)
         if removed:
@@ -149,7 +149,7 @@ class SqlKeyStore:
     async def rewrap(self, renew: Renew) -> int:
         """Pass every version to ``renew`` and store those that it returns, under the write lock. See `KeyStore.rewrap`."""
         async with self._sessions.begin() as session:
-            await one_by_one(session)
+            await serialize_transactions(session)
             renewed = list(renew([_kept(found) for found in await session.scalars(select(UserKeyRow))]))
             for key in renewed:
                 change = update(UserKeyRow).where(UserKeyRow.id == key.place.row)

@@ -12,13 +12,13 @@ import psycopg
 from sqlalchemy.exc import DataError, IntegrityError
 from typing_extensions import override
 
-from backend.database.attempt_chains import grow
+from backend.database.attempt_chains import append_to_chains
 from backend.database.faults import is_unavailable
 from backend.database.ledger_tables import COLUMNS, DAY
 from backend.database.partitions import Partitions
 from backend.database.rollups import roll_up
 from backend.database.transactions import transactions
-from backend.ledger.chains import leaves
+from backend.ledger.chains import chain_links
 from backend.ledger.store import RefusedRowError, Spooled, StoreAwayError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-    from backend.ledger.chains import Leaf
+    from backend.ledger.chains import ChainLink
 
 PATIENCE: Final = 30.0
 """Seconds without an answer after which a database counts as unavailable."""
@@ -100,12 +100,12 @@ class SqliteLedger(SqlLedger):
         return await self._transactions.run(partial(self._inserted, rows))
 
     def _inserted(self, rows: Sequence[Spooled], connection: Connection) -> int:
-        values, chained = [(row.writer, row.sequence, *row.record) for row in rows], leaves(rows)
+        values, chained = [(row.writer, row.sequence, *row.record) for row in rows], chain_links(rows)
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         last = (number(connection, self._LAST),)
         connection.exec_driver_sql(self._INSERT, values)
         roll_up(connection, self._NEW, last)
-        grow(connection, chained)
+        append_to_chains(connection, chained)
         return number(connection, self._COUNT, last)
 
 
@@ -128,7 +128,7 @@ class PostgresLedger(SqlLedger):
     @override
     async def _add(self, rows: Sequence[Spooled]) -> int:
         days = {row.record.at // DAY for row in rows}
-        lines, chained = await asyncio.to_thread(lambda: (_lines(rows), leaves(rows)))
+        lines, chained = await asyncio.to_thread(lambda: (_lines(rows), chain_links(rows)))
         await self._partitions.make(days)
         try:
             return await self._inserted(lines, chained)
@@ -136,14 +136,14 @@ class PostgresLedger(SqlLedger):
             await self._partitions.make(days, anew=True)
             return await self._inserted(lines, chained)
 
-    async def _inserted(self, lines: bytes, chained: Sequence[Leaf]) -> int:
+    async def _inserted(self, lines: bytes, chained: Sequence[ChainLink]) -> int:
         async with self._engine.begin() as connection:
             for each in self._TABLES:
                 await connection.exec_driver_sql(self._OWN.format(each))
             await _copy(connection, self._COPY, lines)
             found = await connection.exec_driver_sql(self._INSERT)
             await connection.run_sync(roll_up, "ledger_fresh")
-            await connection.run_sync(grow, chained)
+            await connection.run_sync(append_to_chains, chained)
             return found.rowcount
 
 

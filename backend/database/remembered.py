@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from backend.database.file import DatabaseFile
 from backend.database.keys import SqlKeyStore
-from backend.database.tokens import hashed, utc_now
+from backend.database.tokens import token_hash, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
@@ -96,7 +96,7 @@ class _Entry(NamedTuple, Generic[V]):
     until: float
 
 
-class Memory(Generic[K, V]):
+class VersionedCache(Generic[K, V]):
     """Caches up to 10,000 values for some seconds, until anything changes."""
 
     def __init__(self, version: Version, clock: Callable[[], float] = time.monotonic) -> None:
@@ -135,7 +135,7 @@ class Memory(Generic[K, V]):
             self._entries.popitem(last=False)
 
 
-class RememberedTokens:
+class CachedTokenStore:
     """A `TokenStore` whose grants are cached."""
 
     def __init__(
@@ -144,11 +144,11 @@ class RememberedTokens:
         self._store = store
         self._version = version
         self._clock = clock
-        self._grants: Memory[str, Grant] = Memory(version)
+        self._grants: VersionedCache[str, Grant] = VersionedCache(version)
 
     async def find(self, plain: str) -> Grant | None:
         """The grant of the token ``plain``, cached; None if it is unknown, revoked or expired. See `TokenStore.find`."""
-        grant = await self._grants.get_or_ask(hashed(plain), lambda: self._store.find(plain))
+        grant = await self._grants.get_or_ask(token_hash(plain), lambda: self._store.find(plain))
         return None if grant is None or grant.is_over(self._clock()) else grant
 
     async def make(self, grant: Grant, name: str, *, by: str) -> tuple[AccessToken, str]:
@@ -165,7 +165,7 @@ class RememberedTokens:
             return await self._store.revoke(token_id, by=by, tenant_id=tenant_id)
 
 
-class RememberedSessions:
+class CachedSessionStore:
     """A `SessionStore` whose grants are cached."""
 
     def __init__(
@@ -174,7 +174,7 @@ class RememberedSessions:
         self._store = store
         self._version = version
         self._clock = clock
-        self._grants: Memory[str, Grant] = Memory(version)
+        self._grants: VersionedCache[str, Grant] = VersionedCache(version)
 
     async def open(self, user_id: str, token_id: str | None = None) -> str:
         """Open a session, and return the value of its cookie. See `SessionStore.open`."""
@@ -182,7 +182,7 @@ class RememberedSessions:
 
     async def find(self, plain: str) -> Grant | None:
         """The grant of the session whose cookie is ``plain``, cached. See `SessionStore.find`."""
-        grant = await self._grants.get_or_ask(hashed(plain), lambda: self._store.find(plain))
+        grant = await self._grants.get_or_ask(token_hash(plain), lambda: self._store.find(plain))
         return None if grant is None or grant.is_over(self._clock()) else grant
 
     async def end(self, plain: str) -> None:
@@ -191,14 +191,14 @@ class RememberedSessions:
             await self._store.end(plain)
 
 
-class RememberedKeyStore(SqlKeyStore):
+class CachedKeyStore(SqlKeyStore):
     """A `KeyStore` that caches who has which keys, all of them encrypted."""
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession], version: Version) -> None:
         super().__init__(sessions)
         self._version = version
-        self._held: Memory[Owner, Sequence[KeyVersion]] = Memory(version)
-        self._used: Memory[str, datetime] = Memory(version)
+        self._held: VersionedCache[Owner, Sequence[KeyVersion]] = VersionedCache(version)
+        self._used: VersionedCache[str, datetime] = VersionedCache(version)
 
     @override
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeyVersion]:

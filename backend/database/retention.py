@@ -17,7 +17,7 @@ from backend.database.partitions import Partitions
 from backend.database.runs import prune_runs
 from backend.database.usage import EPOCH, HOURS
 from backend.ledger.audit import SYSTEM
-from backend.ledger.usage import Pruned
+from backend.ledger.usage import PrunedCounts
 from backend.utils.llm.clock import Time
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _OLD: Final = text(
 )
 
 
-class Keep(NamedTuple):
+class RetentionDays(NamedTuple):
     """For how many days attempts and sums are kept; None for ever. Sums stay at least as long as their rows."""
 
     rows: int | None = None
@@ -53,9 +53,9 @@ class Keep(NamedTuple):
 
 
 @asynccontextmanager
-async def keeping(
+async def applying_retention(
     engine: AsyncEngine,
-    keep: Keep,
+    keep: RetentionDays,
     background: Background,
     *,
     today: Callable[[], date] = lambda: datetime.now(UTC).date(),
@@ -65,7 +65,7 @@ async def keeping(
         yield
 
 
-async def _keep(engine: AsyncEngine, keep: Keep, today: Callable[[], date]) -> None:
+async def _keep(engine: AsyncEngine, keep: RetentionDays, today: Callable[[], date]) -> None:
     day = today()
     await make_ahead(engine, day)
     if keep.rows is not None:
@@ -75,7 +75,7 @@ async def _keep(engine: AsyncEngine, keep: Keep, today: Callable[[], date]) -> N
 
 async def prune(
     engine: AsyncEngine, before: date, sums_before: date | None = None, *, by: str = SYSTEM
-) -> Pruned:
+) -> PrunedCounts:
     """Delete the rows of attempts that began before the day ``before``, sums of days before ``sums_before``, and old runs of agents.
 
     Args:
@@ -95,7 +95,7 @@ async def prune(
             0 if sums_before is None else await _prune_sums(engine, (min(before, sums_before) - EPOCH).days)
         )
         runs = await _prune_agents(engine, (before - EPOCH).days * DAY, by)
-    return Pruned(rows, sums, runs)
+    return PrunedCounts(rows, sums, runs)
 
 
 async def make_ahead(engine: AsyncEngine, today: date) -> None:

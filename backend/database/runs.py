@@ -14,7 +14,7 @@ from backend.agents.errors import StepTakenError
 from backend.agents.runs import ENDED, Exchange, Outcome, Run
 from backend.agents.steps import STEP, AnswerStep, FailureStep, ResultStep
 from backend.database.agent_tables import CONFIRMATIONS, IS_OPEN, RUNS, STEPS
-from backend.database.audit import record, write
+from backend.database.audit import record, record_all
 from backend.database.confirmations import moment
 from backend.database.ledger_tables import first_id
 from backend.ledger.audit import SYSTEM, Event
@@ -98,7 +98,7 @@ class SqlRunStore:
 
         def append(connection: Connection) -> None:
             connection.execute(_APPEND, values)
-            write(connection, events)
+            record_all(connection, events)
 
         try:
             await self._transactions.run(append)

@@ -16,7 +16,7 @@ from backend.access import SCOPES, Grant
 from backend.database.audit import record
 from backend.database.changes import announce
 from backend.database.tables import AccessTokenRow, LoginSessionRow
-from backend.database.tokens import hashed, holds, record_use, token_of, utc_now
+from backend.database.tokens import holds, record_use, token_hash, token_of, utc_now
 from backend.database.wal import erase
 from backend.ledger.audit import SYSTEM
 
@@ -67,7 +67,7 @@ class SessionStore:
             id=new_id,
             user_id=user_id,
             token_id=token_id,
-            hash=hashed(plain),
+            hash=token_hash(plain),
             created_at=now,
             last_used_at=now,
         )
@@ -82,7 +82,7 @@ class SessionStore:
         now, row, token = self._clock(), LoginSessionRow, aliased(AccessTokenRow)
         query = select(row, token).outerjoin(token, token.id == row.token_id)
         async with self._sessions() as session:
-            found = (await session.execute(query.where(row.hash == hashed(plain), _holds(now)))).first()
+            found = (await session.execute(query.where(row.hash == token_hash(plain), _holds(now)))).first()
         if found is None:
             return None
         held, opened_with = found[0], cast("AccessTokenRow | None", found[1])
@@ -93,7 +93,7 @@ class SessionStore:
 
     async def end(self, plain: str) -> None:
         """End the session whose cookie is ``plain``, if there is one."""
-        await self._end(LoginSessionRow.hash == hashed(plain))
+        await self._end(LoginSessionRow.hash == token_hash(plain))
 
     async def revoke(self, session_id: str, *, by: str = SYSTEM) -> None:
         """End the session of that id, if there is one.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from backend.database.engine import connected, opened
+from backend.database.engine import connected_sqlite, opened_sqlite
 from backend.database.postgres import PostgresProbe, connected_postgres, opened_postgres
 from backend.database.probe import Probe, SqliteProbe
-from backend.database.wal import emptying
+from backend.database.wal import truncating_log
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -24,7 +24,7 @@ def opened_database(settings: Settings) -> AbstractAsyncContextManager[AsyncEngi
         UnusableDatabaseError: The database cannot be created, reached or read; raised on entering the context.
     """
     url = settings.database_url
-    return opened(settings.database_path) if url is None else opened_postgres(url.get_secret_value())
+    return opened_sqlite(settings.database_path) if url is None else opened_postgres(url.get_secret_value())
 
 
 def connected_database(settings: Settings) -> AbstractAsyncContextManager[AsyncEngine]:
@@ -34,7 +34,11 @@ def connected_database(settings: Settings) -> AbstractAsyncContextManager[AsyncE
         UnusableDatabaseError: The database cannot be used; raised on entering the context.
     """
     url = settings.database_url
-    return connected(settings.database_path) if url is None else connected_postgres(url.get_secret_value())
+    return (
+        connected_sqlite(settings.database_path)
+        if url is None
+        else connected_postgres(url.get_secret_value())
+    )
 
 
 def probe(settings: Settings, apart: AsyncEngine) -> Probe:
@@ -45,5 +49,5 @@ def probe(settings: Settings, apart: AsyncEngine) -> Probe:
 def cleaned(settings: Settings, background: Background) -> AbstractAsyncContextManager[None]:
     """While the context lasts, erase deleted data from SQLite's files; nothing with PostgreSQL."""
     if settings.database_url is None:
-        return emptying(settings.database_path, background)
+        return truncating_log(settings.database_path, background)
     return nullcontext()

@@ -67,7 +67,7 @@ class TokenStore:
             by: Who issues it, for the audit trail.
         """
         plain = PREFIX + secrets.token_urlsafe(_BYTES)
-        row = _row(grant, id=uuid.uuid4().hex, name=name, hash=hashed(plain), created_at=self._clock())
+        row = _row(grant, id=uuid.uuid4().hex, name=name, hash=token_hash(plain), created_at=self._clock())
         made = token_of(row)
         async with self._sessions.begin() as session:
             session.add(row)
@@ -89,7 +89,7 @@ class TokenStore:
     async def find(self, plain: str) -> Grant | None:
         """The grant of the token ``plain``; None if it is unknown, revoked or expired. Records the use; a failed write is ignored."""
         now = self._clock()
-        query = select(AccessTokenRow).where(AccessTokenRow.hash == hashed(plain), holds(now))
+        query = select(AccessTokenRow).where(AccessTokenRow.hash == token_hash(plain), holds(now))
         async with self._sessions() as session:
             row = await session.scalar(query)
         if row is None:
@@ -195,6 +195,6 @@ def _chosen(grant: Grant) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value}
 
 
-def hashed(plain: str) -> str:
+def token_hash(plain: str) -> str:
     """The hash of a token, or of a session's cookie, under which it is stored."""
     return hashlib.sha256(plain.encode(errors="surrogatepass")).hexdigest()

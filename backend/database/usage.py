@@ -14,14 +14,14 @@ from backend.database.ledger import store_errors
 from backend.database.ledger_tables import ATTEMPTS, COLUMNS, MEASURES, ROLLUPS
 from backend.ledger.usage import (
     ANY,
-    Cell,
-    Found,
-    Only,
+    CrossSums,
+    FoundRequests,
+    GroupSums,
     Period,
     Request,
-    Total,
     UnkeptError,
-    Used,
+    UsageFilter,
+    UsageSums,
     Worker,
 )
 from backend.utils.llm.ledger.record import AttemptRecord
@@ -68,8 +68,8 @@ class SqlUsageStore:
         self._most_looked_at = most_looked_at
 
     async def used(
-        self, by: Dimension, period: Period, only: Only = ANY, *, limit: int | None = None
-    ) -> Sequence[Used]:
+        self, by: Dimension, period: Period, only: UsageFilter = ANY, *, limit: int | None = None
+    ) -> Sequence[GroupSums]:
         """The sums, by the dimension ``by``, of the attempts in ``period`` that ``only`` matches, from a roll-up. See `UsageStore.used`."""
         rollup = _rollup([by], only)
         key, is_time = rollup.table.c[_COLUMN[by]], by in {"day", "hour"}
@@ -81,25 +81,28 @@ class SqlUsageStore:
             found = [row[0] for row in await self._all(dearest)]
             sums = _sums(rollup, period, only, key, few=True).where(key.in_(found))
         rows = await self._all(sums.group_by(key).order_by(*order).limit(limit))
-        return [Used(_name(by, row[0]), _total(row[1:])) for row in rows]
+        return [GroupSums(_name(by, row[0]), _total(row[1:])) for row in rows]
 
-    async def crossed(self, by: Sequence[Dimension], period: Period, only: Only = ANY) -> Sequence[Cell]:
+    async def crossed(
+        self, by: Sequence[Dimension], period: Period, only: UsageFilter = ANY
+    ) -> Sequence[CrossSums]:
         """The sums, by several dimensions at once, of the attempts that ``only`` matches. See `UsageStore.crossed`."""
         rollup = _rollup(by, only)
         keys = [rollup.table.c[_COLUMN[each]] for each in by]
         sums = _sums(rollup, period, only, *keys).group_by(*keys).order_by(*keys)
         width = len(by)
         return [
-            Cell(tuple(map(_name, by, row[:width])), _total(row[width:])) for row in await self._all(sums)
+            CrossSums(tuple(map(_name, by, row[:width])), _total(row[width:]))
+            for row in await self._all(sums)
         ]
 
-    async def total(self, period: Period, only: Only = ANY) -> Total:
+    async def total(self, period: Period, only: UsageFilter = ANY) -> UsageSums:
         """The sums of the attempts in ``period`` that ``only`` matches. See `UsageStore.total`."""
         (row,) = await self._all(_sums(_rollup([], only), period, only))
         return _total(row)
 
     async def requests(
-        self, only: Only = ANY, *, limit: int = 50, before: str | None = None
+        self, only: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
     ) -> Sequence[Request]:
         """The last calls before the call ``before`` with an attempt that ``only`` matches, the newest first. See `UsageStore.requests`."""
         calls = (
@@ -110,16 +113,20 @@ class SqlUsageStore:
         found = [row[0] for row in await self._all(calls)]
         return await self._requests(ATTEMPTS.c.call.in_(found)) if found else ()
 
-    async def search(self, only: Only = ANY, *, limit: int = 50, before: str | None = None) -> Found:
+    async def search(
+        self, only: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
+    ) -> FoundRequests:
         """Like `requests`, but looks at a limited number of attempts only. See `UsageStore.search`."""
         looked_at = _newest(only, before).limit(self._most_looked_at).subquery()
         others = [looked_at.c[_COLUMN[name]] == value for name, value in only.given() if name not in _INDEXED]
         calls = select(looked_at.c.call).where(*others).distinct().order_by(looked_at.c.call.desc())
         found = [row[0] for row in await self._all(calls.limit(limit))]
         requests = await self._requests(ATTEMPTS.c.call.in_(found)) if found else ()
-        return Found(requests, found[-1] if len(found) == limit else await self._given_up(only, before))
+        return FoundRequests(
+            requests, found[-1] if len(found) == limit else await self._given_up(only, before)
+        )
 
-    async def _given_up(self, only: Only, before: str | None) -> str | None:
+    async def _given_up(self, only: UsageFilter, before: str | None) -> str | None:
         """The last call that a limited search looks at, if there may be more behind it."""
         query = _newest(only, before).with_only_columns(ATTEMPTS.c.call)
         last = query.offset(self._most_looked_at - 1).limit(1)
@@ -151,7 +158,7 @@ class SqlUsageStore:
                 return [tuple(row) for row in await connection.execute(query)]
 
 
-def _newest(only: Only, before: str | None) -> Select[*tuple[Any, ...]]:
+def _newest(only: UsageFilter, before: str | None) -> Select[*tuple[Any, ...]]:
     """The newest attempts that ``only`` matches, found by an index."""
     columns = [ATTEMPTS.c.call, *(ATTEMPTS.c[_COLUMN[name]] for name, _ in only.given())]
     indexed = [ATTEMPTS.c[_COLUMN[name]] == value for name, value in only.given() if name in _INDEXED]
@@ -159,7 +166,7 @@ def _newest(only: Only, before: str | None) -> Select[*tuple[Any, ...]]:
     return query if before is None else query.where(ATTEMPTS.c.call < before)
 
 
-def _rollup(by: Sequence[Dimension], only: Only) -> Rollup:
+def _rollup(by: Sequence[Dimension], only: UsageFilter) -> Rollup:
     """The first roll-up that has these dimensions; they are sorted by size, so it is the smallest, too."""
     asked = [*by, *(name for name, _ in only.given())]
     wanted = {_COLUMN[name] for name in asked}
@@ -170,7 +177,7 @@ def _rollup(by: Sequence[Dimension], only: Only) -> Rollup:
 
 
 def _sums(
-    rollup: Rollup, period: Period, only: Only, *keys: ColumnElement[object], few: bool = False
+    rollup: Rollup, period: Period, only: UsageFilter, *keys: ColumnElement[object], few: bool = False
 ) -> Select[*tuple[Any, ...]]:
     """The sums of what ``only`` matches. ``few`` means that only few rows of each day match."""
     table = rollup.table
@@ -179,7 +186,7 @@ def _sums(
     return select(*keys, *sums).where(within, *_meets(table, only))
 
 
-def _meets(table: Table, only: Only) -> Iterable[ColumnElement[bool]]:
+def _meets(table: Table, only: UsageFilter) -> Iterable[ColumnElement[bool]]:
     return [table.c[_COLUMN[name]] == value for name, value in only.given()]
 
 
@@ -200,6 +207,6 @@ def _name(by: Dimension, key: object) -> str | None:
     return str(key) or None
 
 
-def _total(sums: Iterable[object]) -> Total:
+def _total(sums: Iterable[object]) -> UsageSums:
     """The sums as integers: PostgreSQL returns sums of integers as exact decimals."""
-    return Total(*(int(each) for each in sums))  # type: ignore[call-overload]
+    return UsageSums(*(int(each) for each in sums))  # type: ignore[call-overload]

@@ -13,8 +13,8 @@ from backend.database.audit import ALL_ENTRIES
 from backend.database.ledger_tables import ATTEMPTS, COLUMNS, DAY
 from backend.database.tables import AuditChainRow, AuditEntryRow, AuditHeadRow
 from backend.ledger import audit
-from backend.ledger.audit import ENTRIES, Entry, Grown, Head
-from backend.ledger.chains import leaf
+from backend.ledger.audit import ENTRIES, ChainLength, Entry, Head
+from backend.ledger.chains import chain_link
 from backend.ledger.store import Spooled
 from backend.ledger.verification import AttemptWalk, Break, ChainWalk, check_heads
 from backend.utils.llm.ledger.record import AttemptRecord
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
     from backend.ledger.audit import Verifier
-    from backend.ledger.chains import Leaf
+    from backend.ledger.chains import ChainLink
     from backend.ledger.verification import Signatures
 
 _HEADS: Final = select(*(getattr(AuditHeadRow, name) for name in Head._fields)).order_by(AuditHeadRow.number)
@@ -126,13 +126,13 @@ class _Walk:
                 beside_pruned=self.found.beside_pruned + walk.unverified,
             )
 
-    async def _grown(self, chain: str) -> dict[str, Grown]:
+    async def _grown(self, chain: str) -> dict[str, ChainLength]:
         row = AuditChainRow
         query = select(row.writer, row.sequence, row.hash, row.signed).where(row.chain == chain)
         found = await self._session.execute(query)
-        return {row.writer: Grown(row.sequence, row.hash, row.signed) for row in found}
+        return {row.writer: ChainLength(row.sequence, row.hash, row.signed) for row in found}
 
-    async def _writers(self, chain: str, chains: dict[str, Grown], column: Any) -> list[str]:
+    async def _writers(self, chain: str, chains: dict[str, ChainLength], column: Any) -> list[str]:
         """Every writer with rows left in a chain, in the order in which they began."""
         written = await self._session.scalars(select(column).distinct())
         signed = {writer for signed_chain, writer in self._signatures.tips if signed_chain == chain}
@@ -160,9 +160,9 @@ async def _at_one_moment(session: AsyncSession) -> None:
         await session.execute(text("BEGIN"))
 
 
-def _leaf(row: Row[Any]) -> Leaf:
+def _leaf(row: Row[Any]) -> ChainLink:
     writer, sequence, *record = tuple(row)
-    return leaf(Spooled(writer, sequence, AttemptRecord._make(record)))
+    return chain_link(Spooled(writer, sequence, AttemptRecord._make(record)))
 
 
 def _pruned_before(entry: Entry) -> int:

@@ -31,7 +31,7 @@ async def erase(sessions: async_sessionmaker[AsyncSession], table: str | None = 
 
     Only in SQLite: PostgreSQL has its own vacuum, and its operator keeps its log.
 
-    False if that is incomplete because somebody is reading the log. `emptying` then empties it later,
+    False if that is incomplete because somebody is reading the log. `truncating_log` then empties it later,
     in any process.
     """
     engine = sessions.kw["bind"]
@@ -46,7 +46,7 @@ async def erase(sessions: async_sessionmaker[AsyncSession], table: str | None = 
     return False
 
 
-def empty(path: Path) -> bool:
+def truncate_log(path: Path) -> bool:
     """Checkpoint and truncate the log of the database ``path``; False if that is not possible now."""
     return _erase(path, None)
 
@@ -82,7 +82,7 @@ def _rewrite(database: sqlite3.Connection, table: str) -> None:
 
 
 @asynccontextmanager
-async def emptying(path: Path, background: Background) -> AsyncIterator[None]:
+async def truncating_log(path: Path, background: Background) -> AsyncIterator[None]:
     """While the context lasts, empty the log of ``path`` every `AGAIN` seconds if it is not empty."""
     work = partial(asyncio.to_thread, _empty_if_filled, path)
     async with background.repeating("database.log", work, every=AGAIN):
@@ -91,7 +91,7 @@ async def emptying(path: Path, background: Background) -> AsyncIterator[None]:
 
 def _empty_if_filled(path: Path) -> None:
     if _is_filled(path):
-        empty(path)
+        truncate_log(path)
 
 
 def _is_filled(path: Path) -> bool:

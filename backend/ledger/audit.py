@@ -116,7 +116,7 @@ class Entry(NamedTuple):
         return f"entry {self.sequence} of {self.writer} ({self.kind} {self.subject})"
 
 
-class Tip(NamedTuple):
+class ChainTip(NamedTuple):
     """The last link of a chain at one moment.
 
     Attributes:
@@ -138,7 +138,7 @@ class Head(NamedTuple):
     Attributes:
         number: The number of the head, from 1, without gaps.
         at: When the head was signed, in microseconds since 1970 (UTC).
-        tips: The chains' last links, as canonical JSON of `Tip` values in order.
+        tips: The chains' last links, as canonical JSON of `ChainTip` values in order.
         previous: The hash of the previous head.
         key: The name of the master key from which the signing key is derived.
         hash: SHA-256 over all of the above. A copy kept elsewhere vouches for everything before it.
@@ -154,7 +154,7 @@ class Head(NamedTuple):
     signature: str
 
     @classmethod
-    def signed(cls, number: int, at: int, tips: Iterable[Tip], previous: str, by: SigningKey) -> Head:
+    def signed(cls, number: int, at: int, tips: Iterable[ChainTip], previous: str, by: SigningKey) -> Head:
         """The head over ``tips``, signed ``by`` a key."""
         head = cls(number, at, _encoded(sorted(tips)), previous, by.name, "", "")
         head = head._replace(hash=head.digest())
@@ -164,7 +164,7 @@ class Head(NamedTuple):
         """The hash computed from the head's fields."""
         return sha256(_encoded([_VERSION, *self[:5]]))
 
-    def all_tips(self) -> list[Tip]:
+    def all_tips(self) -> list[ChainTip]:
         """The ``tips`` as values.
 
         Raises:
@@ -172,7 +172,7 @@ class Head(NamedTuple):
         """
         try:
             return [
-                Tip(chain, str(writer), int(at), str(last))
+                ChainTip(chain, str(writer), int(at), str(last))
                 for chain, writer, at, last in json.loads(self.tips)
             ]
         except TypeError as error:
@@ -200,7 +200,7 @@ class Verifier(Protocol):
         ...
 
 
-class Grown(NamedTuple):
+class ChainLength(NamedTuple):
     """The recorded length and last hash of a chain, and up to which link heads have been signed."""
 
     sequence: int

@@ -25,7 +25,7 @@ _RECKONED: Final = frozenset({"cost", "price_version"})
 _chained = itemgetter(*(place for place, name in enumerate(AttemptRecord._fields) if name not in _RECKONED))
 
 
-class Leaf(NamedTuple):
+class ChainLink(NamedTuple):
     """A row of the ledger as a link of a chain.
 
     Attributes:
@@ -37,32 +37,32 @@ class Leaf(NamedTuple):
     hash: str
 
 
-class End(NamedTuple):
+class ChainEnd(NamedTuple):
     """The last row of a chain, and its hash."""
 
     sequence: int = 0
     hash: str = START
 
 
-def leaf(row: Spooled) -> Leaf:
+def chain_link(row: Spooled) -> ChainLink:
     """``row`` as a link of a chain."""
     content = _encoded([_VERSION, row.writer, row.sequence, *_chained(row.record)])
-    return Leaf(row.writer, row.sequence, sha256(content))
+    return ChainLink(row.writer, row.sequence, sha256(content))
 
 
-def leaves(rows: Iterable[Spooled]) -> list[Leaf]:
+def chain_links(rows: Iterable[Spooled]) -> list[ChainLink]:
     """``rows`` as links, in the order of their chains. Takes some microseconds per row."""
-    return sorted(map(leaf, rows))
+    return sorted(map(chain_link, rows))
 
 
-def longer(end: End, rows: Iterable[Leaf]) -> End:
+def extended_end(end: ChainEnd, rows: Iterable[ChainLink]) -> ChainEnd:
     """The end of a chain after ``rows`` are appended, in order, without those that the chain already has."""
     for row in rows:
         if row.sequence > end.sequence:
-            end = End(row.sequence, sha256(end.hash + row.hash))
+            end = ChainEnd(row.sequence, sha256(end.hash + row.hash))
     return end
 
 
-def writers(rows: Sequence[Leaf]) -> list[str]:
+def writers(rows: Sequence[ChainLink]) -> list[str]:
     """The writers of ``rows``, in order."""
     return list(dict.fromkeys(row.writer for row in rows))

@@ -129,7 +129,7 @@ def is_written(folder: Path) -> bool:
     return False
 
 
-class Mark(NamedTuple):
+class ShippedMark(NamedTuple):
     """The position up to which rows have reached the store: a segment, and a number of bytes in it."""
 
     segment: str = ""
@@ -146,7 +146,7 @@ class Batch(NamedTuple):
     """
 
     rows: list[Spooled]
-    end: Mark
+    end: ShippedMark
     damaged: int
 
 
@@ -158,7 +158,7 @@ class Backlog:
         self._lock = lock
         self.mark = _mark(os.pread(lock.descriptor, _LONGEST_MARK, 0))
 
-    def read(self, most: int, after: Mark | None = None) -> Batch:
+    def read(self, most: int, after: ShippedMark | None = None) -> Batch:
         """The next rows behind the mark, or behind ``after``, at most ``most``; none if the folder is gone."""
         rows: list[Spooled] = []
         end, damaged = after or self.mark, 0
@@ -175,12 +175,12 @@ class Backlog:
                 break
             rows += found.rows
             damaged += found.damaged
-            end = Mark(name, start + found.size)
+            end = ShippedMark(name, start + found.size)
             if not (found.is_all and is_complete) or len(rows) >= most:
                 break
         return Batch(rows, end, damaged)
 
-    def advance(self, end: Mark) -> None:
+    def advance(self, end: ShippedMark) -> None:
         """Record that rows are shipped up to ``end``.
 
         Raises:
@@ -201,7 +201,7 @@ class Backlog:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[Backlog | None]:
+def claimed_backlog(folder: Path) -> Iterator[Backlog | None]:
     """The backlog of ``folder``, while the context lasts; None if another process holds it, or it is gone."""
     try:
         lock = Lock(folder / _MARK, os.O_RDWR | os.O_CREAT)
@@ -214,10 +214,10 @@ def claimed(folder: Path) -> Iterator[Backlog | None]:
         lock.let_go()
 
 
-def _mark(written: bytes) -> Mark:
+def _mark(written: bytes) -> ShippedMark:
     """The mark in ``written``. If it was not written completely, rows are shipped again, which the store ignores."""
     found = _MARKED.fullmatch(written)
-    return Mark(found[1].decode(), int(found[2])) if found else Mark()
+    return ShippedMark(found[1].decode(), int(found[2])) if found else ShippedMark()
 
 
 def _names(folder: Path) -> list[str]:

@@ -41,7 +41,7 @@ def heading(writer: bytes) -> bytes:
     return line(writer, _HEADING, _encoded(AttemptRecord._fields).encode())
 
 
-class Found(NamedTuple):
+class ReadRecords(NamedTuple):
     """The records read from a file.
 
     Attributes:
@@ -57,14 +57,14 @@ class Found(NamedTuple):
     is_all: bool
 
 
-def read(content: bytes, most: int, names: Sequence[str]) -> Found:
+def read(content: bytes, most: int, names: Sequence[str]) -> ReadRecords:
     """Read up to ``most`` lines. An incomplete last line is ignored."""
     lines = content.split(b"\n", most)
     rest = lines.pop()
     parsed = [_parsed(text) for text in lines]
     rows = [_row(one, names) for one in parsed if one is None or one.sequence != _HEADING]
     whole = [row for row in rows if row is not None]
-    return Found(whole, len(content) - len(rest), len(rows) - len(whole), b"\n" not in rest)
+    return ReadRecords(whole, len(content) - len(rest), len(rows) - len(whole), b"\n" not in rest)
 
 
 def names_in(content: bytes) -> Sequence[str]:

@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from backend.ledger.lines import Found, names_in, read
+from backend.ledger.lines import ReadRecords, names_in, read
 from backend.utils.llm.forks import cut_off
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def is_at(path: Path, descriptor: int) -> bool:
         return False
 
 
-def read_segment(path: Path, start: int, most: int) -> Found:
+def read_segment(path: Path, start: int, most: int) -> ReadRecords:
     """Read up to ``most`` lines of the segment at ``path``, from the byte ``start`` on.
 
     Raises:

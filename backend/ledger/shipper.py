@@ -10,7 +10,7 @@ import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from backend.ledger.folders import claimed, folders, is_written
+from backend.ledger.folders import claimed_backlog, folders, is_written
 from backend.ledger.lines import line, values
 from backend.ledger.store import RefusedRowError, StoreAwayError
 from backend.utils.llm.failures.backoff import backoff
@@ -39,7 +39,7 @@ REFUSED: Final = "refused.log"
 """The file, below the root of the spool, of rows that no store takes, for a person to look at."""
 
 
-class Shipped(NamedTuple):
+class ShipperState(NamedTuple):
     """The state and counters of a shipper.
 
     Attributes:
@@ -84,7 +84,7 @@ class Shipper:
         self._again = self._others = float("-inf")
         self._shipped = 0
         """How many records the spool had been given when it was last shipped."""
-        self.figures = Shipped()
+        self.figures = ShipperState()
 
     @asynccontextmanager
     async def shipping(self, background: Background) -> AsyncIterator[None]:
@@ -140,7 +140,7 @@ class Shipper:
     async def _ship_folder(self, folder: Path) -> None:
         appended = self._spool.figures.appended
         is_over = not await asyncio.to_thread(is_written, folder)  # asked before the last of it is read
-        with claimed(folder) as backlog:
+        with claimed_backlog(folder) as backlog:
             if backlog is None:
                 return
             await self._ship_backlog(backlog)

@@ -44,7 +44,7 @@ class Period(NamedTuple):
         return cls(today - timedelta(days=days - 1), today)
 
 
-class Only(NamedTuple):
+class UsageFilter(NamedTuple):
     """A filter of usage or requests by dimension. A None matches every value."""
 
     feature: str | None = None
@@ -59,10 +59,10 @@ class Only(NamedTuple):
         yield from ((name, value) for name, value in self._asdict().items() if value is not None)  # type: ignore[misc]
 
 
-ANY: Final = Only()
+ANY: Final = UsageFilter()
 
 
-class Total(NamedTuple):
+class UsageSums(NamedTuple):
     """Sums of attempts.
 
     Attributes:
@@ -92,7 +92,7 @@ class Total(NamedTuple):
     unpriced: int = 0
 
     @classmethod
-    def of(cls, parts: Iterable[Total]) -> Total:
+    def of(cls, parts: Iterable[UsageSums]) -> UsageSums:
         """The sums of ``parts`` together."""
         columns = list(zip(*parts, strict=True))
         return cls(*map(sum, columns)) if columns else cls()
@@ -109,7 +109,7 @@ class Total(NamedTuple):
         return {**told, "cost_usd": self.cost_usd}
 
 
-class Used(NamedTuple):
+class GroupSums(NamedTuple):
     """The sums of one value of a dimension, such as one feature or one day.
 
     Attributes:
@@ -118,18 +118,18 @@ class Used(NamedTuple):
     """
 
     key: str | None
-    total: Total
+    total: UsageSums
 
     def as_dict(self) -> dict[str, Any]:
         """As a dict that is ready for JSON."""
         return {"key": self.key, **self.total.as_dict()}
 
 
-class Cell(NamedTuple):
-    """The sums for one combination of ``keys``, such as a feature on a day. Each key is as in `Used`."""
+class CrossSums(NamedTuple):
+    """The sums for one combination of ``keys``, such as a feature on a day. Each key is as in `GroupSums`."""
 
     keys: tuple[str | None, ...]
-    total: Total
+    total: UsageSums
 
 
 class Request(NamedTuple):
@@ -143,7 +143,7 @@ class Request(NamedTuple):
         return {"call": self.call, "attempts": [_shown(record) for record in self.attempts]}
 
 
-class Found(NamedTuple):
+class FoundRequests(NamedTuple):
     """The calls that a search found.
 
     Attributes:
@@ -170,7 +170,7 @@ class Worker(NamedTuple):
     attempts: int
 
 
-class Pruned(NamedTuple):
+class PrunedCounts(NamedTuple):
     """The numbers of deleted attempts, sums, and runs of agents."""
 
     rows: int
@@ -182,8 +182,8 @@ class UsageStore(Protocol):
     """Reads usage from the ledger."""
 
     async def used(
-        self, by: Dimension, period: Period, only: Only = ANY, *, limit: int | None = None
-    ) -> Sequence[Used]:
+        self, by: Dimension, period: Period, only: UsageFilter = ANY, *, limit: int | None = None
+    ) -> Sequence[GroupSums]:
         """The sums, by the dimension ``by``, of the attempts in ``period`` that ``only`` matches: the dearest first; days and hours in order.
 
         Raises:
@@ -191,7 +191,9 @@ class UsageStore(Protocol):
             StoreAwayError: The store cannot be reached.
         """
 
-    async def crossed(self, by: Sequence[Dimension], period: Period, only: Only = ANY) -> Sequence[Cell]:
+    async def crossed(
+        self, by: Sequence[Dimension], period: Period, only: UsageFilter = ANY
+    ) -> Sequence[CrossSums]:
         """The sums, by several dimensions at once, of the attempts in ``period`` that ``only`` matches, in the order of their keys.
 
         Raises:
@@ -199,7 +201,7 @@ class UsageStore(Protocol):
             StoreAwayError: The store cannot be reached.
         """
 
-    async def total(self, period: Period, only: Only = ANY) -> Total:
+    async def total(self, period: Period, only: UsageFilter = ANY) -> UsageSums:
         """The sums of the attempts in ``period`` that ``only`` matches.
 
         Raises:
@@ -208,7 +210,7 @@ class UsageStore(Protocol):
         """
 
     async def requests(
-        self, only: Only = ANY, *, limit: int = 50, before: str | None = None
+        self, only: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
     ) -> Sequence[Request]:
         """The last calls before the call ``before`` with an attempt that ``only`` matches, the newest first.
 
@@ -216,7 +218,9 @@ class UsageStore(Protocol):
             StoreAwayError: The store cannot be reached.
         """
 
-    async def search(self, only: Only = ANY, *, limit: int = 50, before: str | None = None) -> Found:
+    async def search(
+        self, only: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
+    ) -> FoundRequests:
         """Like `requests`, but looks at a limited number of attempts only.
 
         Raises:
@@ -238,7 +242,7 @@ class UsageStore(Protocol):
         """
 
 
-def report(by: Dimension, period: Period, used: Sequence[Used], total: Total) -> dict[str, Any]:
+def report(by: Dimension, period: Period, used: Sequence[GroupSums], total: UsageSums) -> dict[str, Any]:
     """Usage as a dict that is ready for JSON."""
     return {
         "by": by,

@@ -6,13 +6,13 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from .audit import START
-from .chains import End, longer
+from .chains import ChainEnd, extended_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from .audit import Entry, Grown, Head, Verifier
-    from .chains import Leaf
+    from .audit import ChainLength, Entry, Head, Verifier
+    from .chains import ChainLink
 
 Fault = Literal["changed", "removed", "inserted", "reordered", "truncated", "forged"]
 BESIDE_PRUNED: Final = 2 * 86_400_000_000
@@ -35,7 +35,7 @@ class Break(NamedTuple):
     says: str
 
 
-class Signed(NamedTuple):
+class SignedLink(NamedTuple):
     """A chain link's hash as signed by a head, and the time of signing in microseconds since 1970 (UTC)."""
 
     hash: str
@@ -51,11 +51,11 @@ class Signatures(NamedTuple):
         last: The last head.
     """
 
-    tips: Mapping[tuple[str, str], Mapping[int, Signed]]
+    tips: Mapping[tuple[str, str], Mapping[int, SignedLink]]
     unverified: int
     last: Head | None
 
-    def of(self, chain: str, writer: str) -> Mapping[int, Signed]:
+    def of(self, chain: str, writer: str) -> Mapping[int, SignedLink]:
         """The signed links of one chain, by sequence."""
         return self.tips.get((chain, writer), {})
 
@@ -71,7 +71,7 @@ def check_heads(heads: Iterable[Head], verifier: Verifier) -> tuple[Signatures, 
 class _Heads:
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
-        self.tips: dict[tuple[str, str], dict[int, Signed]] = {}
+        self.tips: dict[tuple[str, str], dict[int, SignedLink]] = {}
         self.breaks: list[Break] = []
         self.unverified = 0
         self.last: Head | None = None
@@ -109,7 +109,7 @@ class _Heads:
             self._add("changed", where, "its tips cannot be read")
             return
         for tip in tips:
-            self.tips.setdefault((tip.chain, tip.writer), {})[tip.sequence] = Signed(tip.hash, head.at)
+            self.tips.setdefault((tip.chain, tip.writer), {})[tip.sequence] = SignedLink(tip.hash, head.at)
 
     def _add(self, fault: Fault, where: str, says: str) -> None:
         self.breaks.append(Break(fault, where, says))
@@ -124,7 +124,7 @@ class ChainWalk:
         signed: The signed links of the chain, by sequence.
     """
 
-    def __init__(self, writer: str, grown: Grown | None, signed: Mapping[int, Signed]) -> None:
+    def __init__(self, writer: str, grown: ChainLength | None, signed: Mapping[int, SignedLink]) -> None:
         self._writer = writer
         self._grown = grown
         self._signed = signed
@@ -207,7 +207,7 @@ class AttemptWalk:
     """
 
     def __init__(
-        self, writer: str, grown: Grown | None, signed: Mapping[int, Signed], pruned: int = 0
+        self, writer: str, grown: ChainLength | None, signed: Mapping[int, SignedLink], pruned: int = 0
     ) -> None:
         self._writer = writer
         self._grown = grown
@@ -216,19 +216,19 @@ class AttemptWalk:
         ends = {sequence: one.hash for sequence, one in signed.items()}
         if grown is not None:
             ends.setdefault(grown.sequence, grown.hash)
-        self._ends = deque(End(*end) for end in sorted(ends.items()))
-        self._at = self._start = End()
+        self._ends = deque(ChainEnd(*end) for end in sorted(ends.items()))
+        self._at = self._start = ChainEnd()
         self._seen = 0
         self.breaks: list[Break] = []
         self.count = 0
         self.unverified = 0
 
-    def see(self, row: Leaf) -> None:
+    def see(self, row: ChainLink) -> None:
         """Take ``row`` as the next link."""
         while self._ends and self._ends[0].sequence < row.sequence:
             self._pass(self._ends.popleft())
         if self._ends:
-            self._at = longer(self._at, [row])
+            self._at = extended_end(self._at, [row])
         elif all(one.fault != "inserted" for one in self.breaks):
             self._add("inserted", f"attempt {row.sequence} of {self._writer}", "its chain ends before it")
         self._seen += 1
@@ -242,7 +242,7 @@ class AttemptWalk:
             self._add("changed", f"the tail of {self._writer}", "it is not what a head has signed")
         self.breaks += _beside(self._writer, self._grown, self._signed)
 
-    def _pass(self, end: End) -> None:
+    def _pass(self, end: ChainEnd) -> None:
         """Compare the hash of the rows seen with that of the signed link ``end``, and continue from there."""
         if self._at != end:
             first = self._start.sequence + 1
@@ -263,7 +263,7 @@ class AttemptWalk:
         is_other = self._grown.sequence == last and self._grown.hash != self._signed[last].hash
         return self._grown.sequence < last or is_other
 
-    def _may_be_pruned(self, end: End) -> bool:
+    def _may_be_pruned(self, end: ChainEnd) -> bool:
         signed = self._signed.get(end.sequence)
         return signed is not None and signed.at < self._pruned + BESIDE_PRUNED
 
@@ -271,7 +271,7 @@ class AttemptWalk:
         self.breaks.append(Break(fault, where, says))
 
 
-def _beside(writer: str, grown: Grown | None, signed: Mapping[int, Signed]) -> Iterator[Break]:
+def _beside(writer: str, grown: ChainLength | None, signed: Mapping[int, SignedLink]) -> Iterator[Break]:
     """The contradictions between what is recorded about a chain and the links that heads have ``signed``."""
     last = max(signed, default=0)
     if grown is None:

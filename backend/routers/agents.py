@@ -26,7 +26,7 @@ from backend.conversations.text import WHOLE
 from backend.utils.llm.errors import LLMError
 from backend.wires.sse import json_event
 
-from .bodies import edge
+from .bodies import body_limit
 from .dependencies import IdentityDep, ServicesDep
 from .errors import INTERNAL
 from .event_stream import EventStream
@@ -117,7 +117,7 @@ OwnerDep = Annotated[Owner, Depends(owner_of)]
 Events = AsyncGenerator[Event, None]
 
 
-class Begun:
+class BegunRun:
     """The events of a run whose first event has arrived."""
 
     def __init__(self, first: Event, rest: Events) -> None:
@@ -137,23 +137,23 @@ class Begun:
             yield json_event(INTERNAL, "error")
 
 
-async def started(
+async def started_run(
     agent: str, wanted: AgentMessage, owner: OwnerDep, runner: RunnerDep
-) -> AsyncIterator[Begun]:
+) -> AsyncIterator[BegunRun]:
     """Start a run."""
     async with aclosing(runner.start(owner, agent, wanted.message, wanted.conversation_id)) as events:
-        yield Begun(await anext(events), events)
+        yield BegunRun(await anext(events), events)
 
 
-async def resumed(run_id: str, owner: OwnerDep, runner: RunnerDep) -> AsyncIterator[Begun]:
+async def resumed_run(run_id: str, owner: OwnerDep, runner: RunnerDep) -> AsyncIterator[BegunRun]:
     """Continue a run."""
     async with aclosing(runner.resume(owner, run_id)) as events:
-        yield Begun(await anext(events), events)
+        yield BegunRun(await anext(events), events)
 
 
-async def decided(
+async def decided_run(
     confirmation_id: str, answer: Answer, owner: OwnerDep, runner: RunnerDep
-) -> AsyncIterator[Begun]:
+) -> AsyncIterator[BegunRun]:
     """Carry out a person's decision, to its end even if the client disconnects."""
     chosen = (
         runner.reject(owner, confirmation_id, answer.reason)
@@ -161,7 +161,7 @@ async def decided(
         else runner.approve(answer.of(owner, confirmation_id))
     )
     async with aclosing(chosen) as events:
-        yield Begun(await anext(events), events)
+        yield BegunRun(await anext(events), events)
 
 
 @router.get("/agents")
@@ -171,8 +171,8 @@ async def agents(_: IdentityDep, runner: RunnerDep) -> dict[str, Any]:
 
 
 @router.post("/agents/{agent}/runs", response_class=EventStream)
-@edge(longest_body=LONGEST_BODY)
-async def start(begun: Annotated[Begun, Depends(started)]) -> EventStream:
+@body_limit(longest_body=LONGEST_BODY)
+async def start(begun: Annotated[BegunRun, Depends(started_run)]) -> EventStream:
     """Send a message to an agent. Pending confirmations of the same conversation are withdrawn."""
     return EventStream(begun.written())
 
@@ -216,7 +216,7 @@ async def remove(run_id: str, owner: OwnerDep, runner: RunnerDep) -> Response:
 
 
 @router.post("/runs/{run_id}/resume", response_class=EventStream)
-async def resume(begun: Annotated[Begun, Depends(resumed)]) -> EventStream:
+async def resume(begun: Annotated[BegunRun, Depends(resumed_run)]) -> EventStream:
     """Continue a run that was interrupted, or whose model was unavailable."""
     return EventStream(begun.written())
 
@@ -237,8 +237,8 @@ async def confirmation(confirmation_id: str, owner: OwnerDep, runner: RunnerDep)
 
 
 @router.post("/confirmations/{confirmation_id}", response_class=EventStream)
-@edge(longest_body=LONGEST_BODY)
-async def decide(begun: Annotated[Begun, Depends(decided)]) -> EventStream:
+@body_limit(longest_body=LONGEST_BODY)
+async def decide(begun: Annotated[BegunRun, Depends(decided_run)]) -> EventStream:
     """Approve, reject or edit a pending confirmation, and continue its run."""
     return EventStream(begun.written())
 

@@ -1,7 +1,7 @@
 """Limits on request bodies: who may send one, how many bytes, and how slowly.
 
 A body is read only when a route asks for it, and after authentication: without a valid token, no byte of it is read. A route
-sets its limits with `edge`; by default it needs a token, and accepts at most `SMALL` bytes.
+sets its limits with `body_limit`; by default it needs a token, and accepts at most `SMALL` bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Endpoint = TypeVar("Endpoint", bound="Callable[..., Any]")
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class BodyLimits:
     """The body limits of a route.
 
     Attributes:
@@ -49,21 +49,21 @@ class Terms:
         return FIRST_SECONDS + self.longest_body / SLOWEST
 
 
-_STRICTEST: Final = Terms()
-_terms: Final[dict[Any, Terms]] = {}
+_STRICTEST: Final = BodyLimits()
+_terms: Final[dict[Any, BodyLimits]] = {}
 
 
-def edge(*, longest_body: int = SMALL) -> Callable[[Endpoint], Endpoint]:
+def body_limit(*, longest_body: int = SMALL) -> Callable[[Endpoint], Endpoint]:
     """Set the body limits of an endpoint. The decorator goes below the route's."""
 
     def settle(endpoint: Endpoint) -> Endpoint:
-        _terms[endpoint] = Terms(longest_body)
+        _terms[endpoint] = BodyLimits(longest_body)
         return endpoint
 
     return settle
 
 
-def terms_of(endpoint: object) -> Terms:
+def body_limits_of(endpoint: object) -> BodyLimits:
     """The body limits of an endpoint; the strictest if it has none, or is None."""
     return _terms.get(endpoint, _STRICTEST)
 
@@ -92,7 +92,7 @@ class FailedAdmissionError(HTTPException):
         super().__init__(503)
 
 
-class GuardedBodies:
+class BodyLimitMiddleware:
     """ASGI middleware that authenticates and limits a body when the application reads it."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -109,7 +109,7 @@ class _Body:
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._connection = HTTPConnection(scope)
         self._receive = receive
-        self._terms: Terms | None = None
+        self._terms: BodyLimits | None = None
         self._deadline = 0.0
         self._length = 0
         self._is_whole = False
@@ -131,9 +131,9 @@ class _Body:
         self._count(message, terms)
         return message
 
-    async def _admit(self) -> Terms:
+    async def _admit(self) -> BodyLimits:
         """Before the first piece is read, authenticate the sender and check the declared length."""
-        terms = terms_of(self._connection.scope.get("endpoint"))
+        terms = body_limits_of(self._connection.scope.get("endpoint"))
         await self._authenticate()
         if _declared_length(self._connection.headers) > terms.longest_body:
             raise TooLongBodyError(terms.longest_body)
@@ -148,14 +148,14 @@ class _Body:
         except Exception as error:
             raise FailedAdmissionError from error
 
-    async def _next(self, terms: Terms) -> Message:
+    async def _next(self, terms: BodyLimits) -> Message:
         try:
             async with asyncio.timeout_at(self._deadline):
                 return await self._receive()
         except TimeoutError:
             raise SlowBodyError(terms.seconds) from None
 
-    def _count(self, message: Message, terms: Terms) -> None:
+    def _count(self, message: Message, terms: BodyLimits) -> None:
         self._length += len(message.get("body", b""))
         if self._length > terms.longest_body:
             raise TooLongBodyError(terms.longest_body)

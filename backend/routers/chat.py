@@ -44,7 +44,7 @@ class Question(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class BegunAnswer:
     """An answer whose first piece has arrived."""
 
     first: Piece
@@ -59,7 +59,7 @@ class Begun:
 
 async def begin(
     request: Request, question: Question, identity: IdentityDep, services: ServicesDep
-) -> AsyncIterator[Begun]:
+) -> AsyncIterator[BegunAnswer]:
     """Ask, and wait for the first piece. A disconnect of the client closes the provider's stream."""
     conversation = await find(services, identity, question.conversation_id)
     if conversation.transcript.is_empty:
@@ -67,16 +67,16 @@ async def begin(
     async with aclosing(answer(conversation, question.question, services.facade.get_llm)) as pieces:
         async with while_connected(request.receive):
             first = await anext(pieces)
-        yield Begun(first, pieces)
+        yield BegunAnswer(first, pieces)
 
 
 @router.post("", response_class=EventStream)
-async def chat(begun: Annotated[Begun, Depends(begin)]) -> EventStream:
+async def chat(begun: Annotated[BegunAnswer, Depends(begin)]) -> EventStream:
     """Answer a question over a conversation."""
     return EventStream(_events(begun))
 
 
-async def _events(begun: Begun) -> AsyncGenerator[bytes, None]:
+async def _events(begun: BegunAnswer) -> AsyncGenerator[bytes, None]:
     try:
         async for piece in begun.pieces():
             yield _event(piece)

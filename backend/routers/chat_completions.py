@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from backend.wires.openai.chat import ChatWire
 
-from .bodies import edge
+from .bodies import body_limit
 from .dependencies import identify
 from .wire_bodies import OBJECTS, TEXT, body_with
 from .wire_routes import LONGEST_BODY, answered, route_of
@@ -22,7 +22,7 @@ router: Final = APIRouter(
 
 
 @router.post("/completions", openapi_extra=body_with(model=TEXT, messages=OBJECTS))
-@edge(longest_body=LONGEST_BODY)
+@body_limit(longest_body=LONGEST_BODY)
 async def chat_completions(request: Request) -> Response:
     """Answer a conversation."""
     return await answered(request, WIRE)

@@ -9,7 +9,7 @@ from backend.utils.llm.caller import Caller, use_caller
 from backend.wires.complete import PlainWire
 from backend.wires.faults import Fault, FaultError
 
-from .bodies import edge
+from .bodies import body_limit
 from .dependencies import Identity, IdentityDep
 from .wire_bodies import OBJECTS, TEXT, body_with
 from .wire_routes import LONGEST_BODY, answer_to, read, route_of
@@ -20,7 +20,7 @@ router: Final = APIRouter(prefix="/v1/complete", tags=["completions"], route_cla
 
 
 @router.post("", openapi_extra=body_with(model_group=TEXT, messages=OBJECTS))
-@edge(longest_body=LONGEST_BODY)
+@body_limit(longest_body=LONGEST_BODY)
 async def complete(request: Request, identity: IdentityDep) -> Response:
     """Answer messages by a group, on behalf of a tenant."""
     exchange = await read(request, WIRE)

@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse
 
 from backend.access import Owner
 from backend.agents.runner import Runner
-from backend.console.views.agents import Told as ToldRun
+from backend.console.views.agents import RunInState as ToldRun
 from backend.console.views.agents import agents_view
 from backend.console.views.config import PAST, config_view
 from backend.console.views.conversations import conversations_view
@@ -22,9 +22,9 @@ from backend.console.views.now import now_view
 from backend.console.views.playground import playground_view
 from backend.console.views.requests import PAGE, request_view, requests_view
 from backend.console.views.signs import LocalModel, Process
-from backend.console.views.spend import ROWS, By, Told, spend_view
+from backend.console.views.spend import ROWS, By, SpendSums, spend_view
 from backend.ledger.store import StoreAwayError
-from backend.ledger.usage import Cell, Dimension, Period, UsageStore, Used
+from backend.ledger.usage import CrossSums, Dimension, GroupSums, Period, UsageStore
 from backend.utils.llm.budgets import Balance
 from backend.utils.llm.caller import Caller
 from backend.utils.llm.errors import BudgetUnavailableError, LLMError
@@ -224,7 +224,7 @@ def _process(services: Services, database: str | None) -> Process:
     )
 
 
-async def _hours(services: Services, at: datetime) -> tuple[Sequence[Cell] | None, str | None]:
+async def _hours(services: Services, at: datetime) -> tuple[Sequence[CrossSums] | None, str | None]:
     """The sums of the last days by endpoint and hour; or why they cannot be read, because this page is needed in such times, too."""
     if services.usage is None:
         return None, None
@@ -243,22 +243,22 @@ async def _balances(services: Services) -> Sequence[Balance]:
         return ()
 
 
-async def _told(services: Services, by: By, period: Period) -> Told:
+async def _told(services: Services, by: By, period: Period) -> SpendSums:
     store = _ledger(services)
     before = Period.last((period.until - period.since).days + 1, period.since - timedelta(days=1))
     month = Period(min(period.until.replace(day=1), period.until - timedelta(days=7)), period.until)
     earlier, by_day = await asyncio.gather(store.total(before), store.used("day", month))
     if by in _CROSSED:
-        return Told.of(await store.crossed([by, "day"], period), earlier, by_day)
+        return SpendSums.of(await store.crossed([by, "day"], period), earlier, by_day)
     used, total = await asyncio.gather(store.used(by, period, limit=ROWS + 1), store.total(period))
-    return Told(used=used, days=(), total=total, before=earlier, by_day=by_day)
+    return SpendSums(used=used, days=(), total=total, before=earlier, by_day=by_day)
 
 
-async def _used(services: Services, by: Dimension, period: Period) -> Sequence[Used]:
+async def _used(services: Services, by: Dimension, period: Period) -> Sequence[GroupSums]:
     return await services.usage.used(by, period) if services.usage else ()
 
 
-async def _crossed(services: Services, by: Sequence[Dimension], period: Period) -> Sequence[Cell]:
+async def _crossed(services: Services, by: Sequence[Dimension], period: Period) -> Sequence[CrossSums]:
     return await services.usage.crossed(by, period) if services.usage else ()
 
 

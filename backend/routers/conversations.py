@@ -6,11 +6,11 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 
-from backend.conversations.creation import Order
+from backend.conversations.creation import CreationRequest
 from backend.conversations.store import Conversation, InvalidCursorError, Page, Summary
 from backend.conversations.transcript import Transcript
 
-from .bodies import edge
+from .bodies import body_limit
 from .dependencies import IdentityDep, ServicesDep
 from .json_bodies import JsonRoute
 
@@ -71,7 +71,7 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 
 
 @router.post("", status_code=201, response_model=Summary, responses=_RESPONSES)
-@edge(longest_body=LONGEST_TRANSCRIPT)
+@body_limit(longest_body=LONGEST_TRANSCRIPT)
 async def create(
     transcript: Transcript,
     response: Response,
@@ -80,7 +80,7 @@ async def create(
     key: Annotated[str | None, Depends(idempotency_key)],
 ) -> Conversation:
     """Process a transcript and store the conversation. Failed steps are named in ``errors``."""
-    order = Order(transcript, identity.owner, services.facade.get_llm, services.is_demo, key)
+    order = CreationRequest(transcript, identity.owner, services.facade.get_llm, services.is_demo, key)
     created = await services.creation.create(order)
     response.status_code = 201 if created.is_stored else 202
     response.headers["Location"] = f"{router.prefix}/{created.conversation.id}"

@@ -22,7 +22,7 @@ from backend.access import SCOPES, GivenTokens, Grant, Owner
 from backend.agents.runner import Runner
 from backend.background import Background
 from backend.budgets import Budgets
-from backend.conversations.creation import Creation
+from backend.conversations.creation import ConversationCreator
 from backend.conversations.store import ConversationStore
 from backend.keys.keychain import Keychain
 from backend.keys.rate_limit import CheckRateLimit
@@ -42,7 +42,7 @@ from backend.wires.responders import Responders, ResponderSource
 
 from .access import row_of
 from .headers import KEY_HEADER
-from .logins import Sessions, held
+from .logins import Sessions, cookie_value
 from .origins import is_foreign
 from .rates import RequestRates
 from .readiness import Readiness
@@ -195,7 +195,7 @@ class Services:
     """
 
     conversations: ConversationStore
-    creation: Creation
+    creation: ConversationCreator
     tokens: Tokens
     sessions: Sessions
     facade: Facade
@@ -369,7 +369,7 @@ async def _grant(connection: HTTPConnection, services: Services) -> Grant | None
 
 async def session_of(connection: HTTPConnection, services: Services) -> Grant | None:
     """The grant of the browser's session; None without one."""
-    plain = held(connection)
+    plain = cookie_value(connection)
     return await services.sessions.find(plain) if plain else None
 
 

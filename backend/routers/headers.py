@@ -19,7 +19,7 @@ KEY_HEADER: Final = "x-byok-"
 """The prefix of a header with a user's key; the provider's name follows."""
 
 
-class ForgottenKeys:
+class KeyRemovalMiddleware:
     """ASGI middleware that deletes users' keys from a request's headers when it is answered.
 
     It has to be the outermost: inner middleware may have a copy of the headers.
@@ -38,7 +38,7 @@ class ForgottenKeys:
                 held[:] = [header for header in held if not header[0].lower().startswith(KEY_HEADER.encode())]
 
 
-class SecurityHeaders:
+class SecurityHeadersMiddleware:
     """ASGI middleware that adds `SECURITY_HEADERS`, and keeps answers out of caches. Does not buffer streams."""
 
     def __init__(self, app: ASGIApp) -> None:

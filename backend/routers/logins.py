@@ -47,7 +47,7 @@ def is_secure(connection: HTTPConnection) -> bool:
     return connection.scope["scheme"] in {"https", "wss"}
 
 
-def held(connection: HTTPConnection) -> str | None:
+def cookie_value(connection: HTTPConnection) -> str | None:
     """The value of the session cookie that the browser sent."""
     return connection.cookies.get(cookie_name(connection))
 
@@ -60,12 +60,12 @@ def is_own_form(connection: HTTPConnection) -> bool:
     return connection.headers.get("origin") == f"{scheme}://{connection.headers.get('host')}"
 
 
-def is_typed_in(connection: HTTPConnection) -> bool:
+def is_direct_navigation(connection: HTTPConnection) -> bool:
     """Whether the browser confirms that a person opened the address: from a terminal, the address bar or a bookmark."""
     return connection.headers.get("sec-fetch-site") == "none"
 
 
-def remember(connection: HTTPConnection, response: Response, plain: str) -> None:
+def set_cookie(connection: HTTPConnection, response: Response, plain: str) -> None:
     """Set the session cookie to ``plain``, out of reach of scripts and other sites."""
     response.set_cookie(
         cookie_name(connection),
@@ -78,7 +78,7 @@ def remember(connection: HTTPConnection, response: Response, plain: str) -> None
     )
 
 
-def forget(connection: HTTPConnection, response: Response) -> None:
+def delete_cookie(connection: HTTPConnection, response: Response) -> None:
     """Delete the session cookie."""
     response.delete_cookie(
         cookie_name(connection), path="/", secure=is_secure(connection), httponly=True, samesite="strict"

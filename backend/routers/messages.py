@@ -9,7 +9,7 @@ from backend.wires.anthropic.messages_answer import PING
 from backend.wires.anthropic.messages_request import read_count
 from backend.wires.estimates import prompt_tokens
 
-from .bodies import edge
+from .bodies import body_limit
 from .dependencies import ServicesDep, identify
 from .wire_bodies import NUMBER, OBJECTS, TEXT, body_with
 from .wire_routes import LONGEST_BODY, answered, read_body, route_of
@@ -25,14 +25,14 @@ router: Final = APIRouter(
 
 
 @router.post("", openapi_extra=body_with(model=TEXT, max_tokens=NUMBER, messages=OBJECTS))
-@edge(longest_body=LONGEST_BODY)
+@body_limit(longest_body=LONGEST_BODY)
 async def messages(request: Request) -> Response:
     """Answer a conversation."""
     return await answered(request, WIRE, ping=PING)
 
 
 @router.post("/count_tokens", openapi_extra=body_with(model=TEXT, messages=OBJECTS))
-@edge(longest_body=LONGEST_BODY)
+@body_limit(longest_body=LONGEST_BODY)
 async def count_tokens(request: Request, services: ServicesDep) -> dict[str, Any]:
     """Estimate the tokens of a prompt, for any model. No provider is called."""
     counted = await read_body(request, read_count)

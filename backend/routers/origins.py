@@ -36,7 +36,7 @@ class Origin(NamedTuple):
         return cls(parts.scheme, parts.hostname, port) if parts.hostname and port else None
 
 
-class ServedAt:
+class PublicUrlMiddleware:
     """ASGI middleware that sets each request's scheme and host to those of the configured public URL."""
 
     def __init__(self, app: ASGIApp, url: str) -> None:

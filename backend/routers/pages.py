@@ -11,7 +11,7 @@ from backend.access import Grant
 
 from .dependencies import Services, ServicesDep, UnauthenticatedError, session_of
 from .forms import want_our_page
-from .logins import forget, held, is_typed_in, remember
+from .logins import cookie_value, delete_cookie, is_direct_navigation, set_cookie
 from .rendering import CONSOLE, PRIVATE, Page, page
 
 STATIC: Final = {
@@ -37,7 +37,7 @@ async def login(request: Request, services: ServicesDep, token: Token = "") -> R
     """
     grant = await _grant(services, token)
     before = await session_of(request, services)
-    if is_typed_in(request) and (before is None or before.owner == grant.owner):
+    if is_direct_navigation(request) and (before is None or before.owner == grant.owner):
         return await _logged_in(request, services, grant)
     return await page(request, "confirm", asked=grant.user_id, held=before and before.user_id)
 
@@ -62,9 +62,9 @@ async def log_out(request: Request, services: ServicesDep) -> Response:
         HTTPException: The browser does not confirm that our page sent the request.
     """
     want_our_page(request)
-    await services.sessions.end(held(request) or "")
+    await services.sessions.end(cookie_value(request) or "")
     response = RedirectResponse("/", status_code=303, headers=PRIVATE)
-    forget(request, response)
+    delete_cookie(request, response)
     return response
 
 
@@ -94,7 +94,7 @@ async def _grant(services: Services, token: str) -> Grant:
 
 async def _logged_in(request: Request, services: Services, grant: Grant) -> Response:
     """Open a new session; the session that the browser had ends."""
-    await services.sessions.end(held(request) or "")
+    await services.sessions.end(cookie_value(request) or "")
     response = RedirectResponse("/", status_code=303, headers=PRIVATE)
-    remember(request, response, await services.sessions.open(grant.user_id, grant.token_id))
+    set_cookie(request, response, await services.sessions.open(grant.user_id, grant.token_id))
     return response

@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from backend.console.views.explain import Question
 from backend.console.views.features import Which
 from backend.console.views.spend import By
-from backend.ledger.usage import Only
+from backend.ledger.usage import UsageFilter
 
 _NO_NUL: Final = r"^[^\x00]*$"
 """PostgreSQL has no such text."""
@@ -47,9 +47,9 @@ class RequestsQuery(_Query):
     call: Name = None
 
     @property
-    def only(self) -> Only:
+    def only(self) -> UsageFilter:
         """The filter as the ledger's store takes it."""
-        return Only(self.feature, self.model, self.user, self.tenant, self.owner, self.outcome)
+        return UsageFilter(self.feature, self.model, self.user, self.tenant, self.owner, self.outcome)
 
 
 class SpendQuery(_Query):

@@ -21,7 +21,7 @@ WAIT_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Lacks:
+class ReadinessReport:
     """What the table asks for and the service lacks, and how much that matters.
 
     Attributes:
@@ -40,7 +40,7 @@ class Lacks:
     is_demo: bool = False
 
     @classmethod
-    def of(cls, info: QosInfo) -> Lacks:
+    def of(cls, info: QosInfo) -> ReadinessReport:
         """What the service that ``info`` describes lacks."""
         missing: list[Mapping[str, Any]] = [
             {"what": "house_key", "provider": name, "variables": list(provider.api_key_envs)}
@@ -89,10 +89,10 @@ class Readiness:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, wait: float = WAIT_SECONDS) -> None:
-        self._answers = SingleFlight[Lacks](FRESH_SECONDS, wait, clock)
-        self._last = Lacks()
+        self._answers = SingleFlight[ReadinessReport](FRESH_SECONDS, wait, clock)
+        self._last = ReadinessReport()
 
-    async def lacks(self, ask: Callable[[], Awaitable[QosInfo]]) -> Lacks:
+    async def lacks(self, ask: Callable[[], Awaitable[QosInfo]]) -> ReadinessReport:
         """What is missing now, or was at the last result; nothing before the first. Waits for ``ask`` at most ``wait`` seconds.
 
         While ``ask`` is running, it is not called again.
@@ -103,5 +103,5 @@ class Readiness:
         return self._last
 
 
-async def _learn(ask: Callable[[], Awaitable[QosInfo]]) -> Lacks:
-    return Lacks.of(await ask())
+async def _learn(ask: Callable[[], Awaitable[QosInfo]]) -> ReadinessReport:
+    return ReadinessReport.of(await ask())

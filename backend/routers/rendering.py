@@ -38,7 +38,7 @@ _NO_PAGE: Final = (HTTPException, RequestValidationError, LLMError, SQLAlchemyEr
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MenuPage:
     """A page in the menu, shown to users who may use its route or have the rights of ``row``."""
 
     name: str
@@ -52,17 +52,17 @@ class Place:
 
 
 MENU: Final = (
-    Place("now", "/", "Now", HOUSE_DEBUG),
-    Place("features", "/features", "Features"),
-    Place("explain", "/explain", "Explain"),
-    Place("requests", "/requests", "Requests"),
-    Place("spend", "/spend", "Spend"),
-    Place("config", "/config", "Config"),
-    Place("models", "/models", "Models"),
-    Place("agents", "/agents", "Agents"),
-    Place("conversations", "/conversations", "Conversations"),
-    Place("playground", "/playground", "Playground"),
-    Place("tokens", "/tokens", "Tokens"),
+    MenuPage("now", "/", "Now", HOUSE_DEBUG),
+    MenuPage("features", "/features", "Features"),
+    MenuPage("explain", "/explain", "Explain"),
+    MenuPage("requests", "/requests", "Requests"),
+    MenuPage("spend", "/spend", "Spend"),
+    MenuPage("config", "/config", "Config"),
+    MenuPage("models", "/models", "Models"),
+    MenuPage("agents", "/agents", "Agents"),
+    MenuPage("conversations", "/conversations", "Conversations"),
+    MenuPage("playground", "/playground", "Playground"),
+    MenuPage("tokens", "/tokens", "Tokens"),
 )
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from backend.wires.faults import Fault, FaultError
 from backend.wires.openai.responses import ResponsesWire
 
-from .bodies import edge
+from .bodies import body_limit
 from .dependencies import identify
 from .wire_bodies import OBJECTS, TEXT, body_with
 from .wire_routes import LONGEST_BODY, answered, route_of
@@ -23,7 +23,7 @@ router: Final = APIRouter(
 
 
 @router.post("", openapi_extra=body_with(model=TEXT, input={"anyOf": [TEXT, OBJECTS]}))
-@edge(longest_body=LONGEST_BODY)
+@body_limit(longest_body=LONGEST_BODY)
 async def responses(request: Request) -> Response:
     """Answer a conversation."""
     return await answered(request, WIRE)

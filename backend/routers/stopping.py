@@ -57,7 +57,7 @@ class Stop:
             self._running.discard(running)
 
 
-class EndedByStop:
+class StopMiddleware:
     """ASGI middleware that ends requests which outlast a `Stop`. Does not buffer streams."""
 
     def __init__(self, app: ASGIApp, stop: Stop) -> None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from backend.access import Grant
-from backend.ledger.usage import Dimension, Only, Period, UnkeptError, UsageStore, report
+from backend.ledger.usage import Dimension, Period, UnkeptError, UsageFilter, UsageStore, report
 
 from .dependencies import ForbiddenError, GrantDep, OwnerDep, Services, ServicesDep
 
@@ -31,7 +31,7 @@ def _in_words(told: object) -> object:
 _Day = Annotated[Annotated[date, Field(ge=_EARLIEST)] | None, BeforeValidator(_in_words)]
 
 
-class Days(BaseModel):
+class PeriodQuery(BaseModel):
     """The period: whole days in UTC, both included."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,7 +52,7 @@ class Days(BaseModel):
         return Period(self.since or max(_EARLIEST, until - timedelta(days=DAYS - 1)), until)
 
 
-class Part(BaseModel):
+class FilterQuery(BaseModel):
     """A filter of calls; by default all."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,26 +65,26 @@ class Part(BaseModel):
     outcome: _Name | None = None
 
     @property
-    def only(self) -> Only:
+    def only(self) -> UsageFilter:
         """The filter as the ledger's store takes it."""
-        return Only(self.feature, self.model, self.user, self.tenant, self.owner, self.outcome)
+        return UsageFilter(self.feature, self.model, self.user, self.tenant, self.owner, self.outcome)
 
 
-class Asked(Days, Part):
+class UsageQuery(PeriodQuery, FilterQuery):
     """The dimension, the period and the filter of usage."""
 
     by: Dimension = "feature"
     limit: Annotated[int, Field(ge=1, le=10_000)] = 1_000
 
 
-class Place(Part):
+class RequestsQuery(FilterQuery):
     """The filter and the position of a page of requests."""
 
     before: _Name | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
-class OwnUsageQuery(Days):
+class OwnUsageQuery(PeriodQuery):
     """The period of the user's own usage."""
 
     by: Literal["day"] = "day"
@@ -92,7 +92,7 @@ class OwnUsageQuery(Days):
 
 @router.get("/usage")
 async def everybodys(
-    asked: Annotated[Asked, Query()], grant: GrantDep, services: ServicesDep
+    asked: Annotated[UsageQuery, Query()], grant: GrantDep, services: ServicesDep
 ) -> dict[str, Any]:
     """The usage and cost of all calls; for a tenant's token, those of the tenant."""
     store, period, only = _store(services), asked.period, _visible(asked.only, grant)
@@ -105,7 +105,7 @@ async def everybodys(
 
 @router.get("/usage/requests")
 async def requests(
-    place: Annotated[Place, Query()], grant: GrantDep, services: ServicesDep
+    place: Annotated[RequestsQuery, Query()], grant: GrantDep, services: ServicesDep
 ) -> dict[str, Any]:
     """The last calls, the newest first, with every attempt; for a tenant's token, those of the tenant."""
     only = _visible(place.only, grant)
@@ -128,11 +128,15 @@ async def mine(
     asked: Annotated[OwnUsageQuery, Query()], owner: OwnerDep, services: ServicesDep
 ) -> dict[str, Any]:
     """The usage and cost of the user's own calls, by day."""
-    store, period, only = _store(services), asked.period, Only(user=owner.user_id, tenant=owner.tenant_id)
+    store, period, only = (
+        _store(services),
+        asked.period,
+        UsageFilter(user=owner.user_id, tenant=owner.tenant_id),
+    )
     return report(asked.by, period, await store.used(asked.by, period, only), await store.total(period, only))
 
 
-def _visible(only: Only, grant: Grant) -> Only:
+def _visible(only: UsageFilter, grant: Grant) -> UsageFilter:
     """``only``, restricted to the tenant of ``grant``."""
     if not grant.tenant_id:
         return only

@@ -18,7 +18,7 @@ from backend.utils.llm.errors import LLMError
 from backend.wires.bodies import LONGEST, read_object
 from backend.wires.faults import Fault, FaultError, InvalidRequestError, fault_of
 from backend.wires.sse import json_bytes
-from backend.wires.streams import begun
+from backend.wires.streams import with_error_event
 from backend.wires.wire import written
 
 from .dependencies import get_services
@@ -119,7 +119,7 @@ async def answer_to(exchange: Exchange, request: Request, wire: Wire, *, ping: b
             first = await anext(stream)
         ignored = getattr(first, "ignored", ())
         return EventStream(
-            written(begun(first, stream), exchange.writer()),
+            written(with_error_event(first, stream), exchange.writer()),
             headers=_headers(asked, ignored),
             stopping=wire.stopped(_STOPPED),
             ping=ping,

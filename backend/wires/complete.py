@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from .fields import model_name, required, taken
+from .fields import model_name, optional_field, required_field
 from .openai.chat_answer import ChatWriter, call_object
 from .openai.chat_request import read_chat
 from .sse import json_event
@@ -56,11 +56,11 @@ class PlainWire:
 
     def read(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> PlainExchange:
         """Parse ``body``; a model name without a prefix is a group's. See `WireOf.read`."""
-        group = required(body, "model_group", str)
+        group = required_field(body, "model_group", str)
         model = group if group.startswith(("@", GROUP)) else f"{GROUP}{group}"
         others = {name: value for name, value in body.items() if name not in {"model_group", "tenant_id"}}
         request = read_chat({**others, "model": model_name({"model_group": model}, "model_group"), "n": None})
-        return PlainExchange(request, taken(body, "tenant_id", str), tells_receipt)
+        return PlainExchange(request, optional_field(body, "tenant_id", str), tells_receipt)
 
     def error(self, fault: Fault, request_id: str) -> tuple[int, Mapping[str, Any]]:  # noqa: ARG002 - told in a header only
         """``fault`` as an HTTP status and a body. See `WireOf.error`."""

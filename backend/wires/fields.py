@@ -27,7 +27,7 @@ UNMODERATED = "Nothing is moderated here. Leave `moderation` out, and look at th
 _SERVED_TIERS = frozenset({None, "auto", "default", "standard", "standard_only"})
 
 
-def taken(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -> T | None:
+def optional_field(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -> T | None:
     """The value of the field ``name``; None if absent or null. ``within`` is the path before the name, for error messages.
 
     Raises:
@@ -39,13 +39,13 @@ def taken(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -
     raise InvalidRequestError(f"`{within}{name}` has to be {_WORDS[kind]}.", f"{within}{name}")
 
 
-def required(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -> T:
+def required_field(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -> T:
     """The value of the field ``name``. ``within`` is the path before the name, for error messages.
 
     Raises:
         InvalidRequestError: The field is missing or null, or its value is no ``kind``.
     """
-    value = taken(body, name, kind, within)
+    value = optional_field(body, name, kind, within)
     if value is None:
         raise InvalidRequestError(
             f"`{within}{name}` is missing.", f"{within}{name}", "missing_required_parameter"
@@ -59,7 +59,7 @@ def model_name(body: Mapping[str, Any], field: str = "model") -> str:
     Raises:
         InvalidRequestError: The name is missing or too long.
     """
-    name = required(body, field, str)
+    name = required_field(body, field, str)
     if len(name) > LONGEST:
         raise InvalidRequestError(f"`{field}` may have up to {LONGEST} characters.", field)
     return name
@@ -122,7 +122,7 @@ def ignored_callers(tool: Mapping[str, Any], within: str) -> list[str]:
     Raises:
         InvalidRequestError: The field is no list.
     """
-    callers = taken(tool, "allowed_callers", list, within)
+    callers = optional_field(tool, "allowed_callers", list, within)
     return ["tools.allowed_callers"] if callers and "direct" not in callers else []
 
 

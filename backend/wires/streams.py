@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-async def begun(first: Event, rest: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+async def with_error_event(first: Event, rest: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
     """``first``, and the rest of the stream. An error becomes its last event, and is not raised."""
     try:
         async with aclosing(rest):

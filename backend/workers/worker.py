@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from backend.database.engine import UnusableDatabaseError
 from backend.keys.errors import MasterKeyError
-from backend.server import GRACE_SECONDS, composed
+from backend.server import GRACE_SECONDS, composed_server
 from backend.settings import Settings, environment
 from backend.signals import Signals
 from backend.utils.llm import LLMError, Table
@@ -57,7 +57,7 @@ def work(orders: Iterator[Order], answers: FileIO) -> int:
 
 def _serve(start: Start, listener: ChannelListener, orders: Iterator[Order], answers: FileIO) -> int:
     model, table = SharedModel(start.model), Table(environ=environment())
-    with composed(Settings(), table, model, start.launch_token.get_secret_value()) as server:
+    with composed_server(Settings(), table, model, start.launch_token.get_secret_value()) as server:
         threading.Thread(target=_follow, args=(orders, server, model), daemon=True).start()
         with Signals(lambda: _stop(server, answers)):
             asyncio.run(_run(server, listener, answers))

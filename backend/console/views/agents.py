@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class PendingCall:
     """A call that waits for a confirmation; ``unknown`` if it may have been executed.
 
     Attributes:
@@ -84,12 +84,12 @@ class AgentsView:
 
     at: datetime
     whole: str | None
-    pending: tuple[Pending, ...]
+    pending: tuple[PendingCall, ...]
     runs: tuple[RunRow, ...]
     agents: tuple[AgentRow, ...] | None
 
 
-class Told(NamedTuple):
+class RunInState(NamedTuple):
     """A run in its present state."""
 
     run: Run
@@ -100,7 +100,7 @@ class Told(NamedTuple):
 def agents_view(
     agents: Sequence[Agent] | None,
     pending: Sequence[Confirmation],
-    runs: Sequence[Told],
+    runs: Sequence[RunInState],
     at: datetime,
     whole: str | None = None,
 ) -> AgentsView:
@@ -114,9 +114,9 @@ def agents_view(
     )
 
 
-def _pending(one: Confirmation, whole: str | None) -> Pending:
+def _pending(one: Confirmation, whole: str | None) -> PendingCall:
     told = confirmation_view(one, whole=one.id == whole)
-    return Pending(
+    return PendingCall(
         id=one.id,
         agent=one.agent,
         run=one.run,
@@ -133,7 +133,7 @@ def _pending(one: Confirmation, whole: str | None) -> Pending:
     )
 
 
-def _run(told: Told) -> RunRow:
+def _run(told: RunInState) -> RunRow:
     run, state, spent = told
     return RunRow(
         id=run.id,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from backend.ledger.usage import Total
+from backend.ledger.usage import UsageSums
 
-from .windows import Lately, Sums, lately, microseconds, sums
+from .windows import RecentStatistics, Sums, microseconds, recent_statistics, sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import date, datetime
 
-    from backend.ledger.usage import Cell, Period
+    from backend.ledger.usage import CrossSums, Period
     from backend.recent import RecentAttempts
     from backend.utils.llm.diagnostics.qos import FeatureInfo, OverrideInfo, QosInfo
     from backend.utils.llm.diagnostics.retirements import Retires
@@ -56,7 +56,7 @@ class FeatureRow:
     instead_of: str | None
     override: Override | None
     retires: Retires | None
-    now: Lately
+    now: RecentStatistics
     week: Sums
     by_day: tuple[tuple[int, int], ...]
 
@@ -99,7 +99,7 @@ class FeatureFilter:
 def features_view(
     qos: QosInfo,
     recent: RecentAttempts,
-    days: Sequence[Cell],
+    days: Sequence[CrossSums],
     period: Period,
     wanted: FeatureFilter,
     at: datetime,
@@ -131,25 +131,32 @@ def features_view(
 
 
 def _rows(
-    qos: QosInfo, recent: RecentAttempts, days: Sequence[Cell], period: Period, at: datetime
+    qos: QosInfo, recent: RecentAttempts, days: Sequence[CrossSums], period: Period, at: datetime
 ) -> Iterator[FeatureRow]:
     overrides = {one.subject: one for one in qos.overrides if one.state == "in_force" and one.links}
     windows, silent = recent.by_feature(microseconds(at)), recent.total(0)
     weeks = _weeks(days)
     for name, info in qos.features.items():
         week = weeks.get(name, {})
-        yield _row(name, info, overrides.get(name), lately(windows.get(name, silent)), week, _dates(period))
+        yield _row(
+            name,
+            info,
+            overrides.get(name),
+            recent_statistics(windows.get(name, silent)),
+            week,
+            _dates(period),
+        )
 
 
 def _row(
     name: str,
     info: FeatureInfo,
     override: OverrideInfo | None,
-    now: Lately,
-    week: Mapping[str, Total],
+    now: RecentStatistics,
+    week: Mapping[str, UsageSums],
     dates: Sequence[str],
 ) -> FeatureRow:
-    each = (week.get(day, Total()) for day in dates)
+    each = (week.get(day, UsageSums()) for day in dates)
     return FeatureRow(
         name=name,
         about=info.about,
@@ -164,13 +171,13 @@ def _row(
         else None,
         retires=info.retires,
         now=now,
-        week=sums(Total.of(week.values())),
+        week=sums(UsageSums.of(week.values())),
         by_day=tuple((one.attempts, one.failures) for one in each),
     )
 
 
-def _weeks(days: Iterable[Cell]) -> Mapping[str, dict[str, Total]]:
-    found: dict[str, dict[str, Total]] = {}
+def _weeks(days: Iterable[CrossSums]) -> Mapping[str, dict[str, UsageSums]]:
+    found: dict[str, dict[str, UsageSums]] = {}
     for (name, day), total in days:
         if name is not None and day is not None:
             found.setdefault(name, {})[day] = total

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from backend.ledger.usage import Used
+    from backend.ledger.usage import GroupSums
     from backend.utils.llm.diagnostics.models import ModelInfo
     from backend.utils.llm.diagnostics.retirements import Retiring
 
@@ -34,7 +34,7 @@ class ModelsView:
 
 
 def models_view(
-    models: Sequence[ModelInfo], retiring: Sequence[Retiring], used: Sequence[Used], today: date
+    models: Sequence[ModelInfo], retiring: Sequence[Retiring], used: Sequence[GroupSums], today: date
 ) -> ModelsView:
     """The state of ``models`` on the day ``today``, with what was ``used`` of each."""
     month = {one.key: sums(one.total) for one in used}

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from backend.ledger.usage import Total
+from backend.ledger.usage import UsageSums
 from backend.recent import RecentAttempts
 from backend.utils.llm.receipt import called
 
 from .signs import EndpointNow, Gauge, Level, LocalModel, Process, Sign, is_in_trouble, signs_of, verdict_of
-from .windows import Lately, Sums, lately, microseconds, sums
+from .windows import RecentStatistics, Sums, microseconds, recent_statistics, sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from backend.ledger.usage import Cell
+    from backend.ledger.usage import CrossSums
     from backend.utils.llm.budgets import Balance
     from backend.utils.llm.diagnostics.health import HealthInfo
     from backend.utils.llm.diagnostics.limits import LimitInfo
@@ -44,7 +44,7 @@ class Resting:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class MissingKey:
     """A provider whose key is missing. ``variable`` is the environment variable for it, if the table in force names one."""
 
     provider: str
@@ -53,11 +53,11 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Demo:
+class DemoNotice:
     """The demo model serves every feature until one of ``keys`` is set."""
 
     label: str
-    keys: tuple[Key, ...]
+    keys: tuple[MissingKey, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +75,13 @@ class NowView:
     level: Level
     verdict: str
     signs: tuple[Sign, ...]
-    demo: Demo | None
+    demo: DemoNotice | None
     local_model: LocalModel | None
     problems: tuple[str, ...]
     resting: tuple[Resting, ...]
     limits: tuple[Gauge, ...]
     budgets: tuple[Gauge, ...]
-    window: Lately
+    window: RecentStatistics
     day: Sums
     by_hour: tuple[tuple[int, int], ...]
     endpoints: tuple[EndpointNow, ...]
@@ -93,7 +93,7 @@ def now_view(
     qos: QosInfo,
     recent: RecentAttempts,
     process: Process,
-    hours: Sequence[Cell] | None,
+    hours: Sequence[CrossSums] | None,
     balances: Sequence[Balance],
     at: datetime,
 ) -> NowView:
@@ -112,7 +112,7 @@ def now_view(
     budgets = tuple(map(_budget, (one for one in balances if _share(one) >= NEARLY_FULL)))
     limits = tuple(_limit(one) for one in qos.limits if one.share >= NEARLY_FULL or one.waiting)
     signs = sorted(signs_of(qos, process, endpoints, limits, budgets), key=lambda one: one.level)
-    window = lately(recent.total(microseconds(at)))
+    window = recent_statistics(recent.total(microseconds(at)))
     level, verdict = verdict_of(signs, window)
     return NowView(
         at=at,
@@ -135,31 +135,31 @@ def now_view(
 
 
 class _Day(NamedTuple):
-    total: Total
+    total: UsageSums
     by_hour: tuple[tuple[int, int], ...]
 
 
-_NO_DAY: Final = _Day(Total(), ((0, 0),) * HOURS)
+_NO_DAY: Final = _Day(UsageSums(), ((0, 0),) * HOURS)
 
 
-def _by_endpoint(hours: Sequence[Cell], at: datetime) -> Mapping[str, _Day]:
+def _by_endpoint(hours: Sequence[CrossSums], at: datetime) -> Mapping[str, _Day]:
     """The last 24 hours of each endpoint, the present hour included."""
     this = at.replace(minute=0, second=0, microsecond=0)
     places = {f"{this - timedelta(hours=HOURS - 1 - place):%Y-%m-%dT%H:%MZ}": place for place in range(HOURS)}
-    found: dict[str, dict[int, Total]] = {}
+    found: dict[str, dict[int, UsageSums]] = {}
     for (name, hour), total in hours:
         if name is not None and hour in places:
             found.setdefault(name, {})[places[hour]] = total
     return {name: _day(totals) for name, totals in found.items()}
 
 
-def _day(totals: Mapping[int, Total]) -> _Day:
-    each = (totals.get(place, Total()) for place in range(HOURS))
-    return _Day(Total.of(totals.values()), tuple((one.attempts, one.failures) for one in each))
+def _day(totals: Mapping[int, UsageSums]) -> _Day:
+    each = (totals.get(place, UsageSums()) for place in range(HOURS))
+    return _Day(UsageSums.of(totals.values()), tuple((one.attempts, one.failures) for one in each))
 
 
 def _total(days: Iterable[_Day]) -> Sums:
-    return sums(Total.of(one.total for one in days))
+    return sums(UsageSums.of(one.total for one in days))
 
 
 def _stacked(series: Iterable[tuple[tuple[int, int], ...]]) -> tuple[tuple[int, int], ...]:
@@ -178,7 +178,7 @@ def _endpoints(
         EndpointNow(
             name=name,
             state=states.get(name) or states.get(name.partition(":")[0]),
-            now=lately(windows.get(name, silent)),
+            now=recent_statistics(windows.get(name, silent)),
             day=sums(days.get(name, _NO_DAY).total),
             by_hour=days.get(name, _NO_DAY).by_hour,
         )
@@ -187,13 +187,13 @@ def _endpoints(
     yield from sorted(found, key=lambda one: (not is_in_trouble(one), -one.now.attempts, -one.day.attempts))
 
 
-def _demo(qos: QosInfo, local_model: LocalModel | None) -> Demo:
+def _demo(qos: QosInfo, local_model: LocalModel | None) -> DemoNotice:
     missing = (
-        Key(name, provider.host, ", ".join(provider.api_key_envs) or None)
+        MissingKey(name, provider.host, ", ".join(provider.api_key_envs) or None)
         for name, provider in qos.providers.items()
         if provider.house_key == "absent"
     )
-    return Demo(local_model.label if local_model else "the built-in demo model", tuple(missing))
+    return DemoNotice(local_model.label if local_model else "the built-in demo model", tuple(missing))
 
 
 def _resting(info: HealthInfo) -> Resting:

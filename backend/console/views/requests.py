@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from backend.ledger.usage import Only, dollars
+from backend.ledger.usage import UsageFilter, dollars
 
 from .windows import moment
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from backend.ledger.usage import Found, Request
+    from backend.ledger.usage import FoundRequests, Request
     from backend.utils.llm.ledger.record import AttemptRecord
 
 PAGE: Final = 40
@@ -139,8 +139,8 @@ class RequestView:
 
 
 def requests_view(
-    found: Found,
-    only: Only,
+    found: FoundRequests,
+    only: UsageFilter,
     before: str | None,
     at: datetime,
     *,

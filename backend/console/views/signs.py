@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.diagnostics.qos import QosInfo
 
-    from .windows import Lately, Sums
+    from .windows import RecentStatistics, Sums
 
 ENOUGH: Final = 5
 """The number of attempts from which a failure rate is meaningful."""
@@ -66,7 +66,7 @@ class EndpointNow:
 
     name: str
     state: str | None
-    now: Lately
+    now: RecentStatistics
     day: Sums
     by_hour: tuple[tuple[int, int], ...]
 
@@ -149,7 +149,7 @@ def _signs_of_ours(qos: QosInfo, process: Process) -> Iterator[Sign]:
         )
 
 
-def verdict_of(signs: Sequence[Sign], window: Lately) -> tuple[Level, str]:
+def verdict_of(signs: Sequence[Sign], window: RecentStatistics) -> tuple[Level, str]:
     """The level in one word, and the state in a sentence."""
     worst = [one for one in signs if one.level == "bad"]
     if worst:

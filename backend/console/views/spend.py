@@ -8,7 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from backend.ledger.usage import Total, Used, dollars
+from backend.ledger.usage import GroupSums, UsageSums, dollars
 
 from .windows import Sums, sums
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
-    from backend.ledger.usage import Cell, Period
+    from backend.ledger.usage import CrossSums, Period
     from backend.utils.llm.budgets import Balance
 
 By = Literal["feature", "model", "owner", "tenant", "user"]
@@ -79,7 +79,7 @@ class SpendView:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SpendSums:
     """The sums that the view needs from the ledger.
 
     Attributes:
@@ -89,24 +89,24 @@ class Told:
         by_day: The sums of each day of this month and of the last seven days.
     """
 
-    used: Sequence[Used]
-    days: Sequence[Cell]
-    total: Total
-    before: Total
-    by_day: Sequence[Used]
+    used: Sequence[GroupSums]
+    days: Sequence[CrossSums]
+    total: UsageSums
+    before: UsageSums
+    by_day: Sequence[GroupSums]
 
     @classmethod
-    def of(cls, days: Sequence[Cell], before: Total, by_day: Sequence[Used]) -> Told:
+    def of(cls, days: Sequence[CrossSums], before: UsageSums, by_day: Sequence[GroupSums]) -> SpendSums:
         """The sums that the view needs when ``days`` covers every spender: the other sums are added up from it."""
-        totals: dict[str | None, list[Total]] = {}
+        totals: dict[str | None, list[UsageSums]] = {}
         for (name, _), total in days:
             totals.setdefault(name, []).append(total)
-        used = [Used(name, Total.of(parts)) for name, parts in totals.items()]
+        used = [GroupSums(name, UsageSums.of(parts)) for name, parts in totals.items()]
         used.sort(key=lambda one: (-one.total.cost, one.key or ""))
-        return cls(used, days, Total.of(total for _, total in days), before, by_day)
+        return cls(used, days, UsageSums.of(total for _, total in days), before, by_day)
 
 
-def spend_view(by: By, period: Period, told: Told, balances: Sequence[Balance]) -> SpendView:
+def spend_view(by: By, period: Period, told: SpendSums, balances: Sequence[Balance]) -> SpendView:
     """The cost in ``period``, whose last day is today."""
     known = told.used[:ROWS]
     cost = told.total.cost or 1
@@ -129,7 +129,7 @@ def spend_view(by: By, period: Period, told: Told, balances: Sequence[Balance]) 
     )
 
 
-def _costs(by_day: Iterable[Used]) -> Mapping[str, int]:
+def _costs(by_day: Iterable[GroupSums]) -> Mapping[str, int]:
     return {one.key: one.total.cost for one in by_day if one.key is not None}
 
 
@@ -140,7 +140,7 @@ def _to_come(costs: Mapping[str, int], today: date) -> int:
     return round(Decimal(sum(week)) / 7 * left)
 
 
-def _chart(told: Told, period: Period) -> tuple[tuple[str, ...], tuple[Day, ...]]:
+def _chart(told: SpendSums, period: Period) -> tuple[tuple[str, ...], tuple[Day, ...]]:
     if not told.days:
         return (), ()
     names = [one.key or "" for one in told.used[:SERIES] if one.total.cost]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from backend.ledger.usage import dollars
 
 if TYPE_CHECKING:
-    from backend.ledger.usage import Total
+    from backend.ledger.usage import UsageSums
     from backend.recent import LastFailure, Window
 
 
@@ -24,7 +24,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Lately:
+class RecentStatistics:
     """Statistics of this process's last 15 minutes. See `backend.recent.Window`."""
 
     attempts: int
@@ -72,9 +72,9 @@ class Sums:
         return self.cached / self.input if self.input else 0.0
 
 
-def lately(window: Window) -> Lately:
+def recent_statistics(window: Window) -> RecentStatistics:
     """``window`` as the views show it."""
-    return Lately(
+    return RecentStatistics(
         attempts=window.attempts,
         failures=window.failures,
         failure_rate=window.failure_rate,
@@ -89,7 +89,7 @@ def lately(window: Window) -> Lately:
     )
 
 
-def sums(total: Total) -> Sums:
+def sums(total: UsageSums) -> Sums:
     """``total`` as the views show it, in dollars."""
     told = total._asdict()
     cost = dollars(told.pop("cost"))

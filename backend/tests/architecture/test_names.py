@@ -117,6 +117,17 @@ RETIRED = {
     "ServedProvider": "ReplySource",
     "Noting": "AuditWriter",
     "Spent": "RunUsage",
+    "Lately": "RecentStatistics",
+    "Unkept": "FreshAnswers",
+    "ServedAt": "PublicUrlMiddleware",
+    "ForgottenKeys": "KeyRemovalMiddleware",
+    "EndedByStop": "StopMiddleware",
+    "GuardedBodies": "BodyLimitMiddleware",
+    "Lacks": "ReadinessReport",
+    "Leaf": "ChainLink",
+    "RememberedTokens": "CachedTokenStore",
+    "RememberedSessions": "CachedSessionStore",
+    "RememberedKeyStore": "CachedKeyStore",
 }
 """Names that only we could read, and what the field calls the same."""
 OF_THE_HTTP_API = frozenset({("keys.py", "trouble")})

@@ -208,7 +208,7 @@ async def alive(seed: int, place: Place, moments: Moments, now: int) -> AsyncIte
         transacting = transactions(engine)
         store: Any = SqlConfirmationStore(transacting)
         if client is not None:
-            store = ValkeyConfirmationStore(client, partial(audit.note, async_sessionmaker(engine)))
+            store = ValkeyConfirmationStore(client, partial(audit.record_alone, async_sessionmaker(engine)))
         gate = Gate(Mortal(store, moments), agents, now=lambda: now)
         model: Any = TurnModel(turns_of(seed))
         runs: Any = Mortal(SqlRunStore(transacting), moments)

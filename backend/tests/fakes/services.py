@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from backend.access import Grant, Owner, default_grant
-from backend.conversations.creation import Creation
+from backend.conversations.creation import ConversationCreator
 from backend.conversations.store import InvalidCursorError, Page
 from backend.database.sessions import IDLE, LIFETIME
 from backend.database.tokens import utc_now
@@ -207,7 +207,7 @@ def services(
     conversations = InMemoryConversations()
     return Services(
         conversations=conversations,
-        creation=Creation(conversations, InMemoryJournals()),
+        creation=ConversationCreator(conversations, InMemoryJournals()),
         tokens=InMemoryTokens(),
         sessions=InMemorySessions(),
         facade=FakeFacade(models or ScriptedModels()),

@@ -14,7 +14,7 @@ from backend.access import Owner
 from backend.conversations.sample import SAMPLE
 from backend.conversations.store import Conversation
 from backend.database.conversations import SqlConversationStore
-from backend.database.engine import opened
+from backend.database.engine import opened_sqlite
 from backend.database.transactions import transactions
 from backend.tests.fakes.commands import in_force, run, told
 from backend.utils.llm.testing import Status, Text, ToolCalls
@@ -39,7 +39,7 @@ def data(provider: LoopbackProvider, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 async def _keep(data: Path) -> None:
-    async with opened(data / "patchbay.sqlite3") as engine:
+    async with opened_sqlite(data / "patchbay.sqlite3") as engine:
         transacting = transactions(engine)
         await SqlConversationStore(async_sessionmaker(engine), transacting).add(
             Conversation(
@@ -55,7 +55,7 @@ async def _keep(data: Path) -> None:
 
 
 async def _kept(data: Path) -> bool:
-    async with opened(data / "patchbay.sqlite3") as engine:
+    async with opened_sqlite(data / "patchbay.sqlite3") as engine:
         transacting = transactions(engine)
         store = SqlConversationStore(async_sessionmaker(engine), transacting)
         return await store.get(Owner("admin"), "c1") is not None

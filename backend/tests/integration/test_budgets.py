@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.database.budgets import open_counters
-from backend.database.engine import opened
+from backend.database.engine import opened_sqlite
 from backend.database.tokens import TokenStore
 from backend.settings import Settings
 from backend.tests.fakes.applications import application, client_of
@@ -130,7 +130,7 @@ class TestHttp:
         async with server(data) as (client, app):
             await spend(app, provider, "bob", 30)
             await spend(app, provider, "admin", 10)
-            async with opened(data / "patchbay.sqlite3") as engine:
+            async with opened_sqlite(data / "patchbay.sqlite3") as engine:
                 token = await TokenStore(async_sessionmaker(engine)).create("bob", "test")
             bob = {"authorization": f"Bearer {token}"}
 

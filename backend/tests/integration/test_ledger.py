@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from backend.conversations.sample import SAMPLE
-from backend.database.engine import opened
+from backend.database.engine import opened_sqlite
 from backend.ledger.folders import folders
 from backend.ledger.spool import Spool
 from backend.settings import Settings
@@ -57,7 +57,7 @@ async def running(
 
 async def calls(settings: Settings) -> list[tuple[str, int, str]]:
     """What is in the database."""
-    async with opened(settings.database_path) as engine, engine.connect() as connection:
+    async with opened_sqlite(settings.database_path) as engine, engine.connect() as connection:
         found = await connection.execute(text("SELECT call, number, feature FROM ledger_attempts"))
         return [(*row,) for row in found]
 
@@ -81,7 +81,7 @@ async def test_the_houses_key_has_a_name_in_the_ledger_that_is_not_the_key(
     async with running(named, provider) as client:
         await client.post("/v1/conversations", json=SAMPLE.model_dump(mode="json"))
 
-    async with opened(settings.database_path) as engine, engine.connect() as connection:
+    async with opened_sqlite(settings.database_path) as engine, engine.connect() as connection:
         (key,) = (await connection.execute(text("SELECT DISTINCT key FROM ledger_attempts"))).scalars()
     assert re.fullmatch("[0-9a-f]{16}", key)
 

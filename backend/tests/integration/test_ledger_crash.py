@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from backend.database.engine import opened
+from backend.database.engine import opened_sqlite
 from backend.database.ledger import sql_ledger
 from backend.ledger.folders import folders
 from backend.ledger.shipper import Shipper
@@ -65,7 +65,7 @@ async def shipped(spool: Spool, database: Path) -> tuple[dict[str, list[int]], i
     away.is_away = True
     assert not await Shipper(spool, away).finish(20.0)
     found: defaultdict[str, list[int]] = defaultdict(list)
-    async with opened(database) as engine:
+    async with opened_sqlite(database) as engine:
         assert await Shipper(spool, sql_ledger(engine)).finish(20.0)
         async with engine.connect() as connection:
             for each, number in await connection.execute(text("SELECT call, number FROM ledger_attempts")):

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.commands.terminal import ExitStatus
-from backend.database.engine import opened
+from backend.database.engine import opened_sqlite
 from backend.database.tokens import TokenStore
 from backend.settings import Settings, environment
 from backend.tests.fakes.applications import application, client_of
@@ -248,7 +248,7 @@ class TestHttp:
 
     async def test_only_admins_may(self, data: Path) -> None:
         async with server(data) as (client, _):
-            async with opened(data / "patchbay.sqlite3") as engine:
+            async with opened_sqlite(data / "patchbay.sqlite3") as engine:
                 token = await TokenStore(async_sessionmaker(engine)).create("bob", "test")
             bob = {"authorization": f"Bearer {token}"}
 

@@ -16,11 +16,11 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.access import Owner
-from backend.conversations.creation import STORING, Created, Creation, Order
+from backend.conversations.creation import STORING, ConversationCreator, CreatedConversation, CreationRequest
 from backend.conversations.errors import StorageUnavailableError
 from backend.conversations.sample import SAMPLE
 from backend.database.conversations import SqlConversationStore
-from backend.database.engine import make_blocking_engine, opened
+from backend.database.engine import make_blocking_engine, opened_sqlite
 from backend.database.journals import FileJournal, FileJournals
 from backend.tests.fakes.children import forking
 from backend.tests.fakes.models import ScriptedModels
@@ -196,15 +196,15 @@ class Trouble:
         self.mended_after = 10**6
         event.listen(writing, "checkout", self._prepare)
         self.scripted = ScriptedModels()
-        self.creation = Creation(
+        self.creation = ConversationCreator(
             SqlConversationStore(async_sessionmaker(engine), Writing(writing)),
             FileJournals(path.parent / "unstored"),
             replace(self.time.time, asleep=self._asleep),
         )
 
-    async def create(self) -> Created:
+    async def create(self) -> CreatedConversation:
         return await self.creation.create(
-            Order(LONG, Owner("ann"), self._models, lambda _: False, "a-key-of-anns")
+            CreationRequest(LONG, Owner("ann"), self._models, lambda _: False, "a-key-of-anns")
         )
 
     @property
@@ -253,7 +253,7 @@ class Trouble:
 @pytest.fixture(params=["locked", "full", "read-only", "gone", "replaced"])
 async def trouble(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Trouble]:
     path = tmp_path / "patchbay.sqlite3"
-    async with opened(path) as engine:
+    async with opened_sqlite(path) as engine:
         writing = make_blocking_engine(path)
         yield Trouble(request.param, path, engine, writing)
         writing.dispose()

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
 from backend.cli import app
-from backend.database.engine import opened
+from backend.database.engine import opened_sqlite
 from backend.database.ledger import sql_ledger
 from backend.ledger.usage import dollars
 from backend.settings import Settings
@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("data")
 
     async def fill() -> None:
-        async with opened(Settings(data_dir=made).database_path) as engine:
+        async with opened_sqlite(Settings(data_dir=made).database_path) as engine:
             await sql_ledger(engine).add(spooled([*ROWS, OLD]))
 
     asyncio.run(fill())

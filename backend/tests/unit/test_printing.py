@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table as Grid
 
-from backend.printing import Rows, Terminal, json_text
+from backend.printing import Terminal, TextTable, json_text
 from backend.serve import _print_conversation
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def test_a_panel_in_a_pipe_is_as_wide_as_a_page() -> None:
     assert sum(line.count("word") for line in lines) == 100
 
 
-CELLS = Rows(("feature", "runs on", "left"), [("conv_folder", "gemini:gemini-3.5-flash-lite", "7")], {2})
+CELLS = TextTable(("feature", "runs on", "left"), [("conv_folder", "gemini:gemini-3.5-flash-lite", "7")], {2})
 
 
 def shown(width: int) -> str:
@@ -138,6 +138,6 @@ def test_what_goes_to_a_pipe_is_not_cut_where_colours_are_forced_either(
 def test_a_cell_that_acts_on_a_terminal_does_not() -> None:
     terminal = Terminal(file=(written := StringIO()))
 
-    terminal.print(Rows(("who",), [(ACTS,)]))
+    terminal.print(TextTable(("who",), [(ACTS,)]))
 
     assert SHOWN in written.getvalue()

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from backend.tools.code_scan.constructors import CARRIED_ELSEWHERE, LANGCHAINS_PROVIDERS, LANGCHAINS_VARIABLES
 from backend.tools.code_scan.values import VARIABLE
-from backend.tools.config_import import CODE, Config, Findings, Node, Spec, Unknown, of_deployment
+from backend.tools.config_import import CODE, Config, Findings, Node, Spec, Unknown, deployment_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from backend.tools.code_scan.constructors import Constructor
-    from backend.tools.code_scan.sites import Made, Site
+    from backend.tools.code_scan.sites import ModelCall, Site
     from backend.tools.code_scan.values import Project, Value
 
 _LATER = "is known only when the code runs. Give it to the call."
@@ -52,7 +52,7 @@ def config_of(site: Site, feature: str, project: Project, findings: Findings) ->
     return Config(feature, place, tuple(specs), CODE, needs=site.needs, about=place.path)
 
 
-def _specs(made: Made, site: Site, project: Project, findings: Findings) -> list[Spec]:
+def _specs(made: ModelCall, site: Site, project: Project, findings: Findings) -> list[Spec]:
     place = Node(None, site.module.place(made.node), findings).apart()
     reader = _Reader(made, site, project, place)
     spec = reader.spec()
@@ -62,7 +62,7 @@ def _specs(made: Made, site: Site, project: Project, findings: Findings) -> list
 class _Reader:
     """The arguments of one call, by LiteLLM's names."""
 
-    def __init__(self, made: Made, site: Site, project: Project, place: Node) -> None:
+    def __init__(self, made: ModelCall, site: Site, project: Project, place: Node) -> None:
         self._constructor: Constructor = made.constructor
         self._place = place
         self.is_named = True
@@ -192,7 +192,7 @@ class _Reader:
         return node if node or variable is None else self._node("api_key", f"{VARIABLE}{variable}")
 
     def _of_deployment(self, base: Node | None) -> Mapping[str, Any]:
-        return of_deployment(base.value) if base is not None and isinstance(base.value, str) else {}
+        return deployment_fields(base.value) if base is not None and isinstance(base.value, str) else {}
 
     def _name(self, node: Node | None) -> Node | None:
         """The model in LiteLLM's notation: provider/model."""

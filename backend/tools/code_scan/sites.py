@@ -31,7 +31,7 @@ _GENERIC = re.compile(
 
 
 @dataclass(frozen=True)
-class Made:
+class ModelCall:
     """A call that makes a model, or names one."""
 
     node: ast.Call
@@ -52,7 +52,7 @@ class Site:
 
     module: Module
     node: ast.AST
-    chain: tuple[Made, ...]
+    chain: tuple[ModelCall, ...]
     words: tuple[str, ...]
     needs: tuple[str, ...]
     changes: tuple[ast.Attribute, ...] = ()
@@ -91,7 +91,7 @@ def sites(module: Module, project: Project, own: Mapping[str, Constructor]) -> I
             )
 
 
-def _is_other(models: Sequence[Made], chain: Sequence[Made]) -> bool:
+def _is_other(models: Sequence[ModelCall], chain: Sequence[ModelCall]) -> bool:
     """Whether ``models`` are a chain that has models of ``chain``, and is no part of it as it stands there."""
     asked, here = [id(one.node) for one in models], [id(one.node) for one in chain]
     parts = [here[start : start + len(asked)] for start in range(len(here))]
@@ -125,7 +125,7 @@ class _Finder:
     def __init__(self, module: Module, project: Project, own: Mapping[str, Constructor]) -> None:
         self._module, self._project, self._own = module, project, own
 
-    def chains(self) -> Iterator[tuple[ast.Call, tuple[Made, ...]]]:
+    def chains(self) -> Iterator[tuple[ast.Call, tuple[ModelCall, ...]]]:
         """Every model, and every chain of models."""
         for node in self._module.nodes:
             if not isinstance(node, ast.Call):
@@ -141,23 +141,23 @@ class _Finder:
     def _called(self, node: ast.Call) -> str:
         return (self._module.dotted(node.func) or "").rpartition(".")[2]
 
-    def _made(self, node: ast.Call) -> Made | None:
+    def _made(self, node: ast.Call) -> ModelCall | None:
         dotted = self._module.dotted(node.func) or ""
         name = dotted.rpartition(".")[2]
         if name == "partial" and node.args:
             inner = (self._module.dotted(node.args[0]) or "").rpartition(".")[2]
-            return Made(node, LANGCHAIN[inner]) if inner in LANGCHAIN else None
+            return ModelCall(node, LANGCHAIN[inner]) if inner in LANGCHAIN else None
         if name in AGENTS:
-            return Made(node, _BY_NAME) if self._is_named(node) else None
+            return ModelCall(node, _BY_NAME) if self._is_named(node) else None
         constructor = FUNCTIONS.get(dotted) or LANGCHAIN.get(name) or self._own.get(name)
-        return Made(node, constructor) if constructor else None
+        return ModelCall(node, constructor) if constructor else None
 
     def _is_named(self, agent: ast.Call) -> bool:
         """Whether the agent's model is a name, rather than a model."""
         models = [*agent.args[:1], *(one.value for one in agent.keywords if one.arg == "model")]
         return any(isinstance(self._project.value(model, self._module).value, str) for model in models)
 
-    def _heads(self, node: ast.AST | None, seen: set[int]) -> list[Made]:
+    def _heads(self, node: ast.AST | None, seen: set[int]) -> list[ModelCall]:
         """The models that an expression stands for, in order. Expressions already ``seen`` are skipped."""
         if node is None or id(node) in seen:
             return []
@@ -169,7 +169,7 @@ class _Finder:
         name = target_name(node)
         return self._heads(self._of_instance(name), seen) if name else []
 
-    def _heads_of_call(self, node: ast.Call, seen: set[int]) -> list[Made]:
+    def _heads_of_call(self, node: ast.Call, seen: set[int]) -> list[ModelCall]:
         if (made := self._made(node)) is not None:
             return [made]
         if _method(node) in _FLUENT and isinstance(node.func, ast.Attribute):
@@ -179,7 +179,7 @@ class _Finder:
             return self._heads(first, seen) + self._followers(node, seen)
         return []
 
-    def _followers(self, node: ast.Call, seen: set[int]) -> list[Made]:
+    def _followers(self, node: ast.Call, seen: set[int]) -> list[ModelCall]:
         if not self._is_chain(node):
             return []
         listed = [*node.args[:1], *(one.value for one in node.keywords if one.arg == "fallbacks")]
@@ -193,7 +193,7 @@ class _Finder:
         found = [value for (_, target), value in self._module.values.items() if target == name]
         return found[0] if len(found) == 1 else None
 
-    def needs(self, node: ast.Call, chain: Sequence[Made]) -> tuple[str, ...]:
+    def needs(self, node: ast.Call, chain: Sequence[ModelCall]) -> tuple[str, ...]:
         """The needs of the calls of the model made at ``node``, as far as this file shows."""
         places = [node, *(made.node for made in chain)]
         found = {_NEEDS[name] for place in places for name in self._names(place) if name in _NEEDS}
@@ -206,7 +206,7 @@ class _Finder:
                 found.add("structured_output")
         return tuple(sorted(found))
 
-    def changes(self, node: ast.AST, chain: Sequence[Made]) -> tuple[ast.Attribute, ...]:
+    def changes(self, node: ast.AST, chain: Sequence[ModelCall]) -> tuple[ast.Attribute, ...]:
         """The methods that change how the model made at ``node`` is called, each once, by their lines."""
         places = [node, *(made.node for made in chain)]
         found = {

@@ -17,7 +17,7 @@ from backend.tools.config_import.importer import (
     read_configs,
     system_of,
 )
-from backend.tools.config_import.litellm_models import of_deployment
+from backend.tools.config_import.litellm_models import deployment_fields
 from backend.tools.config_import.litellm_proxy import deployments
 from backend.tools.config_import.nodes import Node, Unknown
 from backend.tools.config_import.origins import CODE
@@ -39,11 +39,11 @@ __all__ = [
     "Unknown",
     "UnusableInputError",
     "assemble",
+    "deployment_fields",
     "deployments",
     "identifier",
     "import_config",
     "import_file",
-    "of_deployment",
     "read",
     "read_configs",
     "system_of",

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import SecretStr, ValidationError
 
-from backend.tools.config_import.addresses import fitted, split
+from backend.tools.config_import.addresses import split, translated_address
 from backend.tools.config_import.findings import SECRET_LENGTH, looks_secret
-from backend.tools.config_import.nodes import given
+from backend.tools.config_import.nodes import unless_null
 from backend.tools.config_import.vendors import KNOWN, house_variable, vendor_at
 from backend.utils.llm.model_config.schema import LOOPBACK, ProviderRow
 from backend.utils.llm.secrets import is_key
@@ -82,8 +82,8 @@ class Account:
 
 def account_of(spec: Spec, provider: str, model: str) -> tuple[Account, Placeholder]:
     """The account for ``model`` of ``spec``, and the stand-in for its key in the input."""
-    placeholder, key = _key(given(spec.api_key))
-    address = _address(given(spec.api_base))
+    placeholder, key = _key(unless_null(spec.api_key))
+    address = _address(unless_null(spec.api_base))
     provider = vendor_at(provider, address)
     vendor = KNOWN.get(provider)
     if vendor and (address is None or address.rstrip("/") in vendor.addresses):
@@ -144,7 +144,7 @@ def _checked(node: Node | None, account: Account, model: str) -> Account:
     """``account`` at an address that can be called; without a base URL, and with a finding, if there is none."""
     if node is None or account.base_url is None:
         return account
-    address = fitted(account.provider, model, account.base_url)
+    address = translated_address(account.provider, model, account.base_url)
     asked = replace(account, api=address.api, base_url=address.base_url)
     # What is no address at all, or holds a key, is told before what it could be.
     if refusal := _refusal(account.base_url, asked) or address.refusal or _unfit(asked):

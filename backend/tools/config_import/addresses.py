@@ -29,7 +29,7 @@ class Address(NamedTuple):
     refusal: str = ""
 
 
-def fitted(provider: str, model: str, written: str) -> Address:
+def translated_address(provider: str, model: str, written: str) -> Address:
     """Translate the address of ``model`` in LiteLLM's file into an API and a base URL.
 
     The result's ``note`` says what was changed; its ``refusal``, why the address cannot be used.

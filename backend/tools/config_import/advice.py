@@ -152,6 +152,6 @@ OF_LITELLM = {
 }
 
 
-def told_of(key: str) -> str:
+def advice_on_key(key: str) -> str:
     """The advice for a LiteLLM key that no table can hold."""
     return OF_LITELLM.get(key) or INSTEAD.get(key) or "is not imported: a table has nothing of the kind."

@@ -11,10 +11,10 @@ import tomli_w
 from backend.tools.config_import.accounts import account_of
 from backend.tools.config_import.kinds import kind_of_model
 from backend.tools.config_import.names import name_of
-from backend.tools.config_import.nodes import given
+from backend.tools.config_import.nodes import unless_null
 from backend.tools.config_import.providers import providers
 from backend.tools.config_import.settings import wants_of
-from backend.tools.config_import.table import Link, document, only_clocks, plan
+from backend.tools.config_import.table import Link, document, embedding_settings, plan
 from backend.utils.llm.errors import ConfigError
 from backend.utils.llm.model_config import parse
 from backend.utils.llm.models import retirement
@@ -119,7 +119,7 @@ def _target(spec: Spec, origin: Origin) -> Target | None:
         return None
     if embeds and account.api == "anthropic":
         spec.place.report("wrong", "asks for vectors, and Anthropic's API has none.")
-    wants = only_clocks(wants) if embeds else wants
+    wants = embedding_settings(wants) if embeds else wants
     return Target(spec, account, placeholder, model, wants, embeds, _dimensions(length))
 
 
@@ -217,7 +217,7 @@ def _report(target: Target, row: Provider) -> None:
 
 
 def _report_key(target: Target, row: Provider) -> None:
-    node, variable = given(target.spec.api_key), row.variable
+    node, variable = unless_null(target.spec.api_key), row.variable
     if node is None and target.account.base_url and variable:
         says = f"set {variable} to the key of {row.name}, or take out its api_key_env if it needs none."
         target.spec.place.report("todo", says)

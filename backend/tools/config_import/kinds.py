@@ -51,6 +51,6 @@ def kind_of_model(model: str) -> str:
     return next((kind for kind, spelt in _SPELT if spelt.search(name)), "chat")
 
 
-def unserved(kind: str) -> str:
+def unserved_sentence(kind: str) -> str:
     """The sentence that says that models of this ``kind`` are not served."""
     return f"is a model for {kind}; only chats and embeddings are served here. Take it out, and keep it where it is."

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from backend.tools.config_import.advice import told_of
+from backend.tools.config_import.advice import advice_on_key
 from backend.tools.config_import.findings import shown
 from backend.tools.config_import.kinds import kind_of_mode, kind_of_model
-from backend.tools.config_import.nodes import Node, given
+from backend.tools.config_import.nodes import Node, unless_null
 from backend.tools.config_import.specs import Spec
 from backend.utils.llm.models import capabilities, is_known
 
@@ -68,11 +68,11 @@ class Deployment:
 def deployment(node: Node, credentials: Mapping[str, dict[str, Node]]) -> Deployment | None:
     """The entry at ``node``; None, and a finding, if it names no model."""
     entries = node.entries()
-    name = given(entries.pop("model_name", None))
-    params = given(entries.pop("litellm_params", None))
-    info = given(entries.pop("model_info", None))
+    name = unless_null(entries.pop("model_name", None))
+    params = unless_null(entries.pop("litellm_params", None))
+    info = unless_null(entries.pop("model_info", None))
     for key, other in entries.items():
-        other.report("dropped", told_of(key))
+        other.report("dropped", advice_on_key(key))
     for key, there in (("model_name", name), ("litellm_params", params)):
         if there is None and node.is_mapping:
             node.report("wrong", f"has no {key}.")
@@ -111,7 +111,7 @@ def _read(
 
 
 def _spec(place: Node, entries: dict[str, Node], is_responses: bool) -> Spec:  # noqa: FBT001 - read, and handed on
-    own = {key: given(entries.pop(key, None)) for key in _OWN}
+    own = {key: unless_null(entries.pop(key, None)) for key in _OWN}
     model, names_responses = _model(entries)
     if own["api_version"] is not None:
         own["api_version"].report("dropped", "is not needed: Azure's v1 API has none.")
@@ -130,7 +130,7 @@ def _spec(place: Node, entries: dict[str, Node], is_responses: bool) -> Spec:  #
 
 
 def _refuse_tokens(entries: dict[str, Node]) -> None:
-    for key in [key for key in _ENTRA if given(entries.get(key)) is not None]:
+    for key in [key for key in _ENTRA if unless_null(entries.get(key)) is not None]:
         entries.pop(key).report(
             "wrong", "gets a token of Entra's, which ends within the hour. Give an api_key of the resource."
         )
@@ -138,7 +138,7 @@ def _refuse_tokens(entries: dict[str, Node]) -> None:
 
 def _lay_credential(entries: dict[str, Node], credentials: Mapping[str, dict[str, Node]]) -> None:
     """Add the values of the credential that the entry names, where it has no own value."""
-    named = given(entries.pop("litellm_credential_name", None))
+    named = unless_null(entries.pop("litellm_credential_name", None))
     text = named.text() if named else None
     if named is None or text is None:
         return
@@ -150,7 +150,10 @@ def _lay_credential(entries: dict[str, Node], credentials: Mapping[str, dict[str
 
 def _model(entries: dict[str, Node]) -> tuple[Node | None, bool]:
     """The model with its provider, and whether its name asks for the Responses API."""
-    node, provider = given(entries.pop("model", None)), given(entries.pop("custom_llm_provider", None))
+    node, provider = (
+        unless_null(entries.pop("model", None)),
+        unless_null(entries.pop("custom_llm_provider", None)),
+    )
     text = node.text() if node else None
     if node is None or text is None:
         return node, False
@@ -189,11 +192,11 @@ def _number(node: Node | None) -> float | None:
 def _info(info: Node | None) -> tuple[str | None, dict[str, Any]]:
     """The model's mode, and the fields of its row."""
     entries = info.entries() if info else {}
-    mode = given(entries.pop("mode", None))
-    prices = [given(entries.pop(f"{side}_cost_per_token", None)) for side in ("input", "output")]
+    mode = unless_null(entries.pop("mode", None))
+    prices = [unless_null(entries.pop(f"{side}_cost_per_token", None)) for side in ("input", "output")]
     row: dict[str, Any] = {}
     for key, name in (_SIZES | _ABILITIES).items():
-        node = given(entries.pop(key, None))
+        node = unless_null(entries.pop(key, None))
         if node is not None and _fits(node.value, bool if key in _ABILITIES else int):
             row[name] = node.value
     if all(price is not None for price in prices):
@@ -201,7 +204,7 @@ def _info(info: Node | None) -> tuple[str | None, dict[str, Any]]:
     elif half := next(filter(None, prices), None):
         half.report("dropped", "is half a price: a row has both, `input` and `output`.")
     for key, node in entries.items():
-        node.report("dropped", told_of(key))
+        node.report("dropped", advice_on_key(key))
     return (mode.text() if mode else None), row
 
 
@@ -210,13 +213,13 @@ def _fits(value: object, kind: type) -> bool:
 
 
 def _of_deployment(info: Node | None, entries: Mapping[str, Node]) -> dict[str, Any]:
-    base = given((info.entries() if info and info.is_mapping else {}).get("base_model"))
-    model = given(entries.get("model"))
+    base = unless_null((info.entries() if info and info.is_mapping else {}).get("base_model"))
+    model = unless_null(entries.get("model"))
     text = base.text() if base else None
-    return of_deployment(text) if text and model and str(model.value).startswith("azure") else {}
+    return deployment_fields(text) if text and model and str(model.value).startswith("azure") else {}
 
 
-def of_deployment(base_model: str) -> dict[str, Any]:
+def deployment_fields(base_model: str) -> dict[str, Any]:
     """The row's fields for a deployment of Azure's whose model is ``base_model``, because the deployment's name does not tell."""
     name = base_model.removeprefix("azure/")
     if not is_known(name):

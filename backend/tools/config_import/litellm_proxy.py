@@ -9,10 +9,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from backend.tools.config_import.advice import STRATEGIES, told_of
+from backend.tools.config_import.advice import STRATEGIES, advice_on_key
 from backend.tools.config_import.findings import shown
 from backend.tools.config_import.litellm_models import Deployment, deployment
-from backend.tools.config_import.nodes import Node, given
+from backend.tools.config_import.nodes import Node, unless_null
 from backend.tools.config_import.origins import LITELLM
 from backend.tools.config_import.shapes import identifier
 from backend.tools.config_import.specs import Config, Group, Spec
@@ -76,7 +76,7 @@ def deployments(document: Node) -> list[Config]:
 def _settings(entries: dict[str, Node]) -> _Settings:
     settings = _Settings()
     # A Router's own arguments stand beside its list; the router's section goes over the library's.
-    sections = [node.entries() for name in _SECTIONS if (node := given(entries.pop(name, None)))]
+    sections = [node.entries() for name in _SECTIONS if (node := unless_null(entries.pop(name, None)))]
     _drop_earlier_lists(*sections, entries)
     for section in (*sections, entries):
         for key in list(section):
@@ -92,7 +92,7 @@ def _drop_earlier_lists(*sections: dict[str, Node]) -> None:
     """Drop the lists of fallbacks in the place of which a later section has one: LiteLLM does not join them."""
     for at, section in enumerate(sections):
         for key in (*_LISTS, "default_fallbacks"):
-            if any(given(later.get(key)) for later in sections[at + 1 :]) and (
+            if any(unless_null(later.get(key)) for later in sections[at + 1 :]) and (
                 node := section.pop(key, None)
             ):
                 node.report("dropped", f"is not used: another section has {key}, too, and those hold.")
@@ -100,7 +100,7 @@ def _drop_earlier_lists(*sections: dict[str, Node]) -> None:
 
 def _take(settings: _Settings, key: str, node: Node) -> bool:
     """Store the setting ``key``, if a table can have it."""
-    if given(node) is None:
+    if unless_null(node) is None:
         return True
     if key in _CLOCKS:
         settings.usual[_CLOCKS[key]] = node
@@ -123,7 +123,7 @@ def _tell(key: str, node: Node) -> None:
             "wrong", "names other files, which are not followed. Import each of them, or write them into one."
         )
     else:
-        node.report("dropped", told_of(key))
+        node.report("dropped", advice_on_key(key))
 
 
 def _strategy(node: Node) -> str:
@@ -155,7 +155,7 @@ def _aliases(node: Node) -> dict[str, Node]:
     found: dict[str, Node] = {}
     for name, other in node.entries().items():
         entries = other.entries() if other.is_mapping else {"model": other}
-        target = given(entries.pop("model", None))
+        target = unless_null(entries.pop("model", None))
         if target is not None and target.text() is not None:
             found[name] = target
         elif target is None:
@@ -168,7 +168,10 @@ def _credentials(node: Node | None) -> dict[str, dict[str, Node]]:
     found: dict[str, dict[str, Node]] = {}
     for element in node.elements() if node and node.value is not None else ():
         entries = element.entries()
-        name, values = given(entries.get("credential_name")), given(entries.get("credential_values"))
+        name, values = (
+            unless_null(entries.get("credential_name")),
+            unless_null(entries.get("credential_values")),
+        )
         if name is not None and values is not None and (text := name.text()):
             found[text] = values.entries()
     return found

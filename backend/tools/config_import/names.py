@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from backend.tools.config_import.findings import looks_secret, shown
-from backend.tools.config_import.kinds import SERVED, kind_of_model, unserved
-from backend.tools.config_import.nodes import given
-from backend.tools.config_import.vendors import KNOWN, elsewhere
+from backend.tools.config_import.kinds import SERVED, kind_of_model, unserved_sentence
+from backend.tools.config_import.nodes import unless_null
+from backend.tools.config_import.vendors import KNOWN, advice_for
 from backend.utils.llm.secrets import is_key
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _NOT_VERTEX = (
 
 def name_of(spec: Spec) -> Name | None:
     """The provider and model that ``spec`` names; None, with a finding, if there is none that can be called."""
-    node = given(spec.name)
+    node = unless_null(spec.name)
     if node is None:
         spec.place.report("wrong", "names no model.")
         return None
@@ -53,14 +53,14 @@ def name_of(spec: Spec) -> Name | None:
             "wrong", f"{shown(written)} is not a model's name, which has no white space and is no key."
         )
         return None
-    name = _taken_apart(node, written, addressed=given(spec.api_base) is not None)
+    name = _taken_apart(node, written, addressed=unless_null(spec.api_base) is not None)
     return name if name and _is_served(node, name, spec.kind) else None
 
 
 def _is_served(node: Node, name: Name, kind: str | None) -> bool:
     kind = kind or kind_of_model(name.model)
     if kind not in SERVED:
-        node.report("wrong", unserved(kind))
+        node.report("wrong", unserved_sentence(kind))
     return kind in SERVED
 
 
@@ -91,7 +91,7 @@ def _taken_apart(node: Node, written: str, *, addressed: bool) -> Name | None:
     signed = provider in _ADDRESSED and addressed
     if not (signed or (vendor and (addressed or not vendor.anywhere))):
         where = "" if vendor else f"there is no provider {shown(provider)} here. "
-        node.report("wrong", f"{where}{elsewhere(provider, model)}")
+        node.report("wrong", f"{where}{advice_for(provider, model)}")
         return None
     return Name(provider, model)
 

@@ -76,7 +76,7 @@ class Node:
         return Node(value, f"{self.path}.{step}" if self.path else step, self.findings)
 
 
-def given(node: Node | None) -> Node | None:
+def unless_null(node: Node | None) -> Node | None:
     """``node``, unless it is absent or null, which usually mean the same."""
     return None if node is None or node.value is None else node
 

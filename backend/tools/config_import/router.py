@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from backend.tools.config_import.advice import SIBLINGS
 from backend.tools.config_import.findings import shown
-from backend.tools.config_import.nodes import Node, given
+from backend.tools.config_import.nodes import Node, unless_null
 from backend.tools.config_import.specs import Spec
 from backend.utils.llm.problems import did_you_mean
 
@@ -32,8 +32,8 @@ class Deployment:
 
 def router(place: Node, entries: dict[str, Node]) -> tuple[Spec, ...]:
     """The chain that LMI makes of the arguments of litellm's Router."""
-    models, fallbacks = entries.pop("model_list", None), given(entries.pop("fallbacks", None))
-    defaults = _defaults(given(entries.pop("router_kwargs", None)))
+    models, fallbacks = entries.pop("model_list", None), unless_null(entries.pop("fallbacks", None))
+    defaults = _defaults(unless_null(entries.pop("router_kwargs", None)))
     for key, node in entries.items():
         node.report("dropped", SIBLINGS.get(key, _NO_USE))
     deployments = [made for node in _listed(place, models) if (made := _deployment(node.apart(), defaults))]
@@ -56,7 +56,7 @@ def _defaults(node: Node | None) -> dict[str, Node | None]:
     entries = node.entries() if node else {}
     defaults = {
         "timeout": _timeout(entries.pop("timeout", None)),
-        "max_retries": given(entries.pop("num_retries", None)),
+        "max_retries": unless_null(entries.pop("num_retries", None)),
     }
     for key, other in entries.items():
         other.report("dropped", SIBLINGS.get(key, _NO_USE))
@@ -77,7 +77,7 @@ def _deployment(node: Node, defaults: Mapping[str, Node | None]) -> Deployment |
 
 
 def _required(place: Node, entries: dict[str, Node], key: str) -> Node | None:
-    node = given(entries.pop(key, None))
+    node = unless_null(entries.pop(key, None))
     if node is None and place.is_mapping:
         place.report("wrong", f"has no {key}.")
     return node
@@ -85,7 +85,9 @@ def _required(place: Node, entries: dict[str, Node], key: str) -> Node | None:
 
 def _spec(node: Node, defaults: Mapping[str, Node | None]) -> Spec:
     entries = node.entries()
-    own = {key: given(entries.pop(key, None)) for key in ("api_base", "api_key", "max_retries", "model")}
+    own = {
+        key: unless_null(entries.pop(key, None)) for key in ("api_base", "api_key", "max_retries", "model")
+    }
     timeout = _timeout(entries.pop("timeout", None))
     return Spec(
         node,
@@ -102,7 +104,7 @@ def _timeout(node: Node | None) -> Node | None:
     """``node``, unless it is null, which LMI takes for absent here."""
     if node is not None and node.value is None:
         node.report("changed", "null is no value here: LMI goes on to the next one, at last to 60.")
-    return given(node)
+    return unless_null(node)
 
 
 def _groups(deployments: Iterable[Deployment]) -> dict[str, list[Deployment]]:

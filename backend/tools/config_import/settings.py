@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import ValidationError
 
 from backend.tools.config_import.advice import INSTEAD, MISPLACED, NAMES, OF_LITELLM
-from backend.tools.config_import.nodes import given
+from backend.tools.config_import.nodes import unless_null
 from backend.utils.llm.model_config.schema import FeatureRow
 from backend.utils.llm.models import capabilities
 from backend.utils.llm.options import Options, Safety, Threshold, parameter_of
@@ -34,14 +34,14 @@ CLOCKS = frozenset({"timeout", "first_chunk_timeout"})
 
 def wants_of(spec: Spec, account: Account, model: str, origin: Origin) -> Wants:
     """The settings in ``spec`` for ``model``, without those that the model does not support."""
-    mode = _api_mode(given(spec.responses_api), account)
+    mode = _api_mode(unless_null(spec.responses_api), account)
     options, origins = _options(spec.params)
     for option, reason in _refused(options, account.api, mode, model).items():
         origins[option].report("dropped", f"{reason}.")
         del options[option]
     if "effort" in options:
         _tell_effort(origins["effort"], options["effort"], model)
-    retries = given(spec.max_retries)
+    retries = unless_null(spec.max_retries)
     attempts = (_attempts(retries) if retries else None) or origin.attempts
     return {
         **options,
@@ -66,7 +66,7 @@ def _options(params: Mapping[str, Node]) -> tuple[Wants, dict[str, Node]]:
     options: Wants = {}
     origins: dict[str, Node] = {}
     for name, node in params.items():
-        for option, value in (_translated(name, node) if given(node) else {}).items():
+        for option, value in (_translated(name, node) if unless_null(node) else {}).items():
             if options.setdefault(option, value) != value:
                 node.report("wrong", f"says another {option} than {origins[option].path}. Keep one.")
             origins.setdefault(option, node)
@@ -105,9 +105,9 @@ def _checked(option: str, node: Node) -> Wants:
 def _thinking(node: Node) -> Wants:
     """The option for Anthropic's ``thinking``, which litellm translates for Gemini."""
     entries = node.entries()
-    kind = given(entries.pop("type", None))
+    kind = unless_null(entries.pop("type", None))
     off = kind is not None and kind.value == "disabled"
-    budget = None if off else given(entries.pop("budget_tokens", None))
+    budget = None if off else unless_null(entries.pop("budget_tokens", None))
     _drop(entries)
     if budget is None and not off:
         node.report("dropped", "says no budget_tokens.")
@@ -119,7 +119,7 @@ def _effort(node: Node) -> Wants:
     if not node.is_mapping:
         return _checked("effort", node)
     entries = node.entries()
-    level = given(entries.pop("effort", None))
+    level = unless_null(entries.pop("effort", None))
     _drop(entries)
     return _checked("effort", level) if level else {}
 
@@ -134,7 +134,7 @@ def _safety(node: Node) -> Wants:
 
 def _threshold(node: Node) -> dict[str, Any]:
     entries = node.entries()
-    category, threshold = (given(entries.pop(key, None)) for key in ("category", "threshold"))
+    category, threshold = (unless_null(entries.pop(key, None)) for key in ("category", "threshold"))
     _drop(entries)
     kind = _word(category).removeprefix("harm_category_")
     if kind not in Safety.model_fields:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from backend.tools.config_import.nodes import given
+from backend.tools.config_import.nodes import unless_null
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +85,7 @@ class Config:
 def take_spec(place: Node, entries: dict[str, Node]) -> Spec:
     """The spec in those of ``entries`` that LMI passes separately. They are removed from ``entries``."""
     own = {key: entries.pop(key, None) for key in SPEC_KEYS}
-    extra = given(own["extra_params"])
+    extra = unless_null(own["extra_params"])
     return Spec(
         place,
         extra.entries() if extra else {},

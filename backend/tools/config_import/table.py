@@ -289,6 +289,6 @@ def _wanted(link: Link, key: str) -> object:
     return link.wants.get(key, _OPEN.get(key, "unset"))
 
 
-def only_clocks(wants: Wants) -> Wants:
+def embedding_settings(wants: Wants) -> Wants:
     """The settings in ``wants`` that apply to embeddings."""
     return {key: value for key, value in wants.items() if key in CLOCKS or key == "attempts"}

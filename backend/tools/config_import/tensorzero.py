@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from backend.tools.config_import.findings import shown
-from backend.tools.config_import.nodes import Node, given
+from backend.tools.config_import.nodes import Node, unless_null
 from backend.tools.config_import.origins import TENSORZERO
 from backend.tools.config_import.shapes import identifier
 from backend.tools.config_import.specs import Config, Group, Spec
@@ -111,7 +111,7 @@ def _feature(name: str, node: Node) -> str:
 
 def _function(name: str, node: Node, models: Mapping[str, Node], used: set[str]) -> Config:
     entries = node.entries()
-    kind, tools = given(entries.pop("type", None)), given(entries.pop("tools", None))
+    kind, tools = unless_null(entries.pop("type", None)), unless_null(entries.pop("tools", None))
     trial = _entries(entries.pop("experimentation", None))
     listed = _entries(entries.pop("variants", None))
     for key, other in entries.items():
@@ -127,8 +127,8 @@ def _function(name: str, node: Node, models: Mapping[str, Node], used: set[str])
 
 def _variant(name: str, node: Node, models: Mapping[str, Node], used: set[str]) -> _Variant:
     entries = node.entries()
-    kind, weight = given(entries.pop("type", None)), given(entries.pop("weight", None))
-    model = given(entries.pop("model", None))
+    kind, weight = unless_null(entries.pop("type", None)), unless_null(entries.pop("weight", None))
+    model = unless_null(entries.pop("model", None))
     if kind is not None and str(kind.value) not in {"chat_completion", "experimental_chain_of_thought"}:
         node.report(
             "wrong",
@@ -156,7 +156,7 @@ def _set(specs: Iterable[Spec], entries: dict[str, Node]) -> Iterable[Spec]:
     """``specs`` with the variant's own settings, which override those of the providers."""
     retries = _entries(entries.pop("retries", None))
     clocks = _clocks(_entries(entries.pop("timeouts", None)))
-    again = given(retries.get("num_retries"))
+    again = unless_null(retries.get("num_retries"))
     params = {_SETTINGS[key]: entries.pop(key) for key in [key for key in entries if key in _SETTINGS]}
     for key, node in entries.items():
         node.report("dropped", _TOLD.get(key, _IN_CODE))
@@ -201,8 +201,8 @@ def _chosen(feature: str, variants: list[_Variant], trial: Mapping[str, Node]) -
 
 def _shares(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> dict[str, float]:
     """The relative frequency of each variant."""
-    listed = given(trial.get("candidate_variants"))
-    kind = given(trial.get("type"))
+    listed = unless_null(trial.get("candidate_variants"))
+    kind = unless_null(trial.get("type"))
     if kind is not None and str(kind.value) in {"adaptive", "track_and_stop"}:
         kind.report(
             "changed", "is a choice in equal shares here. See `split` and `stop` in docs/reference/table.md."
@@ -218,7 +218,7 @@ def _shares(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> dict[str
 def _fallbacks(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> list[_Variant]:
     """The variants that are tried after the chosen ones have failed: the named ones in order; else all others."""
     by_name = {each.name: each for each in variants}
-    listed = given(trial.get("fallback_variants"))
+    listed = unless_null(trial.get("fallback_variants"))
     if listed is None:
         return [each for each in by_name.values() if each.weight is None] if not trial else []
     return [by_name[text] for node in listed.elements() if (text := node.text()) in by_name and text]
@@ -256,7 +256,7 @@ def _usual_key(provider: str, place: Node) -> Node | None:
 def _routed(node: Node) -> list[Spec]:
     """The providers of a model, in the order of its routing."""
     entries = node.entries()
-    listed, named = given(entries.pop("routing", None)), _entries(entries.pop("providers", None))
+    listed, named = unless_null(entries.pop("routing", None)), _entries(entries.pop("providers", None))
     for key, other in entries.items():
         if key != "timeouts":
             other.report("dropped", _TOLD.get(key, "is not imported: a table has nothing of the kind."))
@@ -278,16 +278,16 @@ def _routed(node: Node) -> list[Spec]:
 def _provider(node: Node) -> Spec:
     place = node.apart()
     entries = place.entries()
-    kind = given(entries.pop("type", None))
+    kind = unless_null(entries.pop("type", None))
     provider = str(kind.value) if kind else ""
     model = (
-        given(entries.pop("model_name", None))
-        or given(entries.pop("deployment_id", None))
-        or given(entries.pop("model_id", None))
+        unless_null(entries.pop("model_name", None))
+        or unless_null(entries.pop("deployment_id", None))
+        or unless_null(entries.pop("model_id", None))
     )
-    base = given(entries.pop("api_base", None)) or given(entries.pop("endpoint", None))
-    api, clocks = given(entries.pop("api_type", None)), _clocks(_entries(entries.pop("timeouts", None)))
-    key = _key(given(entries.pop("api_key_location", None)), provider, place)
+    base = unless_null(entries.pop("api_base", None)) or unless_null(entries.pop("endpoint", None))
+    api, clocks = unless_null(entries.pop("api_type", None)), _clocks(_entries(entries.pop("timeouts", None)))
+    key = _key(unless_null(entries.pop("api_key_location", None)), provider, place)
     for other, value in entries.items():
         value.report("dropped", _TOLD.get(other, "is not imported: a table has nothing of the kind."))
     written = f"{_PROVIDERS.get(provider, provider)}/{model.value if model else 'MODEL'}"
@@ -308,7 +308,7 @@ def _provider(node: Node) -> Spec:
 def _key(location: Node | None, provider: str, place: Node) -> Node | None:
     """The source of a key, in LiteLLM's notation."""
     if location is not None and isinstance(location.value, Mapping):
-        location = given(location.entries().get("default"))
+        location = unless_null(location.entries().get("default"))
     if location is None or (text := location.text()) is None:
         return _usual_key(provider, place)
     source, _, name = text.partition("::")

@@ -102,7 +102,7 @@ ELSEWHERE = {
 """Providers whose own protocols are not spoken here, and what to do instead."""
 
 
-def elsewhere(provider: str, model: str) -> str:
+def advice_for(provider: str, model: str) -> str:
     """The advice for a ``provider`` that cannot be called as configured."""
     if provider in {"vertex_ai", "vertex_ai_beta"} and model.startswith("claude"):
         return f"Claude on Vertex AI has an address for each method, and wants tokens of Google's OAuth. {_CLAUDE}."

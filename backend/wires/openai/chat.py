@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..fields import taken
+from ..fields import optional_field
 from ..sse import json_event
 from .chat_answer import ChatWriter, chat_document
 from .chat_request import read_chat
@@ -43,8 +43,8 @@ class ChatWire:
 
     def read(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> ChatExchange:
         """Parse ``body`` as a request. See `WireOf.read`."""
-        options = taken(body, "stream_options", dict) or {}
-        own_chunk = taken(options, "include_usage", bool, "stream_options.") or False
+        options = optional_field(body, "stream_options", dict) or {}
+        own_chunk = optional_field(options, "include_usage", bool, "stream_options.") or False
         return ChatExchange(read_chat(body), own_chunk, tells_receipt)
 
     def error(self, fault: Fault, request_id: str) -> tuple[int, Mapping[str, Any]]:  # noqa: ARG002 - told in a header only

@@ -11,10 +11,10 @@ from ..fields import (
     ignored_tier,
     model_name,
     objects,
+    optional_field,
     options_from,
     refuse,
-    required,
-    taken,
+    required_field,
 )
 from ..request import CompletionRequest
 from .chat_messages import read_messages
@@ -58,26 +58,26 @@ def read_chat(body: Mapping[str, Any]) -> CompletionRequest:
     """
     refuse(body, _REFUSED)
     _refuse_sounds(body)
-    tools = _tools(taken(body, "tools", list) or [])
+    tools = _tools(optional_field(body, "tools", list) or [])
     choice = _tool_choice(body.get("tool_choice"))
-    form = taken(body, "response_format", dict) or {"type": "text"}
+    form = optional_field(body, "response_format", dict) or {"type": "text"}
     return CompletionRequest(
         model=model_name(body),
-        messages=read_messages(required(body, "messages", list)),
+        messages=read_messages(required_field(body, "messages", list)),
         tools=choice.among(tools.functions),
         tool_choice=choice.mode if tools.functions else None,
-        parallel_tool_calls=taken(body, "parallel_tool_calls", bool),
+        parallel_tool_calls=optional_field(body, "parallel_tool_calls", bool),
         response_format=response_format(
-            required(form, "type", str, "response_format."),
-            taken(form, "json_schema", dict, "response_format.") or {},
+            required_field(form, "type", str, "response_format."),
+            optional_field(form, "json_schema", dict, "response_format.") or {},
             "response_format",
         ),
         options=options_from({**body, "top_logprobs": body.get("top_logprobs") or None}, _OPTIONS),
         stop=_stops(body.get("stop")),
         choices=_choices(body),
-        streams=taken(body, "stream", bool) or False,
-        cache_key=taken(body, "prompt_cache_key", str),
-        metadata=taken(body, "metadata", dict) or {},
+        streams=optional_field(body, "stream", bool) or False,
+        cache_key=optional_field(body, "prompt_cache_key", str),
+        metadata=optional_field(body, "metadata", dict) or {},
         ignored=[*_ignored(body), *tools.ignored],
         text_tools=frozenset(tools.custom),
     )
@@ -86,19 +86,19 @@ def read_chat(body: Mapping[str, Any]) -> CompletionRequest:
 def _ignored(body: Mapping[str, Any]) -> list[str]:
     """The names of what is not served. An empty object asks for nothing, except of a search."""
     searches = ["web_search_options"] if body.get("web_search_options") == {} else []
-    tier = ignored_tier(taken(body, "service_tier", str))
+    tier = ignored_tier(optional_field(body, "service_tier", str))
     return [*ignored_in(body, _KNOWN), *tier, *searches]
 
 
 def _refuse_sounds(body: Mapping[str, Any]) -> None:
-    if set(map(str, taken(body, "modalities", list) or ())) - {"text"}:
+    if set(map(str, optional_field(body, "modalities", list) or ())) - {"text"}:
         raise InvalidRequestError(
             "Answers are texts here: `modalities` may hold `text` only.", "modalities", "unsupported_value"
         )
 
 
 def _choices(body: Mapping[str, Any]) -> int:
-    wanted = taken(body, "n", int)
+    wanted = optional_field(body, "n", int)
     if wanted is not None and not 1 <= wanted <= MOST_CHOICES:
         raise InvalidRequestError(f"`n` has to be from 1 to {MOST_CHOICES}.", "n")
     return wanted or 1
@@ -129,12 +129,12 @@ class _Tools(NamedTuple):
 def _tools(described: Sequence[Any]) -> _Tools:
     tools = _Tools([], [], [])
     for tool, place in objects(described, "tools"):
-        match required(tool, "type", str, f"{place}."):
+        match required_field(tool, "type", str, f"{place}."):
             case "function":
-                function = required(tool, "function", dict, f"{place}.")
+                function = required_field(tool, "function", dict, f"{place}.")
                 tools.functions.append(function_tool(function, f"{place}.function"))
             case "custom":
-                custom = required(tool, "custom", dict, f"{place}.")
+                custom = required_field(tool, "custom", dict, f"{place}.")
                 tools.functions.append(_custom(custom, f"{place}.custom."))
                 tools.custom.append(custom["name"])
             case kind:
@@ -144,9 +144,9 @@ def _tools(described: Sequence[Any]) -> _Tools:
 
 
 def _custom(tool: Mapping[str, Any], within: str) -> dict[str, Any]:
-    form = taken(tool, "format", dict, within) or {}
-    grammar = taken(form, "grammar", dict, f"{within}format.") or {}
-    about = taken(tool, "description", str, within) or ""
+    form = optional_field(tool, "format", dict, within) or {}
+    grammar = optional_field(form, "grammar", dict, f"{within}format.") or {}
+    about = optional_field(tool, "description", str, within) or ""
     return custom_function(tool_name(tool, within), about, grammar, f"{within}format.grammar.")
 
 
@@ -156,9 +156,9 @@ def _tool_choice(value: Any) -> ToolChoice:
     if isinstance(value, dict) and value.get("type") in _CALLED:
         return ToolChoice(_called(value, "tool_choice."))
     if isinstance(value, dict) and value.get("type") == "allowed_tools":
-        allowed = required(value, "allowed_tools", dict, "tool_choice.")
+        allowed = required_field(value, "allowed_tools", dict, "tool_choice.")
         place = "tool_choice.allowed_tools"
-        tools = objects(required(allowed, "tools", list, f"{place}."), f"{place}.tools")
+        tools = objects(required_field(allowed, "tools", list, f"{place}."), f"{place}.tools")
         return ToolChoice(
             _mode(allowed, f"{place}."), frozenset(_called(tool, f"{at}.") for tool, at in tools)
         )
@@ -171,11 +171,11 @@ def _tool_choice(value: Any) -> ToolChoice:
 def _called(tool: Mapping[str, Any], within: str) -> str:
     """The name of a function or a custom tool."""
     kind = "custom" if tool.get("type") == "custom" else "function"
-    return required(required(tool, kind, dict, within), "name", str, f"{within}{kind}.")
+    return required_field(required_field(tool, kind, dict, within), "name", str, f"{within}{kind}.")
 
 
 def _mode(allowed: Mapping[str, Any], within: str) -> str:
-    mode = required(allowed, "mode", str, within)
+    mode = required_field(allowed, "mode", str, within)
     if mode not in MODES:
         raise InvalidRequestError(f"`{within}mode` is `auto` or `required`.", f"{within}mode")
     return mode

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..faults import InvalidRequestError
-from ..fields import objects, required
+from ..fields import objects, required_field
 from ..files import check_files
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ def content_of(content: Any, place: str, parts: Parts) -> Any:
     if not isinstance(content, list):
         raise InvalidRequestError(f"`{place}` has to be a text, or a list of parts.", place)
     for part, at in objects(content, place):
-        kind = required(part, "type", str, f"{at}.")
+        kind = required_field(part, "type", str, f"{at}.")
         if kind not in parts:
             raise InvalidRequestError(f"`{at}.type` is none of {', '.join(sorted(parts))}.", f"{at}.type")
         if (has := parts[kind]) is not None:
-            required(part, *has, f"{at}.")
+            required_field(part, *has, f"{at}.")
         check_files([part], at)
     return content

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from ..fields import taken
+from ..fields import optional_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +26,8 @@ def custom_function(name: str, about: str, grammar: Mapping[str, Any], within: s
     Raises:
         InvalidRequestError: The grammar is invalid.
     """
-    if definition := taken(grammar, "definition", str, within):
-        syntax = taken(grammar, "syntax", str, within) or "grammar"
+    if definition := optional_field(grammar, "definition", str, within):
+        syntax = optional_field(grammar, "syntax", str, within) or "grammar"
         about = f"{about}\n\nThe input follows this grammar ({syntax}):\n{definition}".strip()
     text = {"type": "string", "description": "The whole input, as plain text."}
     parameters = {

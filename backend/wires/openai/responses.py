@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..sse import json_event
 from .errors import openai_error
-from .responses_answer import Resource, ending, items_of, output_of, responses_usage
+from .responses_answer import Resource, ending_fields, items_of, output_of, responses_usage
 from .responses_events import ResponsesWriter
 from .responses_request import read_responses
 
@@ -35,7 +35,7 @@ class ResponsesExchange:
     def document(self, answer: Answer) -> Mapping[str, Any]:
         """The body of the complete answer, as a dict that is ready for JSON. See `Exchange.document`."""
         choice = answer.choices[0]
-        status, more = ending(choice.finish_reason)
+        status, more = ending_fields(choice.finish_reason)
         output = output_of(
             items_of(choice, self.asked), "completed" if status == "completed" else "incomplete"
         )

@@ -62,7 +62,7 @@ class Resource:
         }
 
 
-def ending(reason: FinishReason) -> tuple[str, dict[str, Any]]:
+def ending_fields(reason: FinishReason) -> tuple[str, dict[str, Any]]:
     """The status and further fields of a response that ended for ``reason``."""
     why = _INCOMPLETE.get(reason)
     return ("completed", {}) if why is None else ("incomplete", {"incomplete_details": {"reason": why}})
@@ -178,14 +178,14 @@ class CallItem:
 Item = ReasoningItem | MessageItem | CallItem
 
 
-def status_of(item: Item, items: Sequence[Item], status: ItemStatus) -> ItemStatus:
+def status_of_item(item: Item, items: Sequence[Item], status: ItemStatus) -> ItemStatus:
     """The status of ``item``: the response's ``status`` for the last of ``items``, ``completed`` for the others."""
     return status if item.index == len(items) - 1 else "completed"
 
 
 def output_of(items: Sequence[Item], status: ItemStatus) -> list[dict[str, Any]]:
     """The output of a response that has ended with ``status``."""
-    return [item.as_dict(status=status_of(item, items, status)) for item in items]
+    return [item.as_dict(status=status_of_item(item, items, status)) for item in items]
 
 
 def items_of(choice: Choice, asked: ResponsesRequest) -> list[Item]:

@@ -23,11 +23,11 @@ from .responses_answer import (
     MessageItem,
     ReasoningItem,
     Resource,
-    ending,
+    ending_fields,
     kept_thoughts,
     output_of,
     responses_usage,
-    status_of,
+    status_of_item,
     summary_part,
 )
 
@@ -233,12 +233,12 @@ class ResponsesWriter:
         self._say("response.output_item.done", output_index=item.index, item=item.as_dict(status=status))
 
     def _finish(self, event: Finished) -> None:
-        status, more = ending(event.reason)
+        status, more = ending_fields(event.reason)
         item_status: ItemStatus = "completed" if status == "completed" else "incomplete"
         self._close_open(item_status)
         self._close_thoughts(event)
         for item in self._calls.values():
-            self._close_call(item, status_of(item, self._items, item_status))
+            self._close_call(item, status_of_item(item, self._items, item_status))
         if self._tells_receipt:
             more["patchbay"] = {"receipts": [event.receipt]}
         output = output_of(self._items, item_status)

@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 
 from ..bodies import check_embedded
 from ..faults import InvalidRequestError
-from ..fields import objects, required, taken
+from ..fields import objects, optional_field, required_field
 from ..thoughts import unpacked
 from .content import content_of
 from .custom_tools import custom_arguments
@@ -84,7 +84,7 @@ class Items:
             InvalidRequestError: The item is invalid for its type.
         """
         within = f"{place}."
-        kind = taken(item, "type", str, within) or (
+        kind = optional_field(item, "type", str, within) or (
             "message" if "role" in item or "id" not in item else "item_reference"
         )
         if kind in _OF_THE_MODEL or (kind == "message" and item.get("role") == "assistant"):
@@ -98,7 +98,7 @@ class Items:
         if kind == "message":
             self.messages.append(_message(item, within))
         elif kind == "additional_tools":
-            self.tools.append((required(item, "tools", list, within), f"{within}tools"))
+            self.tools.append((required_field(item, "tools", list, within), f"{within}tools"))
         else:
             self.messages.append(_result(item, within))
 
@@ -135,7 +135,7 @@ def read_items(given: Any) -> Items:
 
 def _message(item: Mapping[str, Any], within: str) -> BaseMessage:
     content = content_of(item.get("content"), f"{within}content", _PARTS)
-    match required(item, "role", str, within):
+    match required_field(item, "role", str, within):
         case "user":
             return HumanMessage(content)
         case "system" | "developer":
@@ -152,7 +152,10 @@ def _add_to_turn(turn: _Turn, kind: str, item: Mapping[str, Any], within: str) -
         turn.content += content if isinstance(content, list) else [content]
     elif kind == "reasoning":
         turn.kept = unpacked(item.get("encrypted_content")) or turn.kept
-        parts = [*(taken(item, "summary", list, within) or []), *(taken(item, "content", list, within) or [])]
+        parts = [
+            *(optional_field(item, "summary", list, within) or []),
+            *(optional_field(item, "content", list, within) or []),
+        ]
         turn.thoughts += [
             text for part in parts if isinstance(part, dict) and isinstance(text := part.get("text"), str)
         ]
@@ -162,13 +165,15 @@ def _add_to_turn(turn: _Turn, kind: str, item: Mapping[str, Any], within: str) -
 
 
 def _call(kind: str, item: Mapping[str, Any], within: str) -> dict[str, Any]:
-    name = function_name(required(item, "name", str, within), taken(item, "namespace", str, within))
-    call_id = required(item, "call_id", str, within)
+    name = function_name(
+        required_field(item, "name", str, within), optional_field(item, "namespace", str, within)
+    )
+    call_id = required_field(item, "call_id", str, within)
     if kind == "custom_tool_call":
-        return tool_call(call_id, name, custom_arguments(required(item, "input", str, within)))
-    return tool_call(call_id, name, taken(item, "arguments", str, within) or "")
+        return tool_call(call_id, name, custom_arguments(required_field(item, "input", str, within)))
+    return tool_call(call_id, name, optional_field(item, "arguments", str, within) or "")
 
 
 def _result(item: Mapping[str, Any], within: str) -> ToolMessage:
     content = content_of(item.get("output"), f"{within}output", _PARTS)
-    return ToolMessage(content, tool_call_id=required(item, "call_id", str, within))
+    return ToolMessage(content, tool_call_id=required_field(item, "call_id", str, within))

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.messages import SystemMessage
 
 from ..faults import InvalidRequestError
-from ..fields import UNMODERATED, ignored_in, ignored_tier, model_name, options_from, refuse, required, taken
+from ..fields import (
+    UNMODERATED,
+    ignored_in,
+    ignored_tier,
+    model_name,
+    optional_field,
+    options_from,
+    refuse,
+    required_field,
+)
 from ..request import CompletionRequest
 from .responses_items import read_items
 from .responses_tools import Tools, read_choice, read_tools
@@ -70,25 +79,27 @@ def read_responses(body: Mapping[str, Any]) -> ResponsesRequest:
     """
     refuse(body, _REFUSED)
     items = read_items(body.get("input"))
-    tools = read_tools([(taken(body, "tools", list) or [], "tools"), *items.tools])
+    tools = read_tools([(optional_field(body, "tools", list) or [], "tools"), *items.tools])
     choice = read_choice(body.get("tool_choice"), tools)
-    instructions = taken(body, "instructions", str)
+    instructions = optional_field(body, "instructions", str)
     messages = [*([SystemMessage(instructions)] if instructions else []), *items.messages]
     if not messages:
         raise InvalidRequestError("`input` is empty.", "input")
-    text, options = taken(body, "text", dict) or {}, _options(body)
-    form = taken(text, "format", dict, "text.") or {"type": "text"}
+    text, options = optional_field(body, "text", dict) or {}, _options(body)
+    form = optional_field(text, "format", dict, "text.") or {"type": "text"}
     request = CompletionRequest(
         model=model_name(body),
         messages=messages,
         tools=choice.among(tools.functions),
         tool_choice=choice.mode if tools.functions else None,
-        parallel_tool_calls=taken(body, "parallel_tool_calls", bool),
-        response_format=response_format(required(form, "type", str, "text.format."), form, "text.format"),
+        parallel_tool_calls=optional_field(body, "parallel_tool_calls", bool),
+        response_format=response_format(
+            required_field(form, "type", str, "text.format."), form, "text.format"
+        ),
         options=options,
-        streams=taken(body, "stream", bool) or False,
-        cache_key=taken(body, "prompt_cache_key", str),
-        metadata=taken(body, "metadata", dict) or {},
+        streams=optional_field(body, "stream", bool) or False,
+        cache_key=optional_field(body, "prompt_cache_key", str),
+        metadata=optional_field(body, "metadata", dict) or {},
         ignored=[*_ignored(body), *tools.ignored, *items.ignored],
     )
     echo = _echo(body, request, tools, form, instructions)
@@ -99,9 +110,9 @@ def _options(body: Mapping[str, Any]) -> Options:
     """The options, some of which are in nested objects."""
     given = {
         **body,
-        "reasoning.effort": (taken(body, "reasoning", dict) or {}).get("effort"),
-        "text.verbosity": (taken(body, "text", dict) or {}).get("verbosity"),
-        "include": _LOGPROBS in (taken(body, "include", list) or []) or None,
+        "reasoning.effort": (optional_field(body, "reasoning", dict) or {}).get("effort"),
+        "text.verbosity": (optional_field(body, "text", dict) or {}).get("verbosity"),
+        "include": _LOGPROBS in (optional_field(body, "include", list) or []) or None,
         "top_logprobs": body.get("top_logprobs") or None,  # 0 is what clients send who want none
     }
     return options_from(given, _OPTIONS)
@@ -112,14 +123,14 @@ def _ignored(body: Mapping[str, Any]) -> list[str]:
     included = [name for name in body.get("include") or () if isinstance(name, str) and name not in _INCLUDED]
     asked = {
         "store": body.get("store") is True,
-        "truncation": (taken(body, "truncation", str) or "disabled") != "disabled",
+        "truncation": (optional_field(body, "truncation", str) or "disabled") != "disabled",
     }
     return [
         *ignored_in(body, _KNOWN | {"store"}),
-        *ignored_in(taken(body, "reasoning", dict) or {}, _OF_REASONING, "reasoning."),
-        *ignored_in(taken(body, "text", dict) or {}, _OF_TEXT, "text."),
+        *ignored_in(optional_field(body, "reasoning", dict) or {}, _OF_REASONING, "reasoning."),
+        *ignored_in(optional_field(body, "text", dict) or {}, _OF_TEXT, "text."),
         *(name for name, is_asked in asked.items() if is_asked),
-        *ignored_tier(taken(body, "service_tier", str)),
+        *ignored_tier(optional_field(body, "service_tier", str)),
         *included,
     ]
 
@@ -133,7 +144,7 @@ def _echo(
 ) -> dict[str, Any]:
     """The request's fields as the response repeats them; absent ones have OpenAI's defaults."""
     options = request.options
-    reasoning = taken(body, "reasoning", dict) or {}
+    reasoning = optional_field(body, "reasoning", dict) or {}
     return {
         "instructions": instructions,
         "max_output_tokens": options.max_output_tokens,

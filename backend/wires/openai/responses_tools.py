@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..faults import InvalidRequestError
-from ..fields import ignored_callers, objects, required, taken
+from ..fields import ignored_callers, objects, optional_field, required_field
 from .custom_tools import custom_function
 from .tools import MODES, ToolChoice, check_names_differ, function_tool, tool_name
 
@@ -65,7 +65,7 @@ class Tools:
 
     def _read_one(self, tool: Mapping[str, Any], place: str, namespace: str | None) -> None:
         within = f"{place}."
-        match required(tool, "type", str, within):
+        match required_field(tool, "type", str, within):
             case "function":
                 name = tool_name(tool, within)
                 self.ignored += ignored_callers(tool, within)
@@ -74,7 +74,9 @@ class Tools:
                 name = tool_name(tool, within)
                 self._add(Tool(name, namespace, is_custom=True), _custom(tool, within, namespace))
             case "namespace" if namespace is None:
-                self.read(required(tool, "tools", list, within), f"{within}tools", tool_name(tool, within))
+                self.read(
+                    required_field(tool, "tools", list, within), f"{within}tools", tool_name(tool, within)
+                )
             case kind:
                 self.ignored.append(kind)
 
@@ -103,8 +105,10 @@ def function_name(name: str, namespace: str | None) -> str:
 
 def _custom(tool: Mapping[str, Any], within: str, namespace: str | None) -> dict[str, Any]:
     name = function_name(tool_name(tool, within), namespace)
-    form = taken(tool, "format", dict, within) or {}
-    return custom_function(name, taken(tool, "description", str, within) or "", form, f"{within}format.")
+    form = optional_field(tool, "format", dict, within) or {}
+    return custom_function(
+        name, optional_field(tool, "description", str, within) or "", form, f"{within}format."
+    )
 
 
 def read_choice(value: Any, tools: Tools) -> ToolChoice:
@@ -131,17 +135,19 @@ def read_choice(value: Any, tools: Tools) -> ToolChoice:
 
 
 def _chosen(value: Mapping[str, Any], within: str) -> str:
-    return function_name(required(value, "name", str, within), taken(value, "namespace", str, within))
+    return function_name(
+        required_field(value, "name", str, within), optional_field(value, "namespace", str, within)
+    )
 
 
 def _allowed(value: Mapping[str, Any], tools: Tools) -> ToolChoice:
-    mode = required(value, "mode", str, "tool_choice.")
+    mode = required_field(value, "mode", str, "tool_choice.")
     if mode not in {"auto", "required"}:
         raise InvalidRequestError("`tool_choice.mode` is `auto` or `required`.", "tool_choice.mode")
     place = "tool_choice.tools"
     chosen = [
         _chosen(one, f"{at}.")
-        for one, at in objects(required(value, "tools", list, "tool_choice."), place)
+        for one, at in objects(required_field(value, "tools", list, "tool_choice."), place)
         if one.get("type") in {"function", "custom"}
     ]
     return ToolChoice(mode, frozenset(chosen)) if chosen or not tools.ignored else ToolChoice("none")

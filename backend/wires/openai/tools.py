@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from backend.utils.llm.structured import schema_of_response_format
 
 from ..faults import InvalidRequestError
-from ..fields import required, taken
+from ..fields import optional_field, required_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -70,7 +70,7 @@ def function_tool(described: Mapping[str, Any], place: str, name: str | None = N
     own = tool_name(described, within)
     function: dict[str, Any] = {"name": name or own}
     for field, kind in (("description", str), ("parameters", dict), ("strict", bool)):
-        if (value := taken(described, field, kind, within)) is not None:
+        if (value := optional_field(described, field, kind, within)) is not None:
             function[field] = value
     return {"type": "function", "function": function}
 
@@ -81,7 +81,7 @@ def tool_name(described: Mapping[str, Any], within: str) -> str:
     Raises:
         InvalidRequestError: The name is missing or too long.
     """
-    name = required(described, "name", str, within)
+    name = required_field(described, "name", str, within)
     if not name or len(name) > LONGEST_NAME:
         raise InvalidRequestError(
             f"`{within}name` has to have 1 to {LONGEST_NAME} characters.", f"{within}name"
@@ -122,13 +122,13 @@ def response_format(kind: str, described: Mapping[str, Any], place: str) -> dict
             f"`{place}.type` is `text`, `json_object` or `json_schema`.", f"{place}.type"
         )
     within = f"{place}."
-    schema = required(described, "schema", dict, within)
-    if about := taken(described, "description", str, within):
+    schema = required_field(described, "schema", dict, within)
+    if about := optional_field(described, "description", str, within):
         schema = {"description": about, **schema}
     form: dict[str, Any] = {
-        "name": required(described, "name", str, within)[:LONGEST_NAME_OF_A_FORMAT],
+        "name": required_field(described, "name", str, within)[:LONGEST_NAME_OF_A_FORMAT],
         "schema": schema,
-        "strict": taken(described, "strict", bool, within),
+        "strict": optional_field(described, "strict", bool, within),
     }
     wanted = {"type": kind, "json_schema": form}
     try:

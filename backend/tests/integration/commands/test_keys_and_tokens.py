@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.access import Owner
-from backend.database.engine import opened
+from backend.database.engine import opened_sqlite
 from backend.database.sessions import SessionStore
 from backend.database.tokens import TokenStore
 from backend.keys.master_keys import EnvironmentMasterKeys, MasterKeyFile
@@ -189,14 +189,14 @@ class TestTokens:
 
 
 async def make_tokens(data_dir: Path, count: int) -> None:
-    async with opened(data_dir / "patchbay.sqlite3") as engine:
+    async with opened_sqlite(data_dir / "patchbay.sqlite3") as engine:
         for _ in range(count):
             await TokenStore(async_sessionmaker(engine)).create("ann", "ci")
 
 
 async def log_in(data_dir: Path) -> str:
     """A session of Ann's."""
-    async with opened(data_dir / "patchbay.sqlite3") as engine:
+    async with opened_sqlite(data_dir / "patchbay.sqlite3") as engine:
         return await SessionStore(async_sessionmaker(engine)).open("ann")
 
 

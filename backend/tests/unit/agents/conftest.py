@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from backend.agents.in_memory import MemoryConfirmations, MemoryRuns
-from backend.database.audit import note
+from backend.database.audit import record_alone
 from backend.database.confirmations import SqlConfirmationStore
 from backend.database.runs import SqlRunStore
 from backend.database.valkey_confirmations import ValkeyConfirmationStore
@@ -58,7 +58,7 @@ def stores(request: pytest.FixtureRequest) -> Stores:
     made: Transactions = request.getfixturevalue(f"{kind}_transactions")
     if request.param == "valkey":
         client = request.getfixturevalue("valkey_client")
-        confirmations: Any = ValkeyConfirmationStore(client, partial(note, sessions))
+        confirmations: Any = ValkeyConfirmationStore(client, partial(record_alone, sessions))
         return Stores(confirmations, SqlRunStore(made), sessions)
     return Stores(SqlConfirmationStore(made), SqlRunStore(made), sessions)
 

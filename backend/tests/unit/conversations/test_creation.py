@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from langchain_core.runnables import RunnableLambda
 
 from backend.access import Owner
-from backend.conversations.creation import COMING_BACK, KEPT, STORING, WAITING, Created, Creation, Order
+from backend.conversations.creation import (
+    COMING_BACK,
+    KEPT,
+    STORING,
+    WAITING,
+    ConversationCreator,
+    CreatedConversation,
+    CreationRequest,
+)
 from backend.conversations.errors import KeyReusedError, StorageUnavailableError, UnderWayError
 from backend.conversations.sample import SAMPLE
 from backend.conversations.transcript import Segment, Transcript
@@ -84,18 +92,20 @@ class Office:
         for model in self.models.models.values():
             model.script *= 3
         self.time = VirtualTime()
-        self.creation = Creation(self.store, self.journals, self.time.time)
+        self.creation = ConversationCreator(self.store, self.journals, self.time.time)
 
     def start_again(self) -> None:
         """What a process holds open goes with it."""
         self.power.at = -1
         self.journals.held.clear()
-        self.creation = Creation(self.store, self.journals, self.time.time)
+        self.creation = ConversationCreator(self.store, self.journals, self.time.time)
 
     async def create(
         self, transcript: Transcript = SHORT, *, key: str | None = KEY, user: str = "ann"
-    ) -> Created:
-        return await self.creation.create(Order(transcript, Owner(user), self.models, lambda _: False, key))
+    ) -> CreatedConversation:
+        return await self.creation.create(
+            CreationRequest(transcript, Owner(user), self.models, lambda _: False, key)
+        )
 
     @property
     def asked(self) -> Mapping[str, int]:
@@ -206,7 +216,7 @@ async def test_what_a_store_is_silent_about_is_in_the_journal_and_stored_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     office, store = Office(), HangingStore()
-    office.creation = Creation(store, office.journals, office.time.time)
+    office.creation = ConversationCreator(store, office.journals, office.time.time)
     creating = asyncio.ensure_future(office.create(key=None))
     await store.is_asked.wait()
 
@@ -292,7 +302,9 @@ async def test_a_key_outlives_the_process() -> None:
 
 async def test_a_second_request_waits_for_the_first() -> None:
     office = Office()
-    office.creation = Creation(office.store, office.journals, Time(asleep=lambda _: asyncio.sleep(0)))
+    office.creation = ConversationCreator(
+        office.store, office.journals, Time(asleep=lambda _: asyncio.sleep(0))
+    )
 
     created = await asyncio.gather(*(office.create() for _ in range(5)))
 
@@ -483,7 +495,7 @@ async def test_a_key_is_in_no_log_and_no_repr(caplog: pytest.LogCaptureFixture) 
 
     created = await office.create()
 
-    order = Order(SHORT, Owner("ann"), office.models, lambda _: False, KEY)
+    order = CreationRequest(SHORT, Owner("ann"), office.models, lambda _: False, KEY)
     assert KEY not in f"{caplog.text} {order!r} {created!r} {office.journals.kept!r}"
     assert "Remember the milk" not in caplog.text
 
@@ -501,7 +513,7 @@ async def test_one_request_at_a_time_bothers_a_store_that_is_busy() -> None:
             await super().add(conversation)
             running -= 1
 
-    office.creation = Creation(Counting(), office.journals, office.time.time)
+    office.creation = ConversationCreator(Counting(), office.journals, office.time.time)
 
     await asyncio.gather(*(office.create(key=str(number)) for number in range(3)))
 
@@ -540,7 +552,7 @@ class TestStop:
 
     async def cut_short(self, office: Office, slow: Slow, key: str | None = KEY) -> None:
         models: dict[str, Any] = {**office.models.models, "conv_structure": slow}
-        order = Order(SHORT, Owner("ann"), models.__getitem__, lambda _: False, key)
+        order = CreationRequest(SHORT, Owner("ann"), models.__getitem__, lambda _: False, key)
         request = asyncio.ensure_future(office.creation.create(order))
         await slow.is_asked.wait()
         request.cancel()
@@ -562,7 +574,9 @@ class TestStop:
 
     async def test_who_comes_back_meanwhile_waits_for_it(self, office: Office, slow: Slow) -> None:
         await self.cut_short(office, slow)
-        office.creation = Creation(office.store, office.journals, Time(asleep=lambda _: asyncio.sleep(0)))
+        office.creation = ConversationCreator(
+            office.store, office.journals, Time(asleep=lambda _: asyncio.sleep(0))
+        )
         again = asyncio.ensure_future(office.create())
         await asyncio.sleep(0)
         slow.answers.set()

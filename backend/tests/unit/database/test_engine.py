@@ -14,7 +14,7 @@ from backend.database.engine import (
     make_blocking_engine,
     make_counting_engine,
     make_engine,
-    opened,
+    opened_sqlite,
 )
 from backend.database.sqlite_transactions import BUSY_SECONDS
 from backend.tests.fakes.children import fork
@@ -79,7 +79,7 @@ class TestUnusable:
 
     async def open(self, path: Path) -> str:
         with pytest.raises(UnusableDatabaseError) as told:
-            async with opened(path):
+            async with opened_sqlite(path):
                 pass
         assert str(path) in str(told.value)
         assert "\n" not in str(told.value)
@@ -105,7 +105,7 @@ class TestUnusable:
 
     async def test_a_database_that_is_damaged(self, tmp_path: Path) -> None:
         path = tmp_path / "patchbay.sqlite3"
-        async with opened(path):
+        async with opened_sqlite(path):
             pass
         content = path.read_bytes()
         path.write_bytes(content[:8192] + b"\xa5" * (len(content) - 8192))
@@ -114,7 +114,7 @@ class TestUnusable:
 
     async def test_a_database_of_a_newer_version(self, tmp_path: Path) -> None:
         path = tmp_path / "patchbay.sqlite3"
-        async with opened(path) as engine, engine.begin() as connection:
+        async with opened_sqlite(path) as engine, engine.begin() as connection:
             await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
         assert "newer version" in await self.open(path)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from backend.database.engine import connected, make_engine
+from backend.database.engine import connected_sqlite, make_engine
 from backend.database.file import DatabaseFile
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ async def test_in_a_folder_that_is_open_every_file_is_its_owners_alone(tmp_path:
     (folder := tmp_path / "data").mkdir()
     folder.chmod(0o755)
 
-    async with connected(folder / "patchbay.sqlite3") as engine:
+    async with connected_sqlite(folder / "patchbay.sqlite3") as engine:
         async with engine.begin() as connection:
             await connection.execute(text("CREATE TABLE t (x)"))
         found = modes(folder)

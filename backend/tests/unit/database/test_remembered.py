@@ -17,11 +17,11 @@ from backend.access import Owner, default_grant
 from backend.database.keys import SqlKeyStore
 from backend.database.remembered import (
     UNSEEN_SECONDS,
-    Memory,
-    RememberedKeyStore,
-    RememberedSessions,
-    RememberedTokens,
+    CachedKeyStore,
+    CachedSessionStore,
+    CachedTokenStore,
     Version,
+    VersionedCache,
 )
 from backend.database.sessions import SessionStore
 from backend.database.tokens import TokenStore, utc_now
@@ -48,8 +48,8 @@ def version(sessions: Sessions) -> Iterator[Version]:
 
 
 @pytest.fixture
-def tokens(sessions: Sessions, version: Version) -> RememberedTokens:
-    return RememberedTokens(TokenStore(sessions), version)
+def tokens(sessions: Sessions, version: Version) -> CachedTokenStore:
+    return CachedTokenStore(TokenStore(sessions), version)
 
 
 def path_of(sessions: Sessions) -> Path:
@@ -65,7 +65,7 @@ def asked(sessions: Sessions) -> list[str]:
     return said
 
 
-async def test_the_database_is_asked_once_for_a_token(sessions: Sessions, tokens: RememberedTokens) -> None:
+async def test_the_database_is_asked_once_for_a_token(sessions: Sessions, tokens: CachedTokenStore) -> None:
     _, plain = await TokenStore(sessions).make(default_grant("ann"), "ci")
     first = [await tokens.find(plain)]
     said = asked(sessions)
@@ -77,11 +77,11 @@ async def test_the_database_is_asked_once_for_a_token(sessions: Sessions, tokens
 
 
 async def test_that_others_are_used_is_no_reason_to_ask_again(
-    sessions: Sessions, version: Version, tokens: RememberedTokens
+    sessions: Sessions, version: Version, tokens: CachedTokenStore
 ) -> None:
     clock, ann, vault = Clock(NOON), Owner("ann"), Vault(given())
-    cookies = RememberedSessions(SessionStore(sessions), version)
-    chain = Keychain(RememberedKeyStore(sessions, version), vault, clock=clock)
+    cookies = CachedSessionStore(SessionStore(sessions), version)
+    chain = Keychain(CachedKeyStore(sessions, version), vault, clock=clock)
     there = Keychain(SqlKeyStore(sessions), vault, clock=clock)
     (_, mine), (_, other) = [
         await TokenStore(sessions).make(default_grant(user), "ci") for user in ("ann", "bob")
@@ -107,7 +107,7 @@ async def test_that_others_are_used_is_no_reason_to_ask_again(
 async def test_the_use_of_a_key_is_told_though_nothing_is_asked_again(
     sessions: Sessions, version: Version
 ) -> None:
-    ann, store = Owner("ann"), RememberedKeyStore(sessions, version)
+    ann, store = Owner("ann"), CachedKeyStore(sessions, version)
     chain = Keychain(store, Vault(given()))
     await chain.enrol(ann, "openai", SecretStr("sk-of-ann"), overlap=timedelta())
     (key,) = await chain.of(ann)
@@ -121,7 +121,7 @@ async def test_the_use_of_a_key_is_told_though_nothing_is_asked_again(
 
 async def test_what_a_user_chooses_elsewhere_counts_at_once(sessions: Sessions, version: Version) -> None:
     ann, vault = Owner("ann"), Vault(given())
-    chain = Keychain(RememberedKeyStore(sessions, version), vault)
+    chain = Keychain(CachedKeyStore(sessions, version), vault)
     await chain.enrol(ann, "openai", SecretStr("sk-of-ann"), overlap=timedelta())
     chosen = []
     for wish in (True, False):
@@ -131,7 +131,7 @@ async def test_what_a_user_chooses_elsewhere_counts_at_once(sessions: Sessions, 
     assert chosen == [True, False]
 
 
-async def test_without_a_count_nothing_is_believed(sessions: Sessions, tokens: RememberedTokens) -> None:
+async def test_without_a_count_nothing_is_believed(sessions: Sessions, tokens: CachedTokenStore) -> None:
     _, plain = await TokenStore(sessions).make(default_grant("ann"), "ci")
     with closing(sqlite3.connect(path_of(sessions))) as others:
         with others:
@@ -144,7 +144,7 @@ async def test_without_a_count_nothing_is_believed(sessions: Sessions, tokens: R
 
 
 async def test_what_others_write_that_gives_no_access_is_no_reason_to_ask_again(
-    sessions: Sessions, tokens: RememberedTokens
+    sessions: Sessions, tokens: CachedTokenStore
 ) -> None:
     _, plain = await TokenStore(sessions).make(default_grant("ann"), "ci")
     for _ in range(2):
@@ -159,7 +159,7 @@ async def test_what_others_write_that_gives_no_access_is_no_reason_to_ask_again(
 
 
 async def test_a_token_is_refused_at_once_when_somebody_ends_it_with_a_tool_of_their_own(
-    sessions: Sessions, tokens: RememberedTokens
+    sessions: Sessions, tokens: CachedTokenStore
 ) -> None:
     _, plain = await TokenStore(sessions).make(default_grant("ann"), "ci")
     for _ in range(2):
@@ -175,7 +175,7 @@ async def test_a_token_is_refused_at_once_when_somebody_ends_it_with_a_tool_of_t
 async def test_a_token_is_refused_at_once_when_it_is_revoked(
     here: bool,  # noqa: FBT001
     sessions: Sessions,
-    tokens: RememberedTokens,
+    tokens: CachedTokenStore,
 ) -> None:
     others = TokenStore(sessions)
     made, plain = await others.make(default_grant("ann"), "ci")
@@ -190,7 +190,7 @@ async def test_a_token_is_refused_at_once_when_it_is_revoked(
 async def test_a_token_that_is_remembered_ends_in_time(sessions: Sessions, version: Version) -> None:
     clock = Clock(NOON)
     store = TokenStore(sessions, clock=clock)
-    tokens = RememberedTokens(store, version, clock=clock)
+    tokens = CachedTokenStore(store, version, clock=clock)
     _, plain = await store.make(replace(default_grant("ann"), expires_at=NOON + MOMENT), "ci")
     assert await tokens.find(plain)
 
@@ -200,7 +200,7 @@ async def test_a_token_that_is_remembered_ends_in_time(sessions: Sessions, versi
 
 
 async def test_a_session_is_refused_at_once_when_it_ends(sessions: Sessions, version: Version) -> None:
-    kept = RememberedSessions(SessionStore(sessions), version)
+    kept = CachedSessionStore(SessionStore(sessions), version)
     here, there = await kept.open("ann"), await kept.open("ann")
     assert await kept.find(here)
     assert await kept.find(there)
@@ -215,7 +215,7 @@ async def test_a_key_that_another_process_removes_or_adds_is_seen_by_the_next_re
     sessions: Sessions, version: Version
 ) -> None:
     ann, vault = Owner("ann"), Vault(given())
-    here = Keychain(RememberedKeyStore(sessions, version), vault)
+    here = Keychain(CachedKeyStore(sessions, version), vault)
     there = Keychain(SqlKeyStore(sessions), vault)
     assert await here.of(ann) == []
 
@@ -229,7 +229,7 @@ async def test_a_key_that_another_process_removes_or_adds_is_seen_by_the_next_re
 async def test_a_key_that_was_replaced_ends_in_time(sessions: Sessions, version: Version) -> None:
     clock = Clock(NOON)
     ann, vault = Owner("ann"), Vault(given())
-    chain = Keychain(RememberedKeyStore(sessions, version), vault, clock=clock)
+    chain = Keychain(CachedKeyStore(sessions, version), vault, clock=clock)
     for key in ("sk-of-ann-1", "sk-of-ann-2"):
         await chain.enrol(ann, "openai", SecretStr(key), overlap=MOMENT)
     assert len(await chain.of(ann)) == 2
@@ -241,7 +241,7 @@ async def test_a_key_that_was_replaced_ends_in_time(sessions: Sessions, version:
 
 async def test_without_a_file_that_tells_nothing_is_believed_for_long(sessions: Sessions) -> None:
     clock, said = Clock(0.0), asked(sessions)
-    memory: Memory[str, int] = Memory(Version(), clock)
+    memory: VersionedCache[str, int] = VersionedCache(Version(), clock)
     memory.keep("a", 1, memory.mark())
 
     clock.now = UNSEEN_SECONDS - 0.1
@@ -253,7 +253,7 @@ async def test_without_a_file_that_tells_nothing_is_believed_for_long(sessions: 
 async def test_what_was_read_before_a_change_is_not_believed_after_it(
     sessions: Sessions, version: Version
 ) -> None:
-    memory: Memory[str, int] = Memory(version)
+    memory: VersionedCache[str, int] = VersionedCache(version)
 
     mark = memory.mark()
     await TokenStore(sessions).make(default_grant("ann"), "ci")
@@ -263,7 +263,7 @@ async def test_what_was_read_before_a_change_is_not_believed_after_it(
 
 
 async def test_of_a_file_that_is_gone_nothing_is_believed(sessions: Sessions, version: Version) -> None:
-    memory: Memory[str, int] = Memory(version)
+    memory: VersionedCache[str, int] = VersionedCache(version)
     memory.keep("a", 1, memory.mark())
     assert memory.get("a") == 1
 

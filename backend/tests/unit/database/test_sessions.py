@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from backend.access import SCOPES, Grant, default_grant
 from backend.database.sessions import IDLE, LIFETIME, SessionStore
-from backend.database.tokens import TokenStore, hashed
+from backend.database.tokens import TokenStore, token_hash
 from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.services import InMemorySessions
 
@@ -157,19 +157,19 @@ class TestDatabase:
         await kept.end(plain)
         after = files(tmp_path)
 
-        assert (plain.encode() in during, hashed(plain).encode() in during) == (False, True)
-        assert hashed(plain).encode() not in after
+        assert (plain.encode() in during, token_hash(plain).encode() in during) == (False, True)
+        assert token_hash(plain).encode() not in after
 
     @pytest.mark.parametrize("sessions", ["sqlite"], indirect=True)
     async def test_the_hash_of_a_revoked_token_is_in_no_file(
         self, tokens: TokenStore, tmp_path: Path
     ) -> None:
         token, plain = await tokens.make(default_grant("ann"), "laptop")
-        assert hashed(plain).encode() in files(tmp_path)
+        assert token_hash(plain).encode() in files(tmp_path)
 
         await tokens.revoke(token.id)
 
-        assert hashed(plain).encode() not in files(tmp_path)
+        assert token_hash(plain).encode() not in files(tmp_path)
 
     async def test_what_has_ended_by_itself_goes_when_the_next_begins(
         self, kept: SessionStore, sessions: Sessions, clock: Clock[datetime]

@@ -151,6 +151,6 @@ async def test_while_somebody_reads_it_is_removed_and_later_taken_out(
         assert "database.not_erased_yet" in caplog.text
 
     monkeypatch.setattr(wal, "AGAIN", 0.0)
-    async with asyncio.timeout(10), wal.emptying(tmp_path / "data" / "patchbay.sqlite3", Background()):
+    async with asyncio.timeout(10), wal.truncating_log(tmp_path / "data" / "patchbay.sqlite3", Background()):
         while files.hold(box):  # noqa: ASYNC110 - it is a file
             await asyncio.sleep(0)

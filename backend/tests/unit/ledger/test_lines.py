@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.ledger.lines import Found, heading, line, names_in, read, values
+from backend.ledger.lines import ReadRecords, heading, line, names_in, read, values
 from backend.tests.fakes.records import record
 from backend.utils.llm.ledger.record import AttemptRecord
 
@@ -19,7 +19,7 @@ def written(*users: str) -> bytes:
     return b"".join(line(WRITER, number, values(record(user=user))) for number, user in enumerate(users, 1))
 
 
-def users(found: Found) -> list[str | None]:
+def users(found: ReadRecords) -> list[str | None]:
     return [row.record.user for row in found.rows]
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.background import Background
-from backend.ledger.folders import Mark, claimed, folders
+from backend.ledger.folders import ShippedMark, claimed_backlog, folders
 from backend.ledger.lines import read
 from backend.ledger.segments import Segment
-from backend.ledger.shipper import OTHERS_SECONDS, REFUSED, Shipped, Shipper
+from backend.ledger.shipper import OTHERS_SECONDS, REFUSED, Shipper, ShipperState
 from backend.ledger.spool import Bounds, Spool
 from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.records import record
@@ -143,7 +143,7 @@ async def test_a_store_that_is_away_loses_nothing_and_is_asked_after_longer_and_
     await shipper.ship()
 
     assert len(store.rows) == 1
-    assert shipper.figures == Shipped(rows=1)
+    assert shipper.figures == ShipperState(rows=1)
 
 
 async def test_the_log_tells_once_that_a_store_is_away_and_once_that_it_is_back(
@@ -240,7 +240,7 @@ async def test_a_folder_that_another_ships_is_left_to_them(
     spool.append(RECORD)
     assert spool.folder is not None
 
-    with claimed(spool.folder):
+    with claimed_backlog(spool.folder):
         await shipper.ship()
         assert store.rows == {}
     await shipper.ship()
@@ -316,9 +316,9 @@ async def test_lines_that_were_damaged_are_counted(
 def test_a_mark_is_read_as_it_was_written(root: Path) -> None:
     abandoned(root, 1)
 
-    with claimed(folders(root)[0]) as backlog:
+    with claimed_backlog(folders(root)[0]) as backlog:
         assert backlog is not None
-        backlog.advance(Mark("00000007.log", 12_345))
-    with claimed(folders(root)[0]) as again:
+        backlog.advance(ShippedMark("00000007.log", 12_345))
+    with claimed_backlog(folders(root)[0]) as again:
         assert again is not None
-        assert again.mark == Mark("00000007.log", 12_345)
+        assert again.mark == ShippedMark("00000007.log", 12_345)

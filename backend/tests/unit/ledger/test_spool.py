@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.ledger import segments
-from backend.ledger.folders import claimed, folders, is_written, size
+from backend.ledger.folders import claimed_backlog, folders, is_written, size
 from backend.ledger.spool import Bounds, Spool
 from backend.tests.fakes.children import fork, in_child
 from backend.tests.fakes.records import record
@@ -42,7 +42,7 @@ def written(root: Path) -> list[tuple[str, int]]:
     """The writer and the number of every record on the disk."""
     found = []
     for folder in folders(root):
-        with claimed(folder) as backlog:
+        with claimed_backlog(folder) as backlog:
             assert backlog is not None
             found += [(row.writer, row.sequence) for row in backlog.read(1_000_000).rows]
     return found
@@ -62,7 +62,7 @@ def test_what_is_kept_is_for_its_owner_alone(spool: Spool, root: Path) -> None:
     old = os.umask(0)
     try:
         spool.append(RECORD)
-        with claimed(folders(root)[0]):
+        with claimed_backlog(folders(root)[0]):
             pass
     finally:
         os.umask(old)

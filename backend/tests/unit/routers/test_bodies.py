@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from backend.conversations.sample import SAMPLE
 from backend.routers import bodies
 from backend.routers.access import CALL, OPEN
-from backend.routers.bodies import SMALL, Terms, terms_of
+from backend.routers.bodies import SMALL, BodyLimits, body_limits_of
 from backend.routers.conversations import LONGEST_TRANSCRIPT
 from backend.routers.json_bodies import JsonRoute
 from backend.tests.fakes.services import ANN, services
@@ -125,13 +125,15 @@ async def test_a_body_that_does_not_come_is_waited_for_until_its_time_is_over(
 
 
 def test_a_longer_body_has_more_time_at_the_same_pace() -> None:
-    small, long = Terms(), Terms(longest_body=SMALL + 60 * bodies.SLOWEST)
+    small, long = BodyLimits(), BodyLimits(longest_body=SMALL + 60 * bodies.SLOWEST)
 
     assert long.seconds - small.seconds == 60
 
 
 def test_a_route_without_terms_has_the_strictest() -> None:
-    assert terms_of(None) == terms_of(test_a_route_without_terms_has_the_strictest) == Terms()
+    assert (
+        body_limits_of(None) == body_limits_of(test_a_route_without_terms_has_the_strictest) == BodyLimits()
+    )
 
 
 def test_every_route_that_takes_json_bounds_it_before_it_is_built(make_app: MakeApp) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.access import Owner
-from backend.conversations.creation import Creation
+from backend.conversations.creation import ConversationCreator
 from backend.conversations.errors import StorageUnavailableError
 from backend.conversations.sample import SAMPLE
 from backend.routers.conversations import LONGEST_TRANSCRIPT
@@ -265,7 +265,7 @@ class TestIdempotencyKey:
     async def test_one_that_is_under_way_for_long_says_when_to_ask_again(self, connect: Connect) -> None:
         held = services()
         journals = InMemoryJournals()
-        given = replace(held, creation=Creation(held.conversations, journals, VirtualTime().time))
+        given = replace(held, creation=ConversationCreator(held.conversations, journals, VirtualTime().time))
         client, headers = connect(given), ANN | {"idempotency-key": "abc"}
         journals.held.add((await post(client, headers)).json()["id"])
 
@@ -280,7 +280,7 @@ async def test_what_is_made_and_not_stored_yet_is_accepted_and_found(connect: Co
         async def add(self, conversation: Conversation) -> None:
             raise StorageUnavailableError
 
-    creation = Creation(store := Busy(), InMemoryJournals(), VirtualTime().time)
+    creation = ConversationCreator(store := Busy(), InMemoryJournals(), VirtualTime().time)
     client = connect(replace(services(), conversations=store, creation=creation))
 
     created = await post(client)
@@ -296,7 +296,9 @@ async def test_what_cannot_be_kept_is_refused_before_it_is_paid_for(connect: Con
     journals.is_full = True
     given = services(models)
 
-    response = await post(connect(replace(given, creation=Creation(given.conversations, journals))))
+    response = await post(
+        connect(replace(given, creation=ConversationCreator(given.conversations, journals)))
+    )
 
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
     assert response.json()["error"]["code"] == "storage_unavailable"

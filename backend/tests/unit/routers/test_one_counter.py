@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.database.engine import opened
+from backend.database.engine import opened_sqlite
 from backend.database.ledger import sql_ledger
 from backend.database.usage import SqlUsageStore
 from backend.tests.fakes.records import spooled
@@ -49,7 +49,7 @@ async def test_provider_receipt_ledger_and_usage_report_say_the_same_whole_and_s
     sink = MemorySink()
     patchbay = loopback_patchbay(provider, {"f": APIS[api]}, RESPONSES, ledger=sink)
     provider.always(Text("one two three", usage=COUNTED))
-    async with opened(tmp_path / "ledger.sqlite3") as engine:
+    async with opened_sqlite(tmp_path / "ledger.sqlite3") as engine:
         client = connect(replace(fake_services(), usage=SqlUsageStore(engine)))
 
         told = [await call(patchbay.get_llm("f")) for call in (receipt_of_whole, receipt_of_stream)]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.requests import HTTPConnection
 
-from backend.routers.origins import ServedAt, base_url, is_foreign
+from backend.routers.origins import PublicUrlMiddleware, base_url, is_foreign
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -60,7 +60,7 @@ async def test_behind_a_proxy_the_origin_is_the_configured_one() -> None:
         seen.append(HTTPConnection(scope))
 
     behind = asked(origin="https://patchbay.example", host="127.0.0.1:8000", x_forwarded_proto="https")
-    await ServedAt(app, "https://patchbay.example/")(behind.scope, _unused, _unused)
+    await PublicUrlMiddleware(app, "https://patchbay.example/")(behind.scope, _unused, _unused)
 
     assert is_foreign(behind)
     assert not is_foreign(seen[0])

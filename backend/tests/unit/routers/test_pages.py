@@ -14,7 +14,7 @@ from backend.conversations.action_items import ActionItem
 from backend.conversations.store import Conversation, Filing
 from backend.conversations.transcript import Segment, Transcript
 from backend.routers import console, errors, pages
-from backend.routers.headers import SecurityHeaders
+from backend.routers.headers import SecurityHeadersMiddleware
 from backend.tests.fakes.services import ANN, FakeLocalModel, services
 from backend.utils.llm import Patchbay, Table
 
@@ -36,7 +36,7 @@ RECEIPT = {
 @pytest.fixture
 def app() -> FastAPI:
     made = FastAPI()
-    made.add_middleware(SecurityHeaders)
+    made.add_middleware(SecurityHeadersMiddleware)
     errors.install(made)
     made.include_router(pages.router)
     made.include_router(console.router)

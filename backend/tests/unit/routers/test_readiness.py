@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.routers.readiness import FRESH_SECONDS, Lacks, Readiness
+from backend.routers.readiness import FRESH_SECONDS, Readiness, ReadinessReport
 from backend.tests.fakes.services import FakeFacade, services
 from backend.utils.llm import Patchbay, Table
 from backend.utils.llm.errors import LLMError
@@ -163,6 +163,6 @@ async def test_a_question_that_is_open_is_not_asked_again() -> None:
     first = [await readiness.lacks(ask) for _ in range(3)]
     told_at_last.set()
 
-    assert first == [Lacks()] * 3
+    assert first == [ReadinessReport()] * 3
     assert (await readiness.lacks(ask)).is_demo
     assert asked == 1

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.routers.headers import SECURITY_HEADERS, SecurityHeaders
-from backend.routers.stopping import STOPPING, EndedByStop, Stop
+from backend.routers.headers import SECURITY_HEADERS, SecurityHeadersMiddleware
+from backend.routers.stopping import STOPPING, Stop, StopMiddleware
 from backend.wires.sse import json_event
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Request:
         raise NotImplementedError
 
     def run(self) -> asyncio.Task[None]:
-        app: ASGIApp = SecurityHeaders(EndedByStop(self.app, self.stop))
+        app: ASGIApp = SecurityHeadersMiddleware(StopMiddleware(self.app, self.stop))
         return asyncio.ensure_future(app(HTTP, self.receive, self.send))
 
     @property
@@ -136,7 +136,7 @@ async def test_an_application_that_times_out_by_itself_is_not_taken_for_a_stop()
     request = Request(None, stop=Stop())
 
     with pytest.raises(TimeoutError, match="its own"):
-        await EndedByStop(app, Stop())(HTTP, request.receive, request.send)
+        await StopMiddleware(app, Stop())(HTTP, request.receive, request.send)
 
     assert request.sent == []
 

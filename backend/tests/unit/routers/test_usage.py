@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.access import Grant
-from backend.database.engine import opened
+from backend.database.engine import opened_sqlite
 from backend.database.ledger import sql_ledger
 from backend.database.usage import SqlUsageStore
 from backend.ledger.store import StoreAwayError
@@ -36,7 +36,7 @@ ROWS = [
 
 @pytest.fixture
 async def client(connect: Connect, tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    async with opened(tmp_path / "ledger.sqlite3") as engine:
+    async with opened_sqlite(tmp_path / "ledger.sqlite3") as engine:
         await sql_ledger(engine).add(spooled(ROWS))
         yield connect(replace(fake_services(), usage=SqlUsageStore(engine)))
 
@@ -54,7 +54,7 @@ def counts(found: Any) -> dict[str | None, int]:
 async def test_a_tenants_token_sees_what_its_tenant_used(connect: Connect, tmp_path: Path) -> None:
     rows = [record(call=CALL.format(1), tenant="acme"), record(call=CALL.format(2), tenant="other")]
     grant = Grant("ann", "acme", frozenset({"debug"}), "t")
-    async with opened(tmp_path / "ledger.sqlite3") as engine:
+    async with opened_sqlite(tmp_path / "ledger.sqlite3") as engine:
         await sql_ledger(engine).add(spooled(rows))
         held = replace(fake_services(), usage=SqlUsageStore(engine), tokens=InMemoryTokens(given=grant))
         client, headers = connect(held), {"authorization": "Bearer given"}
@@ -110,7 +110,7 @@ async def test_a_user_sees_what_they_used_and_no_more(connect: Connect, tmp_path
     tokens = InMemoryTokens(
         acmes=Grant("ann", "acme"), globexs=Grant("ann", "globex"), others=Grant("ann", "x")
     )
-    async with opened(tmp_path / "ledger.sqlite3") as engine:
+    async with opened_sqlite(tmp_path / "ledger.sqlite3") as engine:
         await sql_ledger(engine).add(spooled(rows))
         client = connect(replace(fake_services(), usage=SqlUsageStore(engine), tokens=tokens))
         found = {

@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from backend.database.condition import condition
-from backend.database.engine import opened
+from backend.database.engine import opened_sqlite
 from backend.database.migrations import revisions
 from backend.settings import Settings
 from backend.tools import doctor
@@ -101,7 +101,7 @@ class TestDatabase:
         assert list(tmp_path.iterdir()) == []
 
     async def test_one_that_is_there_has_the_newest_tables(self, tmp_path: Path) -> None:
-        async with opened(settings(tmp_path).database_path):
+        async with opened_sqlite(settings(tmp_path).database_path):
             found = await condition(settings(tmp_path))
 
         assert doctor.migrations(found.revision, revisions()).state == "ok"

@@ -20,11 +20,11 @@ from backend.database.export import exported
 from backend.database.ledger import sql_ledger
 from backend.database.ledger_tables import ATTEMPTS, COLUMNS, ROLLUPS, first_id
 from backend.database.recompute import recompute
-from backend.database.retention import Keep, make_ahead, prune
+from backend.database.retention import RetentionDays, make_ahead, prune
 from backend.database.runs import SqlRunStore
 from backend.database.usage import SqlUsageStore
 from backend.ledger.prices import Prices
-from backend.ledger.usage import Period, Pruned
+from backend.ledger.usage import Period, PrunedCounts
 from backend.tests.fakes.agents import ANN
 from backend.tests.fakes.records import DAY, NOON, record, spooled
 
@@ -93,7 +93,7 @@ class TestRetention:
         ages = [0, 9, 1, 2, 3, 9, 0, 9, 4, 0]
         await sql_ledger(engine).add(spooled(record(at=NOON - age * DAY) for age in ages))
 
-        assert await prune(engine, date(2026, 11, 26)) == Pruned(rows=4, sums=0)
+        assert await prune(engine, date(2026, 11, 26)) == PrunedCounts(rows=4, sums=0)
 
         assert await count(engine) == 6
         assert (await prune(engine, date(2026, 11, 26))).rows == 0
@@ -115,7 +115,7 @@ class TestRetention:
     async def test_sums_go_if_they_are_to(self, engine: AsyncEngine) -> None:
         await sql_ledger(engine).add(spooled([record(at=NOON - 9 * DAY), record()]))
 
-        assert await prune(engine, TODAY, TODAY) == Pruned(rows=1, sums=len(ROLLUPS))
+        assert await prune(engine, TODAY, TODAY) == PrunedCounts(rows=1, sums=len(ROLLUPS))
 
         assert (await SqlUsageStore(engine).total(MONTH)).attempts == 1
         assert len(await SqlUsageStore(engine).used("hour", MONTH)) == 1
@@ -123,7 +123,7 @@ class TestRetention:
     async def test_sums_stay_as_long_as_their_rows(self, engine: AsyncEngine) -> None:
         await sql_ledger(engine).add(spooled([record(at=NOON - 9 * DAY)]))
 
-        assert await prune(engine, date(2026, 11, 1), TODAY) == Pruned(rows=0, sums=0)
+        assert await prune(engine, date(2026, 11, 1), TODAY) == PrunedCounts(rows=0, sums=0)
 
     async def test_a_row_that_comes_after_its_day_was_pruned_is_taken(self, engine: AsyncEngine) -> None:
         store = sql_ledger(engine)
@@ -135,13 +135,13 @@ class TestRetention:
     async def test_a_server_keeps_so_many_days_and_no_more(self, engine: AsyncEngine) -> None:
         await sql_ledger(engine).add(spooled(record(at=NOON - age * DAY) for age in range(5)))
 
-        await retention._keep(engine, Keep(rows=2), lambda: TODAY)
+        await retention._keep(engine, RetentionDays(rows=2), lambda: TODAY)
         assert await count(engine) == 3
-        await retention._keep(engine, Keep(), lambda: TODAY)
+        await retention._keep(engine, RetentionDays(), lambda: TODAY)
         assert await count(engine) == 3
 
         assert len(await SqlUsageStore(engine).used("day", MONTH)) == 5
-        await retention._keep(engine, Keep(rows=2, sums=3), lambda: TODAY)
+        await retention._keep(engine, RetentionDays(rows=2, sums=3), lambda: TODAY)
         assert len(await SqlUsageStore(engine).used("day", MONTH)) == 4
 
     async def test_runs_of_agents_go_too_unless_something_of_them_is_open(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import func, select
 
-from backend.database.engine import opened
+from backend.database.engine import opened_sqlite
 from backend.database.ledger import sql_ledger
 from backend.database.ledger_tables import ATTEMPTS, COLUMNS, MEASURES, ROLLUPS
 from backend.ledger.store import RefusedRowError, StoreAwayError
@@ -186,7 +186,7 @@ async def test_a_row_that_no_database_takes_is_refused_with_its_batch(
 
 
 async def test_a_file_that_is_gone_is_a_store_that_is_away(tmp_path: Path) -> None:
-    async with opened(tmp_path / "ledger.sqlite3") as engine:
+    async with opened_sqlite(tmp_path / "ledger.sqlite3") as engine:
         store = sql_ledger(engine)
         (tmp_path / "ledger.sqlite3").rename(tmp_path / "elsewhere")
         with pytest.raises(StoreAwayError):

@@ -9,7 +9,7 @@ import pytest
 
 from backend.database.ledger import sql_ledger
 from backend.database.usage import SqlUsageStore
-from backend.ledger.usage import DIMENSIONS, Only, Period, Total, UnkeptError, dollars
+from backend.ledger.usage import DIMENSIONS, Period, UnkeptError, UsageFilter, UsageSums, dollars
 from backend.tests.fakes.records import DAY, NOON, WRITER, record, spooled
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from backend.ledger.usage import Dimension, Used
+    from backend.ledger.usage import Dimension, GroupSums
 
 TODAY = Period.last(1, date(2026, 11, 29))
 MONTH = Period.last(30, date(2026, 11, 29))
@@ -42,7 +42,7 @@ async def store(engine: AsyncEngine) -> SqlUsageStore:
     return SqlUsageStore(engine)
 
 
-def attempts(used: Sequence[Used]) -> dict[str | None, int]:
+def attempts(used: Sequence[GroupSums]) -> dict[str | None, int]:
     return {each.key: each.total.attempts for each in used}
 
 
@@ -68,11 +68,11 @@ async def test_every_dimension_adds_up_to_the_total(store: SqlUsageStore, by: Di
     used = await store.used(by, MONTH)
 
     sums = zip(*(each.total for each in used), strict=True)
-    assert Total(*map(sum, sums)) == await store.total(MONTH)
+    assert UsageSums(*map(sum, sums)) == await store.total(MONTH)
 
 
 async def test_all_is_summed(store: SqlUsageStore) -> None:
-    assert await store.total(MONTH) == Total(
+    assert await store.total(MONTH) == UsageSums(
         calls=4,
         attempts=5,
         failures=1,
@@ -90,13 +90,13 @@ async def test_all_is_summed(store: SqlUsageStore) -> None:
 async def test_days_outside_of_the_period_do_not_count(store: SqlUsageStore) -> None:
     assert (await store.total(TODAY)).attempts == 4
     assert attempts(await store.used("hour", TODAY)) == {"2026-11-29T12:00Z": 4}
-    assert await store.total(Period(date(2026, 11, 30), date(2027, 12, 1))) == Total()
+    assert await store.total(Period(date(2026, 11, 30), date(2027, 12, 1))) == UsageSums()
 
 
 async def test_a_period_may_be_longer_than_a_life(store: SqlUsageStore) -> None:
     ages = Period(date(1970, 1, 1), date(9999, 12, 31))
 
-    assert (await store.total(ages, Only(user="ann"))).attempts == 3
+    assert (await store.total(ages, UsageFilter(user="ann"))).attempts == 3
 
 
 async def test_the_dearest_comes_first_and_days_come_in_their_order(store: SqlUsageStore) -> None:
@@ -107,26 +107,26 @@ async def test_the_dearest_comes_first_and_days_come_in_their_order(store: SqlUs
 @pytest.mark.parametrize(
     ("by", "only", "expected"),
     [
-        ("model", Only(feature="conv_folder"), {"openai:gpt-6-luna": 3, "gemini:gemini-3-flash": 1}),
-        ("feature", Only(tenant="acme"), {"conv_folder": 1, "chat": 1}),
-        ("day", Only(user="ann"), {"2026-11-29": 3}),
-        ("day", Only(user="ann", tenant="acme"), {"2026-11-29": 1}),
-        ("day", Only(user="ann", tenant=""), {}),
-        ("user", Only(tenant="globex"), {"ann": 2}),
-        ("day", Only(tenant="nobody"), {}),
-        ("feature", Only(owner="user", outcome="ok"), {"conv_folder": 1}),
-        ("hour", Only(model="gemini:gemini-3-flash"), {"2026-11-29T12:00Z": 2}),
+        ("model", UsageFilter(feature="conv_folder"), {"openai:gpt-6-luna": 3, "gemini:gemini-3-flash": 1}),
+        ("feature", UsageFilter(tenant="acme"), {"conv_folder": 1, "chat": 1}),
+        ("day", UsageFilter(user="ann"), {"2026-11-29": 3}),
+        ("day", UsageFilter(user="ann", tenant="acme"), {"2026-11-29": 1}),
+        ("day", UsageFilter(user="ann", tenant=""), {}),
+        ("user", UsageFilter(tenant="globex"), {"ann": 2}),
+        ("day", UsageFilter(tenant="nobody"), {}),
+        ("feature", UsageFilter(owner="user", outcome="ok"), {"conv_folder": 1}),
+        ("hour", UsageFilter(model="gemini:gemini-3-flash"), {"2026-11-29T12:00Z": 2}),
     ],
 )
 async def test_a_part_is_told_alone(
-    store: SqlUsageStore, by: Dimension, only: Only, expected: dict[str | None, int]
+    store: SqlUsageStore, by: Dimension, only: UsageFilter, expected: dict[str | None, int]
 ) -> None:
     assert attempts(await store.used(by, MONTH, only)) == expected
 
 
 async def test_what_is_not_kept_together_is_refused_by_name(store: SqlUsageStore) -> None:
     with pytest.raises(UnkeptError, match="user and feature together"):
-        await store.used("user", MONTH, Only(feature="chat"))
+        await store.used("user", MONTH, UsageFilter(feature="chat"))
 
 
 async def test_the_last_calls_come_first_with_all_their_attempts(store: SqlUsageStore) -> None:
@@ -144,20 +144,25 @@ async def test_pages_go_on_where_the_last_one_ended(store: SqlUsageStore) -> Non
 @pytest.mark.parametrize(
     ("only", "expected"),
     [
-        (Only(feature="chat"), [2]),
-        (Only(user="ann"), [3, 1]),
-        (Only(tenant="globex"), [3]),
-        (Only(outcome="failed"), [3]),
-        (Only(model="gemini:gemini-3-flash", owner="house"), [3, 2]),
-        (Only(user="nobody"), []),
+        (UsageFilter(feature="chat"), [2]),
+        (UsageFilter(user="ann"), [3, 1]),
+        (UsageFilter(tenant="globex"), [3]),
+        (UsageFilter(outcome="failed"), [3]),
+        (UsageFilter(model="gemini:gemini-3-flash", owner="house"), [3, 2]),
+        (UsageFilter(user="nobody"), []),
     ],
 )
-async def test_calls_are_found_by(store: SqlUsageStore, only: Only, expected: list[int]) -> None:
+async def test_calls_are_found_by(store: SqlUsageStore, only: UsageFilter, expected: list[int]) -> None:
     assert [each.call for each in await store.requests(only)] == list(map(call, expected))
 
 
 async def test_a_search_finds_the_same(store: SqlUsageStore) -> None:
-    for only in (Only(), Only(user="ann"), Only(outcome="failed"), Only(model="gemini:gemini-3-flash")):
+    for only in (
+        UsageFilter(),
+        UsageFilter(user="ann"),
+        UsageFilter(outcome="failed"),
+        UsageFilter(model="gemini:gemini-3-flash"),
+    ):
         found = await store.search(only)
 
         assert (found.requests, found.further) == (await store.requests(only), None)
@@ -175,10 +180,10 @@ async def test_a_search_goes_on_where_the_last_one_ended(store: SqlUsageStore) -
 async def test_a_search_gives_up_and_says_where(engine: AsyncEngine) -> None:
     impatient = SqlUsageStore(engine, most_looked_at=2)
 
-    found = await impatient.search(Only(outcome="failed"))
+    found = await impatient.search(UsageFilter(outcome="failed"))
     assert (found.requests, found.further) == ((), call(3))
 
-    found = await impatient.search(Only(feature="chat", outcome="failed"))
+    found = await impatient.search(UsageFilter(feature="chat", outcome="failed"))
     assert (found.requests, found.further) == ((), None)
 
 
@@ -190,7 +195,7 @@ async def test_working_processes_are_known_by_their_last_attempts(store: SqlUsag
 
 
 async def test_sums_are_told_by_two_things_at_once(store: SqlUsageStore) -> None:
-    cells = await store.crossed(["feature", "owner"], MONTH, Only(outcome="ok"))
+    cells = await store.crossed(["feature", "owner"], MONTH, UsageFilter(outcome="ok"))
 
     assert {cell.keys: cell.total.attempts for cell in cells} == {
         keys: sum((row.feature, row.key_owner) == keys for row in ROWS if row.outcome == "ok")
@@ -224,7 +229,7 @@ def test_dollars_are_exact(pico: int, told: str) -> None:
 
 
 def test_as_json_it_has_no_pico_dollars() -> None:
-    told: dict[str, Any] = Total(calls=1, cost=450_000_000).as_dict()
+    told: dict[str, Any] = UsageSums(calls=1, cost=450_000_000).as_dict()
 
     assert told["cost_usd"] == "0.00045"
     assert "cost" not in told
