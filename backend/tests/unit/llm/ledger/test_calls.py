@@ -23,7 +23,18 @@ from backend.ledger.spool import Spool
 from backend.tests.fakes.hedging import learn
 from backend.utils.llm import AttemptRecord, Caller, JsonLinesSink, LLMError, MemorySink
 from backend.utils.llm.secrets import KeptSecret
-from backend.utils.llm.testing import Cut, Empty, Hang, Json, Refusal, Status, StreamError, Text, Trickle
+from backend.utils.llm.testing import (
+    Cut,
+    Empty,
+    Hang,
+    Json,
+    Refusal,
+    Status,
+    StreamError,
+    Text,
+    Trickle,
+    Usage,
+)
 from backend.utils.llm.testing.replies import Raw
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
@@ -381,6 +392,29 @@ class TestWhatItHolds:
         (one,) = sink.records
         assert one.input
         assert (one.cost, one.price_version) == (None, None)
+
+    @pytest.mark.parametrize(
+        ("tokens", "dollars", "cost"),
+        [
+            pytest.param(47_424_961, "194483.492287", 2**63 - 1, id="the most that a column holds"),
+            pytest.param(2**25, "274877.906944", None, id="one more"),
+        ],
+    )
+    def test_a_cost_that_no_column_holds_is_unknown(
+        self,
+        make: Make,
+        provider: LoopbackProvider,
+        sink: MemorySink,
+        tokens: int,
+        dollars: str,
+        cost: int | None,
+    ) -> None:
+        row = f'[models."{OPENAI}"]\nprice = {{ input = {dollars}, output = 0 }}'
+        provider.script(Text("hi", usage=Usage(tokens, 1)))
+
+        make(OPENAI, row, ledger=sink).get_llm("f").invoke("hi")
+
+        assert [(one.input, one.cost) for one in sink.records] == [(tokens, cost)]
 
     @pytest.mark.parametrize(
         ("row", "version"),
