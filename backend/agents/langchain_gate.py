@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from backend.utils.llm.errors import ConfirmationError
 from backend.utils.llm.execution.loop_thread import LoopThread
-from backend.utils.llm.schema_checks import misfit
+from backend.utils.llm.schema_checks import first_fault
 
 from .agent import Agent, Agents
 from .budget import RunBudget
@@ -187,7 +187,7 @@ def _tool(one: BaseTool, risk: Risk, policy: Policy) -> Tool:
     schema: dict[str, Any] = told if isinstance(told, dict) else told.model_json_schema()
 
     def accept(given: Mapping[str, Any]) -> dict[str, Any]:
-        if (fault := misfit(dict(given), schema)) is not None:
+        if (fault := first_fault(dict(given), schema)) is not None:
             raise ArgumentsError(f"{fault}.")
         return dict(given)
 

@@ -10,7 +10,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from backend.utils.llm.schema_checks import misfit
+from backend.utils.llm.schema_checks import first_fault
 
 from .canonical import canonical, digest
 from .observations import ToolError, readable
@@ -91,7 +91,7 @@ def _risk(one: Described) -> Risk:
 
 
 def _accepted(schema: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    if (fault := misfit(dict(given), schema)) is not None:
+    if (fault := first_fault(dict(given), schema)) is not None:
         raise ArgumentsError(f"{fault}.")
     return dict(given)
 

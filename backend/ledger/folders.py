@@ -49,7 +49,7 @@ class Lock(PerProcess):
             try:
                 fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                self.let_go()
+                self.release()
                 raise
 
     @override
@@ -57,7 +57,7 @@ class Lock(PerProcess):
         cut_off([self.descriptor])
         self.descriptor = _CLOSED
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Release the lock."""
         descriptor, self.descriptor = self.descriptor, _CLOSED
         if descriptor != _CLOSED:
@@ -86,7 +86,7 @@ class Folder(NamedTuple):
         try:
             unnamed.rename(path)
         except OSError:
-            lock.let_go()
+            lock.release()
             raise
         return cls(path, lock)
 
@@ -125,7 +125,7 @@ def is_written(folder: Path) -> bool:
         return True
     except OSError:
         return False
-    lock.let_go()
+    lock.release()
     return False
 
 
@@ -211,7 +211,7 @@ def claimed_backlog(folder: Path) -> Iterator[Backlog | None]:
     try:
         yield Backlog(folder, lock)
     finally:
-        lock.let_go()
+        lock.release()
 
 
 def _mark(written: bytes) -> ShippedMark:

@@ -177,7 +177,7 @@ class Spool(PerProcess):
         if segment is not None:
             segment.close()
         if folder is not None:
-            folder.lock.let_go()
+            folder.lock.release()
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._tend_always, args=(self._wakes,), daemon=True, name="spool")
@@ -242,7 +242,7 @@ class Spool(PerProcess):
             return
         if not folder.is_there():
             self._folder = None
-            folder.lock.let_go()
+            folder.lock.release()
         copy = self._next_segment(heading=b"")
         try:
             copy.copy(gone)  # most of it, while others append

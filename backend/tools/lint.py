@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from backend.tools.retirements import HORIZON, instead, when
-from backend.utils.llm.diagnostics.retirements import Retires, endpoint_uses, retiring, seen
+from backend.tools.retirements import HORIZON, replacement_sentence, retirement_in_words
+from backend.utils.llm.diagnostics.retirements import Retires, endpoint_uses, retirement_as_of, retiring
 from backend.utils.llm.model_config.rows import fit
 from backend.utils.llm.models import UNKNOWN, is_known, retirement
 from backend.utils.llm.pricing import cost
 from backend.utils.llm.problems import Problems
 from backend.utils.llm.receipt import Usage
-from backend.utils.llm.routing.charges import most
+from backend.utils.llm.routing.charges import most_usage
 from backend.utils.llm.routing.route import Needs
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _out_of_force(snapshot: Snapshot, rows: Rows, today: date) -> Iterator[Findi
     for written, places in _places(rows).items():
         gone = retirement(written.partition(":")[2])
         if written not in in_force and gone is not None:
-            yield _retirement(seen(written, gone, today), f"{', '.join(places)}, not in force")
+            yield _retirement(retirement_as_of(written, gone, today), f"{', '.join(places)}, not in force")
 
 
 def _retirement(
@@ -129,7 +129,7 @@ def _retirement(
     return Finding(
         kind="retires",
         subject=model.endpoint,
-        says=f"{model.endpoint} {goes} off sale {when(model)}: {whom}.{instead(model)}",
+        says=f"{model.endpoint} {goes} off sale {retirement_in_words(model)}: {whom}.{replacement_sentence(model)}",
         features=features,
         profiles=profiles,
         retires=model,
@@ -196,7 +196,7 @@ def _tight_budgets(snapshot: Snapshot, today: date) -> Iterator[Finding]:
 
 def _most(budget: Budget, feature: Feature, endpoint: Endpoint, today: date) -> int | None:
     options = feature.options.over(endpoint.options)
-    return most(budget, endpoint, feature, options, Needs(), today)
+    return most_usage(budget, endpoint, feature, options, Needs(), today)
 
 
 def _refused_tools(snapshot: Snapshot) -> Iterator[Finding]:

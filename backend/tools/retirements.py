@@ -23,11 +23,11 @@ def headline(found: Iterable[Retiring], within: timedelta = HORIZON) -> str | No
     first = min((model for model in near if model.features), key=lambda model: model.day)
     return (
         f"Off sale within {within.days} days, or already: models of {', '.join(features)}. "
-        f"First {first.endpoint} {when(first)}.{instead(first)} `python -m backend check` lists all."
+        f"First {first.endpoint} {retirement_in_words(first)}.{replacement_sentence(first)} `python -m backend check` lists all."
     )
 
 
-def when(model: Retires) -> str:
+def retirement_in_words(model: Retires) -> str:
     """The day of the retirement and the days until then, in words."""
     match model.days:
         case 0:
@@ -39,7 +39,7 @@ def when(model: Retires) -> str:
     return f"on {model.day}, {distance}"
 
 
-def instead(model: Retires) -> str:
+def replacement_sentence(model: Retires) -> str:
     """A sentence that names the vendor's replacement, with a space before it; empty if there is none."""
     return f" Its vendor names {model.replacement} instead." if model.replacement else ""
 

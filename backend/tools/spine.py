@@ -72,7 +72,7 @@ class Figure(NamedTuple):
     bound: int
 
     @property
-    def is_kept(self) -> bool:
+    def is_within_bound(self) -> bool:
         """Whether the number is within its bound."""
         return self.value <= self.bound
 
@@ -229,8 +229,8 @@ def main(arguments: list[str]) -> int:
     warnings.simplefilter("ignore")
     kept = True
     for figure in figures():
-        kept = kept and figure.is_kept
-        mark = "" if figure.is_kept else "  TOO MANY"
+        kept = kept and figure.is_within_bound
+        mark = "" if figure.is_within_bound else "  TOO MANY"
         sys.stdout.write(f"{figure.name:50} {figure.value:6} of {figure.bound:6}{mark}\n")
     if "-v" in arguments:
         for name, kind in KINDS.items():

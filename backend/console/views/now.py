@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from backend.ledger.usage import UsageSums
 from backend.recent import RecentAttempts
-from backend.utils.llm.receipt import called
+from backend.utils.llm.receipt import endpoint_label
 
 from .signs import EndpointNow, Gauge, Level, LocalModel, Process, Sign, is_in_trouble, signs_of, verdict_of
 from .windows import RecentStatistics, Sums, microseconds, recent_statistics, sums
@@ -198,7 +198,7 @@ def _demo(qos: QosInfo, local_model: LocalModel | None) -> DemoNotice:
 
 def _resting(info: HealthInfo) -> Resting:
     return Resting(
-        name=called(info.endpoint, info.account),
+        name=endpoint_label(info.endpoint, info.account),
         owner=info.key_owner,
         keys=info.keys,
         state=info.state,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from urllib.parse import quote
 
-from backend.utils.llm.receipt import called
+from backend.utils.llm.receipt import endpoint_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -114,7 +114,9 @@ def signs_of(
     for one in qos.health:
         level: Literal["warn", "bad"] = "bad" if one.state == "open" and one.key_owner == "house" else "warn"
         blame: Blame = "us" if one.category.value == "credential" and one.key_owner == "house" else "them"
-        yield Sign(level, blame, f"{called(one.endpoint, one.account)} rests: it {one.reason}.", "#resting")
+        yield Sign(
+            level, blame, f"{endpoint_label(one.endpoint, one.account)} rests: it {one.reason}.", "#resting"
+        )
     for one_endpoint in filter(is_in_trouble, endpoints):
         share = f"{one_endpoint.now.failure_rate:.0%}".replace("%", " %")
         says = f"{one_endpoint.name} failed {share} of the attempts of the last quarter of an hour."

@@ -51,4 +51,4 @@ def crash(spool: Spool) -> None:
         os.close(spool._segment.descriptor)
         spool._segment.descriptor = -1
     if spool._folder is not None:
-        spool._folder.lock.let_go()
+        spool._folder.lock.release()

@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from .failures import GOOD, BadAnswer, Category, ending
 from .providers import OTHERS_KEY
 from .providers.tool_arguments import is_json, lacks_its_end
-from .receipt import RECEIPT_KEY, hand_out
+from .receipt import RECEIPT_KEY, collect_receipt
 from .structured import PARSED_KEY, UnfitAnswerError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _LABELS = frozenset(
 """The keys of names in an answer's metadata. All other values there are contents of the answer, or ids."""
 
 
-def labelled(message: AIMessage, label: Labels) -> None:
+def label_metadata(message: AIMessage, label: Labels) -> None:
     """Replace, in place, each name in the metadata of ``message``, such as model and finish reason, by the result of ``label``."""
     metadata = message.response_metadata
     if labels := {name: metadata[name] for name in _LABELS & metadata.keys()}:
@@ -128,13 +128,13 @@ def _arguments(message: AIMessage) -> Iterator[str]:
     return (call["args"] or "" for call in chunks)
 
 
-def in_new_wrapping(message: AIMessage, receipt: Receipt) -> ChatResult:
+def chat_result_of(message: AIMessage, receipt: Receipt) -> ChatResult:
     """The answer with its receipt, as LangChain's `ChatResult`."""
-    message.response_metadata = {**message.response_metadata, RECEIPT_KEY: hand_out(receipt)}
+    message.response_metadata = {**message.response_metadata, RECEIPT_KEY: collect_receipt(receipt)}
     return ChatResult(generations=[ChatGeneration(message=message)])
 
 
-def in_one_chunk(result: ChatResult) -> ChatGenerationChunk:
+def as_single_chunk(result: ChatResult) -> ChatGenerationChunk:
     """A whole answer, which has passed its tests, as a stream of one chunk."""
     message = cast("AIMessage", result.generations[0].message)
     chunk = AIMessageChunk(

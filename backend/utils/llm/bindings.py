@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from .options import NO_OPTIONS, Options
 from .providers import Ask
-from .schema_dialects import OPENAI, expressed
+from .schema_dialects import OPENAI, in_dialect
 from .structured import Schema, schema_of, schema_of_response_format
 from .structured_model import StructuredModel
 
@@ -254,7 +254,7 @@ def _formatted(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
     made = convert_to_openai_tool(tool, strict=False if strict else strict)
     if strict and "function" in made:
         function = made["function"]
-        parameters = expressed({"type": "object", **function.get("parameters", {})}, OPENAI)
+        parameters = in_dialect({"type": "object", **function.get("parameters", {})}, OPENAI)
         if parameters is not None:
             made["function"] = {**function, "parameters": parameters, "strict": True}
     return made

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from typing_extensions import override
 
 from .foreign import label
-from .problems import broken
+from .problems import rule_error
 from .types import Per
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _WHOLE: Final = 100
 def _not_percent(share: float) -> float:
     if not 0 < share <= 1:
         is_percent = 1 < share <= _WHOLE
-        raise broken(
+        raise rule_error(
             "must be above 0, and 1 at most", f"Did you mean {share / _WHOLE:g}?" if is_percent else ""
         )
     return share
@@ -75,9 +75,9 @@ class BudgetRow(BaseModel):
     @model_validator(mode="after")
     def _one_unit(self) -> Self:
         if self.usd is None and self.tokens is None:
-            raise broken("says neither how many dollars nor how many tokens", "Write usd or tokens.")
+            raise rule_error("says neither how many dollars nor how many tokens", "Write usd or tokens.")
         if self.usd is not None and self.tokens is not None:
-            raise broken("counts dollars and tokens at once", "Make it two budgets.")
+            raise rule_error("counts dollars and tokens at once", "Make it two budgets.")
         return self
 
 

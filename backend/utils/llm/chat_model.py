@@ -34,7 +34,7 @@ from pydantic import ConfigDict, Field
 from typing_extensions import override
 from uuid_utils import uuid7
 
-from .answers import in_new_wrapping, in_one_chunk
+from .answers import as_single_chunk, chat_result_of
 from .bindings import BindableChatModel, ask_of, options_of, stops_of
 from .caller import CURRENT, HOUSE, Caller, current_caller
 from .errors import CallError, LLMError, MissingCallerError
@@ -49,7 +49,7 @@ from .model_profile import model_profile
 from .needs import history_and_needs, tokens_of_text
 from .options import NO_OPTIONS
 from .providers import Ask
-from .routing.plan import foremost, plan
+from .routing.plan import plan, preferred_endpoint
 from .routing.route import Needs
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class FeatureChatModel(BindableChatModel):
         """The first endpoint and its options, for traces. The endpoints that are tried are in the attempts' runs."""
         snapshot = self.runtime.table.snapshot
         feature = snapshot.features[self.feature]
-        first = foremost(snapshot, feature, self._caller())
+        first = preferred_endpoint(snapshot, feature, self._caller())
         model = kwargs.pop("model", first.model)
         params = LangSmithParams(ls_provider=first.provider.name, ls_model_name=model, ls_model_type="chat")
         options = options_of(kwargs, self.feature).over(feature.options) if kwargs else feature.options
@@ -263,7 +263,7 @@ class FeatureChatModel(BindableChatModel):
         call = self._call(messages, stop, kwargs, streams=True)
         run = run_manager or self._recorded_run()
         if call.question.wants_whole_answer:
-            yield in_one_chunk(answer_of(call, run))
+            yield as_single_chunk(answer_of(call, run))
             return
         with call.span:
             try:
@@ -272,7 +272,7 @@ class FeatureChatModel(BindableChatModel):
                         yield from attempt.stream()
                         return
                     del attempt  # what failed stays in no frame of an error
-                    call.go_on()
+                    call.raise_if_over()
             except BaseException:
                 call.dispatch.abandon()
                 raise
@@ -288,7 +288,7 @@ class FeatureChatModel(BindableChatModel):
         call = self._call(messages, stop, kwargs, streams=True)
         run = run_manager or self._recorded_run()
         if call.question.wants_whole_answer:
-            yield in_one_chunk(await aanswer_of(call, run))
+            yield as_single_chunk(await aanswer_of(call, run))
             return
         with call.span:
             try:
@@ -299,7 +299,7 @@ class FeatureChatModel(BindableChatModel):
                                 yield chunk
                         return
                     del attempt, chunks  # pyright: ignore - bound, as nothing else comes here
-                    call.go_on()
+                    call.raise_if_over()
             except BaseException:
                 call.dispatch.abandon()
                 raise
@@ -390,9 +390,9 @@ def answer_of(call: Call, run: Any = None) -> ChatResult:
                 with _attempt(call, run) as attempt:
                     return attempt.generate()
                 del attempt  # what failed stays in no frame of an error
-                call.go_on()
+                call.raise_if_over()
         except CallError as error:
-            return in_new_wrapping(*call.second_best(error))
+            return chat_result_of(*call.second_best(error))
         except BaseException:
             call.dispatch.abandon()
             raise
@@ -406,9 +406,9 @@ async def aanswer_of(call: Call, run: Any = None) -> ChatResult:
                 async with await _aattempt(call, run) as attempt:
                     return await attempt.agenerate()
                 del attempt
-                call.go_on()
+                call.raise_if_over()
         except CallError as error:
-            return in_new_wrapping(*call.second_best(error))
+            return chat_result_of(*call.second_best(error))
         except BaseException:
             call.dispatch.abandon()
             raise

@@ -45,6 +45,6 @@ def missing_of(needed: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(package for module, package in needed.items() if find_spec(module) is None)
 
 
-def way_out(packages: tuple[str, ...]) -> str:
+def install_advice(packages: tuple[str, ...]) -> str:
     """Advice on how to install the missing ``packages``, for error messages."""
     return f"pip install {' '.join(packages)}"

@@ -82,7 +82,7 @@ class Problems:
             self.add(place(loc), _rule(detail["msg"], kind, context), value=shown, layer=layer, fix=fix)
 
 
-def broken(rule: str, fix: str = "") -> PydanticCustomError:
+def rule_error(rule: str, fix: str = "") -> PydanticCustomError:
     """The `ValueError` for a validator to raise: the rule that a value breaks, and a fix."""
     return PydanticCustomError("broken", "{rule}", {"rule": rule, "fix": fix})
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from typing_extensions import override
 
-from .problems import broken, did_you_mean
+from .problems import did_you_mean, rule_error
 
 Period = Literal["second", "minute", "hour", "day", "month"]
 SECONDS: dict[Period, float] = {
@@ -43,12 +43,12 @@ class Rate:
             return written
         found = _WRITTEN.fullmatch(written.strip()) if isinstance(written, str) else None
         if found is None:
-            raise broken(_RULE, _meant(written))
+            raise rule_error(_RULE, _meant(written))
         period: Period | None = next((known for known in SECONDS if known == found[2]), None)
         if period is None:
-            raise broken(f"there is no period {found[2]!r}", did_you_mean(found[2], SECONDS))
+            raise rule_error(f"there is no period {found[2]!r}", did_you_mean(found[2], SECONDS))
         if (amount := int(found[1])) < 1:
-            raise broken("must let out at least 1", "Leave it out if nothing is limited.")
+            raise rule_error("must let out at least 1", "Leave it out if nothing is limited.")
         return cls(amount, period)
 
     @property
@@ -80,7 +80,7 @@ def _one_for_each_period(rates: tuple[Rate, ...]) -> tuple[Rate, ...]:
     periods = [rate.per for rate in rates]
     for period in SECONDS:
         if periods.count(period) > 1:
-            raise broken(f"says twice how much is let out per {period}", "Keep the smaller one.")
+            raise rule_error(f"says twice how much is let out per {period}", "Keep the smaller one.")
     return rates
 
 

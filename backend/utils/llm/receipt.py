@@ -21,7 +21,7 @@ RECEIPT_KEY = "receipt"
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-def called(endpoint: object, account: str | None) -> str:
+def endpoint_label(endpoint: object, account: str | None) -> str:
     """The name of ``endpoint`` for people, with the ``account`` if the provider has several."""
     return f"{endpoint} ({account})" if account else str(endpoint)
 
@@ -305,7 +305,7 @@ def receipts() -> Iterator[list[ReceiptDict]]:
         _COLLECTED.reset(token)
 
 
-def hand_out(receipt: Receipt) -> ReceiptDict:
+def collect_receipt(receipt: Receipt) -> ReceiptDict:
     """Add ``receipt`` to the `receipts` collected in this context, and return it as JSON for the answer's metadata."""
     made = receipt.as_dict()
     for seen in _COLLECTED.get():

@@ -37,7 +37,7 @@ _LIMITS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 }
 
 
-def misfit(value: Any, schema: dict[str, Any]) -> str | None:
+def first_fault(value: Any, schema: dict[str, Any]) -> str | None:
     """The first place where ``value`` breaks ``schema``, and how, without a quotation of ``value``; None if it is valid."""
     return next(_Check(schema, _LEAST_STEPS + MOST_STEPS * _size(value)).faults(value, schema, ()), None)
 

@@ -130,7 +130,7 @@ class _InexpressibleError(Exception):
     """The dialect cannot express a part of the schema."""
 
 
-def expressed(schema: Node, dialect: Dialect) -> Node | None:
+def in_dialect(schema: Node, dialect: Dialect) -> Node | None:
     """``schema``, whose root is an object, in ``dialect``; None if ``dialect`` cannot express it."""
     try:
         found = _Writer(schema, dialect).root()

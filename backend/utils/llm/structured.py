@@ -25,8 +25,8 @@ from pydantic.json_schema import GenerateJsonSchema
 from typing_extensions import is_typeddict, override
 
 from .embedded_json import documents_in
-from .schema_checks import misfit
-from .schema_dialects import definitions_of, expressed
+from .schema_checks import first_fault
+from .schema_dialects import definitions_of, in_dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ class Schema:
     def expressed_in(self, dialect: Dialect) -> dict[str, Any] | None:
         """The schema in ``dialect``; None if ``dialect`` cannot express it."""
         if dialect not in self._expressed:
-            self._expressed[dialect] = expressed(self.json_schema, dialect) if self.json_schema else None
+            self._expressed[dialect] = in_dialect(self.json_schema, dialect) if self.json_schema else None
         return self._expressed[dialect]
 
 
@@ -329,7 +329,7 @@ def _wrapped_in(value: Any) -> dict[str, Any] | None:
 def _fitting(document: str, schema: dict[str, Any]) -> Any:
     """The value of a document, checked against a JSON Schema."""
     value = json.loads(document, strict=False)
-    if (fault := misfit(value, schema)) is not None:
+    if (fault := first_fault(value, schema)) is not None:
         raise UnfitAnswerError(fault)
     return value
 

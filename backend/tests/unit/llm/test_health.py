@@ -138,18 +138,18 @@ class TestBreaker:
 
         assert breaker.opens_until == opened().opens_until
 
-    def test_it_is_spotless_only_without_a_failure_to_remember(self) -> None:
-        assert Breaker().is_spotless
-        assert Breaker().succeeded(0.0).is_spotless
-        assert not Breaker().failed(0.0).is_spotless
-        assert not opened().is_spotless
+    def test_it_has_no_failures_only_without_one_to_remember(self) -> None:
+        assert Breaker().has_no_failures
+        assert Breaker().succeeded(0.0).has_no_failures
+        assert not Breaker().failed(0.0).has_no_failures
+        assert not opened().has_no_failures
 
-    def test_it_is_spotless_again_after_twenty_successes(self) -> None:
+    def test_it_has_no_failures_again_after_twenty_successes(self) -> None:
         breaker = Breaker().failed(0.0)
         for _ in range(20):
             breaker = breaker.succeeded(0.0)
 
-        assert breaker.is_spotless
+        assert breaker.has_no_failures
 
     @given(events=st.lists(st.tuples(st.sampled_from(["ok", "failed"]), st.floats(0, 400)), max_size=60))
     def test_every_transition_is_a_legal_one(self, events: list[tuple[str, float]]) -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.tests.fakes.work import stays_within
-from backend.utils.llm.schema_checks import misfit
-from backend.utils.llm.schema_dialects import GEMINI, OPENAI, expressed
+from backend.utils.llm.schema_checks import first_fault
+from backend.utils.llm.schema_dialects import GEMINI, OPENAI, in_dialect
 from backend.utils.llm.structured import UnfitAnswerError, schema_of
 
 PERSON = {
@@ -129,8 +129,8 @@ def test_choices_within_choices_take_a_moment() -> None:
     for _ in range(60):
         value = {"next": value}
 
-    assert stays_within(1, lambda: misfit({"root": value}, schema))
-    assert misfit({"root": value}, schema) is not None
+    assert stays_within(1, lambda: first_fault({"root": value}, schema))
+    assert first_fault({"root": value}, schema) is not None
 
 
 def test_a_schema_that_goes_in_a_circle_fits_nothing() -> None:
@@ -175,6 +175,6 @@ VALUES = st.recursive(
     ),
 )
 def test_no_schema_and_no_value_raise_anything(value: Any, schema: dict[str, Any]) -> None:
-    assert misfit(value, schema) is None or isinstance(misfit(value, schema), str)
+    assert first_fault(value, schema) is None or isinstance(first_fault(value, schema), str)
     for dialect in (OPENAI, GEMINI):
-        expressed({"type": "object", "properties": {"a": schema}}, dialect)
+        in_dialect({"type": "object", "properties": {"a": schema}}, dialect)

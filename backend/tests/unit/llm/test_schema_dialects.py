@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, SecretStr
 from backend.tests.fakes.work import stays_within
 from backend.utils.llm.clients import use
 from backend.utils.llm.errors import LLMError
-from backend.utils.llm.schema_dialects import AZURE, GEMINI, GRAMMAR, MINIMAL, OPENAI, expressed
+from backend.utils.llm.schema_dialects import AZURE, GEMINI, GRAMMAR, MINIMAL, OPENAI, in_dialect
 from backend.utils.llm.structured import schema_of
 from backend.utils.llm.testing import Json, LoopbackProvider, strict_schemas
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -544,7 +544,7 @@ class TestWords:
     def test_the_places_of_a_tuple_as_they_were_written_once(self) -> None:
         pair = {"type": "array", "items": [{"type": "integer"}, {"type": "string"}], "additionalItems": False}
 
-        written = expressed({"type": "object", "properties": {"pair": pair}}, GEMINI) or {}
+        written = in_dialect({"type": "object", "properties": {"pair": pair}}, GEMINI) or {}
 
         assert written["properties"]["pair"]["prefixItems"] == [{"type": "integer"}, {"type": "string"}]
 
@@ -603,21 +603,21 @@ class TestSizes:
             "properties": {f"p{n}": {"type": "null"} for n in range(101)},
         }
 
-        assert expressed(wide, AZURE) is None
-        assert expressed(wide, OPENAI) is not None
+        assert in_dialect(wide, AZURE) is None
+        assert in_dialect(wide, OPENAI) is not None
 
     def test_too_many_levels(self) -> None:
         deep: dict[str, Any] = {"type": "object", "properties": {}}
         for _ in range(10):
             deep = {"type": "object", "properties": {"in": deep}}
 
-        assert expressed(deep, OPENAI) is None
-        assert expressed(deep, GEMINI) is not None
+        assert in_dialect(deep, OPENAI) is None
+        assert in_dialect(deep, GEMINI) is not None
 
     def test_too_many_choices(self) -> None:
         word = {"type": "string", "enum": [f"{n}" for n in range(1001)]}
 
-        assert expressed({"type": "object", "properties": {"word": word}}, OPENAI) is None
+        assert in_dialect({"type": "object", "properties": {"word": word}}, OPENAI) is None
 
     @pytest.mark.parametrize("levels", [200, 5_000])
     def test_a_schema_of_any_depth_is_read_in_a_moment(self, levels: int) -> None:
@@ -625,7 +625,7 @@ class TestSizes:
         for _ in range(levels):
             deep = {"type": "array", "items": deep}
 
-        assert expressed({"type": "object", "properties": {"in": deep}}, GEMINI) is None
+        assert in_dialect({"type": "object", "properties": {"in": deep}}, GEMINI) is None
 
     def test_definitions_that_share_others_take_no_longer(self) -> None:
         layers = {
@@ -638,7 +638,7 @@ class TestSizes:
             "$defs": {**layers, "L60": {"type": "null"}},
         }
 
-        assert stays_within(1, lambda: [expressed(schema, dialect) for dialect in (OPENAI, GEMINI)])
+        assert stays_within(1, lambda: [in_dialect(schema, dialect) for dialect in (OPENAI, GEMINI)])
 
 
 JSON_SCHEMAS = st.recursive(
@@ -680,7 +680,7 @@ def test_whatever_is_said_is_taken(root: Any, definition: Any) -> None:
     schema = {"type": "object", "properties": {"root": root}, "$defs": {"D": definition}}
 
     for ours, rules, _ in DIALECTS.values():
-        written = expressed(schema, ours)
+        written = in_dialect(schema, ours)
         assert written is None or faults(written, rules) == []
 
 

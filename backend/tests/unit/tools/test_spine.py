@@ -83,5 +83,5 @@ def test_the_page_lists_a_spine_of_files_that_exist() -> None:
 
 
 def test_a_figure_is_kept_up_to_its_bound() -> None:
-    assert Figure("calls", 3, 3).is_kept
-    assert not Figure("calls", 4, 3).is_kept
+    assert Figure("calls", 3, 3).is_within_bound
+    assert not Figure("calls", 4, 3).is_within_bound

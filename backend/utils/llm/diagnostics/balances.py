@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..routing.charges import claims, unaccounted, windows, within
+from ..routing.charges import claims, uncounted_rejection, windows, within
 from ..routing.plan import plan
 from ..state.budget_store import BudgetStoreAwayError
 from .explain import Explanation
@@ -57,7 +57,7 @@ def _steps_down(route: Route) -> bool:
 def _without_counters(route: Route, now: datetime) -> Route:
     """``route`` while the store is away, without the endpoints whose budget then refuses calls."""
     closed = [
-        unaccounted(candidate, claim.budget)
+        uncounted_rejection(candidate, claim.budget)
         for candidate in route.candidates
         for claim in claims(candidate, route, now)
         if claim.budget.when_away == "closed"

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from ..models import LACKS, is_known
 from ..pricing import price_on
 from ..receipt import Usage
-from .retirements import Retires, endpoint_uses, seen
+from .retirements import Retires, endpoint_uses, retirement_as_of
 
 if TYPE_CHECKING:
     from datetime import date
@@ -70,7 +70,7 @@ def _info(endpoint: Endpoint, features: tuple[str, ...], today: date) -> ModelIn
         output_usd=_per_million(endpoint, Usage(output=1_000), today),
         cached_usd=_per_million(endpoint, Usage(input=1_000, cached=1_000), today),
         known=is_known(endpoint.model),
-        retires=seen(str(endpoint), gone, today) if gone else None,
+        retires=retirement_as_of(str(endpoint), gone, today) if gone else None,
         features=features,
     )
 

@@ -38,7 +38,7 @@ class Retiring(Retires):
     profiles: tuple[str, ...]
 
 
-def seen(endpoint: str, gone: Retirement, today: date) -> Retires:
+def retirement_as_of(endpoint: str, gone: Retirement, today: date) -> Retires:
     """The retirement ``gone`` of ``endpoint``, as seen on the day ``today``."""
     return Retires(
         endpoint=endpoint, day=gone.day, days=(gone.day - today).days, replacement=gone.replacement
@@ -61,7 +61,7 @@ def retiring(snapshot: Snapshot, today: date) -> tuple[Retiring, ...]:
     """Every endpoint of the table whose model's retirement is announced, in any profile, nearest first."""
     found = [
         Retiring(
-            **seen(str(endpoint), gone, today).model_dump(),
+            **retirement_as_of(str(endpoint), gone, today).model_dump(),
             features=tuple(sorted({feature for feature, _ in served})),
             profiles=tuple(sorted({profile for _, profile in served})),
         )
@@ -74,6 +74,8 @@ def retiring(snapshot: Snapshot, today: date) -> tuple[Retiring, ...]:
 def next_retirement(chain: Iterable[Endpoint], today: date) -> Retires | None:
     """The first retirement of a model in ``chain``; None if none is announced."""
     found = (
-        seen(str(endpoint), gone, today) for endpoint in chain if (gone := endpoint.retirement) is not None
+        retirement_as_of(str(endpoint), gone, today)
+        for endpoint in chain
+        if (gone := endpoint.retirement) is not None
     )
     return min(found, key=lambda model: model.day, default=None)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from ..answers import checked, finish_reason, in_new_wrapping, labelled, served_model
+from ..answers import chat_result_of, checked, finish_reason, label_metadata, served_model
 from ..caller import without_caller
 from ..errors import CallError, CallTimeoutError
 from ..failures import POLICY, BadAnswer, Category, Failure, NotReadyError, classify, is_control_flow
@@ -23,7 +23,7 @@ from ..models import is_served_as_asked
 from ..needs import tokens_of_answer, tokens_of_text
 from ..pricing import cost
 from ..providers import ModelRequest
-from ..receipt import RECEIPT_KEY, Attempt, Usage, hand_out
+from ..receipt import RECEIPT_KEY, Attempt, Usage, collect_receipt
 from ..transport import ERROR_STATUS, Credential, Observed
 from .acceptance import ascore_in_time, require_enough, score_in_time
 from .awaiting import within
@@ -54,7 +54,7 @@ _OF_THE_TRANSPORT = frozenset({Category.TIMEOUT, Category.INTERRUPTED})
 
 
 class RunningAttempt:
-    """One request in flight, as a context manager that suppresses its failure; `Call.go_on` comes next.
+    """One request in flight, as a context manager that suppresses its failure; `Call.raise_if_over` comes next.
 
     Attributes:
         accept: The caller's own test of the answer.
@@ -200,13 +200,13 @@ class RunningAttempt:
         self._ended_at = self._time.clock()
         if self._call.dispatch.observers.see_receipts:
             self._call.dispatch.observers.received(self.step)
-        labelled(message, partial(request.ticket.redaction.labels, known=request.endpoint.model_id))
+        label_metadata(message, partial(request.ticket.redaction.labels, known=request.endpoint.model_id))
         self._answer = message
         return message
 
     def deliver(self, message: AIMessage) -> ChatResult:
         """``message`` with its receipt, as the result of the call."""
-        return in_new_wrapping(message, self._call.dispatch.succeeded(self.step, self._recorded("ok")))
+        return chat_result_of(message, self._call.dispatch.succeeded(self.step, self._recorded("ok")))
 
     # Streams -------------------------------------------------------------------------------------------------------
 
@@ -231,7 +231,7 @@ class RunningAttempt:
         self._answer = answer.joined()
         check_ended(self._answer)
         receipt = self._call.dispatch.succeeded(self.step, self._recorded("ok"))
-        metadata = {RECEIPT_KEY: hand_out(receipt)}
+        metadata = {RECEIPT_KEY: collect_receipt(receipt)}
         last = AIMessageChunk(content="", response_metadata=metadata, chunk_position="last")
         return ChatGenerationChunk(message=last)
 

@@ -150,7 +150,7 @@ class Call:
         """Record that an attempt failed with ``error`` and that no other may follow."""
         self._over = error, cause
 
-    def go_on(self) -> None:
+    def raise_if_over(self) -> None:
         """Return if another attempt may follow.
 
         The error is raised here, not in the attempt, whose frames hold the signed request and its key.

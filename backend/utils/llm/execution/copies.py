@@ -45,4 +45,4 @@ def _send(copy: Call) -> None:
     with RunningAttempt(copy, copy.step()) as attempt:
         attempt.generate()
         return
-    copy.go_on()
+    copy.raise_if_over()

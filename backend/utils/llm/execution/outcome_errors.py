@@ -20,7 +20,7 @@ from ..errors import (
     StreamInterruptedError,
 )
 from ..failures import POLICY, Category
-from ..receipt import called
+from ..receipt import endpoint_label
 from ..routing.route import SkipCode
 from ..routing.waiting import unavailable
 
@@ -170,7 +170,7 @@ def all_failed(route: Route, attempts: Sequence[Attempt], hint: float | None) ->
     """The error after several endpoints were tried and failed. For the arguments see `failed`."""
     name = route.feature.name
     tried = "; ".join(
-        f"{called(attempt.endpoint, attempt.account)}: {_outcome(attempt)}" for attempt in attempts
+        f"{endpoint_label(attempt.endpoint, attempt.account)}: {_outcome(attempt)}" for attempt in attempts
     )
     text = f"Every endpoint of {name!r} failed. {tried}.{_unasked(route, attempts)}"
     error = AllAttemptsFailedError(text, feature=name, attempts=attempts, retry_after=hint)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from langchain_core.messages.ai import add_ai_message_chunks
 
-from ..answers import checked, finish_reason, has_content, labelled, refused
+from ..answers import checked, finish_reason, has_content, label_metadata, refused
 from ..failures import BadAnswer, Category
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class StreamedAnswer:
         """Add ``chunk``, and return the chunks to pass on: none before the first content; with the first content, also those held back."""
         message = cast("AIMessageChunk", chunk.message)
         if message.response_metadata:
-            labelled(message, partial(self._ticket.redaction.labels, known=self._model_id))
+            label_metadata(message, partial(self._ticket.redaction.labels, known=self._model_id))
         self.chunks.append(message)
         self._held.append(chunk)
         if not self.handed_on and not has_content(message):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import AfterValidator
 
 from ..options import Options, parameter_of
-from ..problems import broken
+from ..problems import rule_error
 from ..secrets import looks_like_key
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ _ONE_ANSWER: Final = "A call has one answer: call again, or use batch, for anoth
 
 def _harmless(extra: dict[str, Any]) -> dict[str, Any]:
     for path, fault, fix in (*_owned(extra), *_unfit(extra, ())):
-        raise broken(f"{'.'.join(path)} {fault}", fix)
+        raise rule_error(f"{'.'.join(path)} {fault}", fix)
     return extra
 
 

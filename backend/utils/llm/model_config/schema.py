@@ -21,7 +21,7 @@ from pydantic import (
 from ..models import BY_NAME, ChatTools, Effort, SchemaForm
 from ..network_policy import PRIVATE, Network
 from ..options import Api, Options
-from ..problems import broken, did_you_mean
+from ..problems import did_you_mean, rule_error
 from ..rate_limits import NO_LIMITS, Limits
 from ..secrets import looks_like_key
 from ..state.experiments import STOP, StopRow
@@ -108,7 +108,7 @@ class ProviderRow(Row):
     def _plain_address(cls, base_url: str, info: ValidationInfo) -> str:
         parts = urlsplit(base_url)
         if "api" in info.data and (fault := address_fault(info.data["api"], base_url)):
-            raise broken(*fault)
+            raise rule_error(*fault)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be an http or https address")
         if parts.username or parts.password or parts.query or parts.fragment:
@@ -123,7 +123,7 @@ class ProviderRow(Row):
     @classmethod
     def _known_vendor(cls, vendor: str) -> str:
         if vendor not in BY_NAME:
-            raise broken(f"there is no vendor {vendor!r}", did_you_mean(vendor, BY_NAME))
+            raise rule_error(f"there is no vendor {vendor!r}", did_you_mean(vendor, BY_NAME))
         return vendor
 
     @field_validator("headers")
@@ -208,7 +208,7 @@ SETTINGS = ("parallel_tool_calls", "strict")
 def _known_lack(name: str) -> str:
     known = {*Options.model_fields, *SETTINGS}
     if name not in known:
-        raise broken(f"there is no option {name!r}", did_you_mean(name, known))
+        raise rule_error(f"there is no option {name!r}", did_you_mean(name, known))
     return name
 
 

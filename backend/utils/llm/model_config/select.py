@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import PlainValidator
 
-from ..problems import broken, did_you_mean
+from ..problems import did_you_mean, rule_error
 from ..strategies import STRATEGIES, Strategy
 
 
@@ -21,17 +21,17 @@ def _selection(written: object) -> Strategy:
     if isinstance(written, Strategy):
         return written
     if not isinstance(written, str | Mapping):
-        raise broken('must be the name of a strategy, or a table { by = "…" }', _known_to(None))
+        raise rule_error('must be the name of a strategy, or a table { by = "…" }', _known_to(None))
     by = written.get("by") if isinstance(written, Mapping) else written
     kind = strategy_of(written)
     if by is None:
-        raise broken("does not say by what: by is missing", _known_to(None))
+        raise rule_error("does not say by what: by is missing", _known_to(None))
     if kind is None:
-        raise broken(f"there is no strategy {by!r}", _known_to(by))
+        raise rule_error(f"there is no strategy {by!r}", _known_to(by))
     needed = [name for name, field in kind.model_fields.items() if field.is_required()]
     if needed and isinstance(written, str):
         shown = ", ".join([f'by = "{by}"', *(f"{name} = …" for name in needed)])
-        raise broken(f"{by} needs more than its name", f"Write a table: {{ {shown} }}.")
+        raise rule_error(f"{by} needs more than its name", f"Write a table: {{ {shown} }}.")
     return kind.model_validate({"by": by} if isinstance(written, str) else written)
 
 

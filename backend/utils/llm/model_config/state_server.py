@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from ..packages import FOR_STATE_SERVER, missing_of, way_out
+from ..packages import FOR_STATE_SERVER, install_advice, missing_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,9 @@ def state_server(
     elif not told and urlsplit(url).password:
         problems.add(place, "holds a password", layer=where, fix=f"Put the address into {STATE_URL}.")
     elif packages := missing_of(FOR_STATE_SERVER):
-        problems.add(place, "needs a package that is not installed", layer=where, fix=way_out(packages))
+        problems.add(
+            place, "needs a package that is not installed", layer=where, fix=install_advice(packages)
+        )
     keyed = environ.get(STATE_SECRET, "").strip() or url
     return StateServer(
         SecretStr(url), blake2b(keyed.encode(), digest_size=32, person=b"patchbay state").digest()

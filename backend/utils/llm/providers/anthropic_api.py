@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..failures import BadAnswer, Category, named
-from ..schema_dialects import MINIMAL, expressed
+from ..schema_dialects import MINIMAL, in_dialect
 from ..transport import ExcessError
 from .answer import Answer, usage_of
 from .anthropic_history import AnthropicHistory, anthropic_history
 from .ask import NotWordedError, Serialized, raise_for
 from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
-from .schema_forms import form_of, held_to
+from .schema_forms import form_of, with_form
 from .stops import Stops
 from .tool_calls import CallPiece
 
@@ -70,7 +70,7 @@ def held_to_schema(request: ModelRequest) -> tuple[ModelRequest, Mapping[str, An
     if schema is None:
         return request, None
     enforced = schema.expressed_in(MINIMAL) if schema.is_strict else None
-    return (request if enforced else held_to(form_of(schema, "prompt"), request)), enforced
+    return (request if enforced else with_form(form_of(schema, "prompt"), request)), enforced
 
 
 def _body(request: ModelRequest, schema: Mapping[str, Any] | None, *, streams: bool) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     schema = {"type": "object", "properties": {}, **(function.get("parameters") or {})}
     if not {"anyOf", "oneOf", "allOf"}.isdisjoint(schema):
         raise NotWordedError("the Messages API takes no tool whose arguments are one of several objects")
-    strict = expressed(schema, MINIMAL) if function.get("strict") else None
+    strict = in_dialect(schema, MINIMAL) if function.get("strict") else None
     found = {"name": function["name"], "input_schema": strict or schema}
     if description := function.get("description"):
         found["description"] = description

@@ -18,7 +18,7 @@ from .ask import Serialized, raise_for
 from .chat_history import chat_messages, roles_for
 from .logprobs import logprobs_of
 from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
-from .schema_forms import form_of, held_to
+from .schema_forms import form_of, with_form
 from .tool_calls import CallPiece
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class ChatCompletions:
         """``request`` as JSON of Chat Completions; see `ChatApi.serialize`."""
         if request.ask.schema is not None:
             form = form_of(request.ask.schema, request.endpoint.can.schema_form)
-            request = request if form.is_format else held_to(form, request)
+            request = request if form.is_format else with_form(form, request)
         settings = _settings(request)
         streaming = _STREAMING if streams else {}
         body = settings_payload(self._chat, request, {**settings, **streaming, "stop": request.stop})

@@ -20,7 +20,7 @@ from .turns import (
     blocks_of,
     data_url,
     declared_names,
-    joined,
+    joined_texts,
     mistral_id,
     serialized_part,
     text_without_thoughts,
@@ -85,7 +85,7 @@ class _Writer:
                 return self._assistant_message(message)
             case ToolMessage():
                 number = self._id(message.tool_call_id)
-                return {"role": "tool", "tool_call_id": number, "content": joined(blocks_of(message))}
+                return {"role": "tool", "tool_call_id": number, "content": joined_texts(blocks_of(message))}
             case _:
                 return self._with_name(message, self._user_or_system_message(message))
 
@@ -95,7 +95,7 @@ class _Writer:
             return {"role": role, "content": message.content}
         parts = user_blocks(message, None if self._can.strict_turns else "")
         if all(part["type"] == "text" for part in parts):
-            return {"role": role, "content": joined(parts)}
+            return {"role": role, "content": joined_texts(parts)}
         return {"role": role, "content": [serialized_part(part, _PARTS, _API) for part in parts]}
 
     def _with_name(self, message: BaseMessage, serialized: dict[str, Any]) -> dict[str, Any]:

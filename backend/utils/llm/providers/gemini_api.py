@@ -22,7 +22,7 @@ from .ask import Serialized, raise_for
 from .gemini_history import gemini_history
 from .history import SIGNATURES_KEY
 from .loose_json import as_counts, as_name, as_object, as_objects, as_text
-from .schema_forms import gemini_form_of, held_to
+from .schema_forms import gemini_form_of, with_form
 from .tool_calls import CallPiece, new_call_id
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Gemini:
         """``request`` as JSON of the Gemini API; see `ChatApi.serialize`."""
         if request.ask.schema is not None:
             form = gemini_form_of(request.ask.schema)
-            request = request if form.is_format else held_to(form, request)
+            request = request if form.is_format else with_form(form, request)
         settings = _settings(request.ask, request)
         stop = list(request.stop) if request.stop else None
         prepared = self._chat._prepare_request(_PLACEHOLDER_MESSAGES, stop=stop, **settings)  # noqa: SLF001 - see decision 14

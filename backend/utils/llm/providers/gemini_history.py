@@ -16,7 +16,7 @@ from .content_blocks import MEDIA, block_text, is_google_url
 from .history import SIGNATURES_KEY
 from .turns import (
     blocks_of,
-    joined,
+    joined_texts,
     plain_json,
     split_system,
     thought_by,
@@ -158,7 +158,7 @@ def _of_own_tool(value: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _result(message: ToolMessage) -> dict[str, Any]:
-    text = joined(blocks_of(message))
+    text = joined_texts(blocks_of(message))
     try:
         found = json.loads(text, parse_constant=str)
     except (ValueError, RecursionError):

@@ -17,7 +17,7 @@ from .chat_completions import (
 from .logprobs import logprobs_of
 from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
 from .responses_history import responses_input
-from .schema_forms import form_of, held_to
+from .schema_forms import form_of, with_form
 from .stops import Stops
 from .tool_calls import CallPiece
 
@@ -52,7 +52,7 @@ class Responses:
         """``request`` as JSON of the Responses API; see `ChatApi.serialize`."""
         if request.ask.schema is not None:
             form = form_of(request.ask.schema, request.endpoint.can.schema_form)
-            request = request if form.is_format else held_to(form, request)
+            request = request if form.is_format else with_form(form, request)
         settings = _settings(request)
         body = settings_payload(self._chat, request, {**settings, "stream": True} if streams else settings)
         body["input"] = responses_input(request)

@@ -59,11 +59,11 @@ def form_of(schema: Schema, kind: SchemaForm) -> Form:
         case "tool":
             return Form(tool=_tool(schema), is_format=False)
         case "prompt":
-            return Form(words=words_of(schema), is_format=False)
+            return Form(words=schema_prompt(schema), is_format=False)
         case (
             "json" | "minimal"
         ):  # a gateway may hand even a loose schema to somebody who refuses what is in it
-            return Form(_ANY_JSON, words=words_of(schema), is_format=False)
+            return Form(_ANY_JSON, words=schema_prompt(schema), is_format=False)
         case _:
             return Form(_described(schema, schema.json_schema))
 
@@ -78,10 +78,10 @@ def gemini_form_of(schema: Schema) -> Form:
     enforced = schema.expressed_in(GEMINI)
     if enforced is not None or schema.json_schema is None:
         return Form(enforced)
-    return Form(words=words_of(schema), is_format=False)
+    return Form(words=schema_prompt(schema), is_format=False)
 
 
-def words_of(schema: Schema) -> str:
+def schema_prompt(schema: Schema) -> str:
     """The schema as a part of the prompt."""
     return f"{_WORDS} It has to fit this JSON Schema:\n{json.dumps(schema.json_schema, ensure_ascii=False)}"
 
@@ -91,7 +91,7 @@ def _tool(schema: Schema) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def held_to(form: Form, request: ModelRequest) -> ModelRequest:
+def with_form(form: Form, request: ModelRequest) -> ModelRequest:
     """``request`` with the tool, or the part of the prompt, that ``form`` adds."""
     if form.tool is not None:
         request = request._replace(ask=_with_answer_tool(request.ask, form.tool))

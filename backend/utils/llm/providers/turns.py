@@ -37,7 +37,7 @@ def blocks_of(message: BaseMessage) -> list[Block]:
     return content  # type: ignore[return-value]
 
 
-def joined(parts: Iterable[Block]) -> str:
+def joined_texts(parts: Iterable[Block]) -> str:
     """The texts in ``parts``, a line for each."""
     return "\n".join(part["text"] for part in parts if part["type"] == "text")
 

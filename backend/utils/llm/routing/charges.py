@@ -61,7 +61,7 @@ def claims(candidate: Candidate, call: Sized, now: datetime) -> tuple[BudgetClai
     )
 
 
-def most(
+def most_usage(
     budget: Budget, endpoint: Endpoint, feature: Feature, options: Options, needs: Needs, today: date
 ) -> int | None:
     """The most that a request of ``feature`` could use, in the unit of ``budget``; None if its price is unknown.
@@ -79,7 +79,7 @@ def most(
 
 
 def _most(budget: Budget, candidate: Candidate, call: Sized) -> int | None:
-    return most(budget, candidate.endpoint, call.feature, candidate.options, call.needs, call.today)
+    return most_usage(budget, candidate.endpoint, call.feature, candidate.options, call.needs, call.today)
 
 
 def unpriced(candidate: Candidate, call: Sized) -> Budget | None:
@@ -147,7 +147,7 @@ def over_budget(candidate: Candidate, claim: BudgetClaim, counter: Counter, now:
     return Rejection(candidate, SkipCode.BUDGET, why, over=overrun)
 
 
-def unaccounted(candidate: Candidate, budget: Budget) -> Rejection:
+def uncounted_rejection(candidate: Candidate, budget: Budget) -> Rejection:
     """The rejection of ``candidate`` because the counters of ``budget`` cannot be read."""
     why = f"the counters of the budget {budget.name} cannot be read"
     overrun = Overrun(budget.name, budget.per, None, None, is_away=True)

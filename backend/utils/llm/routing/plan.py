@@ -82,7 +82,7 @@ def plan(  # noqa: PLR0913 - all that the decision depends on
         return route_of(case, _cached_candidates(terms, needs.options, share), share, over)
 
 
-def foremost(snapshot: Snapshot, feature: Feature, caller: Caller) -> Endpoint:
+def preferred_endpoint(snapshot: Snapshot, feature: Feature, caller: Caller) -> Endpoint:
     """The endpoint that a call of ``feature`` by ``caller`` prefers, even if it may not serve now."""
     policy, own = _policy_for(caller, feature), caller.own_endpoint
     if policy != "house_only" and own is not None:

@@ -10,7 +10,7 @@ from ..cached import cached_property
 from ..caller import HOUSE
 from ..model_config import OWN
 from ..options import NO_OPTIONS, Options, request_kwargs
-from ..receipt import called
+from ..receipt import endpoint_label
 from ..state.health import Circuit
 from ..strategies import ORDERED
 
@@ -185,7 +185,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """The endpoint's name for people, with the account if the provider has several."""
-        return called(self.endpoint, self.account_name)
+        return endpoint_label(self.endpoint, self.account_name)
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:

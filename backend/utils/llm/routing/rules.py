@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..models import LACKS
-from ..packages import missing, way_out
+from ..packages import install_advice, missing
 from ..pricing import most_usd
 from ..strategies import ByTier
 from .charges import unpriced
@@ -96,7 +96,7 @@ def _no_package(candidate: Candidate, _: object) -> Rejection | None:
     if not (packages := missing(candidate.endpoint.provider.api)):
         return None
     are = "is" if len(packages) == 1 else "are"
-    why = f"{' and '.join(packages)} {are} not installed ({way_out(packages)})"
+    why = f"{' and '.join(packages)} {are} not installed ({install_advice(packages)})"
     return Rejection(candidate, SkipCode.NO_PACKAGE, why)
 
 

@@ -38,7 +38,7 @@ class Breaker:
         return "open" if now < self.opens_until else "half open"
 
     @property
-    def is_spotless(self) -> bool:
+    def has_no_failures(self) -> bool:
         """Whether the breaker has no recent failures, so that it need not be stored."""
         return self.opens_until is None and not any(failed for _, failed in self.recent)
 

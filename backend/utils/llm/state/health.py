@@ -465,7 +465,7 @@ class Health(PerProcess):
     def _keep(self, circuit: Circuit, condition: Condition, now: float) -> Sequence[HealthChange]:
         """Store the condition of ``circuit``, and return the changes that listeners are told."""
         before = self._conditions.get(circuit, WELL)
-        if condition.breaker.is_spotless and condition.cools_for is None:
+        if condition.breaker.has_no_failures and condition.cools_for is None:
             self._conditions.pop(circuit, None)
         else:
             if condition.is_on_trial and not before.is_on_trial:

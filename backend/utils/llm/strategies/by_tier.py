@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import override
 
-from ..problems import broken
+from ..problems import rule_error
 from ..rate_limits import RateField
 from .base import Strategy
 
@@ -34,11 +34,11 @@ class Allowance(BaseModel):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.tokens is not None and len(self.endpoints) == 1:
-            raise broken(
+            raise rule_error(
                 "has tokens, but no second endpoint to go on with", "Name one, or leave the tokens out."
             )
         if self.tokens is None and "until" in self.model_fields_set:
-            raise broken(
+            raise rule_error(
                 "has until, but no tokens that it is a share of", 'Add tokens = "…/day", or leave it out.'
             )
         return self

@@ -56,7 +56,7 @@ class ReplayKey(NamedTuple):
 
     def without(self, key: str | None) -> ReplayKey:
         """A copy in which ``key``, and whatever looks like a key, is replaced."""
-        return ReplayKey(self.path, json.loads(blotted(json.dumps(self.body, ensure_ascii=False), key)))
+        return ReplayKey(self.path, json.loads(without_keys(json.dumps(self.body, ensure_ascii=False), key)))
 
 
 class Reaction(NamedTuple):
@@ -183,7 +183,7 @@ class Replay:
             raise NotRecordedError("\n".join(self.faults))
 
 
-def blotted(text: str, key: str | None) -> str:
+def without_keys(text: str, key: str | None) -> str:
     """``text`` with ``key``, and whatever looks like a key, replaced."""
     from ..secrets import VENDORS_KEY  # here, as the loopback provider can be imported without the facade
 
@@ -192,7 +192,7 @@ def blotted(text: str, key: str | None) -> str:
     return VENDORS_KEY.sub(BLOT, text)
 
 
-def kept(headers: Mapping[str, str]) -> dict[str, str]:
+def recorded_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers of an answer that a recording keeps, by lower-case name."""
     named = {name.lower(): value for name, value in headers.items()}
     return {name: value for name, value in named.items() if name in _KEPT or name.startswith(_LIMITS)}

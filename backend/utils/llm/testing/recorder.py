@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from typing_extensions import override
 
-from .exchanges import Reaction, RecordedExchange, ReplayKey, blotted, kept
+from .exchanges import Reaction, RecordedExchange, ReplayKey, recorded_headers, without_keys
 from .loopback import LoopbackProvider
 from .replies import Raw
 
@@ -68,7 +68,7 @@ class Recorder(LoopbackProvider):
         path = f"/{rest}"
         status, content_type, headers, body = _asked(upstream, path, request)
         question = ReplayKey(path, request.body).without(request.key)
-        said = Reaction(status, content_type, headers, blotted(body, request.key))
+        said = Reaction(status, content_type, headers, without_keys(body, request.key))
         with self._changed:
             self._exchanges[number] = RecordedExchange(question, said)
         return Raw(status, body, content_type, headers)
@@ -86,7 +86,7 @@ def _asked(upstream: Upstream, path: str, request: RecordedRequest) -> Reaction:
         response = connection.getresponse()
         body = response.read().decode("utf-8", "replace")
         content_type = response.headers.get("Content-Type", "application/json")
-        return Reaction(response.status, content_type, kept(dict(response.headers)), body)
+        return Reaction(response.status, content_type, recorded_headers(dict(response.headers)), body)
 
 
 def _connection(scheme: str, place: str) -> http.client.HTTPConnection:

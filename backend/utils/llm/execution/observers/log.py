@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from ...failures import POLICY
 from ...model_config import OWN
-from ...receipt import called
+from ...receipt import endpoint_label
 from .base import AttemptObserver
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _fields(event: str, circuit: Circuit) -> dict[str, Any]:
 
 
 def _called(circuit: Circuit) -> str:
-    endpoint = called(endpoint_for_all(circuit.endpoint), circuit.account)
+    endpoint = endpoint_label(endpoint_for_all(circuit.endpoint), circuit.account)
     return (
         f"{endpoint}, with the house's key,"
         if circuit.owner == "house"

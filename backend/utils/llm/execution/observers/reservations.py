@@ -14,7 +14,7 @@ from ...budgets import pico_usd
 from ...foreign import label
 from ...pricing import price_on
 from ...receipt import Attempt, BudgetMark, Usage
-from ...routing.charges import claims, over_budget, unaccounted
+from ...routing.charges import claims, over_budget, uncounted_rejection
 from ...routing.route import Rejection
 from ...state.budget_store import BudgetStoreAwayError, Reservation, Shortage
 from ...types import Category
@@ -147,7 +147,7 @@ class Reservations(AttemptObserver):
         concerned = [claim.budget for claim in found]
         closed = next((budget for budget in concerned if budget.when_away == "closed"), None)
         if closed is not None:
-            return unaccounted(step.candidate, closed)
+            return uncounted_rejection(step.candidate, closed)
         return tuple(BudgetMark(budget.name, budget.per, "uncounted") for budget in concerned)
 
     def _marks(self, found: Sequence[BudgetClaim], counters: Sequence[Counter]) -> list[BudgetMark]:
