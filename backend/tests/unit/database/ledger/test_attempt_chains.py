@@ -114,7 +114,7 @@ async def test_a_row_that_is_not_added_is_in_no_chain(
 
     await ledger.add(rows(10))
     with monkeypatch.context() as patched:
-        patched.setattr("backend.database.ledger.grow", broken)
+        patched.setattr("backend.database.ledger.append_to_chains", broken)
         with pytest.raises(Exception, match="away"):
             await ledger.add(rows(10, 11))
 
