@@ -248,10 +248,10 @@ def create_app(  # noqa: PLR0913 - the composition root
         app.add_middleware(PublicUrlMiddleware, url=settings.public_url)
     app.add_middleware(SecurityHeadersMiddleware)
     errors.install(app)
-    for room in (
-        *(health, llm, overrides, budgets, keys, usage, metrics, conversations, chat, tokens, pages),
-        *(chat_completions, complete, messages, models, responses),
-        *(agents, console, changes, token_pages, openapi),
+    for room in (  # those that are asked most come first, as they are looked through in turn
+        *(health, conversations, chat, chat_completions, responses, messages, complete, models, agents),
+        *(llm, overrides, budgets, keys, usage, metrics, tokens, pages),
+        *(console, changes, token_pages, openapi),
     ):
         app.include_router(room.router)
     return app

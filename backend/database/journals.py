@@ -237,11 +237,17 @@ def _lines(content: bytes) -> tuple[dict[str, bytes], int]:
             break
         found[word.decode()] = value
         end += len(line) + 1
+    return (found, end) if _is_claim(found.get(_CLAIM)) else ({}, 0)
+
+
+def _is_claim(content: bytes | None) -> bool:
+    if content is None:
+        return False
     try:
-        Claim.model_validate_json(found.get(_CLAIM, b""))
+        Claim.model_validate_json(content)
     except ValidationError:
-        return {}, 0
-    return found, end
+        return False
+    return True
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -6,13 +6,14 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import ColumnElement, and_, case, delete, exists, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, delete, exists, literal, or_, select, update
 
 from backend.access import Owner
 from backend.database.audit import record
 from backend.database.changes import announce
 from backend.database.dialects import insert_into, serialize_transactions
 from backend.database.tables import KeyNoticeRow, KeyOwnerRow, KeyRemovalRow, UserKeyRow, UtcDateTime
+from backend.database.transactions import transactions
 from backend.database.wal import erase
 from backend.keys.errors import MasterKeyError
 from backend.keys.problem import KeyProblem
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
+    from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
     from sqlalchemy.sql.dml import ReturningInsert
 
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
 
 _REMEMBERED: Final = timedelta(hours=1)
 """For how long it is told that a key was removed. Every process asks twice a second."""
+_REMOVED: Final = (
+    select(KeyRemovalRow.number, KeyRemovalRow.key_id, KeyRemovalRow.removed_at)
+    .where(KeyRemovalRow.number > bindparam("after"))
+    .order_by(KeyRemovalRow.number)
+)
 
 
 class SqlKeyStore:
@@ -44,6 +51,7 @@ class SqlKeyStore:
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
+        self._transactions = transactions(sessions.kw["bind"])
 
     async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeyVersion:
         """Store the version that ``seal`` makes; all expired versions are deleted. See `KeyStore.add`."""
@@ -88,10 +96,11 @@ class SqlKeyStore:
 
     async def removed(self, after: int) -> Sequence[Removal]:
         """Removals and replacements numbered above ``after``, in order. See `KeyStore.removed`."""
-        row = KeyRemovalRow
-        query = select(row.number, row.key_id, row.removed_at).where(row.number > after).order_by(row.number)
-        async with self._sessions() as session:
-            return [Removal(*found) for found in await session.execute(query)]
+
+        def read(connection: Connection) -> list[Removal]:
+            return [Removal(*found) for found in connection.execute(_REMOVED, {"after": after})]
+
+        return await self._transactions.read(read)
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
         """Store whether the house may pay for ``owner``, for present and future keys. See `KeyStore.choose`."""

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from backend.database.audit import record
 from backend.database.changes import announce
 from backend.database.tables import OverrideRow
+from backend.database.transactions import transactions
 from backend.ledger.audit import SYSTEM
 from backend.overrides import KeptOverride
 from backend.utils.llm.model_config import Override
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Connection
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 _ROW: Final = OverrideRow
 _HOLDS: Final = _ROW.ended_at.is_(None)
+_HOLDING: Final = select(_ROW).where(_HOLDS).order_by(_ROW.since, _ROW.id)
 
 
 class SqlOverrideStore:
@@ -31,6 +33,7 @@ class SqlOverrideStore:
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
+        self._transactions = transactions(sessions.kw["bind"])
 
     async def add(self, one: Override) -> None:
         """Store ``one``, and end the holding override of the same subject. See `OverrideStore.add`."""
@@ -62,9 +65,7 @@ class SqlOverrideStore:
 
     async def holding(self, now: datetime) -> Sequence[Override]:
         """The overrides that hold at ``now``, the oldest first; expired ones are ended. See `OverrideStore.holding`."""
-        query = select(_ROW).where(_HOLDS).order_by(_ROW.since, _ROW.id)
-        async with self._sessions() as session:
-            found = [_override(row) for row in await session.scalars(query)]
+        found = await self._transactions.read(_holding)
         holding = [one for one in found if now < one.until]
         if len(holding) < len(found):
             async with self._sessions.begin() as session:
@@ -93,6 +94,10 @@ async def _ended(session: AsyncSession, which: ColumnElement[bool], by: str, at:
     return [_override(row) for row in await session.scalars(change)]
 
 
-def _override(row: OverrideRow) -> Override:
+def _holding(connection: Connection) -> list[Override]:
+    return [_override(row) for row in connection.execute(_HOLDING)]
+
+
+def _override(row: Any) -> Override:
     links = tuple(json.loads(row.links))
     return Override(row.id, row.subject, links, row.author, row.reason, row.since, row.until)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BATCH_ROWS: Final = 1_000
-EVERY_SECONDS: Final = 0.2
+EVERY_SECONDS: Final = 0.5
 """Seconds between two looks at this process's own spool."""
 OTHERS_SECONDS: Final = 2.0
 """Seconds between two looks at the spools of other processes."""

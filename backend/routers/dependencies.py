@@ -324,16 +324,12 @@ async def admit(connection: HTTPConnection) -> None:
         raise ForbiddenError("This is not of your tenant alone, so no token of a tenant may do it.")
 
 
-async def own(grant: Annotated[Grant, Depends(authenticate)]) -> Owner:
+async def own(connection: HTTPConnection) -> Owner:
     """The user as whom the request is made, as an owner."""
-    return grant.owner
+    return (await authenticate(connection)).owner
 
 
-async def identify(
-    connection: HTTPConnection,
-    services: Annotated[Services, Depends(services_of)],
-    grant: Annotated[Grant, Depends(authenticate)],
-) -> AsyncIterator[Identity]:
+async def identify(connection: HTTPConnection) -> AsyncIterator[Identity]:
     """The identity of the request's caller, whose `Caller` is in context meanwhile.
 
     Raises:
@@ -341,6 +337,7 @@ async def identify(
         HTTPException: A header with a key does not name a provider.
         NotEnrolledError: A supplied key is not enrolled by the user.
     """
+    services, grant = get_services(connection), await authenticate(connection)
     asking = _caller(grant, _keys(connection.headers))
     request_keys = await services.keychain.for_request(grant.owner, asking.keys)
     caller = request_keys.apply_to(asking)
