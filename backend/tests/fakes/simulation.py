@@ -266,11 +266,14 @@ class World:
     def _sent(self, dispatch: Dispatch, step: Try, called: Called) -> Iterator[float]:
         """One request, and its hedge, if there is one."""
         running = [self._begun(step, called)]
-        hedging = dispatch if called.route.feature.hedge and isinstance(dispatch, HedgedDispatch) else None
-        after = hedging.hedge_after(step) if hedging else None
-        if hedging and after is not None and running[0].ends_at > self.now + after:
+        after = dispatch.hedge_after(step) if isinstance(dispatch, HedgedDispatch) else None
+        if (
+            isinstance(dispatch, HedgedDispatch)
+            and after is not None
+            and running[0].ends_at > self.now + after
+        ):
             yield after
-            hedge = hedging.hedge(step)
+            hedge = dispatch.hedge(step)
             running += [] if hedge is None else [self._begun(_reserved(hedge), called)]
         while running:
             ended = min(running, key=lambda one: one.ends_at)

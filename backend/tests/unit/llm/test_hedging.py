@@ -40,11 +40,12 @@ def hedging(
     *,
     calls: int = CALLS_PER_HEDGE,
     known: int = ENOUGH,
+    hedges: bool = True,
 ) -> World:
     """A world in which ``f`` hedges, and has had so many calls; so many answers of each endpoint took `P95` seconds."""
     world = World(
         {"f": chain},
-        f"[features.f]\nhedge = true\nhouse_fallback = true\n{row}\n{more}",
+        f"[features.f]\nhedge = {str(hedges).lower()}\nhouse_fallback = true\n{row}\n{more}",
         behaves=behaves,
         jitter=0.5,
     )
@@ -98,6 +99,13 @@ class TestWhen:
             assert world.call().tried == ["red:m"]
 
         assert len(world.health.traffic.tail_latency._tails) == 0
+
+    @pytest.mark.parametrize(("hedges", "tried"), [(True, TWO), (False, ["red:m"])])
+    def test_not_even_in_a_table_with_selectors(self, *, hedges: bool, tried: list[str]) -> None:
+        own = '[groups.own]\nendpoints = ["red:n"]\nselect = { by = "custom", name = "s" }'
+        world = hedging({"red:m": SLOW}, chain=[*TWO, "group:own"], more=own, hedges=hedges)
+
+        assert world.call().tried == tried
 
     def test_not_as_long_as_no_hedge_was_earned(self) -> None:
         world = hedging({"red:m": SLOW}, calls=CALLS_PER_HEDGE - 2)

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class HedgedDispatch(Dispatch):
-    """A `Dispatch` that may have two requests in flight; call `next` when both have ended."""
+    """A `Dispatch` that may have two requests in flight if the feature hedges; call `next` when both have ended."""
 
     def hedge_after(self, step: Try) -> float | None:
         """Seconds after which ``step`` may be hedged by a second request; None if it may not.
 
         Call this whenever a request is sent, before anything else, because it counts the calls.
         """
-        if step is not self._sent[0]:
+        if not self.route.feature.hedge or step is not self._sent[0]:
             return None
         feature, budget = self.route.feature, self._traffic.hedge_budget
         with self._traffic.lock:

@@ -73,7 +73,7 @@ def ahedged(
 
 def _hedge_after(call: Call, step: Try) -> float | None:
     dispatch = call.dispatch
-    return dispatch.hedge_after(step) if call.hedges and isinstance(dispatch, HedgedDispatch) else None
+    return dispatch.hedge_after(step) if isinstance(dispatch, HedgedDispatch) else None
 
 
 class HedgedRequest:

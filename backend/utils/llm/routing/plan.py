@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import UnknownEndpointError
-from ..failures import Category
 from ..model_config import endpoint_of_user
 from ..state.experiments import CONTROL
 from ..state.health import Health, Unavailable
@@ -20,7 +19,7 @@ from .route import ABILITIES, Rejection, Route
 from .rules import CALL_RULES, KEY_RULES, Case, Terms, rejected, unsupported
 from .selection import ordered, selection_context
 from .split import trial
-from .waiting import exceeded, last_resort, unavailable
+from .waiting import last_resort, limited, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -234,18 +233,4 @@ def availability(candidate: Candidate, health: Health, needs: Needs, number: int
         number: The call's number in the queue of a limit; 0 if it is in none.
     """
     why = health.availability(candidate.key_circuit, candidate.circuit)
-    if why is not None or not candidate.meters:
-        return why
-    if (limit := exceeded(candidate, health, needs, number)) is None:
-        return None
-    category = Category.QUOTA if limit.is_quota else Category.RATE_LIMIT
-    reason = f"no more than {limit.what}"
-    return Unavailable(
-        limit.seconds,
-        category,
-        "limited",
-        reason=reason,
-        scope=limit.scope,
-        is_guess=limit.is_guess,
-        look_in=limit.look_in,
-    )
+    return why if why is not None or not candidate.meters else limited(candidate, health, needs, number)

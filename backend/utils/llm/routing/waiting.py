@@ -5,12 +5,13 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from ..failures import POLICY
+from ..failures import POLICY, Category
+from ..state.health import Unavailable
 from .route import Rejection, SkipCode
 
 if TYPE_CHECKING:
     from ..model_config import Feature
-    from ..state.health import Health, Unavailable
+    from ..state.health import Health
     from ..state.rate_limiter import Exceeded
     from .route import Candidate, Needs
     from .rules import Case
@@ -24,8 +25,22 @@ def tokens_of(candidate: Candidate, needs: Needs) -> int:
     return needs.tokens + (candidate.options.max_output_tokens or 0)
 
 
-def exceeded(candidate: Candidate, health: Health, needs: Needs, number: int = 0) -> Exceeded | None:
+def limited(candidate: Candidate, health: Health, needs: Needs, number: int = 0) -> Unavailable | None:
     """The limit that has no room for a request to ``candidate``; None if all have. The arguments are `availability`'s."""
+    if (limit := _exceeded(candidate, health, needs, number)) is None:
+        return None
+    return Unavailable(
+        limit.seconds,
+        Category.QUOTA if limit.is_quota else Category.RATE_LIMIT,
+        "limited",
+        reason=f"no more than {limit.what}",
+        scope=limit.scope,
+        is_guess=limit.is_guess,
+        look_in=limit.look_in,
+    )
+
+
+def _exceeded(candidate: Candidate, health: Health, needs: Needs, number: int = 0) -> Exceeded | None:
     return health.traffic.rate_limiter.full(candidate.meters, tokens_of(candidate, needs), number)
 
 
@@ -45,7 +60,7 @@ def _earliest(candidate: Candidate, why: Unavailable, case: Case) -> tuple[float
     Then its cooldown is over and its limits have room. A candidate that may be probed may be tried as soon as there is
     room; if another probe is in flight, a call waits before it checks again.
     """
-    limit = exceeded(candidate, case.health, case.needs)
+    limit = _exceeded(candidate, case.health, case.needs)
     seconds = 0.0 if limit is None else limit.look_in
     if why.kind == "limited":
         return seconds, False
