@@ -42,7 +42,7 @@ _NO_NAMES: Final = CALENDAR | {"today", "tomorrow", "tonight", "heute", "morgen"
 
 
 class Promise(NamedTuple):
-    """A task that ``owner`` promised. ``is_duty`` if they only have to. ``about`` tells what an `it` in ``what`` refers to."""
+    """A task that ``owner`` promised, or with ``is_duty`` only has to do. ``about`` explains an `it` in ``what``."""
 
     owner: str
     what: str

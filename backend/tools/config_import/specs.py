@@ -68,7 +68,7 @@ class Config:
     """One feature and its chain.
 
     Attributes:
-        needs: What its calls need of an endpoint: ``structured_output``, ``tools``.
+        needs: The abilities that its calls need of an endpoint: ``structured_output``, ``tools``.
         about: The feature's description.
         refusals_fall_over: Whether a refusal goes to the next model, if the system it comes from has no fixed rule.
     """

@@ -246,7 +246,7 @@ class Patchbay(Inspection, PerProcess):
     def _make_model(self, key: _ModelKey) -> Any:
         """Make the chat model for ``key`` and keep it.
 
-        It takes no lock that an import elsewhere may hold: this may be an event loop.
+        Takes no lock that an import in another thread may hold, because this may be an event loop.
 
         Raises:
             TypeError: The feature is no str.
@@ -287,14 +287,14 @@ class Patchbay(Inspection, PerProcess):
 
 
 def _explaining(observer: Observer) -> Callable[[Route, Attempt], None]:
-    """``observer``, handed routes that say why."""
+    """``observer``, called with routes that explain themselves."""
     from .diagnostics.explain import Explanation
 
     return lambda route, attempt: observer(Explanation._make(route), attempt)
 
 
 class _InForce(PerProcess):
-    """The patchbay that this module's functions speak for."""
+    """The patchbay that this module's functions use."""
 
     def __init__(self) -> None:
         self._patchbay: Patchbay | None = None

@@ -53,12 +53,12 @@ class CustomDispatch(HedgedDispatch):
 
     @override
     def _order_of_hedge(self, step: Try) -> Iterable[Pending]:
-        """Where a selector would be asked, it ends."""
+        """The requests for a hedge, up to the tier for which a selector would be asked."""
         order = super()._order_of_hedge(step)
         return takewhile(lambda one: not isinstance(one.candidate.select, Custom), order)
 
     def _may_be_chosen(self, pending: Pending, now: float) -> bool:
-        """Also a retry whose endpoint is only left alone until it is due."""
+        """Whether the endpoint is available, or only on a cooldown that ends before the retry is due."""
         why = self._availability(pending.candidate)
         return why is None or (why.kind == "cooling" and now + why.seconds <= pending.not_before)
 

@@ -140,14 +140,14 @@ class Dispatch:
             self._waits_for = None
 
     def _first_step(self, now: float) -> Try | Reserve | Wait | Consult | None:
-        """The step of the first tier, of all that are left, that has one."""
+        """The next step, from the first tier that has one."""
         for _, tier in groupby(self._left, key=RANK):
             if (step := self._first_of(list(tier), now)) is not None:
                 return step
         return None
 
     def _first_of(self, tier: Sequence[Pending], now: float) -> Try | Reserve | Wait | Consult | None:
-        """The first of a tier that may go out; a retry that is not due yet is waited for."""
+        """The step for the first request of ``tier`` that may be sent; a wait, if that is a retry which is not due yet."""
         for pending in self._in_order(tier):
             if pending.not_before > now:
                 return Wait(pending.not_before - now)
@@ -156,7 +156,7 @@ class Dispatch:
         return None
 
     def _in_order(self, tier: Sequence[Pending]) -> Sequence[Pending]:
-        """Those not asked yet as the tier's strategy says; retries keep their places before or after them."""
+        """The requests of ``tier``: untried endpoints in the order of its strategy, and retries at their places before and after these."""
         if isinstance(tier[0].candidate.select, Ordered):
             return tier
         fresh = {one.candidate.circuit: one for one in tier if not one.is_retry}
@@ -168,11 +168,11 @@ class Dispatch:
         return [*retries[:first], *(fresh[one.circuit] for one in order), *retries[first:]]
 
     def _beside(self, candidate: Candidate) -> list[Pending]:
-        """Those of its tier that were not asked yet."""
+        """The requests to other endpoints of the candidate's tier that were not tried yet."""
         return [one for one in self._left if not one.is_retry and one.candidate.rank == candidate.rank]
 
     def _last_resort(self, now: float) -> Try | Reserve | Wait:
-        """Nothing that is left is available: probe what may be probed, wait for what is worth it, or give up."""
+        """The step when nothing is available: probe an endpoint that may be probed, wait for one worth waiting for, or give up."""
         self._left, self._spare = self._left + self._spare, []
         for pending in self._left:
             if (probe := self._probe(pending, now)) is not None:
@@ -193,7 +193,7 @@ class Dispatch:
         return Wait(seconds)
 
     def _queue_up(self, candidate: Candidate, why: Unavailable | None, seconds: float) -> None:
-        """Join the queue of the limit, so that calls that come later are served later."""
+        """Join the queue of the limit, so that later calls are served later."""
         scope = why.scope if why is not None and why.kind == "limited" else None
         if scope != self._waits_for:
             self.leave_queue()
@@ -203,7 +203,7 @@ class Dispatch:
             self._traffic.rate_limiter.join(scope, self._number, seconds, tokens)
 
     def _too_late(self) -> LLMError:
-        """The error for a passed deadline; a call that only waited is told what for, not that a provider was slow."""
+        """The error for a passed deadline. If the call only waited, the error says for what, and blames no provider."""
         found = self._availabilities()
         if not self.attempts and found and all(why is not None for _, why in found):
             return outcome_errors.refused(outcome_errors.as_found(self.route, found))
@@ -220,7 +220,7 @@ class Dispatch:
     def _admitted(
         self, pending: Pending, now: float, *, last_resort: bool = False, hedge: bool = False
     ) -> Try | Reserve | None:
-        """The request, if it may go out now: a last resort also to probe, a hedge never."""
+        """The request, if it may be sent now; as a last resort also as a probe, but never as a hedge."""
         candidate = pending.candidate
         if pending.on_loan and not self._is_lent(pending, now, last_resort=last_resort):
             return None
@@ -244,7 +244,7 @@ class Dispatch:
         return self._begin(pending, seconds, now, probe=leave == "probe", hedge=hedge)
 
     def _probe(self, pending: Pending, now: float) -> Try | Reserve | None:
-        """The request as a last resort: to probe before its time what rests, unless others have done so meanwhile."""
+        """The request as an early probe of a resting endpoint, unless another call has probed it meanwhile."""
         why = self._availability(pending.candidate)
         if pending.not_before > now or not (why is None or self._wait.is_worth_a_probe(pending, why, now)):
             return None
@@ -263,7 +263,7 @@ class Dispatch:
     def _begin(
         self, pending: Pending, seconds: float, now: float, *, probe: bool, hedge: bool
     ) -> Try | Reserve:
-        """The choice is made: what it takes is set aside, and everybody is told."""
+        """Choose ``pending``: reserve what it needs, and notify the observers."""
         candidate, route, traffic = pending.candidate, self.route, self._traffic
         if not (pending.is_retry or isinstance(candidate.select, Ordered)):
             chosen(candidate, self._among(pending), self._context)
@@ -297,7 +297,7 @@ class Dispatch:
         return Reserve(step, pending, place) if is_counted else step
 
     def _among(self, pending: Pending) -> list[Candidate]:
-        """Those of its tier that could have been chosen instead."""
+        """The candidates of the same tier that could have been chosen, this one included."""
         return [
             one.candidate
             for one in self._beside(pending.candidate)
@@ -305,7 +305,7 @@ class Dispatch:
         ]
 
     def _share_ends(self, candidate: Candidate, now: float) -> float:
-        """When the share of the deadline of an endpoint that is not the last ends, retries and waits included."""
+        """When the endpoint's share of the deadline ends, retries and waits included, if other endpoints follow."""
         ends_at = self._shares.get(candidate.circuit, 0.0)
         is_left = ends_at - now > LEAST_SECONDS
         return ends_at if is_left else now + (self._ends_at - now) * SHARE_OF_THE_REST
@@ -348,7 +348,7 @@ class Dispatch:
         self._sent[:] = [one for one in self._sent if one is not step]
 
     def step_down(self, lower: Route, observers: Observers, marks: tuple[BudgetMark, ...]) -> None:
-        """Go on with ``lower``, the route of the call in the next cheaper profile."""
+        """Continue with ``lower``, the call's route in the next cheaper profile."""
         self.observers = observers
         self.route = self.route._replace(skipped=(*self.route.skipped, *lower.skipped))
         self._marks += marks
@@ -431,7 +431,7 @@ class Dispatch:
         return is_over and not self._retry.may_move_on(step, failure, self.attempts)
 
     def _try_again(self, step: Try, failure: Failure, delay: float) -> None:
-        """Queue the candidate of ``step`` again, not before ``delay`` seconds: in front, or behind its peers if each is as good as the other."""
+        """Queue the candidate of ``step`` again, at the earliest after ``delay`` seconds: in front, or behind equally good endpoints."""
         candidate = step.candidate
         # A repair that failed for another reason is still one.
         is_repair = step.repair or POLICY[failure.category].again == "repair"
@@ -439,7 +439,7 @@ class Dispatch:
         self._left.insert(len(self._beside(candidate)) if candidate.is_balanced else 0, again)
 
     def _put_off(self, step: Try, delay: float) -> None:
-        """Queue the candidate of ``step`` for when nothing else is left, unless the probe of its circuit has just failed."""
+        """Queue the candidate of ``step`` behind everything else, unless the probe of its circuit has just failed."""
         candidate, now = step.candidate, self._clock()
         not_before, why = now + delay, self._availability(candidate)
         if step.probe and why is not None and why.is_probeable:
@@ -449,7 +449,7 @@ class Dispatch:
         self._spare = [*self._spare, again]
 
     def _note(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
-        """Attempts stand in the order in which they began: a hedge may end before the first does."""
+        """Insert ``attempt`` in the order in which attempts began, because a hedge may end before the first request."""
         self._open[step.number] = step, attempt
         if attempt.withdrawn:
             self.order.remove(step.number)
@@ -480,12 +480,12 @@ class Dispatch:
         return RetryAllowance(requests, self._clock(), ends_at, len(self._beside(candidate)))
 
     def _final_error(self, step: Try, failure: Failure, *, is_last: bool) -> LLMError:
-        """The error of the call.
+        """The error that ends the call.
 
         Args:
             step: The last request.
-            failure: How it went wrong.
-            is_last: Nothing is left to try; else something is, but after this failure it may not be tried.
+            failure: The failure of the request.
+            is_last: Whether nothing is left to try; if False, this failure forbids to try the rest.
         """
         tried = {(attempt.endpoint, attempt.account, attempt.key_owner) for attempt in self.attempts}
         hint = self._retry.hint

@@ -143,7 +143,7 @@ def interrupted(route: Route, attempts: Sequence[Attempt], candidate: Candidate,
 def failed(
     route: Route, attempts: Sequence[Attempt], candidate: Candidate, failure: Failure, hint: float | None
 ) -> LLMError:
-    """The error after ``failure`` of ``candidate``, the only endpoint that was tried, or the one that ended the call.
+    """The error after ``failure`` of ``candidate``: either the only endpoint that was tried, or the one that ended the call.
 
     Args:
         route: The route of the call.

@@ -24,8 +24,8 @@ class RejectedAnswers:
     """The answers of one call that its tests rejected.
 
     Attributes:
-        repair: The messages that ask the model to correct the last of them.
-        best: The one with the highest score, and its attempt; None if none has a score.
+        repair: The messages that ask the model to correct the last rejected answer.
+        best: The rejected answer with the highest score, and its attempt; None if none has a score.
     """
 
     def __init__(self) -> None:

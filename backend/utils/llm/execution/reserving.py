@@ -56,14 +56,14 @@ class Reserver:
         return None
 
     async def _has_place(self, step: Try, *, blocks: bool) -> bool:
-        """Whether it finds room under the limits, as other processes see them."""
+        """Whether the request fits the limits shared with other processes."""
         limits = self._runtime.health.traffic.rate_limiter
         if not step.candidate.meters:
             return True
         return limits.reserve(step.number) if blocks else await without_caller(limits.areserve(step.number))
 
     def _step_down(self) -> None:
-        """Go on in the profile below, if a budget for which this one was too dear says so."""
+        """Continue in the next cheaper profile, if a budget without room permits it."""
         route, lower, runtime = self._dispatch.route, self._profile.lower, self._runtime
         overruns = (skip.over for skip in route.skipped if skip.over is not None)
         marks = [BudgetMark(one.budget, one.per, "stepped_down") for one in overruns if one.steps_down]
