@@ -190,7 +190,7 @@ def _fitting(one: Override, table: Table, now: datetime) -> Snapshot:
     """The table with ``one`` applied.
 
     Raises:
-        InvalidOverrideError: The override does not fit the table, or would serve nobody.
+        InvalidOverrideError: The override does not fit the table, or would leave a feature without an endpoint.
     """
     problems = list(_formal_problems(one, now))
     try:

@@ -1,4 +1,4 @@
-"""The events of a run, as told to whoever follows it."""
+"""The events of a run, for those who follow it while it runs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ToolCalled:
     """The model calls a tool.
 
     Attributes:
-        message: Why the call is not executed, as the model is told; unescaped text of a model or tool.
+        message: Why the call is not executed, as sent to the model; unescaped text of a model or tool.
     """
 
     run_id: str
@@ -64,10 +64,10 @@ class ToolCalled:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """A tool call has its result, which the model is told.
+    """A tool call has a result, which is sent to the model.
 
     Attributes:
-        message: Why the call failed, as the model is told; unescaped text of a model or tool.
+        message: Why the call failed, as sent to the model; unescaped text of a model or tool.
     """
 
     run_id: str

@@ -427,7 +427,7 @@ async def call_tool(tool: Tool, arguments: dict[str, Any], execution: Execution)
 
 
 def observation_of(one: Confirmation) -> Observation | None:
-    """The result of a decided confirmation as the model is told it; None while it is open."""
+    """The result of a decided confirmation in the form for the model; None while it is open."""
     match one.state:
         case "done":
             return Observation(one.status or "ok", one.outcome or "")  # type: ignore[arg-type] # as it was kept

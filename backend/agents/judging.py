@@ -76,7 +76,7 @@ class Judge:
         self._agents = agents
 
     def functions(self) -> list[dict[str, Any]]:
-        """The functions that the model may call, in the form in which it is told of them."""
+        """The functions that the model may call, as definitions for the model."""
         own = [tool.as_function() for tool in self._agent.tools if tool.policy != "deny"]
         return own + [_as_function(self._agents[name]) for name in self._agent.delegates]
 

@@ -1,4 +1,4 @@
-"""Results of tool calls as the model is told them: truncated if long; of an error, no stack trace."""
+"""Results of tool calls in the form for the model: truncated if long; for an error, without stack trace."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _UNSEEN: Final = re.compile("[\u200b\U000e0000-\U000e0fff]")
 
 
 class ToolError(Exception):
-    """Raised by a tool that failed. Its message is told to the model, and may be shown to the user."""
+    """Raised by a tool that failed. Its message is sent to the model, and may be shown to the user."""
 
 
 class Observation(NamedTuple):
-    """The result of a tool call, as the model is told it."""
+    """The result of a tool call in the form for the model."""
 
     status: Status
     content: str
@@ -37,7 +37,7 @@ def of_result(value: Any) -> Observation:
 
 
 def of_error(error: Exception | SystemExit) -> Observation:
-    """The observation of a tool's exception. Only a `ToolError`'s message is told: others may hold secrets."""
+    """The observation of a tool's exception. Only a `ToolError`'s message is included, because others may hold secrets."""
     message = readable(str(error)[:500]) if isinstance(error, ToolError) else "The tool failed."
     return Observation("error", _error(type(error).__name__, message))
 
@@ -69,7 +69,7 @@ def truncated(text: str) -> str:
 
 
 def failure_sentence(content: str) -> str:
-    """Why a call failed, taken from what the model is told; empty if that gives no reason."""
+    """Why a call failed, taken from the content for the model; empty if that gives no reason."""
     return str(json.loads(content)["message"]) if content else ""
 
 

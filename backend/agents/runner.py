@@ -198,7 +198,7 @@ class Runner:
                 run = await self._runs.get(one.owner, run.parent) if run.parent else None
 
     async def shown_state(self, run: Run) -> str:
-        """The present state of a run, as people are told it; ``interrupted`` if it waits for nothing any more."""
+        """The present state of a run, for people; ``interrupted`` if it waits for nothing any more."""
         if run.state == "awaiting" and await self._is_decided(run):
             return "interrupted"
         return run.shown_state(self._now())

@@ -26,7 +26,7 @@ class Run(NamedTuple):
         reason: Why the run ended.
         question: The user's message.
         answer: The agent's answer.
-        remembered: Whether later runs of its conversation are told of this run.
+        remembered: Whether later runs of its conversation get this run's exchange.
         leased_by: The process that holds the run's lease, until ``leased_until``.
     """
 
@@ -48,7 +48,7 @@ class Run(NamedTuple):
     leased_until: int = 0
 
     def shown_state(self, now: int) -> str:
-        """The state at ``now``, as people are told it."""
+        """The state at ``now``, for people."""
         return "interrupted" if self.state == "running" and self.leased_until <= now else self.state
 
 

@@ -60,7 +60,7 @@ class Call(_Value):
         key: The call's key in the run: the number of the step, and its place in the step.
         id: The call's id in the model's history.
         arguments: The arguments as canonical JSON; empty if they are invalid.
-        fault: What the model is told if the call is not executed.
+        fault: The text for the model if the call is not executed.
         definition: The tool's definition at the time of the call.
         terms: The tool's risk and policy at the time of the call.
     """
@@ -79,7 +79,7 @@ class OpeningStep(_Value):
     """The first step: the earlier messages, and the user's question.
 
     Attributes:
-        messages: LangChain's, as JSON.
+        messages: LangChain's messages, as JSON.
     """
 
     kind: Literal["opened"] = "opened"
@@ -90,7 +90,7 @@ class AnswerStep(_Value):
     """An answer of the model.
 
     Attributes:
-        message: LangChain's, as JSON.
+        message: LangChain's message, as JSON.
         text: The text of the answer.
         call_id: The id of the model call in the ledger.
     """
@@ -122,9 +122,9 @@ class ResultStep(_Value):
 
     Attributes:
         call: The key of the call.
-        content: What the model is told.
+        content: The result in the form for the model.
         confirmation: The id of the call's confirmation or record; None for a call that only reads.
-        spent: What the agent used to which the call was delegated.
+        spent: The usage of the agent to which the call was delegated.
     """
 
     kind: Literal["observed"] = "observed"

@@ -71,7 +71,7 @@ class Tool:
 
     Attributes:
         name: The name by which the model calls the tool: letters, digits, ``_`` and ``-``.
-        description: What the model is told about the tool.
+        description: The description for the model.
         parameters: The JSON Schema of its arguments.
         arguments: Validates the arguments and adds defaults.
         run: Executes the tool with valid arguments, and returns a text or a JSON-ready value.

@@ -30,7 +30,7 @@ _LEAST_OF_ONE = 0.2
 
 
 class ActionItem(BaseModel):
-    """One task. ``owner`` is None if nobody in particular took it on."""
+    """One task. ``owner`` is None if no particular person took it on."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -38,7 +38,7 @@ Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 @dataclass(frozen=True, slots=True)
 class AtMost:
-    """The maximum of a string or list: the model is told, and a longer one is cut."""
+    """The maximum of a string or list. The model is given it, and a longer value is cut."""
 
     length: int
 

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class BusyDatabaseError(OperationalError):
-    """Others of this process have been writing for so long that whoever waited for them gives up."""
+    """Other writes of this process took so long that a waiting one gave up."""
 
     def __init__(self) -> None:
         super().__init__(None, None, sqlite3.OperationalError("database is locked"))
@@ -56,7 +56,7 @@ class SqliteTransactions(PerProcess):
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """While the context lasts, nobody else of this process writes. Whoever has it must not ask for it again.
+        """While the context lasts, no other task of this process writes. Must not be nested.
 
         Raises:
             BusyDatabaseError: Others took too long.

@@ -56,7 +56,7 @@ class ShipperState(NamedTuple):
 
 
 class Shipper:
-    """Ships all rows below the root of ``spool``, whichever process wrote them. One per process.
+    """Ships the rows of all processes, below the root of ``spool``. One per process.
 
     Args:
         spool: This process's own spool, which is shipped first.

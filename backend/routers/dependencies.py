@@ -135,7 +135,7 @@ class SpoolFigures(Protocol):
 
     @property
     def lost(self) -> int:
-        """How many records were lost for want of room."""
+        """How many records were lost because there was no room."""
         ...
 
     @property

@@ -200,7 +200,7 @@ async def enrol(provider: str, enrolment: Enrolment, owner: OwnerDep, services: 
 
 @router.delete("/{provider}", status_code=204)
 async def remove(provider: str, owner: OwnerDep, services: ServicesDep) -> Response:
-    """Delete the user's key, and the previous one. From now on nobody is served with them."""
+    """Delete the user's key, and the previous one. No request is served with them from now on."""
     await services.keychain.remove(owner, provider)
     return Response(status_code=204)
 

@@ -77,7 +77,7 @@ class Stop(_Message):
     """Accept no further connections, and end.
 
     Attributes:
-        seconds: Seconds that answers under way may take.
+        seconds: The most seconds for requests in flight.
     """
 
     kind: Literal["stop"] = "stop"

@@ -87,7 +87,7 @@ class Process(NamedTuple):
         database: Why the database cannot be used, as a code; None if it can.
         failing: The names of the failing background tasks.
         ledger_fault: Why no records of attempts can be written; None if they can.
-        lost: How many records were lost for want of room.
+        lost: How many records were lost because there was no room.
     """
 
     database: str | None = None

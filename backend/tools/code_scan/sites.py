@@ -225,7 +225,7 @@ class _Finder:
             yield from self._agents_above(place)
 
     def _places(self, node: ast.AST) -> Iterator[ast.AST]:
-        """Where the result of ``node`` stands: there, and wherever its assigned name is read."""
+        """The places of the result of ``node``: its own, and every read of its assigned name."""
         yield node
         whole = _whole(node, self._module)
         name = _assigned_to(whole, self._module)

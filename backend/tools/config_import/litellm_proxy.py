@@ -89,7 +89,7 @@ def _settings(entries: dict[str, Node]) -> _Settings:
 
 
 def _drop_earlier_lists(*sections: dict[str, Node]) -> None:
-    """Drop the lists of fallbacks in the place of which a later section has one: LiteLLM does not join them."""
+    """Drop lists of fallbacks that a later section replaces: LiteLLM does not join them."""
     for at, section in enumerate(sections):
         for key in (*_LISTS, "default_fallbacks"):
             if any(unless_null(later.get(key)) for later in sections[at + 1 :]) and (

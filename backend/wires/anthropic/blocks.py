@@ -148,7 +148,7 @@ def _plain(block: BaseModel) -> dict[str, Any]:
 
 
 def ignored_of(content: str | Sequence[BaseModel]) -> Iterator[str]:
-    """The names of what the blocks of ``content`` ask for and is not served."""
+    """The names of features that the blocks of ``content`` ask for and that are not served."""
     for block in content if not isinstance(content, str) else ():
         if isinstance(block, MediaBlock | SearchResultBlock) and (block.citations or {}).get("enabled"):
             yield "citations"

@@ -1,6 +1,6 @@
-"""A number that grows with every change of what gives access, so that others who write to an SQLite file change nothing of it.
+"""A number that grows with every change of tokens, sessions or users' keys, and with no other write to an SQLite file.
 
-Nor does it grow when a token, a session or a key is used.
+It does not grow when a token, a session or a key is merely used.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Sums of a user are kept by tenant, too: one name may be another person's in each.
+"""Sums of a user are kept by tenant, too, because the same name may be another person in each tenant.
 
-What there are rows of is summed anew. Of the rest, it is not known which tenant it was of: it counts for one that no token can be of.
+Sums of existing rows are computed again. Sums of deleted rows have no known tenant: they get one that no token can have.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ class TrialInfo(BaseModel):
         arm: ``control``, an endpoint at its share, or ``shadow`` and its endpoint.
         requests: The requests with a known outcome.
         mean_cost_usd: The mean cost of the answers with a known price.
-        stopped: The reason why the trial ended; None while it goes on.
+        stopped: The reason why the trial ended; None while it runs.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -181,7 +181,7 @@ class TableInfo:
         return snapshot is self._snapshot and today == self._today
 
     def features(self, explain: Explain, health: Health) -> dict[str, FeatureInfo]:
-        """The information on each feature: cached where only the table decides, else planned anew."""
+        """The information on each feature: cached if only the table decides, else planned again."""
         settled = {} if health.traffic.unsupported.until else self._settled
         return {
             name: known.info

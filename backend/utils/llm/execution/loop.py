@@ -367,7 +367,7 @@ class Dispatch:
         return self._receipt(attempt, candidate.profile, degraded=degraded)
 
     def settled_for(self, attempt: Attempt) -> Receipt:
-        """End the call with the rejected answer of ``attempt``, for want of a better one. Returns the receipt."""
+        """End the call with the rejected answer of ``attempt``, because there is no better one. Returns the receipt."""
         asked = (step.candidate for step in self._sent)
         served_by = next(one for one in asked if outcome_errors.is_of(attempt, one))
         return self._receipt(attempt, served_by.profile, degraded=True)

@@ -23,7 +23,7 @@ class Reserver:
     """Reserves for the requests of one call, which steps down to the next cheaper profile if a budget says so.
 
     Args:
-        profile: The snapshot with the profile in which the call goes on.
+        profile: The snapshot with the profile in which the call continues.
     """
 
     def __init__(self, runtime: Runtime, dispatch: Dispatch, profile: Snapshot) -> None:

@@ -64,7 +64,7 @@ class TextSink(Protocol):
 
 
 class TextFolder:
-    """Keeps texts in a folder, with a file for each day on which some expire. `prune` removes the files whose day has come.
+    """Keeps texts in a folder, with a file for each day on which some expire. `prune` removes the expired files.
 
     Threads and processes may share the folder: see `LineFile`.
 

@@ -36,7 +36,7 @@ class Answer:
         usage: The tokens of the whole answer so far, if the provider reported them.
         reason: The finish reason, by the names of Chat Completions; None if there is none yet.
         stop_sequence: The stop sequence of the request that ended the answer, if the provider tells.
-        others: The finish reasons of choices beside the first.
+        others: The finish reasons of the other choices.
         extras: The message's ``additional_kwargs``.
         metadata: The message's ``response_metadata``, such as the model's name.
     """

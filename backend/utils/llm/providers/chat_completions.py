@@ -170,7 +170,7 @@ class ChatReader:
 
     Args:
         stop: The stop sequences of the request.
-        has_others: Whether choices beside the first, and fields beside its text, are read.
+        has_others: Whether other choices than the first, and other fields than its text, are read.
         most_choices: The most choices that are read.
 
     Attributes:

@@ -99,7 +99,7 @@ class Experiments:
         self._over: dict[tuple[str, str], str] = {}
 
     def why_over(self, feature: str, variant: str) -> str | None:
-        """The reason why the trial of ``variant`` ended; None while it goes on."""
+        """The reason why the trial of ``variant`` ended; None while it runs."""
         return self._over.get((feature, variant))
 
     def variant(self, feature: str, variant: str) -> VariantResults:

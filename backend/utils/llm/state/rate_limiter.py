@@ -298,7 +298,7 @@ class RateLimiter:
         return window
 
     def resets(self) -> Mapping[Period, float]:
-        """The time at which quotas of each period begin anew, in seconds since the epoch."""
+        """The time of the next reset of quotas, for each period, in seconds since the epoch."""
         now = self._epoch()
         if now >= self._resets["day"]:
             self._resets = {per: resets_at(per, now) for per in self._resets}
@@ -363,7 +363,7 @@ def _used(count: _Count, kind: str, per: Period) -> int:
 
 
 def first_reset(meters: Sequence[Meter], resets: Mapping[Period, float]) -> float:
-    """The earliest time in ``resets`` at which a quota of ``meters`` begins anew; inf if there is none."""
+    """The earliest reset in ``resets`` of a quota of ``meters``; inf if there is none."""
     first = math.inf
     for meter in meters:
         for rate in meter.limits.requests + meter.limits.tokens:

@@ -3,7 +3,7 @@
 The pool of an event loop is aiohttp's: httpx2's takes three times the time for a request, ten times with 256 in flight.
 
 Users' own endpoints have separate pools, one for each network policy. A connection there carries one request, so that
-each host is looked up and checked anew, and ten thousand users leave no more sockets open than one.
+each host is looked up and checked again, and ten thousand users leave no more sockets open than one.
 
 No wait outlasts its attempt. An HTTP client's own timeout holds for each wait, so that a trickling answer could last for
 ever. On an event loop the wait is cancelled; in a thread the socket's timeout is set before each read and write.

@@ -25,9 +25,9 @@ class Trust:
         most_values: Most values of a JSON document, a whole answer or an event, counted by its separators, because
             parsing one blocks the event loop.
         accept_encoding: The header ``accept-encoding`` of requests: the encodings that are decompressed.
-        keeps_connections: Whether a connection serves several requests. Else each host is looked up and checked anew.
+        keeps_connections: Whether a connection serves several requests. If not, each host is looked up and checked again.
         tells_errors: Whether the server's error texts are passed on, with the key removed.
-        has_others: Whether choices beside the first are read.
+        has_others: Whether choices other than the first are read.
         bounds_chunks: Whether the number of a stream's chunks is bounded, so that some text is collected into larger chunks.
         most_text: Most characters of an answer's text.
         most_refusal: Most characters of a refusal.

@@ -27,7 +27,7 @@ class _Sum(NamedTuple):
 
 
 class Unreported:
-    """One sum for each limit and part of a window. What no longer counts is dropped little by little, so that nobody waits."""
+    """Sums of amounts, one for each limit and part of a window. Expired sums are dropped a few at a time, so that no call waits."""
 
     def __init__(self) -> None:
         self._sums: OrderedDict[tuple[str, int], _Sum] = OrderedDict()

@@ -1,4 +1,4 @@
-"""A value that another thread sets: whoever waits for it waits with a deadline, and blocks no event loop."""
+"""A value that another thread sets. Waiting for it has a deadline, and blocks no event loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Awaited(Generic[T]):
         self._wake: Callable[[], None] | None = None
 
     def set(self, value: T | None) -> None:
-        """Set the value, and wake whoever waits for it."""
+        """Set the value, and wake the waiting threads and tasks."""
         self.value, self.is_set = value, True
         if self._wake is not None:
             self._wake()
