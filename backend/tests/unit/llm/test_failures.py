@@ -272,7 +272,8 @@ class TestDeadline:
         chain = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]
         row = f"[models.'{chain[0]}']\noptions = {{ timeout = 0.3 }}\n[features.f]\nattempts = 1"
         patchbay = loopback_patchbay(provider, {"f": chain}, row)
-        provider.script(Hang(), Text("from the second"))
+        provider.always(Hang(), model="gpt-6-luna")
+        provider.always(Text("from the second"), model="gemini-3.5-flash-lite")
 
         message = call(patchbay.get_llm("f"), "hi")
 
