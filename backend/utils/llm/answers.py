@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from .failures import GOOD, BadAnswer, Category, ending
-from .providers import OTHERS_KEY
+from .providers import OTHERS_KEY, THOUGHTS_KEY
 from .providers.tool_arguments import is_json, lacks_its_end
 from .receipt import RECEIPT_KEY, collect_receipt
 from .structured import PARSED_KEY, UnfitAnswerError
@@ -79,7 +79,7 @@ def checked(message: AIMessage, schema: Schema | None, tools: Sequence[dict[str,
     if fault is not None and not (fault is Category.TRUNCATED and _is_of_use(message, schema)):
         raise BadAnswer(fault)
     if not has_content(message):
-        raise BadAnswer(Category.EMPTY)
+        return _thought(message, schema)
     if isinstance(message, AIMessageChunk) and any(map(lacks_its_end, _arguments(message))):
         raise BadAnswer(Category.TRUNCATED)  # else the tool would run with half of what was meant
     if schema is None:
@@ -87,6 +87,20 @@ def checked(message: AIMessage, schema: Schema | None, tools: Sequence[dict[str,
     if message.tool_calls or message.invalid_tool_calls:
         return _called(message, schema, tools)
     return _with_object(message, schema, message.text)
+
+
+def _thought(message: AIMessage, schema: Schema | None) -> AIMessage:
+    """``message``, if its thoughts are nothing but the object, where some servers put it whose model does not think.
+
+    Raises:
+        BadAnswer: The answer is empty.
+    """
+    thoughts = message.additional_kwargs.get(THOUGHTS_KEY, "").strip()
+    if schema is not None and thoughts.startswith("{"):
+        with suppress(BadAnswer, ValueError, RecursionError):
+            json.loads(thoughts)
+            return _with_object(message.model_copy(update={"content": thoughts}), schema, thoughts)
+    raise BadAnswer(Category.EMPTY)
 
 
 def _called(message: AIMessage, schema: Schema, tools: Sequence[dict[str, Any]]) -> AIMessage:

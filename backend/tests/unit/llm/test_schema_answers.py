@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from backend.tests.fakes.work import stays_within
 from backend.utils.llm.clients import use
 from backend.utils.llm.embedded_json import LONGEST, documents_in
-from backend.utils.llm.errors import InvalidOutputError
+from backend.utils.llm.errors import InvalidOutputError, ProviderDownError
 from backend.utils.llm.structured import UnfitAnswerError, schema_of
-from backend.utils.llm.testing import Json, LoopbackProvider, Text, ToolCalls
+from backend.utils.llm.testing import Json, LoopbackProvider, Raw, Text, ToolCalls
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 
 from .drivers import DRIVERS
@@ -144,6 +144,12 @@ def tool() -> dict[str, Any]:
     return {"type": "function", "function": {"name": "look_up", "description": "", "parameters": parameters}}
 
 
+def thought(text: str) -> Raw:
+    """An answer of Chat Completions without content, whose thoughts are ``text``."""
+    message = {"role": "assistant", "content": None, "reasoning_content": text}
+    return Raw(200, json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}))
+
+
 TEXT = json.dumps(ADA)
 FORMS = {
     "a thought before": f"<think>Somebody {{famous}}?</think>{TEXT}",
@@ -184,6 +190,31 @@ class TestTexts:
 
         assert message.additional_kwargs["parsed"] == Person(**ADA)
         assert len(provider.requests) == 1
+
+    # vllm-project/vllm#19222, #17349, #50948, QwenLM/Qwen3#1297: a model that was asked not to think.
+    def test_thoughts_that_are_nothing_but_the_object_are_it(
+        self, patchbay: Patchbay, provider: LoopbackProvider, call: Driver
+    ) -> None:
+        provider.always(thought(TEXT))
+
+        message = call(patchbay.get_llm("chat").bind(schema=schema_of(Person)), "hi")
+
+        assert message.additional_kwargs["parsed"] == Person(**ADA)
+        assert message.text == TEXT
+        assert len(provider.requests) == 1
+
+    @pytest.mark.parametrize("thoughts", [f"Is it {TEXT}?", TEXT[:-1], f"{TEXT}, or not", '{"name": "Ada"}'])
+    def test_other_thoughts_are_no_answer(
+        self, provider: LoopbackProvider, call: Driver, thoughts: str
+    ) -> None:
+        provider.always(thought(thoughts))
+        once = loopback_patchbay(provider, FEATURES, f"{ROWS}[features.chat]\nattempts = 1\n")
+
+        with use(once), pytest.raises(ProviderDownError) as caught:
+            call(once.get_llm("chat").bind(schema=schema_of(Person)), "hi")
+        once.close()
+
+        assert {one.category for one in caught.value.attempts} == {"empty"}
 
     @pytest.mark.parametrize(
         "text",
