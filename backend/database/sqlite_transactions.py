@@ -1,7 +1,8 @@
 """Transactions on an SQLite database: those of this process that write, one after another in order of arrival.
 
 SQLite lets one write at a time, and knows no order: whoever finds it busy asks again after a while, and others may
-come first. So writers of one process wait for each other here, and meet in SQLite only those of other processes.
+come first. So writers of one process wait for each other here, and meet in SQLite only those of other processes, and two
+of their own that are short: the counters of budgets, which do not wait for the disk, and who erases what was deleted.
 """
 
 from __future__ import annotations
@@ -85,7 +86,10 @@ class SqliteTransactions(PerProcess):
             return work(connection)
 
     async def close(self) -> None:
-        """Wait for the transactions that have begun, and close the connections."""
-        await asyncio.to_thread(self._reading.shutdown)
-        await asyncio.get_running_loop().run_in_executor(self._writing, self._engine.dispose)
-        self._writing.shutdown(wait=False)
+        """Wait for the transactions that have begun, and close the connections. Does nothing when called again."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._reading.shutdown()
+        self._writing.shutdown()
+        self._engine.dispose()

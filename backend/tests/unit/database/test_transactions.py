@@ -105,6 +105,14 @@ async def test_who_is_cancelled_while_waiting_leaves_the_queue(sqlite_sessions: 
     assert await waiting[-1] == 1
 
 
+async def test_an_engine_may_be_disposed_of_twice(sqlite_sessions: Sessions) -> None:
+    engine = sqlite_sessions.kw["bind"]
+    await transactions(engine).run(lambda connection: connection.scalar(_COUNT))
+
+    await engine.dispose()
+    await engine.dispose()
+
+
 async def test_who_waits_for_others_for_too_long_is_told_that_the_database_is_busy(tmp_path: Path) -> None:
     hasty = SqliteTransactions(make_blocking_engine(tmp_path / "patchbay.sqlite3"), patience=0)
     async with hasty.turn():
