@@ -47,7 +47,7 @@ class Site:
         words: Candidates for the feature's name, the best first.
         needs: The abilities that the model's calls need of an endpoint.
         changes: The methods that change how the model is called.
-        others: The chains that begin with the same model, or have one of its models, and are none of the features.
+        others: The chains that begin with one of its models, and are none of the features.
     """
 
     module: Module
@@ -57,6 +57,10 @@ class Site:
     needs: tuple[str, ...]
     changes: tuple[ast.Attribute, ...] = ()
     others: tuple[ast.AST, ...] = ()
+
+
+Chain = tuple[ast.Call, tuple[ModelCall, ...]]
+"""A call, and the models that it stands for, in the order in which they are asked."""
 
 
 def subclasses(modules: Iterable[Module]) -> dict[str, Constructor]:
@@ -75,27 +79,35 @@ def sites(module: Module, project: Project, own: Mapping[str, Constructor]) -> I
     """Every place in ``module`` where a model is made, in the order of the lines."""
     finder = _Finder(module, project, own)
     found = sorted(finder.chains(), key=lambda pair: (pair[0].lineno, pair[0].col_offset))
-    taken: set[int] = set()
-    # A chain goes before the models that it is made of.
+    chosen, others = _chosen(found)
+    for node, chain in chosen:
+        yield Site(
+            module,
+            chain[0].node,
+            chain,
+            tuple(_words(module, node)),
+            finder.needs(node, chain),
+            finder.changes(node, chain),
+            tuple(other for other, models in others if models[0] in chain),
+        )
+
+
+def _chosen(found: Sequence[Chain]) -> tuple[list[Chain], list[Chain]]:
+    """The chains that become features, and others that begin with one of their models."""
+    chosen: list[Chain] = []
+    others: list[Chain] = []
+    # A chain goes before the models that it is made of, and before shorter ones that begin alike.
     for node, chain in sorted(found, key=lambda pair: -len(pair[1])):
-        if not any(id(made.node) in taken for made in chain):
-            taken |= {id(made.node) for made in chain}
-            yield Site(
-                module,
-                chain[0].node,
-                chain,
-                tuple(_words(module, node)),
-                finder.needs(node, chain),
-                finder.changes(node, chain),
-                tuple(other for other, models in found if _is_other(models, chain)),
-            )
+        if all(chain[0] not in models for _, models in chosen):
+            chosen.append((node, chain))
+        elif not any(_is_part(chain, models) for _, models in chosen):
+            others.append((node, chain))
+    return chosen, others
 
 
-def _is_other(models: Sequence[ModelCall], chain: Sequence[ModelCall]) -> bool:
-    """Whether ``models`` are a chain that has models of ``chain``, and is no part of it as it stands there."""
-    asked, here = [id(one.node) for one in models], [id(one.node) for one in chain]
-    parts = [here[start : start + len(asked)] for start in range(len(here))]
-    return len(asked) > 1 and not set(asked).isdisjoint(here) and asked not in parts
+def _is_part(chain: Sequence[ModelCall], whole: Sequence[ModelCall]) -> bool:
+    """Whether ``chain`` stands in ``whole`` as it is."""
+    return any(tuple(whole[at : at + len(chain)]) == tuple(chain) for at in range(len(whole)))
 
 
 def routers(module: Module) -> Iterator[ast.Call]:

@@ -207,6 +207,19 @@ few = one.with_fallbacks([three])"""
             "app/notes.py:7: is another chain of the same models, and no feature. Give it a row of its own."
         ]
 
+    def test_two_chains_may_share_their_last_model(self, scanned: Scan) -> None:
+        code = f"""{OPENAI}
+spare = ChatOpenAI(model="gpt-6-luna")
+notes = ChatOpenAI(model="gpt-6.1-sol").with_fallbacks([spare])
+titles = ChatOpenAI(model="gpt-6.1-terra").with_fallbacks([spare])"""
+        made = scanned(code)
+
+        assert chains(made) == {
+            "notes": ["openai:gpt-6.1-sol", "openai:gpt-6-luna"],
+            "titles": ["openai:gpt-6.1-terra", "openai:gpt-6-luna"],
+        }
+        assert not told(made, "todo")
+
     @pytest.mark.parametrize(
         "method", ["bind", "with_retry", "configurable_fields", "configurable_alternatives"]
     )
