@@ -19,7 +19,7 @@ class Seals(Protocol):
         ...
 
     def verifies(self, seal: str, message: bytes) -> bool | None:
-        """Whether ``seal`` is the seal of ``message``; None if the key that it names is not available."""
+        """Whether ``seal`` is the seal of ``message``; None if the key named in ``seal`` is not available."""
         ...
 
 

@@ -25,7 +25,7 @@ Pulse = Literal["well", "silent", "gone"]
 def pulses(
     is_well: Callable[[], bool], ended: threading.Event, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Pulse]:
-    """The result of each check until ``ended``: an answer, none, or none for `SILENCE` seconds."""
+    """The result of each health check until ``ended``: an answer, no answer, or no answer for `SILENCE` seconds."""
     answered_at = clock()
     while not ended.wait(EVERY):
         began = clock()

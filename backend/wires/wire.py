@@ -17,7 +17,7 @@ class EventWriter(Protocol):
     """Writes the events of one stream, in order."""
 
     def write(self, event: Event) -> bytes:
-        """``event`` as server-sent events, as bytes; empty if the wire has none for it."""
+        """``event`` as server-sent events, in bytes; empty for an event that has none in the wire."""
         ...
 
 

@@ -101,7 +101,7 @@ def _again(schema: object, method: Method, strict: bool | None) -> Schema:  # no
 
 
 def schema_of_response_format(response_format: Any) -> Schema | None:
-    """The `Schema` of OpenAI's ``response_format``, as `create_agent` passes it, or of a type or a JSON Schema."""
+    """The `Schema` of a ``response_format``: OpenAI's, as `create_agent` passes it, a type, or a JSON Schema."""
     kind = response_format.get("type") if isinstance(response_format, dict) else None
     if response_format is None or kind == "text":
         return None

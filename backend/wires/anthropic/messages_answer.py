@@ -163,7 +163,7 @@ class MessagesWriter:
         self._is_refused = False
 
     def write(self, event: Event) -> bytes:
-        """``event`` as Anthropic server-sent events, as bytes; empty if Anthropic has none for it."""
+        """``event`` as Anthropic server-sent events, in bytes; empty for an event that has none there."""
         return b"".join(self._events_of(event))
 
     def _events_of(self, event: Event) -> Iterator[bytes]:

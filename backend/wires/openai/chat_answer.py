@@ -136,7 +136,7 @@ class ChatWriter:
         self._receipts: list[Mapping[str, Any]] = []
 
     def write(self, event: Event) -> bytes:
-        """``event`` as chunks of Chat Completions, as bytes; empty if it has none for the event."""
+        """``event`` as chunks of Chat Completions, in bytes; empty for an event that has no chunk there."""
         if isinstance(event, TextDelta):
             return self._chunk([_part(event.choice, {"content": event.text}, logprobs=event.logprobs)])
         if isinstance(event, Finished):

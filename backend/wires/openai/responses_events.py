@@ -82,7 +82,7 @@ class ResponsesWriter:
         }
 
     def write(self, event: Event) -> bytes:
-        """``event`` as events of the Responses API, as bytes; empty if it has none for the event."""
+        """``event`` as events of the Responses API, in bytes; empty for an event that has none there."""
         if (write := self._writers.get(type(event))) is not None:
             write(event)
         said = b"".join(self._said)

@@ -51,7 +51,7 @@ _NO_CLOCK = aiohttp.ClientTimeout()
 
 
 class TicketTimeout(aiohttp.ClientTimeout):
-    """aiohttp's ``ClientTimeout`` with the request's ticket, by which the connector knows the request."""
+    """aiohttp's ``ClientTimeout`` with the request's ticket, through which the connector knows which request it connects for."""
 
     ticket: Ticket
 

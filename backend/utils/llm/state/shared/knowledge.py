@@ -113,7 +113,7 @@ class SharedSessionAffinity(SessionAffinity):
 
 
 class SharedTraffic(Traffic):
-    """The state of strategies and limits: a copy of this process, kept up to date by events of the others.
+    """The state of strategies and limits: this process's copy, kept up to date by events of the others.
 
     Load, latency and round robin stay this process's own: they change with every request.
 
