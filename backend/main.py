@@ -71,6 +71,7 @@ from backend.routers import (
     token_pages,
     tokens,
     usage,
+    wire_paths,
 )
 from backend.routers.bodies import BodyLimitMiddleware
 from backend.routers.dependencies import LaunchToken, Services, admit
@@ -248,6 +249,7 @@ def create_app(  # noqa: PLR0913 - the composition root
         app.add_middleware(PublicUrlMiddleware, url=settings.public_url)
     app.add_middleware(SecurityHeadersMiddleware)
     errors.install(app)
+    wire_paths.install(app)
     for room in (  # those that are asked most come first, as they are looked through in turn
         *(health, conversations, chat, chat_completions, responses, messages, complete, models, agents),
         *(llm, overrides, budgets, keys, usage, metrics, tokens, pages),

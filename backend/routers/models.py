@@ -21,14 +21,15 @@ _WIRE_OF_OPENAI: Final = ChatWire()
 _WIRE_OF_ANTHROPIC: Final = MessagesWire()
 
 
-def _wire_of(request: Request) -> Wire:
+def wire_of(request: Request) -> Wire:
+    """The wire that the client speaks, by its headers."""
     return _WIRE_OF_ANTHROPIC if ANTHROPICS in request.headers else _WIRE_OF_OPENAI
 
 
 router: Final = APIRouter(
     prefix="/v1/models",
     tags=["models"],
-    route_class=route_of(_wire_of),
+    route_class=route_of(wire_of),
     dependencies=[Depends(identify)],
 )
 

@@ -64,13 +64,11 @@ def route_of(wire: Wire | Callable[[Request], Wire]) -> type[APIRoute]:
             handle = super().get_route_handler()
 
             async def handle_in_its_words(request: Request) -> Response:
-                request_id = f"req_{uuid7().hex}"
                 try:
                     response = await handle(request)
                 except Exception as error:  # noqa: BLE001 - described, and logged if nobody foresaw it
-                    spoken = wire(request) if callable(wire) else wire
-                    response = _refusal(spoken, error, request_id)
-                response.headers.update(dict.fromkeys(REQUEST_IDS, request_id))
+                    return refusal(wire(request) if callable(wire) else wire, error)
+                response.headers.update(dict.fromkeys(REQUEST_IDS, _request_id()))
                 return response
 
             return handle_in_its_words
@@ -169,10 +167,16 @@ def fault_from(error: Exception) -> tuple[Fault, Mapping[str, str]]:
 _STOPPED: Final = Fault(503, STOPPING["code"], STOPPING["message"])
 
 
-def _refusal(wire: Wire, error: Exception, request_id: str) -> Response:
+def refusal(wire: Wire, error: Exception) -> Response:
+    """The response for ``error`` in the form of ``wire``."""
+    request_id = _request_id()
     fault, headers = fault_from(error)
     status, body = wire.error(fault, request_id)
-    return json_response(body, status, headers)
+    return json_response(body, status, {**headers, **dict.fromkeys(REQUEST_IDS, request_id)})
+
+
+def _request_id() -> str:
+    return f"req_{uuid7().hex}"
 
 
 def _headers(asked: CompletionRequest, ignored: Any) -> dict[str, str]:

@@ -211,6 +211,30 @@ async def test_whoever_is_registered_answers_over_every_wire(
     assert "Hello? ann" in answer.text
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
+@pytest.mark.parametrize(
+    "path", [*WIRES, "/v1/messages/count_tokens", "/v1/messages/batches", "/v1/responses/r/cancel"]
+)
+async def test_what_a_wire_does_not_have_is_refused_in_its_shape(
+    client: httpx2.AsyncClient, path: str, method: str
+) -> None:
+    answer = await client.request(method, path)
+
+    assert answer.status_code in {404, 405}
+    assert answer.headers["x-request-id"].startswith("req_")
+    assert answer.headers["request-id"] == answer.headers["x-request-id"]
+    if method != "HEAD":
+        keys = {"type", "error", "request_id"} if path.startswith("/v1/messages") else {"error"}
+        assert answer.json().keys() == keys
+        assert "message" in answer.json()["error"]
+
+
+async def test_what_is_below_no_wire_has_the_services_own_shape(client: httpx2.AsyncClient) -> None:
+    answer = await client.post("/v1/messages_of_others")
+
+    assert answer.json() == {"error": {"code": "not_found", "message": "Not Found"}}
+
+
 async def test_models_of_others_are_listed_for_those_who_may_use_them(client: httpx2.AsyncClient) -> None:
     anns = (await client.get("/v1/models")).json()["data"]
     admins = (await client.get("/v1/models", headers=ADMIN)).json()["data"]
