@@ -458,11 +458,12 @@ class TestShares:
         patchbay = make(chain_of(chain), row, time=AT_ONCE)
         provider.always(Hang(), model=first_model(chain))
 
+        began = time.monotonic()
         message = call(patchbay.get_llm("f"), "hi")
 
+        assert time.monotonic() - began >= 0.4
         attempts = receipt(message)["attempts"]
         assert [attempt["category"] for attempt in attempts] == ["timeout", "timeout", None]
-        assert all(200 <= attempt["duration_ms"] < 200 + SLACK * 1000 for attempt in attempts[:2])
 
     def test_a_hint_that_leaves_no_time_for_the_next_one_is_not_waited_for(
         self, chain: str, call: Driver, provider: LoopbackProvider, virtual: VirtualTime, make: Make

@@ -184,5 +184,5 @@ def test_a_trickle(provider: LoopbackProvider, client: httpx2.Client, wire: str,
             arrivals.append(time.monotonic() - started)
 
     assert b"three" in raw
-    assert arrivals[-1] - arrivals[0] >= 0.09
+    assert arrivals[-1] >= 0.09
     assert len(arrivals) >= 3
