@@ -698,6 +698,12 @@ KEYS = (
     _wording(
         C.CREDENTIAL,
         400,
+        "User location is not supported for the API use.",
+        r"user location is not supported",  # Google: whatever is asked from here
+    ),
+    _wording(
+        C.CREDENTIAL,
+        400,
         "Incorrect API key provided.",
         r"\b(invalid|incorrect|wrong|missing|no|expired|revoked|unknown|malformed|bad|another|valid) "
         r"(authentication |authorization )?(api[ _-]?key|credential|bearer|access token|auth token)",
