@@ -26,7 +26,7 @@ from typing_extensions import is_typeddict, override
 
 from .embedded_json import documents_in
 from .schema_checks import first_fault
-from .schema_dialects import definitions_of, in_dialect
+from .schema_dialects import OPENAI, definitions_of, in_dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +76,11 @@ class Schema:
         if dialect not in self._expressed:
             self._expressed[dialect] = in_dialect(self.json_schema, dialect) if self.json_schema else None
         return self._expressed[dialect]
+
+    @property
+    def strict_schema(self) -> dict[str, Any] | None:
+        """The schema in OpenAI's strict dialect; None if it is not strict, or the dialect cannot express it."""
+        return self.expressed_in(OPENAI) if self.is_strict else None
 
 
 def schema_of(schema: object, method: Method = "json_schema", *, strict: bool | None = None) -> Schema:
