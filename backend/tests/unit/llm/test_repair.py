@@ -40,6 +40,10 @@ PROMPT = "canary-prompt: who is it?"
 OPENAI, GEMINI, THIRD = "openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite", "openai:gpt-4o"
 
 
+class UnlikelyError(ValueError):
+    """One of the application's own: no interruption, though no library has it."""
+
+
 class Picky(BaseModel):
     """Has a validator with a fault of its own."""
 
@@ -434,11 +438,12 @@ class TestAccept:
 
         assert [attempt.category for attempt in caught.value.attempts] == ["invalid_output"] * 4
 
+    @pytest.mark.parametrize("kind", [ValueError, UnlikelyError])
     def test_the_text_of_a_value_error_reaches_only_the_model(
-        self, feature: str, call: Driver, provider: LoopbackProvider
+        self, feature: str, call: Driver, provider: LoopbackProvider, kind: type[ValueError]
     ) -> None:
         def accept(_: object) -> bool:
-            raise ValueError("canary-fault: Ann is not that old")
+            raise kind("canary-fault: Ann is not that old")
 
         with pytest.raises(InvalidOutputError) as caught:
             call(get_llm(feature).bind(accept=accept), PROMPT)
