@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from typing_extensions import override
 
 from backend.utils.llm.clients import Patchbay
 from backend.utils.llm.errors import ProviderDownError
@@ -77,4 +79,33 @@ def test_a_provider_that_does_not_run_is_down_and_the_error_says_why(
         call(made.get_llm("f"), "hi")
 
     assert provider.requests == ()
+    made.close()
+
+
+class Traces(BaseCallbackHandler):
+    """The models that LangSmith would be told of."""
+
+    def __init__(self) -> None:
+        self.models: list[tuple[str, str]] = []
+
+    @override
+    def on_chat_model_start(self, *args: Any, metadata: dict[str, Any], **kwargs: Any) -> None:
+        self.models.append((metadata["ls_provider"], metadata["ls_model_name"]))
+
+
+@pytest.mark.parametrize(
+    ("environ", "served_by"),
+    [({}, ("local", "m")), ({"LOOPBACK_OPENAI_KEY": "sk-of-the-house"}, ("openai", "gpt-6-luna"))],
+)
+def test_a_trace_names_the_demo_while_it_serves(
+    provider: LoopbackProvider, virtual: VirtualTime, environ: dict[str, str], served_by: tuple[str, str]
+) -> None:
+    rows = loopback_table(provider, {"f": "openai:gpt-6-luna"}, '[providers.local]\napi = "openai"')
+    table = Table(text=f'demo = "local:m"\n{rows}', environ=environ)
+    made = Patchbay(table, live={"local": Embedded(provider)}, time=virtual.time)
+    traces = Traces()
+
+    made.get_llm("f").invoke("hi", {"callbacks": [traces]})
+
+    assert traces.models == [served_by]
     made.close()
