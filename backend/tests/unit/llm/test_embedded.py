@@ -89,8 +89,9 @@ class Traces(BaseCallbackHandler):
         self.models: list[tuple[str, str]] = []
 
     @override
-    def on_chat_model_start(self, *args: Any, metadata: dict[str, Any], **kwargs: Any) -> None:
-        self.models.append((metadata["ls_provider"], metadata["ls_model_name"]))
+    def on_chat_model_start(self, *_: Any, metadata: dict[str, Any] | None = None, **__: Any) -> None:
+        told = metadata or {}
+        self.models.append((told["ls_provider"], told["ls_model_name"]))
 
 
 @pytest.mark.parametrize(
