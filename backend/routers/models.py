@@ -21,7 +21,7 @@ _WIRE_OF_OPENAI: Final = ChatWire()
 _WIRE_OF_ANTHROPIC: Final = MessagesWire()
 
 
-def wire_of(request: Request) -> Wire:
+def wire_for(request: Request) -> Wire:
     """The wire that the client speaks, by its headers."""
     return _WIRE_OF_ANTHROPIC if ANTHROPICS in request.headers else _WIRE_OF_OPENAI
 
@@ -29,7 +29,7 @@ def wire_of(request: Request) -> Wire:
 router: Final = APIRouter(
     prefix="/v1/models",
     tags=["models"],
-    route_class=route_of(wire_of),
+    route_class=route_of(wire_for),
     dependencies=[Depends(identify)],
 )
 

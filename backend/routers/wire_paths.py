@@ -38,5 +38,5 @@ async def _answer(request: Request, error: Exception) -> Response:
 def _wire_at(request: Request) -> Wire | None:
     path = f"{request.url.path}/"
     if path.startswith(f"{models.router.prefix}/"):
-        return models.wire_of(request)
+        return models.wire_for(request)
     return next((wire for prefix, wire in _WIRES.items() if path.startswith(f"{prefix}/")), None)

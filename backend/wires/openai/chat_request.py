@@ -31,7 +31,7 @@ _REFUSED: Final = {
     "function_call": "`function_call` is not served any more. Use `tool_choice`.",
     "moderation": UNMODERATED,
 }
-_CALLED: Final = frozenset({"function", "custom"})
+_CALLED: Final = ("function", "custom")
 _OPTIONS: Final = {
     "temperature": "temperature",
     "top_p": "top_p",

@@ -148,6 +148,6 @@ def _allowed(value: Mapping[str, Any], tools: Tools) -> ToolChoice:
     chosen = [
         _chosen(one, f"{at}.")
         for one, at in objects(required_field(value, "tools", list, "tool_choice."), place)
-        if one.get("type") in {"function", "custom"}
+        if one.get("type") in ("function", "custom")
     ]
     return ToolChoice(mode, frozenset(chosen)) if chosen or not tools.ignored else ToolChoice("none")

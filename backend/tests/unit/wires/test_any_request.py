@@ -96,7 +96,15 @@ CHAT: dict[str, Any] = {
     "metadata": {"a": "b"},
     "logit_bias": {"1": 2},
 }
-RESPONSES = requests_of("codex-gpt-6-luna")[1].body
+RESPONSES = {
+    **requests_of("codex-gpt-6-luna")[1].body,
+    "tool_choice": {
+        "type": "allowed_tools",
+        "mode": "auto",
+        "tools": [{"type": "function", "name": "look_up", "namespace": None}],
+    },
+    "tools": [{"type": "function", "name": "look_up"}, {"type": "web_search"}],
+}
 MESSAGES = requests_of("anthropic-python")[1].body
 PLAIN = {name: value for name, value in CHAT.items() if name != "model"} | {
     "model_group": "fast",
@@ -159,6 +167,20 @@ def test_as_it_is_it_is_read(name: str) -> None:
     wire, body = WIRES[name]
 
     assert isinstance(read_or_fault(wire, body), CompletionRequest)
+
+
+@pytest.mark.parametrize("kind", [[], {}, 1, None])
+@pytest.mark.parametrize("name", ["chat", "responses", "plain"])
+def test_a_type_that_is_no_text_is_refused(name: str, kind: object) -> None:
+    wire, body = WIRES[name]
+    choice = body["tool_choice"]
+    allowed = choice.get("allowed_tools", choice)["tools"]
+
+    for path in (("type",), (*(("allowed_tools",) if "allowed_tools" in choice else ()), "tools", 0, "type")):
+        found = read_or_fault(wire, spoilt(body, ("tool_choice", *path), kind))
+
+        assert allowed
+        assert isinstance(found, Fault | CompletionRequest)
 
 
 @pytest.mark.parametrize("name", WIRES)
