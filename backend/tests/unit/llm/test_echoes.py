@@ -46,11 +46,14 @@ PROMPTS = [
     "Is it true that payment is required?",
     "我的账号余额不足已被封禁怎么办",
     "余额不足",
+    "余额不足怎么办",
+    "我的密钥无效了吗",
 ]
 ERRORS = [
     "{}",
     "Invalid input: {}",
     "Could not parse '{}' as content",
+    "输入有误, {}",
     "Your project sent {} which cannot be read",
 ]
 
@@ -159,3 +162,23 @@ def test_of_a_long_request_both_ends_are_looked_at_and_that_is_cheap() -> None:
     assert stays_within(
         0.3, lambda: classified(400, {"error": {"message": "insufficient balance x " * 50}}, prompt)
     )
+
+
+@pytest.mark.parametrize(
+    "told", ["余额不足请充值吧" * 120, f"{{{'a b ' * 200}}}", "insufficient balance a b c " * 40]
+)
+def test_an_error_that_says_much_in_every_place_holds_nothing_up(told: str) -> None:
+    prompt = "余额请求应该怎么办呢 the quick a b " * 4000
+    error: dict[str, object] = {}
+    for _ in range(6):
+        error = {"error": error} | dict.fromkeys(
+            ["message", "title", "detail", "raw", "msg", "error_msg"], told
+        )
+
+    assert stays_within(0.3, lambda: classified(400, error, prompt))
+
+
+def test_what_a_provider_says_after_a_long_quotation_counts() -> None:
+    told = {"error": {"message": f"Unreadable: '{'x ' * 450}'", "detail": "Your credit balance is too low."}}
+
+    assert classified(400, told, "x " * 450).category is Category.QUOTA

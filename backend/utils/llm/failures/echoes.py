@@ -35,12 +35,17 @@ class SentTexts:
         if len(body) > 2 * _MOST_READ:
             body = body[:_MOST_READ] + b'"' + body[-_MOST_READ:]
         plain = _MODEL.sub("", _ESCAPE.sub(" ", body.decode(errors="replace")))
-        self._words = "|".join(f" {' '.join(_words_in(part))} " for part in plain.split('"'))
-        """The words of all texts, each between two spaces, and each text between two bars."""
+        texts = [" ".join(_words_in(part)) for part in plain.split('"')]
+        self._whole = frozenset(texts)
+        self._joined = f" {' | '.join(texts)} "
+        """The words of all texts, each between two spaces, with a bar between two texts."""
+        self._words = self._joined.split()
+        self._known = frozenset(self._words)
 
     def hold(self, prose: str) -> bool:
         """Whether one text has all words of ``prose``, in a row."""
-        return f" {' '.join(_words_in(prose))} " in self._words
+        words = _words_in(prose)
+        return self._known.issuperset(words) and f" {' '.join(words)} " in self._joined
 
     def left_of(self, prose: str) -> str:
         """``prose`` without the words that repeat these texts."""
@@ -53,19 +58,32 @@ class SentTexts:
 
     def _repeated(self, words: Sequence[str]) -> Iterator[int]:
         """The numbers of the ``words`` that are repeated."""
-        for start in range(len(words)):
-            run = _run(words[start:])
-            if run and f" {' '.join(run)} " in self._words:
-                yield from range(start, start + len(run))
-            for few in range(2, min(_LEAST_WORDS, len(words) - start) + 1):
-                if f"| {' '.join(words[start : start + few])} |" in self._words:
+        runs: dict[int, tuple[str, ...]] = {}
+        for start, word in enumerate(words):
+            if word not in self._known:
+                continue
+            following = words[start : start + _LEAST_LETTERS]
+            runs[start] = _run(following)
+            for few in range(2, len(following) + 1):
+                if " ".join(following[:few]) in self._whole:
                     yield from range(start, start + few)
+        found = self._found(frozenset(filter(self._known.issuperset, runs.values())))
+        for start, run in runs.items():
+            if run in found:
+                yield from range(start, start + len(run))
+
+    def _found(self, runs: frozenset[tuple[str, ...]]) -> set[tuple[str, ...]]:
+        """Those of the ``runs`` that a text has, by going through the texts once for each length."""
+        found: set[tuple[str, ...]] = set()
+        for length in set(map(len, runs)):
+            found |= runs.intersection(zip(*(self._words[start:] for start in range(length)), strict=False))
+        return found
 
 
-def _run(words: Sequence[str]) -> Sequence[str]:
+def _run(words: Sequence[str]) -> tuple[str, ...]:
     """The first of the ``words``, as many as a repetition has; none if there are too few."""
     lengths = islice(enumerate(accumulate(map(len, words)), 1), _LEAST_WORDS - 1, None)
-    return words[: next((count for count, letters in lengths if letters >= _LEAST_LETTERS), 0)]
+    return tuple(words[: next((count for count, letters in lengths if letters >= _LEAST_LETTERS), 0)])
 
 
 def _words_in(text: str) -> list[str]:

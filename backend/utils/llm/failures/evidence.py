@@ -10,24 +10,27 @@ import ast
 import json
 import re
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from functools import cache, partial
+from itertools import accumulate, islice
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from .echoes import SentTexts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ..observed import Observed
     from ..options import Api
 
 _ERRORS = range(300, 600)
 _LONGEST_SENTENCE = 1000
+_MOST_PROSE = 4 * _LONGEST_SENTENCE
 _LONGEST_EMBEDDED = 2000
 _DEEPEST = 6
 _MOST_LAYERS = 16
 _DIGITS = 3
+_BETWEEN = "\0"
 _PARAM = methodcaller("get", "param")
 _WITHIN = (
     "error",
@@ -102,15 +105,13 @@ class Evidence:
     retry_delay: str | None = None
     texts: Sequence[str] = field(default=(), repr=False)
     """The messages that the sentence is made of."""
-    request: bytes = field(default=b"", repr=False)
-    """The body of the request."""
+    sent_texts: Callable[[], SentTexts] = field(default=partial(SentTexts, b""), repr=False, compare=False)
+    """Reads the texts of the request, which few failures need."""
 
     def in_own_words(self) -> Evidence:
         """The same without what the messages repeat of the request."""
-        sent = SentTexts(self.request)
-        return replace(
-            self, sentence=_sentence([sent.left_of(text[:_LONGEST_SENTENCE]) for text in self.texts])
-        )
+        own = self.sent_texts().left_of(_BETWEEN.join(_first(self.texts)))
+        return replace(self, sentence=_sentence(own.split(_BETWEEN)))
 
 
 def gather(
@@ -124,9 +125,9 @@ def gather(
         api: The API that was called.
         outer: The exception that the caller was already handling, which is ignored.
     """
-    links, request = tuple(_chain(exception, outer)), observed.body_sent
-    layers = _error_layers(observed.error_body, request) or next(
-        filter(None, (_exception_layers(link, request) for link in links)), []
+    links, sent_texts = tuple(_chain(exception, outer)), cache(partial(SentTexts, observed.body_sent))
+    layers = _error_layers(observed.error_body, sent_texts) or next(
+        filter(None, (_exception_layers(link, sent_texts) for link in links)), []
     )
     texts = [layer[key] for layer in layers for key in _PROSE if isinstance(layer.get(key), str)]
     return Evidence(
@@ -140,29 +141,29 @@ def gather(
         sent=observed.sent_at is not None,
         retry_delay=next(_delays(layers), None),
         texts=texts,
-        request=request,
+        sent_texts=sent_texts,
     )
 
 
-def _error_layers(body: bytes, request: bytes) -> list[dict[str, Any]]:
+def _error_layers(body: bytes, sent_texts: Callable[[], SentTexts]) -> list[dict[str, Any]]:
     """The layers of an error answer's body, from the outside in."""
-    if layers := list(islice(_layers(_document(body), request), _MOST_LAYERS)):
+    if layers := list(islice(_layers(_document(body), sent_texts), _MOST_LAYERS)):
         return layers
     text = body.decode(errors="replace").strip()
     return [{"message": text}] if text and text[0] not in "{[<" else []
 
 
-def _exception_layers(exception: BaseException, request: bytes) -> list[dict[str, Any]]:
+def _exception_layers(exception: BaseException, sent_texts: Callable[[], SentTexts]) -> list[dict[str, Any]]:
     """The layers of the body that a `ProviderError` holds."""
     held = getattr(exception, "body", None)
-    return list(islice(_layers(held, request), _MOST_LAYERS)) if isinstance(held, dict) else []
+    return list(islice(_layers(held, sent_texts), _MOST_LAYERS)) if isinstance(held, dict) else []
 
 
-def _layers(value: object, request: bytes, depth: int = 0) -> Iterator[dict[str, Any]]:
+def _layers(value: object, sent_texts: Callable[[], SentTexts], depth: int = 0) -> Iterator[dict[str, Any]]:
     """``value`` and the errors nested in it, from the outside in."""
     if isinstance(value, str):
         found = value if value.lstrip()[:1] in {"{", "["} else _embedded(value)
-        value = _object(found, request) if found else None
+        value = _object(found, sent_texts) if found else None
     if isinstance(value, list):
         value = next((item for item in value if isinstance(item, dict)), None)
     if not isinstance(value, dict) or depth > _DEEPEST:
@@ -171,7 +172,7 @@ def _layers(value: object, request: bytes, depth: int = 0) -> Iterator[dict[str,
     yield layer
     for key in _WITHIN:
         if key in layer:
-            yield from _layers(layer[key], request, depth + 1)
+            yield from _layers(layer[key], sent_texts, depth + 1)
 
 
 def _document(text: str | bytes) -> Any:
@@ -189,9 +190,9 @@ def _embedded(text: str) -> str:
     return text[start:end]
 
 
-def _object(text: str, request: bytes) -> Any:
+def _object(text: str, sent_texts: Callable[[], SentTexts]) -> Any:
     """The object that ``text`` is, in JSON or as Python's repr; None if it is none, or repeats the request."""
-    if SentTexts(request).hold(text):
+    if sent_texts().hold(text):
         return None
     found = _document(text)
     if found is not None or len(text) > _LONGEST_EMBEDDED:
@@ -211,6 +212,13 @@ def _codes(layer: Mapping[str, Any]) -> Iterator[str]:
         ]
     yield from (str(code) for code in named if isinstance(code, str | int) and code)
     yield from _TELLING.intersection(layer)
+
+
+def _first(texts: Iterable[str]) -> list[str]:
+    """The first of the ``texts``, each cut, and together not too long."""
+    short = [text[:_LONGEST_SENTENCE] for text in texts]
+    ends = accumulate(map(len, short))
+    return [text for text, end in zip(short, ends, strict=True) if end <= _MOST_PROSE]
 
 
 def _sentence(texts: Iterable[str]) -> str:
