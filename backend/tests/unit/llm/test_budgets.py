@@ -9,6 +9,7 @@ import threading
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from itertools import islice
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,6 +32,7 @@ from backend.utils.llm.errors import (
 from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.observers import reservations
 from backend.utils.llm.execution.observers.reservations import withdrawn
+from backend.utils.llm.execution.reserving import Reserver
 from backend.utils.llm.execution.steps import Reserve, Wait
 from backend.utils.llm.failures import Category
 from backend.utils.llm.options import Options
@@ -692,6 +694,34 @@ def test_after_a_request_was_put_back_an_endpoint_is_asked_as_often_as_its_row_s
             break
 
     assert sent == 3
+
+
+class Interrupted:
+    """A dispatch that is interrupted while it puts a request back."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def put_back(self, _reserve: Reserve, _unsent: object) -> None:
+        self.told.append("put back")
+        raise KeyboardInterrupt
+
+    def withdraw(self, _step: object, _unsent: object) -> None:
+        self.told.append("withdrawn")
+
+
+def test_a_request_whose_return_to_the_queue_is_interrupted_is_not_withdrawn_twice() -> None:
+    limits = SimpleNamespace(reserve=lambda _number: False)
+    health = SimpleNamespace(traffic=SimpleNamespace(rate_limiter=limits))
+    runtime = SimpleNamespace(reservations=SimpleNamespace(waits=False), time=Time(), health=health)
+    candidate = SimpleNamespace(meters=("m",), endpoint="openai:a", owner="house")
+    step = SimpleNamespace(candidate=candidate, number=1)
+    dispatch = Interrupted()
+
+    with pytest.raises(KeyboardInterrupt):
+        Reserver(runtime, dispatch, Any).held(SimpleNamespace(step=step), blocks=True).send(None)  # type: ignore[arg-type]
+
+    assert dispatch.told == ["put back"]
 
 
 def next_reserve(dispatch: Dispatch, clock: Clock) -> Reserve:

@@ -145,6 +145,29 @@ def test_who_writes_what_providers_say_of_keys_keeps_nobody_else_from_them(
         assert call(model, "Hello?").text == "served"
 
 
+@pytest.mark.parametrize("name", FEATURES)
+def test_the_last_message_is_at_the_end_of_a_request_where_errors_are_compared_with_it(
+    patchbay: Patchbay, provider: LoopbackProvider, call: Driver, name: str
+) -> None:
+    tool = {
+        "name": "look",
+        "description": "lorem ipsum " * 6000,
+        "parameters": {"type": "object", "properties": {}},
+    }
+    prompt = "why is my credit balance too low to use this"
+    error = {"error": {"message": f"Invalid input: {prompt}", "status": "INVALID_ARGUMENT"}}
+    provider.script(Raw(400, json.dumps(error), "application/json"), Text("served"))
+    model = patchbay.get_llm(name)
+
+    with pytest.raises(LLMError):
+        call(
+            model.bind_tools([{"type": "function", "function": tool}]),
+            [("system", "Be brief. " * 4000), ("user", f"{'x ' * 40_000}{prompt}")],
+        )
+
+    assert call(model, "Hello?").text == "served"
+
+
 def test_words_count_as_repeated_if_several_stand_in_one_text_or_all_of_a_short_one() -> None:
     sent = SentTexts(body_with("We have a low balance, so what? It's\\u00fcber"))
 

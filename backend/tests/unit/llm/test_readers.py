@@ -403,6 +403,25 @@ class TestEvents:
 
         assert [json.loads(data)["a"] for data in found] == [1, 2, 3]
 
+    @pytest.mark.parametrize("end", [b"", b"\n"], ids=["none", "an empty line"])
+    @pytest.mark.parametrize("between", [b"", b"\n"], ids=["none", "an empty line"])
+    def test_each_event_has_its_own_name(self, between: bytes, end: bytes) -> None:
+        parser = EventParser()
+        body = between.join(
+            [b'event: a\ndata: {"i": 1}\n', b'event: b\ndata: {"i": 2}\n', b'data: {"i": 3}\n']
+        )
+        found: list[str] = []
+
+        for events in (parser.read(body + end), parser.flush()):
+            found += [parser.name for _ in events]
+
+        assert found == ["a", "b", ""]
+
+    def test_a_name_may_stand_behind_the_data(self) -> None:
+        parser = EventParser()
+
+        assert [parser.name for _ in parser.read(b"data: {}\nevent: a\n\ndata: {}\n\n")] == ["a", ""]
+
     def test_an_event_is_complete_when_the_next_begins(self) -> None:
         parser = EventParser()
 

@@ -168,7 +168,7 @@ class Dispatch:
         return [*retries[:first], *(fresh[one.circuit] for one in order), *retries[first:]]
 
     def _beside(self, candidate: Candidate) -> list[Pending]:
-        """The requests to other endpoints of the candidate's tier that were not tried yet."""
+        """The requests of the candidate's tier that were not tried yet."""
         return [one for one in self._left if not one.is_retry and one.candidate.rank == candidate.rank]
 
     def _last_resort(self, now: float) -> Try | Reserve | Wait:

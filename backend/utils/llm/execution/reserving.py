@@ -35,17 +35,19 @@ class Reserver:
         """The request to send, once its budgets and limits are reserved; None if it may not be sent now."""
         reservations, dispatch, step = self._runtime.reservations, self._dispatch, reserve.step
         unsent = partial(withdrawn, step, self._runtime.time)
+        outcome: Rejection | tuple[BudgetMark, ...] = ()
         try:
-            if not await self._has_place(step, blocks=blocks):
-                dispatch.put_back(reserve, unsent())
-                return None
-            if blocks or not reservations.waits:
+            has_place = await self._has_place(step, blocks=blocks)
+            if has_place and (blocks or not reservations.waits):
                 outcome = reservations.reserve(step)
-            else:
+            elif has_place:
                 outcome = await without_caller(reservations.areserve(step))
         except BaseException:
             dispatch.withdraw(step, unsent())
             raise
+        if not has_place:
+            dispatch.put_back(reserve, unsent())
+            return None
         if not isinstance(outcome, Rejection):
             if dispatch.seconds_left >= LEAST_SECONDS:
                 return dispatch.grant(step, outcome)

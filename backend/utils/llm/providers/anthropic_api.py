@@ -88,7 +88,6 @@ def _body(request: ModelRequest, schema: Mapping[str, Any] | None, *, streams: b
         "model": endpoint.model_id,
         "max_tokens": endpoint.can.max_output,
         **options,
-        "messages": said.messages,
     }
     optional = {
         "system": _system(said, ask),
@@ -99,7 +98,11 @@ def _body(request: ModelRequest, schema: Mapping[str, Any] | None, *, streams: b
         **_tools(ask),
         "stream": streams,
     }
-    return found | {name: value for name, value in optional.items() if value}
+    return {
+        **found,
+        **{name: value for name, value in optional.items() if value},
+        "messages": said.messages,
+    }
 
 
 def _thinking(options: Options, budget: int | None, efforts: Sequence[str]) -> dict[str, Any] | None:

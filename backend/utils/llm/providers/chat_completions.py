@@ -151,9 +151,10 @@ def openai_chat(model: str, *, use_responses_api: bool) -> ChatOpenAI:
 
 
 def settings_payload(chat: ChatOpenAI, request: ModelRequest, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of ``request`` without its messages, with the model of its endpoint."""
+    """The body of ``request`` without its messages, which follow at its end, with the model of its endpoint."""
     payload = chat._get_request_payload([], **settings)  # noqa: SLF001 - see decision 14
     extra = payload.pop("extra_body", None) or {}
+    payload.pop("messages", payload.pop("input", None))
     return {**payload, **extra, "model": request.endpoint.model_id}
 
 

@@ -33,6 +33,7 @@ class EventParser:
         self._is_new = True
         self.is_over = False
         self.name = ""
+        self._next_name = ""
         self._held = 0
 
     def __len__(self) -> int:
@@ -59,6 +60,7 @@ class EventParser:
                     yield from self._complete()
                 self._note(line)
             elif self._data:
+                self.name, self._next_name = self._next_name or self.name, ""
                 yield from self._complete()
 
     def flush(self) -> Iterator[bytes]:
@@ -68,6 +70,7 @@ class EventParser:
                 yield from self._complete()
             self._note(line.removeprefix(_BYTE_ORDER_MARK) if self._is_new else line)
         if self._data:
+            self.name = self._next_name or self.name
             yield from self._complete()
 
     def _begins_anew(self, line: bytes) -> bool:
@@ -80,7 +83,11 @@ class EventParser:
             self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
             self._held += len(line)
         elif line.startswith(b"event:"):
-            self.name = line[6:].strip().decode(errors="replace")
+            name = line[6:].strip().decode(errors="replace")
+            if self._data:  # it may be the next event's
+                self._next_name = name
+            else:
+                self.name = name
         elif line.startswith(b"{") and line.rstrip().endswith(b"}"):  # some servers leave the name out
             self._data.append(line)
             self._held += len(line)
@@ -91,4 +98,4 @@ class EventParser:
         self.is_over = self.is_over or data.lstrip().startswith(LAST)
         if not self.is_over and data.strip():
             yield data
-        self.name = ""
+        self.name, self._next_name = self._next_name, ""

@@ -121,7 +121,7 @@ def _body(history: GeminiHistory, config: BaseModel) -> dict[str, Any]:
     instruction = {"systemInstruction": history.instruction} if history.instruction else {}
     settings = _as_json(config, exclude=_NOT_SENT)
     top_level = {key: settings.pop(key) for key in _TOP_LEVEL if key in settings}
-    return {"contents": history.contents, **instruction, **top_level, "generationConfig": settings}
+    return {**instruction, **top_level, "generationConfig": settings, "contents": history.contents}
 
 
 # Tools ---------------------------------------------------------------------------------------------------------------

@@ -126,7 +126,8 @@ class _Response(Generic[BodyT]):
     def _note_error(self, body: bytes) -> None:
         """Store the beginning of an error's ``body``, with the key removed.
 
-        Nothing is stored for a user's own endpoint, because its answer could come from another service in the house's network.
+        Of a user's own endpoint nothing is passed on in the exception, because its answer could come from another service in
+        the house's network.
         """
         ticket = self._ticket
         shown = ticket.redaction.of_body(body, is_cut=len(body) >= LONGEST_ERROR)
