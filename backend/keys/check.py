@@ -1,4 +1,4 @@
-"""Checks a key with one cheap call. No part of the provider's answer is shown."""
+"""Checks with one cheap call whether a user's key works. No part of the provider's answer is shown to the user."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _SENTENCES: Final[Mapping[Verdict, str]] = {
 
 
 class Explained(Protocol):
-    """The part of an explained route that a check reads."""
+    """What a key check reads of an explained route: its JSON-ready form."""
 
     def as_dict(self) -> dict[str, Any]:
         """The route as a dict that is ready for JSON."""
@@ -57,7 +57,7 @@ class Explained(Protocol):
 
 
 class Facade(Protocol):
-    """The part of the facade that a check needs; `Patchbay` is one."""
+    """The methods of `Patchbay` that a key check calls, as a Protocol, so that a test can pass a fake."""
 
     def get_llm(self, feature: str) -> BaseChatModel:
         """The chat model of ``feature``."""
@@ -73,10 +73,12 @@ class Facade(Protocol):
 
 
 class KeyCheck(NamedTuple):
-    """The result of a check.
+    """The result of checking one key.
 
     Attributes:
-        endpoint: The endpoint that was called; None if the table has none for this key.
+        verdict: Whether the key works; otherwise, what is wrong with it.
+        endpoint: The endpoint that was called, as ``provider:model``; None if no feature of the table can be served with
+            this key, so that nothing was called.
     """
 
     verdict: Verdict
@@ -84,7 +86,7 @@ class KeyCheck(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """The result of the check, in words."""
+        """The result as an English sentence for the user."""
         return _SENTENCES[self.verdict]
 
 

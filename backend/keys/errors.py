@@ -33,7 +33,7 @@ class KeychainError(LLMError):
 
 
 class MasterKeyError(KeychainError):
-    """The master keys cannot be used; the message tells the operator what to do."""
+    """The master keys cannot be read, created or used; the message tells the operator what to do."""
 
     code = "master_key"
     http_status = 503
@@ -50,9 +50,9 @@ class UnreadableKeyError(KeychainError, WithheldCredentialError):
 
 
 class NotEnrolledError(KeychainError):
-    """A request brought keys that its user did not enrol.
+    """A request was sent with a provider key that its user had not enrolled before.
 
-    The message is the same whether no key or another key is enrolled, so it reveals nothing.
+    The message is the same whether no key or another key is enrolled, so an attacker learns nothing from it.
     """
 
     code = "key_not_enrolled"
@@ -67,7 +67,7 @@ class NotEnrolledError(KeychainError):
 
 
 class MalformedKeyError(KeychainError):
-    """The text cannot be a key."""
+    """The given text cannot be a provider key, for example because it contains a blank or is shorter than 8 characters."""
 
     code = "key_malformed"
     http_status = 422
@@ -91,7 +91,10 @@ class EndpointAndKeysError(KeychainError):
 
 
 class UnknownProviderError(KeychainError):
-    """The table has no such provider, or it takes no keys. The given name may be a key, and is not repeated."""
+    """The table has no provider of the given name, or that provider takes no keys.
+
+    The message does not repeat the name, because a user may have pasted a key in its place.
+    """
 
     code = "unknown_provider"
     http_status = 404
@@ -101,7 +104,10 @@ class UnknownProviderError(KeychainError):
 
 
 class KeyNotFoundError(KeychainError):
-    """The user has no key for that provider. The given name may be a key, and is not repeated."""
+    """The user has no key for the given provider.
+
+    The message does not repeat the provider's name, because a user may have pasted a key in its place.
+    """
 
     code = "key_not_found"
     http_status = 404
@@ -111,7 +117,7 @@ class KeyNotFoundError(KeychainError):
 
 
 class KeyGivenBackError(KeychainError, WithheldCredentialError):
-    """A key that came with a request was used after the end of that request."""
+    """A key that was sent with a request was used after that request had ended, when the key is already erased."""
 
     code = "key_given_back"
     http_status = 403
@@ -135,7 +141,7 @@ class KeyRemovedError(KeychainError, WithheldCredentialError):
 
 
 class TooManyTrialsError(KeychainError):
-    """The user checked keys too often."""
+    """The user checked keys more often than the rate limit allows."""
 
     code = "too_many_trials"
     http_status = 429

@@ -52,7 +52,10 @@ def _new_id() -> str:
 
 
 class Keychain:
-    """Manages users' keys. Decrypts none itself: a `RequestKey` does when its value is first used."""
+    """Enrols, lists and removes users' own provider keys, and gives a request the keys that it may use.
+
+    It decrypts nothing: each `RequestKey` decrypts itself when its value is first read.
+    """
 
     def __init__(
         self,
@@ -90,20 +93,23 @@ class Keychain:
     async def enrol_own(
         self, owner: Owner, server: Server, key: SecretStr, *, keep: bool = True, overlap: timedelta
     ) -> KeyVersion:
-        """Make ``server`` the user's own endpoint, with ``key``; otherwise as `enrol`."""
+        """Register ``server`` as the user's own endpoint, with ``key``. Otherwise the same as `enrol`."""
         return await self._enrol(self._place(owner, OWN, server), key, keep, overlap)
 
     async def of(self, owner: Owner) -> Sequence[KeyVersion]:
-        """Every valid version of the user's keys, by provider, the newest first."""
+        """List every valid version of the user's keys, sorted by provider, the newest version first. Empty without keys."""
         return await self._store.of(owner, self._clock())
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
-        """Set whether the house may pay where the user's keys do not serve, for features that allow it."""
+        """Store whether the operator's keys may pay for this user's calls when the user's own keys cannot serve them.
+
+        It has an effect only for features whose configuration allows it.
+        """
         await self._store.choose(owner, house_fallback=house_fallback)
         log.info("keys.chosen user=%s house_fallback=%s", owner.user_id, house_fallback)
 
     async def chosen(self, owner: Owner) -> bool:
-        """Whether the user chose that the house may pay."""
+        """Whether the user agreed that the operator's keys may pay when the user's own cannot serve; False by default."""
         return await self._store.chosen(owner)
 
     async def remove(self, owner: Owner, provider: str) -> None:
@@ -118,7 +124,11 @@ class Keychain:
         log.info("keys.removed user=%s provider=%s", owner.user_id, provider)
 
     async def for_request(self, owner: Owner, supplied: Mapping[str, SecretStr]) -> RequestKeys:
-        """The keys of a request: those that came with it, and the stored ones of other providers.
+        """Collect the keys that one request may use: those sent with it, and the stored ones of the other providers.
+
+        Args:
+            owner: The authenticated user of the request.
+            supplied: The keys sent with the request, by provider; empty for none.
 
         Raises:
             EndpointAndKeysError: ``supplied`` has provider keys and also a key for an endpoint of the user's own.

@@ -65,7 +65,7 @@ class MasterKey:
         return cls.parse(base64.urlsafe_b64encode(secrets.token_bytes(BYTES)).decode())
 
     def text(self) -> str:
-        """The key as text, as it stands in the environment or the file."""
+        """The key encoded as text, in the form that `parse` reads and that the environment variable or the file holds."""
         return base64.urlsafe_b64encode(self.secret).decode()
 
     @override
@@ -74,7 +74,7 @@ class MasterKey:
 
 
 class MasterKeys(Protocol):
-    """The master keys in force."""
+    """The available master keys: one or more, of which the newest encrypts and all decrypt."""
 
     def newest(self) -> MasterKey:
         """The newest master key, which encrypts.
@@ -85,7 +85,7 @@ class MasterKeys(Protocol):
         ...
 
     def first(self) -> MasterKey:
-        """The newest master key, created if there is none because nothing is encrypted yet.
+        """The newest master key; creates one if there is none. Call it only while nothing is encrypted yet.
 
         Raises:
             MasterKeyError: There is no master key, and none can be created.
@@ -93,7 +93,7 @@ class MasterKeys(Protocol):
         ...
 
     def find(self, name: str) -> MasterKey | None:
-        """The master key called ``name``; None if there is none any more.
+        """The master key called ``name``; None if it is no longer available.
 
         Raises:
             MasterKeyError: The master keys cannot be read.
@@ -101,7 +101,10 @@ class MasterKeys(Protocol):
         ...
 
     def renew(self, used: Collection[str]) -> MasterKey:
-        """Create a new master key, which becomes the newest; the keys in ``used`` stay.
+        """Create a new master key, which becomes the newest.
+
+        Args:
+            used: Names of master keys that still encrypt stored data, so that they must stay available.
 
         Raises:
             MasterKeyError: The keys cannot be read or written.
@@ -126,7 +129,7 @@ class EnvironmentMasterKeys:
         return self._keys[0]
 
     def first(self) -> MasterKey:
-        """The first master key in the environment: only the operator creates keys."""
+        """The first master key in the environment. Never creates one, because only the operator can."""
         return self._keys[0]
 
     def find(self, name: str) -> MasterKey | None:
@@ -134,7 +137,7 @@ class EnvironmentMasterKeys:
         return _find(self._keys, name)
 
     def renew(self, used: Collection[str]) -> MasterKey:  # noqa: ARG002 - nothing is thrown away here
-        """The first master key, which the operator put there."""
+        """The first master key in the environment. Creates none: the operator has put the new key in front."""
         return self._keys[0]
 
 
@@ -212,7 +215,7 @@ class MasterKeyFile:
 
 
 def load_master_keys(given: SecretStr | None, path: Path) -> MasterKeys:
-    """The master keys in ``given``, or else in the file ``path``.
+    """The master keys in ``given``, the value of the environment variable; if it is None, those in the file ``path``.
 
     Raises:
         MasterKeyError: ``given`` is not a list of master keys.

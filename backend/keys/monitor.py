@@ -73,12 +73,13 @@ class _Observation(NamedTuple):
 
 
 class KeyMonitor(PerProcess):
-    """Observes which users' keys fail or work: ``Patchbay(observer=monitor.observe)``.
+    """Records which users' keys a provider refuses or accepts, so that owners can be notified.
 
-    Keeps the last observation of each of at most 10,000 keys.
+    Pass its method `observe` to ``Patchbay(observer=…)``. Until they are written, it keeps the last observation of each of
+    at most 10,000 keys.
 
     Args:
-        notifier: Notifies owners; by default, in the log.
+        notifier: Notifies owners; by default, a warning in the log.
         time: The clocks.
     """
 
@@ -94,7 +95,7 @@ class KeyMonitor(PerProcess):
         self._lock = threading.Lock()
 
     def observe(self, route: Route, attempt: Attempt) -> None:
-        """Record the outcome of an attempt that used a key of a `Keychain`."""
+        """Record the outcome of an attempt. Attempts with other keys than a user's from a `Keychain` are ignored."""
         if attempt.key_owner != "user":
             return
         key = _key(route.caller, attempt.endpoint.partition(":")[0])
@@ -111,7 +112,7 @@ class KeyMonitor(PerProcess):
 
     @asynccontextmanager
     async def writing(self, store: KeyStore, background: Background) -> AsyncIterator[None]:
-        """Write observations to ``store`` while the context lasts, and all that are left at its end."""
+        """Write observations to ``store`` in the background while the context lasts, and the remaining ones when it ends."""
         try:
             async with background.repeating("keys.monitor", partial(self.write, store), every=_INTERVAL):
                 yield
@@ -119,7 +120,7 @@ class KeyMonitor(PerProcess):
             await self.write(store, hurry=True)
 
     async def write(self, store: KeyStore, *, hurry: bool = False) -> None:
-        """Write the observations that are due: one per key and minute; with ``hurry``, all of them."""
+        """Write the pending observations to ``store``, at most one per key and minute; with ``hurry``, all of them at once."""
         for observation in self._due(hurry=hurry):
             try:
                 await self._write(observation, store)

@@ -31,12 +31,15 @@ class KeyProblem(NamedTuple):
     last: datetime
 
     def ends_with(self, endpoint: str) -> bool:
-        """Whether a successful call at ``endpoint`` ends the problem. ``no_access`` ends only at its own endpoint."""
+        """Whether a successful call at ``endpoint`` proves that the problem is over.
+
+        A problem ``no_access`` is over only after a success at the endpoint that refused; any other, at any endpoint.
+        """
         return self.reason != "no_access" or endpoint == self.endpoint
 
 
 def reason_of(attempt: Attempt) -> Reason | None:
-    """The reason for which the provider refused the key of ``attempt``; None if it did not."""
+    """Classify why the provider refused the key of ``attempt``; None if it did not refuse the key."""
     match attempt.category:
         case Category.CREDENTIAL:
             return "no_access" if attempt.status == _FORBIDDEN else "revoked"

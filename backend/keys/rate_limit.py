@@ -19,17 +19,17 @@ _REMEMBERED: Final = 10_000
 
 
 class CheckRateLimit:
-    """Allows each user six checks a minute, in this process. The last 10,000 users are remembered."""
+    """Limits each user to six key checks a minute, counted in this process for the last 10,000 users."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._checks: OrderedDict[Owner, deque[float]] = OrderedDict()
 
     def admit(self, owner: Owner) -> None:
-        """Count a check by ``owner``.
+        """Count a check by ``owner``, or reject it if there were too many.
 
         Raises:
-            TooManyTrialsError: More than six checks a minute; says when to try again.
+            TooManyTrialsError: More than six checks in a minute. The error says when to try again.
         """
         now = self._clock()
         times = self._checks.setdefault(owner, deque(maxlen=MOST))

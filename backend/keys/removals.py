@@ -29,7 +29,7 @@ _REMEMBERED: Final = 100_000
 
 
 class Removals:
-    """The keys that were removed lately, in any process."""
+    """The keys that any process has removed lately, kept up to date by polling the store."""
 
     def __init__(self, store: KeyStore, time: Time | None = None) -> None:
         self._store = store
@@ -40,11 +40,14 @@ class Removals:
         self._looked_at: float | None = None
 
     def follow(self, row: str) -> Callable[[], bool]:
-        """A function that tells whether the key in ``row`` has been removed since this call."""
+        """Return a function that tells whether the key in the database row ``row`` has been removed since this call.
+
+        It also returns True when that cannot be known, because polling fails or removals were missed.
+        """
         return partial(self._is_over, row, self._lost)
 
     async def level_up(self) -> None:
-        """Read all removals up to now."""
+        """Read the removals that are new since the last poll from the store."""
         for number, row, at in await self._store.removed(self._last):
             if self._last and number > self._last + 1:
                 self._lost += 1
@@ -56,7 +59,7 @@ class Removals:
 
     @asynccontextmanager
     async def polling(self, background: Background) -> AsyncIterator[None]:
-        """Poll for removals while the context lasts; each is seen within half a second."""
+        """Poll the store for removals while the context lasts; each removal is noticed within half a second."""
         await self._look()
         async with background.repeating("keys.removals", self._look, every=LOOK):
             yield

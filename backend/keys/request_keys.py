@@ -1,4 +1,4 @@
-"""The keys of a request: the user's keys that it may use, which of them serve, and whether the house may pay.
+"""The provider keys that one request may use, and whether the operator's keys may pay as well.
 
 Cancelled timers keep the context of a request, and so its caller, alive long after the request. So the keys are erased
 at its end.
@@ -39,7 +39,7 @@ def _always() -> bool:
 
 
 class RequestKey(KeptSecret):
-    """A key that a request may use.
+    """A user's provider key for the duration of a request; the base of `StoredKey` and `SuppliedKey`.
 
     Its repr shows stars, it equals only itself, cannot be pickled, and its copy is the same object.
 
@@ -48,8 +48,8 @@ class RequestKey(KeptSecret):
         is_removed: Tells whether the user has removed the key.
 
     Attributes:
-        name: The id of the version's row.
-        fingerprint: The fingerprint that its user is shown.
+        name: The id of the version's database row.
+        fingerprint: A short public code by which its user recognises the key.
     """
 
     def __init__(self, version: KeyVersion, is_removed: Callable[[], bool] = _never) -> None:
@@ -80,11 +80,11 @@ class RequestKey(KeptSecret):
     @property
     @abstractmethod
     def was_used(self) -> bool:
-        """Whether the request read the key's value."""
+        """Whether the request used the key: a stored key once its value was read, a supplied key always."""
 
     @abstractmethod
     def release(self) -> None:
-        """Erase the value, at the end of the request."""
+        """Erase the key's value from memory. Called once, when the request ends."""
 
     @override
     def __eq__(self, other: object) -> bool:
@@ -163,13 +163,13 @@ class SuppliedKey(RequestKey):
 
 @dataclass(frozen=True, slots=True)
 class RequestKeys:
-    """The keys of one request.
+    """All of a user's keys that one request may use.
 
     Attributes:
         keys: The keys by provider; under ``own``, the key for an endpoint of the user's own.
         versions: The versions of the same keys, by provider.
         serving: The providers whose keys serve the request's calls.
-        policy: Whose keys may pay. None only for a user who has no key.
+        policy: Whether the user's keys, the operator's, or both may pay. None only for a user who has no key.
     """
 
     keys: Mapping[str, RequestKey]
@@ -178,11 +178,11 @@ class RequestKeys:
     policy: KeyPolicy | None
 
     def only(self, provider: str) -> RequestKeys:
-        """A copy whose only serving key is the one for ``provider``; the house does not pay."""
+        """A copy in which ``provider``'s key alone serves, and the operator does not pay; used to check that one key."""
         return replace(self, serving=[provider], policy="byok_only")
 
     def apply_to(self, caller: Caller) -> Caller:
-        """``caller`` with the serving keys. No key is decrypted."""
+        """A copy of ``caller`` with the serving keys and the key policy. No key is decrypted."""
         keys = {provider: self.keys[provider] for provider in self.serving if provider != OWN}
         own = self._own_endpoint() if OWN in self.serving else None
         return caller.model_copy(update={"keys": keys, "own_endpoint": own, "key_policy": self.policy})
@@ -200,14 +200,22 @@ class RequestKeys:
 def serving_providers(
     versions: Mapping[str, KeyVersion], supplied: Mapping[str, SecretStr]
 ) -> Collection[str]:
-    """The providers whose keys serve: the user's own endpoint alone if there is one, unless the request supplied other keys."""
+    """Choose the providers whose keys serve the calls of a request.
+
+    That is the user's own endpoint alone if there is one, unless the request supplied keys of the table's providers;
+    otherwise all of the table's providers for which there is a key.
+    """
     if OWN in versions and supplied.keys() <= {OWN}:
         return [OWN]
     return versions.keys() - {OWN}
 
 
 def key_policy_of(held: Sequence[KeyVersion]) -> KeyPolicy | None:
-    """Who may pay: the house only if the user has no key or chose it as a fallback. A key counts even if it is absent now."""
+    """Decide whose keys may pay, from all key versions that the user has; None if the user has none.
+
+    The operator pays only for a user who has no key, or who chose it as a fallback. A key counts even if the request cannot
+    use it.
+    """
     if not held:
         return None
     return "byok_then_house" if held[0].house_fallback else "byok_only"

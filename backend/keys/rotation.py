@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 class Rotation(NamedTuple):
-    """The result of a rotation, in versions of keys.
+    """The result of a rotation of master keys.
 
     Attributes:
         master: The name of the new master key.
-        unreadable: Versions left as they are, because they cannot be decrypted.
+        locked_anew: How many key versions are now encrypted under the new master key.
+        unreadable: How many key versions were left as they are, because they cannot be decrypted.
     """
 
     master: str
@@ -28,9 +29,9 @@ class Rotation(NamedTuple):
 
 
 async def rotate(store: KeyStore, master_keys: MasterKeys) -> Rotation:
-    """Encrypt everything under a new master key; servers may be running.
+    """Create a new master key and encrypt all users' keys under it. Servers may keep running.
 
-    Versions that cannot be decrypted are left as they are.
+    Key versions that cannot be decrypted are left as they are.
 
     Raises:
         MasterKeyError: The master keys cannot be read or written.

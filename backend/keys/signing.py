@@ -22,7 +22,7 @@ _BYTES: Final = 32
 
 
 class HeadKey:
-    """An Ed25519 key for heads of the audit trail. It has the name of the master key it is derived from."""
+    """An Ed25519 key that signs heads of the audit trail, derived from a master key, whose name it has."""
 
     def __init__(self, master: MasterKey) -> None:
         self.name = master.name
@@ -43,7 +43,7 @@ class HeadKey:
 
 
 class HeadKeys:
-    """The head keys derived from all available master keys."""
+    """Signs heads of the audit trail and verifies their signatures, with a `HeadKey` for each available master key."""
 
     def __init__(self, master_keys: MasterKeys) -> None:
         self._masters = master_keys

@@ -18,13 +18,17 @@ _SHOWN: Final = 16
 
 
 class KeyVersion(NamedTuple):
-    """A stored version of a user's key for one provider. It may be printed.
+    """One enrolled key of a user for one provider, as stored. After a replacement, the old version stays valid for a while.
+
+    It holds no key in plain text, so it may be printed.
 
     Attributes:
+        place: The owner, provider and database row.
+        sealed: The encrypted key.
         tail: The last characters of the key, to recognise it; blank if the key is short.
-        valid_until: When the version ends; set when a newer version replaces it.
+        valid_until: When the version ends; None until a newer version replaces it.
         problem: Why the provider refuses the key; None if it does not.
-        house_fallback: Whether the owner lets the house pay where their keys do not serve.
+        house_fallback: Whether the owner agreed that the operator's keys pay when the user's own cannot serve.
     """
 
     place: Place
@@ -48,10 +52,11 @@ class KeyVersion(NamedTuple):
 
 
 class Removal(NamedTuple):
-    """The removal or replacement of a key.
+    """The removal or replacement of a key, which running work must notice.
 
     Attributes:
-        number: The number of the removal, from 1.
+        number: The number of the removal, from 1, in the order in which all processes wrote them.
+        row: The id of the key's database row.
         at: When the key becomes invalid: at the end of its overlap, if it was replaced.
     """
 
@@ -84,15 +89,15 @@ class KeyStore(Protocol):
         ...
 
     async def removed(self, after: int) -> Sequence[Removal]:
-        """Removals and replacements numbered above ``after``, in order. Each is kept for at least an hour."""
+        """List the removals and replacements numbered above ``after``, in order. Each is kept for at least an hour."""
         ...
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
-        """Store whether the house may pay for ``owner``, for present and future keys."""
+        """Store whether the operator's keys may pay for ``owner``, for present and future keys."""
         ...
 
     async def chosen(self, owner: Owner) -> bool:
-        """Whether ``owner`` lets the house pay; False by default."""
+        """Whether ``owner`` agreed that the operator's keys may pay; False by default."""
         ...
 
     async def record_use(self, rows: Collection[str], now: datetime) -> None:
@@ -112,7 +117,9 @@ class KeyStore(Protocol):
         ...
 
     async def rewrap(self, renew: Renew) -> int:
-        """Pass every version to ``renew`` and store those that it returns, under the write lock.
+        """Pass every key version to ``renew``, and store each changed version that it returns; used for a rotation.
+
+        It runs under the write lock.
 
         Returns:
             How many versions were stored.

@@ -35,7 +35,7 @@ class Server(NamedTuple):
 
 
 class Place(NamedTuple):
-    """The place that a sealed key is bound to: its row, owner, provider and server.
+    """Everything that an encrypted key is bound to, so that it cannot be decrypted for another row, owner or server.
 
     Attributes:
         row: The id of the database row.
@@ -49,13 +49,13 @@ class Place(NamedTuple):
     server: Server | None = None
 
     def bound(self, use: str) -> bytes:
-        """The place and the ``use`` as bytes, unique to the two."""
+        """Encode the place and the purpose ``use`` as bytes, to authenticate an encryption: equal only if both are equal."""
         return json.dumps(["patchbay", 1, use, *self[:4], *(self.server or ())]).encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """The stored form of a key.
+    """An encrypted key, with all that is needed to decrypt it except the master key.
 
     Attributes:
         master: The name of the master key that decrypts ``wrapped``.
@@ -71,7 +71,7 @@ class Sealed:
 
 
 class Vault:
-    """Encrypts with the newest master key, and decrypts with any of them."""
+    """Encrypts users' keys under the newest master key, and decrypts them with any available master key."""
 
     def __init__(self, master_keys: MasterKeys) -> None:
         self._masters = master_keys
@@ -116,7 +116,9 @@ class Vault:
         return hmac.compare_digest(found.encode(), sealed.fingerprint.encode())
 
     def rewrap(self, sealed: Sealed, place: Place) -> Sealed:
-        """``sealed``, encrypted again with the newest master key. The user's key itself is not decrypted.
+        """Encrypt the row's random bytes in ``sealed`` again, under the newest master key.
+
+        The user's key itself is not decrypted.
 
         Raises:
             UnreadableKeyError: The key was sealed for another place, or its master key is gone.
