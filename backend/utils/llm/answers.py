@@ -37,13 +37,13 @@ def label_metadata(message: AIMessage, label: Labels) -> None:
 
 
 def finish_reason(message: AIMessage) -> str | None:
-    """The reason why the model stopped, as the provider names it; None if it names none."""
+    """Why the model stopped, such as ``stop`` or ``length``, from the metadata; None if the provider gave no reason."""
     reason = message.response_metadata.get("finish_reason")
     return reason if isinstance(reason, str) else None
 
 
 def served_model(message: AIMessage) -> str | None:
-    """The model that the provider says it used; None if it names none."""
+    """The model that the provider says it used, from the metadata; None if the provider does not say."""
     name = message.response_metadata.get("model_name")
     return name if isinstance(name, str) and name else None
 
@@ -61,7 +61,10 @@ def refused(message: AIMessage) -> bool:
 
 
 def checked(message: AIMessage, schema: Schema | None, tools: Sequence[dict[str, Any]] = ()) -> AIMessage:
-    """Test ``message`` and return it, with the parsed object if ``schema`` is given.
+    """Test a complete answer and return it, or raise `BadAnswer`.
+
+    With a ``schema``, the parsed object is in the returned message's ``additional_kwargs``, unless the answer calls a
+    tool of the product.
 
     Args:
         message: A complete answer.
@@ -149,7 +152,7 @@ def chat_result_of(message: AIMessage, receipt: Receipt) -> ChatResult:
 
 
 def as_single_chunk(result: ChatResult) -> ChatGenerationChunk:
-    """A whole answer, which has passed its tests, as a stream of one chunk."""
+    """Turn a whole answer into a stream of one chunk, for a streaming caller whose answer had to pass its tests first."""
     message = cast("AIMessage", result.generations[0].message)
     chunk = AIMessageChunk(
         content=message.content,

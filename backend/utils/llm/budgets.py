@@ -46,17 +46,18 @@ class BudgetRow(BaseModel):
     """A budget, as written in the table.
 
     Attributes:
-        per: The kind of its counters: one for each feature, tenant, user, or owner of keys (``house`` or ``user``).
+        per: What has a counter of its own: each feature, tenant, user, or owner of keys (``house``, the operator, or
+            ``user``).
         usd: The cap in US dollars; either this or ``tokens`` is set.
         tokens: The cap in tokens, prompt and answer together.
         period: When the counter is reset: with each day or month, in UTC, or never (``total``).
-        warn_at: The share of the cap, 0 to 1, at which warnings in the log and the receipts begin.
-        step_down_at: The share of the cap, 0 to 1, that the profile of the call may use; the rest is for the next cheaper
-            profile. None leaves all to the profile of the call.
+        warn_at: The used share of the cap, 0 to 1, from which on the log and the receipts warn.
+        step_down_at: The share of the cap, 0 to 1, that calls with their own profile may use; calls beyond that share
+            are served by the next cheaper profile. None never changes the profile.
         when_away: ``closed`` refuses calls while the store of counters cannot be reached, ``open`` sends them uncounted.
-        keys: Whose keys' requests count.
-        features: Whose requests count; empty for all.
-        tiers: The plans whose callers the budget is for; empty for all.
+        keys: Which requests count, by the owner of their key: the operator (``house``), a user, or any.
+        features: The features whose requests count; empty for all.
+        tiers: The plans (`Caller.tier`) of the callers whose requests count; empty for all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -114,20 +115,24 @@ class Budget:
         return cls(name=name, unit=unit, cap=cap, layer=layer, **shared)
 
     def is_for(self, feature: str) -> bool:
-        """Whether the budget may count requests of ``feature``."""
+        """Whether requests of ``feature`` can count against the budget; `counts` also looks at key and plan."""
         return not self.features or feature in self.features
 
     def counts(self, owner: KeyOwner, tier: str | None) -> bool:
-        """Whether the budget counts requests with a key of ``owner``, for a caller of ``tier``."""
+        """Whether a request counts, by the ``owner`` of its key and the plan (``tier``) of its caller."""
         return self.keys in {owner, "any"} and (not self.tiers or tier in self.tiers)
 
     def ceiling(self, *, is_stepped_down: bool) -> int:
-        """The amount up to which requests may fill a counter, in its unit: the cap, or less if the feature then steps down."""
+        """The sum up to which requests may fill a counter of the budget, in pico-dollars or tokens.
+
+        That is the cap; or only the share ``step_down_at`` of the cap, as long as the call has not been moved to a
+        cheaper profile (``is_stepped_down``).
+        """
         is_limited = self.step_down_at is not None and not is_stepped_down
         return int(self.cap * Decimal(str(self.step_down_at))) if is_limited else self.cap
 
     def window(self, subject: str, now: datetime) -> BudgetWindow:
-        """The counter of ``subject`` at ``now``."""
+        """The identity of the counter for ``subject`` (a user, tenant, feature …) on the day or month of ``now``."""
         return BudgetWindow(self.name, self.per, subject, period_of(self.period, now))
 
     def shown(self, amount: int) -> str:
@@ -170,7 +175,7 @@ class Charge(NamedTuple):
     """The amount that a request reserves in one counter.
 
     Attributes:
-        amount: The most that the request could use, in the budget's unit.
+        amount: The most that the request could use, in pico-dollars or tokens.
         ceiling: The amount up to which the request may fill the counter; an increase of the cap is added to it.
     """
 
@@ -180,7 +185,7 @@ class Charge(NamedTuple):
 
 
 class Counter(NamedTuple):
-    """The amounts of one counter, in the unit of its budget.
+    """The amounts of one counter, in pico-dollars or tokens.
 
     Attributes:
         spent: The amount that finished requests have used.
@@ -193,11 +198,11 @@ class Counter(NamedTuple):
     raised: int = 0
 
     def has_room(self, charge: Charge) -> bool:
-        """Whether the counter has room for ``charge``."""
+        """Whether the request of ``charge`` may be sent: with its amount the counter stays within the ceiling."""
         return self.spent + self.reserved + charge.amount <= charge.ceiling + self.raised
 
     def will_have_room(self, charge: Charge) -> bool:
-        """Whether the counter would have room for ``charge`` if the requests in flight used nothing."""
+        """Whether ``charge`` would fit if the requests in flight used nothing, so that a later retry can make sense."""
         return self.spent + charge.amount <= charge.ceiling + self.raised
 
     def left(self, cap: int) -> int:
@@ -205,7 +210,7 @@ class Counter(NamedTuple):
         return max(0, cap + self.raised - self.spent - self.reserved)
 
     def used(self, cap: int) -> float:
-        """The share of ``cap`` that is spent or reserved; 1.0 is all of it."""
+        """The share of ``cap`` that is spent or reserved: 1.0 is all of it, and more is possible."""
         return (self.spent + self.reserved) / (cap + self.raised or 1)
 
 

@@ -80,9 +80,10 @@ class Caller(BaseModel):
             that refuses such a key would show it in its error.
         own_endpoint: A server of the user's, which takes the place of ``keys`` and serves every feature except those
             that only the house may serve.
-        key_policy: Whose keys may pay. Unset, it is ``byok_only`` for a caller with keys or an endpoint and
-            ``house_only`` for a caller without; ``byok_then_house`` is only ever chosen explicitly, and is
-            ``byok_only`` for a feature whose row does not say ``house_fallback``.
+        key_policy: Whose keys may pay: the caller's own (``byok``) or the operator's (``house``). Unset, it is
+            ``byok_only`` for a caller with keys or an endpoint and ``house_only`` for a caller without;
+            ``byok_then_house`` is only ever chosen explicitly, and is ``byok_only`` for a feature whose row does not
+            say ``house_fallback``.
         budgets: Budgets that the calls count for beside those of the table, such as those of an access token.
     """
 
@@ -134,7 +135,7 @@ class Caller(BaseModel):
 
     @property
     def policy(self) -> KeyPolicy:
-        """The key policy in force."""
+        """The key policy in force: ``key_policy``, or its default if it is unset."""
         if self.key_policy is not None:
             return self.key_policy
         return "byok_only" if self.keys or self.own_endpoint is not None else "house_only"
@@ -167,12 +168,12 @@ CURRENT: ContextVar[Caller] = ContextVar("patchbay_caller", default=HOUSE)
 
 
 def current_caller() -> Caller:
-    """The caller of this context; the house (the application itself) if none was set."""
+    """The caller for whom calls in this context are made; `HOUSE`, the application itself, if none was set."""
     return CURRENT.get()
 
 
 def checked_caller(caller: Caller) -> Caller:
-    """Return ``caller`` after checking its type.
+    """Return ``caller`` unchanged, or raise if it is something else, such as a user's id passed by mistake.
 
     Raises:
         TypeError: ``caller`` is no `Caller`.
@@ -184,7 +185,7 @@ def checked_caller(caller: Caller) -> Caller:
 
 @contextmanager
 def use_caller(caller: Caller) -> Iterator[Caller]:
-    """Make every call in this context on behalf of ``caller``.
+    """Make every call in this context on behalf of ``caller``, until the block ends.
 
     Raises:
         TypeError: ``caller`` is no `Caller`.
@@ -211,9 +212,10 @@ class _Carrying(Executor):
 
 
 def carrying(executor: Executor) -> Executor:
-    """``executor``, whose threads run each job in a copy of the submitter's context, so on behalf of its caller.
+    """Wrap ``executor`` so that calls in its threads are made for the caller who submitted the job.
 
-    Processes cannot: a job submitted to a process pool fails with a ``TypeError``. Threads of a pool end with a fork.
+    Each job runs in a copy of the submitter's context. Processes cannot: a job submitted to a process pool fails with a
+    ``TypeError``. Threads of a pool end with a fork.
     """
     return _Carrying(executor)
 

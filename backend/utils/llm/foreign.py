@@ -29,6 +29,6 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def label(text: str) -> str:
-    """``text`` on one line, made `visible`, cut to `LONGEST` characters with a mark at the end if it is longer."""
+    """Make untrusted ``text`` safe for a log line or an error: escaped by `visible`, and at most `LONGEST` characters."""
     shown = visible(text[: LONGEST + 1])
     return shown if len(shown) <= LONGEST else shown[: LONGEST - len(CUT)] + CUT

@@ -46,12 +46,15 @@ _LIBRARIES = sys.stdlib_module_names | {
 
 
 def interruption_in(error: BaseException) -> BaseException | None:
-    """The exception that the application raised into the attempt: ``error`` or one of its causes; None if none was."""
+    """The exception that the application raised into the attempt from outside: ``error`` or a cause of it; None if none."""
     return next(filter(_is_from_outside, _chain(error)), None)
 
 
 def is_raised_by_nobody(error: BaseException) -> bool:
-    """Whether ``error``, which came out of an application's callable, was raised into it from outside, as by a signal."""
+    """Whether ``error`` was raised into an application's callable from outside, as by a signal, not by its own code.
+
+    Such an exception is passed on; any other is a failure of the callable.
+    """
     if interruption_in(error) is not error:
         return False
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]

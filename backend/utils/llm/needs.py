@@ -29,7 +29,7 @@ _PLAIN = frozenset[type[BaseMessage]]({AIMessage, HumanMessage, SystemMessage})
 def history_and_needs(
     messages: Sequence[BaseMessage], ask: Ask, *, streams: bool = False
 ) -> tuple[Sequence[BaseMessage], Needs]:
-    """``messages`` in normal form, and the `Needs` of a call with these messages and ``ask``.
+    """``messages`` in the normal form of `normal_history`, and what the call needs of an endpoint: tools, images, window ….
 
     Messages that are plain texts, as in most calls, are in normal form already: the same list is returned.
     """

@@ -14,7 +14,9 @@ ERROR_STATUS = 300
 
 @dataclass
 class Observed:
-    """The transport's observations of one attempt. Times are seconds of the monotonic clock.
+    """What the transport saw of one attempt's HTTP exchange, from which a failure is classified.
+
+    Times are seconds of the monotonic clock. A value is None or empty as long as it is not known.
 
     Attributes:
         status: The HTTP status, once headers arrived.
@@ -22,7 +24,7 @@ class Observed:
         error_body: The body of an error answer, with the key removed if it quotes the key.
         headers: The answer's headers about limits and identity, with the key removed.
         sent_at: When the request was ready to be sent.
-        has_left: Whether the request got a connection.
+        has_left: Whether the request got a connection, so that the provider may have received it.
         first_byte_at: When the answer's first byte arrived.
         body_sent: The request's body.
         was_late: Whether a wait ended long after its deadline, because this process was busy or stopped.

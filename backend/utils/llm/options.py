@@ -32,7 +32,7 @@ class Parameter:
 
     Attributes:
         chat_only: Whether OpenAI has the option in Chat Completions only, not in Responses.
-        ours: Whether the facade applies the option itself, whichever API serves, and does not send it.
+        ours: Whether the facade applies the option itself, such as a timeout, and sends no parameter for it.
         intent: Whether the option is left out, instead of refused, where the API or model has no such control.
         needs: The capability without which a model rejects the option.
     """

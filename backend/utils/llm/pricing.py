@@ -103,7 +103,7 @@ def price_on(day: date, endpoint: Endpoint, usage: Usage) -> Decimal | None:
 
 
 def looked_up(provider: str, model: str, usage: Usage, when: datetime) -> Decimal | None:
-    """The cost as the package genai-prices itself computes it, in US dollars."""
+    """The cost in US dollars as the package genai-prices itself computes it; None if it has no such model."""
     import genai_prices
 
     tokens = genai_prices.Usage(

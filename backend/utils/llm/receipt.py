@@ -65,8 +65,8 @@ class Attempt(NamedTuple):
         substituted: Whether ``served_model`` is another model than the requested one.
         category: The kind of failure; None for a success.
         status: The HTTP status, if an answer came.
-        first_byte: Time to the answer's first byte, if one came.
-        first_token: Time to the first content of a stream.
+        first_byte: Time from the sending of the request to the answer's first byte; None if none came.
+        first_token: Time from the start of the attempt to the first content of a stream; None without any.
         account: The house's account whose key was used, if the provider has several.
         handed_on: An estimate of the tokens that the caller had received of a stream that broke.
         score: The answer's quality from 0 to 1, if it was tested: the test's score, or 1 if it only accepted the answer.
@@ -129,7 +129,7 @@ class Attempt(NamedTuple):
 
 
 class BudgetMark(NamedTuple):
-    """A remark about one budget in a receipt.
+    """A remark about one budget in a receipt, such as that it is nearly used up.
 
     Attributes:
         budget: The budget's name, and ``per`` the kind of its counter.
@@ -147,7 +147,7 @@ class BudgetMark(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """The receipt of a whole call.
+    """The record of a whole call: every attempt, the one that answered, and what all of them cost.
 
     Attributes:
         profile: The profile whose chain served the call.
@@ -268,7 +268,7 @@ class ReceiptDict(TypedDict):
 
 
 class HasMetadata(Protocol):
-    """A message, or a chunk of a message, of LangChain's."""
+    """Anything with ``response_metadata``: a message of LangChain's, or a chunk of a message."""
 
     response_metadata: dict[str, Any]
 

@@ -131,7 +131,11 @@ class _InexpressibleError(Exception):
 
 
 def in_dialect(schema: Node, dialect: Dialect) -> Node | None:
-    """``schema``, whose root is an object, in ``dialect``; None if ``dialect`` cannot express it."""
+    """Rewrite ``schema``, whose root is an object, with only the keywords of ``dialect``, for an API that enforces it.
+
+    Returns None if the dialect cannot express a part of the schema, such as ``not``; if the result exceeds its bounds;
+    or if ``schema`` is no valid schema.
+    """
     try:
         found = _Writer(schema, dialect).root()
     except (

@@ -49,11 +49,11 @@ class UnfitAnswerError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Schema:
-    """The schema that an answer has to fit.
+    """The schema that an answer has to fit: as JSON Schema for the endpoint, and as a parser for its text.
 
     Attributes:
         name: The schema's title, as the API wants it.
-        json_schema: The JSON Schema, whose root is an object; None if any JSON object will do.
+        json_schema: The JSON Schema, whose root is an object; None for ``json_mode``, where any JSON object will do.
         is_strict: Whether an endpoint should enforce the schema, as far as its dialect can express it.
         parse: Turns the answer's text into the object; raises `UnfitAnswerError`.
         source: The arguments of `schema_of` from which the schema was made, by which it is pickled.
@@ -72,7 +72,7 @@ class Schema:
         return _again, self.source
 
     def expressed_in(self, dialect: Dialect) -> dict[str, Any] | None:
-        """The schema in ``dialect``; None if ``dialect`` cannot express it."""
+        """The schema in the keywords of ``dialect``, for an API that enforces it; None if the dialect cannot express it."""
         if dialect not in self._expressed:
             self._expressed[dialect] = in_dialect(self.json_schema, dialect) if self.json_schema else None
         return self._expressed[dialect]

@@ -6,17 +6,23 @@ from enum import StrEnum
 from typing import Literal
 
 KeyPolicy = Literal["house_only", "byok_only", "byok_then_house"]
-"""Whose keys may serve a call."""
+"""Whose keys may pay for a call: the operator's (``house``), the caller's own (``byok``), or the caller's first."""
 KeyOwner = Literal["house", "user"]
-"""Whose key an attempt uses."""
+"""Who owns the key of an attempt, and so pays for it: the operator (``house``) or the calling user."""
 Per = Literal["feature", "tenant", "user", "owner", "token"]
 """The kind of a budget's counter: whose spending it counts."""
 Outcome = Literal["ok", "rejected", "failed", "cancelled"]
-"""How an attempt ended. ``rejected``: an answer came and was paid for, but failed its tests."""
+"""How an attempt ended. ``rejected``: an answer came and was paid for, but failed a test, such as that of its schema."""
 
 
 class Category(StrEnum):
-    """The kinds of failure."""
+    """The kinds of failure of an attempt; `failures.POLICY` has the consequences of each.
+
+    Less obvious ones: ``unreadable``: the response is no answer of the API. ``unexplained``: the provider refused the
+    request without a reason. ``unworded``: the API's format cannot express a part of the request, which was not sent.
+    ``rejected``: no provider would take the request. ``unknown_reason``: the finish reason is not in our table.
+    ``bug``: a fault on our side.
+    """
 
     CONNECT = "connect"
     TIMEOUT = "timeout"
