@@ -28,21 +28,21 @@ _DOLLARS: Final = re.compile(r"\d{1,7}(\.\d{1,12})?")
 
 
 class Owner(NamedTuple):
-    """A user, as the owner of stored data. ``tenant_id`` is blank where there are no tenants."""
+    """The owner of stored data: a user and the user's tenant. ``tenant_id`` is blank where there are no tenants."""
 
     user_id: str
     tenant_id: str = ""
 
 
 class Allowance(NamedTuple):
-    """A token's budget: the house's money that its calls may cost per day, per month or in total."""
+    """How much of the operator's money the calls of one access token may cost, per day, per month or in total."""
 
     usd: Decimal
     period: BudgetPeriod
 
     @classmethod
     def read(cls, usd: str, period: str) -> Self:
-        """An allowance of ``usd`` dollars, written as a decimal number, per ``period``.
+        """Parse a budget of ``usd`` dollars, written as a decimal number, per ``period``.
 
         Raises:
             ValueError: ``usd`` is no amount, or ``period`` no period.
@@ -54,7 +54,7 @@ class Allowance(NamedTuple):
         return cls(amount, known)
 
     def as_dict(self) -> dict[str, str]:
-        """As a dict that is ready for JSON."""
+        """The budget as a dict that `json.dumps` accepts: ``usd`` as a decimal number in a text, and ``period``."""
         return {"usd": f"{self.usd:f}", "period": self.period}
 
 
@@ -82,11 +82,11 @@ class Grant:
 
     @property
     def owner(self) -> Owner:
-        """The user in whose name the holder acts, with the tenant."""
+        """The user in whose name the holder acts, with the tenant: the key under which the holder's data are stored."""
         return Owner(self.user_id, self.tenant_id)
 
     def may(self, scopes: frozenset[Scope]) -> bool:
-        """Whether the grant has one of ``scopes``. ``admin`` stands for all scopes."""
+        """Whether the holder has at least one of ``scopes``. The scope ``admin`` includes all others."""
         return "admin" in self.scopes or not self.scopes.isdisjoint(scopes)
 
     def is_over(self, now: datetime) -> bool:
@@ -94,14 +94,17 @@ class Grant:
         return self.expires_at is not None and self.expires_at <= now
 
     def budgets(self) -> tuple[Budget, ...]:
-        """The grant's own budget as a `Budget` of the facade, to be counted beside those of the table; empty without one."""
+        """The budget of the access token, in the form in which the LLM client checks it beside the budgets of the table.
+
+        Empty if the token has no budget, or if the grant comes from no stored token.
+        """
         if self.budget is None or self.token_id is None:
             return ()
         usd, period = self.budget
         return (Budget(self.token_id, "token", "usd", pico_usd(usd), period, layer="access token"),)
 
     def as_dict(self) -> dict[str, Any]:
-        """As a dict that is ready for JSON, but for times, which are `datetime`."""
+        """The grant as a dict for a JSON response; ``expires_at`` stays a `datetime` or None."""
         return {
             "user_id": self.user_id,
             "tenant_id": self.tenant_id,
@@ -113,13 +116,13 @@ class Grant:
 
 
 def default_grant(user_id: str) -> Grant:
-    """The grant of a new token of ``user_id`` by default: ``call``, and every scope for the first user."""
+    """The rights of a new token for which no scopes were chosen: ``call`` only, but every scope for the first user, ``admin``."""
     return Grant(user_id, scopes=frozenset(SCOPES) if user_id == ADMIN else frozenset({"call"}))
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """An issued access token, without the token itself or its hash, so it may be printed.
+    """What is stored and shown of an issued access token. Neither the token nor its hash is included, so it may be printed.
 
     Attributes:
         name: What the token is for.
@@ -139,7 +142,7 @@ class AccessToken:
         return self.grant.user_id
 
     def as_dict(self) -> dict[str, Any]:
-        """As a dict that is ready for JSON, but for times, which are `datetime`."""
+        """The facts of the token as a dict for a JSON response; times stay `datetime` or None."""
         return {
             "id": self.id,
             "name": self.name,

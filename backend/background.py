@@ -24,9 +24,9 @@ PATIENCE: Final = 3.0
 
 
 class Background:
-    """The background tasks of one application.
+    """Runs an application's background tasks, and tries each again after an error.
 
-    An exception that repeats in a row is logged once, and the task is tried again.
+    A task that fails repeatedly with the same error is logged once. `failing` is shown by the health checks.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -38,18 +38,27 @@ class Background:
 
     @property
     def failing(self) -> tuple[str, ...]:
-        """The names of the tasks whose last try failed or does not end, or that ended too early."""
+        """The names of the tasks that are in trouble; empty if all is well.
+
+        A task is in trouble if its last try failed, if a try has run for more than `STUCK` seconds, or if the task was cancelled.
+        """
         return tuple(job.name for job in self._jobs if job.is_failing)
 
     @asynccontextmanager
     async def repeating(self, name: str, work: Work, *, every: float) -> AsyncIterator[None]:
-        """While the context lasts, do ``work`` again and again, with pauses of ``every`` seconds."""
+        """Call ``work`` again and again until the context ends.
+
+        Waits ``every`` seconds before the first call and after each success, and longer after each failure in a row.
+        """
         async with self._supervised(_Job(name, work, self._clock, every)):
             yield
 
     @asynccontextmanager
     async def once(self, name: str, work: Work) -> AsyncIterator[None]:
-        """While the context lasts, do ``work`` at once, and again if it fails."""
+        """Run ``work`` in the background until it succeeds for the first time, or until the context ends.
+
+        The first try begins at once. After a failure, the next try follows two seconds later, and each further pause is longer.
+        """
         async with self._supervised(_Job(name, work, self._clock)):
             yield
 
@@ -131,7 +140,12 @@ class _Job:
 
 
 def pause(every: float | None, fails: int) -> float:
-    """Seconds before the next try after ``fails`` failed ones: doubled each time, up to `LONGEST_PAUSE`."""
+    """How many seconds to wait before the next try of a task.
+
+    Args:
+        every: The usual pause in seconds; None, for a task that has to succeed only once, stands for one second.
+        fails: The number of failures in a row. Each doubles the pause, up to `LONGEST_PAUSE` or a longer ``every``.
+    """
     first = every or 1.0
     return min(first * 2.0 ** min(fails, 16), max(first, LONGEST_PAUSE))
 

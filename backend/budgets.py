@@ -50,7 +50,7 @@ class AuditWriter(Protocol):
 
 
 class CounterName(NamedTuple):
-    """The name of a counter as a person gives it: the budget, and the user, tenant or feature that it counts."""
+    """Names one counter of a budget as a person types it: the budget, and the user, tenant or feature that is counted."""
 
     budget: str
     subject: str
@@ -61,7 +61,7 @@ def _utc_now() -> datetime:
 
 
 class Budgets:
-    """The budgets of a table, with their counters.
+    """Reads, raises and resets the counters of a table's budgets, for the command line and the HTTP API.
 
     Args:
         store: The store of the counters.
@@ -79,7 +79,7 @@ class Budgets:
         self._clock = clock
 
     async def all(self) -> Sequence[Balance]:
-        """The balance of every known counter of the current day, month or of a total, the fullest first.
+        """The balance of every stored counter for the current day, month or total, the most used up first.
 
         Raises:
             BudgetUnavailableError: The counters cannot be read.
@@ -90,7 +90,7 @@ class Budgets:
         return sorted(filter(None, found), key=lambda one: -one.counter.used(one.budget.cap))
 
     async def of_user(self, owner: Owner) -> Sequence[Balance]:
-        """The balances of a user's own counters.
+        """The balances of the budgets that are counted per user, for this user in the current day, month or total.
 
         Raises:
             BudgetUnavailableError: The counters cannot be read.
@@ -103,7 +103,7 @@ class Budgets:
         return [self._shown(budget, window, counters.get(window, NOTHING)) for budget, window in windows]
 
     async def one(self, wanted: CounterName) -> Balance:
-        """The balance of the counter named ``wanted``.
+        """The balance of the counter that ``wanted`` names.
 
         Raises:
             UnknownBudgetError: There is no such counter.

@@ -1,4 +1,4 @@
-"""The composition root: chooses every adapter, and builds the application."""
+"""The composition root: chooses the implementation of every interface, and builds the FastAPI application."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Metrics(PerProcess):
         self._openings = self._counter("breaker_openings", "How often circuit breakers opened.", circuit)
 
     def exposition(self) -> str:
-        """All metrics, in Prometheus's text format."""
+        """The current values of all metrics in Prometheus's text format, as the body of the response to a scrape."""
         if ValueClass is MutexValue:
             return generate_latest(self.registry).decode()
         together = CollectorRegistry()

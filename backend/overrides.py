@@ -83,7 +83,7 @@ class OverrideStore(Protocol):
         ...
 
     async def holding(self, now: datetime) -> Sequence[Override]:
-        """The overrides that hold at ``now``, the oldest first. Expired ones are ended."""
+        """The overrides that have neither ended nor expired at ``now``, the oldest first. Expired ones are ended."""
         ...
 
     async def all(self, limit: int) -> Sequence[KeptOverride]:
@@ -125,7 +125,7 @@ def _utc_now() -> datetime:
 
 
 class Overrides:
-    """The stored overrides of an application, applied to its table.
+    """Stores temporary changes of the table, and keeps an application's table in agreement with them.
 
     Args:
         store: The store of the overrides.
@@ -144,7 +144,7 @@ class Overrides:
         table.lay_over(lambda: self._known)
 
     async def put_in_force(self) -> None:
-        """Read all holding overrides and apply them to the table, in a thread.
+        """Read the overrides that hold now from the store, and apply them to the table of this process.
 
         A changed table file is read again, too, even if the overrides cannot be read.
         """
@@ -155,11 +155,11 @@ class Overrides:
                 await asyncio.to_thread(self._table.reload_if_changed)
 
     def infos(self) -> Sequence[OverrideInfo]:
-        """The overrides that hold; each says whether it is in force, and if not, why."""
+        """The overrides that hold now. Each entry says whether it is in force in this process, and if not, why."""
         return override_infos(self._table)
 
     async def decide(self, wanted: OverrideRequest) -> OverrideOutcome:
-        """Validate, store and apply an override.
+        """Validate and store an override. It takes effect with the next `put_in_force`.
 
         Raises:
             InvalidOverrideError: The override does not fit the table, or would have no effect.

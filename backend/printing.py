@@ -50,7 +50,7 @@ class Terminal(Console):
 
     @override
     def render_str(self, text: str, **options: Any) -> Text:
-        """``text``, a line or a table's cell, with control characters escaped."""
+        """``text`` with control characters escaped. Rich calls this for each line and each cell of a table."""
         return super().render_str(visible(text, keep="\n\t"), **options)
 
 
@@ -106,7 +106,7 @@ def json_text(value: Any) -> str:
 
 
 def receipt_line(receipt: dict[str, Any]) -> str:
-    """A receipt on one line: feature, endpoint, whose key, tokens in and out, time, cost, attempts."""
+    """A call's receipt on one line: feature, endpoint, owner of the key, tokens in and out, time, cost, attempts."""
     attempts = receipt["attempts"]
     usage = attempts[-1]["usage"] or {}
     cost = receipt["cost_usd"]

@@ -66,7 +66,7 @@ _CODES: Final = {413: "content_too_large", 503: "too_busy"}
 
 
 def configured(app: ASGIApp, *, grace_seconds: int | None = None) -> Config:
-    """The uvicorn configuration for ``app``, with all limits."""
+    """The uvicorn configuration with which ``app`` is served: `BoundedProtocol`, and no WebSockets or trusted proxy headers."""
     return uvicorn.Config(
         KeyRemovalMiddleware(app),
         http=BoundedProtocol,
@@ -81,10 +81,10 @@ def configured(app: ASGIApp, *, grace_seconds: int | None = None) -> Config:
 
 
 class BoundedConnection(h11.Connection):
-    """An h11 connection that reads no body before it is released.
+    """An h11 connection that parses no request body before `release` is called, and limits heads and chunks.
 
     Attributes:
-        refused: The HTTP status with which the connection refuses to read on; None if it does not.
+        refused: The HTTP status of the error for which the connection refuses to read on; None if it has not refused.
     """
 
     def __init__(self) -> None:
@@ -101,21 +101,21 @@ class BoundedConnection(h11.Connection):
 
     @property
     def has_begun(self) -> bool:
-        """Whether a part of a request head has arrived."""
+        """Whether the connection holds bytes that are not parsed yet, such as the beginning of a request's head."""
         return bool(self.trailing_data[0])
 
     @property
     def holds_all(self) -> bool:
-        """Whether the waiting body has arrived completely, and is cheap to parse."""
+        """Whether a body that waits for `release` has arrived completely. False for a chunked body, whose length is unknown."""
         return self._is_held and 0 < self._length <= len(self.trailing_data[0])
 
     @property
     def is_held(self) -> bool:
-        """Whether the body waits for `release`."""
+        """Whether a body is being held back until `release` is called."""
         return self._is_held and self.their_state is h11.SEND_BODY
 
     def release(self) -> None:
-        """Let the body be read."""
+        """Begin to parse the body of the current request, because the application asks for it."""
         self._is_held = False
 
     @override
@@ -157,9 +157,10 @@ class BoundedConnection(h11.Connection):
 
 
 class LingeringTransport(asyncio.Transport):
-    """A transport whose `close` waits, within limits, for a client that is still sending. Writes of one loop turn are joined.
+    """A transport that, when closed, first reads on for a while if the client is still sending its request.
 
-    On an immediate close with unread bytes, the kernel sends a reset, which can overtake the answer.
+    Without that, the kernel would answer unread bytes with a reset, which can overtake the response. Several writes in
+    one turn of the event loop are sent as one.
     """
 
     def __init__(self, transport: asyncio.Transport, connection: BoundedConnection) -> None:
@@ -185,7 +186,7 @@ class LingeringTransport(asyncio.Transport):
             self._transport.resume_reading()
 
     def throw_away(self, data: bytes) -> None:
-        """Discard ``data``, which came after the answer."""
+        """Discard ``data`` that the client sent after the response was complete; abort the connection if it sends too much."""
         self._left -= len(data)
         if self._left < 0:
             self._transport.abort()
@@ -230,7 +231,7 @@ class LingeringTransport(asyncio.Transport):
 
 
 class BoundedProtocol(H11Protocol):
-    """The protocol of one connection, with all limits."""
+    """uvicorn's protocol for one HTTP/1.1 connection, with all limits that this module's docstring lists."""
 
     conn: BoundedConnection
     transport: LingeringTransport
@@ -253,7 +254,7 @@ class BoundedProtocol(H11Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the connection is idle: no request is being answered."""
+        """Whether no request is being answered, so that the connection is idle."""
         return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
 
     @override

@@ -73,17 +73,19 @@ class _Series:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Statistics of some attempts of the last 15 minutes.
+    """Statistics of the attempts of the last 15 minutes: of one endpoint, of one feature, or of all.
 
     Attributes:
         failures: The number of attempts that failed, or whose answer was rejected.
         limited: The number of attempts that a provider refused for a rate limit, with status 429.
-        degraded: The number of answers from an endpoint other than the first choice.
-        p50_s: The median duration of the answers in seconds; None without an answer. ``p95_s``: their 95th percentile.
-        first_token_s: The median time to the first token of the streams, in seconds; None without a stream.
-        by_minute: Attempts and failures of each minute, the oldest first.
-        success_at: When the last success ended, in microseconds since 1970 (UTC), whenever that was.
-        failure: The last failure, whenever that was.
+        degraded: The number of successful answers from an endpoint other than the first choice.
+        p50_s: The median duration of the successful attempts, in seconds; None if none succeeded.
+            ``p95_s`` is their 95th percentile.
+        first_token_s: The median time to the first token of the successful streams, in seconds; None if there was no stream.
+        by_minute: The number of attempts and of failures in each minute, the oldest first.
+        success_at: When the last success ended, in microseconds since 1970 (UTC). It may be older than 15 minutes;
+            None if there was no success since this process started.
+        failure: The last failure. It may be older than 15 minutes; None if there was none since this process started.
     """
 
     attempts: int
@@ -99,7 +101,7 @@ class Window:
 
     @property
     def failure_rate(self) -> float:
-        """The share of attempts that failed, from 0 to 1."""
+        """The share of attempts that failed, from 0 to 1; 0 if there was no attempt."""
         return self.failures / self.attempts if self.attempts else 0.0
 
 
@@ -135,15 +137,15 @@ class RecentAttempts(PerProcess):
                 series.failure = LastFailure(ended, record.category or outcome, record.status, record.call)
 
     def by_endpoint(self, now: int) -> Mapping[str, Window]:
-        """The statistics of each known endpoint at ``now`` (microseconds since 1970)."""
+        """Statistics of the 15 minutes before ``now`` (microseconds since 1970), for each endpoint that this process has called."""
         return self._grouped(1, now)
 
     def by_feature(self, now: int) -> Mapping[str, Window]:
-        """The statistics of each known feature at ``now`` (microseconds since 1970)."""
+        """Statistics of the 15 minutes before ``now`` (microseconds since 1970), for each feature that this process has served."""
         return self._grouped(0, now)
 
     def total(self, now: int) -> Window:
-        """The statistics of all attempts at ``now`` (microseconds since 1970)."""
+        """Statistics of all attempts of the 15 minutes before ``now`` (microseconds since 1970) together."""
         return _window([series for _, series in self._all()], now)
 
     def _grouped(self, part: int, now: int) -> Mapping[str, Window]:

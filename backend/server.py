@@ -36,7 +36,7 @@ GRACE_SECONDS: Final = 3
 
 
 class Server:
-    """A server of ``app``. It runs once.
+    """Serves the application ``app`` with uvicorn, once.
 
     Args:
         app: An application of `create_app`.
@@ -77,7 +77,7 @@ class Server:
         self._end(seconds)
 
     def leave(self) -> None:
-        """Report from now on that the server is not ready, while it still accepts requests. Thread-safe."""
+        """Report "not ready" from now on, while requests are still accepted, so that load balancers go elsewhere. Thread-safe."""
         self._requests.is_leaving = True
 
     def _end_later(self, seconds: float) -> None:
@@ -105,7 +105,7 @@ class Server:
 
 
 class BuiltInModel(LiveAddress, LocalModelView, Protocol):
-    """The built-in model, as the facade and its views use it."""
+    """The embedded local model: its address for calls, and its state for the pages that show it."""
 
 
 @contextmanager
@@ -116,7 +116,7 @@ def composed_server(
     launch_token: str,
     leaving_seconds: float = 0.0,
 ) -> Iterator[Server]:
-    """A server of the whole application, with a facade and its watchers, while the context lasts.
+    """Build the application with its LLM client and observers, and yield a `Server` of it; close everything when the context ends.
 
     Args:
         settings: The application's settings.

@@ -49,7 +49,7 @@ class Signals(PerProcess):
 
     @property
     def status(self) -> int | None:
-        """The exit status of a process ended by the first signal; None if there was none."""
+        """The exit status that stands for the first signal: 130 for SIGINT, 143 for SIGTERM; None if no signal came."""
         return None if self._first is None else SIGNALLED + self._first
 
     def __enter__(self) -> Self:

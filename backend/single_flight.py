@@ -15,11 +15,13 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class SingleFlight(Generic[T]):
-    """Makes a new call only when the last one has ended and its result is no longer fresh.
+    """Shares one running call, and for a short time its result, among all callers.
+
+    A new call is made only if the last one has ended and its result is no longer fresh.
 
     Attributes:
-        fresh: The seconds, from the beginning of a call, for which its result is cached.
-        wait: The most seconds to wait for a result. A call that takes longer continues, and is not made a second time.
+        fresh: For how many seconds, counted from the beginning of a call, its result is used again.
+        wait: The most seconds that a caller waits for a result. A call that takes longer goes on, and is not made a second time.
         clock: The monotonic clock, in seconds.
     """
 
@@ -30,7 +32,13 @@ class SingleFlight(Generic[T]):
     _began_at: float = field(default=0.0, init=False)
 
     async def ended(self, call: Callable[[], Awaitable[T]]) -> asyncio.Future[T] | None:
-        """The last call, with its result or error, once it has ended; None if it still runs after `wait` seconds."""
+        """Wait for the shared call, and return it once it has ended, with its result or its error.
+
+        Returns None if the call still runs after `wait` seconds.
+
+        Args:
+            call: Starts a new call. Used only if no call is running and there is no fresh result.
+        """
         if self._flight is None or (self._flight.done() and self.clock() - self._began_at >= self.fresh):
             self._began_at = self.clock()
             self._flight = asyncio.ensure_future(call())

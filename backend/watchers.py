@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 
 class Watchers(NamedTuple):
-    """The observers of one facade, which `facade` makes.
+    """Everything that observes the attempts of one `Patchbay`, which `facade` makes with them.
 
     Attributes:
-        keys: Observes which users' keys are refused.
+        keys: Observes which users' keys are refused by providers.
         metrics: Counts attempts for Prometheus.
-        spool: Writes records, to be shipped to the ledger. The watchers' maker closes it.
-        secret: The secret with which keys are hashed in the records.
-        texts: Keeps the prompts and answers of features with ``keep_text_days``; None keeps none.
+        spool: Writes the records of attempts to disk, from where they are moved to the ledger's database. Whoever makes the
+            `Watchers` closes the spool.
+        secret: The secret with which keys are hashed in the records; None to record keys without a hash.
+        texts: Stores the prompts and answers of features with ``keep_text_days``; None to store none.
         recent: Keeps statistics of the last 15 minutes; None to keep none.
     """
 
@@ -46,7 +47,7 @@ class Watchers(NamedTuple):
 
     @classmethod
     def of(cls, settings: Settings) -> Watchers:
-        """The watchers of an application with ``settings``."""
+        """Make the observers that ``settings`` ask for: the spool in the ledger's folder, and everything else."""
         bounds = Bounds(on_disk=settings.ledger_spool_mb * 1024**2)
         spool, texts = Spool(settings.ledger_path, bounds), TextFolder(settings.texts_path)
         recent = RecentAttempts()
@@ -65,11 +66,11 @@ class Watchers(NamedTuple):
             self.texts.prune(datetime.now(UTC).date())
 
     def facade(self, table: Table, **more: Any) -> Patchbay:
-        """A facade with these observers, which the caller closes.
+        """Make a `Patchbay` whose attempts these observers see. The caller has to close it.
 
         Args:
-            table: The facade's table.
-            more: Further arguments of `Patchbay`.
+            table: The table of features that the `Patchbay` serves.
+            more: Further keyword arguments of `Patchbay`.
         """
         made = Patchbay(
             table,
@@ -85,14 +86,14 @@ class Watchers(NamedTuple):
 
 
 class LedgerMetrics:
-    """Metrics of the transfer of this process's records to the store.
+    """Prometheus metrics of how this process's records get from the spool on disk into the ledger's database.
 
-    The metrics are gauges, set by `update`, so that those of several processes can be combined.
+    Call `update` before each scrape. The gauges of several processes can be combined.
 
     Args:
-        registry: The registry that exposes them until `withdraw`.
+        registry: The registry that exposes the metrics, until `withdraw` removes them.
         spool: The spool that is measured.
-        shipper: The shipper that is measured.
+        shipper: The `Shipper` that moves records from the spool to the database.
     """
 
     def __init__(self, registry: CollectorRegistry, spool: Spool, shipper: Shipper) -> None:
@@ -109,7 +110,7 @@ class LedgerMetrics:
         self.update()
 
     def update(self) -> None:
-        """Set the metrics to the present figures."""
+        """Set the metrics to the current values of the spool and the shipper."""
         spool, shipper = self._spool.figures, self._shipper.figures
         counted = {
             "ledger_records": spool.appended,
