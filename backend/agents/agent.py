@@ -24,8 +24,8 @@ class Agent:
         feature: The feature of the table whose model answers.
         instructions: The system prompt of the model.
         tools: The only tools that the agent may call.
-        delegates: Names of agents to which it may delegate a task, each offered to the model as a tool.
-        about: What the agent is for, for people, and for agents that delegate to it.
+        delegates: Names of agents to which this agent may delegate a task. Each is offered to the model as a tool.
+        about: What the agent is for: shown to people, and to the models of agents that may delegate to this one.
         budget: What one run may use.
     """
 
@@ -43,7 +43,7 @@ class Agent:
             raise ValueError(f"{self.name}: two tools are called {', '.join(twice)}")
 
     def tool(self, name: str) -> Tool | None:
-        """The agent's own tool called ``name``; None if it has none."""
+        """Find the agent's own tool called ``name``; None if it has no such tool. Delegates are not included."""
         return next((tool for tool in self.tools if tool.name == name), None)
 
 

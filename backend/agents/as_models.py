@@ -41,7 +41,7 @@ _BETWEEN: Final = "\n\n"
 
 
 class AgentModels:
-    """A `ResponderSource` that offers each agent as a model to callers with a user id.
+    """Offers each agent as a chat model of the HTTP APIs, as a `ResponderSource`, to callers with a user id.
 
     Args:
         runner: Runs the agents.
@@ -65,7 +65,10 @@ class AgentModels:
 
 
 class AgentResponder:
-    """A `Responder` that starts a run per request. Pending confirmations are named in the answer's text, and confirmed elsewhere."""
+    """Answers each chat request with a new run of one agent, as a `Responder`.
+
+    The answer's text names pending confirmations, which a person approves elsewhere, such as in the console.
+    """
 
     def __init__(self, runner: Runner, agent: str) -> None:
         self._runner = runner
@@ -148,7 +151,7 @@ class _Reader:
 
 
 def confirmation_text(one: Confirmation) -> str:
-    """A pending confirmation as text for the reader of the answer: what would be done, and where to approve."""
+    """Describe a pending confirmation in the answer's text: what would be done, and where to approve it."""
     arguments = "\n".join(map(_shown, argument_lines(one.arguments)))
     return f"This waits for your yes: {one.title}\n{arguments}\nAnswer it at /v1/confirmations/{one.id}"
 

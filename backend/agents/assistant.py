@@ -33,7 +33,7 @@ ConversationId = Annotated[str, Field(max_length=64, description="The id of a co
 
 
 def assistant(conversations: ConversationStore) -> Agent:
-    """The assistant agent over the conversations of a store. It sees only the user's own."""
+    """Define the assistant agent, which searches and changes conversations in a store. It sees only its user's own."""
     does = _Tools(conversations)
     return Agent(
         name=NAME,

@@ -13,13 +13,17 @@ Limit = Literal["turns", "tool_calls", "tokens", "usd", "unpriced", "seconds"]
 
 
 class RunBudget(BaseModel):
-    """The limits of a run. Each stops new work only: an answer in progress may exceed the tokens.
+    """The limits of one run. Each limit stops only new work, so an answer in progress may exceed ``tokens``.
 
     Attributes:
         turns: The most model calls, failed ones included.
+        tool_calls: The most tool calls that may be executed.
         tokens: The most input and output tokens of all attempts; None for no limit.
-        pico_usd: The most cost, in pico-dollars; None for no limit. With a limit, an answer of unknown price ends the run.
-        seconds: The most seconds of work, without the wait for a person. At this limit, work in progress is stopped too.
+        pico_usd: The most cost, in pico-dollars (10⁻¹² dollars); None for no limit. With a limit, an answer of unknown
+            price
+            ends the run.
+        seconds: The most seconds of work, not counting the wait for a person; None for no limit. Work in progress is
+            stopped at this limit, too.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,7 +56,10 @@ class RunBudget(BaseModel):
         return float("inf") if self.seconds is None else self.seconds - spent.seconds
 
     def without(self, spent: RunUsage, most: RunBudget) -> RunBudget | None:
-        """The budget left after ``spent``, at most ``most``; None if nothing is left."""
+        """The budget for a delegated run: what is left of this budget after ``spent``, limited to ``most``.
+
+        None if a limit is reached already.
+        """
         if self.reached(spent) is not None:
             return None
         left = {

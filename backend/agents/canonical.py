@@ -17,7 +17,7 @@ _encoded: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_
 
 
 def canonical(value: Any) -> str:
-    """``value`` as JSON in ASCII, with sorted keys and no whitespace.
+    """Serialize ``value`` as canonical JSON: ASCII, with sorted keys and no whitespace.
 
     Raises:
         ValueError: ``value`` contains NaN, an infinity or itself, or is nested deeper than `DEEPEST`.
@@ -82,7 +82,10 @@ def _refuse(constant: str) -> None:
 
 
 def storable(value: Any) -> Any:
-    """``value``, JSON-ready, with a replacement for characters that no database stores: NUL and lone surrogates."""
+    """Replace characters that a database cannot store, in a JSON-ready ``value`` and all values inside it.
+
+    NUL and lone surrogates become U+FFFD; everything else is unchanged.
+    """
     match value:
         case str():
             return _storable_text(value)

@@ -1,4 +1,7 @@
-"""Confirmations as stored: one for each tool call that changes something, decided once and executed once."""
+"""Confirmations as stored: a person's approval of one tool call that changes something.
+
+Each confirmation is decided once, and its call executed once.
+"""
 
 from __future__ import annotations
 
@@ -23,21 +26,26 @@ LIFETIME: Final = 600_000_000
 
 
 class Confirmation(NamedTuple):
-    """A tool call that needs, or needed, a confirmation. Times are microseconds since 1970 (UTC).
+    """A tool call that a person has to approve, or that was recorded because it changes something, with its result.
+
+    Times are microseconds since 1970 (UTC).
 
     Attributes:
         id: 128 random bits. Also the idempotency key that the tool is given.
-        run: The run that made the call; ``call`` is the call's key in the run.
-        number: The number, from 0, of this confirmation of the same call: a changed tool, or a refused approval, needs another.
-        title: What people call the tool.
-        definition: The tool's definition, and ``terms`` its risk and policy, when the confirmation was created.
+        run: The id of the run that made the call.
+        call: The call's key in the run.
+        number: From 0, counts the confirmations of the same call: a changed tool, or a refused approval, needs another.
+        title: The tool's name, as people are shown it.
+        definition: The hash of the tool's definition when the confirmation was created.
+        terms: The tool's risk and policy when the confirmation was created.
         arguments: The arguments of the call, as canonical JSON. Exactly these are executed.
-        digest: The seal of all fields above, which an approval has to name.
-        decided_by: The user who decided; None if nobody had to.
+        digest: A hash over the fields above, `asked_at` and `expires_at`, which an approval has to name (see `Seals`).
+        decided_by: The id of the user who decided; None before, or if nobody has to.
         reason: Why the call was rejected, in the person's words.
-        edited_from: The digest before a person changed the arguments.
-        leased_until: When the execution lease ends: the deadline for recording the result.
-        status: The status of the result; ``outcome`` is what the model is told.
+        edited_from: The digest before a person changed the arguments; None if nobody did.
+        leased_until: The deadline for recording the result, after which the result counts as unknown.
+        status: The status of the result.
+        outcome: The result, as the model is told it.
     """
 
     id: str
@@ -71,33 +79,43 @@ class Confirmation(NamedTuple):
         return Owner(self.user_id, self.tenant_id)
 
     def audited(self) -> dict[str, Any]:
-        """The details for the audit trail: the arguments only as their digest."""
+        """The fields to record in the audit trail, with a digest in place of the arguments."""
         facts = ("run", "call", "tool", "digest")
         return {**{name: getattr(self, name) for name in facts}, "owner": self.user_id}
 
     def shown_state(self, now: int) -> State:
-        """The state at ``now`` (microseconds since 1970), even if an expiry is not recorded yet."""
+        """The state at ``now`` (microseconds since 1970), as people are shown it.
+
+        Unlike ``state``, it is right before a background task has recorded that a deadline has passed.
+        """
         if self.state == "pending" and self.expires_at <= now:
             return "expired"
         is_left = self.state == "executing" and (self.leased_until or 0) <= now
         return "unknown" if is_left else self.state
 
     def sealed(self, arguments: str) -> bytes:
-        """The bytes to seal for these ``arguments``: owner, run, tool and deadline included."""
+        """The bytes to hash for the ``digest`` of this confirmation with these ``arguments``.
+
+        They include the owner, the run, the tool and the deadline.
+        """
         bound = (*self[:12], arguments, self.asked_at, self.expires_at)
         return canonical((2, *bound)).encode()
 
 
 class Change(NamedTuple):
-    """A conditional change of a confirmation's state: made only if all conditions hold.
+    """A change of a confirmation's state that a store makes only if all conditions hold (compare-and-set).
 
     Attributes:
         source: The state that the confirmation must be in.
+        target: The state that it gets.
+        at: The time of the change, in microseconds since 1970 (UTC).
+        kind: The kind of the audit entry.
+        actor: Who made the change, for the audit entry.
         values: The other fields to set.
         equal: Fields that must have these values.
-        before: The name of a time field that must be in the future.
-        after: The name of a time field that must be in the past.
-        kind: The kind of the audit entry; ``actor`` is who made the change, with ``details``.
+        before: The name of a time field that must be later than ``at``; None for no such condition.
+        after: The name of a time field that must not be later than ``at``; None for no such condition.
+        details: Further facts for the audit entry.
     """
 
     source: State
@@ -122,7 +140,7 @@ class ConfirmationStore(Protocol):
     """
 
     async def add(self, one: Confirmation) -> bool:
-        """Store a new confirmation; False if the run already has one of that call and number."""
+        """Store a new confirmation; False if the run already has a confirmation with the same call and number."""
         ...
 
     async def get(self, owner: Owner, confirmation_id: str) -> Confirmation | None:
@@ -130,7 +148,7 @@ class ConfirmationStore(Protocol):
         ...
 
     async def deny(self, owner: Owner, confirmation_id: str, now: int) -> None:
-        """Record in the audit trail that ``owner`` asked for another owner's confirmation; nothing if the id is unknown."""
+        """Record in the audit trail that ``owner`` tried to read another owner's confirmation; nothing if the id is unknown."""
         ...
 
     async def change(self, owner: Owner, confirmation_id: str, change: Change) -> Confirmation | None:

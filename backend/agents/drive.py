@@ -46,12 +46,13 @@ _STATES: Final[dict[Reason, RunState]] = {
 
 
 class Surroundings(NamedTuple):
-    """What all runs of an application share.
+    """The stores, models and clocks that all runs of an application share.
 
     Attributes:
         models: Returns the chat model of a feature.
         now: The wall clock, in microseconds since 1970.
         clock: The monotonic clock, in seconds.
+        lease: Leases another run while the context lasts; used to continue a delegated run.
     """
 
     agents: Agents
@@ -64,7 +65,7 @@ class Surroundings(NamedTuple):
 
 
 class Drive:
-    """Continues one run, whose lease is held.
+    """Executes the moves of one run while its process holds the run's lease.
 
     Args:
         run: The run.
@@ -84,7 +85,10 @@ class Drive:
         self._end: RunEnded | None = None
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """The events of the run until it ends or waits; `RunEnded` comes last. The caller records the `outcome`."""
+        """Continue the run, and yield its events until it ends or waits for a person. The last event is `RunEnded`.
+
+        The caller then stores the `outcome`.
+        """
         yield RunStarted(self._run)
         while self._end is None:
             move = self._progress.next_move()
@@ -111,7 +115,7 @@ class Drive:
         yield self._ended(_STATES.get(reason, "exhausted"), reason)
 
     def outcome(self) -> Outcome:
-        """The outcome to record for the run in its present state."""
+        """The state, reason and answer to store for the run. The state is ``running`` if the run neither ended nor waits."""
         ended = self._end
         if ended is None:
             return Outcome("running")

@@ -36,7 +36,7 @@ class RunNotFoundError(LLMError):
 
 
 class RunBusyError(LLMError):
-    """Another process is continuing the run."""
+    """The run cannot be continued here, because another process holds its lease."""
 
     code = "run_busy"
     http_status = 409
@@ -57,7 +57,7 @@ class RunOverError(LLMError):
 
 
 class StepTakenError(Exception):
-    """Another process has stored a step of that number, and continues the run."""
+    """Storing a step failed, because another process has stored a step with that number and continues the run."""
 
 
 class ConfirmationNotFoundError(ConfirmationError):
@@ -71,7 +71,7 @@ class ConfirmationNotFoundError(ConfirmationError):
 
 
 class AlreadyDecidedError(ConfirmationError):
-    """The confirmation was decided before. The call is not executed again."""
+    """Somebody has already approved or rejected the confirmation. The call is not executed again."""
 
     code = "already_decided"
 
@@ -80,7 +80,10 @@ class AlreadyDecidedError(ConfirmationError):
 
 
 class UnknownOutcomeError(ConfirmationError):
-    """It is unknown whether the tool has run, so running it again needs a decision of its own."""
+    """A process ended while it executed the call, so nobody knows whether the tool has run.
+
+    A person must decide explicitly to run it again.
+    """
 
     code = "outcome_unknown"
 
@@ -92,7 +95,10 @@ class UnknownOutcomeError(ConfirmationError):
 
 
 class ConfirmationChangedError(ConfirmationError):
-    """The stored confirmation differs from what the person was shown."""
+    """The decision names another digest than that of the stored confirmation, or the stored one was tampered with.
+
+    The person may have been shown something else than what would be executed.
+    """
 
     code = "confirmation_changed"
 
@@ -101,7 +107,7 @@ class ConfirmationChangedError(ConfirmationError):
 
 
 class ConfirmationStaleError(ConfirmationError):
-    """The tool, or its policy, has changed since the confirmation was created."""
+    """The tool's definition, risk or policy has changed since the confirmation was created, so a new one is needed."""
 
     code = "confirmation_stale"
 
@@ -117,7 +123,7 @@ class ConfirmationStaleError(ConfirmationError):
 
 
 class ConfirmationExpiredError(ConfirmationError):
-    """Nobody decided before the deadline."""
+    """Nobody decided on the confirmation before its deadline."""
 
     code = "confirmation_expired"
     http_status = 410
@@ -127,7 +133,10 @@ class ConfirmationExpiredError(ConfirmationError):
 
 
 class ConfirmationRevokedError(ConfirmationError):
-    """The call is not authorized any more."""
+    """The call was allowed when the confirmation was created, and is not any more.
+
+    The agent lost the tool, its policy is now ``deny``, or the application's last check refused the call.
+    """
 
     code = "confirmation_revoked"
     http_status = 403
@@ -137,7 +146,7 @@ class ConfirmationRevokedError(ConfirmationError):
 
 
 class InvalidEditError(ConfirmationError):
-    """The arguments that the person entered do not fit the tool."""
+    """The person changed the arguments, and the new ones do not fit the tool's schema."""
 
     code = "invalid_edit"
     http_status = 422
@@ -147,7 +156,7 @@ class InvalidEditError(ConfirmationError):
 
 
 class ConfirmationsAwayError(ConfirmationError):
-    """Confirmations cannot be read or written now, so no call that needs one is executed."""
+    """The store of confirmations is unavailable, so no call that needs a confirmation is executed."""
 
     code = "confirmations_away"
     http_status = 503

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The run has been started or continued."""
+    """The run has started, or continues after a pause."""
 
     run: Run
     kind: ClassVar[str] = "run"
@@ -97,10 +97,12 @@ class ConfirmationChanged:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """The run has ended, or waits for a person: ``awaiting``.
+    """The run has ended, or waits for a person (state ``awaiting``). Always the last event.
 
     Attributes:
-        text: The answer; of a stopped run, the model's last text.
+        reason: Why the run ended, as a code; None while it waits.
+        text: The answer; of a run that was stopped, the model's last text.
+        spent: What the run has used so far.
         error: The error of the model call, if that ended the run.
     """
 

@@ -54,21 +54,21 @@ _DUE: Final = 500
 
 
 class Authorize(Protocol):
-    """Checks again, just before execution, whether a confirmed call is still allowed."""
+    """A function of the application that decides, just before execution, whether a confirmed call is still allowed."""
 
     async def __call__(self, confirmation: Confirmation, /) -> str | None:
-        """Why ``confirmation`` may not be executed, as a sentence; None if it may."""
+        """Return why ``confirmation`` may not be executed, as a sentence; None if it may be executed."""
         ...
 
 
 class Decision(NamedTuple):
-    """A person's decision on a confirmation.
+    """A person's approval of a confirmation.
 
     Attributes:
         owner: The person who decides, as authenticated.
         confirmation: The id of the confirmation that they were shown.
         digest: The digest of the confirmation that they were shown.
-        again: Whether to execute the call although it may have been executed before.
+        again: Whether to execute the call even though it may have been executed before.
         arguments: Arguments that replace those of the confirmation; None to keep them.
     """
 
@@ -89,13 +89,13 @@ def microseconds() -> int:
 
 
 class Gate:
-    """Creates confirmations, takes decisions on them, and executes the confirmed calls.
+    """Controls every tool call that changes something: creates its confirmation, takes the decision, and executes it once.
 
     Args:
         store: Stores confirmations.
         agents: The agents whose tools may be called.
-        authorize: Called again just before a call is executed.
-        seals: Seals confirmations, so that a forged row in the store is detected.
+        authorize: Called just before a call is executed, to check again that it is allowed; by default, every call is.
+        seals: Computes the digests, so that a forged row in the store is detected; by default, plain hashes.
         now: The wall clock, in microseconds since 1970.
     """
 
@@ -118,33 +118,46 @@ class Gate:
     # Asking --------------------------------------------------------------------------------------------------------
 
     async def ask(self, run: Run, call: Call, tool: Tool) -> Confirmation | None:
-        """Store a pending confirmation of ``call``; None if the user has too many open ones. Nothing is executed."""
+        """Store a pending confirmation of ``call``, so that a person can decide. Nothing is executed.
+
+        Returns:
+            The confirmation, an earlier one if the call has one already; None if the user has too many open
+            confirmations.
+        """
         if len(await self._store.open(run.owner, MOST_PENDING)) >= MOST_PENDING:
             return None
         return await self._added(self._confirmation(run, call, tool))
 
     async def record(self, run: Run, call: Call, tool: Tool) -> Confirmation | None:
-        """Record ``call``, which needs no approval, as executing; None if it was recorded before."""
+        """Store that ``call``, which changes something but needs no approval, is about to be executed.
+
+        Returns:
+            The record, to pass to `execute`; None if the call was recorded before, so that it is never executed twice.
+        """
         one = self._confirmation(run, call, tool)
         one = one._replace(state="executing", leased_until=self._lease(tool))
         return one if await self._store.add(one) else None
 
     async def of_run(self, run_id: str) -> dict[str, Confirmation]:
-        """The last confirmation of each call of a run, by the call's key."""
+        """The latest confirmation of each call of a run, by the call's key. Empty if there are none."""
         found = await self._store.of_run(run_id)
         return {one.call: one for one in sorted(found, key=lambda one: one.number)}
 
     async def pending(self, owner: Owner, limit: int = 50) -> Sequence[Confirmation]:
-        """The open confirmations of ``owner``, pending or of unknown result, the newest first."""
+        """At most ``limit`` confirmations on which ``owner`` can decide now, the newest first.
+
+        Each is pending, or its call has an unknown result.
+        """
         now = self._now()
         shown = [one._replace(state=one.shown_state(now)) for one in await self._store.open(owner, limit)]
         return [one for one in shown if one.state in ("pending", "unknown")]
 
     async def find(self, owner: Owner, confirmation_id: str) -> Confirmation:
-        """The confirmation of that id, in its present state.
+        """The confirmation with that id, in the state that it has now.
 
         Raises:
-            ConfirmationNotFoundError: There is none, or it is another user's, which the audit trail records.
+            ConfirmationNotFoundError: There is no such confirmation, or it is another user's; the audit trail records
+                the latter.
         """
         one = await self._store.get(owner, confirmation_id)
         if one is None:
@@ -155,10 +168,13 @@ class Gate:
     # Deciding ------------------------------------------------------------------------------------------------------
 
     async def claim(self, decision: Decision) -> tuple[Confirmation, Tool]:
-        """Claim an approved confirmation, so that no other process can, and return it with its tool. Then `execute` it.
+        """Mark a confirmation as approved and executing, so that no other process executes its call. Then call `execute`.
+
+        Returns:
+            The claimed confirmation, and its tool.
 
         Raises:
-            ConfirmationError: The claim failed; the error's type says why.
+            ConfirmationError: The decision is not valid; the error's type says why.
         """
         one = await self.find(decision.owner, decision.confirmation)
         self._check_answerable(one, decision)
@@ -176,10 +192,10 @@ class Gate:
         return claimed, tool
 
     async def approve(self, decision: Decision) -> tuple[Confirmation, asyncio.Future[Confirmation]]:
-        """Claim an approved confirmation and begin to execute it, also if the caller is cancelled in between.
+        """Claim an approved confirmation and start its call. A cancelled caller does not stop either.
 
         Returns:
-            The claimed confirmation, and a future of it with its result.
+            The claimed confirmation, and a future of the same confirmation with its result.
 
         Raises:
             ConfirmationError: The claim failed, as in `claim`.
@@ -191,7 +207,11 @@ class Gate:
         return claimed, self.execute(claimed, tool)
 
     def execute(self, one: Confirmation, tool: Tool) -> asyncio.Future[Confirmation]:
-        """Begin to execute a claimed call and record its result, even if the caller is cancelled meanwhile."""
+        """Start a claimed call. It runs, and its result is recorded, even if the caller is cancelled.
+
+        Returns:
+            A future of the confirmation with its result.
+        """
         return asyncio.shield(self._kept(self._execute(one, tool)))
 
     async def reject(self, owner: Owner, confirmation_id: str, reason: str = "") -> Confirmation:
@@ -218,10 +238,11 @@ class Gate:
         return rejected
 
     async def ask_again(self, one: Confirmation, digest: str) -> Confirmation:
-        """Return the last confirmation of a call, after a decision on ``one`` was refused.
+        """Return the latest confirmation of a call, for the person whose decision on ``one`` was refused.
 
-        If it still has the ``digest`` that the decision named, it gets a new one, so that the same approval is never valid later.
-        A confirmation that does not verify gets a number but no valid seal.
+        If it is open and still has the ``digest`` that the refused decision named, it gets a new digest, so that the
+        same
+        decision is never valid later. A digest that is not genuine stays so.
         """
         one = (await self.of_run(one.run))[one.call]
         if digest != one.digest or one.state not in OPEN:
@@ -235,7 +256,7 @@ class Gate:
         return changed or (await self.of_run(one.run))[one.call]
 
     async def supersede(self, one: Confirmation) -> bool:
-        """Withdraw a pending confirmation; False if it was decided meanwhile."""
+        """Withdraw a pending confirmation, because its run does not wait for it any more; False if it was decided meanwhile."""
         return await self._closed_as(one, "pending", "superseded")
 
     async def expire(self, one: Confirmation) -> bool:
@@ -244,7 +265,11 @@ class Gate:
         return await self._store.change(one.owner, one.id, change._replace(after="expires_at")) is not None
 
     async def sweep(self) -> Sequence[Confirmation]:
-        """Record all users' expired confirmations and unknown results. Returns the confirmations that expired."""
+        """Record the confirmations of all users that have expired, and the results that have become unknown.
+
+        Returns:
+            The confirmations that expired, whose runs the caller ends.
+        """
         now, expired = self._now(), []
         for one in await self._store.due(now, _DUE):
             if one.state == "executing":
@@ -254,7 +279,10 @@ class Gate:
         return expired
 
     async def drain(self, seconds: float) -> None:
-        """Wait at most ``seconds`` for calls being executed; the results of those still running stay unknown."""
+        """At shutdown, wait at most ``seconds`` for the calls being executed.
+
+        The results of calls that still run then stay unknown.
+        """
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)
 
@@ -427,7 +455,7 @@ async def call_tool(tool: Tool, arguments: dict[str, Any], execution: Execution)
 
 
 def observation_of(one: Confirmation) -> Observation | None:
-    """The result of a decided confirmation in the form for the model; None while it is open."""
+    """Convert the result of a decided confirmation into what the model is told; None while it is not decided."""
     match one.state:
         case "done":
             return Observation(one.status or "ok", one.outcome or "")  # type: ignore[arg-type] # as it was kept

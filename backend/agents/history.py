@@ -35,13 +35,13 @@ NOT_DONE: Final = of_fault("NotDone", "This was not done.").content
 
 
 def message_to_json(message: BaseMessage) -> dict[str, Any]:
-    """``message`` as JSON, without its receipt and its usage."""
+    """Convert ``message`` to JSON for storing, without its receipt and its usage."""
     found: dict[str, Any] = storable(message.model_dump(mode="json", include=KEPT, exclude_none=True))
     return found
 
 
 def message_from_json(message: Mapping[str, Any]) -> BaseMessage:
-    """The message that `message_to_json` has turned into JSON."""
+    """Convert JSON from `message_to_json` back to a message."""
     return _KINDS[message["type"]](**message)
 
 
@@ -51,14 +51,14 @@ def user_message(question: str) -> dict[str, Any]:
 
 
 def exchange_messages(exchanges: Iterable[Exchange]) -> Iterator[dict[str, Any]]:
-    """Earlier exchanges of the conversation, as JSON messages to store."""
+    """Convert earlier questions and answers of the conversation to JSON messages for storing."""
     for question, answer in exchanges:
         yield user_message(question)
         yield message_to_json(AIMessage(answer))
 
 
 def messages(steps: Sequence[Step], not_done: str = NOT_DONE) -> list[BaseMessage]:
-    """The message history of a run with these steps.
+    """Build the message history for the model from the steps of a run.
 
     Args:
         steps: All steps of the run.

@@ -29,7 +29,11 @@ _SHOWN: Final = 60
 
 
 def join_chunks(chunks: Sequence[AIMessageChunk]) -> AIMessage:
-    """The answer made of ``chunks``. Truncated arguments stay as they came; LangChain would complete them."""
+    """Join the streamed ``chunks`` into one answer.
+
+    A tool call with truncated JSON becomes an invalid call with its text unchanged, where LangChain would complete the
+    JSON.
+    """
     whole = add_ai_message_chunks(*chunks)
     good: list[ToolCall] = []
     bad: list[InvalidToolCall] = []
@@ -49,7 +53,12 @@ def is_cut_off(answer: AIMessage) -> bool:
 
 
 def with_ids(answer: AIMessage, number: int) -> AIMessage:
-    """``answer``, the step of that number, with an unused id for each of its calls."""
+    """Give all tool calls of ``answer`` new ids, if any id is missing or occurs twice; else return it unchanged.
+
+    Args:
+        answer: The model's answer.
+        number: The number of the answer's step in the run, which makes the new ids unique.
+    """
     calls, bad = list(answer.tool_calls), list(answer.invalid_tool_calls)
     ids = [call["id"] for call in (*calls, *bad)]
     if all(ids) and len(set(ids)) == len(ids):
@@ -64,7 +73,7 @@ def with_ids(answer: AIMessage, number: int) -> AIMessage:
 
 
 class Judge:
-    """Decides on the tool calls of one agent.
+    """Decides for each tool call of one agent whether it is executed, confirmed, delegated or refused.
 
     Args:
         agent: The agent whose model answers.
@@ -76,18 +85,21 @@ class Judge:
         self._agents = agents
 
     def functions(self) -> list[dict[str, Any]]:
-        """The functions that the model may call, as definitions for the model."""
+        """The function definitions to send to the model: allowed tools, and the agents to which it may delegate."""
         own = [tool.as_function() for tool in self._agent.tools if tool.policy != "deny"]
         return own + [_as_function(self._agents[name]) for name in self._agent.delegates]
 
     def judge(self, answer: AIMessage, number: int, calls_left: int, *, is_cut: bool) -> tuple[Call, ...]:
-        """The calls of ``answer``, the step of that number, each with its verdict.
+        """Decide on every tool call of ``answer``: execute it, ask a person first, delegate it, or refuse it.
 
         Args:
-            answer: The answer, whose calls have ids.
-            number: The number of the step.
-            calls_left: How many calls the run may still make.
-            is_cut: Whether the answer was truncated.
+            answer: The model's answer, whose calls have ids.
+            number: The number of the answer's step in the run.
+            calls_left: How many calls the run may still make. Calls beyond are not executed.
+            is_cut: Whether the answer was truncated; then none of its calls is executed.
+
+        Returns:
+            The calls in their order, each with its verdict, and a refused one with the reason for the model.
         """
         judged: list[Call] = []
         for place, call in enumerate(answer.tool_calls):
@@ -131,7 +143,10 @@ class Judge:
 
 
 def verdict_of(tool: Tool) -> Verdict:
-    """The verdict on a valid call of ``tool``."""
+    """Decide how a valid call of ``tool`` is handled.
+
+    ``ask`` if a person must approve it; ``run`` if it only reads; ``record`` if it changes something without approval.
+    """
     if tool.policy == "ask":
         return "ask"
     return "run" if tool.risk == "read" else "record"

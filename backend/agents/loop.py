@@ -30,32 +30,32 @@ Reason = Literal[
 
 
 class AskModel(NamedTuple):
-    """Call the model, for at most ``seconds``."""
+    """A move: call the model, for at most ``seconds``."""
 
     seconds: float
 
 
 class Execute(NamedTuple):
-    """Create confirmations for ``gated``; then execute ``calls``, which need none."""
+    """A move: create confirmations for the calls in ``gated``, and then execute ``calls``, which need no approval."""
 
     calls: tuple[Call, ...]
     gated: tuple[Call, ...]
 
 
 class Delegate(NamedTuple):
-    """Let another agent execute this call."""
+    """A move: let another agent execute this call."""
 
     call: Call
 
 
 class Wait(NamedTuple):
-    """Wait for a person: only calls to be confirmed are left."""
+    """A move: wait for a person, because only the calls in ``gated`` are left, and each needs a decision."""
 
     gated: tuple[Call, ...]
 
 
 class Finish(NamedTuple):
-    """End the run."""
+    """A move: end the run, for ``reason``."""
 
     reason: Reason
 
@@ -65,7 +65,10 @@ Move = AskModel | Execute | Delegate | Wait | Finish
 
 @dataclass
 class Progress:
-    """The state of a run, folded from its steps."""
+    """The state of a run, computed from its steps: all answers, results and usage so far.
+
+    It decides on the next move, and does no I/O.
+    """
 
     budget: RunBudget
     steps: list[Step] = field(default_factory=list)
@@ -76,14 +79,14 @@ class Progress:
 
     @classmethod
     def of(cls, budget: RunBudget, steps: Sequence[Step]) -> Progress:
-        """The state of a run with these steps."""
+        """Compute the state of a run from all of its steps, in order."""
         progress = cls(budget)
         for step in steps:
             progress.add(step)
         return progress
 
     def add(self, step: Step) -> None:
-        """Fold in one more step."""
+        """Update the state with the run's next step."""
         self.steps.append(step)
         match step:
             case AnswerStep():
@@ -99,7 +102,7 @@ class Progress:
 
     @property
     def open_calls(self) -> list[Call]:
-        """The calls of the last answer that still need a result."""
+        """The calls of the last answer that still need a result: neither refused nor beyond the limit."""
         calls = self.answers[-1].calls if self.answers else ()
         return [
             call for call in calls if call.key not in self.results and call.verdict not in ("refuse", "over")
@@ -107,11 +110,11 @@ class Progress:
 
     @property
     def text(self) -> str:
-        """The model's last text."""
+        """The model's latest text that is not empty; empty if there is none."""
         return next((answer.text for answer in reversed(self.answers) if answer.text), "")
 
     def next_move(self) -> Move:
-        """The next move of the run."""
+        """Decide what the run does next: call the model, execute, delegate, wait or finish."""
         if isinstance(self.steps[-1], FailureStep):
             return self._ask()
         last = self.answers[-1] if self.answers else None

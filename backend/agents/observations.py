@@ -29,7 +29,7 @@ class Observation(NamedTuple):
 
 
 def of_result(value: Any) -> Observation:
-    """The observation of a tool's return value: a text, or a JSON-ready value."""
+    """Convert a tool's return value, a text or a JSON-ready value, to what the model is told."""
     if isinstance(value, bytes | bytearray | memoryview):
         return Observation("error", _error("BinaryResult", "The tool returned bytes, which cannot be read."))
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
@@ -37,31 +37,37 @@ def of_result(value: Any) -> Observation:
 
 
 def of_error(error: Exception | SystemExit) -> Observation:
-    """The observation of a tool's exception. Only a `ToolError`'s message is included, because others may hold secrets."""
+    """Convert a tool's exception to what the model is told.
+
+    Only the message of a `ToolError` is included, because other messages may hold secrets.
+    """
     message = readable(str(error)[:500]) if isinstance(error, ToolError) else "The tool failed."
     return Observation("error", _error(type(error).__name__, message))
 
 
 def of_fault(code: str, message: str, status: Status = "error") -> Observation:
-    """The observation of a call that was not executed."""
+    """Tell the model that a call was not executed, and why, with an error ``code`` and a ``message``."""
     return Observation(status, _error(code, message))
 
 
 def of_time_out(seconds: float) -> Observation:
-    """The observation of a tool call that took longer than ``seconds``. A later result is ignored."""
+    """Tell the model that a tool call took longer than ``seconds``. A result that comes later is ignored."""
     return Observation(
         "timed_out", _error("TimedOut", f"The tool did not answer within {seconds:g} seconds.")
     )
 
 
 def readable(text: str) -> str:
-    """``text`` made safe to show a model: control and invisible characters become visible escapes; tabs and line breaks stay."""
+    """Make ``text`` safe to show a model: control and invisible characters become visible escapes.
+
+    Tabs and line breaks stay.
+    """
     plain = visible(text, keep="\n\t\r")
     return _UNSEEN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", plain)
 
 
 def truncated(text: str) -> str:
-    """``text``, without its middle if it is longer than `LONGEST`."""
+    """Cut out the middle of ``text`` if it is longer than `LONGEST`; otherwise return it unchanged."""
     if len(text) <= LONGEST:
         return text
     left_out = len(text) - LONGEST

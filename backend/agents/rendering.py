@@ -22,7 +22,7 @@ _HIDDEN: Final = re.compile(
 
 
 class Line(NamedTuple):
-    """One argument of a call.
+    """One argument of a tool call, as a person is shown it before approving.
 
     Attributes:
         name: The path of the argument, such as ``items.0.owner``.
@@ -38,7 +38,7 @@ class Line(NamedTuple):
 
 
 def escaped(text: str) -> str:
-    """``text`` on one line, with every control and invisible character escaped."""
+    """Escape line breaks and all other control and invisible characters of ``text``, so that a person sees them on one line."""
     plain = visible(text, keep="\t")
     return _HIDDEN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", plain).replace("\t", "\\t")
 

@@ -111,11 +111,11 @@ class Runner:
                 yield event
 
     async def resume(self, owner: Owner, run_id: str) -> AsyncGenerator[Event, None]:
-        """Continue a run whose process ended, or whose model was unavailable.
+        """Continue a run whose process ended, or whose model was unavailable, and yield its events.
 
         Raises:
             RunNotFoundError: There is no run of that id, or it is another user's.
-            RunOverError: The run has ended, or waits for a person.
+            RunOverError: The run has ended.
             RunBusyError: Another process is continuing the run.
         """
         run = await self._root(owner, await self.find(owner, run_id))
@@ -126,7 +126,7 @@ class Runner:
                 yield event
 
     async def approve(self, decision: Decision) -> AsyncGenerator[Event, None]:
-        """Execute the approved call, then continue its run.
+        """Execute the approved call, then continue its run, and yield the events of both.
 
         Raises:
             ConfirmationError: The call is not executed, and the error's type says why; raised before the first event.
@@ -142,7 +142,7 @@ class Runner:
     async def reject(
         self, owner: Owner, confirmation_id: str, reason: str = ""
     ) -> AsyncGenerator[Event, None]:
-        """Reject a confirmation, and continue its run.
+        """Reject a confirmation, then continue its run, and yield the events of both.
 
         Raises:
             ConfirmationError: The confirmation can no longer be rejected.
@@ -165,15 +165,19 @@ class Runner:
         return run
 
     async def progress(self, run: Run) -> Progress:
-        """The state of a run, folded from its stored steps."""
+        """Load the stored steps of a run, and compute its state from them."""
         return Progress.of(run.budget, await self._runs.steps(run.id))
 
     async def recent(self, owner: Owner, limit: int = 50) -> Sequence[Run]:
-        """The last ``limit`` runs of ``owner``, the newest first."""
+        """At most ``limit`` runs of ``owner`` that no other run delegated, the newest first."""
         return await self._runs.recent(owner, limit)
 
     async def forget(self, owner: Owner, agent: str, conversation: str) -> int:
-        """Remove a conversation with all of its runs; returns how many. Their confirmations can no longer be approved."""
+        """Delete a conversation's runs with all their steps. Their pending confirmations can no longer be approved.
+
+        Returns:
+            How many runs were deleted.
+        """
         for run in await self._runs.awaiting(owner, agent, conversation):
             await self._withdraw(run)
         return await self._runs.forget(owner, agent, conversation)
@@ -189,7 +193,7 @@ class Runner:
         await self._runs.remove(run)
 
     async def sweep(self) -> None:
-        """Record all users' expired confirmations, and end the runs that waited for them."""
+        """Record expired confirmations of all users, and end the runs that waited for them. A background task calls it."""
         for one in await self.gate.sweep():
             run = await self._runs.get(one.owner, one.run)
             while run is not None:
@@ -198,7 +202,10 @@ class Runner:
                 run = await self._runs.get(one.owner, run.parent) if run.parent else None
 
     async def shown_state(self, run: Run) -> str:
-        """The present state of a run, for people; ``interrupted`` if it waits for nothing any more."""
+        """The state of a run as people are shown it.
+
+        ``interrupted`` if `resume` can continue it: its process ended, or the decisions that it waited for are made.
+        """
         if run.state == "awaiting" and await self._is_decided(run):
             return "interrupted"
         return run.shown_state(self._now())

@@ -18,16 +18,18 @@ ENDED: Final[frozenset[RunState]] = frozenset({"done", "exhausted", "expired", "
 
 
 class Run(NamedTuple):
-    """A run of an agent. Times are microseconds since 1970 (UTC).
+    """One run of an agent, from a user's message to the answer. Times are microseconds since 1970 (UTC).
 
     Attributes:
-        conversation: The client's id of the conversation; None for a run without one.
-        parent: The id of the run that delegated this run; ``parent_call`` is the key of the delegating call.
-        reason: Why the run ended.
         question: The user's message.
-        answer: The agent's answer.
-        remembered: Whether later runs of its conversation get this run's exchange.
-        leased_by: The process that holds the run's lease, until ``leased_until``.
+        conversation: The client's id of the conversation; None for a run without memory.
+        parent: The id of the run that delegated this run; None if none did.
+        parent_call: The key of the call by which ``parent`` delegated.
+        reason: Why the run stopped, as a code; None before.
+        answer: The agent's answer; None before.
+        remembered: Whether later runs of the same conversation are shown this question and answer.
+        leased_by: The holder of the lease on the run: only the holder may continue it. None without a lease.
+        leased_until: When the lease ends, unless its holder renews it.
     """
 
     id: str
@@ -60,7 +62,7 @@ class Exchange(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The state, reason and usage of a run when its process releases it."""
+    """What to store about a run when its process stops working on it: its state, the reason, and the answer."""
 
     state: RunState
     reason: str | None = None
@@ -75,11 +77,11 @@ class RunStore(Protocol):
     """
 
     async def begin(self, run: Run, opened: Step) -> bool:
-        """Store ``run``, with its lease if it has one, and its first step; False if that id is taken."""
+        """Store a new run, with its lease if it has one, and its first step; False if the id is already used."""
         ...
 
     async def get(self, owner: Owner, run_id: str) -> Run | None:
-        """The run of that id; None if there is none, or if it is another owner's."""
+        """The run with that id; None if there is none, or if it is another owner's."""
         ...
 
     async def steps(self, run_id: str) -> Sequence[Step]:
@@ -87,15 +89,33 @@ class RunStore(Protocol):
         ...
 
     async def append(self, run: Run, number: int, steps: Sequence[Step], now: int) -> None:
-        """Add steps, the first of them with that number. Once this returns, all of them survive a crash.
+        """Store ``steps`` of the run. Once this returns, all of them survive a crash.
+
+        Args:
+            run: The run.
+            number: The number of the first of ``steps``; the others follow without gaps.
+            steps: The steps, in order.
+            now: The time, in microseconds since 1970 (UTC).
 
         Raises:
-            StepTakenError: One of their numbers is taken. No step is added then.
+            StepTakenError: Another process has stored a step with one of these numbers. No step is added then.
         """
         ...
 
     async def lease(self, run: Run, holder: str, until: int, now: int) -> bool:
-        """Lease the run to ``holder``, unless it has ended or another lease holds at ``now``. The state becomes ``running``."""
+        """Try to reserve the run for one holder, so that nobody else continues it, or renew the holder's own lease.
+
+        The state becomes ``running``.
+
+        Args:
+            run: The run.
+            holder: A random name of the lease's holder.
+            until: When the lease ends, in microseconds since 1970 (UTC).
+            now: The present time, in the same unit.
+
+        Returns:
+            False if the run has ended, or somebody else holds an unexpired lease.
+        """
         ...
 
     async def release(self, run: Run, holder: str, outcome: Outcome, now: int) -> bool:
@@ -107,11 +127,11 @@ class RunStore(Protocol):
         ...
 
     async def memory(self, owner: Owner, agent: str, conversation: str, limit: int) -> Sequence[Exchange]:
-        """The last ``limit`` remembered exchanges of the conversation, the oldest first."""
+        """The last ``limit`` questions and answers of the conversation that later runs are shown, the oldest first."""
         ...
 
     async def awaiting(self, owner: Owner, agent: str, conversation: str) -> Sequence[Run]:
-        """The runs of the conversation that wait for a person."""
+        """The runs of the conversation that wait for a person's decision."""
         ...
 
     async def recent(self, owner: Owner, limit: int) -> Sequence[Run]:
@@ -119,9 +139,13 @@ class RunStore(Protocol):
         ...
 
     async def forget(self, owner: Owner, agent: str, conversation: str) -> int:
-        """Remove the conversation's runs, delegated ones included, with their steps. Returns how many runs were removed."""
+        """Delete all runs of a conversation, delegated ones included, with their steps.
+
+        Returns:
+            How many runs were deleted.
+        """
         ...
 
     async def remove(self, run: Run) -> None:
-        """Remove a run with its steps, and the runs that it delegated."""
+        """Delete a run with its steps, and the runs that it delegated."""
         ...

@@ -1,4 +1,7 @@
-"""Seals: short codes that stand for everything a person was shown, and that they send back with an approval."""
+"""Seals: short codes over everything a person was shown, which they send back with an approval.
+
+A seal is a hash, with or without a key. It proves that the person approved exactly what is stored now.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from typing import Protocol
 
 
 class Seals(Protocol):
-    """Seals messages and verifies seals."""
+    """Makes and verifies the seals of confirmations."""
 
     def seal(self, message: bytes) -> str:
-        """The seal of ``message``: at most 120 characters that are safe in an HTML form.
+        """Compute the seal of ``message``: at most 120 characters that are safe in an HTML form.
 
         Raises:
             LLMError: No seal can be made now.
@@ -24,7 +27,7 @@ class Seals(Protocol):
 
 
 class Digests:
-    """Seals without a key, as plain SHA-256: they detect a change, but anybody can make one."""
+    """The default `Seals`: plain SHA-256 without a key. It detects a change, but anybody can compute such a seal."""
 
     def seal(self, message: bytes) -> str:
         """The seal of ``message``: at most 120 characters that are safe in an HTML form. See `Seals.seal`."""

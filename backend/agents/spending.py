@@ -18,7 +18,12 @@ _PICO = 10**12
 
 
 def of_answer(answer: AIMessage, seconds: float) -> RunUsage:
-    """The usage of all attempts of ``answer``, which took ``seconds``."""
+    """Sum the usage of all attempts of ``answer``, read from its receipt.
+
+    Args:
+        answer: The model's answer. Without a receipt, its cost counts as unknown.
+        seconds: How long the call took.
+    """
     receipt: Mapping[str, Any] | None = answer.response_metadata.get("receipt")
     if receipt is None:
         usage: Mapping[str, Any] = answer.usage_metadata or {}
@@ -37,7 +42,12 @@ def of_answer(answer: AIMessage, seconds: float) -> RunUsage:
 
 
 def of_error(error: LLMError, seconds: float) -> RunUsage:
-    """The usage of a failed call, which took ``seconds``. An attempt whose usage is unknown counts as free."""
+    """Sum the usage of the attempts of a failed call. An attempt whose usage is unknown counts as free.
+
+    Args:
+        error: The error of the call.
+        seconds: How long the call took.
+    """
     used = [attempt.usage for attempt in error.attempts if attempt.usage]
     costs = [attempt.cost_usd for attempt in error.attempts if attempt.usage]
     return RunUsage(

@@ -54,14 +54,17 @@ class RunUsage(_Value):
 
 
 class Call(_Value):
-    """A tool call of the model, with the verdict on it.
+    """A tool call in a model's answer, with the decision whether it is executed.
 
     Attributes:
-        key: The call's key in the run: the number of the step, and its place in the step.
+        key: The call's key, unique in the run: the number of the answer's step, a dot, and the call's index in the
+            answer.
         id: The call's id in the model's history.
-        arguments: The arguments as canonical JSON; empty if they are invalid.
-        fault: The text for the model if the call is not executed.
-        definition: The tool's definition at the time of the call.
+        name: The name of the tool, as the model wrote it.
+        verdict: How the call is handled: executed, confirmed first, delegated or refused.
+        arguments: The arguments as canonical JSON; empty if they are invalid; for a delegated call, the task as text.
+        fault: Why the call is refused, as the model is told; empty if it is not.
+        definition: The hash of the tool's definition at the time of the call.
         terms: The tool's risk and policy at the time of the call.
     """
 
@@ -76,7 +79,7 @@ class Call(_Value):
 
 
 class OpeningStep(_Value):
-    """The first step: the earlier messages, and the user's question.
+    """The first step of a run: earlier messages of the conversation, and the user's question.
 
     Attributes:
         messages: LangChain's messages, as JSON.
@@ -87,12 +90,15 @@ class OpeningStep(_Value):
 
 
 class AnswerStep(_Value):
-    """An answer of the model.
+    """A step: the model has answered, with text, tool calls or both.
 
     Attributes:
         message: LangChain's message, as JSON.
         text: The text of the answer.
+        calls: The tool calls of the answer.
+        spent: What the model call used.
         call_id: The id of the model call in the ledger.
+        endpoint: The endpoint that answered.
     """
 
     kind: Literal["answered"] = "answered"
@@ -105,10 +111,12 @@ class AnswerStep(_Value):
 
 
 class FailureStep(_Value):
-    """A model call that failed.
+    """A step: a model call has failed, or took all the time that the run had left.
 
     Attributes:
         code: The error's code.
+        spent: What the failed attempts used.
+        call_id: The id of the model call in the ledger.
     """
 
     kind: Literal["failed"] = "failed"
@@ -118,13 +126,14 @@ class FailureStep(_Value):
 
 
 class ResultStep(_Value):
-    """The result of a tool call.
+    """A step: a tool call has a result, also if a person rejected it.
 
     Attributes:
         call: The key of the call.
-        content: The result in the form for the model.
+        name: The name of the tool.
+        content: The result, as the model is told it.
         confirmation: The id of the call's confirmation or record; None for a call that only reads.
-        spent: The usage of the agent to which the call was delegated.
+        spent: What the agent used to which the call was delegated.
     """
 
     kind: Literal["observed"] = "observed"

@@ -32,10 +32,12 @@ _LONGEST_NAME: Final = 64
 
 
 class Execution(NamedTuple):
-    """The context of a tool call: its user and its run. A function with a parameter of this type is given it.
+    """Tells a tool for which user and run it is called.
+
+    A tool function that has a parameter of this type gets the value; the model does not see that parameter.
 
     Attributes:
-        key: The idempotency key: the same whenever the same call is repeated.
+        key: An idempotency key: the same whenever the same call is repeated.
     """
 
     user_id: str
@@ -57,7 +59,7 @@ class Arguments(Protocol):
     """Validates the arguments of a call."""
 
     def __call__(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """``given`` validated, as JSON-ready values with defaults.
+        """Validate ``given`` and add defaults; returns JSON-ready values.
 
         Raises:
             ArgumentsError: The arguments are invalid.
@@ -99,25 +101,28 @@ class Tool:
 
     @property
     def definition(self) -> str:
-        """A hash of the tool's name, arguments and version."""
+        """A hash of the tool's name, arguments and version, to notice that the tool has changed since a confirmation."""
         return digest(self.name, self.parameters, self.version)[:16]
 
     @property
     def terms(self) -> str:
-        """A text of the tool's risk and policy."""
+        """The tool's risk and policy as one text, to notice that they have changed since a confirmation."""
         return f"{self.risk}/{self.policy}"
 
     def with_policy(self, policy: Policy) -> Tool:
-        """The same tool with another policy."""
+        """A copy of the tool with another approval policy."""
         return replace(self, policy=policy)
 
     def as_function(self) -> dict[str, Any]:
-        """The tool as a function definition for the model."""
+        """Convert the tool to a function definition for the model."""
         function = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
         return {"type": "function", "function": function}
 
     def accepted(self, given: Mapping[str, Any]) -> str:
-        """The arguments of a call, validated and completed, as canonical JSON: what people read, and what is executed.
+        """Validate the arguments of a call and add defaults.
+
+        Returns:
+            The arguments as canonical JSON: what people read, and exactly what is executed.
 
         Raises:
             ArgumentsError: The arguments are invalid.
