@@ -322,6 +322,13 @@ def test_an_error_that_a_gateway_wrote_behind_words_of_its_own_is_read_unless_it
     assert classify(ValueError(), wire, "openai", now=NOW).category == category
 
 
+@pytest.mark.parametrize("code", [1004, 1026, 1027, 1039, 1041, 2045, 2049])
+def test_a_number_of_minimaxs_means_nothing_where_minimax_does_not_send_it(code: int) -> None:
+    wire = Observed(status=400, error_body=json.dumps({"status_code": code}).encode(), sent_at=0.0)
+
+    assert classify(ValueError(), wire, "openai", now=NOW).category is Category.UNSUPPORTED
+
+
 @pytest.mark.parametrize(
     "body",
     [

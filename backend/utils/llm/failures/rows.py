@@ -130,6 +130,12 @@ def _counted(quota: str, code: str) -> FailureRow:
     return FailureRow(C.MODEL_QUOTA, example, code=code, status=TOO_MANY)
 
 
+def _minimax(category: Category, code: str) -> FailureRow:
+    """A row for a code of MiniMax, which comes with status 200; with another status the number may be anybody's."""
+    example = Example(200, json.dumps({"error": {"message": "", "code": code}}), fault="event")
+    return FailureRow(category, example, "openai", code, status=frozenset({None}))
+
+
 def _but(category: Category, status: int, code: str, example: str, says: str) -> FailureRow:
     """A row for a code whose meaning these words in the message reverse."""
     return FailureRow(category, _openai(status, code, example), code=code, says=says)
@@ -184,8 +190,8 @@ CODES = (
     _about(C.REFUSAL, 403, "refusal"),
     _about(C.REFUSAL, 446, "hooks_failed"),
     _about(C.REFUSAL, 400, "1301"),  # Zhipu
-    _about(C.REFUSAL, 400, "1026"),  # MiniMax, of the prompt
-    _about(C.REFUSAL, 400, "1027"),  # and of the answer
+    _minimax(C.REFUSAL, "1026"),  # of the prompt
+    _minimax(C.REFUSAL, "1027"),  # and of the answer
     _about(C.REFUSAL, 400, "2016"),  # Cloudflare's gateway, of the prompt
     _about(C.REFUSAL, 400, "2017"),  # and of the answer
     _code(C.MODEL_NOT_FOUND, 403, "model_not_*"),
@@ -211,8 +217,11 @@ CODES = (
     _code(C.CREDENTIAL, 400, "organization_restricted"),
     _code(C.CREDENTIAL, 401, "token_not_found_in_db"),  # LiteLLM
     _about(C.CREDENTIAL, 403, "3023"),  # Cloudflare
-    _about(C.CREDENTIAL, 401, "1004"),  # MiniMax, and Zhipu
-    _about(C.CREDENTIAL, 401, "2049"),  # MiniMax
+    _minimax(C.CREDENTIAL, "1004"),
+    _minimax(C.CREDENTIAL, "2049"),
+    _minimax(C.RATE_LIMIT, "1039"),  # of tokens
+    _minimax(C.RATE_LIMIT, "1041"),  # of connections
+    _minimax(C.RATE_LIMIT, "2045"),  # of growth
     _code(C.CREDENTIAL, 403, "unsupported_country_region_territory"),  # whatever is asked from here
     _code(C.CREDENTIAL, 400, "authentication_error"),
     _code(C.CREDENTIAL, 403, "UNAUTHENTICATED"),
