@@ -56,7 +56,7 @@ class Answer:
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def join(self, other: Answer) -> None:
-        """Add the next event, except its thoughts. The last usage and the first finish reason count."""
+        """Add the contents of the next event, except its thoughts. The latest usage and the first finish reason count."""
         self.text += other.text
         self.refusal += other.refusal
         self.calls = [*self.calls, *other.calls]
@@ -70,13 +70,13 @@ class Answer:
         self.metadata |= other.metadata
 
     def content(self) -> str | list[str | dict[Any, Any]]:
-        """The message's content."""
+        """The ``content`` of LangChain's message: the text, or blocks if there are media."""
         if not self.media:
             return self.text
         return [*([{"type": "text", "text": self.text}] if self.text else []), *self.media]
 
     def additional_kwargs(self) -> dict[str, Any]:
-        """The message's ``additional_kwargs``."""
+        """The ``additional_kwargs`` of LangChain's message: refusal and thoughts beside the provider's extras."""
         found = self.extras
         if self.refusal:
             found = {**found, "refusal": whole_characters(self.refusal)}
@@ -87,7 +87,7 @@ class Answer:
         return found
 
     def response_metadata(self) -> dict[str, Any]:
-        """The message's ``response_metadata``."""
+        """The ``response_metadata`` of LangChain's message: finish reason, stop sequence, log probabilities, model."""
         found = dict(self.metadata)
         if self.thoughts:
             found.pop("model_provider", None)
@@ -103,7 +103,10 @@ class Answer:
 
 
 def whole_blocks(pieces: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The objects made of ``pieces``: texts come in pieces, everything else whole, or again."""
+    """Reassemble a stream's objects, such as reasoning items, from their consecutive ``pieces``.
+
+    Pieces of a text are joined; any other value replaces an earlier one.
+    """
     found = []
     for _, group in groupby(pieces, _block):
         same = list(group)
@@ -156,7 +159,10 @@ def usage_of(
 
 
 def latest_usage(before: UsageMetadata | None, now: UsageMetadata | None) -> UsageMetadata | None:
-    """The last non-zero count of each kind: some servers report input tokens first, output tokens at the end."""
+    """Merge two reports of one answer's token usage: of each count the last non-zero one.
+
+    Some servers report input tokens first, and output tokens at the end.
+    """
     if before is None or now is None:
         return now or before
     if now["input_tokens"] and now["output_tokens"]:
@@ -178,7 +184,7 @@ def latest_usage(before: UsageMetadata | None, now: UsageMetadata | None) -> Usa
 
 
 def message_of(answer: Answer, trust: Trust) -> AIMessage:
-    """A whole answer as a message.
+    """Convert a whole answer into LangChain's message, with lone surrogates replaced.
 
     Raises:
         ExcessError: The answer exceeds the bounds of ``trust``.
@@ -198,14 +204,17 @@ def message_of(answer: Answer, trust: Trust) -> AIMessage:
 
 
 class Weight:
-    """The size of an answer so far."""
+    """Adds up the sizes of an answer's parts while they arrive.
+
+    An answer that exceeds the bounds of its server (`Trust`) is therefore dropped before its end.
+    """
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
         self._text = self._refusal = self._logprobs = 0
 
     def add(self, answer: Answer) -> None:
-        """Add the size of ``answer``, or of a piece of one.
+        """Add the size of ``answer``, which may be a whole answer or a piece of one.
 
         Raises:
             ExcessError: The answer exceeds a bound.

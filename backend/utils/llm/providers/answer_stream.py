@@ -1,4 +1,4 @@
-"""A streamed answer: its events read from the bytes, and joined into LangChain's chunks."""
+"""Reads a streamed answer: parses events from the body's bytes, and joins them into LangChain's chunks."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _SECONDS_FOR_USAGE = 2.0
 
 
 class StreamReader:
-    """Reads the body of one stream; also the JSON of a server that does not stream.
+    """Turns the body of one response into chunks; also a whole JSON document, from a server that does not stream.
 
     Args:
-        content_type: The content type that the server declares. Some declare JSON, and stream.
+        content_type: The content type that the server declares. Some servers declare JSON and stream nevertheless.
     """
 
     def __init__(self, reader: AnswerReader, ticket: Ticket, content_type: str = "") -> None:
@@ -65,25 +65,32 @@ class StreamReader:
         return self._answer.has_ended
 
     def expect_end(self) -> None:
-        """Once only usage can follow, wait for it no longer than a moment."""
+        """Shorten the wait for the next bytes, once nothing but token usage can follow the answer's content.
+
+        Some gateways send no usage and leave the connection open.
+        """
         if self._answer.is_done:
             self._ticket.expect_within(_SECONDS_FOR_USAGE)
 
     def is_long(self, part: bytes) -> bool:
-        """Whether an event that ``part`` may complete takes long to parse."""
+        """Whether ``part`` may complete so large an event that it is to be parsed in a thread, off the event loop."""
         return (b"\n" in part or b"\r" in part) and len(self._events) > LONG_BODY
 
     @property
     def is_long_to_flush(self) -> bool:
-        """Whether `flush` takes long."""
+        """Whether so much is held back that `flush` is to be called in a thread, off the event loop."""
         return len(self._events) + len(self._document) > LONG_BODY
 
     def forget_half(self) -> None:
-        """Drop the event in the middle of which the connection broke."""
+        """Drop the incomplete event at the end of a broken connection, so that `flush` does not parse it."""
         self._events = EventParser()
 
     def read(self, part: bytes, *, has_more: bool) -> Iterator[ChatGenerationChunk]:
-        """The contents of the events that ``part`` completes. If more has arrived already, some may wait for it."""
+        """The chunks of all events that ``part``, the next bytes of the body, completes.
+
+        With ``has_more``, further bytes have already arrived, so that the last events may be kept to be joined with the
+        next ones.
+        """
         if self._is_new and (begun := part.lstrip(BLANK)):
             self._is_new = False
             self._is_document = begun[:1] in _BRACKETS or (self._is_document and not begun.startswith(EVENTS))
@@ -95,7 +102,7 @@ class StreamReader:
             yield from self._waiting()
 
     def flush(self) -> Iterator[ChatGenerationChunk]:
-        """The contents held back until the end of the stream."""
+        """The chunks of everything held back until the end of the body; nothing if all was passed on."""
         yield from self._said(self._events.flush())
         try:
             if self._is_document:
@@ -139,7 +146,9 @@ class StreamReader:
 
 
 def in_one(stream: StreamReader, body: bytes) -> AIMessage:
-    """The whole message of ``stream``, because some servers stream, whatever the request asks for.
+    """Read a complete streamed ``body`` into one message, for servers that stream even when not asked to.
+
+    ``stream`` is a new reader, which has read nothing yet.
 
     Raises:
         BadAnswer: The stream has no end.
@@ -152,7 +161,7 @@ def in_one(stream: StreamReader, body: bytes) -> AIMessage:
 
 
 def as_refusal(ticket: Ticket, error: ExcessError) -> LLMError:
-    """The error for an answer beyond a bound, which depends on the server."""
+    """Record that an answer exceeds a bound, and return the error to raise, whose type depends on the server's `Trust`."""
     return ticket.refuse_answer(f"sent more than {error}")
 
 
@@ -160,7 +169,7 @@ def as_refusal(ticket: Ticket, error: ExcessError) -> LLMError:
 
 
 class AnswerStream:
-    """Turns the events of one stream into LangChain's chunks.
+    """Joins the parsed events of one stream into LangChain's chunks.
 
     Attributes:
         has_ended: Whether the last event with content had a finish reason, so that only usage may follow.
@@ -193,11 +202,11 @@ class AnswerStream:
         return self._trust.bounds_chunks and self._joined > self._given // EAGER
 
     def may_wait(self, *, has_more: bool) -> bool:
-        """Whether added events that are not due may wait for the next event; ``has_more`` tells whether that has arrived already."""
+        """Whether to wait for the next event before making a chunk; ``has_more``: bytes of it have arrived already."""
         return has_more or self._trust.bounds_chunks or self._only_thinks
 
     def add(self, piece: Answer) -> None:
-        """Add the contents of an event.
+        """Add the parsed contents of one event, to be part of the next `chunk`.
 
         Raises:
             ExcessError: The answer is too long.

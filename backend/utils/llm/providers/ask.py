@@ -94,7 +94,7 @@ class ModelRequest(NamedTuple):
 
 
 class Serialized(NamedTuple):
-    """A request in the form that an API takes.
+    """The parts of an HTTP request that one API's serializer made: path, body and headers, without address and key.
 
     Attributes:
         path: The path below the provider's base URL.
@@ -107,7 +107,10 @@ class Serialized(NamedTuple):
 
 
 class NotWordedError(Exception):
-    """An API has no form for a part of the request, which was not sent. Another API may have a form for it."""
+    """An API's format cannot express a part of the request, such as a video. Nothing was sent.
+
+    Another API may be able to express it.
+    """
 
 
 class ProviderError(Exception):
@@ -125,7 +128,7 @@ class ProviderError(Exception):
 
 
 def raise_for(error: object) -> None:
-    """Raise the value of ``error`` in an answer, unless it is empty.
+    """Raise `ProviderError` if ``error``, the value of that field in an answer's JSON, is not empty; else do nothing.
 
     Raises:
         ProviderError: ``error`` is not empty; the ``body`` is its value.

@@ -46,7 +46,7 @@ class ChatClient:
         self._transport = transport
 
     def generate(self, request: ModelRequest) -> AIMessage:
-        """The whole answer to ``request``.
+        """Send ``request`` and return the whole answer as a message; blocks the thread.
 
         Raises:
             NotWordedError: The API has no form for a part of ``request``.
@@ -62,7 +62,7 @@ class ChatClient:
         return self._message(response.read(), request)
 
     async def agenerate(self, request: ModelRequest) -> AIMessage:
-        """The whole answer to ``request``, awaited; as `generate`."""
+        """Send ``request`` and return the whole answer; `generate` for an event loop."""
         signed = self._serialized(request, streams=False)
         response = await self._transport.asend(request.ticket.number, signed)
         _raise_for_status(response)
@@ -72,7 +72,9 @@ class ChatClient:
         return await without_caller(asyncio.to_thread(self._message, document, request))
 
     def stream(self, request: ModelRequest) -> Generator[ChatGenerationChunk]:
-        """The answer to ``request`` in chunks as they arrive. Close the generator if you leave it before its end.
+        """Send ``request`` and yield the answer's chunks as they arrive.
+
+        Close the generator if you leave it before its end.
 
         Raises:
             ProviderError: The provider answered with an error. All other errors are those of `generate`.
@@ -96,7 +98,7 @@ class ChatClient:
             yield from stream.flush()
 
     async def astream(self, request: ModelRequest) -> AsyncGenerator[ChatGenerationChunk]:
-        """The answer to ``request`` in chunks, asynchronously; as `stream`."""
+        """Send ``request`` and yield the answer's chunks as they arrive; `stream` for an event loop."""
         signed = self._serialized(request, streams=True)
         response = await self._transport.asend(request.ticket.number, signed)
         _raise_for_status(response)

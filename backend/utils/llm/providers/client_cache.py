@@ -41,7 +41,7 @@ class ClientKey(NamedTuple):
         return cls(provider.api, endpoint.api_mode, model_id)
 
     def chat_api(self) -> ChatApi:
-        """A new serializer and reader of the API. Imports the API's SDK."""
+        """Make the serializer and reader of the API. May import a vendor's SDK, which takes a while."""
         if self.mode == "embeddings":
             from .embeddings import GeminiEmbeddingsApi, OpenAIEmbeddingsApi
 
@@ -83,7 +83,7 @@ class ChatClientCache(PerProcess):
         return ClientKey.of(endpoint) in self._clients
 
     def client(self, endpoint: Endpoint, seconds: float | None = None) -> ChatClient:
-        """The client of ``endpoint``. The first call imports the SDK and builds the client.
+        """The chat client for ``endpoint``, cached. The first call for an API imports its SDK and builds the client.
 
         Raises:
             TimeoutError: Building takes more than ``seconds``; it continues in the background for the next call.

@@ -25,7 +25,7 @@ _TASKS = {"document": "RETRIEVAL_DOCUMENT", "query": "RETRIEVAL_QUERY"}
 
 
 def vectors_of(answer: AIMessage) -> list[list[float]]:
-    """The vectors of an answer, in the order of the request's texts."""
+    """The vectors in the message of an answer, one for each text of the request, in that order."""
     block = answer.content[0]
     return block[_VECTORS] if isinstance(block, dict) else []
 

@@ -53,7 +53,7 @@ _NOTHING = "…"
 
 
 def normal_history(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
-    """``messages`` in normal form. The given messages are not changed."""
+    """Convert ``messages`` into the normal form that this module describes. The given messages are not changed."""
     recast = [one for message in messages for one in _recast(message)]
     found = [one for one in _paired(recast) if _says_something(one)]
     return found or [HumanMessage(_NOTHING)]

@@ -13,7 +13,7 @@ _MOST_BYTES = 64
 
 
 def logprobs_of(value: object) -> list[dict[str, Any]]:
-    """The log-probability of each token and of its alternatives, in the shape of Chat Completions."""
+    """The log probability of each token and of its alternatives, in the form of Chat Completions; empty without any."""
     return [
         {
             **_logprob(token),

@@ -81,12 +81,12 @@ _LENIENT = json.JSONDecoder(parse_int=_whole_number, strict=False)
 
 
 def as_object(value: object) -> dict[str, Any]:
-    """``value`` if it is an object; else an empty object."""
+    """``value`` if it is a JSON object; else an empty one, because a server may send anything in a field."""
     return value if isinstance(value, dict) else {}
 
 
 def as_objects(value: object) -> list[dict[str, Any]]:
-    """The objects in ``value`` if it is a list; else an empty list."""
+    """The JSON objects in ``value`` if it is a list, without its other items; else an empty list."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 

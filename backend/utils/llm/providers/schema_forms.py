@@ -31,13 +31,16 @@ _ANY_JSON: Final = {"type": "json_object"}
 
 
 class Form(NamedTuple):
-    """The way in which a request asks for a schema.
+    """How a request tells the model which schema its answer must fit: by a response format, a tool to call, or the prompt.
+
+    Which way an endpoint supports is one of its capabilities. Parts of the request that are not needed are None, or
+    empty.
 
     Attributes:
-        format: The response format, in the notation of Responses; for Gemini the schema.
-        tool: A tool whose arguments are the answer.
-        words: The schema as a part of the prompt.
-        is_format: Whether only a response format is used.
+        format: The response format, as Responses writes it; for Gemini the schema itself.
+        tool: A tool, in OpenAI's form, whose arguments are the answer.
+        words: Instructions with the schema, to be added to the prompt.
+        is_format: Whether the response format alone tells the schema, so that `with_form` changes nothing.
     """
 
     format: Mapping[str, Any] | None = None
@@ -48,7 +51,7 @@ class Form(NamedTuple):
 
 @lru_cache(maxsize=512)
 def form_of(schema: Schema, kind: SchemaForm) -> Form:
-    """The form in which a request of OpenAI's APIs asks for ``schema``."""
+    """Choose how a request of OpenAI's APIs asks for ``schema``, at an endpoint that supports ``kind``."""
     if schema.json_schema is None:
         return Form(words=_WORDS, is_format=False) if kind in {"tool", "prompt"} else Form(_ANY_JSON)
     if kind in _DIALECTS and schema.is_strict:
@@ -74,7 +77,7 @@ def _described(schema: Schema, expressed: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=512)
 def gemini_form_of(schema: Schema) -> Form:
-    """The form in which a request to Gemini asks for ``schema``."""
+    """How a request to Gemini asks for ``schema``: enforced if Gemini's dialect can express it, else in the prompt."""
     enforced = schema.expressed_in(GEMINI)
     if enforced is not None or schema.json_schema is None:
         return Form(enforced)
@@ -82,7 +85,7 @@ def gemini_form_of(schema: Schema) -> Form:
 
 
 def schema_prompt(schema: Schema) -> str:
-    """The schema as a part of the prompt."""
+    """Instructions for the prompt to answer with JSON that fits ``schema``."""
     return f"{_WORDS} It has to fit this JSON Schema:\n{json.dumps(schema.json_schema, ensure_ascii=False)}"
 
 
@@ -92,7 +95,7 @@ def _tool(schema: Schema) -> dict[str, Any]:
 
 
 def with_form(form: Form, request: ModelRequest) -> ModelRequest:
-    """``request`` with the tool, or the part of the prompt, that ``form`` adds."""
+    """Add to ``request`` what ``form`` needs beside a response format: the answer tool, or instructions in the prompt."""
     if form.tool is not None:
         request = request._replace(ask=_with_answer_tool(request.ask, form.tool))
     if form.words:

@@ -23,11 +23,11 @@ class Stops:
         self.met: str | None = None
 
     def cut(self, text: str) -> str:
-        """A whole ``text``, cut before the first stop sequence."""
+        """The part of a whole ``text`` before the first stop sequence; all of it if there is none."""
         return self.add(text) + self.flush()
 
     def add(self, piece: str) -> str:
-        """Add ``piece``, and return the text that can be passed on."""
+        """Add the next ``piece`` of a stream, and return the text that certainly precedes any stop sequence."""
         if self.met is not None:
             return ""
         text = self._held + piece
@@ -40,11 +40,11 @@ class Stops:
         return text[:sure]
 
     def ending(self, reason: str | None) -> str | None:
-        """The finish reason, if the provider's is ``reason``: ``stop`` for an answer that reached the token limit after a stop sequence."""
+        """The finish reason to report: the provider's ``reason``, but ``stop`` for ``length`` after a stop sequence."""
         return "stop" if self.met is not None and reason == "length" else reason
 
     def flush(self) -> str:
-        """The text that is still held back, at the end of the stream."""
+        """The text held back as a possible start of a stop sequence, once the stream is over."""
         held, self._held = self._held, ""
         return held
 

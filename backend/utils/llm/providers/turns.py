@@ -30,7 +30,7 @@ _INVALID_LETTERS = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 def blocks_of(message: BaseMessage) -> list[Block]:
-    """The content of ``message`` as a list of blocks."""
+    """The content of ``message`` as a list of standard blocks, also if it is a plain text."""
     content = message.content
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
@@ -88,7 +88,10 @@ def with_user_at_both_ends(turns: list[BaseMessage]) -> list[BaseMessage]:
 
 
 def alternating(history: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """The history with the system first, then user and model in turn: two messages in a row of one role are merged."""
+    """The history for APIs with strict turns: the system message first, then user and model in turn.
+
+    Neighbouring messages of one role are merged, and short messages are put between others where one is missing.
+    """
     systems, others = split_system(history)
     found: list[BaseMessage] = [SystemMessage("\n\n".join(systems))] if systems else []
     for turn in with_user_at_both_ends(others):
@@ -210,7 +213,7 @@ def unsupported_content(part: Block, api: str) -> NotWordedError:
 def serialized_part(
     part: Block, writers: Mapping[str, Callable[[Block], dict[str, Any] | None]], api: str
 ) -> dict[str, Any]:
-    """``part`` serialized for ``api`` by the writer for its type."""
+    """Serialize the block ``part`` for ``api``, by the function that ``writers`` has for the block's type."""
     writer = writers.get(part["type"])
     serialized = writer(part) if writer is not None else None
     if serialized is None:
@@ -245,7 +248,7 @@ def with_own_thoughts(message: AIMessage) -> list[Block]:
 
 
 def thoughts_of(parts: Iterable[Block]) -> Iterator[Block]:
-    """The thoughts among ``parts``."""
+    """The blocks of the type ``reasoning`` among ``parts``."""
     return (part for part in parts if part["type"] == "reasoning")
 
 

@@ -276,14 +276,14 @@ class Pools(PerProcess):
         raise failure
 
     def for_threads(self, policy: NetworkPolicy | None = None) -> httpcore2.ConnectionPool:
-        """The pool of synchronous calls."""
+        """The pool of synchronous calls to users' endpoints under ``policy``; None: to the operator's providers."""
         with self._lock:
             if policy not in self._threads:
                 self._threads[policy] = _pool(policy, self._lock_of_threads)
             return self._threads[policy]
 
     async def for_this_loop(self, policy: NetworkPolicy | None = None) -> LoopPool:
-        """The pool of the running loop."""
+        """The running event loop's pool for users' endpoints under ``policy``; None: for the operator's providers."""
         loop = asyncio.get_running_loop()
         pool = self._loops.get(loop, {}).get(policy)
         if pool is None:

@@ -43,10 +43,10 @@ class LiveAddress(Protocol):
 
 
 class LiveAddresses:
-    """The addresses of all such providers.
+    """Finds the address of each provider that is known only while it runs, for the transport to connect to.
 
     Args:
-        sources: The look-ups, by the provider's name.
+        sources: The look-up of each such provider, by the provider's name in the table.
 
     Attributes:
         names: The names of the providers.

@@ -41,7 +41,7 @@ DEAD_PEER_SECONDS = 120
 
 
 def keeps_connections(policy: NetworkPolicy | None) -> bool:
-    """Whether connections under ``policy`` serve more than one request; None stands for the house's providers."""
+    """Whether a connection serves several requests under ``policy``; a policy of None is for the operator's providers."""
     return (HOUSE if policy is None else STRANGER).keeps_connections
 
 
@@ -164,7 +164,7 @@ class LoopPool:
             self._close_if_idle()
 
     async def leave(self) -> None:
-        """Close the pool as soon as no request is in flight: at once, if none is."""
+        """Give the pool up: it is closed at once, or as soon as the last request in flight is done."""
         self._is_left = True
         if (closing := self._close_if_idle()) is not None:
             await closing

@@ -25,7 +25,10 @@ TURNS = 10
 
 
 class Patience:
-    """A context manager that raises ``TimeoutError`` at the ticket's deadline, after a last check for arrived data."""
+    """An async context manager that raises ``TimeoutError`` at the deadline of the ``ticket``'s current wait.
+
+    If the event loop itself was late, there is one more moment to take data that has arrived meanwhile.
+    """
 
     def __init__(self, ticket: Ticket) -> None:
         self._ticket = ticket
@@ -49,9 +52,9 @@ class Patience:
 
 
 class LoopSeconds:
-    """A context manager that raises ``TimeoutError`` after ``seconds`` in which the loop was not blocked.
+    """An async context manager that raises ``TimeoutError`` after ``seconds`` in which the loop was not blocked.
 
-    A single block of the loop, however long, counts for a tenth of ``seconds`` at most.
+    None sets no limit. A single block of the loop, however long, counts for a tenth of ``seconds`` at most.
     """
 
     def __init__(self, seconds: float | None) -> None:

@@ -62,7 +62,7 @@ class Redaction:
         return plain[: len(plain) - next(begun, 0)]
 
     def of_text(self, text: str) -> str:
-        """``text`` with the key removed; `MARK` if ``text`` holds the key in escaped form."""
+        """``text`` with the key removed; only `MARK` if ``text`` holds the key in escaped form."""
         if self.is_over:
             return MARK
         if not self.key:

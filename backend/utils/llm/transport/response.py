@@ -178,7 +178,7 @@ class _Response(Generic[BodyT]):
 
 
 class Response(_Response[Iterator[bytes]]):
-    """A response to a request from a thread."""
+    """A response to a request from a thread; iterate over it for the decompressed pieces of its body."""
 
     def _part(self) -> bytes | None:
         try:
@@ -216,12 +216,12 @@ class Response(_Response[Iterator[bytes]]):
 
 
 class AsyncResponse(_Response[aiohttp.StreamReader]):
-    """A response to a request from an event loop."""
+    """A response to a request from an event loop; iterate with ``async for`` over the decompressed pieces of its body."""
 
     _turn_ends_at = 0.0
 
     async def give_way(self) -> None:
-        """Let other tasks run after `TURN_SECONDS`, because reading buffered data never suspends by itself."""
+        """Let other tasks of the loop run, if `TURN_SECONDS` have passed: reading buffered data never suspends by itself."""
         if self._ticket.clock() >= self._turn_ends_at:
             await asyncio.sleep(0)
             self._turn_ends_at = self._ticket.clock() + TURN_SECONDS

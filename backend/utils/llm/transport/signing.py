@@ -72,7 +72,7 @@ class SigningTransport:
         self._live = LiveAddresses(live or {})
 
     def send(self, number: str | None, request: Request) -> Response:
-        """Sign ``request`` with the credential of the ticket ``number``, and send it; blocks the thread.
+        """Add the credential of the ticket ``number`` to ``request``, and send it; blocks until the headers of a response.
 
         Raises:
             LLMError: The request was not sent.
@@ -92,7 +92,7 @@ class SigningTransport:
         return response
 
     async def asend(self, number: str | None, request: Request) -> AsyncResponse:
-        """Sign ``request`` and send it on the running event loop; as `send`."""
+        """Add the credential and send ``request`` on the running event loop; as `send`."""
         ticket = self._admit(number, request.url)
         provider = ticket.provider
         is_live = provider.access == "embedded" or provider.name in self._live.names

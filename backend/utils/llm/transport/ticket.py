@@ -46,7 +46,9 @@ class Credential:
 
 @dataclass(eq=False, repr=False)
 class Ticket:
-    """Permits one attempt to send requests to one provider with one credential, and holds its observations.
+    """Permits one attempt to send requests to one provider with one credential, and holds what the transport observed.
+
+    The transport finds it by its ``number``, which travels with each request.
 
     Attributes:
         seconds: The timeout of the attempt, from the opening of the ticket.
@@ -72,7 +74,7 @@ class Ticket:
         self._patience = seconds
 
     def extend(self, seconds: float) -> None:
-        """Set the attempt's timeout to ``seconds``, counted from its beginning."""
+        """Set the attempt's timeout to ``seconds`` from its beginning, not from now."""
         self._ends_at = self._began_at + seconds
 
     def expect_within(self, seconds: float) -> None:
@@ -85,7 +87,10 @@ class Ticket:
         self.due = min(self._ends_at, self.clock() + self._patience)
 
     def looks_again(self) -> bool:
-        """Whether the deadline passed only because this process was late, so that data that has arrived may still be read."""
+        """Whether a wait gets a moment more, because the deadline passed only while this process was busy or stopped.
+
+        If so, the deadline is `LOOK_SECONDS` from now, for data that has arrived already.
+        """
         now = self.clock()
         if now - self.due < LATE_SECONDS:
             return False
@@ -95,20 +100,21 @@ class Ticket:
         return True
 
     def refuse(self, error: LLMError) -> LLMError:
-        """Record why the transport did not send the request, and return ``error`` to be raised."""
+        """Record ``error`` as the reason why the transport did not send the request, and return it to be raised."""
         self.observed.refusal = error
         return error
 
     def refuse_answer(self, why: str) -> LLMError:
-        """Record why the transport rejects an answer, and return the error to raise, which depends on the server."""
+        """Record ``why`` the transport rejects an answer, and return the error to raise, whose type depends on `Trust`."""
         who = "Your own endpoint" if self.provider.network_policy is not None else self.provider.name
         return self.refuse(self.trust.error(f"{who} {why}."))
 
 
 class TicketRegistry(PerProcess):
-    """Opens and closes tickets. A number without an open ticket permits nothing.
+    """The open tickets, by number: the transport sends a request only if the number it carries is here.
 
-    A ticket is open only while its attempt holds it, even if an exception from outside keeps the attempt from closing it.
+    A ticket is open only while its attempt holds it, even if an exception from outside keeps the attempt from closing
+    it.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -127,14 +133,14 @@ class TicketRegistry(PerProcess):
     def open(
         self, provider: Provider, credential: Credential, seconds: float, connect_seconds: float = 5.0
     ) -> Ticket:
-        """A new ticket, open until `close`, for an attempt with a timeout of ``seconds``."""
+        """Open a ticket for one attempt with a timeout of ``seconds``; it permits requests until `close`."""
         number = f"{self._prefix}.{next(self._serial)}"
         ticket = Ticket(number, provider, credential, seconds, connect_seconds, self._clock)
         self._out[number] = ticket
         return ticket
 
     def find(self, number: str | None) -> Ticket | None:
-        """The open ticket ``number``; None if there is none."""
+        """The open ticket ``number``; None without a number, or if its ticket is closed or unknown."""
         return self._out.get(number) if number else None
 
     def close(self, ticket: Ticket) -> None:

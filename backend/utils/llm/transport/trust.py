@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Bounds and rights of one kind of server.
+    """The bounds on the answers of one kind of server (the operator's or a user's), and what it is allowed.
 
     Attributes:
         most_bytes: Most bytes that are buffered at once: a JSON document, or a line of a stream.
@@ -27,7 +27,7 @@ class Trust:
         accept_encoding: The header ``accept-encoding`` of requests: the encodings that are decompressed.
         keeps_connections: Whether a connection serves several requests. If not, each host is looked up and checked again.
         tells_errors: Whether the server's error texts are passed on, with the key removed.
-        has_others: Whether choices other than the first are read.
+        has_others: Whether choices of an answer other than the first are read.
         bounds_chunks: Whether the number of a stream's chunks is bounded, so that some text is collected into larger chunks.
         most_text: Most characters of an answer's text.
         most_refusal: Most characters of a refusal.
@@ -106,7 +106,7 @@ class ExcessError(Exception):
 
 
 def require_at_most(count: int, most: int, what: str) -> None:
-    """Check that ``count`` is at most ``most``.
+    """Raise if ``count``, of the things called ``what``, is more than ``most``.
 
     Raises:
         ExcessError: ``count`` is more than ``most``; the text names ``what``.
