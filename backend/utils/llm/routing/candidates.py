@@ -30,7 +30,10 @@ Known = tuple[Candidate, "Rejection | None"]
 
 
 def candidates(terms: Terms, options: Options, share: Share | None) -> Iterable[Known]:
-    """All candidates in order of preference, the caller's own keys before the house's.
+    """Yield every endpoint of the feature with each key that may pay, in order of preference.
+
+    Candidates with the caller's own keys come before those with the house's (the operator's). Each comes with the
+    reason why it may serve no call with these ``terms``; None if it may.
 
     Args:
         terms: The inputs that many calls share.
@@ -41,7 +44,7 @@ def candidates(terms: Terms, options: Options, share: Share | None) -> Iterable[
 
 
 def own_candidate(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[Known]:
-    """The candidate for ``own``, the caller's own endpoint."""
+    """Yield the one candidate for ``own``, the server that the caller brings; in a pair as in `candidates`."""
     endpoint = endpoint_of_user(own.base_url, own.model, terms.snapshot.private_networks)
     layer = f"the caller's own endpoint at {endpoint.provider.host}"
     theirs = Candidate(endpoint, "user", terms.snapshot.byok_profile, layer)
@@ -49,13 +52,19 @@ def own_candidate(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[
 
 
 def copied_to(share: Share, terms: Terms, options: Options) -> Iterable[Known]:
-    """The candidates for a shadow copy: the endpoint of ``share`` alone, with keys of the house."""
+    """Yield the candidates for a shadow copy of a call, which is sent only to compare its answer.
+
+    That is the endpoint of ``share`` alone, with each key of the house; never with a user's key.
+    """
     layer = f"{terms.feature.layer}, features.{terms.feature.name}.shadow"
     return _fitted(_beside(share, "house", terms.snapshot.profile, layer), terms, options, LASTING_RULES)
 
 
 def with_users_key(candidate: Candidate, caller: Caller, feature: Feature, keyed: bytes) -> Candidate:
-    """``candidate`` with the key that ``caller`` brought for it, whose fingerprint is ``keyed``."""
+    """Fill in the fingerprint of the key that ``caller`` brought for ``candidate``, and the limits of that key.
+
+    ``keyed`` is the secret of the keyed hash by which fingerprints are computed.
+    """
     provider = candidate.endpoint.provider
     place = provider.base_url if provider.access == OWN else ""
     key = fingerprint(caller.key_for(provider), place, keyed)
@@ -63,7 +72,7 @@ def with_users_key(candidate: Candidate, caller: Caller, feature: Feature, keyed
 
 
 def chosen_by_call(endpoint: Endpoint, terms: Terms, options: Options) -> Iterable[Known]:
-    """The candidates for the endpoint that the call itself names, with the keys that may pay for it."""
+    """Yield the candidates for ``endpoint``, which the call itself names: one for each key that may pay for it."""
     return _fitted(_named(endpoint, terms), terms, options, LASTING_RULES)
 
 
@@ -127,7 +136,10 @@ def _beside(share: Share, owner: KeyOwner, profile: str, layer: str) -> Iterator
 
 
 def scope_of(feature: Feature, tier: Tier, number: int, owner: KeyOwner) -> str:
-    """The name under which choices are counted; a group's is the same for all features that use the group."""
+    """The name under which a strategy counts its choices among the endpoints of ``tier``.
+
+    All features that use the same group of endpoints share its name, and so its counts.
+    """
     named = f"group {tier.group}" if tier.group else f"feature {feature.name}"
     return (
         f"{named}{f' {number}' if number and not tier.group else ''}{' for users' if owner == 'user' else ''}"

@@ -36,24 +36,27 @@ class Sized(Protocol):
 
     @property
     def needs(self) -> Needs:
-        """The needs of the call."""
+        """What an endpoint must be able to do for the call, and the length of its prompt."""
         ...
 
     @property
     def today(self) -> date:
-        """The day whose prices count."""
+        """The day whose list prices apply."""
         ...
 
 
 class BudgetClaim(NamedTuple):
-    """The amount that a request reserves of one budget."""
+    """One budget that a request counts for, with the most that the request could use of it."""
 
     budget: Budget
     charge: Charge
 
 
 def claims(candidate: Candidate, call: Sized, now: datetime) -> tuple[BudgetClaim, ...]:
-    """The reservations that a request to ``candidate`` needs, in the order in which counters are locked."""
+    """The most that a request to ``candidate`` could use of each budget, to be reserved before it is sent.
+
+    In the order in which counters are locked. 0 where the price is unknown; empty if no budget applies.
+    """
     return tuple(
         BudgetClaim(budget, Charge(window, _most(budget, candidate, call) or 0, ceiling))
         for budget, window in _windows(call, candidate.owner, now)
@@ -83,7 +86,10 @@ def _most(budget: Budget, candidate: Candidate, call: Sized) -> int | None:
 
 
 def unpriced(candidate: Candidate, call: Sized) -> Budget | None:
-    """The first budget in dollars for a request to ``candidate`` if its price is unknown; None without such a budget."""
+    """Find the first budget in dollars that ``candidate`` cannot be checked against, because its price is unknown.
+
+    None if the price is known, or if no budget in dollars applies.
+    """
     if candidate.endpoint.provider.access != "key":
         return None
     in_dollars = (one for one, _ in _counted(call, candidate.owner) if one.unit == "usd")
@@ -92,14 +98,17 @@ def unpriced(candidate: Candidate, call: Sized) -> Budget | None:
 
 
 def windows(call: Sized, now: datetime) -> tuple[tuple[Budget, BudgetWindow], ...]:
-    """The budgets and counters that requests of ``call`` may count for, whichever endpoint serves it."""
+    """List each budget that the call may count for, whichever endpoint serves it, with its counter of the current period."""
     owners: tuple[KeyOwner, ...] = ("house", "user")
     shared = dict.fromkeys(pair for owner in owners for pair in _windows(call, owner, now))
     return tuple(shared)
 
 
 def within(route: Route, counters: Mapping[BudgetWindow, Counter], now: datetime) -> Route:
-    """``route`` with the balances of its budgets; candidates for which budgets have no room are skipped."""
+    """Drop the candidates of ``route`` for which a budget has no room, and add the balance of every budget.
+
+    The dropped candidates are added to ``skipped``. A window that ``counters`` lacks counts as unused.
+    """
     fit, over = [], []
     for candidate in route.candidates:
         rejection = shortage(candidate, route, counters, now)
@@ -119,7 +128,7 @@ def within(route: Route, counters: Mapping[BudgetWindow, Counter], now: datetime
 def shortage(
     candidate: Candidate, route: Route, counters: Mapping[BudgetWindow, Counter], now: datetime
 ) -> Rejection | None:
-    """Why budgets have no room for a request to ``candidate``; None if they have."""
+    """The rejection of ``candidate`` by the first budget without room for a request; None if all budgets have room."""
     for budget, charge in claims(candidate, route, now):
         counter = counters.get(charge.window, NOTHING)
         if not counter.has_room(charge):
@@ -128,7 +137,7 @@ def shortage(
 
 
 def over_budget(candidate: Candidate, claim: BudgetClaim, counter: Counter, now: datetime) -> Rejection:
-    """The rejection of ``candidate`` because ``counter`` has no room for ``claim``."""
+    """Build the rejection of ``candidate`` because ``counter`` has no room for ``claim``."""
     budget, charge = claim
     resets, is_held = resets_at(budget.period, now), counter.will_have_room(charge)
     left = max(0, charge.ceiling + counter.raised - counter.spent - counter.reserved)
@@ -148,7 +157,7 @@ def over_budget(candidate: Candidate, claim: BudgetClaim, counter: Counter, now:
 
 
 def uncounted_rejection(candidate: Candidate, budget: Budget) -> Rejection:
-    """The rejection of ``candidate`` because the counters of ``budget`` cannot be read."""
+    """Build the rejection of ``candidate`` because the counters of ``budget`` cannot be read."""
     why = f"the counters of the budget {budget.name} cannot be read"
     overrun = Overrun(budget.name, budget.per, None, None, is_away=True)
     return Rejection(candidate, SkipCode.BUDGET_AWAY, why, over=overrun)

@@ -82,7 +82,7 @@ def plan(  # noqa: PLR0913 - all that the decision depends on
 
 
 def preferred_endpoint(snapshot: Snapshot, feature: Feature, caller: Caller) -> Endpoint:
-    """The endpoint that a call of ``feature`` by ``caller`` prefers, even if it may not serve now."""
+    """Find the endpoint that a call of ``feature`` by ``caller`` would use first, even if it cannot serve now."""
     policy, own = _policy_for(caller, feature), caller.own_endpoint
     if policy != "house_only" and own is not None:
         return endpoint_of_user(own.base_url, own.model, snapshot.private_networks)
@@ -132,7 +132,14 @@ def _own_endpoint_first(own: OwnEndpoint, terms: Terms, options: Options) -> Ite
 def route_of(
     case: Case, found: Iterable[Known], share: Share | None = None, over: Sequence[Rejection] = ()
 ) -> Route:
-    """The route of this call: the candidates that may serve it now, and the reasons against the others."""
+    """Build the route of one call: the candidates that may serve it now, and the reasons against all others.
+
+    Args:
+        case: The inputs of the decision.
+        found: The candidates in order of preference, each with the reason why no call may use it, if there is one.
+        share: The endpoint on trial that is tried first, if any.
+        over: Further rejections, to be shown among the skipped.
+    """
     able: dict[Circuit, Candidate] = {}
     left_out: list[Rejection] = []
     for one, lasting in found:

@@ -64,7 +64,7 @@ class Needs(NamedTuple):
 
     @classmethod
     def declared(cls, feature: Feature) -> Needs:
-        """The needs that the row of ``feature`` declares for each of its calls."""
+        """The abilities that the row of ``feature`` asks for, which all of its calls need; no tokens or options."""
         return cls(
             tools=feature.tools,
             structured_output=feature.structured_output,
@@ -108,11 +108,11 @@ class SkipCode(StrEnum):
 
 @dataclass(frozen=True)
 class Candidate:
-    """An endpoint that may serve a call, with the key that pays.
+    """An endpoint that may serve a call, with the key that pays: a user's, or one of the house (the operator).
 
     Attributes:
         account: The house's account that the key belongs to; None for a user's key, and where there are no keys.
-        key: The fingerprint of the key.
+        key: The fingerprint of the key; ``open`` without a key, or until a user's key is filled in.
         tier: The number of its tier in the chain: all endpoints of a tier are tried before the next tier.
         place: Its index in the tier as written in the table.
         select: The strategy of its tier, and ``scope`` the name under which the strategy's choices are counted.
@@ -164,7 +164,10 @@ class Candidate:
 
     @cached_property
     def budget_key(self) -> str:
-        """The key of the retry budget; each provider has separate ones for the house and for users."""
+        """The name of the retry budget that retries here are taken from.
+
+        Each provider has two: one for the keys of the house, and one for those of all users.
+        """
         return f"{self.endpoint.provider.name} for the {self.owner}"
 
     @property
@@ -174,7 +177,7 @@ class Candidate:
 
     @property
     def share(self) -> int:
-        """The weight of the account: its part of the endpoint's requests, relative to the other accounts."""
+        """The weight of the house's account: its part of the requests relative to other accounts; 1 without accounts."""
         return self.account.weight if self.account else 1
 
     @cached_property
@@ -189,14 +192,14 @@ class Candidate:
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        """The options of the request as keyword arguments of the provider's API."""
+        """The options of the request, translated into keyword arguments of the provider's API."""
         endpoint = self.endpoint
         provider = endpoint.provider
         return request_kwargs(self.options, provider.api, endpoint.can, endpoint.api_mode, provider.vendor)
 
     @cached_property
     def room(self) -> int:
-        """The longest prompt that leaves room for the answer, in tokens."""
+        """The longest prompt, in tokens, that leaves space in the context window for the answer."""
         return self.endpoint.can.room(self.options.max_output_tokens)
 
 
@@ -257,9 +260,9 @@ class Hedge:
     """The delay after which a second request hedges the first one.
 
     Attributes:
-        after: Seconds; None while too few answers are known, or if the feature may never hedge.
+        after: Seconds until the second request; None while too few answers are known, or if no second request may be sent.
         known: The number of latencies of the first endpoint from which ``after`` was computed.
-        never: The reason why the first request is never hedged; None if it may be.
+        never: The reason why no second request may ever be sent; None if one may.
     """
 
     after: float | None
@@ -268,7 +271,7 @@ class Hedge:
 
 
 class Route(NamedTuple):
-    """The decision for one call.
+    """The decision for one call: which endpoints serve it, in which order, and why the others do not.
 
     Attributes:
         candidates: The endpoints that may serve the call, in the order in which they are tried.
@@ -315,11 +318,11 @@ class Route(NamedTuple):
 
     @property
     def deadline(self) -> float:
-        """Seconds for the whole call."""
+        """Seconds from the start of the call until it fails with a `CallTimeoutError`."""
         return self.feature.deadline
 
     def is_degraded(self, served_by: Candidate) -> bool:
-        """Whether an answer of ``served_by`` is degraded: it is not as good as the first choice."""
+        """Whether an answer of ``served_by`` counts as degraded: neither of the preferred endpoint nor of an equally good one."""
         best = self.preferred
         if best is None:
             return True

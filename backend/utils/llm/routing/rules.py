@@ -72,7 +72,7 @@ T = TypeVar("T")
 def rejected(
     candidate: Candidate, by: T, rules: Iterable[Callable[[Candidate, T], Rejection | None]]
 ) -> Rejection | None:
-    """The rejection of ``candidate`` by the first of ``rules`` that it breaks; None if it breaks none."""
+    """Check ``candidate`` against ``rules``: the rejection by the first rule that it breaks; None if it breaks none."""
     for rule in rules:
         if (rejection := rule(candidate, by)) is not None:
             return rejection

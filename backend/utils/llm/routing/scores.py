@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def add_score(snapshot: Snapshot, traffic: Traffic, receipt: Mapping[str, Any], score: float) -> bool:
-    """Add a ``score`` from 0 to 1 for the answer of ``receipt``. False if its endpoint is on no cost ladder.
+    """Record a ``score`` from 0 to 1 for the answer that ``receipt`` describes, so that cost ladders can use it.
+
+    True if it was recorded; False if no cost ladder uses the endpoint that answered.
 
     Raises:
         ValueError: ``score`` is no number from 0 to 1.

@@ -25,7 +25,7 @@ _place = attrgetter("place")
 
 
 def selection_context(needs: Needs, caller: Caller, traffic: Traffic) -> SelectionContext:
-    """The context in which a strategy orders endpoints for a call of ``caller``."""
+    """Collect what a strategy may consider when it orders endpoints for a call of ``caller``."""
     return SelectionContext(needs.tokens, latency_kind(needs), caller.tier, caller.conversation_id, traffic)
 
 
@@ -42,7 +42,7 @@ def ordered(candidates: Iterable[Candidate], context: SelectionContext) -> list[
 
 
 def chosen(candidate: Candidate, among: Sequence[Candidate], context: SelectionContext) -> None:
-    """Record that ``candidate`` was chosen ``among`` the available candidates of its tier."""
+    """Tell the strategy that ``candidate`` was chosen ``among`` the available ones of its tier, so that it can balance the next."""
     context.traffic.round_robin.chosen(candidate.scope)
     candidate.select.chosen(candidate, among, context)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choosing:
-    """The question to a custom selector which of ``candidates`` to try next.
+    """The state of one call, from which a custom selector chooses the candidate to try next.
 
     Attributes:
         feature: The name of the feature.
@@ -47,7 +47,7 @@ class Choosing:
 
 @dataclass(frozen=True)
 class Use:
-    """Try ``candidate`` next, with ``options`` over those of the table."""
+    """A selector's answer: send the next request to ``candidate``, with ``options`` over those of the table."""
 
     candidate: Candidate
     options: Options = field(default_factory=Options)
@@ -55,14 +55,14 @@ class Use:
 
 @dataclass(frozen=True)
 class Pause:
-    """Wait ``seconds``, then ask the selector again."""
+    """A selector's answer: wait ``seconds``, then ask the selector again."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Stop:
-    """End the call with a `SelectionStoppedError` that has this ``reason``."""
+    """A selector's answer: end the call with a `SelectionStoppedError` that states ``reason``."""
 
     reason: str
 

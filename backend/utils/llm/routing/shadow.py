@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def shadow(
     snapshot: Snapshot, route: Route, share: Share, *, today: date, health: Health, call_id: str = ""
 ) -> Route:
-    """The route of a copy of a call on ``route`` to the endpoint of ``share``: one request, with the house's key."""
+    """Plan the shadow copy of a call: one request to the endpoint of ``share``, without retries, with a key of the house."""
     feature = replace(
         route.feature,
         attempts=1,

@@ -16,7 +16,12 @@ _WHOLE = 100.0
 
 
 def trial(feature: Feature, caller: Caller, traffic: Traffic) -> tuple[Share | None, list[Rejection]]:
-    """The endpoint on trial that is tried first for ``caller``, if any, and the rejections of trials that have ended."""
+    """Find the endpoint on trial that is tried first for ``caller``, and list the trials that have ended.
+
+    Returns:
+        The endpoint's share of the split; None if the caller is in the control group, or the trial has ended. Then a
+        rejection for each ended trial.
+    """
     ended = {share: traffic.experiments.why_over(feature.name, str(share)) for share in feature.split}
     layer = f"{feature.layer}, features.{feature.name}.split"
     over = [
@@ -33,7 +38,7 @@ def trial(feature: Feature, caller: Caller, traffic: Traffic) -> tuple[Share | N
 
 
 def share_of(feature: Feature, caller: Caller, draw: float) -> Share | None:
-    """The endpoint on trial that is tried first for ``caller``; None for the control.
+    """Draw the endpoint on trial that is tried first for ``caller``; None if the caller is in the control group.
 
     The arm is chosen by a hash of the user, or else of the conversation or the tenant, keyed by the trial: another
     feature's trial gets other users, and a growing share keeps its users. Without any of these, ``draw`` decides.

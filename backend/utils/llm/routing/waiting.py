@@ -26,7 +26,10 @@ def tokens_of(candidate: Candidate, needs: Needs) -> int:
 
 
 def limited(candidate: Candidate, health: Health, needs: Needs, number: int = 0) -> Unavailable | None:
-    """The limit that has no room for a request to ``candidate``; None if all have. The arguments are `availability`'s."""
+    """Check the rate limits of ``candidate``: the limit without room for a request; None if all have room.
+
+    For the arguments see `availability`.
+    """
     if (limit := _exceeded(candidate, health, needs, number)) is None:
         return None
     return Unavailable(
@@ -45,7 +48,10 @@ def _exceeded(candidate: Candidate, health: Health, needs: Needs, number: int = 
 
 
 def last_resort(able: list[Candidate], case: Case) -> list[Candidate]:
-    """For when nothing is available: candidates whose breaker may be probed, then those worth waiting for."""
+    """Select what to try when no endpoint is available: those that may be tried soonest come first.
+
+    Left out are endpoints that cannot be probed and whose wait is too long for the feature.
+    """
     worth = [
         (_earliest(one, one.rest, case), one)
         for one in able
@@ -83,5 +89,5 @@ def is_worth_waiting(why: Unavailable, feature: Feature) -> bool:
 
 
 def unavailable(candidate: Candidate, why: Unavailable) -> Rejection:
-    """The rejection of a ``candidate`` that is not available now."""
+    """Build the rejection of ``candidate``, which is not available now."""
     return Rejection(candidate, SkipCode(why.kind), str(why), why)

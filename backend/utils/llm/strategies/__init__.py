@@ -28,7 +28,7 @@ __all__ = [
 
 
 def by_name(*kinds: type[Strategy]) -> dict[str, type[Strategy]]:
-    """``kinds`` by their names, the values of ``by`` in the table.
+    """Index the strategy classes by their names, which are the values of ``by`` in the table.
 
     Raises:
         TypeError: A class is abstract, has no name, or has the name of another one.

@@ -31,12 +31,12 @@ class Choosable(Protocol):
 
     @property
     def share(self) -> int:
-        """The weight of the house's account; 1 without accounts."""
+        """The weight of the house's account, relative to the endpoint's other accounts; 1 without accounts."""
         ...
 
     @property
     def room(self) -> int:
-        """The longest prompt that leaves room for the answer, in tokens."""
+        """The longest prompt, in tokens, that leaves space in the context window for the answer."""
         ...
 
     @property
@@ -86,11 +86,11 @@ class Strategy(BaseModel, ABC):
 
     @abstractmethod
     def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
-        """Record that ``one`` was chosen ``among`` the available endpoints of its tier."""
+        """Remember that ``one`` was chosen ``among`` the available endpoints of its tier, for later calls of `order`."""
 
     @abstractmethod
     def named(self) -> Iterable[tuple[str, str]]:
-        """The endpoints that the strategy's settings refer to, as pairs of setting and endpoint."""
+        """The endpoints that the strategy's settings mention, each after the setting's name, so that the table can be checked."""
 
 
 class Stateless(Strategy, ABC):
@@ -106,5 +106,5 @@ class Stateless(Strategy, ABC):
 
 
 def sorted_by(keys: Sequence[float] | Sequence[tuple[float, ...]], tier: Sequence[Some]) -> list[Some]:
-    """``tier`` sorted by ``keys``, one for each endpoint; equal keys keep the written order."""
+    """Sort the endpoints of ``tier`` by ``keys``, one for each; endpoints with equal keys keep the table's order."""
     return [tier[place] for place in sorted(range(len(tier)), key=keys.__getitem__)]

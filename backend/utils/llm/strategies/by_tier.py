@@ -64,7 +64,7 @@ class ByTier(Strategy):
     balanced: ClassVar[bool] = False
 
     def tier_of(self, tier: str | None) -> str:
-        """The tier of a caller whose plan is called ``tier``."""
+        """The key of ``tiers`` that holds for a caller of this ``tier``: the tier itself if listed, else ``default``."""
         return tier if tier in self.tiers else self.default
 
     @override
