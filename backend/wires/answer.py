@@ -18,7 +18,7 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
 class ToolCall(NamedTuple):
-    """A tool call of the model. ``arguments`` are JSON as the model wrote it, which may be invalid."""
+    """A tool call in a model's answer. ``arguments`` is the text that the model wrote: usually JSON, but perhaps invalid."""
 
     id: str
     name: str
@@ -27,7 +27,7 @@ class ToolCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of the answers to a request.
+    """One complete answer of the model. A request with ``n`` greater than 1 gets several.
 
     Attributes:
         refusal: The model's refusal; empty if it does not refuse.
@@ -52,10 +52,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All choices of one request.
+    """The complete answer to a request: all of its choices.
 
     Attributes:
-        ignored: Requested options that no endpoint takes.
+        ignored: The names of requested options that were left out, because no endpoint supports them.
     """
 
     choices: Sequence[Choice]
@@ -63,12 +63,12 @@ class Answer:
 
     @property
     def usage(self) -> Usage:
-        """The usage of all choices together, each of which was a call."""
+        """The token usage of all choices added up; each choice was a call of its own."""
         return total_usage(choice.usage for choice in self.choices)
 
 
 def total_usage(parts: Iterable[Usage]) -> Usage:
-    """The sum of ``parts``."""
+    """Add up the token usage of several calls."""
     return Usage(*map(sum, zip(*parts, strict=True)))
 
 
@@ -105,7 +105,7 @@ class ReasoningDelta(NamedTuple):
 
 
 class ReasoningItems(NamedTuple):
-    """The provider's reasoning items, to be sent back. Comes once, complete, near the end."""
+    """The provider's own reasoning items, which the client sends back in its next request. Comes once, complete, near the end."""
 
     items: Sequence[Mapping[str, Any]]
     choice: int = 0

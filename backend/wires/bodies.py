@@ -1,4 +1,4 @@
-"""Request bodies: decompressed and parsed within bounds on bytes and values."""
+"""Decompresses and parses request bodies, within limits on their bytes and on the number of JSON values."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def check_embedded(texts: Iterable[object], param: str) -> None:
 
 
 def unpacked(body: bytes, encoding: str) -> bytes:
-    """``body`` decompressed, up to `LONGEST` bytes.
+    """Decompress ``body``, up to `LONGEST` bytes.
 
     Raises:
         FaultError: The result is longer, ``body`` cannot be decompressed, or ``encoding`` is unknown.

@@ -23,7 +23,7 @@ GROUP: Final = "group:"
 
 @dataclass(frozen=True, slots=True)
 class PlainExchange:
-    """A request for a plain completion, with the writers of its answer.
+    """A request for a plain completion, which knows how to write its answer.
 
     Attributes:
         tenant_id: The tenant named in the request; None if none is.

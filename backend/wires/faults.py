@@ -33,7 +33,7 @@ class Fault:
 
 
 class FaultError(Exception):
-    """A request is refused before any provider is asked. Holds the `Fault`."""
+    """The request is refused before any provider is called. The attribute ``fault`` holds what the client is told."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.message)
@@ -60,7 +60,7 @@ INTERNAL = Fault(500, "internal_error", "Something went wrong here. The log of t
 
 
 def fault_of(error: LLMError) -> Fault:
-    """A call's error as a `Fault`."""
+    """Translate an error of an LLM call into the `Fault` that a wire sends to the client."""
     return Fault(
         error.http_status,
         error.code,

@@ -135,7 +135,7 @@ def _weaker(options: Options, *, is_strict: bool) -> Iterator[tuple[Options, Seq
 
 
 def settings_of(request: CompletionRequest, options: Options, call_id: str) -> dict[str, Any]:
-    """The keyword arguments of a model call for ``request``."""
+    """The keyword arguments for the chat model's call that answers ``request``: options, tools, stop sequences and so on."""
     settings = {name: getattr(options, name) for name in options.model_fields_set}
     settings["call_id"] = call_id
     if request.stop:
@@ -155,7 +155,7 @@ def settings_of(request: CompletionRequest, options: Options, call_id: str) -> d
 
 
 def choice_of(message: AIMessage) -> Choice:
-    """A model's message as a `Choice`."""
+    """Translate the model's complete message into a `Choice`."""
     extras, metadata = message.additional_kwargs, message.response_metadata
     calls = [
         *(ToolCall(call["id"] or "", call["name"], json.dumps(call["args"])) for call in message.tool_calls),

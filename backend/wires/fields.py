@@ -1,4 +1,4 @@
-"""Reads the fields of a request; a field of a wrong type is refused by its name."""
+"""Reads single fields of a request's body. A field of the wrong type is refused with an error that names the field."""
 
 from __future__ import annotations
 
@@ -66,10 +66,14 @@ def model_name(body: Mapping[str, Any], field: str = "model") -> str:
 
 
 def objects(values: Sequence[Any], place: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Each of ``values``, which must be objects, with its path for error messages.
+    """Check that every item of a list in the request is an object, and yield each with its path, such as ``tools[2]``.
+
+    Args:
+        values: The items of the list.
+        place: The path of the list, for error messages.
 
     Raises:
-        InvalidRequestError: A value is no object.
+        InvalidRequestError: An item is no object.
     """
     for number, value in enumerate(values):
         if not isinstance(value, dict):
@@ -78,7 +82,7 @@ def objects(values: Sequence[Any], place: str) -> Iterator[tuple[dict[str, Any],
 
 
 def options_from(body: Mapping[str, Any], names: Mapping[str, str]) -> Options:
-    """The options in the fields of ``body``.
+    """Read the options of the model call, such as ``temperature``, from the fields of a request.
 
     Args:
         body: The request.
@@ -103,7 +107,16 @@ def options_from(body: Mapping[str, Any], names: Mapping[str, str]) -> Options:
 
 
 def ignored_in(body: Mapping[str, Any], known: frozenset[str], within: str = "") -> list[str]:
-    """The names of the fields in ``body`` that are neither ``known`` nor empty. ``within`` is the path before each name."""
+    """List the fields of a request's body that this service does not know and therefore leaves out.
+
+    Args:
+        body: The request, or an object within it.
+        known: The names of the fields that are read. They are not listed.
+        within: The path that is put before each name, such as ``output_config.``.
+
+    Returns:
+        The paths of the fields. Fields that are null, empty, zero or false are not listed.
+    """
     return [
         f"{within}{name}"
         for name, value in body.items()
@@ -112,12 +125,14 @@ def ignored_in(body: Mapping[str, Any], known: frozenset[str], within: str = "")
 
 
 def ignored_tier(tier: str | None) -> list[str]:
-    """``service_tier``, if ``tier`` is one that is not served: the table says how urgent and how expensive a call is."""
+    """``["service_tier"]`` if the request asks for a ``tier`` that is not served, else an empty list."""
     return [] if tier in _SERVED_TIERS else ["service_tier"]
 
 
 def ignored_callers(tool: Mapping[str, Any], within: str) -> list[str]:
-    """``tools.allowed_callers``, if only other programs than the model may call ``tool``: here the model calls all tools.
+    """``["tools.allowed_callers"]`` if only programs, not the model itself, may call ``tool``; else an empty list.
+
+    The field has no effect here, because tools are always called by the model.
 
     Raises:
         InvalidRequestError: The field is no list.
@@ -127,7 +142,11 @@ def ignored_callers(tool: Mapping[str, Any], within: str) -> list[str]:
 
 
 def refuse(body: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
-    """Refuse a request with one of these fields, with the reason.
+    """Raise an error if the request uses a field that this service cannot honour.
+
+    Args:
+        body: The request.
+        reasons: The error message for each such field.
 
     Raises:
         InvalidRequestError: One of the fields is neither empty nor false.

@@ -1,7 +1,7 @@
-"""Checks requests that refer to a provider's stored files, by id or by an address that needs credentials.
+"""Refuses requests that refer to a file stored at a provider, by its id or by an address that needs credentials.
 
-A provider does not know which user such a file belongs to: with the house's key, every user could read every file of the
-house.
+A provider does not know which of our users such a file belongs to: with the operator's key, every user could read every file
+that is stored under that key.
 """
 
 from __future__ import annotations
@@ -23,17 +23,21 @@ _PUBLIC: Final = ".storage.googleapis.com"
 
 
 def check_files(content: object, place: str) -> None:
-    """Check that the caller in context may refer to the files in ``content``: with the house's key, they may not.
+    """Refuse ``content`` that names a file stored at a provider, unless the caller's requests use only the caller's own keys.
+
+    Args:
+        content: The content of a message.
+        place: Its path in the request, for the error message.
 
     Raises:
-        InvalidRequestError: ``content`` names files, and the house's key may be used.
+        InvalidRequestError: ``content`` names such a file, and the operator's key may be used.
     """
     if current_caller().policy != "byok_only" and names_files(content):
         raise InvalidRequestError(f"{place}: {_REFUSED}", place, "unsupported_parameter")
 
 
 def names_files(content: object) -> bool:
-    """Whether ``content`` of a message names a file, in whichever vendor's notation."""
+    """Whether the ``content`` of a message refers to a file stored at a provider, in the notation of any vendor."""
     return any(map(_names_file, standard_blocks(content)))
 
 

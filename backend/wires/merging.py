@@ -22,7 +22,7 @@ class _Ended(NamedTuple):
 
 
 async def merged(streams: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[T]:
-    """The events of all ``streams``, as they come. The first exception ends the other streams and is raised."""
+    """Yield the events of all ``streams`` as they arrive. The first exception closes the other streams and is raised."""
     queue = asyncio.Queue[T | _Ended](_HELD)
     tasks = [asyncio.create_task(_pass_on(stream, queue)) for stream in streams]
     running = len(tasks)
@@ -40,7 +40,7 @@ async def merged(streams: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[T]:
 
 
 async def all_of(calls: Sequence[Coroutine[object, object, T]]) -> list[T]:
-    """The results of all ``calls``. The first exception ends the other calls and is raised."""
+    """Run all ``calls`` at once, and return their results in order. The first exception cancels the others and is raised."""
     tasks = [asyncio.create_task(call) for call in calls]
     try:
         return await asyncio.gather(*tasks)

@@ -25,7 +25,7 @@ class Model(NamedTuple):
 
 
 class Responder(Protocol):
-    """Answers requests, for the caller in context."""
+    """Answers requests for one model name: a feature, a group or an agent. Acts for the caller in the context variable."""
 
     async def answer(self, request: CompletionRequest) -> Answer:
         """The complete answer.
@@ -47,7 +47,7 @@ class Responder(Protocol):
 
 
 class ResponderSource(Protocol):
-    """A source of further models, beside features and groups."""
+    """Offers further model names beside features and groups, such as agents."""
 
     def models(self) -> Iterable[Model]:
         """The models that the caller in context may use."""
@@ -59,19 +59,22 @@ class ResponderSource(Protocol):
 
 
 class Responders:
-    """All models: the table's features and groups, and those of further sources."""
+    """Finds what answers to a model name: the table's features and groups first, then further sources such as agents."""
 
     def __init__(self, models: Models, sources: Sequence[ResponderSource] = ()) -> None:
         self._models = models
         self._sources = sources
 
     def models(self) -> list[Model]:
-        """Every model, in a stable order. Nothing is routed."""
+        """All model names: features and groups, then what each further source offers to the caller in context.
+
+        The order is stable. Whether a model can be served now is not checked.
+        """
         found = [Model(name, about) for name, about in self._models.chat_models().items()]
         return [*found, *(model for source in self._sources for model in source.models())]
 
     def responder(self, name: str) -> Responder:
-        """The responder of the model ``name``.
+        """Find what answers requests for the model ``name``.
 
         Raises:
             UnknownModelError: There is no such model.

@@ -9,7 +9,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 
 def json_bytes(value: Any) -> bytes:
-    """``value`` as JSON bytes. A lone surrogate is escaped."""
+    """``value`` as JSON in UTF-8. A lone surrogate, which UTF-8 cannot express, is escaped."""
     try:
         return to_json(value)
     except PydanticSerializationError:
@@ -17,7 +17,7 @@ def json_bytes(value: Any) -> bytes:
 
 
 def event(data: str, name: str | None = None) -> bytes:
-    """A server-sent event; each line of ``data`` is a field. ``name`` has one line."""
+    """One server-sent event in bytes. Each line of ``data`` becomes a ``data:`` line; ``name`` must be a single line."""
     lines = data.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\ndata: ")
     return _framed(lines.encode(errors="backslashreplace"), name)
 

@@ -1,4 +1,4 @@
-"""A stream whose first event was sent: a later error becomes an event, because the HTTP status is already sent."""
+"""Streams whose HTTP status is already sent: an error can then only be reported as an event within the stream."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ log = logging.getLogger(__name__)
 
 
 async def with_error_event(first: Event, rest: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
-    """``first``, and the rest of the stream. An error becomes its last event, and is not raised."""
+    """Yield ``first`` and the events of ``rest``; if ``rest`` fails, yield a `Failed` event instead of raising the error.
+
+    ``rest`` is closed at the end.
+    """
     try:
         async with aclosing(rest):
             yield first

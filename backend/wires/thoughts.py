@@ -26,17 +26,17 @@ _MOST_VALUES: Final = 200
 
 
 class Thoughts(NamedTuple):
-    """A provider's reasoning items, to be sent back to it.
+    """A provider's reasoning items, which have to be sent back to the same provider.
 
     Attributes:
-        endpoint: The endpoint that the items come from.
+        endpoint: The endpoint whose answer had the items, as ``provider:model``.
     """
 
     endpoint: str
     items: Sequence[Mapping[str, Any]]
 
     def in_message(self) -> dict[str, Any]:
-        """The message fields in which the provider's writer looks for the items."""
+        """The fields of an `AIMessage` in which the provider's serializer looks for reasoning items."""
         return {
             "additional_kwargs": {REASONING_KEY: list(self.items)},
             "response_metadata": {RECEIPT_KEY: {"endpoint": self.endpoint}},
@@ -44,7 +44,12 @@ class Thoughts(NamedTuple):
 
 
 def packed(items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any]) -> str:
-    """An opaque text with ``items``, for the provider that the ``receipt`` names."""
+    """Pack a provider's reasoning items into one opaque text, which a client can store and send back.
+
+    Args:
+        items: The provider's items.
+        receipt: The receipt of the call, which names the endpoint.
+    """
     held = json.dumps(
         {"endpoint": str(receipt.get("endpoint")), "items": items}, ensure_ascii=False, separators=(",", ":")
     )
@@ -52,7 +57,7 @@ def packed(items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any]) -> st
 
 
 def unpacked(text: object) -> Thoughts | None:
-    """The content of a text made by `packed`; None for any other text, or if it was changed."""
+    """Read a text made by `packed`. None for any other value, and for a text that is damaged or has too many values."""
     if not isinstance(text, str) or not text.startswith(_PREFIX):
         return None
     try:

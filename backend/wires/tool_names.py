@@ -1,4 +1,4 @@
-"""Tool names that some provider would refuse, as names that all accept; the client gets its own names back.
+"""Replaces tool names that some provider would refuse by names that all accept, and puts the client's names into the answer.
 
 Clients of Anthropic's API name tools with up to 128 characters, those of MCP servers with dots: OpenAI and Gemini refuse both.
 """
@@ -30,7 +30,9 @@ _HASH_DIGITS: Final = 8
 
 
 class ToolNames:
-    """The names of a request's tools that have to be replaced.
+    """Replaces the tool names of one request that some provider would refuse.
+
+    In a condition, an instance counts as false if no name has to be replaced.
 
     Args:
         names: The names of all tools of the request.
@@ -50,7 +52,7 @@ class ToolNames:
         return bool(self._sent)
 
     def in_request(self, request: CompletionRequest) -> CompletionRequest:
-        """``request`` with names that all providers accept."""
+        """A copy of ``request`` with names that all providers accept: in the tools, the tool choice and the history."""
         choice = request.tool_choice
         return replace(
             request,
@@ -60,7 +62,7 @@ class ToolNames:
         )
 
     def in_answer(self, answer: Answer) -> Answer:
-        """``answer`` with the client's names."""
+        """A copy of ``answer`` with the client's own tool names."""
         choices = [
             replace(choice, calls=[call._replace(name=self._heard(call.name)) for call in choice.calls])
             for choice in answer.choices
@@ -68,7 +70,7 @@ class ToolNames:
         return replace(answer, choices=choices)
 
     async def in_events(self, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
-        """``events`` with the client's names."""
+        """Yield ``events`` with the client's own tool names. Closes ``events`` at the end."""
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, ToolCallDelta) and event.name is not None:
@@ -103,7 +105,7 @@ class ToolNames:
 
 
 def names_of(tools: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The names of ``tools`` in the form of Chat Completions."""
+    """The names of ``tools``, which are in the form of Chat Completions."""
     return [tool["function"]["name"] for tool in tools]
 
 

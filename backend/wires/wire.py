@@ -22,19 +22,19 @@ class EventWriter(Protocol):
 
 
 class Exchange(Protocol):
-    """A request of a wire, with the writers of its answer."""
+    """One parsed request of a client, which also knows how to write the answer in the client's protocol."""
 
     @property
     def request(self) -> CompletionRequest:
-        """The request, independent of the wire."""
+        """The request in the form that all wires share."""
         ...
 
     def document(self, answer: Answer) -> Mapping[str, Any]:
-        """The body of the complete answer, as a dict that is ready for JSON."""
+        """The JSON body of a complete answer, as a dict."""
         ...
 
     def writer(self) -> EventWriter:
-        """A writer of the streamed answer."""
+        """A new writer for the answer as a stream. It keeps state, so each stream needs its own."""
         ...
 
 
@@ -42,7 +42,7 @@ ExchangeT_co = TypeVar("ExchangeT_co", bound=Exchange, covariant=True)
 
 
 class WireOf(Protocol[ExchangeT_co]):
-    """A protocol that clients speak, with its own kind of exchange."""
+    """An HTTP protocol that clients speak, such as Chat Completions: reads requests, and writes errors."""
 
     def read(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> ExchangeT_co:
         """Parse ``body`` as a request. With ``tells_receipt``, its answer will hold the receipts.
@@ -53,11 +53,11 @@ class WireOf(Protocol[ExchangeT_co]):
         ...
 
     def error(self, fault: Fault, request_id: str) -> tuple[int, Mapping[str, Any]]:
-        """``fault`` as an HTTP status and a body."""
+        """The HTTP status and the JSON body of an error response."""
         ...
 
     def stopped(self, fault: Fault) -> bytes:
-        """The event that ends a stream when the server stops."""
+        """The bytes of the event that ends a stream when the server stops."""
         ...
 
 
@@ -66,7 +66,7 @@ Wire = WireOf[Exchange]
 
 
 async def written(events: AsyncGenerator[Event], writer: EventWriter) -> AsyncGenerator[bytes]:
-    """``events`` as bytes, written by ``writer``."""
+    """Translate ``events`` into the bytes of the HTTP response, with ``writer``."""
     async with aclosing(events):
         async for event in events:
             if some := writer.write(event):

@@ -112,7 +112,10 @@ ToolResultBlock.model_rebuild()
 
 
 def standard(blocks: Iterable[BaseModel]) -> Iterator[dict[str, Any]]:
-    """``blocks`` as content blocks of LangChain's messages. What a client says of a document is a text before it."""
+    """Translate Anthropic's content blocks to those of LangChain's messages.
+
+    The ``context`` of a document becomes a text block before the document. Citations are left out.
+    """
     for block in blocks:
         if isinstance(block, MediaBlock) and block.context:
             yield _text(block.context)
@@ -148,7 +151,11 @@ def _plain(block: BaseModel) -> dict[str, Any]:
 
 
 def ignored_of(content: str | Sequence[BaseModel]) -> Iterator[str]:
-    """The names of features that the blocks of ``content`` ask for and that are not served."""
+    """The names of features that ``content`` asks for and that have no effect here, such as ``citations``.
+
+    Args:
+        content: A text, which asks for nothing, or the blocks of a message.
+    """
     for block in content if not isinstance(content, str) else ():
         if isinstance(block, MediaBlock | SearchResultBlock) and (block.citations or {}).get("enabled"):
             yield "citations"
@@ -161,7 +168,16 @@ def ignored_of(content: str | Sequence[BaseModel]) -> Iterator[str]:
 
 
 def marked(content: Any, mark: Mapping[str, Any]) -> Any:
-    """``content`` of a message with ``mark`` as the ``cache_control`` of its last block, unless that has one."""
+    """Set ``cache_control`` on the last block of a message, so that the prompt is cached up to there.
+
+    Args:
+        content: The content of a message; a text is turned into a text block.
+        mark: The value of ``cache_control``.
+
+    Returns:
+        The changed content. It stays as it is if it is empty, if the last block cannot be cached, or if that block has a
+        ``cache_control`` of its own.
+    """
     blocks = [_text(content)] if isinstance(content, str) else content
     if not blocks or blocks[-1]["type"] not in _CACHED:
         return content

@@ -25,7 +25,7 @@ _TOO_LONG: Final = "context_too_long"
 
 
 def anthropic_error(fault: Fault, request_id: str | None = None) -> tuple[int, dict[str, Any]]:
-    """``fault`` as an HTTP status, and the body of the response or of the event that ends a stream."""
+    """The HTTP status for ``fault``, and its JSON in Anthropic's form: a response's body, or the event that ends a stream."""
     status, message = fault.status, fault.message
     if fault.code == _TOO_LONG:  # by these words clients know that they have to sum up
         status, message = HTTPStatus.BAD_REQUEST, f"prompt is too long: {message}"

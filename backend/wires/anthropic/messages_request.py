@@ -120,7 +120,7 @@ AnyBody = TypeVar("AnyBody", bound=CountBody)
 
 
 class MessagesRequest(NamedTuple):
-    """A request of the Messages API.
+    """A parsed request of the Messages API: what every wire has in common, and what only this API's answer depends on.
 
     Attributes:
         keeps_thoughts: Whether the client sends the model's thinking back in later requests.

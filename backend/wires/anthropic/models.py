@@ -27,7 +27,7 @@ def model_info(model: Model) -> dict[str, Any]:
 
 
 class Page(NamedTuple):
-    """Which models a client asks for.
+    """Which part of the list of models a client asks for.
 
     Attributes:
         limit: The most models; None for all.
@@ -41,7 +41,7 @@ class Page(NamedTuple):
 
 
 def model_page(models: Sequence[Model], page: Page) -> dict[str, Any]:
-    """A ``page`` of ``models`` as a list.
+    """The response body with the models of one ``page``, in Anthropic's form.
 
     Raises:
         InvalidRequestError: The page begins or ends with an unknown model.

@@ -19,14 +19,18 @@ _OF_ANTHROPIC = {"response_metadata": {"model_provider": "anthropic"}}
 
 
 def thoughts_block(items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any]) -> dict[str, Any]:
-    """A ``redacted_thinking`` block with ``items``, for the provider that ``receipt`` names."""
+    """Pack a provider's reasoning ``items`` into one ``redacted_thinking`` block.
+
+    ``receipt`` is the receipt of the call, which names the endpoint of the items.
+    """
     return {"type": _TYPE, "data": packed(items, receipt)}
 
 
 def remembered(message: AIMessage) -> AIMessage:
-    """``message`` of a client's history, with the items of its `thoughts_block` moved to where the provider's serializer looks for them.
+    """Unpack the reasoning items that a client has sent back in a `thoughts_block`.
 
-    Other thoughts that are signed or encrypted are Anthropic's.
+    The block is removed from ``message``, and its items are put where the serializer of their provider looks for them. Without such
+    a block, signed or encrypted thinking is marked as Anthropic's; any other message is returned unchanged.
     """
     if isinstance(message.content, str):
         return message

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def content_of(content: Any, place: str, parts: Parts) -> Any:
-    """``content`` unchanged, after a check of its parts.
+    """Check the content of a message, and return it unchanged.
 
     Raises:
         InvalidRequestError: ``content`` is neither a text nor a list of ``parts``, or refers to a file without permission.

@@ -40,12 +40,12 @@ def custom_function(name: str, about: str, grammar: Mapping[str, Any], within: s
 
 
 def custom_arguments(text: str) -> str:
-    """The arguments of the function for a custom tool with this input, as JSON."""
+    """Wrap the plain-text input of a custom tool into the JSON arguments of the function that stands for the tool."""
     return json.dumps({_INPUT: text})
 
 
 def custom_input(arguments: str) -> str:
-    """The text in the arguments of a custom tool's function, or ``arguments`` unchanged if they hold none."""
+    """The plain-text input in the arguments of a custom tool's function; ``arguments`` itself if they have another form."""
     try:
         read = json.loads(arguments, strict=False)
     except (ValueError, RecursionError):

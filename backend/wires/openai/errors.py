@@ -27,7 +27,7 @@ _FIRST_OF_THE_SERVER: Final = 500
 
 
 def openai_error(fault: Fault) -> tuple[int, dict[str, Any]]:
-    """``fault`` as an HTTP status, and the object under ``error``."""
+    """The HTTP status for ``fault``, and the value of ``error`` in the JSON body."""
     status = _STATUSES.get(fault.code, fault.status)
     return status, {
         "message": fault.message,
@@ -38,7 +38,7 @@ def openai_error(fault: Fault) -> tuple[int, dict[str, Any]]:
 
 
 def error_type(fault: Fault, status: int) -> str:
-    """The ``type`` of an error with this fault and HTTP status."""
+    """The ``type`` that OpenAI would give an error with this code or HTTP status."""
     if fault.code == "quota_exceeded":
         return "insufficient_quota"
     other = "server_error" if status >= _FIRST_OF_THE_SERVER else "invalid_request_error"

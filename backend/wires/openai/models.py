@@ -20,5 +20,5 @@ def model_object(model: Model) -> dict[str, Any]:
 
 
 def model_list(models: Iterable[Model]) -> dict[str, Any]:
-    """``models`` as a list."""
+    """The response body that lists ``models``."""
     return {"object": "list", "data": [model_object(model) for model in models]}

@@ -25,7 +25,7 @@ _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_
 
 
 class Resource:
-    """The response object of one request, in any state. Its constant part, which may have 40 KB of tools, is serialized once."""
+    """The ``response`` object of one request, which most events of its stream repeat with a new status."""
 
     def __init__(self, asked: ResponsesRequest, now: Callable[[], float] = time.time) -> None:
         self._now = now
@@ -63,7 +63,7 @@ class Resource:
 
 
 def ending_fields(reason: FinishReason) -> tuple[str, dict[str, Any]]:
-    """The status and further fields of a response that ended for ``reason``."""
+    """The ``status`` of a response that ended for ``reason``, and the fields that tell why it is incomplete."""
     why = _INCOMPLETE.get(reason)
     return ("completed", {}) if why is None else ("incomplete", {"incomplete_details": {"reason": why}})
 
@@ -184,12 +184,12 @@ def status_of_item(item: Item, items: Sequence[Item], status: ItemStatus) -> Ite
 
 
 def output_of(items: Sequence[Item], status: ItemStatus) -> list[dict[str, Any]]:
-    """The output of a response that has ended with ``status``."""
+    """The ``output`` list of a response that has ended with ``status``."""
     return [item.as_dict(status=status_of_item(item, items, status)) for item in items]
 
 
 def items_of(choice: Choice, asked: ResponsesRequest) -> list[Item]:
-    """A complete answer as output items."""
+    """The output items of a complete answer: reasoning, message and calls."""
     items: list[Item] = []
 
     def place(kind: str) -> tuple[str, int]:
@@ -211,10 +211,10 @@ def items_of(choice: Choice, asked: ResponsesRequest) -> list[Item]:
 def kept_thoughts(
     items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any], asked: ResponsesRequest
 ) -> str | None:
-    """The provider's reasoning items, packed for the client to send back; None if the client keeps none, or there are none."""
+    """The provider's reasoning items, packed for ``encrypted_content``; None if there are none, or the client keeps none."""
     return packed(items, receipt) if items and asked.keeps_thoughts else None
 
 
 def summary_part(text: str) -> dict[str, Any]:
-    """A part of the summary of the model's reasoning."""
+    """The JSON of a part of a reasoning item's summary."""
     return {"type": "summary_text", "text": text}

@@ -65,10 +65,12 @@ class _Turn:
 
 @dataclass(slots=True)
 class Items:
-    """The messages and tools in the items of one request.
+    """Collects the messages and tools in the input items of one request, in order.
+
+    Consecutive items of the model, such as reasoning, text and calls, become one `AIMessage`.
 
     Attributes:
-        tools: Lists of further tools, each with its path for error messages.
+        tools: Lists of tools that the input adds to those of the request, each with its path for error messages.
         ignored: The types of items that are left out, such as those of OpenAI's own tools.
     """
 
@@ -78,7 +80,7 @@ class Items:
     _turn: _Turn | None = None
 
     def add(self, item: Mapping[str, Any], place: str) -> None:
-        """Add an item.
+        """Add one input item. ``place`` is its path in the request, for error messages.
 
         Raises:
             InvalidRequestError: The item is invalid for its type.
@@ -103,7 +105,7 @@ class Items:
             self.messages.append(_result(item, within))
 
     def end_turn(self) -> None:
-        """Complete the model's last message."""
+        """Turn the model's items that were collected so far into a message. Call it after the last item."""
         if self._turn is not None:
             self.messages.append(self._turn.message())
             self._turn = None

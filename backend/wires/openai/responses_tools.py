@@ -25,7 +25,7 @@ _HASH_DIGITS: Final = 8
 
 
 class Tool(NamedTuple):
-    """The tool of the request that a function stands for."""
+    """The client's tool behind a function, which the answer has to name in place of the function."""
 
     name: str
     namespace: str | None = None
@@ -34,11 +34,11 @@ class Tool(NamedTuple):
 
 @dataclass(slots=True)
 class Tools:
-    """The tools of one request, as functions.
+    """Translates the tools of one request to functions, and finds the tool again when the model calls a function.
 
     Attributes:
         functions: The functions, in the form of Chat Completions.
-        by_name: The tool of each function, by the function's name.
+        by_name: The client's tool behind each function, by the function's name.
         ignored: The types of tools that are left out.
     """
 
@@ -47,7 +47,7 @@ class Tools:
     ignored: list[str] = field(default_factory=list)
 
     def tool(self, function: str) -> Tool:
-        """The tool that ``function`` stands for; for an unknown name, a tool of that name."""
+        """The client's tool behind ``function``; for a function that is not in the request, a tool of the same name."""
         return self.by_name.get(function) or Tool(function)
 
     def _add(self, tool: Tool, function: dict[str, Any]) -> None:
@@ -55,10 +55,15 @@ class Tools:
         self.by_name[function["function"]["name"]] = tool
 
     def read(self, described: Sequence[Any], place: str, namespace: str | None = None) -> None:
-        """Add the tools in ``described``.
+        """Add the tools of one list.
+
+        Args:
+            described: The client's definitions of the tools.
+            place: The path of the list in the request, for error messages.
+            namespace: The namespace that the tools belong to; None for none.
 
         Raises:
-            InvalidRequestError: A tool's description is invalid.
+            InvalidRequestError: The definition of a tool is invalid.
         """
         for tool, at in objects(described, place):
             self._read_one(tool, at, namespace)
@@ -82,7 +87,7 @@ class Tools:
 
 
 def read_tools(described: Sequence[tuple[Sequence[Any], str]]) -> Tools:
-    """The tools of all lists, each given with its path for error messages.
+    """Parse all ``described`` lists of tools; each comes with its path for error messages.
 
     Raises:
         InvalidRequestError: A tool's description is invalid, or two tools have the same name.
@@ -95,7 +100,10 @@ def read_tools(described: Sequence[tuple[Sequence[Any], str]]) -> Tools:
 
 
 def function_name(name: str, namespace: str | None) -> str:
-    """The name of the function for a tool. A name that is too long is shortened and ends with a hash."""
+    """The name of the function that stands for a tool: the tool's name, with its namespace before it, if it has one.
+
+    A namespaced name that would be too long is shortened, and ends with a hash.
+    """
     whole = f"{namespace}{SEPARATOR}{name}" if namespace else name
     if len(whole) <= LONGEST_NAME or not namespace:
         return whole

@@ -21,7 +21,7 @@ LONGEST_NAME_OF_A_FORMAT = 64
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """Which tools may be called.
+    """Which tools the model may call, and whether it has to call one.
 
     Attributes:
         mode: ``auto``, ``none``, ``required``, or a tool's name; None if the client said nothing.
@@ -32,7 +32,7 @@ class ToolChoice:
     allowed: frozenset[str] | None = None
 
     def among(self, tools: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-        """The tools among ``tools`` that may be called.
+        """Those of ``tools`` (in the form of Chat Completions) that the model may call.
 
         Raises:
             InvalidRequestError: The choice names an unknown tool.
