@@ -26,7 +26,6 @@ _SECTIONS = ("litellm_settings", "router_settings")
 PROXY_MARKS = (*_SECTIONS, "general_settings", "environment_variables", "credential_list")
 """Keys beside a list of models that only the proxy reads."""
 _LISTS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
-_ALIASES = ("model_group_alias", "model_alias_map")
 _CLOCKS = {
     "max_retries": "retries",
     "num_retries": "retries",
@@ -51,7 +50,8 @@ class _Settings:
         select: The strategy that chooses among models of one name.
         fallbacks: The fallbacks of each model_name, in each of LiteLLM's lists.
         everywhere: The fallbacks of every model_name.
-        aliases: A further name to the model_name that it stands for.
+        aliases: A further name to the model_name whose models are asked; fallbacks are those of the further name.
+        renames: A name to the one that LiteLLM reads in its place, also for fallbacks.
     """
 
     usual: dict[str, Node] = field(default_factory=dict)
@@ -59,6 +59,7 @@ class _Settings:
     fallbacks: dict[str, dict[str, list[Node]]] = field(default_factory=lambda: defaultdict(dict))
     everywhere: list[Node] = field(default_factory=list)
     aliases: dict[str, Node] = field(default_factory=dict)
+    renames: dict[str, Node] = field(default_factory=dict)
 
 
 def deployments(document: Node) -> list[Config]:
@@ -110,8 +111,10 @@ def _take(settings: _Settings, key: str, node: Node) -> bool:
         _note_fallbacks(settings, key, node)
     elif key == "default_fallbacks":
         settings.everywhere = [*_texts(node.elements())]
-    elif key in _ALIASES:
+    elif key == "model_group_alias":
         settings.aliases.update(_aliases(node))
+    elif key == "model_alias_map":
+        settings.renames.update(_aliases(node))
     else:
         return False
     return True
@@ -243,15 +246,15 @@ def _completed(spec: Spec, group: Group, weight: int | None, usual: Mapping[str,
 def _configs(named: Mapping[str, list[Deployment]], settings: _Settings) -> list[Config]:
     _check_names(named, settings)
     configs: dict[str, Config] = {}
-    for name in (*named, *(alias for alias in settings.aliases if alias not in named)):
-        target = settings.aliases.get(name)
+    for name in dict.fromkeys((*named, *settings.aliases, *settings.renames)):
+        asked = _target(name, settings.renames)
+        target = settings.renames.get(name) or settings.aliases.get(name)
         if target is not None and name in named:
             target.report("changed", f"goes before the models named {shown(name)}, which are not asked.")
-        shown_name = name if target is None else target.text() or ""
-        if not (models := named.get(shown_name)):
+        if not (models := named.get(_target(asked, settings.aliases))):
             continue
         place = target or models[0].place
-        config = _config(identifier(name), place, shown_name, named, settings)
+        config = _config(identifier(name), place, asked, named, settings)
         if config.feature in configs:
             place.report(
                 "wrong", f"is the feature {config.feature} here, as another model_name is. Rename one."
@@ -263,14 +266,20 @@ def _configs(named: Mapping[str, list[Deployment]], settings: _Settings) -> list
 
 
 def _config(
-    feature: str, place: Node, name: str, named: Mapping[str, list[Deployment]], settings: _Settings
+    feature: str, place: Node, asked: str, named: Mapping[str, list[Deployment]], settings: _Settings
 ) -> Config:
-    chain = list(_followed(name, settings, {name}))
-    embeds = _embeds(named[name])
-    follow = [other for other in chain if embeds == _embeds(named.get(other, []))]
-    specs = [one.spec for each in (name, *follow) for one in named.get(each, [])]
-    policy = name in settings.fallbacks["content_policy_fallbacks"]
+    names = (asked, *_followed(asked, settings, {asked}))
+    first, *others = dict.fromkeys(_target(name, settings.aliases) for name in names)
+    embeds = _embeds(named[first])
+    follow = [other for other in others if embeds == _embeds(named.get(other, []))]
+    specs = [one.spec for each in (first, *follow) for one in named.get(each, [])]
+    policy = asked in settings.fallbacks["content_policy_fallbacks"]
     return Config(feature, place, tuple(specs), LITELLM, refusals_fall_over=policy)
+
+
+def _target(name: str, aliases: Mapping[str, Node]) -> str:
+    """What ``name`` stands for in ``aliases``; itself if it is none of them."""
+    return aliases[name].text() or "" if name in aliases else name
 
 
 def _embeds(models: Iterable[Deployment]) -> bool:
@@ -278,11 +287,10 @@ def _embeds(models: Iterable[Deployment]) -> bool:
 
 
 def _followed(name: str, settings: _Settings, seen: set[str]) -> Iterator[str]:
-    """The models that are called after ``name``, in order: its fallbacks and theirs, those for long prompts, those for refusals."""
+    """The names that are asked after ``name``, in order: its fallbacks and theirs, those for long prompts, those for refusals."""
     listed = [node for key in _LISTS for node in settings.fallbacks[key].get(name, ())]
     for node in (*listed, *settings.everywhere):
-        follower = node.text() or ""
-        follower = (settings.aliases[follower].text() or "") if follower in settings.aliases else follower
+        follower = _target(node.text() or "", settings.renames)
         if follower not in seen:
             seen.add(follower)
             yield follower
@@ -291,7 +299,7 @@ def _followed(name: str, settings: _Settings, seen: set[str]) -> Iterator[str]:
 
 def _check_names(named: Mapping[str, object], settings: _Settings) -> None:
     """Report names without a model, and the meaning of lists of fallbacks here."""
-    known = {*named, *settings.aliases}
+    known = {*named, *settings.aliases, *settings.renames}
     for key, lists in settings.fallbacks.items():
         for name, follow in lists.items():
             for node in follow:
@@ -300,7 +308,11 @@ def _check_names(named: Mapping[str, object], settings: _Settings) -> None:
                     node.report("changed", _OF_LISTS[key])
             if name not in known and follow:
                 follow[0].report("wrong", _unknown(name, known))
-    for node in (*settings.everywhere, *settings.aliases.values()):
+            elif name in settings.renames and follow:
+                follow[0].report(
+                    "dropped", f"is not used: {shown(name)} is replaced before fallbacks are looked up."
+                )
+    for node in (*settings.everywhere, *settings.aliases.values(), *settings.renames.values()):
         _check_name(node, node.text() or "", known)
 
 

@@ -291,6 +291,44 @@ class TestFallbacks:
         assert chain(config, "fast") == chain(config, "slow")
         assert "goes before the models named 'fast', which are not asked" in "".join(told(config, "changed"))
 
+    @pytest.mark.parametrize(
+        ("aliases", "providers"),
+        [("model_group_alias", ["anthropic", "gemini"]), ("model_alias_map", ["anthropic"])],
+    )
+    def test_fallbacks_are_those_of_the_name_that_is_asked(self, aliases: str, providers: list[str]) -> None:
+        config = proxy(
+            *TWO,
+            entry("last", "gemini/gemini-3.5-flash"),
+            router_settings={"fallbacks": [{"short": ["last"]}, {"fast": ["short"]}]},
+            litellm_settings={aliases: {"short": "slow"}},
+        )
+
+        assert [name.partition(":")[0] for name in chain(config, "short")] == providers
+        assert [name.partition(":")[0] for name in chain(config, "fast")] == ["openai", *providers]
+        unused = [one for one in told(config, "dropped") if "before fallbacks are looked up" in one]
+        assert bool(unused) == (aliases == "model_alias_map")
+
+    @pytest.mark.parametrize(("aliases", "length"), [("model_group_alias", 1), ("model_alias_map", 2)])
+    def test_an_alias_gets_the_fallbacks_of_its_model_only_where_it_is_replaced(
+        self, aliases: str, length: int
+    ) -> None:
+        policy = {"content_policy_fallbacks": [{"fast": ["slow"]}]}
+        config = proxy(*TWO, router_settings=policy, litellm_settings={aliases: {"short": "fast"}})
+
+        assert len(chain(config, "short")) == length
+        assert snapshot(config).features["short"].on_refusal == ("raise" if length == 1 else "next")
+
+    def test_an_alias_that_falls_back_on_its_own_model_asks_it_once(self) -> None:
+        config = proxy(
+            *TWO,
+            router_settings={
+                "model_group_alias": {"short": "fast"},
+                "fallbacks": [{"short": ["fast"]}, {"fast": ["slow"]}],
+            },
+        )
+
+        assert chain(config, "short") == ["openai:gpt-6-luna", "anthropic:claude-sonnet-5-5"]
+
     @pytest.mark.parametrize("key", ["fallbacks", "context_window_fallbacks", "default_fallbacks"])
     def test_the_routers_fallbacks_hold_in_place_of_the_librarys(self, key: str) -> None:
         first = ["slow"] if key == "default_fallbacks" else [{"fast": ["slow"]}, {"last": ["slow"]}]
