@@ -62,7 +62,7 @@ def check_accept(accept: Accept, *, blocks: bool = False) -> None:
 
 
 def verdict_at_once(accept: Accept, message: AIMessage) -> Any:
-    """The verdict of ``accept`` on ``message`` in a synchronous call."""
+    """Call ``accept`` with the answer in a synchronous call, and return its verdict, which must not be awaitable."""
     return at_once(accept(subject_of(message)), _ASYNC_ACCEPT)
 
 
@@ -96,17 +96,17 @@ def _test_of(dispatch: Dispatch) -> Iterator[None]:
 
 
 def require_enough(score: float | None, candidate: Candidate) -> None:
-    """Reject an answer of ``candidate`` whose ``score`` is below the threshold.
+    """Raise if the ``score`` of an answer of ``candidate`` is below the threshold of its tier's strategy.
 
     Raises:
-        BadAnswer: It is, or there is no score.
+        BadAnswer: The score is too low, or None because ``accept`` rejected the answer.
     """
     if score is None or score < getattr(candidate.select, "enough", ENOUGH):
         raise BadAnswer(Category.INVALID_OUTPUT, "it was not accepted")
 
 
 def subject_of(message: AIMessage) -> Any:
-    """The value that the test is called with: the parsed object if there is one, else the message."""
+    """The argument for the caller's test: the parsed object of a structured answer, else ``message``."""
     return message.additional_kwargs.get(PARSED_KEY, message)
 
 

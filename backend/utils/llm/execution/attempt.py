@@ -54,12 +54,14 @@ _OF_THE_TRANSPORT = frozenset({Category.TIMEOUT, Category.INTERRUPTED})
 
 
 class RunningAttempt:
-    """One request in flight, as a context manager that suppresses its failure; `Call.raise_if_over` comes next.
+    """One request in flight, as a context manager.
+
+    A failure that the call handles is recorded and suppressed: call `Call.raise_if_over` after the ``with`` block.
 
     Attributes:
         accept: The caller's own test of the answer.
-        is_beaten: Whether the request was cancelled because the other one of a hedged pair was answered.
-        record: The record of the attempt, once it is over.
+        is_beaten: Whether the request was cancelled because the other request of a hedged pair was answered first.
+        record: The record for receipt and ledger; None while the request is in flight.
     """
 
     is_beaten = False
@@ -160,15 +162,15 @@ class RunningAttempt:
     # Whole answers -------------------------------------------------------------------------------------------------
 
     def generate(self) -> ChatResult:
-        """The answer with its receipt."""
+        """Send the request, and return the tested answer with its receipt."""
         return self.deliver(self.answer())
 
     async def agenerate(self) -> ChatResult:
-        """The answer with its receipt, awaited; as `generate`."""
+        """Send the request without blocking, and return the tested answer with its receipt; as `generate`."""
         return self.deliver(await self.aanswer())
 
     def answer(self) -> AIMessage:
-        """The answer, once it has passed its tests."""
+        """Send the request, and return the answer once it has passed its tests; without a receipt, see `deliver`."""
         client, request = self._prepare()
         message, ask = self._received(client.generate(request), request), request.ask
         self._answer = message = checked(message, ask.schema, ask.tools)
@@ -178,7 +180,7 @@ class RunningAttempt:
         return message
 
     async def aanswer(self) -> AIMessage:
-        """The answer, awaited, once it has passed its tests; as `answer`."""
+        """Send the request without blocking, and return the answer once it has passed its tests; as `answer`."""
         await self._built()
         client, request = self._prepare()
         message, ask = self._received(await client.agenerate(request), request), request.ask
@@ -205,20 +207,20 @@ class RunningAttempt:
         return message
 
     def deliver(self, message: AIMessage) -> ChatResult:
-        """``message`` with its receipt, as the result of the call."""
+        """Record that ``message`` is the call's answer, and return it with its receipt."""
         return chat_result_of(message, self._call.dispatch.succeeded(self.step, self._recorded("ok")))
 
     # Streams -------------------------------------------------------------------------------------------------------
 
     def stream(self) -> Iterator[ChatGenerationChunk]:
-        """The answer in chunks, from its first content on; the last chunk is empty and has the receipt."""
+        """Send the request, and yield the answer in chunks, from its first content on; the last chunk is empty and has the receipt."""
         client, request = self._prepare()
         self._stream = StreamedAnswer(request, self.step.most_seconds)
         yield from self._stream.passed_on(client.stream(request))
         yield self._last_chunk(self._stream)
 
     async def astream(self) -> AsyncGenerator[ChatGenerationChunk]:
-        """The answer in chunks, asynchronously; as `stream`."""
+        """Send the request without blocking, and yield the answer in chunks; as `stream`."""
         await self._built()
         client, request = self._prepare()
         self._stream = StreamedAnswer(request, self.step.most_seconds)

@@ -36,7 +36,7 @@ def run_blocking(work: Coroutine[Any, Any, T]) -> T:
 
 
 class Blocking(AbstractContextManager[EnteredT, bool]):
-    """A synchronous context manager made of an asynchronous one; each of its waits blocks the thread."""
+    """Makes an asynchronous context manager usable with ``with`` in synchronous calls; each of its waits blocks the thread."""
 
     def __init__(self, context: AbstractAsyncContextManager[EnteredT, bool]) -> None:
         self._context = context
@@ -62,7 +62,7 @@ async def _left(context: AbstractAsyncContextManager[Any, bool], *error: Any) ->
 
 @asynccontextmanager
 async def within(seconds: float) -> AsyncIterator[Timeout]:
-    """Like `asyncio.timeout`, but a cancelled timer does not keep the caller's context alive."""
+    """Limit the block to ``seconds``, like `asyncio.timeout`, but a cancelled timer does not keep the caller's context alive."""
     async with asyncio.timeout(None) as clock:
         ends_at = asyncio.get_running_loop().time() + seconds
         context_without_caller().run(clock.reschedule, ends_at)
@@ -70,12 +70,12 @@ async def within(seconds: float) -> AsyncIterator[Timeout]:
 
 
 async def result_of(value: Any) -> Any:
-    """``value``; if it is awaitable, the result of awaiting it."""
+    """Return ``value``, or the result of awaiting it if it is awaitable."""
     return await value if isawaitable(value) else value
 
 
 def at_once(value: Any, complaint: str) -> Any:
-    """``value``, in a synchronous call, where it must not be awaitable.
+    """Return ``value`` in a synchronous call, after checking that it is not awaitable.
 
     Raises:
         TypeError: ``value`` is awaitable; the message is ``complaint``.

@@ -43,13 +43,13 @@ _NO_SPAN = nullcontext()
 
 
 class Question(NamedTuple):
-    """The input of a call by product code.
+    """What the application passed to one call: messages, stop texts, and its test of the answer.
 
     Attributes:
         messages: The messages as they were given.
         history: The messages in normal form, which are sent.
-        stop: Texts at which the answer ends.
-        accept: A further test of the answer.
+        stop: Texts at which the model ends its answer; None for none.
+        accept: The caller's own test of the answer; None if there is none.
     """
 
     messages: list[BaseMessage]
@@ -65,11 +65,13 @@ class Question(NamedTuple):
 
 
 class Call:
-    """One call of a feature, which uses one ``snapshot`` to its end, even if the table is reloaded meanwhile.
+    """One call of a feature, from its first request to its answer or error.
+
+    It uses one ``snapshot`` of the table to its end, even if the table is reloaded meanwhile.
 
     Attributes:
-        hedges: Whether its first request may be hedged by a second one.
-        keeps_text: Whether its prompts and answers are stored.
+        hedges: Whether a second request may be sent if the first one takes too long.
+        keeps_text: Whether prompts and answers of the call are stored.
         span: The OpenTelemetry span of the call, if spans or metrics are configured.
 
     Raises:
@@ -93,18 +95,18 @@ class Call:
 
     @cached_property
     def rejected(self) -> RejectedAnswers:
-        """The answers that its tests rejected."""
+        """The answers so far that failed their tests: for a repair, and as a last resort for the caller."""
         return RejectedAnswers()
 
     @cached_property
     def reserver(self) -> Reserver:
-        """Reserves what its requests may use of budgets and shared limits."""
+        """The object that reserves budgets and shared limits for the call's requests before they are sent."""
         return Reserver(self.runtime, self.dispatch, self.snapshot)
 
     # What comes next -----------------------------------------------------------------------------------------------
 
     def step(self) -> Try:
-        """The next request to send.
+        """Find the next request to send; blocks while the call waits for an endpoint, a limit or a selector.
 
         Raises:
             LLMError: The call is over: its deadline has passed, only resting endpoints are left, or a selector ends it.
@@ -113,7 +115,7 @@ class Call:
         return step if isinstance(step, Try) else run_blocking(self._search(step, blocks=True))
 
     async def astep(self) -> Try:
-        """The next request to send, awaited; as `step`."""
+        """Find the next request to send without blocking the event loop; as `step`."""
         step = self.dispatch.next()
         return step if isinstance(step, Try) else await self._search(step, blocks=False)
 
@@ -147,11 +149,11 @@ class Call:
     # After an attempt that failed ----------------------------------------------------------------------------------
 
     def end(self, error: LLMError, cause: BaseException | None) -> None:
-        """Record that an attempt failed with ``error`` and that no other may follow."""
+        """End the call with ``error``: the next `raise_if_over` raises it, with ``cause`` as its cause."""
         self._over = error, cause
 
     def raise_if_over(self) -> None:
-        """Return if another attempt may follow.
+        """Raise the error that ended the call; return if another attempt may follow.
 
         The error is raised here, not in the attempt, whose frames hold the signed request and its key.
 
@@ -167,7 +169,7 @@ class Call:
             del error, cause  # else the error would hold this frame, and this frame the error
 
     def second_best(self, error: LLMError) -> tuple[AIMessage, Receipt]:
-        """The best of the rejected answers instead of ``error``, if the feature's row permits it.
+        """Return the best of the rejected answers instead of raising ``error``, if the feature's row permits it.
 
         Raises:
             LLMError: ``error``: the row does not permit it, or there is no rejected answer with a score.
@@ -180,7 +182,7 @@ class Call:
 
 
 def with_spans(call: Call) -> Call:
-    """``call``, with spans and metrics if a provider for either is configured in OpenTelemetry."""
+    """Add OpenTelemetry's spans and metrics to ``call``, if the application has configured a provider for either."""
     try:
         metrics = sys.modules.get("opentelemetry.metrics")
         # Of a meter's provider that is none yet only the name of its class tells.
@@ -197,7 +199,7 @@ def with_spans(call: Call) -> Call:
 
 
 def trace_refusal(runtime: Runtime, route: Route, error: LLMError) -> None:
-    """Make the span of a call that no endpoint may serve."""
+    """Record the span of a call that no endpoint may serve, for which no `Call` exists."""
     try:
         if _is_traced():
             from .spans import refusal_span

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def with_copies(call: Call) -> Call:
-    """``call``, which sends copies to the shadow endpoints of its feature once it is answered."""
+    """Let ``call`` send copies of itself to the shadow endpoints of its feature, once it is answered."""
     dispatch = call.dispatch
     observer = ShadowObserver(call.runtime.shadows, partial(_copy_for, call))
     dispatch.observers = dispatch.observers.and_then(observer)

@@ -94,7 +94,7 @@ class CustomDispatch(HedgedDispatch):
         return Consult(select.name, choosing)
 
     def choose(self, asked: Consult, choice: object) -> Try | Reserve | Wait:
-        """The next step after the selector that was ``asked`` answered ``choice``.
+        """Turn ``choice``, the selector's answer to ``asked``, into the next step of the call.
 
         Raises:
             SelectionStoppedError: The selector ended the call.
@@ -133,7 +133,7 @@ class CustomDispatch(HedgedDispatch):
         raise self.selector_error(asked.selector, what)
 
     def selector_error(self, selector: str, what: str) -> LLMError:
-        """The error of a selector that failed or returned something invalid; ``what`` says which."""
+        """Build the error for a selector that failed or returned something invalid; ``what`` says which of these."""
         return outcome_errors.selector_error(self.route, self.attempts, selector, what)
 
 

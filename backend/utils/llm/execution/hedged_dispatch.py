@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 
 class HedgedDispatch(Dispatch):
-    """A `Dispatch` that may have two requests in flight if the feature hedges; call `next` when both have ended."""
+    """An attempt loop that may have a second request in flight, sent when the first one takes too long.
+
+    Call `next` only when both requests have ended.
+    """
 
     def hedge_after(self, step: Try) -> float | None:
-        """Seconds after which ``step`` may be hedged by a second request; None if it may not.
+        """Count the call, and return the seconds after which a second request may hedge ``step``; None if none may.
+
+        Call this once for each request, as soon as it is sent: each call earns a part of a hedge.
 
         Call this whenever a request is sent, before anything else, because it counts the calls.
         """

@@ -42,7 +42,7 @@ class Cancelled(BaseException):
 def hedged(
     call: Call, step: Try, run: Any, *, streams: bool = False
 ) -> AbstractContextManager[RunningAttempt | HedgedAttempt, bool]:
-    """The attempt of ``step`` as a context manager; a `HedgedRequest` if the attempt may be hedged.
+    """Build the context manager for the request ``step``: a `HedgedRequest` if a second one may hedge it.
 
     Args:
         call: The call of the attempt.
@@ -63,7 +63,7 @@ def hedged(
 def ahedged(
     call: Call, step: Try, run: Any, *, streams: bool = False
 ) -> AbstractAsyncContextManager[RunningAttempt | HedgedAttempt, bool]:
-    """The attempt of ``step`` as an asynchronous context manager; as `hedged`."""
+    """Build the asynchronous context manager for the request ``step``; as `hedged`."""
     attempt = RunningAttempt(call, step)
     after = _hedge_after(call, step)
     if after is None:
@@ -77,7 +77,9 @@ def _hedge_after(call: Call, step: Try) -> float | None:
 
 
 class HedgedRequest:
-    """The first request of a call and its hedge. As a context manager it gives the winner; the other has ended by then.
+    """A call's first request and, if it takes too long, a second one.
+
+    As a context manager it gives the request with the first good answer; the other has ended by then.
 
     Args:
         loop: The loop in another thread that makes the requests of a synchronous call; None for the running loop.
@@ -152,11 +154,11 @@ class HedgedRequest:
 
 
 class HedgedAttempt:
-    """One of the two requests. The thread of the call returns its answer or handles its failure.
+    """One of the two requests of a hedged pair. The thread of the call returns its answer or handles its failure.
 
     Args:
-        books: The context of the attempt, entered in the call's thread.
-        work: The coroutine that runs on the event loop.
+        books: The context that records the attempt, entered in the call's thread.
+        work: Starts the coroutine that sends the request on the event loop.
         loop: The loop in another thread, or None; as for `HedgedRequest`.
     """
 
@@ -233,15 +235,15 @@ class HedgedAttempt:
         return self.task.result()
 
     def generate(self) -> ChatResult:
-        """The answer with its receipt."""
+        """Return the answer with its receipt."""
         return self.attempt.deliver(self._taken())
 
     async def agenerate(self) -> ChatResult:
-        """The answer with its receipt, asynchronously; as `generate`."""
+        """Return the answer with its receipt, in an asynchronous call; as `generate`."""
         return self.attempt.deliver(self._taken())
 
     async def astream(self) -> AsyncGenerator[ChatGenerationChunk]:
-        """The answer in chunks, from the first one on."""
+        """Yield the answer in chunks, from its first content on."""
         first, chunks = self._taken()
         async with aclosing(chunks):
             yield first

@@ -45,7 +45,7 @@ RANK = attrgetter("candidate.rank")
 
 
 class Dispatch:
-    """The attempt loop of one call along its route.
+    """The attempt loop of one call: decides what is sent next, and does no I/O itself.
 
     Args:
         health: The state of endpoints and limits, which the call reads and updates.
@@ -115,7 +115,7 @@ class Dispatch:
     # What to do next -----------------------------------------------------------------------------------------------
 
     def next(self) -> Try | Reserve | Wait | Consult:
-        """The next step of the call. Call it at the start, after a wait, after `decline`, and after `failed` returned None.
+        """Decide the next step of the call. Call it at the start, after a wait, after `decline`, and after `failed` returned None.
 
         Choosing an endpoint and reserving its place are one atomic step, so that no two calls take the same place.
 
@@ -133,7 +133,7 @@ class Dispatch:
             raise
 
     def leave_queue(self) -> None:
-        """Leave the queue of the limit that the call waits for, if any, because it sends a request or ends."""
+        """Leave the queue of a rate limit, if the call waits in one, because the call sends a request or ends."""
         if self._waits_for is not None:
             with self._traffic.lock:
                 self._traffic.rate_limiter.leave(self._waits_for, self._number)
@@ -313,7 +313,10 @@ class Dispatch:
     # What is set aside elsewhere -------------------------------------------------------------------------------------
 
     def grant(self, step: Try, marks: tuple[BudgetMark, ...]) -> Try:
-        """The request to send now that ``step`` has its reservations; its timeout shrinks by what these took."""
+        """Return ``step`` as it may be sent, once its reservations are made: its timeout shrinks by the time that they took.
+
+        ``marks`` are the remarks about budgets for the call's receipt.
+        """
         self._marks += marks
         left = self.seconds_left
         if step.most_seconds <= left + LEAST_SECONDS:
@@ -327,8 +330,8 @@ class Dispatch:
 
         Args:
             step: The request.
-            unsent: Its record, as withdrawn.
-            why: The rejection for which its candidate is skipped; that of a hedge only this once.
+            unsent: The record of the request, marked as withdrawn.
+            why: The rejection for which the candidate is skipped; if ``step`` is a hedge, the candidate may be tried again.
         """
         self.withdraw(step, unsent)
         if step.hedge:
@@ -338,17 +341,20 @@ class Dispatch:
         return not self._left
 
     def put_back(self, reserve: Reserve, unsent: Attempt) -> None:
-        """Queue a request again as if it had not been chosen, because a shared limit has no room for it yet."""
+        """Withdraw a request and queue it again at its place, because a shared limit has no room for it yet."""
         self.withdraw(reserve.step, unsent)
         self._left.insert(reserve.place, reserve.pending._replace(on_loan=False))
 
     def withdraw(self, step: Try, unsent: Attempt) -> None:
-        """Release the reservations of ``step``, which is not sent."""
+        """Take back ``step``, which is not sent: observers release what they reserved for it.
+
+        ``unsent`` is its record, marked as withdrawn.
+        """
         self._note(step, unsent, Failure(Category.CANCELLED))
         self._sent[:] = [one for one in self._sent if one is not step]
 
     def step_down(self, lower: Route, observers: Observers, marks: tuple[BudgetMark, ...]) -> None:
-        """Continue with ``lower``, the call's route in the next cheaper profile."""
+        """Continue with the candidates of ``lower``, the call's route in the next cheaper profile."""
         self.observers = observers
         self.route = self.route._replace(skipped=(*self.route.skipped, *lower.skipped))
         self._marks += marks
@@ -360,14 +366,14 @@ class Dispatch:
     # What came of it -----------------------------------------------------------------------------------------------
 
     def succeeded(self, step: Try, attempt: Attempt) -> Receipt:
-        """Record that a request has a good answer, which ends the call. Returns the receipt."""
+        """Record a good answer, which ends the call, and return the call's receipt."""
         self._note(step, attempt, None)
         candidate, route = step.candidate, self.route
         degraded = candidate is not route.preferred and route.is_degraded(candidate)
         return self._receipt(attempt, candidate.profile, degraded=degraded)
 
     def settled_for(self, attempt: Attempt) -> Receipt:
-        """End the call with the rejected answer of ``attempt``, because there is no better one. Returns the receipt."""
+        """Build the receipt for a rejected answer, that of ``attempt``, which is returned because there is no better one."""
         asked = (step.candidate for step in self._sent)
         served_by = next(one for one in asked if outcome_errors.is_of(attempt, one))
         return self._receipt(attempt, served_by.profile, degraded=True)
@@ -389,7 +395,9 @@ class Dispatch:
     def failed(
         self, step: Try, attempt: Attempt, failure: Failure, *, partial: str | None = None
     ) -> LLMError | None:
-        """Record that a request failed. None if another may be tried, or is in flight; else the error that ends the call.
+        """Record that a request failed, and decide whether the call goes on.
+
+        Returns the error that ends the call; None if another request may be tried, or is in flight.
 
         Args:
             step: The request.
@@ -460,7 +468,7 @@ class Dispatch:
         self.late.pop(step.number, None)
 
     def abandon(self) -> None:
-        """Release all reservations of the call after an interruption, wherever it was raised."""
+        """Release what the call has reserved or queued for, after an exception from outside interrupted it."""
         self.leave_queue()
         for number, (step, attempt) in self._open.items():
             late = self.late.pop(number, None)

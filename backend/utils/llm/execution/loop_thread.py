@@ -36,11 +36,11 @@ class RunningLoop:
 
     @property
     def is_here(self) -> bool:
-        """Whether the current thread is the one that runs the loop; it cannot wait for itself."""
+        """Whether this code runs on the loop's own thread, which must not block to wait for the loop."""
         return threading.current_thread() is self._thread
 
     def run(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """The result of ``work``, run on the loop in a copy of this context, while this thread waits.
+        """Run ``work`` on the loop in a copy of this context, and return its result; blocks this thread meanwhile.
 
         An exception raised into the waiting thread cancels ``work``. On the loop's own thread, where an abandoned stream
         may be finalised, ``work`` is only started, and the result is None.
@@ -69,7 +69,7 @@ class LoopThread(PerProcess):
         self._running: RunningLoop | None = None
 
     def get(self) -> RunningLoop:
-        """The running loop, which does not end while the caller holds it."""
+        """Return the running loop, and start it if needed; it does not end while the caller holds it."""
         with self._lock:
             if self._running is None:
                 self._running = self._started()

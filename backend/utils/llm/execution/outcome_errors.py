@@ -55,7 +55,7 @@ def _names_the_call(
 
 @_names_the_call
 def refused(route: Route) -> LLMError:
-    """The error when no endpoint may serve the call."""
+    """Build the error for a call that no endpoint may serve."""
     name = route.feature.name
     keyless = [skip for skip in route.skipped if skip.code in {SkipCode.NO_KEY, SkipCode.NOT_YOUR_KEY}]
     if keyless and len(keyless) == len(route.skipped):
@@ -114,14 +114,14 @@ def _missing_key(route: Route, skips: list[Rejection]) -> str:
 
 @_names_the_call
 def out_of_time(route: Route, attempts: Sequence[Attempt]) -> LLMError:
-    """The error when the call's deadline has passed."""
+    """Build the error for a call whose deadline has passed."""
     name, seconds = route.feature.name, route.deadline
     text = f"{name!r} was not answered within its deadline of {seconds:g} s."
     return CallTimeoutError(text, feature=name, attempts=attempts)
 
 
 def as_found(route: Route, found: Sequence[tuple[Candidate, Unavailable | None]]) -> Route:
-    """``route``, which skips the endpoints that were ``found`` unavailable for what is the reason now."""
+    """Return ``route`` with the reasons that hold now for the endpoints in ``found``, so that the error states these."""
     skips = tuple(unavailable(candidate, why) for candidate, why in found if why is not None)
     looked_at = [candidate.circuit for candidate, _ in found]
     lasting = tuple(one for one in route.skipped if one.candidate.circuit not in looked_at)
@@ -130,7 +130,7 @@ def as_found(route: Route, found: Sequence[tuple[Candidate, Unavailable | None]]
 
 @_names_the_call
 def interrupted(route: Route, attempts: Sequence[Attempt], candidate: Candidate, partial: str) -> LLMError:
-    """The error when a stream broke after the caller had received part of the answer."""
+    """Build the error for a stream that broke after the caller had received ``partial``, a part of the answer."""
     return StreamInterruptedError(
         f"{candidate.endpoint} broke off in the middle of its answer.",
         feature=route.feature.name,
@@ -143,7 +143,7 @@ def interrupted(route: Route, attempts: Sequence[Attempt], candidate: Candidate,
 def failed(
     route: Route, attempts: Sequence[Attempt], candidate: Candidate, failure: Failure, hint: float | None
 ) -> LLMError:
-    """The error after ``failure`` of ``candidate``: either the only endpoint that was tried, or the one that ended the call.
+    """Build the error for a call that ended with ``failure`` of ``candidate``: the only endpoint tried, or the last.
 
     Args:
         route: The route of the call.
@@ -167,7 +167,10 @@ def failed(
 
 @_names_the_call
 def all_failed(route: Route, attempts: Sequence[Attempt], hint: float | None) -> LLMError:
-    """The error after several endpoints were tried and failed. For the arguments see `failed`."""
+    """Build the error for a call for which several endpoints were tried, and all failed.
+
+    For the arguments see `failed`.
+    """
     name = route.feature.name
     tried = "; ".join(
         f"{endpoint_label(attempt.endpoint, attempt.account)}: {_outcome(attempt)}" for attempt in attempts
@@ -182,7 +185,7 @@ def all_failed(route: Route, attempts: Sequence[Attempt], hint: float | None) ->
 
 @_names_the_call
 def stopped(route: Route, attempts: Sequence[Attempt], selector: str, reason: str) -> LLMError:
-    """The error when a custom selector stopped the call."""
+    """Build the error for a call that a custom selector stopped."""
     text = f"The selector {selector!r} stopped the call: {reason}"
     error = SelectionStoppedError(text, feature=route.feature.name, attempts=attempts)
     error.reason = reason
@@ -191,13 +194,13 @@ def stopped(route: Route, attempts: Sequence[Attempt], selector: str, reason: st
 
 @_names_the_call
 def selector_error(route: Route, attempts: Sequence[Attempt], selector: str, what: str) -> LLMError:
-    """The error when a custom selector failed or returned something invalid."""
+    """Build the error for a custom selector that failed or returned something invalid."""
     text = f"The selector {selector!r} {what}."
     return SelectorError(text, feature=route.feature.name, attempts=attempts)
 
 
 def accept_too_late(route: Route) -> LLMError:
-    """The error when the application's test of an answer did not end before the deadline."""
+    """Build the error for a test of the answer, given as ``accept``, that did not end before the deadline."""
     text = "The test of the answer took longer than the call's deadline."
     return CallTimeoutError(text, feature=route.feature.name)
 
@@ -221,7 +224,7 @@ def _rejected_key(route: Route, attempts: Sequence[Attempt], candidate: Candidat
 
 
 def is_of(attempt: Attempt, candidate: Candidate) -> bool:
-    """Whether ``attempt`` was made on ``candidate``."""
+    """Whether ``attempt`` was made on the endpoint and account of ``candidate``, with a key of the same kind of owner."""
     asked = (str(candidate.endpoint), candidate.account_name, candidate.owner)
     return (attempt.endpoint, attempt.account, attempt.key_owner) == asked
 

@@ -39,7 +39,7 @@ def is_asynchronous(work: Callable[..., Any]) -> bool:
 
 
 def in_time(work: Callable[[], T], seconds: float) -> T:
-    """The result of ``work``, run in a separate daemon thread in a copy of this context.
+    """Run ``work`` in a separate daemon thread, in a copy of this context, and return its result within ``seconds``.
 
     Raises:
         StillRunningError: ``work`` took longer than ``seconds``.
@@ -53,7 +53,7 @@ def in_time(work: Callable[[], T], seconds: float) -> T:
 
 
 async def awaited_in_time(work: Awaitable[T], seconds: float) -> T:
-    """The result of ``work``, which is cancelled after ``seconds``.
+    """Await ``work``, and cancel it after ``seconds``.
 
     Raises:
         StillRunningError: ``work`` took longer. An exception of ``work`` itself is raised unchanged, even a `TimeoutError`.
@@ -69,7 +69,7 @@ async def awaited_in_time(work: Awaitable[T], seconds: float) -> T:
 
 
 async def in_a_thread(work: Callable[[], T]) -> T:
-    """The result of ``work``, run in a separate daemon thread; dropped if the awaiting task is cancelled.
+    """Run ``work`` in a separate daemon thread, and return its result; dropped if the awaiting task is cancelled.
 
     The loop's executor is not used: ``work`` may take long, or make calls that need one of its threads.
     """
@@ -78,7 +78,7 @@ async def in_a_thread(work: Callable[[], T]) -> T:
 
 
 async def answer_of(work: Callable[[], Any]) -> Any:
-    """The result of ``work``: a function, a coroutine function, or a function that returns an awaitable."""
+    """Call ``work`` and return its result: a function runs in a thread, a coroutine function on the event loop."""
     return await result_of(work() if is_asynchronous(work) else await in_a_thread(work))
 
 

@@ -33,7 +33,13 @@ class RejectedAnswers:
         self.best: tuple[AIMessage, Attempt] | None = None
 
     def add(self, answer: AIMessage | None, fault: BadAnswer, attempt: Attempt) -> None:
-        """Add the ``answer`` of ``attempt``; None if there is nothing to show of it."""
+        """Remember a rejected answer and why it was rejected, for a repair and for `best`.
+
+        Args:
+            answer: The answer; None if nothing of it can be shown.
+            fault: The reason for the rejection.
+            attempt: The record of its request.
+        """
         if answer is not None and attempt.score is not None:
             best = self.best[1].score if self.best is not None else None
             if best is None or attempt.score > best:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 class Reserver:
-    """Reserves for the requests of one call, which steps down to the next cheaper profile if a budget says so.
+    """Reserves budgets and shared limits for the requests of one call.
+
+    If a budget has no room, the call steps down to the next cheaper profile where the budget permits it.
 
     Args:
         profile: The snapshot with the profile in which the call continues.
@@ -32,7 +34,10 @@ class Reserver:
         self._profile = profile
 
     async def held(self, reserve: Reserve, *, blocks: bool) -> Try | None:
-        """The request to send, once its budgets and limits are reserved; None if it may not be sent now."""
+        """Reserve what the request may use, and return it as it may be sent; None if it may not be sent now.
+
+        ``blocks`` is true in a synchronous call. After None, `Dispatch.next` says what follows.
+        """
         reservations, dispatch, step = self._runtime.reservations, self._dispatch, reserve.step
         unsent = partial(withdrawn, step, self._runtime.time)
         outcome: Rejection | tuple[BudgetMark, ...] = ()

@@ -22,7 +22,9 @@ _OF_THE_KEY = frozenset({Category.CREDENTIAL, Category.QUOTA, Category.MODEL_QUO
 
 
 class AttemptObserver(Protocol):
-    """Observes attempts. Its exceptions are logged and change nothing.
+    """The base of all observers, which are told when each request starts, is answered, and ends.
+
+    Exceptions of an observer are logged, and change nothing for the call.
 
     A method `started` or `received` that is not overridden is not called.
     """
@@ -57,17 +59,17 @@ class TrafficObserver(AttemptObserver, ABC):
 
 
 def never_arrived(failure: Failure | None) -> bool:
-    """Whether the request never reached a provider."""
+    """Whether the request never reached a provider, so that it costs nothing; False for an answer."""
     return failure is not None and failure.category in _NEVER_ARRIVED
 
 
 def used_nothing(failure: Failure | None) -> bool:
-    """Whether the request used no tokens, because it never arrived or was refused."""
+    """Whether the failed request used no tokens, because it never arrived or was refused; False for an answer."""
     return never_arrived(failure) or (failure is not None and (failure.status or 0) >= ERROR_STATUS)
 
 
 def was_patient(step: Try, failure: Failure) -> bool:
-    """Whether a timeout was the endpoint's fault, and not caused by a short deadline or a busy process."""
+    """Whether a timeout was the endpoint's fault; False after a short deadline or in a busy process. True for other failures."""
     if failure.category is Category.TIMEOUT and failure.was_late:
         return False
     if failure.category is not Category.TIMEOUT or failure.status is not None:
@@ -76,12 +78,12 @@ def was_patient(step: Try, failure: Failure) -> bool:
 
 
 def is_its_fault(step: Try, failure: Failure) -> bool:
-    """Whether the endpoint caused the failure, and not the key or the request."""
+    """Whether the endpoint caused the failure; False if the key or the request did."""
     return POLICY[failure.category].health in {"counts", "cool endpoint"} and was_patient(step, failure)
 
 
 def is_telling(step: Try, failure: Failure | None) -> bool:
-    """Whether the outcome says something about the endpoint, and not only about this call or a caller's key."""
+    """Whether the outcome says something about the endpoint; False if only about this call or a caller's key."""
     if failure is not None and failure.category in _OF_THE_KEY:
         return step.candidate.owner == "house"
     if failure is None or is_its_fault(step, failure):

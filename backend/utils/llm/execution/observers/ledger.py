@@ -58,7 +58,7 @@ class KeyNames:
         self._known: dict[str, str | None] = {}
 
     def of(self, route: Route, candidate: Candidate) -> str | None:
-        """The name of the key that ``candidate`` uses; None if it has no name."""
+        """The hash under which the ledger shows the key of ``candidate``; None if the key has no name there."""
         provider = candidate.endpoint.provider
         if candidate.owner == "user":
             place = provider.base_url if provider.access == OWN else ""
@@ -115,7 +115,7 @@ class LedgerObserver(AttemptObserver):
 
 
 def record_of(step: Try, attempt: Attempt, key_names: KeyNames) -> AttemptRecord:
-    """The record of ``attempt``, which was made for ``step``."""
+    """Build the ledger's row for ``attempt``, which was made for ``step``."""
     route, candidate = step.route, step.candidate
     caller = route.caller
     inward, outward, cached, cache_write, reasoning = _UNKNOWN if attempt.usage is None else attempt.usage

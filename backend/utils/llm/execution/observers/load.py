@@ -19,7 +19,7 @@ _GIVEN_UP = frozenset({Category.CANCELLED, Category.TIMEOUT})
 
 
 class LoadObserver(TrafficObserver):
-    """Counts requests in flight and recent requests."""
+    """Counts each endpoint's requests in flight and recent requests, for strategies that balance load."""
 
     @override
     def started(self, step: Try) -> None:
@@ -41,7 +41,10 @@ class LoadObserver(TrafficObserver):
 
 
 class LatencyObserver(TrafficObserver):
-    """Measures the latency of answers, and of failures that are the endpoint's fault."""
+    """Measures each endpoint's latency and failure rate, for strategies that prefer quick endpoints.
+
+    Failures count only if they are the endpoint's fault.
+    """
 
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
@@ -54,7 +57,7 @@ class LatencyObserver(TrafficObserver):
 
 
 class TailLatencyObserver(TrafficObserver):
-    """Records the latencies from which the delay of a hedge is computed.
+    """Records answer times: from their slow tail the delay before a second, hedging request is computed.
 
     Rejected answers count, too, and cancelled requests with the time until then. Other failures do not count.
     """

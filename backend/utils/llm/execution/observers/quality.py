@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class QualityObserver(TrafficObserver):
-    """Records the scores of the endpoints of cost ladders."""
+    """Records the scores of answers, by which cost ladders choose an endpoint."""
 
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
@@ -40,7 +40,7 @@ def _score(step: Try, attempt: Attempt) -> float | None:
 
 
 class ExperimentObserver(TrafficObserver):
-    """Records the results of the variants of splits, and of shadow endpoints."""
+    """Records the results of each variant of a split and of shadow endpoints, and ends trials that go badly."""
 
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class RateLimitObserver(TrafficObserver):
-    """Gives back the part of a limit's reservation that was not used. `Dispatch` makes reservations when it chooses."""
+    """Settles rate limits when a request ends: gives back what it has reserved and not used.
+
+    `Dispatch` makes the reservations when it chooses an endpoint.
+    """
 
     @override
     def received(self, step: Try) -> None:
@@ -41,7 +44,7 @@ class RateLimitObserver(TrafficObserver):
 
 
 class TierObserver(TrafficObserver):
-    """Counts the tokens that a caller has used of the allowance of their tier."""
+    """Counts the tokens that each caller uses, for the allowances of the strategy `ByTier`."""
 
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:

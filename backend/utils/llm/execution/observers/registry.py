@@ -36,7 +36,7 @@ MOST_SUBSTITUTES = 20
 
 
 class HealthObserver(AttemptObserver):
-    """Updates the circuit breakers, and records the features that an endpoint rejected as unsupported."""
+    """Updates circuit breakers and retry budgets, and records features that an endpoint rejects as unsupported."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
@@ -75,7 +75,7 @@ class Substitutes:
         self._known: dict[str, set[str | None]] = {}
 
     def is_news(self, endpoint: str, served: str | None) -> bool:
-        """Whether ``endpoint`` was never reported as served by the model ``served`` before; True only once."""
+        """Whether to log that ``endpoint`` was served by the model ``served``: True only the first time."""
         known = self._known.setdefault(endpoint, set())
         if served in known or len(known) >= MOST_SUBSTITUTES:
             return False
@@ -84,7 +84,7 @@ class Substitutes:
 
 
 class SubstituteObserver(AttemptObserver):
-    """Logs once for each endpoint and model that another model was served than requested."""
+    """Logs when a provider answers with another model than the requested one, once for each pair."""
 
     def __init__(self) -> None:
         self._substitutes = Substitutes()
@@ -111,7 +111,7 @@ class ApplicationObserver(AttemptObserver):
 
 
 class Observers:
-    """Several observers as one; each event is passed to all of them in order."""
+    """A list of observers to which each event is passed in order."""
 
     def __init__(self, observers: Iterable[AttemptObserver]) -> None:
         self._all = tuple(observers)
@@ -122,7 +122,7 @@ class Observers:
         return iter(self._all)
 
     def and_then(self, other: AttemptObserver) -> Observers:
-        """A copy with ``other`` added at the end."""
+        """Return a copy of the list with ``other`` added at the end."""
         return Observers((*self._all, other))
 
     def started(self, step: Try) -> None:
@@ -169,7 +169,7 @@ def _log(observer: AttemptObserver, error: Exception) -> None:
 
 
 class ObserverRegistry:
-    """All observers of a process, and the choice of those for a call.
+    """All observers of a process, and which of them each call needs.
 
     Args:
         health: The state of circuits and traffic, which the observers update.
@@ -204,11 +204,11 @@ class ObserverRegistry:
         self._known: dict[frozenset[str | type], Observers] = {}
 
     def of(self, route: Route, *, is_balanced: bool = True) -> Observers:
-        """The observers of calls on ``route``.
+        """Select the observers that calls on ``route`` need, so that other calls do not pay for them.
 
         Args:
             route: The route.
-            is_balanced: Whether any strategy of the table may depend on load or latency.
+            is_balanced: Whether load and latency are measured, because a strategy of the table may depend on them.
         """
         always = "every call"
         concerns: set[str | type] = {

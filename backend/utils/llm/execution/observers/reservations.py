@@ -74,7 +74,7 @@ class Reservations(AttemptObserver):
         return self._store.waits
 
     def reserve(self, step: Try) -> Rejection | tuple[BudgetMark, ...]:
-        """Reserve the most that ``step`` could use.
+        """Reserve the most that ``step`` could use in all of its budgets, or in none.
 
         Returns:
             The rejection, if a budget has no room; else the budget remarks for the call's receipt.
@@ -83,7 +83,10 @@ class Reservations(AttemptObserver):
         return self._reserved(step, found) if found else ()
 
     async def areserve(self, step: Try) -> Rejection | tuple[BudgetMark, ...]:
-        """Reserve as `reserve` does, in a thread, for at most `PATIENCE_SECONDS`; a late reservation is released."""
+        """Reserve in a thread, without blocking the event loop, for at most `PATIENCE_SECONDS`; as `reserve`.
+
+        A reservation that comes later is released.
+        """
         if not (found := self._claims(step)):
             return ()
         reserving = asyncio.ensure_future(asyncio.to_thread(self._reserved, step, found))
@@ -181,7 +184,7 @@ class Reservations(AttemptObserver):
 
 
 def withdrawn(step: Try, time: Time) -> Attempt:
-    """The `Attempt` that records a request which was not sent."""
+    """Build the record of the request ``step``, which was not sent."""
     return Attempt(
         endpoint=str(step.candidate.endpoint),
         key_owner=step.candidate.owner,

@@ -30,7 +30,7 @@ MOST_AT_ONCE = 8
 
 
 class Shadows(PerProcess):
-    """Sends copies, each from a daemon thread of its own.
+    """The daemon threads that send shadow copies of calls, one thread for each copy.
 
     Args:
         random: A random number, at least 0 and less than 1.
@@ -46,7 +46,7 @@ class Shadows(PerProcess):
         self._under_way: set[threading.Thread] = set()
 
     def start(self, feature: str, send: Callable[[], None]) -> None:
-        """Run ``send`` in a thread, unless `MOST_AT_ONCE` copies are running."""
+        """Run ``send`` in a new thread; if `MOST_AT_ONCE` copies are running, log and drop it."""
         if not self._places.acquire(blocking=False):
             log.info("%d copies are under way already; another one is not sent", MOST_AT_ONCE)
             return
@@ -84,7 +84,7 @@ class ShadowObserver(AttemptObserver):
 
     Args:
         shadows: The threads that run the copies.
-        copy: Gives the function that sends a copy to a shadow endpoint; None if that may not serve the call.
+        copy: Called with a shadow endpoint's share; returns a function that sends the copy, or None if none may be sent.
     """
 
     def __init__(self, shadows: Shadows, copy: Copy) -> None:
