@@ -1,1 +1,1 @@
-"""The product: a transcript goes in; title, overview, category, action items and folder come out."""
+"""Turns a transcript into a stored conversation: title, overview, category, action items and folder."""

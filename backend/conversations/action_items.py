@@ -49,7 +49,14 @@ class ActionItems(BaseModel):
 async def find_action_items(
     transcript: Transcript, text: str, models: Models, grounds: Grounds
 ) -> Outcome[ActionItems]:
-    """Ask the model for the tasks. Duplicates are dropped."""
+    """Ask the model for the tasks that the speakers took on, and drop duplicates.
+
+    Args:
+        transcript: What was said.
+        text: The transcript as text for the model.
+        models: Returns the chat model of a feature.
+        grounds: What every task must be supported by.
+    """
     question = f"{transcript.setting}\n\n{text}"
     accept = partial(check_action_items, grounds)
     outcome = await ask(models, FEATURE, ActionItems, _INSTRUCTIONS, question, accept)
@@ -57,11 +64,11 @@ async def find_action_items(
 
 
 def check_action_items(grounds: Grounds, found: ActionItems) -> None:
-    """Reject tasks that do not stem from the transcript.
+    """Reject tasks that the transcript does not support, so that the model's answer is repaired.
 
     Raises:
-        UngroundedError: An owner neither speaks nor is named, or a figure, a day, a name or most of the words were
-            not said.
+        UngroundedError: An owner neither speaks nor is named; or a number, a date, a name or most of the words were not
+            said.
     """
     for number, item in enumerate(found.items):
         if item.owner:

@@ -1,4 +1,4 @@
-"""The outcomes of a conversation's steps: each model is asked once, and its answer is kept for a repeated request."""
+"""Stores the result of each step of a conversation, so that a repeated request does not pay for a model call again."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ T = TypeVar("T")
 
 
 class StepAnswers(Protocol):
-    """Returns a step's outcome, from an earlier request or by asking."""
+    """Returns the result of a step: the stored one of an earlier request, or a new one."""
 
     async def once(
         self, feature: str, kind: TypeAdapter[Outcome[T]], ask: Callable[[], Awaitable[Outcome[T]]], /
     ) -> Outcome[T]:
-        """The kept outcome of the step; if there is none, the outcome of ``ask``."""
+        """Return the stored outcome of the step of ``feature``; if there is none, call ``ask`` and return its outcome."""
         ...
 
 
 class FreshAnswers:
-    """`StepAnswers` that keeps nothing, for a request that cannot be repeated."""
+    """`StepAnswers` that stores nothing, for a request without an idempotency key."""
 
     async def once(
         self, _feature: str, _kind: TypeAdapter[Outcome[T]], ask: Callable[[], Awaitable[Outcome[T]]], /
     ) -> Outcome[T]:
-        """The outcome of ``ask``."""
+        """Call ``ask`` and return its outcome."""
         return await ask()
 
 
 class JournaledAnswers:
-    """`StepAnswers` kept in a journal. A paid step continues when its request is cancelled."""
+    """`StepAnswers` stored in a `Journal`. A step that has begun continues when its request is cancelled."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -48,7 +48,10 @@ class JournaledAnswers:
     async def once(
         self, feature: str, kind: TypeAdapter[Outcome[T]], ask: Callable[[], Awaitable[Outcome[T]]], /
     ) -> Outcome[T]:
-        """The outcome in the journal, or that of ``ask``, which is then written to the journal. See `StepAnswers.once`."""
+        """Return the outcome in the journal; if there is none, call ``ask`` and write its outcome to the journal.
+
+        A failure is not written once the journal is closing, because the end of the request may have caused it.
+        """
         if (known := self._journal.answer(feature)) is not None:
             with suppress(ValidationError):  # of another version, which had other steps
                 return kind.validate_json(known)

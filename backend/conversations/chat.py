@@ -1,4 +1,4 @@
-"""Answering a question over one conversation, as it is written."""
+"""Answers a question about one conversation, streaming the answer."""
 
 from __future__ import annotations
 
@@ -26,14 +26,18 @@ _INSTRUCTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The next piece of the answer."""
+    """A piece of a streamed answer, as text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The answer is complete."""
+    """The last event of a streamed answer.
+
+    Attributes:
+        receipt: The receipt of the model call; None if the model gives none, such as a fake in a test.
+    """
 
     receipt: Mapping[str, Any] | None
 
@@ -41,7 +45,9 @@ class Finished:
 async def answer(
     conversation: Conversation, question: str, models: Models
 ) -> AsyncGenerator[Delta | Finished, None]:
-    """The answer piece by piece, then `Finished`. Closing it closes the provider's stream.
+    """Ask the model about one conversation. Yields the answer piece by piece, and then `Finished`.
+
+    Closing the generator closes the provider's stream.
 
     Raises:
         LLMError: The call fails, before the first piece or after it.

@@ -70,7 +70,12 @@ class CreationRequest:
 
 @dataclass(frozen=True, slots=True)
 class CreatedConversation:
-    """A conversation that survives a crash, because it is in the store or in its journal."""
+    """A conversation that would survive a crash now.
+
+    Attributes:
+        conversation: The conversation.
+        is_stored: Whether the store has it; otherwise only its journal has, until a background task stores it.
+    """
 
     conversation: Conversation
     is_stored: bool
@@ -104,7 +109,7 @@ class ConversationCreator:
             return CreatedConversation(conversation, is_stored)
 
     async def find(self, owner: Owner, conversation_id: str) -> Conversation | None:
-        """The user's conversation of that id, from the store or from its journal; None if there is none."""
+        """Find the user's conversation in the store, or else in its journal; None if neither has it."""
         if (stored := await self._store.get(owner, conversation_id)) is not None:
             return stored
         made = await self._journals.finished(conversation_id)

@@ -1,4 +1,4 @@
-"""Whether a recording is worth keeping at all."""
+"""Decides whether a recording is worth keeping at all."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Discard(BaseModel):
 
 
 def decided_by_length(transcript: Transcript) -> Outcome[Discard] | None:
-    """The decision that the length alone allows; None if the model must be asked."""
+    """Decide by the number of words alone whether to discard a recording; None if the model must be asked."""
     if transcript.is_empty:
         return Outcome(FEATURE, Discard(reason="Nothing was said.", discard=True))
     if transcript.is_longer_than(KEPT_WITHOUT_ASKING):
@@ -45,5 +45,5 @@ def decided_by_length(transcript: Transcript) -> Outcome[Discard] | None:
 
 
 async def ask_whether_to_discard(transcript: Transcript, text: str, models: Models) -> Outcome[Discard]:
-    """Ask the model whether to discard the recording. If that fails, it is kept."""
+    """Ask the model whether to discard the recording. If the call fails, the recording is kept."""
     return await ask(models, FEATURE, Discard, _INSTRUCTIONS, f"{transcript.setting}\n\n{text}")

@@ -21,7 +21,7 @@ class ConversationError(LLMError):
 
 
 class KeyReusedError(ConversationError):
-    """An idempotency key came with another transcript than before."""
+    """An idempotency key was sent again, with another transcript than before."""
 
     code = "idempotency_key_reused"
     http_status = 422
@@ -33,7 +33,7 @@ class KeyReusedError(ConversationError):
 
 
 class UnderWayError(ConversationError):
-    """The conversation of that idempotency key is still being made, by another request."""
+    """An earlier request with the same idempotency key is still creating the conversation."""
 
     code = "under_way"
     http_status = 409
@@ -47,7 +47,7 @@ class UnderWayError(ConversationError):
 
 
 class StorageUnavailableError(ConversationError):
-    """Conversations cannot be read or stored now. The cause says why."""
+    """Conversations cannot be read or stored now, such as when the database is down. The cause says why."""
 
     code = "storage_unavailable"
     http_status = 503

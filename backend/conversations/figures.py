@@ -1,4 +1,4 @@
-"""Figures and days: whether those in an answer were said, or follow from what was said."""
+"""Checks whether the numbers and dates in a model's answer were said, or follow from what was said."""
 
 from __future__ import annotations
 
@@ -125,17 +125,17 @@ _KNOWN_SHARE: Final = 0.15
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures and days in a transcript.
+    """The numbers, dates and weekdays that a transcript mentions, to check those in a model's answer.
 
     Attributes:
         numbers: The numbers, said as digits or as words.
         day: The day of the recording.
-        months: The months that were named.
+        months: The months that were named, from 1.
         tolerance_days: How many days from ``day`` a date may lie if it was only said in words such as ``tomorrow``; 0
             without such words.
         has_parts: Whether a half or a quarter was mentioned.
         weekdays: The weekdays that were named; 0 is Monday.
-        is_known: Whether the numbers of the language are known. If not, every answer passes.
+        is_known: Whether number words of the language are known. If not, every answer passes.
     """
 
     numbers: frozenset[int]
@@ -148,7 +148,7 @@ class Figures:
 
     @classmethod
     def of(cls, text: str, day: date) -> Figures:
-        """The figures of ``text``, said on ``day``."""
+        """Collect the numbers and dates in ``text``, which was said on ``day``."""
         plain = folded(unicodedata.normalize("NFKC", text))
         words = [word.replace("’", "'") for word in WORD.findall(plain)]
         weekdays = frozenset(_WEEKDAYS[word] for word in words if word in _WEEKDAYS)
@@ -163,7 +163,7 @@ class Figures:
         )
 
     def all_said(self, text: str) -> bool:
-        """Whether every figure, date and weekday of ``text`` was said, or follows from what was said."""
+        """Whether every number, date and weekday in ``text`` was said, or follows from what was said."""
         if not self.is_known:
             return True
         plain = folded(unicodedata.normalize("NFKC", text))

@@ -1,8 +1,9 @@
-"""Checks whether a model's summary of a conversation stems from the transcript.
+"""Checks whether a model's summary is supported by the transcript (grounded), to reject inventions.
 
-A guard against invention, not a judge of style. A paraphrase passes in any language, as long as it is the
-transcript's: owners speak or are named, figures, days and names were said, and a share of the words stems from what
-was said. An error says what is wrong without quoting it, and goes back to the model for repair.
+It does not judge style. A paraphrase passes in any language, as long as it is the transcript's: owners speak or are
+named, numbers, dates and names were said, and a share of the words stems from what was said. An error says what is
+wrong
+without quoting it, and goes back to the model for repair.
 """
 
 from __future__ import annotations
@@ -35,17 +36,18 @@ _OF_TALK: Final = frozenset(map(stem, OF_TALK))
 
 
 class UngroundedError(ValueError):
-    """A text does not stem from the transcript. The message names the place and fault, and quotes nothing."""
+    """A text is not supported by the transcript. The message names the field and the fault, and quotes nothing."""
 
 
 @dataclass(frozen=True)
 class Grounds:
-    """What an answer is checked against: the words that the model was shown, and the speakers.
+    """The words, numbers and speakers of a transcript, against which a model's answer is checked.
 
     Attributes:
+        text: The text that the model was shown.
         words: The words, folded (lower case, no accents), speakers included.
-        terms: The terms by which texts are compared. See `terms`.
-        figures: The figures and days.
+        terms: Stems of the meaningful words, by which texts are compared. See `terms`.
+        figures: The numbers and dates.
         names_are_marked: Whether the language writes names, and not every noun, with a capital.
     """
 
@@ -57,7 +59,12 @@ class Grounds:
 
     @classmethod
     def of(cls, transcript: Transcript, shown: str) -> Grounds:
-        """The grounds of ``transcript``, of which the model is ``shown`` a part, speakers included."""
+        """Collect what an answer is checked against.
+
+        Args:
+            transcript: What was said.
+            shown: The part of the transcript, as text, that the model is shown, speakers included.
+        """
         local = transcript.started_at.astimezone(ZoneInfo(transcript.time_zone))
         spoken = WORD.findall(folded(shown))
         words = frozenset(spoken).union(word.replace("’", "'").partition("'")[0] for word in spoken)
@@ -71,10 +78,14 @@ class Grounds:
         )
 
     def check_owner(self, place: str, owner: str) -> None:
-        """Check that ``owner`` speaks or is named.
+        """Check that the owner of a task speaks in the transcript, or is named there.
+
+        Args:
+            place: The name of the checked field, for the error message.
+            owner: The owner's name.
 
         Raises:
-            UngroundedError: ``owner`` neither speaks nor is named; the message names ``place``.
+            UngroundedError: ``owner`` neither speaks nor is named.
         """
         parts = [
             word for word in WORD.findall(folded(owner)) if word not in _TITLES and word not in STOPWORDS
@@ -85,10 +96,14 @@ class Grounds:
             )
 
     def check_facts(self, place: str, text: str) -> None:
-        """Check that all figures, days and names in ``text`` were said.
+        """Check that all numbers, dates and names in ``text`` were said.
+
+        Args:
+            place: The name of the checked field, for the error message.
+            text: The text to check.
 
         Raises:
-            UngroundedError: One of them was not said; the message names ``place``.
+            UngroundedError: Some number, date or name was not said.
         """
         if not self.figures.all_said(text):
             raise UngroundedError(f"{place}: holds a figure or a day that was not said")
@@ -96,12 +111,17 @@ class Grounds:
             raise UngroundedError(f"{place}: holds a name that was not said")
 
     def check_words(self, place: str, texts: Iterable[str], least: float = SHARE) -> None:
-        """Check that ``texts`` share at least ``least`` of their meaning words with what was said.
+        """Check that enough of the meaningful words in ``texts`` were said.
 
-        A single word proves nothing: it may be the word for what was said.
+        A single word is never rejected: it may be the word for what was said.
+
+        Args:
+            place: The name of the checked field, for the error message.
+            texts: The texts to check together.
+            least: The share of words, from 0 to 1, that must have been said.
 
         Raises:
-            UngroundedError: They share less; the message names ``place``.
+            UngroundedError: A smaller share was said.
         """
         meant = [term for text in texts for term in terms(text) if term not in _OF_TALK]
         shared = sum(term in self.terms for term in meant)

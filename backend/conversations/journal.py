@@ -27,7 +27,7 @@ _DEFAULTS: Final = 32
 
 
 class Claim(BaseModel):
-    """The transcript of a conversation in progress, and the time of its first request.
+    """Identifies the transcript that a journal is for, to notice an idempotency key that is used for another one.
 
     Attributes:
         fingerprint: The transcript's fingerprint, as in its `TranscriptOutline`.
@@ -41,7 +41,7 @@ class Claim(BaseModel):
 
 
 class TranscriptOutline(NamedTuple):
-    """The size and hash of a transcript.
+    """A transcript's hash, and the disk space to reserve for its conversation.
 
     Attributes:
         fingerprint: The SHA-256 of the transcript, independent of its JSON notation.
@@ -53,17 +53,17 @@ class TranscriptOutline(NamedTuple):
 
     @classmethod
     def of(cls, transcript: Transcript) -> TranscriptOutline:
-        """The outline of ``transcript``. Takes as long as serializing it."""
+        """Compute the hash and the needed disk space of ``transcript``. Takes as long as serializing it."""
         content = _TRANSCRIPT.dump_json(transcript, exclude_defaults=True)
         room = len(content) + _DEFAULTS * len(transcript.segments) + _BESIDE
         return cls(hashlib.sha256(content).hexdigest(), room)
 
 
 class Journal(Protocol):
-    """The journal of one conversation.
+    """Keeps the paid answers of one conversation in progress, and then the conversation until it is stored.
 
     Attributes:
-        claim: The conversation's claim; None in a new journal.
+        claim: The hash of the transcript that the journal is for; None in a new journal.
         conversation: The JSON of the finished conversation; None before.
     """
 
@@ -79,23 +79,26 @@ class Journal(Protocol):
         ...
 
     def answer(self, feature: str) -> bytes | None:
-        """The JSON of the kept answer to ``feature``; None if there is none."""
+        """The stored answer to ``feature``, as JSON; None if there is none."""
         ...
 
     async def keep(self, feature: str, answer: bytes) -> None:
-        """Keep the answer to ``feature``. If that fails, the answer is only requested again after a crash."""
+        """Write the answer to ``feature`` to the journal.
+
+        A failure is not raised, because its only effect is that the model is asked again after a crash.
+        """
         ...
 
     async def begin(self, claim: Claim, room: int) -> None:
-        """Claim the conversation, and reserve ``room`` bytes for it.
+        """Reserve ``room`` bytes on disk, and write ``claim``, before the first paid call.
 
         Raises:
-            StorageUnavailableError: There is no such room.
+            StorageUnavailableError: There is not enough space.
         """
         ...
 
     async def finish(self, conversation: bytes) -> None:
-        """Keep the finished conversation. Once this returns, it survives a crash.
+        """Write the finished conversation, as JSON, to the journal. Once this returns, it survives a crash.
 
         Raises:
             StorageUnavailableError: The conversation cannot be written.
@@ -103,7 +106,7 @@ class Journal(Protocol):
         ...
 
     async def remove(self) -> None:
-        """Remove the journal: the conversation is stored, or was abandoned."""
+        """Delete the journal, because the conversation is stored, or was abandoned."""
         ...
 
     async def close(self) -> None:
@@ -112,10 +115,13 @@ class Journal(Protocol):
 
 
 class Journals(Protocol):
-    """All journals, by the id of their conversation."""
+    """Opens and lists journals, by the id of their conversation."""
 
     async def open(self, conversation_id: str) -> Journal | None:
-        """Open the journal of that conversation, or a new one; None if it is open elsewhere.
+        """Open the journal of that conversation, creating it if it is missing.
+
+        Returns:
+            The journal; None if another request or process has it open.
 
         Raises:
             StorageUnavailableError: The journal cannot be read or written.
@@ -127,7 +133,7 @@ class Journals(Protocol):
         ...
 
     async def abandoned(self, older: float) -> Sequence[str]:
-        """The ids of journals that are not open, and are finished or older than ``older`` seconds.
+        """List the ids of journals that nobody has open, and that are finished or older than ``older`` seconds.
 
         Raises:
             StorageUnavailableError: The journals cannot be read.

@@ -1,4 +1,4 @@
-"""The outcome of one feature: a value, or the code of what went wrong, and the receipt."""
+"""The result of one model call for a conversation: a value, or the code of what went wrong, and the receipt."""
 
 from __future__ import annotations
 
@@ -32,7 +32,16 @@ UNNAMED = "model"
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """The result of one step: a ``value`` and its maker, or an ``error``; both if the value was then found without a model."""
+    """The result of one step of creating a conversation. A failed step is a value, too, and raises nothing.
+
+    Attributes:
+        feature: The feature that was asked.
+        value: The result; None if there is none.
+        error: The code of the model call's error; None if there was none. With an error, ``value`` was found without a
+            model.
+        receipt: The receipt of the model call; None if there is none.
+        made_by: The endpoint that made ``value``, or `EXTRACT`.
+    """
 
     feature: str
     value: T | None = None
@@ -49,9 +58,15 @@ async def ask(
     text: str,
     accept: Callable[[S], None] | None = None,
 ) -> Outcome[S]:
-    """Ask ``feature`` for a ``schema``. An error is logged and becomes the outcome; it is never raised.
+    """Ask the model of ``feature`` for an answer that fits ``schema``. No error is raised: it is logged, and returned.
 
-    An answer for which ``accept`` raises a ``ValueError`` is repaired, and then asked of the next endpoint.
+    Args:
+        models: Returns the chat model of a feature.
+        feature: The feature to ask.
+        schema: The type of the answer.
+        instructions: The system prompt.
+        text: The user's message.
+        accept: Raises a ``ValueError`` for an answer that must be repaired, or else asked of the next endpoint.
     """
     messages = [("system", instructions), ("human", text)]
     try:

@@ -59,7 +59,7 @@ _FOLDER: Final = TypeAdapter(Outcome[Filing])
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The id, owner and creation time of a conversation in progress."""
+    """The id, owner and creation time of a conversation, which are known before its content."""
 
     id: str
     owner: Owner
@@ -149,15 +149,15 @@ async def process(
     is_demo: Callable[[str], bool] = _never,
     answers: StepAnswers | None = None,
 ) -> Conversation:
-    """Make the conversation of ``transcript``. A model's failure is not raised but listed in ``errors``.
+    """Create the conversation of ``transcript`` in steps. A model's failure is not raised but listed in ``errors``.
 
     Args:
         transcript: What was said.
         entry: The id, owner and creation time of the conversation.
-        models: The chat model of each feature.
+        models: Returns the chat model of a feature.
         is_demo: Whether the built-in demo model would serve a feature. It cannot tell what a conversation is about, so
             it is asked for the folder alone.
-        answers: Known answers of earlier steps, and where new ones are kept.
+        answers: Returns the stored results of earlier steps, and stores new ones; None to store nothing.
     """
     asking = _Asking(models, is_demo, answers or FreshAnswers())
     rendered = await off_loop_if_long(transcript, transcript.render)

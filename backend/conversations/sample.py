@@ -1,4 +1,4 @@
-"""A conversation to show what the product does with one."""
+"""An example transcript, to show what the product does."""
 
 from __future__ import annotations
 

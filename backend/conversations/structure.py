@@ -39,16 +39,16 @@ class Structure(BaseModel):
 async def find_structure(
     transcript: Transcript, text: str, models: Models, grounds: Grounds
 ) -> Outcome[Structure]:
-    """Ask the model for title, overview and category."""
+    """Ask the model for title, overview and category of the transcript."""
     question = f"{transcript.setting}\n\n{text}"
     return await ask(models, FEATURE, Structure, _INSTRUCTIONS, question, partial(check_structure, grounds))
 
 
 def check_structure(grounds: Grounds, structure: Structure) -> None:
-    """Reject a structure that does not stem from the transcript.
+    """Reject a title or overview that the transcript does not support, so that the model's answer is repaired.
 
     Raises:
-        UngroundedError: A figure, a day, a name or most of the words were not said.
+        UngroundedError: A number, a date, a name or most of the words were not said.
     """
     grounds.check_words("title and overview", [structure.title, structure.overview])
     grounds.check_facts("title", structure.title)

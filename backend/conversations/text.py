@@ -38,7 +38,10 @@ Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 @dataclass(frozen=True, slots=True)
 class AtMost:
-    """The maximum of a string or list. The model is given it, and a longer value is cut."""
+    """The maximum length of a string or list in a model's answer.
+
+    The schema tells the model the maximum. A value that is longer all the same is cut and not rejected.
+    """
 
     length: int
 
@@ -68,7 +71,7 @@ def head_and_tail(text: str, limit: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """``text`` without line breaks, control characters and runs of blanks."""
+    """Collapse line breaks, control characters and runs of blanks in ``text``, so that it fits on one line."""
     # Most texts are printable as a whole, which is seen much quicker than letter by letter.
     plain = (
         text

@@ -98,9 +98,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A transcript as a text for a model.
+    """A transcript as text for a model.
 
     Attributes:
+        text: One line for each turn.
         truncated: Whether the middle had to be left out.
     """
 
@@ -174,7 +175,7 @@ class Transcript(BaseModel):
 
 
 async def off_loop_if_long(transcript: Transcript, work: Callable[[], T]) -> T:
-    """Call ``work``, in a thread if ``transcript`` is long."""
+    """Call ``work``, in a thread if ``transcript`` is long, so that the event loop stays free. Returns its result."""
     segments = transcript.segments
     is_quick = (
         len(segments) <= _QUICK_SEGMENTS and sum(len(segment.text) for segment in segments) <= _QUICK_LETTERS

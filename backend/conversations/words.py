@@ -63,7 +63,7 @@ discutent parlent conversation décident décide prévoient réunion sujet résu
 
 
 def folded(text: str) -> str:
-    """``text`` in lower case and without accents, for comparing."""
+    """Convert ``text`` to lower case without accents, for comparing."""
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
@@ -88,12 +88,15 @@ def carries_meaning(word: str) -> bool:
 
 
 def stem(word: str) -> str:
-    """The stem that the inflections of ``word``, which is folded, share."""
+    """Cut ``word``, which must be folded, to its first letters, so that its inflections compare equal."""
     return word[:_STEM]
 
 
 def terms(text: str) -> Iterator[str]:
-    """The terms by which ``text`` is compared: stems of meaningful words; pairs of characters in scripts without blanks."""
+    """Yield the terms by which ``text`` is compared with other texts.
+
+    They are the stems of meaningful words; in scripts without blanks, pairs of characters.
+    """
     folds = folded(unicodedata.normalize("NFKC", text))
     for run in _BLANKLESS.findall(unicodedata.normalize("NFC", folds)):
         yield from (run[at : at + 2] for at in range(max(1, len(run) - 1)))

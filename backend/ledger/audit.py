@@ -78,7 +78,7 @@ class Event(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A link of a hash chain: one event.
+    """One event in the audit trail, as a link of its process's hash chain.
 
     Attributes:
         writer: The chain's process: a UUIDv7 as 32 hex digits, unique to the process.
@@ -100,14 +100,14 @@ class Entry(NamedTuple):
 
     @classmethod
     def of(cls, event: Event, writer: str, sequence: int, previous: str) -> Entry:
-        """The link that holds ``event``, with control characters escaped and anything like a key masked."""
+        """Make the next link of a chain from ``event``. Control characters are escaped, and anything like a key is masked."""
         actor, subject = _shown(event.actor), _shown(event.subject)
         details = _encoded(_without_keys(event.details))
         entry = cls(writer, sequence, event.at, actor, event.kind, subject, details, previous, "")
         return entry._replace(hash=entry.digest())
 
     def digest(self) -> str:
-        """The hash computed from the entry's fields."""
+        """Compute the hash from the entry's fields. It differs from ``hash`` if the entry was changed later."""
         return sha256(_encoded([_VERSION, *self[:-1]]))
 
     @property
@@ -155,17 +155,17 @@ class Head(NamedTuple):
 
     @classmethod
     def signed(cls, number: int, at: int, tips: Iterable[ChainTip], previous: str, by: SigningKey) -> Head:
-        """The head over ``tips``, signed ``by`` a key."""
+        """Make the next head over the chains' last links ``tips``, and sign it with the key ``by``."""
         head = cls(number, at, _encoded(sorted(tips)), previous, by.name, "", "")
         head = head._replace(hash=head.digest())
         return head._replace(signature=by.sign(head.hash.encode()).hex())
 
     def digest(self) -> str:
-        """The hash computed from the head's fields."""
+        """Compute the hash from the head's fields. It differs from ``hash`` if the head was changed later."""
         return sha256(_encoded([_VERSION, *self[:5]]))
 
     def all_tips(self) -> list[ChainTip]:
-        """The ``tips`` as values.
+        """Parse ``tips``, the JSON text, into values.
 
         Raises:
             ValueError: ``tips`` are no valid JSON of tips.
@@ -196,12 +196,18 @@ class Verifier(Protocol):
     """Verifies signatures of heads."""
 
     def verifies(self, key: str, message: bytes, signature: bytes) -> bool | None:
-        """Whether ``signature`` of ``message`` was made by the key called ``key``; None if that key is gone."""
+        """Whether ``signature`` of ``message`` was made by the key called ``key``; None if that key is no longer available."""
         ...
 
 
 class ChainLength(NamedTuple):
-    """The recorded length and last hash of a chain, and up to which link heads have been signed."""
+    """How long a chain is, as recorded beside it, so that a missing end is noticed.
+
+    Attributes:
+        sequence: The number of the last link.
+        hash: The hash of the last link.
+        signed: The number of the last link that a head has signed.
+    """
 
     sequence: int
     hash: str

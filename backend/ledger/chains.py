@@ -26,7 +26,7 @@ _chained = itemgetter(*(place for place, name in enumerate(AttemptRecord._fields
 
 
 class ChainLink(NamedTuple):
-    """A row of the ledger as a link of a chain.
+    """The key and the hash of one ledger row, which is all that its hash chain needs to know of it.
 
     Attributes:
         hash: SHA-256 over all of the row but its cost.
@@ -38,25 +38,25 @@ class ChainLink(NamedTuple):
 
 
 class ChainEnd(NamedTuple):
-    """The last row of a chain, and its hash."""
+    """The sequence number of a chain's last row, and the hash over all rows up to it."""
 
     sequence: int = 0
     hash: str = START
 
 
 def chain_link(row: Spooled) -> ChainLink:
-    """``row`` as a link of a chain."""
+    """Hash a ledger row, all but its cost, for the hash chain of its writer."""
     content = _encoded([_VERSION, row.writer, row.sequence, *_chained(row.record)])
     return ChainLink(row.writer, row.sequence, sha256(content))
 
 
 def chain_links(rows: Iterable[Spooled]) -> list[ChainLink]:
-    """``rows`` as links, in the order of their chains. Takes some microseconds per row."""
+    """Hash ``rows`` and sort them by writer and sequence. Takes some microseconds per row."""
     return sorted(map(chain_link, rows))
 
 
 def extended_end(end: ChainEnd, rows: Iterable[ChainLink]) -> ChainEnd:
-    """The end of a chain after ``rows`` are appended, in order, without those that the chain already has."""
+    """Compute the end of a chain after ``rows`` are appended. Rows that the chain already has are skipped."""
     for row in rows:
         if row.sequence > end.sequence:
             end = ChainEnd(row.sequence, sha256(end.hash + row.hash))
@@ -64,5 +64,5 @@ def extended_end(end: ChainEnd, rows: Iterable[ChainLink]) -> ChainEnd:
 
 
 def writers(rows: Sequence[ChainLink]) -> list[str]:
-    """The writers of ``rows``, in order."""
+    """The distinct writers of ``rows``, in the order in which they first occur."""
     return list(dict.fromkeys(row.writer for row in rows))

@@ -1,4 +1,4 @@
-"""The folder of one process's segments, in the order of their names, with a mark up to which they are shipped.
+"""A process's folder of ledger files (segments), with a mark that tells up to where they are shipped.
 
 The process locks the folder while it writes there; the shipper locks the mark. Both locks end with their process. A
 segment is complete when a later one has content, or when nobody writes to the folder any more.
@@ -66,7 +66,7 @@ class Lock(PerProcess):
 
 
 class Folder(NamedTuple):
-    """The folder that this process writes to."""
+    """The folder to which this process writes its segments, with the lock on it."""
 
     path: Path
     lock: Lock
@@ -100,7 +100,7 @@ class Folder(NamedTuple):
 
 
 def folders(root: Path) -> list[Path]:
-    """The spool folders below ``root``, the oldest first."""
+    """List the processes' folders below ``root``, the oldest first."""
     try:
         return sorted(root / name for name in os.listdir(root) if _NAME.fullmatch(name))  # noqa: PTH208 - twice as fast
     except OSError:
@@ -108,7 +108,7 @@ def folders(root: Path) -> list[Path]:
 
 
 def size(root: Path) -> int:
-    """The size of all files below ``root``, in bytes."""
+    """Add up the sizes of all files below ``root``, in bytes."""
     found = 0
     for folder, _, names in os.walk(root):
         for name in names:
@@ -118,7 +118,7 @@ def size(root: Path) -> int:
 
 
 def is_written(folder: Path) -> bool:
-    """Whether a process may still write to it."""
+    """Whether a process may still be writing to ``folder``."""
     try:
         lock = Lock(folder)
     except BlockingIOError:
@@ -137,7 +137,7 @@ class ShippedMark(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Rows that are not shipped yet.
+    """The next unshipped rows of a folder.
 
     Attributes:
         rows: The rows.
@@ -151,7 +151,7 @@ class Batch(NamedTuple):
 
 
 class Backlog:
-    """The unshipped rows of a folder. One process at a time holds it."""
+    """Reads the unshipped rows of one folder, and records how far they are shipped. One process at a time holds it."""
 
     def __init__(self, folder: Path, lock: Lock) -> None:
         self._folder = folder
@@ -159,7 +159,12 @@ class Backlog:
         self.mark = _mark(os.pread(lock.descriptor, _LONGEST_MARK, 0))
 
     def read(self, most: int, after: ShippedMark | None = None) -> Batch:
-        """The next rows behind the mark, or behind ``after``, at most ``most``; none if the folder is gone."""
+        """Read at most ``most`` rows after the position ``after``; no rows if the folder is gone.
+
+        Args:
+            most: The most rows.
+            after: Where to begin; None for the stored mark.
+        """
         rows: list[Spooled] = []
         end, damaged = after or self.mark, 0
         names = [name for name in _names(self._folder) if name >= end.segment]
@@ -190,19 +195,19 @@ class Backlog:
         self.mark = end
 
     def prune(self) -> None:
-        """Delete the segments before the mark."""
+        """Delete the segments that are shipped completely."""
         for name in _names(self._folder):
             if name < self.mark.segment:
                 (self._folder / name).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Delete the folder, which is shipped completely and has no writer any more."""
+        """Delete the folder. Call it only when all is shipped and no process writes there any more."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @contextmanager
 def claimed_backlog(folder: Path) -> Iterator[Backlog | None]:
-    """The backlog of ``folder``, while the context lasts; None if another process holds it, or it is gone."""
+    """Lock ``folder`` for reading while the context lasts; None if another process has locked it, or it is gone."""
     try:
         lock = Lock(folder / _MARK, os.O_RDWR | os.O_CREAT)
     except (BlockingIOError, FileNotFoundError):

@@ -26,18 +26,24 @@ _encoded: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def values(record: AttemptRecord) -> bytes:
-    """The values of ``record`` as a JSON array."""
+    """Encode the values of ``record`` as a JSON array."""
     return _encoded(record).encode()
 
 
 def line(writer: bytes, sequence: int, said: bytes) -> bytes:
-    """One line of a spool's file, newline included: length and checksum, then writer, sequence and ``said``, a JSON array."""
+    """Encode one line of a segment, newline included.
+
+    Args:
+        writer: The id of the writing process.
+        sequence: The number of the record; 0 for the heading.
+        said: The values, as a JSON array.
+    """
     body = b"%b %d %b" % (writer, sequence, said)
     return b"%08x %08x %b\n" % (len(body), crc32(body), body)
 
 
 def heading(writer: bytes) -> bytes:
-    """The first line of a segment: the names of the values."""
+    """Encode the first line of a segment, which holds the names of the values."""
     return line(writer, _HEADING, _encoded(AttemptRecord._fields).encode())
 
 
@@ -58,7 +64,13 @@ class ReadRecords(NamedTuple):
 
 
 def read(content: bytes, most: int, names: Sequence[str]) -> ReadRecords:
-    """Read up to ``most`` lines. An incomplete last line is ignored."""
+    """Decode up to ``most`` complete lines of ``content``. Damaged lines are counted and skipped.
+
+    Args:
+        content: Bytes of a file, from the beginning of a line on.
+        most: The most lines.
+        names: The names of the values in a line.
+    """
     lines = content.split(b"\n", most)
     rest = lines.pop()
     parsed = [_parsed(text) for text in lines]
@@ -68,7 +80,7 @@ def read(content: bytes, most: int, names: Sequence[str]) -> ReadRecords:
 
 
 def names_in(content: bytes) -> Sequence[str]:
-    """The names of the values in a file that begins with ``content``; this version's names if the file has no heading."""
+    """Read the names of the values from a file's heading; this version's names if the file has none."""
     first = _parsed(content.partition(b"\n")[0])
     is_heading = first is not None and first.sequence == _HEADING
     return tuple(first.said) if first is not None and is_heading else AttemptRecord._fields

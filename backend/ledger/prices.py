@@ -26,7 +26,7 @@ class UnusablePricesError(Exception):
 
 
 class Rates(NamedTuple):
-    """The prices of an endpoint, in pico-dollars per token."""
+    """The prices of one endpoint, converted to pico-dollars (10⁻¹² dollars) per token."""
 
     endpoint: str
     input: int
@@ -36,10 +36,10 @@ class Rates(NamedTuple):
 
 
 class Prices(BaseModel):
-    """Prices of endpoints.
+    """A file of prices for computing costs again.
 
     Attributes:
-        version: The version stored with rows whose cost was computed from these prices.
+        version: A name of these prices, stored with each row whose cost was computed from them.
         prices: Dollars per million tokens, by endpoint (``provider:model``).
     """
 
@@ -49,7 +49,9 @@ class Prices(BaseModel):
     prices: Annotated[dict[str, Price], Field(min_length=1)]
 
     def rates(self) -> Iterator[Rates]:
-        """The rates of each endpoint. A kind of input token without its own price has the price of other input.
+        """Convert the prices to pico-dollars per token.
+
+        A kind of input token without a price of its own gets that of other input.
 
         Raises:
             UnusablePricesError: A price is finer than a millionth of a dollar per million tokens.

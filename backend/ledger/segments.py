@@ -68,7 +68,7 @@ class Segment:
         self.size += written
 
     def copy(self, other: Segment) -> None:
-        """Append the lines that ``other`` has beyond this segment; both begin with the same lines.
+        """Append the lines that ``other`` has and this segment lacks. Both begin with the same lines.
 
         Raises:
             OSError: A file cannot be read or written.
@@ -104,7 +104,7 @@ class Segment:
         os.close(descriptor)
 
     def cut_off(self) -> None:
-        """Close a forked child's copy of the descriptor, and leave the file to the parent."""
+        """In a forked child, close the copy of the descriptor. The file stays as the parent left it."""
         descriptor, self.descriptor = self.descriptor, -1
         cut_off([descriptor])
 
@@ -132,7 +132,7 @@ def read_segment(path: Path, start: int, most: int) -> ReadRecords:
 
 
 def is_filled(path: Path) -> bool:
-    """Whether a line was written to the segment at ``path``."""
+    """Whether anything was written to the segment at ``path``; False if it cannot be read."""
     try:
         with path.open("rb") as segment:
             return segment.read(1) not in {b"", b"\0"}

@@ -97,7 +97,7 @@ class Shipper:
             await self.finish(FINISH_SECONDS)
 
     async def ship(self) -> None:
-        """Ship all present rows. While the store is unavailable, try again with growing pauses."""
+        """Ship all rows that are spooled now. While the store is unavailable, try again with growing pauses."""
         if self._clock() < self._again:
             return
         if self._spool.figures.appended == self._shipped and self._clock() < self._others:

@@ -1,4 +1,4 @@
-"""A durable sink: a record is in the page cache before its answer is returned, and synced to disk some 5 ms later.
+"""Writes records of attempts to files: safe from a crash at once, and from a loss of power after some 5 ms.
 
 The calling thread only writes one line to an open file. A thread does all else: it syncs lines to disk, begins
 the next file, and retries lines that could not be written, which wait in memory meanwhile.
@@ -142,7 +142,7 @@ class Spool(PerProcess):
             )
 
     def open(self) -> None:
-        """Create the folder and start the thread now, instead of with the first record."""
+        """Create the folder and start the thread now, so that the first record does not have to."""
         with self._lock:
             if not self._is_open:
                 self._is_open = True
@@ -162,7 +162,7 @@ class Spool(PerProcess):
                 self._wakes.put("")
 
     def close(self) -> None:
-        """Write the waiting rows, and stop. A later record starts again, as another writer."""
+        """Write the rows that wait in memory, and stop the thread. A later record starts again, with another writer id."""
         thread = self._thread
         if thread is not None:
             self._wakes.put(_STOP)
@@ -212,7 +212,7 @@ class Spool(PerProcess):
         return self._fault is not None or bool(self._waiting)
 
     def tend(self) -> None:
-        """One round of the thread's work: retry failed writes, sync, begin the next segment."""
+        """Do the thread's work once: retry failed writes, sync to disk, and begin the next segment if it is time."""
         with self._tending:
             self._tend()
 

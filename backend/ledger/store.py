@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Spooled(NamedTuple):
-    """A record with its unique key: writer and sequence.
+    """A record of an attempt with its unique key, which lets the store ignore a row that it already has.
 
     Attributes:
         writer: The process that wrote the record: a UUIDv7 as 32 hex digits.

@@ -1,4 +1,4 @@
-"""Usage: sums over a period by dimension, and single requests, with the Protocol of their store.
+"""Usage and cost of calls: sums over a period by dimension, and single requests, with the Protocol of their store.
 
 Money is whole pico-dollars (10⁻¹² US dollars). Days, and hours, are those of UTC.
 """
@@ -22,7 +22,7 @@ PICO: Final = 10**12
 
 
 class UnkeptError(ValueError):
-    """No roll-up has sums by these dimensions together."""
+    """No stored table of sums (roll-up) has the asked combination of dimensions, and rows are not summed instead."""
 
     code = "usage_not_kept"
 
@@ -45,7 +45,7 @@ class Period(NamedTuple):
 
 
 class UsageFilter(NamedTuple):
-    """A filter of usage or requests by dimension. A None matches every value."""
+    """Restricts usage or requests to one value of some dimensions. A None matches every value."""
 
     feature: str | None = None
     model: str | None = None
@@ -55,7 +55,7 @@ class UsageFilter(NamedTuple):
     outcome: str | None = None
 
     def given(self) -> Iterator[tuple[Dimension, str]]:
-        """The dimensions that the filter restricts, with their values."""
+        """Yield the restricted dimensions, each with its value."""
         yield from ((name, value) for name, value in self._asdict().items() if value is not None)  # type: ignore[misc]
 
 
@@ -126,7 +126,12 @@ class GroupSums(NamedTuple):
 
 
 class CrossSums(NamedTuple):
-    """The sums for one combination of ``keys``, such as a feature on a day. Each key is as in `GroupSums`."""
+    """The sums for one combination of values, such as one feature on one day.
+
+    Attributes:
+        keys: A value for each of the asked dimensions, in their order; each is as in `GroupSums`.
+        total: The sums.
+    """
 
     keys: tuple[str | None, ...]
     total: UsageSums
@@ -184,7 +189,16 @@ class UsageStore(Protocol):
     async def used(
         self, by: Dimension, period: Period, only: UsageFilter = ANY, *, limit: int | None = None
     ) -> Sequence[GroupSums]:
-        """The sums, by the dimension ``by``, of the attempts in ``period`` that ``only`` matches: the dearest first; days and hours in order.
+        """Sum the attempts in ``period`` for each value of the dimension ``by``.
+
+        Args:
+            by: The dimension.
+            period: The days.
+            only: The attempts to count; by default, all.
+            limit: The most values; None for all.
+
+        Returns:
+            The most expensive values first; days and hours in order of time.
 
         Raises:
             UnkeptError: No roll-up has these sums.
@@ -221,7 +235,7 @@ class UsageStore(Protocol):
     async def search(
         self, only: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
     ) -> FoundRequests:
-        """Like `requests`, but looks at a limited number of attempts only.
+        """Like `requests`, but stops after a limited number of attempts, and tells where to continue.
 
         Raises:
             StoreAwayError: The store cannot be reached.
@@ -243,7 +257,7 @@ class UsageStore(Protocol):
 
 
 def report(by: Dimension, period: Period, used: Sequence[GroupSums], total: UsageSums) -> dict[str, Any]:
-    """Usage as a dict that is ready for JSON."""
+    """Convert usage to a dict that is ready for JSON."""
     return {
         "by": by,
         "since": period.since.isoformat(),
@@ -261,7 +275,7 @@ def _shown(record: AttemptRecord) -> dict[str, Any]:
 
 
 def dollars(pico: int) -> str:
-    """``pico`` pico-dollars as a decimal number of dollars, without trailing zeros."""
+    """Format ``pico`` pico-dollars as a decimal number of dollars, without trailing zeros."""
     whole, rest = divmod(abs(pico), PICO)
     fraction = f"{rest:012d}".rstrip("0")
     return f"{'-' if pico < 0 else ''}{whole}{f'.{fraction}' if fraction else ''}"

@@ -22,12 +22,12 @@ _SEARCHED: Final = 20_000
 
 
 class Break(NamedTuple):
-    """A broken place of the audit trail.
+    """Evidence that the audit trail or the ledger was tampered with.
 
     Attributes:
         fault: The kind of tampering, as far as it can be told.
         where: The row that is affected.
-        says: The break as a sentence.
+        says: The evidence as a sentence.
     """
 
     fault: Fault
@@ -43,12 +43,12 @@ class SignedLink(NamedTuple):
 
 
 class Signatures(NamedTuple):
-    """Everything that the heads have signed.
+    """The links of all chains that heads have signed.
 
     Attributes:
         tips: The signed links by chain and writer, each by its sequence.
         unverified: The number of last heads that cannot be verified, because their master key is gone.
-        last: The last head.
+        last: The last head; None if there is none.
     """
 
     tips: Mapping[tuple[str, str], Mapping[int, SignedLink]]
@@ -61,7 +61,11 @@ class Signatures(NamedTuple):
 
 
 def check_heads(heads: Iterable[Head], verifier: Verifier) -> tuple[Signatures, list[Break]]:
-    """Verify ``heads``, in the order of their numbers, and collect what they sign."""
+    """Verify the signatures of ``heads``, in the order of their numbers.
+
+    Returns:
+        The links that the heads have signed, and all faults found.
+    """
     walk = _Heads(verifier)
     for head in heads:
         walk.see(head)
@@ -138,7 +142,7 @@ class ChainWalk:
         return self._sequence
 
     def see(self, entry: Entry) -> None:
-        """Verify that ``entry`` is the next link."""
+        """Verify ``entry``, which must be the next link. Faults are added to ``breaks``."""
         expected = self._sequence + 1
         if entry.sequence < expected:
             self._add("inserted", entry.name, "entries are numbered from 1")
@@ -154,7 +158,7 @@ class ChainWalk:
         self._sequence, self._hash = entry.sequence, entry.hash
 
     def end(self) -> None:
-        """Verify that nothing is missing after the last link seen."""
+        """After the last entry, verify that none is missing at the end. Faults are added to ``breaks``."""
         signed = max(self._signed, default=0)
         if self._sequence < self._end():
             by = "a signed head" if signed > self._sequence else "what is noted beside it"
@@ -224,7 +228,7 @@ class AttemptWalk:
         self.unverified = 0
 
     def see(self, row: ChainLink) -> None:
-        """Take ``row`` as the next link."""
+        """Add ``row`` to the chain's hash, and compare the hash where a head has signed it."""
         while self._ends and self._ends[0].sequence < row.sequence:
             self._pass(self._ends.popleft())
         if self._ends:
@@ -234,7 +238,7 @@ class AttemptWalk:
         self._seen += 1
 
     def end(self) -> None:
-        """Verify that nothing is missing after the last row seen."""
+        """After the last row, verify that none is missing at the end."""
         while self._ends:
             self._pass(self._ends.popleft())
         self.count += self._seen

@@ -26,7 +26,7 @@ _MOST_SENTENCES = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """The result. All its text but the category is quoted from the transcript."""
+    """Title, overview, category and promised tasks of a transcript. All text but the category is quoted from it."""
 
     title: str
     overview: str
@@ -35,7 +35,10 @@ class Extract:
 
 
 def extract(transcript: Transcript) -> Extract | None:
-    """Extract from a transcript, abridged if it is long; None if nothing was said. Takes some milliseconds a page."""
+    """Extract title, overview, category and promises without a model; None if nothing was said.
+
+    A long transcript is abridged first. Takes some milliseconds a page.
+    """
     spoken = _head_and_tail(tuple(sentences(transcript.abridged())))
     if not spoken:
         return None

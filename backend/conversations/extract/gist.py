@@ -55,7 +55,7 @@ class Weights:
         self._known: dict[str, float] = {}
 
     def of(self, word: str) -> float:
-        """The weight of ``word``, which is folded."""
+        """The weight of ``word``, which must be folded: in lower case, without accents."""
         if (known := self._known.get(word)) is None:
             often = sqrt(min(self._counts[stem(word)], _MOST_OFTEN))
             known = self._known[word] = often * (_TELLING if speaks_for(word, self._category) else 1.0)

@@ -373,7 +373,10 @@ LANGUAGES: Final = (ENGLISH, GERMAN, SPANISH, FRENCH)
 
 
 def language_of(language: str | None, words: frozenset[str]) -> Language:
-    """The named ``language``, or the one with the most marker words; English if it is not supported."""
+    """Choose the phrases by the language code ``language``, such as ``de-AT``.
+
+    Without a supported code, choose the language with the most marker words among ``words``.
+    """
     code = (language or "").partition("-")[0].lower()
     named = next((language for language in LANGUAGES if language.code == code), None)
     return named or max(LANGUAGES, key=lambda language: len(language.marks & words))

@@ -42,7 +42,14 @@ _NO_NAMES: Final = CALENDAR | {"today", "tomorrow", "tonight", "heute", "morgen"
 
 
 class Promise(NamedTuple):
-    """A task that ``owner`` promised, or with ``is_duty`` only has to do. ``about`` explains an `it` in ``what``."""
+    """A task that somebody took on.
+
+    Attributes:
+        owner: Who takes the task on.
+        what: The task, in the speaker's words.
+        is_duty: Whether the person only has to do it, and did not promise to.
+        about: What a word such as `it` in ``what`` refers to; empty if nothing has to be explained.
+    """
 
     owner: str
     what: str
@@ -84,7 +91,10 @@ class _Asked:
 
 
 class Reader:
-    """Reads sentences one by one, and finds what was promised."""
+    """Finds promised tasks in a transcript that is read sentence by sentence.
+
+    It remembers requests and offers, because they become promises when another person says yes.
+    """
 
     def __init__(self, language: Language, speakers: Iterable[str]) -> None:
         self._language = language
@@ -264,7 +274,7 @@ class Reader:
 
 
 def promises(sentences: Iterable[Sentence], speakers: Iterable[str], language: Language) -> Iterator[Promise]:
-    """Every promise, in order; a repeated promise comes once."""
+    """Find every promised task, in order; a repeated promise is listed once."""
     reader, seen = Reader(language, speakers), set[tuple[str, str]]()
     for sentence in sentences:
         for promise in reader.read(sentence):
