@@ -62,10 +62,10 @@ class SentTexts:
         for start, word in enumerate(words):
             if word not in self._known:
                 continue
-            following = words[start : start + _LEAST_LETTERS]
-            runs[start] = _run(following)
-            for few in range(2, len(following) + 1):
-                if " ".join(following[:few]) in self._whole:
+            ahead = words[start : start + _LEAST_LETTERS]
+            runs[start] = _run(ahead)
+            for few in range(2, len(ahead) + 1):
+                if " ".join(ahead[:few]) in self._whole:
                     yield from range(start, start + few)
         found = self._found(frozenset(filter(self._known.issuperset, runs.values())))
         for start, run in runs.items():
