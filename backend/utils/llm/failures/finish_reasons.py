@@ -146,6 +146,9 @@ def ending(reason: str | None) -> Ending:
 
 
 def named(reason: str | None) -> str | None:
-    """``reason`` by the name of Chat Completions, or else unchanged; None if it means that the answer goes on."""
+    """Translate a provider's finish reason into that of Chat Completions.
+
+    One that has no equal there is returned unchanged. None means that the answer goes on.
+    """
     found = ending(reason)
     return found.name or (None if found.category is None else reason)

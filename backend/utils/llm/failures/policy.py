@@ -44,13 +44,13 @@ class Policy:
             description of the fault for the model.
         tries: The most requests of one call to one endpoint that may fail with this category.
         next_endpoint: Whether the next endpoint may be tried.
-        health: What the failure says about the endpoint: a fault that its breaker counts; a proof that it works; or
-            that it, or the key, needs a cooldown.
+        health: What the failure says about the endpoint: a fault that its circuit breaker counts; a proof that it
+            works; that it, or the key, needs a cooldown; or nothing.
         cool_seconds: The seconds of the cooldown, if the provider does not say how long.
         alarm: Whether an operator has to act, so that the failure is logged as an error.
-        is_rejection: Whether an answer came and was paid for.
+        is_rejection: Whether an answer came and was paid for, so that the attempt was ``rejected`` and not ``failed``.
         error: The error that is raised when nothing is left to try.
-        sentence: What the endpoint did, in words.
+        sentence: What the endpoint did, as the end of a sentence that begins with its name.
     """
 
     again: Again

@@ -21,15 +21,15 @@ _WRITTEN: Final = re.compile(r"(?<![^\s,])alias:([^\s,]*)")
 
 
 class Aliases:
-    """The aliases of one document, and the document without them.
+    """Reads the section ``[aliases]`` of a document, and replaces aliases by endpoints.
 
     Args:
-        document: The document as written.
-        layer: The name of the document in problems.
-        problems: Collects the findings.
+        document: The document without its section of aliases, and with endpoints in their place.
+        layer: The configuration layer of the document, as problems name it.
+        problems: Collects what is wrong with the aliases.
 
     Attributes:
-        names: Alias, as written, to endpoint.
+        names: Each alias as written, such as ``alias:fast``, with its endpoint.
         document: The document with aliases replaced by endpoints.
     """
 
@@ -50,7 +50,7 @@ class Aliases:
         self.document = {key: self._replaced(value, key) for key, value in document.items() if key != SECTION}
 
     def environment(self, environ: Mapping[str, str], prefix: str) -> dict[str, str]:
-        """``environ`` with aliases replaced by endpoints, in variables that begin with ``prefix``."""
+        """A copy of ``environ`` with aliases replaced by endpoints in the variables that begin with ``prefix``."""
 
         def replaced(variable: str, value: str) -> str:
             return _WRITTEN.sub(lambda found: self._endpoint(found[0], variable, "environment"), value)
@@ -61,7 +61,7 @@ class Aliases:
         }
 
     def override(self, one: Override) -> Override:
-        """``one`` with aliases replaced by endpoints."""
+        """A copy of the stored override ``one`` with aliases replaced by endpoints."""
         links = tuple(self._endpoint(link, one.path, LAYER) for link in one.links)
         subject = one.subject if links else self._endpoint(one.subject, one.path, LAYER)
         return one._replace(subject=subject, links=links)

@@ -24,11 +24,11 @@ NO_TIERS = "does not go with a selection by tier: it knows no tiers"
 
 
 class Choices:
-    """Checks the selections of one document.
+    """Checks the strategies (``select``) of one document; what is wrong with them is added to ``problems``.
 
     Args:
         rows: The rows of the document.
-        layer: The name of the document in problems.
+        layer: The configuration layer of the document, as problems name it.
         problems: Collects the findings.
     """
 

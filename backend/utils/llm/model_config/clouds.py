@@ -24,11 +24,11 @@ _TOKEN: Final = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*|ya29\..+")
 """Entra's tokens, and those of Google's OAuth."""
 
 Fault = tuple[str, str]
-"""A problem and its fix."""
+"""What is wrong, and how to fix it, both as parts of an error message."""
 
 
 def address_fault(api: Api, base_url: str) -> Fault | None:
-    """Why no provider of ``api`` can work at ``base_url``; None if no reason is known."""
+    """Why no provider of ``api`` can work at ``base_url``, with a fix; None if nothing is known against it."""
     parts = urlsplit(base_url)
     host, path = parts.hostname or "", parts.path.rstrip("/").removesuffix("/chat/completions")
     if _AZURE.fullmatch(host):
@@ -47,7 +47,7 @@ def address_fault(api: Api, base_url: str) -> Fault | None:
 
 
 def key_fault(host: str, key: str) -> Fault | None:
-    """Why ``key`` would expire soon or be refused at ``host``; None if no reason is known. Never quotes the key."""
+    """Why ``key`` would soon expire or be refused at ``host``, with a fix; None if nothing is known. Quotes no key."""
     if _TOKEN.fullmatch(key) and (_AZURE.fullmatch(host) or _VERTEX.fullmatch(host)):
         return (
             "holds a token that ends within the hour",

@@ -56,7 +56,7 @@ def parse(
     source: Path | None = None,
     overrides: Sequence[Override] = (),
 ) -> Snapshot:
-    """Like `load`, for the text of a table, with stored ``overrides`` applied.
+    """Resolve the ``text`` of a table; as `load`, but with the stored ``overrides`` applied.
 
     If two overrides are of the same feature, the later one counts.
     """

@@ -13,19 +13,20 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     OverrideSource = Callable[[], Iterable["Override"]]
-    """Tells the overrides that are stored, the oldest first. It may block, and may raise if they cannot be had."""
+    """Returns the stored overrides, the oldest first. It may block, and raises if they cannot be read."""
 
 LAYER = "stored override"
-"""The name of the layer in problems."""
+"""The name of this configuration layer in the problems of a table."""
 
 
 class Override(NamedTuple):
-    """A person's temporary change of the table.
+    """A person's temporary change of the table: other endpoints for a feature, or an endpoint taken out of service.
 
     Attributes:
         id: The id of the override.
-        subject: The feature that ``links`` serve; or, without links, the endpoint that is disabled in every chain.
-        links: Endpoints and groups, as in the table.
+        subject: The feature that gets other endpoints; or, without ``links``, the endpoint that is disabled in every
+            chain.
+        links: The endpoints and groups that serve the feature instead, written as in the table; empty to disable.
         author: The person who made it, and ``reason`` their reason.
         since: When it was made, timezone-aware.
         until: When it expires, timezone-aware.
@@ -47,7 +48,7 @@ class Override(NamedTuple):
 
     @property
     def without_words(self) -> str:
-        """The override in one phrase, without its author and reason, for errors that everybody may see."""
+        """The override in one phrase without author and reason, for errors that people outside of the team may see."""
         what = "override" if self.links else "disabled"
         return f"{what} {self.id} until {self._end}"
 
@@ -71,7 +72,7 @@ class Override(NamedTuple):
 
 
 class IgnoredOverride(NamedTuple):
-    """An override that is not in force because it does not fit the current table."""
+    """A stored override that is not in force because it does not fit the current table, with the reasons."""
 
     override: Override
     problems: tuple[str, ...]

@@ -346,7 +346,7 @@ class Resolver:
     # Features ------------------------------------------------------------------------------------------------------
 
     def of_group(self, name: str) -> Feature:
-        """The group ``name`` as a feature with default settings."""
+        """The group ``name`` in the form of a feature, with default settings, because calls may name a group."""
         budgets = tuple(budget for budget in self.budgets.values() if budget.is_for(name))
         return Feature(
             name=name, about=f"the group {name.removeprefix('group:')}", budgets=budgets, layer=self._layer

@@ -34,7 +34,7 @@ RowT = TypeVar("RowT", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Rows:
-    """The valid rows of a document, and the names of all rows, valid or not."""
+    """The valid rows of a document, by section and name; ``names`` also has those of invalid rows."""
 
     head: Head
     budgets: Mapping[str, BudgetRow]
@@ -47,7 +47,7 @@ class Rows:
 
 
 def fit(document: Mapping[str, Any], layer: str, problems: Problems) -> Rows:
-    """Validate ``document`` and return its valid rows; every error is added to ``problems``."""
+    """Validate ``document`` row by row, and return the valid rows; what is wrong with others is added to ``problems``."""
     _check_keys(document, layer, problems)
     sections = {name: _section(document, name, layer, problems) for name in SECTIONS}
     head = {key: value for key, value in document.items() if key in Head.model_fields}

@@ -12,7 +12,10 @@ from ..strategies import STRATEGIES, Strategy
 
 
 def strategy_of(written: object) -> type[Strategy] | None:
-    """The strategy that ``written`` names: ``"latency"`` is short for ``{ by = "latency" }``."""
+    """The class of the strategy that the value of a ``select`` names; None if there is none.
+
+    ``"latency"`` is short for ``{ by = "latency" }``.
+    """
     by = written.get("by") if isinstance(written, Mapping) else written
     return STRATEGIES.get(by) if isinstance(by, str) else None
 

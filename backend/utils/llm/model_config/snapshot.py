@@ -40,10 +40,10 @@ OWN: Final = "own"
 
 @dataclass(frozen=True)
 class Account:
-    """One key of the house at a provider. A provider with a single key has one account without a name.
+    """One of the operator's keys at a provider; a provider with a single key has one account without a name.
 
     Attributes:
-        slot: The name of its key among the house's keys: ``openai``, or ``openai/a``.
+        slot: The name of its key in `Snapshot.house_keys`: ``openai``, or ``openai/a`` for the account ``a``.
     """
 
     slot: str
@@ -55,7 +55,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Provider:
-    """A provider.
+    """A provider as resolved from the table: its API, address, accounts and settings; or a caller's own endpoint.
 
     Attributes:
         access: ``key`` needs a credential, ``open`` needs none, ``embedded`` is a process of this application whose
@@ -84,7 +84,7 @@ class Provider:
 
     @property
     def api_key_envs(self) -> tuple[str, ...]:
-        """The variables that hold the house's keys."""
+        """The names of the environment variables that hold the operator's keys, one for each account."""
         return tuple(account.api_key_env for account in self.accounts)
 
     @property
@@ -103,15 +103,15 @@ class Provider:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A provider with one of its models.
+    """One model at one provider, such as ``openai:gpt-6-luna``: the target of a request.
 
     Attributes:
         api_mode: Which of OpenAI's APIs is used: Chat Completions, Responses, or embeddings.
         attempts: The most requests that one call may send to the endpoint; None uses the feature's value.
         options: The options of every request to the endpoint, which a feature's own options override.
         limits: The limits of requests to the endpoint, for each key.
-        price: The price in the table, if it has one.
-        billed_as: The provider and the model of the price list, if the table names them.
+        price: Its price in the table; None to use the price list.
+        billed_as: The provider and the model whose price in the price list holds; None if the table does not name them.
         extra_body: Extra fields of every request to the endpoint.
     """
 
@@ -145,7 +145,7 @@ class Endpoint:
 
     @cached_property
     def model_id(self) -> str:
-        """The model's name in requests."""
+        """The model's name as the provider spells it in requests."""
         return self.provider.model_id(self.model)
 
     @cached_property
@@ -159,7 +159,7 @@ class Endpoint:
 
     @property
     def schema_form(self) -> SchemaForm | None:
-        """The form in which requests ask for a schema; None for an API with a single form."""
+        """How requests ask for an answer of a schema; None for an API with only one way."""
         return self.can.schema_form if self.provider.api == "openai" else None
 
     def sources(self) -> dict[str, str]:
@@ -168,7 +168,7 @@ class Endpoint:
         return vendor.sources(self.model, self.can, self.api_mode)
 
     def takes_tools(self, effort: Effort | None) -> bool:
-        """Whether tools can be sent together with ``effort``.
+        """Whether a request may have both tools and the reasoning ``effort``.
 
         OpenAI's own Chat Completions refuses tools of some models, or of some efforts; Responses takes them all.
         """
@@ -183,10 +183,10 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Tier:
-    """Endpoints of a chain that are all tried before those of the next tier: a group, or a chain's own links.
+    """Endpoints that are all tried before the next tier of their chain: a group, or those that the chain itself names.
 
     Attributes:
-        select: The strategy that chooses one of them before each attempt.
+        select: The strategy that chooses an endpoint of the tier before each attempt.
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -196,10 +196,11 @@ class Tier:
 
 @dataclass(frozen=True)
 class Chain:
-    """A feature's tiers in one profile, and the configuration layer that set them.
+    """The endpoints of a feature in one profile, in tiers, the first of which is tried first.
 
     Attributes:
-        path: The path of its value, and ``links`` the value as written.
+        path: The path in the table of the value that set the chain, ``layer`` the configuration layer of that value,
+            and ``links`` the value itself: names of endpoints and groups.
     """
 
     tiers: tuple[Tier, ...]
@@ -218,7 +219,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Share:
-    """An endpoint that gets a share of a feature's calls, in percent."""
+    """An endpoint and the percentage of a feature's calls that it gets, in a trial or as a shadow."""
 
     endpoint: Endpoint
     percent: float
@@ -230,7 +231,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Feature:
-    """Settings of a feature in every profile.
+    """The settings of a feature, the same in every profile; its endpoints are in `Snapshot.chains`.
 
     Attributes:
         extra_body: Extra fields of its requests, by provider.
@@ -250,7 +251,7 @@ class Feature:
         on_invalid_output: Whether another endpoint may be tried after an invalid answer and its failed repair; and with
             ``best`` whether the rejected answer with the best score is returned if no answer is accepted.
         hedge: Whether a second request is sent when the first takes longer than nearly all earlier ones.
-        house_fallback: Whether the house may pay for callers with own keys whose policy is ``byok_then_house``.
+        house_fallback: Whether the operator may pay for callers with own keys whose policy is ``byok_then_house``.
         keep_text_days: The days for which its prompts and answers are stored; None stores none.
         override: The stored override in force for the feature, in every profile; None without.
     """
@@ -292,7 +293,7 @@ class Feature:
 
 
 class Features(dict[str, Feature]):
-    """The features of a table by name; a missing name raises `UnknownFeatureError`.
+    """The features of a table by name. A missing name raises `UnknownFeatureError`, which names the nearest.
 
     Attributes:
         groups: The groups by ``group:NAME``, as features that iteration does not list.
@@ -310,19 +311,19 @@ class Features(dict[str, Feature]):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The whole table at one moment. The receipt of every call has the hash of the snapshot that it used.
+    """The whole table at one moment, resolved and immutable. Each call's receipt has the ``hash`` of its snapshot.
 
     Attributes:
-        profile: The house's profile.
-        profile_layer: The layer that chose it.
+        profile: The profile for calls that the operator pays for.
+        profile_layer: The configuration layer that chose ``profile``.
         byok_profile: The profile for callers who bring keys.
         chains: The chains by profile and feature.
         groups: The chains of calls by ``group:NAME``, the same in every profile.
-        demo: The endpoint that serves every feature while no house key is configured.
-        house_keys: The house's own keys, by the slot of their account.
+        demo: The endpoint that serves every feature while no key of the operator's is configured; None without.
+        house_keys: The operator's own keys, by the slot of their account.
         hash: Twelve hex digits over the file, the variables for profiles and features, the stored overrides, and the
             names of the house's keys, but not the keys.
-        source: The path of the file.
+        source: The path of the file; None for a table from a text.
         private_networks: The networks that callers' own endpoints may be in, beside the public internet.
         aliases: Alias, as written, to endpoint.
         overrides: The stored overrides in force.
@@ -330,7 +331,7 @@ class Snapshot:
         budgets: The budgets by name.
         step_down_to: Profile to the next cheaper profile.
         state_server: The server through which processes share limits and health; None if each has its own.
-        kept: The cache of routing for this snapshot.
+        kept: What routing has computed from this snapshot, cached to be used again.
     """
 
     profile: str
@@ -412,14 +413,14 @@ class Snapshot:
 
     @cached_property
     def demo_active(self) -> bool:
-        """Whether the demo endpoint serves the house's calls: no provider that the house could pay is configured."""
+        """Whether the demo endpoint serves calls of the operator, because no other provider of the table could."""
         if self.demo is None:
             return False
         others = (provider for provider in self.providers.values() if provider.access != "embedded")
         return not any(provider.access == "open" or self.has_key(provider) for provider in others)
 
     def has_key(self, provider: Provider) -> bool:
-        """Whether the house has a key for ``provider``."""
+        """Whether the operator has a key for ``provider``."""
         return any(account.slot in self.house_keys for account in provider.accounts)
 
 

@@ -24,7 +24,7 @@ _RULE = "must be the address of a Valkey or Redis server, such as redis://state.
 
 @dataclass(frozen=True)
 class StateServer:
-    """A Valkey or Redis server.
+    """The Valkey or Redis server through which processes share limits and the health of endpoints.
 
     Attributes:
         url: Its URL, which may contain a password.

@@ -43,7 +43,9 @@ class _Reading(NamedTuple):
 
 
 class Table(PerProcess):
-    """Holds the snapshot in force. Reading it is one attribute access and takes no lock.
+    """Holds the current `Snapshot`, and replaces it by a new one when the file or a stored override changes.
+
+    Reading ``snapshot`` is one attribute access and takes no lock.
 
     Args:
         path: The file to read; by default the one that `table_path` finds.
@@ -87,7 +89,7 @@ class Table(PerProcess):
         return self._reading.ignored
 
     def require(self, check: Check) -> None:
-        """From now on, refuse every snapshot in which ``check`` finds a problem.
+        """Refuse, now and at every later reload, a snapshot in which ``check`` finds a problem.
 
         Raises:
             ConfigError: ``check`` finds a problem in the snapshot in force.
@@ -97,11 +99,11 @@ class Table(PerProcess):
         self._checks.append(check)
 
     def lay_over(self, overrides: OverrideSource) -> None:
-        """Apply the stored overrides that ``overrides`` returns, from the next `reload_if_changed` on."""
+        """Use ``overrides`` as the source of stored overrides, from the next `reload_if_changed` on."""
         self._overrides.source = overrides
 
     def with_override(self, one: Override) -> Snapshot:
-        """The snapshot that would be in force with ``one`` stored. Nothing is changed.
+        """The snapshot that would be in force if the override ``one`` were stored, as a trial. Nothing is changed.
 
         Raises:
             ConfigError: ``one`` does not fit the table.
@@ -157,7 +159,10 @@ class Table(PerProcess):
             return self.snapshot
 
     def reload_if_changed(self) -> bool:
-        """Reload if the file or the stored overrides have changed. True if a new snapshot is in force."""
+        """Reload if the file or the stored overrides have changed. True if a new snapshot is in force.
+
+        A bad file leaves the last good snapshot in force, and raises nothing.
+        """
         before = self.snapshot
         if self._file_stamp() != self._stamp:
             try:

@@ -14,29 +14,30 @@ SchemaForm = Literal["strict", "azure", "minimal", "grammar", "loose", "tool", "
 
 
 class Capabilities(BaseModel):
-    """The capabilities of one model.
+    """What one model can do, and what it requires of a request.
 
     Attributes:
         context_window: The longest prompt and answer together, in tokens.
         max_input: The longest prompt, in tokens; None if only the window limits it.
         max_output: The longest answer, in tokens.
         tools: Whether the model calls tools.
-        chat_tools: When it calls tools in OpenAI's own Chat Completions: always; unless an effort is set; only with the
-            effort ``none``; or never, so that Responses has to be used.
+        chat_tools: When the model calls tools in OpenAI's own Chat Completions: always; unless an effort is set; only
+            with the effort ``none``; or never, so that Responses has to be used.
         structured_output: Whether answers can be made to fit a JSON schema.
-        schema_form: How: enforced in the dialect of OpenAI, of Azure, the common one, or that of grammar-based servers;
-            without strictness; by a tool to call; as any JSON with the schema in the prompt; or by the prompt alone.
-        images: Whether it accepts images.
-        audio: Whether it accepts audio; ``video`` and ``pdf`` likewise.
-        temperature: Whether it accepts a temperature and other sampling settings.
-        logprobs: Whether it can return the log probabilities of its tokens.
+        schema_form: How a request asks for a schema: enforced in the dialect of OpenAI, of Azure, the one common to
+            all, or that of grammar-based servers; without strictness; by a tool to call; as any JSON with the schema in
+            the prompt; or by the prompt alone.
+        images: Whether the model accepts images.
+        audio: Whether the model accepts audio; ``video`` and ``pdf`` likewise.
+        temperature: Whether the model accepts a temperature and other sampling settings.
+        logprobs: Whether the model can return the log probabilities of its tokens.
         cache_key: Whether a request may name a prompt cache key.
-        thinking_budget: Whether it accepts a number of tokens for its thoughts, if its API has such a parameter.
-        efforts: The reasoning efforts that it offers; empty if it has no such control.
-        strict_turns: Whether it requires the system message first, and then user and model in turn.
+        thinking_budget: Whether the model accepts a number of tokens for its thoughts, if its API has such a parameter.
+        efforts: The reasoning efforts that the model offers; empty if it has no such control.
+        strict_turns: Whether the model requires the system message first, and then user and model in turn.
         short_call_ids: Whether the id of a tool call has to be nine letters or digits.
-        wants_thoughts: Whether its thoughts before a tool call must be sent back as ``reasoning_content``.
-        lacks: Options and settings that it ignores or refuses.
+        wants_thoughts: Whether the model's thoughts before a tool call must be sent back as ``reasoning_content``.
+        lacks: Options and settings that the model ignores or refuses.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,7 +69,7 @@ class Capabilities(BaseModel):
         return hash((self.context_window, self.max_output, self.efforts))
 
     def nearest_effort(self, intent: Effort) -> Effort | None:
-        """The model's own effort that is closest to ``intent``; None if it has no such control."""
+        """The reasoning effort closest to ``intent`` that the model offers; None if it has no such control."""
         rank = EFFORTS.index
         return min(self.efforts, key=lambda own: (abs(rank(own) - rank(intent)), rank(own)), default=None)
 
@@ -86,7 +87,7 @@ class Capabilities(BaseModel):
                 return False
 
     def room(self, reserved: int | None = None) -> int:
-        """The longest prompt, in tokens, beside an answer for which ``reserved`` tokens are kept."""
+        """The most tokens of prompt that fit if ``reserved`` tokens are kept for the answer; None keeps none."""
         left = self.context_window - min(reserved or 0, self.max_output)
         return left if self.max_input is None else min(left, self.max_input)
 
