@@ -113,14 +113,14 @@ ROUTES: Final[Mapping[str, Row]] = {
 
 
 def allows(row: Row, grant: Grant) -> bool:
-    """Whether the holder of ``grant`` may use the route of ``row``."""
+    """Whether the holder of ``grant`` may use the route that ``row`` describes."""
     if row.scopes is None:
         return True
     return grant.may(row.scopes) and not (row.is_of_the_house and grant.tenant_id)
 
 
 def row_of(connection: HTTPConnection) -> Row | None:
-    """The row of the route that matched ``connection``; None if there is none."""
+    """The row of `ROUTES` for the route that ``connection`` was matched to; None if the table has no such row."""
     method = connection.scope.get("method", "WEBSOCKET")
     path = getattr(connection.scope.get("route"), "path", "")
     rows: Mapping[str, Row] = connection.app.state.access

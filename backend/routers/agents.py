@@ -82,7 +82,7 @@ class Answer(BaseModel):
         return self
 
     def of(self, owner: Owner, confirmation_id: str) -> Decision:
-        """The answer as a `Decision` of ``owner``.
+        """The decision that ``owner`` made with this request, for the agents' runner.
 
         Raises:
             InvalidEditError: The arguments are text that is no JSON object.
@@ -118,14 +118,14 @@ Events = AsyncGenerator[Event, None]
 
 
 class BegunRun:
-    """The events of a run whose first event has arrived."""
+    """A run whose first event has arrived, so that the HTTP status can be sent."""
 
     def __init__(self, first: Event, rest: Events) -> None:
         self._first = first
         self._rest = rest
 
     async def written(self) -> AsyncGenerator[bytes, None]:
-        """All events of the run as server-sent events."""
+        """All events of the run, the first one included, as bytes of server-sent events."""
         try:
             yield _written(self._first)
             async for event in self._rest:

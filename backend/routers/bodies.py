@@ -54,7 +54,11 @@ _terms: Final[dict[Any, BodyLimits]] = {}
 
 
 def body_limit(*, longest_body: int = SMALL) -> Callable[[Endpoint], Endpoint]:
-    """Set the body limits of an endpoint. The decorator goes below the route's."""
+    """Set how long a request body an endpoint accepts. Use it as a decorator below the route's.
+
+    Args:
+        longest_body: The most bytes.
+    """
 
     def settle(endpoint: Endpoint) -> Endpoint:
         _terms[endpoint] = BodyLimits(longest_body)

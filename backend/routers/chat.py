@@ -45,7 +45,7 @@ class Question(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class BegunAnswer:
-    """An answer whose first piece has arrived."""
+    """An answer whose first piece of text has arrived, so that the HTTP status can be sent."""
 
     first: Piece
     rest: AsyncGenerator[Piece, None]

@@ -109,7 +109,7 @@ async def browse(
 
 
 async def find(services: ServicesDep, identity: IdentityDep, conversation_id: str) -> Conversation:
-    """The user's conversation of that id.
+    """Read a conversation of the user by its id.
 
     Raises:
         HTTPException: 404, whether the conversation does not exist or is another user's.

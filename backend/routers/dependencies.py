@@ -53,30 +53,36 @@ _PROVIDER: Final = re.compile(r"[a-z0-9_-]+")
 
 
 class Tokens(Protocol):
-    """Looks up access tokens."""
+    """Finds out what an access token may do. Used to authenticate requests and browser logins."""
 
     async def find(self, plain: str) -> Grant | None:
-        """The grant of the token ``plain``; None if it is invalid."""
+        """The rights of the token whose text is ``plain``; None if there is no such token, or it has expired or been revoked."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchToken:
-    """A further token of the first user, which the service's starter knows and which ends with the process."""
+    """Accepts one more token for the first user, beside the stored ones. It is valid until the process ends.
+
+    Whoever starts the service knows this token and can use it at once, for example to send the sample conversation.
+    """
 
     plain: str = field(repr=False)
     user_id: str
     others: Tokens
 
     async def find(self, plain: str) -> Grant | None:
-        """The grant of every scope, if ``plain`` is the launch token; else that of the stored token. See `Tokens.find`."""
+        """The rights of the token ``plain``: every scope if it is the launch token, else those of the stored token.
+
+        None if it is neither. See `Tokens.find`.
+        """
         if secrets.compare_digest(plain.encode(errors="surrogatepass"), self.plain.encode()):
             return Grant(self.user_id, scopes=frozenset(SCOPES))
         return await self.others.find(plain)
 
 
 class Explanation(Protocol):
-    """A route, as the HTTP edge needs it."""
+    """Where a call would be routed and why, as `Facade.explain` returns it."""
 
     def as_dict(self) -> dict[str, Any]:
         """The route as a dict that is ready for JSON."""
@@ -96,7 +102,7 @@ class Facade(Models, Protocol):
         ...
 
     def declared_needs(self, feature: str) -> Needs:
-        """The needs of each call that the row of ``feature`` declares."""
+        """What every call of ``feature`` needs of a model, such as tools, according to the feature's row of the table."""
         ...
 
     def explain(
@@ -107,23 +113,27 @@ class Facade(Models, Protocol):
         needs: Needs | None = None,
         balances: bool = True,
     ) -> Explanation:
-        """Explain how ``caller``, by default the one in context, would be routed with these needs.
+        """Explain where a call of ``feature`` would be routed now, and why. Nothing is sent.
 
-        With ``balances`` it may wait for the balances of the caller's budgets.
+        Args:
+            feature: The feature that would be called.
+            caller: Who would call; by default the caller in context.
+            needs: What the call needs of a model; by default what the feature's row declares.
+            balances: Whether to include the balances of the caller's budgets, for which it may have to wait.
         """
         ...
 
     def get_models(self) -> tuple[ModelInfo, ...]:
-        """The models of the table."""
+        """Every model that the table names, with its capabilities, prices and retirement."""
         ...
 
     def fault_of(self, base_url: str) -> str | None:
-        """Why a user's own endpoint may not be at ``base_url``; None if it may."""
+        """The reason why users may not enrol an endpoint of their own at ``base_url``; None if they may."""
         ...
 
 
 class Database(Protocol):
-    """A probe of the database."""
+    """Checks whether the database can be used, for the readiness check."""
 
     async def fault(self) -> str | None:
         """Why the database cannot be read or written, as a code; None if it can. Answers within about a second."""
@@ -131,11 +141,11 @@ class Database(Protocol):
 
 
 class SpoolFigures(Protocol):
-    """The counters of the spool."""
+    """The counters of the spool, the folder on disk where records of attempts wait to be written into the database."""
 
     @property
     def lost(self) -> int:
-        """How many records were lost because there was no room."""
+        """How many records were dropped because the spool was full."""
         ...
 
     @property
@@ -145,7 +155,7 @@ class SpoolFigures(Protocol):
 
 
 class SpoolView(Protocol):
-    """The spool to which attempts are written, as the views see it."""
+    """What pages and metrics read of the spool, the folder on disk where records of attempts wait for the database."""
 
     @property
     def figures(self) -> SpoolFigures:
@@ -154,7 +164,7 @@ class SpoolView(Protocol):
 
 
 class LocalModelView(Protocol):
-    """The built-in model, as the views see it."""
+    """What pages and health checks read of the built-in local model."""
 
     @property
     def label(self) -> str:
@@ -163,7 +173,7 @@ class LocalModelView(Protocol):
 
     @property
     def state(self) -> State:
-        """The state of the model."""
+        """The state of the model's process: ``stopped``, ``starting``, ``ready``, ``unresponsive`` or ``failed``."""
         ...
 
     @property
@@ -224,7 +234,10 @@ class Services:
         return Responders(self.facade, self.responder_sources)
 
     async def qos_info(self) -> QosInfo:
-        """The table in force, in a thread: each feature is routed, which takes some 30 ms per thousand."""
+        """The table in force with the health of its endpoints, computed in a thread.
+
+        Every feature is routed for it, which takes some 30 ms per thousand features.
+        """
         return await asyncio.to_thread(self.facade.get_qos_info)
 
     def is_demo(self, feature: str) -> bool:
@@ -239,7 +252,7 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The caller: the grant of the token or session, and the `Caller` with supplied and stored keys."""
+    """Who makes the request: what the token or session may do, and the `Caller` with the user's keys for LLM calls."""
 
     grant: Grant
     caller: Caller
@@ -268,7 +281,7 @@ class UnauthenticatedError(HTTPException):
 
 
 def get_services(connection: HTTPConnection) -> Services:
-    """The services of the application that serves ``connection``."""
+    """The `Services` of the application that serves ``connection``."""
     return cast("Services", connection.app.state.services)
 
 
@@ -325,12 +338,12 @@ async def admit(connection: HTTPConnection) -> None:
 
 
 async def own(connection: HTTPConnection) -> Owner:
-    """The user as whom the request is made, as an owner."""
+    """The user who makes the request, as the owner whose stored data it may read and change."""
     return (await authenticate(connection)).owner
 
 
 async def identify(connection: HTTPConnection) -> AsyncIterator[Identity]:
-    """The identity of the request's caller, whose `Caller` is in context meanwhile.
+    """Authenticate the request, and set its `Caller`, with all keys, in the context variable until the response is sent.
 
     Raises:
         UnauthenticatedError: There is no valid token.
@@ -365,7 +378,7 @@ async def _grant(connection: HTTPConnection, services: Services) -> Grant | None
 
 
 async def session_of(connection: HTTPConnection, services: Services) -> Grant | None:
-    """The grant of the browser's session; None without one."""
+    """The rights of the browser's session, found by its cookie; None if there is no valid one."""
     plain = cookie_value(connection)
     return await services.sessions.find(plain) if plain else None
 

@@ -17,7 +17,7 @@ class ClientGoneError(HTTPException):
 
 @asynccontextmanager
 async def while_connected(receive: Receive) -> AsyncIterator[None]:
-    """Cancel the work inside when the client disconnects. The request's body must have been read.
+    """Run the body of the ``async with``, and cancel it when the client disconnects. The request's body must have been read.
 
     Raises:
         ClientGoneError: The client has disconnected.

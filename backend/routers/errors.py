@@ -43,7 +43,7 @@ INTERNAL: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error as the client is sent it."""
+    """What a client is told of an error: the HTTP status, the JSON and the headers."""
 
     status: int
     error: Mapping[str, Any]
@@ -57,7 +57,7 @@ def install(app: FastAPI) -> None:
 
 
 async def answer(_: Request, error: Exception) -> JSONResponse:
-    """The response for ``error``."""
+    """Turn any exception into the JSON response that the client gets."""
     problem = describe(error)
     return JSONResponse({"error": problem.error}, problem.status, problem.headers)
 

@@ -34,7 +34,7 @@ class InvalidBodyError(HTTPException):
 
 
 class JsonModel:
-    """A pydantic model that validates bodies, without coercion.
+    """Validates JSON bodies with a pydantic model, strictly, in a way that keeps memory low for long lists.
 
     The items of a body's long list are validated last, and piece by piece: so only one piece at a time is in memory
     twice, other threads get to run, and an invalid body is refused before its items are read.

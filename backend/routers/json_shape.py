@@ -33,7 +33,7 @@ class ShapeError(ValueError):
 
 
 class Shape:
-    """The shape of a body, which has at most one long list.
+    """Counts the values and levels of a JSON body, and finds its long list, if it has one.
 
     Raises:
         ShapeError: The body exceeds a limit.
@@ -55,11 +55,11 @@ class Shape:
             raise ShapeError(f"has more than {SMALL} bytes beside a list")
 
     def beside_list(self, body: bytes) -> bytes:
-        """``body`` with its long list emptied."""
+        """The JSON of ``body`` with an empty list in place of the long one."""
         return body if self._begin is None else body[: self._begin] + body[self._end or len(body) :]
 
     def pieces(self, body: bytes) -> Iterator[bytes]:
-        """The long list as several shorter lists. It is valid JSON if, and only if, all of them are."""
+        """The long list, cut into several shorter JSON lists. The long list is valid JSON if, and only if, all pieces are."""
         begin = self._begin
         for item in self._items:
             if piece := body[begin:item].strip(_BLANKS):

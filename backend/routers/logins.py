@@ -17,14 +17,14 @@ _PORT: Final = re.compile(r":(\d{1,5})$")
 
 
 class Sessions(Protocol):
-    """Opens, finds and ends browser sessions. A cookie's value cannot be used as a token."""
+    """Starts, looks up and ends the logins of browsers. The value of a session cookie does not work as an access token."""
 
     async def open(self, user_id: str, token_id: str | None = None) -> str:
         """Open a session, which ends when the token is revoked, and return the value of its cookie."""
         ...
 
     async def find(self, plain: str) -> Grant | None:
-        """The grant of the session whose cookie is ``plain``; None if it has ended."""
+        """The rights of the session whose cookie has the value ``plain``; None if there is no such session, or it has ended."""
         ...
 
     async def end(self, plain: str) -> None:

@@ -59,7 +59,7 @@ router: Final = APIRouter(include_in_schema=False)
 
 
 class Operation(NamedTuple):
-    """An operation of the API, for the page.
+    """One method of one path of the HTTP API, with what the page about the API shows of it.
 
     Attributes:
         method: The HTTP method, in capitals.

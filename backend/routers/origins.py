@@ -60,7 +60,7 @@ def base_url(connection: HTTPConnection) -> str:
 
 
 def is_foreign(connection: HTTPConnection) -> bool:
-    """Whether a page of another origin sent the request, and the request is not a mere read."""
+    """Whether a page of another origin sent the request, and it is not a mere read. Such requests are refused."""
     if connection.scope.get("method") in _SAFE:
         return False
     origin = connection.headers.get("origin")

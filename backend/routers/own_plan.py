@@ -41,7 +41,7 @@ _STATE: Final = {
 
 
 def visible_to(grant: Grant, route: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of ``route``, an explanation as JSON, that the holder of ``grant`` may see."""
+    """Remove from ``route``, an explanation as JSON, everything that the holder of ``grant`` may not see. Returns a copy."""
     seen = dict(route)
     if "budgets" in seen and ("admin" not in grant.scopes or grant.tenant_id):
         seen["budgets"] = [one for one in seen["budgets"] if one["per"] in _OWN_BUDGETS]

@@ -29,10 +29,10 @@ class TooManyRequestsError(HTTPException):
 
 
 class RequestRates:
-    """Limits the requests of tokens in this process, by GCRA: a burst of one whole period, then an even rate.
+    """Enforces the rate limits of access tokens in this process, by GCRA: a burst of one whole period, then an even rate.
 
-    For each token one time is kept: when its requests so far would have ended at the even rate. The last 10,000 tokens are
-    remembered.
+    For each token one time is stored: when its requests so far would have ended at the even rate. Only the 10,000 tokens that
+    were used last are remembered.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,7 +40,7 @@ class RequestRates:
         self._through_at: OrderedDict[str, float] = OrderedDict()
 
     def admit(self, grant: Grant) -> None:
-        """Count a request by ``grant``.
+        """Count one request made with ``grant``. A grant without a rate limit is always admitted.
 
         Raises:
             TooManyRequestsError: The limit is exceeded; the request does not count.

@@ -1,4 +1,7 @@
-"""What the table asks for and the service lacks. Open to everybody, so it shows only names of the table, and numbers."""
+"""What the table of features asks for and the service lacks.
+
+Open to everybody, so it shows only names of the table, and numbers.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,14 @@ WAIT_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class ReadinessReport:
-    """What the table asks for and the service lacks, and how much that matters.
+    """What the service lacks to serve every feature of the table, and how much that matters. Shown by ``/readyz``.
 
     Attributes:
-        missing: Each missing thing by its kind ``what``: a ``house_key``, with its provider and the variables for it; or the
-            ``state_server`` that processes share.
-        served: Features that an endpoint may serve with the house's keys, or without any; the demo model's among them.
-        out_of_service: Features that no endpoint may serve until the table, the keys or the day change.
+        missing: What is missing, each with its kind as ``what``: a ``house_key``, the operator's key for a provider, with the
+            provider and the variables that may hold the key; or the ``state_server`` that processes should share.
+        served: The number of features that can be served now with the operator's keys, or without any. Includes
+            those that the demo model serves.
+        out_of_service: The number of features that no endpoint may serve until the table, the keys or the day change.
         features: The number of features in the table.
         is_demo: Whether the demo model stands in for providers.
     """
@@ -41,7 +45,7 @@ class ReadinessReport:
 
     @classmethod
     def of(cls, info: QosInfo) -> ReadinessReport:
-        """What the service that ``info`` describes lacks."""
+        """Find out from ``info`` what the service lacks."""
         missing: list[Mapping[str, Any]] = [
             {"what": "house_key", "provider": name, "variables": list(provider.api_key_envs)}
             for name, provider in sorted(info.providers.items())
@@ -60,14 +64,14 @@ class ReadinessReport:
 
     @property
     def is_degraded(self) -> bool:
-        """Whether the service can do less than the table asks for."""
+        """Whether something is missing, or some feature cannot be served with the operator's keys."""
         return bool(self.missing) or self.served < self.features
 
     @property
     def is_useless(self) -> bool:
-        """Whether no call can be served, with whichever key, until the table, the keys or the day change.
+        """Whether no feature can be served, with whichever key, until the table, the keys or the day change.
 
-        A house key on cooldown does not count: users' own keys are served, and a cooldown ends by itself.
+        False if only an operator's key is missing or on cooldown: users' own keys can still be served.
         """
         takes_keys = any(one["what"] == "house_key" for one in self.missing)
         return bool(self.features) and self.out_of_service == self.features and not takes_keys
@@ -81,11 +85,11 @@ class ReadinessReport:
 
 
 class Readiness:
-    """Caches the last result for `FRESH_SECONDS`, and until the next one has arrived.
+    """Computes the `ReadinessReport` at most once in `FRESH_SECONDS`, however many clients ask.
 
     Args:
         clock: The monotonic clock, in seconds.
-        wait: The most seconds to wait for a result.
+        wait: The most seconds that a client waits for a new report before it gets the last one.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, wait: float = WAIT_SECONDS) -> None:
@@ -93,9 +97,12 @@ class Readiness:
         self._last = ReadinessReport()
 
     async def lacks(self, ask: Callable[[], Awaitable[QosInfo]]) -> ReadinessReport:
-        """What is missing now, or was at the last result; nothing before the first. Waits for ``ask`` at most ``wait`` seconds.
+        """The report of what the service lacks, not older than `FRESH_SECONDS` if a new one can be computed in time.
 
-        While ``ask`` is running, it is not called again.
+        If that takes more than ``wait`` seconds, returns the last report; before the first one, an empty report.
+
+        Args:
+            ask: Fetches the state of the table. It is not called again while a call is running.
         """
         answer = await self._answers.ended(partial(_learn, ask))
         if answer is not None:

@@ -103,12 +103,12 @@ class Page(APIRoute):
 
 
 def is_on_call(grant: Grant) -> bool:
-    """Whether the holder of ``grant`` may see the state of the house."""
+    """Whether the holder of ``grant`` may see how the whole service is doing, not only the holder's own data."""
     return allows(HOUSE_DEBUG, grant)
 
 
 def may_change(grant: Grant | None) -> bool:
-    """Whether the holder of ``grant`` may change the house's configuration."""
+    """Whether the holder of ``grant`` may change the operator's configuration, such as overrides. False for None."""
     return grant is not None and allows(HOUSE_ADMIN, grant)
 
 

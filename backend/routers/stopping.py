@@ -20,11 +20,11 @@ STOPPING: Final[Mapping[str, Any]] = {
 
 
 class Stop:
-    """The stop of one server.
+    """The graceful stop of one server: tells requests in flight when they have to end.
 
     Attributes:
-        hurry: An event, set when the stop waits for no request.
-        is_leaving: Whether the stop is about to begin, so that the server is not ready.
+        hurry: An event that is set once the stop leaves no time to requests in flight.
+        is_leaving: Whether a stop is about to begin, so that the server reports that it is not ready.
     """
 
     def __init__(self) -> None:
@@ -34,9 +34,9 @@ class Stop:
         self._running: set[asyncio.Timeout] = set()
 
     def begin(self, seconds: float) -> None:
-        """Begin the stop, leaving ``seconds`` to requests in flight. Call it on their event loop.
+        """Begin the stop: requests in flight are ended after ``seconds``. Call it on the event loop of the requests.
 
-        With 0 seconds ``hurry`` is set.
+        With 0 seconds they are ended at once, and ``hurry`` is set. A later call replaces the deadline.
         """
         if seconds <= 0:
             self.hurry.set()
@@ -47,7 +47,10 @@ class Stop:
 
     @contextmanager
     def ending(self, running: asyncio.Timeout) -> Iterator[None]:
-        """While the context lasts, the stop ends the ``running`` timeout at its deadline. The timeout must be entered already."""
+        """Let the stop end the ``running`` timeout at its deadline, while the context lasts.
+
+        Each request has such a timeout around its work, which has to be entered already.
+        """
         if self._until is not None:
             running.reschedule(self._until)
         self._running.add(running)

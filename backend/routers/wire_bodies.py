@@ -17,6 +17,9 @@ _MAY: Final[Mapping[str, Any]] = {
 
 
 def body_with(**needed: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``openapi_extra`` of a route whose body has these fields, and may have others."""
+    """Describe a JSON body with these required fields for OpenAPI; it may have other fields, too.
+
+    The result is the ``openapi_extra`` of a route.
+    """
     schema = {"type": "object", "required": [*needed], "properties": {**_MAY, **needed}}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -56,7 +56,10 @@ _READ_AT_ONCE: Final = 64 * 1024
 
 
 def route_of(wire: Wire | Callable[[Request], Wire]) -> type[APIRoute]:
-    """A route class that speaks ``wire``, or the wire of each request."""
+    """Make a route class for FastAPI that writes every error in the form of ``wire``.
+
+    If ``wire`` is a function, it chooses the protocol for each request.
+    """
 
     class WireRoute(APIRoute):
         @override
@@ -77,12 +80,14 @@ def route_of(wire: Wire | Callable[[Request], Wire]) -> type[APIRoute]:
 
 
 async def answered(request: Request, wire: Wire, *, ping: bytes = PING) -> Response:
-    """The response to ``request``, complete or streamed. A disconnect of the client ends the provider's request.
+    """Read ``request``, let the responder of its model answer, and return the response, complete or as a stream.
+
+    If the client disconnects, the request to the provider is cancelled.
 
     Args:
         request: The client's request.
-        wire: The wire that the client speaks.
-        ping: The keep-alive of a silent stream.
+        wire: The protocol that the client speaks.
+        ping: The bytes that keep a silent stream open.
     """
     return await answer_to(await read(request, wire), request, wire, ping=ping)
 
@@ -108,7 +113,7 @@ def _is_strict(request: Request) -> bool:
 
 
 async def answer_to(exchange: Exchange, request: Request, wire: Wire, *, ping: bytes = PING) -> Response:
-    """Like `answered`, for a request that has been read."""
+    """Like `answered`, for a request that was already parsed into ``exchange``."""
     asked = replace(exchange.request, is_strict=True) if _is_strict(request) else exchange.request
     responder = get_services(request).responders.responder(asked.model)
     if asked.streams:
@@ -128,7 +133,9 @@ async def answer_to(exchange: Exchange, request: Request, wire: Wire, *, ping: b
 
 
 async def read_body(request: Request, reading: Callable[[dict[str, Any]], T]) -> T:
-    """The result of ``reading`` on the body of ``request``, a JSON object. A long body is read in a thread, one at a time.
+    """Parse the JSON body of ``request``, and return what ``reading`` makes of it.
+
+    A long or compressed body is parsed in a thread, one body at a time, so that it does not block the event loop.
 
     Raises:
         FaultError: The body is no JSON object or too large, or ``reading`` refuses it.
@@ -153,7 +160,10 @@ def json_response(
 
 
 def fault_from(error: Exception) -> tuple[Fault, Mapping[str, str]]:
-    """``error`` as a `Fault`, with the headers that go with it."""
+    """Translate any exception into the `Fault` that the client is told, and the headers to send with it.
+
+    An unexpected exception becomes an internal error without details.
+    """
     if isinstance(error, FaultError):
         return error.fault, {}
     if isinstance(error, LLMError):
@@ -168,7 +178,7 @@ _STOPPED: Final = Fault(503, STOPPING["code"], STOPPING["message"])
 
 
 def refusal(wire: Wire, error: Exception) -> Response:
-    """The response for ``error`` in the form of ``wire``."""
+    """The error response for an exception, in the form of ``wire``."""
     request_id = _request_id()
     fault, headers = fault_from(error)
     status, body = wire.error(fault, request_id)
