@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 def with_balances(
     route: Explanation, snapshot: Snapshot, store: BudgetStore, health: Health, now: datetime
 ) -> Explanation:
-    """``route`` as a call would be served at ``now``: endpoints that the budgets' balances do not allow are skipped.
+    """``route``, planned as if all budgets had enough left, corrected for what is left of them at ``now``.
 
-    Asks the store if the feature has budgets: not on an event loop, if `BudgetStore.waits`.
+    Endpoints that a call could not pay for are skipped; if none is left, the next cheaper profile is tried. Reads the
+    ``store`` if the feature has budgets: do not call this on an event loop if `BudgetStore.waits`.
     """
     counted = windows(route, now)
     if not counted:

@@ -30,7 +30,7 @@ _THEN = {
 
 @dataclass(frozen=True)
 class Consequence:
-    """What happens if an endpoint fails repeatedly in one way.
+    """What a call does if an endpoint fails again and again in one way, for `explain`.
 
     Attributes:
         requests: The most requests that are sent to the endpoint.
@@ -42,7 +42,7 @@ class Consequence:
 
 
 def consequences(feature: Feature, endpoint: Endpoint, owner: KeyOwner) -> dict[Category, Consequence]:
-    """The consequence of each kind of failure of ``endpoint``, asked with a key of ``owner``."""
+    """For each kind of failure: what a call does if ``endpoint`` fails in this way, asked with a key of ``owner``."""
     most = endpoint.attempts or feature.attempts
     return {
         category: Consequence(min(policy.tries, most), _then(category, feature, owner))
@@ -61,7 +61,9 @@ def _then(category: Category, feature: Feature, owner: KeyOwner) -> str:
 
 
 def estimate(endpoint: Endpoint, prompt: int, answer: int | None, day: date) -> dict[str, Any]:
-    """The price of a request in US dollars, JSON-ready: ``prompt_usd`` and ``at_most_usd``, each None if unknown.
+    """Estimate the price of a request: ``prompt_usd``, and ``at_most_usd`` with the longest answer.
+
+    Both are US dollars as decimal text, or None if the price is unknown.
 
     Args:
         endpoint: The endpoint that would be asked.

@@ -38,12 +38,15 @@ _DECIDING = (
 
 
 class Explanation(route.Route):
-    """A route with its reasons. ``str()`` of an explanation is for people, `as_dict` for programs."""
+    """A planned route, with the reason for each endpoint that is chosen or skipped.
+
+    ``str()`` of an explanation is for people, `as_dict` for programs.
+    """
 
     __slots__ = ()
 
     def refusal(self) -> LLMError | None:
-        """The error that the call would raise, because no endpoint may serve it; None if one may."""
+        """The error that the call would raise, because no endpoint may serve it; None if an endpoint may."""
         return None if self.candidates else outcome_errors.refused(self)
 
     def as_dict(self) -> dict[str, Any]:

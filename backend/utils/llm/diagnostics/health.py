@@ -20,18 +20,20 @@ if TYPE_CHECKING:
 
 
 class HealthInfo(BaseModel):
-    """An endpoint or a key that gets no requests now. Users' keys that rest for the same reason share an entry.
+    """An endpoint or a key that gets no requests now, because of failures.
+
+    Users' keys that get none for the same reason share an entry.
 
     Attributes:
         endpoint: ``provider:model``; only the provider if the key rests, whatever the model; ``own`` for users' own endpoints.
         key_owner: Whose key it is; ``account`` names the house's account, if the account has a name.
         state: ``open``: the breaker is open. ``cooling``: a cooldown runs. ``probing``: a probe is in flight. ``half open``:
             the next call is the probe.
-        category: The kind of failure that led to the rest, as in receipts.
+        category: The kind of failure that led to it, as in receipts.
         reason: The kind of failure, in words.
-        since: When the rest began, in UTC; the earliest of all keys.
+        since: When it began, in UTC; the earliest of all keys.
         until: When the next request may be sent; the latest of all keys. None if that time has passed.
-        failures: The breaker's failures in a row; 0 if a single answer was enough.
+        failures: The failures in a row that the circuit breaker counted; 0 if a single response was enough.
         keys: The number of keys concerned.
     """
 
@@ -50,7 +52,7 @@ class HealthInfo(BaseModel):
 
 
 def health_infos(health: Health, now: datetime) -> tuple[HealthInfo, ...]:
-    """Every circuit that gets no requests at ``now``, sorted by owner: the house's first."""
+    """Every endpoint and key that gets no requests at ``now`` because of failures: the operator's first, then users'."""
     resting = sorted(health.resting(), key=_kind)
     return tuple(_info(list(alike), now) for _, alike in groupby(resting, key=_kind))
 

@@ -39,7 +39,7 @@ class LimitInfo(BaseModel):
 
 
 def limit_infos(meters: Iterable[Meter], traffic: Traffic) -> tuple[LimitInfo, ...]:
-    """Every limit of ``meters``, the fullest first."""
+    """How much of each limit in ``meters`` is used, by the counts in ``traffic``, the fullest first."""
     with traffic.lock:
         found = [
             LimitInfo(whose=meter.name, **one._asdict())

@@ -46,7 +46,7 @@ class FeatureInfo(BaseModel):
     """The endpoints of a feature, for calls with the house's keys now.
 
     Attributes:
-        endpoint: The endpoint asked first now; None if none may be.
+        endpoint: The endpoint that a call now asks first; None if none may be asked.
         chain: All endpoints that may be asked now, in order.
         problem: The reason why a call would fail, or why it could only probe or wait; else None.
         degraded: Whether ``endpoint`` replaces the first choice, ``preferred``, which rests.
@@ -93,7 +93,7 @@ class OverrideInfo(BaseModel):
 
 
 class ProviderInfo(BaseModel):
-    """A provider, and whether calls with the house's keys may use it."""
+    """A provider, and whether calls with the operator's keys may use it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -177,11 +177,11 @@ class TableInfo:
         self.retirements = retiring(snapshot, today)
 
     def is_of(self, snapshot: Snapshot, today: date) -> bool:
-        """Whether this was made from ``snapshot`` on the day ``today``."""
+        """Whether this was made from the same ``snapshot`` on the same day, so that it may be used again."""
         return snapshot is self._snapshot and today == self._today
 
     def features(self, explain: Explain, health: Health) -> dict[str, FeatureInfo]:
-        """The information on each feature: cached if only the table decides, else planned again."""
+        """The information on each feature: cached where the table alone decides, else planned again by ``explain``."""
         settled = {} if health.traffic.unsupported.until else self._settled
         return {
             name: known.info

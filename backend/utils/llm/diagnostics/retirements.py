@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Retires(BaseModel):
-    """The retirement of an endpoint's model, future or past, as seen on one day.
+    """When the model of one endpoint retires, or retired, as counted from one day.
 
     Attributes:
         days: Days until the retirement; negative once it has passed.
-        replacement: The model that the vendor recommends instead.
+        replacement: The model that the vendor recommends instead; None if it names none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -32,14 +32,14 @@ class Retires(BaseModel):
 
 
 class Retiring(Retires):
-    """A retirement with the features and profiles that use the model; both empty if only the demo does."""
+    """A model's retirement with the features and profiles that use it; both are empty if only the demo does."""
 
     features: tuple[str, ...]
     profiles: tuple[str, ...]
 
 
 def retirement_as_of(endpoint: str, gone: Retirement, today: date) -> Retires:
-    """The retirement ``gone`` of ``endpoint``, as seen on the day ``today``."""
+    """Count the days from ``today`` to the retirement ``gone`` of the model of ``endpoint``."""
     return Retires(
         endpoint=endpoint, day=gone.day, days=(gone.day - today).days, replacement=gone.replacement
     )
@@ -58,7 +58,7 @@ def endpoint_uses(snapshot: Snapshot) -> Mapping[Endpoint, frozenset[tuple[str, 
 
 
 def retiring(snapshot: Snapshot, today: date) -> tuple[Retiring, ...]:
-    """Every endpoint of the table whose model's retirement is announced, in any profile, nearest first."""
+    """Every endpoint of the table, in any profile, whose model's retirement is announced or past; the earliest first."""
     found = [
         Retiring(
             **retirement_as_of(str(endpoint), gone, today).model_dump(),

@@ -23,7 +23,7 @@ class PeerGoneError(ConnectionError):
 
 
 class ClosingError(ConnectionError):
-    """The server is being closed."""
+    """The server is being closed, so that the delivery of an answer ends early."""
 
 
 class Peer:
@@ -84,7 +84,7 @@ class Peer:
 
 
 def deliver(transmission: Transmission, peer: Peer) -> bool:
-    """Send a transmission; returns whether the connection can be kept alive.
+    """Send ``transmission`` piece by piece with its pauses; True if the connection can then be kept alive.
 
     Raises:
         PeerGoneError: The client closed the connection first.

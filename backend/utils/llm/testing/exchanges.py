@@ -51,16 +51,16 @@ class ReplayKey(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The request as one text that does not depend on the order of its fields."""
+        """The request as one text, for comparison: the same for any order of its fields."""
         return f"{self.path} {json.dumps(self.body, sort_keys=True, ensure_ascii=False)}"
 
     def without(self, key: str | None) -> ReplayKey:
-        """A copy in which ``key``, and whatever looks like a key, is replaced."""
+        """A copy in which the text ``key`` (None for none), and whatever looks like a key, is replaced."""
         return ReplayKey(self.path, json.loads(without_keys(json.dumps(self.body, ensure_ascii=False), key)))
 
 
 class Reaction(NamedTuple):
-    """A provider's answer, with the headers that are recorded, and the body as text."""
+    """What a provider answered: the status, the headers that are recorded, and the body as text."""
 
     status: int
     content_type: str
@@ -69,7 +69,7 @@ class Reaction(NamedTuple):
 
 
 class RecordedExchange(NamedTuple):
-    """A request and its answer."""
+    """A request and the provider's answer to it."""
 
     asked: ReplayKey
     answered: Reaction
@@ -164,7 +164,7 @@ class Replay:
 
     @property
     def unused(self) -> tuple[RecordedExchange, ...]:
-        """The recorded exchanges whose request was not made."""
+        """The recorded exchanges whose request was not made yet, or fewer times than recorded."""
         seen: Counter[str] = Counter()
         left = []
         for one in self.recording.exchanges:
@@ -174,7 +174,7 @@ class Replay:
         return tuple(left)
 
     def check(self) -> None:
-        """Raise if any request had no recorded answer.
+        """Raise if any request so far had no recorded answer; call this at the end of a test.
 
         Raises:
             NotRecordedError: There were such requests; the message names all.

@@ -18,7 +18,7 @@ _WORD = re.compile(r"[^\W\d_]{4,}")
 
 
 class Hints:
-    """The values that a prompt mentions, in order; each is returned once.
+    """The numbers, quotations and names in a prompt, offered in order as arguments of tools; each is returned once.
 
     Args:
         text: The prompt; may be empty.
@@ -34,11 +34,11 @@ class Hints:
         return bool(self._numbers or self._texts)
 
     def number(self, fits: Callable[[float], bool]) -> float | None:
-        """The next number that ``fits``; None if none is left."""
+        """Take the next number for which ``fits`` is true; None if there is none."""
         return _take(self._numbers, fits)
 
     def text(self, fits: Callable[[str], bool]) -> str | None:
-        """The next quotation, name or word that ``fits``; None if none is left."""
+        """Take the next quotation, name or word for which ``fits`` is true; None if there is none."""
         return _take(self._texts, fits)
 
 

@@ -124,19 +124,19 @@ class LoopbackProvider:
             self._scripts[model].extend(replies)
 
     def always(self, reply: Reply, *, model: str | None = None) -> None:
-        """Set the reply to requests without a scripted reply; with ``model``, only to requests for that model."""
+        """Set the reply to requests for which no reply is scripted; with ``model``, only to requests for that model."""
         with self._changed:
             self._defaults[model] = reply
 
     def clear(self) -> None:
-        """Forget requests, scripts and defaults."""
+        """Forget all recorded requests, scripted replies, and replies set by `always`."""
         with self._changed:
             self._requests.clear()
             self._scripts.clear()
             self._defaults.clear()
 
     def wait_until(self, holds: Callable[[Requests], bool], *, timeout_seconds: float = 5.0) -> bool:
-        """Block until ``holds(requests)`` is true; False after ``timeout_seconds``."""
+        """Block until ``holds(requests)`` is true, and return True; return False after ``timeout_seconds``."""
         with self._changed:
             return self._changed.wait_for(lambda: holds(tuple(self._requests.values())), timeout_seconds)
 
@@ -162,7 +162,10 @@ class LoopbackProvider:
         return wire.rejected_key(request.key)
 
     def answered(self, request: RecordedRequest, number: int) -> Reply | None:  # noqa: ARG002 - a `Recorder` counts
-        """The recorded answer, if there is a recording and no scripted reply; else None. Called by the server."""
+        """The recorded answer, or a 400 if there is none. Called by the server.
+
+        None without a recording, or if a reply is scripted.
+        """
         with self._changed:
             if self.replay is None or self._scripts.get(request.model) or self._scripts.get(None):
                 return None

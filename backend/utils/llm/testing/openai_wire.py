@@ -159,7 +159,10 @@ def _tool(declared: Mapping[str, Any]) -> Tool:
 
 
 def forced_tools(choice: str | Mapping[str, Any], tools: tuple[Tool, ...]) -> tuple[str, ...]:
-    """The names of the tools of which ``choice`` forces one. Also reads the flatter form of Responses."""
+    """The names of the tools of which the request's ``tool_choice`` demands one; empty if it demands none.
+
+    Also reads the flatter form of Responses.
+    """
     if choice == "required":
         return tuple(tool.name for tool in tools)
     if isinstance(choice, str):

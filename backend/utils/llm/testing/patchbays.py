@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 HOUSE_KEYS = {
     f"LOOPBACK_{name.upper()}_KEY": f"house-key-of-{name}" for name in ("openai", "gemini", "anthropic")
 }
-"""The house's keys at a loopback provider."""
+"""The operator's keys in `loopback_table`: variable to value."""
 _VERSION = re.compile(r"(/v1(?:beta|alpha)?(?:/publishers/google)?)/*$")
 """The version at the end of a base URL, which clients then leave out of their paths."""
 
@@ -97,14 +97,14 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
     selectors: Mapping[str, Selector] | None = None,
     budgets: BudgetStore | None = None,
 ) -> Patchbay:
-    """A patchbay on `loopback_table`, or on your own table. Install it with `use`, and `close` it at the end.
+    """Make a patchbay whose providers are all ``provider``. Install it with `use`, and `close` it at the end.
 
     Args:
         provider: The running loopback provider.
         features: Feature to endpoint or chain.
         more: Further sections, as TOML.
         table: The file of your own table, instead of ``features`` and ``more``. ``provider`` replaces every provider in it.
-        environ: The house's keys; by default a key for each account.
+        environ: Environment variables with the operator's keys; by default a key for each account.
         time: Time for tests of waits, such as that of a `VirtualTime`.
         observer: See `Patchbay`.
         ledger: See `Patchbay`.
@@ -133,12 +133,12 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
 
 
 def key_of(variable: str) -> str:
-    """The value of the house's key ``variable`` when a loopback provider serves."""
+    """The value of the operator's key in the environment variable ``variable``, in tests with a loopback provider."""
     return f"house-key-of-{variable.lower()}"
 
 
 def stand_in(provider: Provider) -> str:
-    """The path of the base URL at which a loopback provider stands in for ``provider``."""
+    """The path of the base URL, such as ``/v1``, at which a loopback provider takes the place of ``provider``."""
     if provider.api == "openai":
         return "/v1"
     found = _VERSION.search(provider.base_url)
@@ -148,7 +148,7 @@ def stand_in(provider: Provider) -> str:
 def stand_in_addresses(
     providers: Iterable[Provider], url: Callable[[Provider], str]
 ) -> dict[str, LiveAddress]:
-    """The address ``url`` of the stand-in for each of ``providers``, by the provider's name."""
+    """The addresses for `Patchbay`'s ``live``: by name of each of ``providers`` the URL that ``url`` gives for it."""
     return {one.name: _Stands(url(one)) for one in providers}
 
 

@@ -31,17 +31,19 @@ _SECONDS: Final = 300.0
 
 @dataclass(frozen=True)
 class Upstream:
-    """A real provider: its base URL, and the path of its stand-in on a loopback provider."""
+    """A real provider to forward to: its base URL, and the path at which the recorder takes its place."""
 
     base_url: str
     stand_in: str
 
 
 class Recorder(LoopbackProvider):
-    """Forwards every request to its real provider and records the exchange. A streamed answer is forwarded when it is complete.
+    """A loopback provider that forwards each request to the real provider, and records request and answer.
+
+    A streamed answer is forwarded only when it is complete.
 
     Args:
-        upstreams: The providers, by name.
+        upstreams: The real providers, by name.
     """
 
     def __init__(self, upstreams: Mapping[str, Upstream]) -> None:

@@ -54,7 +54,7 @@ _GEMINI_PATH = re.compile(
 
 
 class ReplySource(Protocol):
-    """The provider, which decides the replies that the server sends. Its methods are called from many threads."""
+    """Decides what the `Server` replies to each request. Its methods are called from many threads."""
 
     served_suffix: str
     models: tuple[str, ...]
@@ -68,11 +68,11 @@ class ReplySource(Protocol):
         ...
 
     def answered(self, request: RecordedRequest, number: int) -> Reply | None:
-        """A recorded or forwarded answer, whatever the path; None if the loopback provider is to answer."""
+        """A recorded or forwarded answer, for any path; None to answer by `next_reply`."""
         ...
 
     def next_reply(self, exchange: Exchange) -> Reply:
-        """Take the next reply, for an accepted request."""
+        """Choose the reply to an accepted request, and take it from the script."""
         ...
 
     def abandoned(self, number: int) -> None:

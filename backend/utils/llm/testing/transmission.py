@@ -46,7 +46,7 @@ _PAGE = "<!doctype html><html><head><title>Sign in</title></head><body><h1>Sign 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One request, with the facts that a reply needs.
+    """One request, as a reply needs it to be turned into bytes.
 
     Attributes:
         number: The request's number at this server, from 1.
@@ -68,13 +68,13 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transmission:
-    """The bytes of an answer, their pieces and pauses.
+    """An answer as bytes to send: its pieces, the pauses between them, and how the connection ends.
 
     Attributes:
         opening: Pieces sent before the body.
         opening_gap_seconds: The wait after each piece of the opening.
         pieces: The pieces of the body.
-        framing: ``length``: by Content-Length, that of all pieces. ``chunked``: as HTTP chunks.
+        framing: ``length``: with a Content-Length, that of all pieces, sent or not. ``chunked``: as HTTP chunks.
         send: The number of pieces of the body to send before the ending; None for all.
         ending: ``clean``; ``cut``: the connection drops; ``never`` and
             ``reset``: not even a status is sent.
@@ -96,7 +96,7 @@ class Transmission:
 
 
 def compose(reply: Reply, exchange: Exchange) -> Transmission:
-    """The transmission of ``reply`` in answer to ``exchange``."""
+    """Turn ``reply`` into the bytes and pauses that answer the request of ``exchange``."""
     match reply:
         case SlowFirstByte() | Trickle() | KeepAlive():
             return _held_up(reply, exchange)

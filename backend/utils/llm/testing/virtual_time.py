@@ -36,7 +36,7 @@ class VirtualTime(PerProcess):
 
     @property
     def time(self) -> Time:
-        """The `Time` of this clock: its clocks, its sleeps and its random number."""
+        """The `Time` to pass to a `Patchbay`: the clocks, sleeps and random number of this object."""
         return Time(self.now, self.clock, self.sleep, self.asleep, lambda: self._random)
 
     def now(self) -> datetime:

@@ -44,7 +44,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """A request, the same for every wire.
+    """A request as read from any wire (a provider's HTTP API).
 
     Attributes:
         turns: The conversation, system messages included.
@@ -71,7 +71,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
-    """The answer to one request, the same for every wire.
+    """The answer to one request, before a wire (a provider's HTTP API) writes it.
 
     Attributes:
         number: The answer's number at this server; ids are made from it.
