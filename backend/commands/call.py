@@ -48,7 +48,15 @@ def call(
 
 @contextmanager
 def running(feature: str, needs: Needs | None = None, *, as_json: bool) -> Iterator[Patchbay]:
-    """A patchbay that can send; runs the embedded model if a call with ``needs`` (by default the row's) would use it."""
+    """Open a `Patchbay` on the table in force, ready for a call of ``feature``, and close it when the context ends.
+
+    The embedded model is started if the call would run on it.
+
+    Args:
+        feature: The feature that will be called.
+        needs: What the call needs of a model; by default what the feature's row declares.
+        as_json: Whether the command prints JSON: then errors are JSON, and nothing is said about starting a model.
+    """
     from backend.local_model import LocalModel
     from backend.settings import environment
 

@@ -28,7 +28,7 @@ class MissingPackageError(Exception):
 
 @contextmanager
 def csv_file(path: Path) -> Iterator[Write]:
-    """Writes rows to the CSV file ``path``, which appears only when it is complete.
+    """Open the CSV file ``path``, and yield a function that writes rows to it. The file appears only when it is complete.
 
     An unknown value is empty, true is ``True``. Texts are not escaped: a spreadsheet may read one as a formula.
 
@@ -43,7 +43,7 @@ def csv_file(path: Path) -> Iterator[Write]:
 
 @contextmanager
 def parquet_file(path: Path) -> Iterator[Write]:
-    """Writes rows to the Parquet file ``path``, which appears only when it is complete.
+    """Open the Parquet file ``path``, and yield a function that writes rows to it. The file appears only when it is complete.
 
     Raises:
         MissingPackageError: pyarrow is not installed.

@@ -57,7 +57,7 @@ class DeferredGroup(Group):
 
 
 def commands(help: str | None = None, **options: Any) -> typer.Typer:  # noqa: A002 - Typer's own name for it
-    """The ``app`` of a command module: one command, or a group of several.
+    """Make the ``app`` of a command module, to which the module adds one command or several.
 
     Help is plain text: a table of Rich's cuts the names of options on a narrow screen, and takes three times as long.
     """
@@ -72,7 +72,12 @@ def commands(help: str | None = None, **options: Any) -> typer.Typer:  # noqa: A
 
 
 def deferred(summaries: Mapping[str, str], **options: Any) -> typer.Typer:
-    """The command line: a group of the commands in ``backend.commands`` with these names. ``options`` are Typer's."""
+    """Make the ``patchbay`` command line from the names and summaries of its commands, which are imported on first use.
+
+    Args:
+        summaries: The summary of each command, by its name.
+        options: Further options of Typer's.
+    """
 
     class Known(DeferredGroup):
         def __init__(self, **attributes: Any) -> None:

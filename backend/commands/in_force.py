@@ -1,4 +1,4 @@
-"""The table and the patchbay of a command: those that a server on this machine would have in force."""
+"""Builds the table and the `Patchbay` of a command, the same that a server on this machine would have in force."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FeatureName = Annotated[
 
 
 def table_in_force(*, as_json: bool) -> Table:
-    """The table, with environment variables and stored overrides applied. If it does not load, the command ends."""
+    """Load the table, with environment variables and stored overrides applied. If it does not load, the command ends."""
     from backend.settings import environment
     from backend.utils.llm import Table
 
@@ -40,7 +40,15 @@ def table_in_force(*, as_json: bool) -> Table:
 def patchbay_of(
     table: Table, *, local_model: LocalModel | None = None, budgets: BudgetStore | None = None
 ) -> Patchbay:
-    """A patchbay of ``table``."""
+    """Make a `Patchbay` on ``table`` for one command.
+
+    Selectors that an application registers in code are not known here, so they keep the order of the table.
+
+    Args:
+        table: The table of features.
+        local_model: The embedded model, for rows that use it; None without one.
+        budgets: The counters that calls are charged to; None for the default of `Patchbay`.
+    """
     from backend.utils.llm import Patchbay, in_order
 
     live = {"local": local_model} if local_model else None
@@ -51,7 +59,7 @@ def patchbay_of(
 
 @contextmanager
 def counters(table: Table) -> Iterator[SqlBudgets | None]:
-    """The budget counters that a command's calls are charged to; None if ``table`` has no budgets."""
+    """Open the budget counters that a command's calls are charged to; yields None if ``table`` has no budgets."""
     from backend.settings import Settings
 
     if not table.snapshot.budgets:

@@ -66,7 +66,7 @@ def duration(text: str) -> timedelta:
 
 
 def printable(text: str) -> str:
-    """``text``, if it can be printed as a name.
+    """Return ``text`` if it can be printed as a name, such as a token's or a user's. Used as Typer's callback.
 
     Raises:
         typer.BadParameter: ``text`` has unprintable characters, is blank or is too long.
@@ -109,7 +109,7 @@ def _status(error: Exception, facts: Mapping[str, Any]) -> ExitStatus:
 
 @contextmanager
 def errors(*, as_json: bool) -> Iterator[None]:
-    """On an `LLMError` or `UnusableSettingsError`, print the error and end the command."""
+    """On an `LLMError` or `UnusableSettingsError` in the context, print it and end the command with its exit status."""
     from backend.settings import UnusableSettingsError
     from backend.utils.llm.errors import LLMError
 
@@ -142,7 +142,7 @@ def storage_errors(*, as_json: bool) -> Iterator[None]:
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
-    """Sessions on the database, which is created if it is missing."""
+    """Open sessions on the application's database, which is created if it is missing."""
     from backend.database.storage import opened_database
     from backend.database.transactions import sessions_on
 
@@ -152,7 +152,10 @@ async def database(settings: Settings) -> AsyncIterator[async_sessionmaker[Async
 
 @asynccontextmanager
 async def deciding(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
-    """Like `database`, for commands that decide something: at the end a head of the audit trail is signed."""
+    """Like `database`, for commands that change something and record it in the audit trail.
+
+    At the end the last entry of the trail is signed, if there is a master key.
+    """
     async with database(settings) as sessions:
         yield sessions
         await _sign(sessions, settings)

@@ -21,7 +21,15 @@ _HEADS = ("calls", "attempts", "failed", "degraded", "input", "cached", "output"
 
 
 def usage_grid(by: Dimension, used: Sequence[GroupSums], total: UsageSums) -> TextTable:
-    """A line for each of ``used``, with a bar for its cost, or for its tokens where no price is known."""
+    """Make a table of usage, one line per group and a total, for the terminal.
+
+    Each line ends with a bar for its cost, or for its tokens if no cost is known.
+
+    Args:
+        by: What the usage is grouped by, such as the model.
+        used: The sums of each group.
+        total: The sums of all groups.
+    """
     weights = [each.total.cost if total.cost else each.total.input + each.total.output for each in used]
     rows = [
         (each.key or "-", *_cells(each.total), _bar(weight, max(weights)))
@@ -31,7 +39,10 @@ def usage_grid(by: Dimension, used: Sequence[GroupSums], total: UsageSums) -> Te
 
 
 def attempts_grid(found: Sequence[Request]) -> TextTable:
-    """A line for each attempt."""
+    """Make a table for the terminal with one line for each attempt of the calls ``found``.
+
+    Tokens or costs that are unknown are shown as ``?``.
+    """
     heads = ("call", "at", "feature", "endpoint", "user", "outcome", "ms", "tokens", "USD")
     return TextTable(heads, [_facts(record) for request in found for record in request.attempts])
 

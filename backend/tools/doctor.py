@@ -58,7 +58,7 @@ class Check(NamedTuple):
 
 
 def examine(now: datetime) -> Iterator[Check]:
-    """Run each check. If a package is missing, the checks that need it are left out."""
+    """Run every check, and yield its result. If a package is missing, the checks that need it are left out."""
     yield python()
     yield packages()
     try:
@@ -93,7 +93,7 @@ def _settled(now: datetime) -> Iterator[Check]:
 
 
 def python(running: tuple[int, int] = sys.version_info[:2]) -> Check:
-    """Whether the lock file has packages for this version of Python."""
+    """Check whether the lock file has packages for the Python version ``running``."""
     says = f"{platform.python_version()} at {sys.executable}"
     if OLDEST <= running <= NEWEST:
         return Check("python", "ok", says)
@@ -104,7 +104,7 @@ def python(running: tuple[int, int] = sys.version_info[:2]) -> Check:
 
 
 def packages(installed: Callable[[str], str] = version) -> Check:
-    """Whether the installed packages are those of the lock file."""
+    """Check whether the installed packages are those of the lock file. ``installed`` returns the version of a package."""
     wanted = [
         release
         for release in read_lock(*((ROOT / name).read_text("utf-8") for name in _INSTALLED))
@@ -147,7 +147,7 @@ def table(environ: Mapping[str, str]) -> Iterator[Check]:
 
 
 def keys(snapshot: Snapshot) -> Check:
-    """The providers for which the house has a key, by the names of the variables."""
+    """List the providers for which the operator has a key, by the names of the environment variables. Shows no key."""
     accounts = [
         account for one in snapshot.providers.values() for account in one.accounts if account.api_key_env
     ]
@@ -217,7 +217,7 @@ def _answers(host: str, number: int) -> bool:
 
 
 def disk(folder: Path, spool: int) -> Check:
-    """Whether there is room for the stored data.
+    """Check whether the disk has enough free space for the stored data.
 
     Args:
         folder: The folder of the data; it need not exist yet.

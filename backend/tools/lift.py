@@ -44,7 +44,7 @@ State = Literal["added", "updated", "removed", "same", "yours", "conflict"]
 
 
 class Change(NamedTuple):
-    """The change of one file of the copy.
+    """What a lift does, or would do, to one file of the copied facade.
 
     Attributes:
         path: The path within the copy.

@@ -61,7 +61,7 @@ class Finding(BaseModel):
     retires: Retires | None = None
 
     def fails(self, *, strict: bool, within: timedelta | None) -> bool:
-        """Whether this finding makes a check fail.
+        """Whether this finding makes ``check`` exit with an error, rather than only print a warning.
 
         Args:
             strict: Whether every finding fails.
@@ -75,7 +75,7 @@ class Finding(BaseModel):
 def lint(
     snapshot: Snapshot, document: Mapping[str, Any], today: date, *, horizon: timedelta = HORIZON
 ) -> tuple[Finding, ...]:
-    """Every finding on a table, retirements first.
+    """Find everything in a valid table that may fail soon or has an unknown cost; models that go off sale come first.
 
     Args:
         snapshot: The table in force.

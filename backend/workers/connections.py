@@ -26,9 +26,9 @@ PAUSE_SECONDS: Final = 1.0
 
 
 class Channel:
-    """Passes connections to one worker. Both ends stay open in the supervisor.
+    """Passes accepted connections from the supervisor to one worker, over a pair of sockets.
 
-    So the supervisor can take back the connections that an ended worker has not accepted.
+    The supervisor keeps both ends open, so that it can take back connections that a worker had not accepted when it ended.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,10 @@ class Channel:
         return self._sending.fileno()
 
     def send(self, connection: socket.socket) -> bool:
-        """Send a connection, which also stays open here. False if the worker has too many unaccepted ones."""
+        """Pass ``connection`` to the worker; False if the worker has too many connections that it has not accepted yet.
+
+        The connection also stays open in this process. The caller closes it.
+        """
         if self._unaccepted:
             with suppress(BlockingIOError):
                 self._unaccepted -= len(self._sending.recv(MOST_UNACCEPTED))
@@ -61,7 +64,7 @@ class Channel:
         return True
 
     def taken_back(self) -> Iterator[socket.socket]:
-        """The connections that the worker has not accepted, taken out of the channel.
+        """Take the connections that the worker has not accepted out of the channel, to give them to another worker.
 
         Raises:
             OSError: No descriptor is free. The remaining connections can be taken back later.

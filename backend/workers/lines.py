@@ -49,7 +49,7 @@ class ModelState(_Message):
 
 
 class Start(_Message):
-    """The first message to a worker.
+    """The first message to a worker: everything that it needs to begin to serve.
 
     Attributes:
         channel: The file descriptor of the worker's channel.
@@ -68,13 +68,13 @@ class Start(_Message):
 
 
 class Leave(_Message):
-    """Report that the worker is not ready, and still accept requests."""
+    """Orders a worker to report that it is not ready, so that load balancers go elsewhere, while it still accepts requests."""
 
     kind: Literal["leave"] = "leave"
 
 
 class Stop(_Message):
-    """Accept no further connections, and end.
+    """Orders a worker to accept no further connections, finish the requests in flight, and end.
 
     Attributes:
         seconds: The most seconds for requests in flight.

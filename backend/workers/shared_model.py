@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 class SharedModel(PerProcess):
-    """A model that the supervisor starts and stops. Thread-safe.
+    """The embedded model as a worker sees it: the supervisor runs the model for all workers, and sends messages about it.
+
+    Thread-safe.
 
     Args:
         told: The state of the model at the start.
@@ -33,7 +35,7 @@ class SharedModel(PerProcess):
         self._changed = threading.Condition()
 
     def tell(self, told: ModelState) -> None:
-        """Update the state of the model."""
+        """Update the model's state with a message of the supervisor's, and wake up those who wait for its address."""
         with self._changed:
             self._told = told
             self._changed.notify_all()
@@ -54,7 +56,7 @@ class SharedModel(PerProcess):
         return self._told.reason
 
     def current(self) -> Address | None:
-        """The address if the model is ready, without waiting."""
+        """The model's address if it is ready now, else None. Never waits."""
         address = self._told.address
         return None if address is None else Address(address.base_url, address.key.get_secret_value())
 

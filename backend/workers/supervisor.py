@@ -301,7 +301,7 @@ class Supervisor:
 
 
 def model_state(model: LocalModel) -> ModelState:
-    """The state of ``model``, as a message to workers."""
+    """The current state of ``model``, as the message that is sent to workers."""
     state, address = model.state, model.current()
     told = address and ModelAddress(base_url=address.base_url, key=SecretStr(address.key))
     return ModelState(label=model.label, state=state, reason=model.reason, address=told)

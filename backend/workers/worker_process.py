@@ -47,7 +47,7 @@ class WorkerProcess:
         self.stopping.set()
 
     def tell(self, order: Order) -> None:
-        """Send ``order`` to the worker; nothing if it is gone."""
+        """Send ``order`` to the worker's standard input. Does nothing if the worker has ended."""
         if self.process.stdin is not None and not self.process.stdin.is_closing():
             self.process.stdin.write(f"{order.model_dump_json()}\n".encode())
 
@@ -58,7 +58,12 @@ class WorkerProcess:
         return status
 
     async def end(self, seconds: float, more: float) -> None:
-        """Stop the worker, leaving ``seconds`` to requests in flight; kill it after ``more`` further seconds."""
+        """Ask the worker to stop, and wait until it has ended.
+
+        Args:
+            seconds: What the worker may leave to its requests in flight.
+            more: Further seconds, after which the worker is killed.
+        """
         self.tell(Stop(seconds=seconds))
         try:
             async with asyncio.timeout(seconds + more):

@@ -26,7 +26,7 @@ _OPENAI: Final = _USUAL | {
 
 @dataclass(frozen=True)
 class Constructor:
-    """A class of LangChain's, or a function, that makes a model.
+    """Describes one class or function whose call makes a model, so that the scan can recognise the call and its arguments.
 
     Attributes:
         provider: LiteLLM's name of the provider; None if the model's name includes it.

@@ -42,7 +42,7 @@ _VERTEX = (
 
 
 def config_of(site: Site, feature: str, project: Project, findings: Findings) -> Config:
-    """The feature for the model at ``site``."""
+    """Make a feature, with its chain of models and their settings, from the place ``site`` in the code where a model is made."""
     place = Node(None, site.module.place(site.node), findings)
     specs = [spec for made in site.chain for spec in _specs(made, site, project, findings)]
     for method in site.changes:

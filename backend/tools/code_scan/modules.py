@@ -40,11 +40,14 @@ class Module:
     parents: Mapping[int, ast.AST] = field(repr=False)
 
     def place(self, node: ast.AST) -> str:
-        """The file and the line of ``node``."""
+        """Where ``node`` is in the code base, as ``file:line``."""
         return f"{self.name}:{getattr(node, 'lineno', 1)}"
 
     def dotted(self, node: ast.AST) -> str | None:
-        """The dotted name of ``node``, such as ``a.b.c``, with its first name replaced by its import; None if ``node`` is no dotted name."""
+        """The full dotted name of ``node``, such as ``langchain_openai.ChatOpenAI`` for the name ``ChatOpenAI`` that was imported from there.
+
+        None if ``node`` is no name or attribute of a name.
+        """
         names: list[str] = []
         while isinstance(node, ast.Attribute):
             names.append(node.attr)
@@ -54,19 +57,19 @@ class Module:
         return ".".join([self.imports.get(node.id, node.id), *reversed(names)])
 
     def assigned(self, name: str, at: ast.AST) -> ast.expr | None:
-        """The expression that ``name`` stands for at the node ``at``; None if that is not unique in this file."""
+        """The expression that was assigned to ``name``, as seen from the node ``at``; None if there is none, or several."""
         for scope in reversed(self.scopes[id(at)]):
             if (found := self.values.get((id(scope), name))) is not None:
                 return found
         return None
 
     def default(self, name: str, at: ast.AST) -> ast.expr | None:
-        """The default of the argument ``name`` of the function around ``at``."""
+        """The default value of the argument ``name`` of the function around ``at``; None if it has none."""
         arguments = self._arguments(at)
         return _defaults(arguments).get(name) if arguments else None
 
     def annotation(self, name: str, at: ast.AST) -> ast.expr | None:
-        """The annotation of the argument ``name`` of the function around ``at``."""
+        """The type annotation of the argument ``name`` of the function around ``at``; None if it has none."""
         arguments = self._arguments(at)
         named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs] if arguments else []
         return next((one.annotation for one in named if one.arg == name), None)
@@ -79,7 +82,7 @@ class Module:
 
 
 def parse(name: str, path: Path) -> Module:
-    """The module at ``path``.
+    """Read and parse the Python file ``path``; nothing of it is run.
 
     Raises:
         UnreadableError: The file cannot be parsed.

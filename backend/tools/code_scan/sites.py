@@ -32,7 +32,7 @@ _GENERIC = re.compile(
 
 @dataclass(frozen=True)
 class ModelCall:
-    """A call that makes a model, or names one."""
+    """A call in the code that makes a model, or that passes a model's name to a function."""
 
     node: ast.Call
     constructor: Constructor
@@ -40,14 +40,15 @@ class ModelCall:
 
 @dataclass(frozen=True)
 class Site:
-    """A model that the code makes, with its fallbacks.
+    """A place in the code where a model is made, with its fallbacks. It becomes one feature.
 
     Attributes:
-        node: The node of the model's call.
+        node: The call that makes the first model.
+        chain: The calls that make the model and its fallbacks, in the order in which they are asked.
         words: Candidates for the feature's name, the best first.
-        needs: The abilities that the model's calls need of an endpoint.
-        changes: The methods that change how the model is called.
-        others: The chains that begin with one of its models, and are none of the features.
+        needs: What calls of the model need of an endpoint, such as ``tools``.
+        changes: The places where methods such as ``bind`` change how the model is called.
+        others: Other chains in the file that begin with the same model and become no feature.
     """
 
     module: Module
@@ -64,7 +65,10 @@ Chain = tuple[ast.Call, tuple[ModelCall, ...]]
 
 
 def subclasses(modules: Iterable[Module]) -> dict[str, Constructor]:
-    """The code base's subclasses of LangChain's models, by their names."""
+    """The classes of the code base that inherit from LangChain's models, by name.
+
+    Each comes with the description of the LangChain class, because calls of the subclass are read alike.
+    """
     return {
         node.name: LANGCHAIN[base]
         for module in modules
@@ -76,7 +80,7 @@ def subclasses(modules: Iterable[Module]) -> dict[str, Constructor]:
 
 
 def sites(module: Module, project: Project, own: Mapping[str, Constructor]) -> Iterator[Site]:
-    """Every place in ``module`` where a model is made, in the order of the lines."""
+    """Find every place in ``module`` where a model is made, in the order of the lines."""
     finder = _Finder(module, project, own)
     found = sorted(finder.chains(), key=lambda pair: (pair[0].lineno, pair[0].col_offset))
     chosen, others = _chosen(found)
@@ -111,13 +115,13 @@ def _is_part(chain: Sequence[ModelCall], whole: Sequence[ModelCall]) -> bool:
 
 
 def routers(module: Module) -> Iterator[ast.Call]:
-    """Every call that makes a Router of LiteLLM's."""
+    """Find every call that makes a LiteLLM ``Router``."""
     calls = (node for node in module.nodes if isinstance(node, ast.Call))
     return (call for call in calls if (module.dotted(call.func) or "") in ROUTERS)
 
 
 def sdk_calls(module: Module) -> Iterator[ast.Call]:
-    """Every call of a vendor's own client that names a model."""
+    """Find every call of a vendor's own client library that names a model."""
     for node in module.nodes:
         if isinstance(node, ast.Call) and any(one.arg == "model" for one in node.keywords):
             called = module.dotted(node.func) or ".".join(reversed(_attributes(node.func)))

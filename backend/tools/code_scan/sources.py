@@ -23,7 +23,7 @@ _MARKS = (b"model_list", b"[functions.", b"[models.", b"[embedding_models.")
 
 
 class Found(NamedTuple):
-    """The files of a code base, by their paths within it.
+    """The files of a code base that the scan reads or has to leave out, by their paths within it.
 
     Attributes:
         large: Files that are too large to be read.

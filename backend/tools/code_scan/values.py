@@ -23,7 +23,7 @@ _LONGEST = 1000
 
 
 class Value(NamedTuple):
-    """A value, with a note if it is uncertain.
+    """What an expression evaluates to without running the code, and a note if that is uncertain.
 
     Attributes:
         note: What decides the value at run time; empty if it is a constant.
@@ -34,7 +34,7 @@ class Value(NamedTuple):
 
 
 class Project:
-    """All modules of a code base, whose names are resolved across files."""
+    """All parsed modules of a code base. Evaluates expressions whose names come from other files."""
 
     def __init__(self, modules: Iterable[Module]) -> None:
         self.modules = {_dotted(module.name): module for module in modules}

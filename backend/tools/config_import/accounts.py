@@ -52,7 +52,7 @@ _FILLERS = {
 
 @dataclass(frozen=True)
 class Key:
-    """The source of a key.
+    """Where the key of an account comes from: a literal, an environment variable, or nowhere.
 
     Attributes:
         secret: The key itself, if the input holds it.
@@ -67,7 +67,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Account:
-    """One address with one key. Equal accounts share a row.
+    """The credentials for a server: provider, address and key. Models with equal accounts share one row of providers.
 
     Attributes:
         provider: The provider's name in the input.
@@ -81,7 +81,16 @@ class Account:
 
 
 def account_of(spec: Spec, provider: str, model: str) -> tuple[Account, Placeholder]:
-    """The account for ``model`` of ``spec``, and the stand-in for its key in the input."""
+    """Read the account with which the input calls ``model``.
+
+    Args:
+        spec: The model's entry in the input.
+        provider: The provider's name in the input.
+        model: The provider's name of the model.
+
+    Returns:
+        The account, and the text in the input that stands for its key.
+    """
     placeholder, key = _key(unless_null(spec.api_key))
     address = _address(unless_null(spec.api_base))
     provider = vendor_at(provider, address)

@@ -96,7 +96,7 @@ def _below_v1(written: str) -> Address:
 
 
 def split(address: str) -> SplitResult:
-    """The parts of ``address``; empty parts if it is invalid."""
+    """Split ``address`` like `urllib.parse.urlsplit`, but return empty parts for an invalid address instead of raising."""
     try:
         return urlsplit(address)
     except ValueError:

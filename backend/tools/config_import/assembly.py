@@ -78,7 +78,7 @@ class _Chained:
 def assemble(
     configs: Sequence[Config], findings: Findings, heading: str, *, leave_out: bool = False
 ) -> Import:
-    """The table of ``configs``.
+    """Write the table, as TOML, for features from any system, and report what had to be changed or left out.
 
     Args:
         configs: Features with their chains, in any order.

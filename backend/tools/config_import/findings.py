@@ -21,7 +21,7 @@ _SHOWN = 80
 
 @dataclass(frozen=True)
 class Finding:
-    """One message for the person who imports.
+    """One message of the import's report: what happened to one value of the input.
 
     Attributes:
         kind: ``wrong`` could not be imported. ``carried`` is in the table; ``guessed`` was missing in the input and had to be
@@ -41,10 +41,10 @@ class Finding:
 
 
 class Findings:
-    """Collects findings while the input is read. Duplicates are dropped.
+    """Collects the messages of an import's report while the input is read. Duplicates are dropped, secrets are masked.
 
     Args:
-        whole: The findings that include these.
+        whole: The collection that also gets every message added here; None for the collection of the whole input.
     """
 
     def __init__(self, whole: Findings | None = None) -> None:
@@ -53,7 +53,10 @@ class Findings:
         self._secrets: set[str] = set()
 
     def part(self) -> Findings:
-        """A new `Findings` about a part of the input, which tells whether that part has errors."""
+        """A new collection for a part of the input, which also tells whether that part has errors.
+
+        Its messages are added to this collection, too.
+        """
         return Findings(self)
 
     def add(self, kind: Kind, path: str, says: str) -> None:
@@ -76,7 +79,7 @@ class Findings:
 
     @property
     def is_spoilt_part(self) -> bool:
-        """Whether these findings are about a part of the input that has errors."""
+        """Whether this collection was made by `part`, and its part of the input has errors. False for the whole input."""
         return self._whole is not None and self.any_wrong
 
     @property
@@ -100,5 +103,5 @@ def looks_secret(text: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """A name from the input for the report: quoted, on one line, of limited length."""
+    """Make a name from the input safe to print in the report: quoted, on one line, of limited length."""
     return ascii(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")

@@ -74,12 +74,12 @@ def import_config(
 
 
 def read_configs(document: Node, source: str, system: System, feature: str | None = None) -> list[Config]:
-    """The features in ``document``, read as a configuration of ``system``."""
+    """Read the features in ``document``, which is a configuration of ``system``."""
     return _READERS[system](document, feature or identifier(source.rpartition(".")[0] or source))
 
 
 def system_of(value: object) -> System | None:
-    """The system of the configuration ``value``, recognised by its keys; None if it is none."""
+    """Recognise the system that ``value`` is a configuration of by its keys; None if it looks like none of them."""
     if not isinstance(value, Mapping):
         return "lmi" if isinstance(value, str) else None
     if _is_tensorzeros(value):

@@ -41,7 +41,7 @@ SERVED = frozenset({"chat", "embedding"})
 
 
 def kind_of_mode(mode: str) -> str | None:
-    """The kind for LiteLLM's ``mode``; None if there is no such mode."""
+    """The kind of model, such as ``chat``, for ``mode`` in LiteLLM's model info; None if there is no such mode."""
     return _MODES.get(mode)
 
 

@@ -66,7 +66,7 @@ class Deployment:
 
 
 def deployment(node: Node, credentials: Mapping[str, dict[str, Node]]) -> Deployment | None:
-    """The entry at ``node``; None, and a finding, if it names no model."""
+    """Read the entry of ``model_list`` at ``node``; None, with a message in the report, if it names no model."""
     entries = node.entries()
     name = unless_null(entries.pop("model_name", None))
     params = unless_null(entries.pop("litellm_params", None))

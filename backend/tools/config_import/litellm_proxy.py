@@ -63,7 +63,7 @@ class _Settings:
 
 
 def deployments(document: Node) -> list[Config]:
-    """The features of a proxy's file, or of a Router's arguments."""
+    """Read the features of a LiteLLM proxy's file, or of the arguments of a Router."""
     entries = document.entries()
     listed, credentials = entries.pop("model_list", None), _credentials(entries.pop("credential_list", None))
     settings = _settings(entries)

@@ -28,7 +28,11 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Node:
-    """A value of the input with its path. It cannot be changed."""
+    """One value of the input with its path, so that messages about the value can say where it is. Immutable.
+
+    Attributes:
+        findings: Where messages about the value are collected.
+    """
 
     value: object = field(repr=False)
     path: str
@@ -39,7 +43,10 @@ class Node:
         self.findings.add(kind, self.path, says)
 
     def apart(self) -> Node:
-        """The same value, with its own `Findings`, which the whole's include."""
+        """The same value with a `Findings` of its own, which tells later whether this value had errors.
+
+        The messages are also added to the original `Findings`.
+        """
         return Node(self.value, self.path, self.findings.part())
 
     @property
@@ -48,7 +55,10 @@ class Node:
         return isinstance(self.value, Mapping)
 
     def entries(self) -> dict[str, Node]:
-        """The entries of a mapping, from which the reader removes those that it has read; none, with a finding, if the value is no mapping."""
+        """The entries of a mapping, each with its path. Empty, with an error in the report, if the value is no mapping.
+
+        The dict is new: a reader removes the entries that it has read, to report the rest.
+        """
         if not isinstance(self.value, Mapping):
             self.report("wrong", f"must be a mapping, and is {_kind(self.value)}.")
             return {}
@@ -58,14 +68,14 @@ class Node:
         return {key: self._below(key, value) for key, value in self.value.items() if isinstance(key, str)}
 
     def elements(self) -> tuple[Node, ...]:
-        """The elements of a list; none, with a finding, if it is no list."""
+        """The elements of a list, each with its path. Empty, with an error in the report, if the value is no list."""
         if not isinstance(self.value, list | tuple):
             self.report("wrong", f"must be a list, and is {_kind(self.value)}.")
             return ()
         return tuple(self._below(str(at), value) for at, value in enumerate(self.value))
 
     def text(self) -> str | None:
-        """The text without surrounding white space; None, with a finding, if it is no text."""
+        """The text without surrounding white space. None, with an error in the report, if the value is no text."""
         if isinstance(self.value, str):
             return self.value.strip()
         self.report("wrong", f"must be text, and is {_kind(self.value)}.")
@@ -77,7 +87,7 @@ class Node:
 
 
 def unless_null(node: Node | None) -> Node | None:
-    """``node``, unless it is absent or null, which usually mean the same."""
+    """None if ``node`` is None or holds null, else ``node``. An absent and a null setting usually mean the same."""
     return None if node is None or node.value is None else node
 
 

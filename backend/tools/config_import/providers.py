@@ -37,7 +37,11 @@ class Provider:
 
 
 def providers(accounts: Iterable[Account]) -> dict[Account, Provider]:
-    """A row for each account. The vendors' usual accounts get the plain names."""
+    """Make a row of the table's providers for each different account.
+
+    An account at the vendor's own address, with the key in the usual variable, gets the vendor's plain name. Others get names
+    that also contain, for example, their host.
+    """
     ordered = sorted(dict.fromkeys(accounts), key=lambda account: not _is_usual(account))
     names = {"group"}  # which a chain would take for a group
     variables = {account.key.variable or _usual_variable(account) for account in ordered} - {""}

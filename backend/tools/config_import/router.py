@@ -31,7 +31,7 @@ class Deployment:
 
 
 def router(place: Node, entries: dict[str, Node]) -> tuple[Spec, ...]:
-    """The chain that LMI makes of the arguments of litellm's Router."""
+    """The models that LMI calls one after the other for these arguments of litellm's Router."""
     models, fallbacks = entries.pop("model_list", None), unless_null(entries.pop("fallbacks", None))
     defaults = _defaults(unless_null(entries.pop("router_kwargs", None)))
     for key, node in entries.items():

@@ -33,7 +33,17 @@ CLOCKS = frozenset({"timeout", "first_chunk_timeout"})
 
 
 def wants_of(spec: Spec, account: Account, model: str, origin: Origin) -> Wants:
-    """The settings in ``spec`` for ``model``, without those that the model does not support."""
+    """Translate a model's settings into options of the table. Options that the model does not support are reported and left out.
+
+    Args:
+        spec: The model's entry in the input.
+        account: The account with which it is called.
+        model: The provider's name of the model.
+        origin: The system that the input comes from, whose defaults apply.
+
+    Returns:
+        The options by name, with ``attempts`` (if known) and ``api_mode`` among them.
+    """
     mode = _api_mode(unless_null(spec.responses_api), account)
     options, origins = _options(spec.params)
     for option, reason in _refused(options, account.api, mode, model).items():
@@ -221,6 +231,6 @@ def _api_mode(node: Node | None, account: Account) -> ApiMode:
 
 
 def largest(row: type[BaseModel], field: str) -> float:
-    """The largest value that ``field`` of ``row`` may have."""
+    """The upper limit that the table's schema sets for ``field`` of ``row``."""
     bounds = (getattr(mark, "le", None) for mark in row.model_fields[field].metadata)
     return float(next(bound for bound in bounds if bound is not None))

@@ -26,7 +26,7 @@ _FITS = "Write `models`, `model_list` or `name`, or a mapping from features to t
 
 
 def configs(document: Node, feature: str) -> list[Config]:
-    """Every config in ``document``; ``feature`` is the name for a file with one."""
+    """Read every feature in ``document``. If it holds a single config without a name, the feature is called ``feature``."""
     if is_one_config(document.value):
         return [_config(feature, document)]
     named: dict[str, Config] = {}
@@ -46,7 +46,7 @@ def is_one_config(value: object) -> bool:
 
 
 def identifier(text: str) -> str:
-    """``text`` as a feature's name: a-z, 0-9 and _, with a letter first."""
+    """Turn ``text`` into a valid feature name: a-z, 0-9 and _, beginning with a letter."""
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
     free = name and not name[0].isdigit() and name != "extends"
     return name if free else f"feature_{name}".rstrip("_")

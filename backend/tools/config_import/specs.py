@@ -18,10 +18,10 @@ SPEC_KEYS = ("name", "api_base", "api_key", "timeout", "max_retries", "extra_par
 
 @dataclass(frozen=True)
 class Group:
-    """Models among which a strategy chooses.
+    """A named group of models, one of which is chosen for each call.
 
     Attributes:
-        select: The strategy that chooses.
+        select: The name of the strategy that chooses.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Spec:
-    """One model of a chain. A None was absent in the input.
+    """One model of a feature's chain, as the input describes it. A field that is None was absent in the input.
 
     Attributes:
         place: Its node in the input.
@@ -65,7 +65,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Config:
-    """One feature and its chain.
+    """One feature as the input describes it, with the models that it calls one after the other.
 
     Attributes:
         needs: The abilities that its calls need of an endpoint: ``structured_output``, ``tools``.

@@ -32,10 +32,15 @@ _SAID_AS = {"attempts": "max_retries", "api_mode": "responses_api"}
 
 @dataclass(frozen=True)
 class Link:
-    """One endpoint of a chain, with its settings there.
+    """One endpoint in a feature's chain, with the settings that the feature has for it.
 
     Attributes:
-        row: Further fields of its row.
+        place: Where the input names the model, for the report.
+        endpoint: The endpoint, as ``provider:model``.
+        wants: The settings: options, ``attempts`` and ``api_mode``.
+        group: The group in which the endpoint stands; None if it stands in the chain itself.
+        weight: Its weight in the group; None if not given.
+        row: Further fields of the endpoint's row, such as prices.
     """
 
     place: Node
@@ -53,7 +58,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Plan:
-    """One feature and its chain.
+    """One feature of the table to be written, with its chain of endpoints.
 
     Attributes:
         row: Fields of its row beside the settings of its links.
@@ -71,7 +76,10 @@ class Plan:
 
     @cached_property
     def shared(self) -> Wants:
-        """The feature's own settings: options that all its endpoints share, and the usual number of attempts."""
+        """The settings for the feature's row, which apply to all its endpoints.
+
+        They are the options in which all endpoints agree, and the most frequent number of attempts.
+        """
         first, *others = (link.wants for link in self.links)
         options = {
             key: value
@@ -82,17 +90,17 @@ class Plan:
         return {**options, "attempts": said.most_common(1)[0][0]} if said else options
 
     def own(self, link: Link) -> Wants:
-        """The settings that must stand with the endpoint of ``link``."""
+        """The settings for the row of ``link``'s endpoint: those that differ from the feature's row and from the defaults."""
         settled = {**_OPEN, **self.shared}
         return {key: value for key, value in link.wants.items() if settled.get(key) != value}
 
     def open_to(self, key: str) -> bool:
-        """Whether the setting ``key`` of an endpoint takes effect in this feature."""
+        """Whether a setting ``key`` in an endpoint's row takes effect in this feature. False if the feature's row overrides it."""
         return key in _ROW_KEYS or key not in self.shared
 
 
 def plan(feature: str, links: Iterable[Link], *, lenient: bool = False) -> Plan:
-    """The plan of a feature, with each endpoint once in each group and once outside the groups.
+    """Make the `Plan` of a feature; an endpoint that is repeated in the chain or in a group is kept once, and reported.
 
     Args:
         feature: The name of the feature.
@@ -122,7 +130,7 @@ def _tell_repeat(link: Link, kept: Link, *, lenient: bool) -> None:
 def document(
     plans: Iterable[Plan], providers: dict[str, dict[str, Any]], *, lenient: bool = False
 ) -> dict[str, Any]:
-    """The whole table as values.
+    """Put together the whole table as nested dicts, ready to be written as TOML.
 
     Args:
         plans: The features of the table.
@@ -290,5 +298,5 @@ def _wanted(link: Link, key: str) -> object:
 
 
 def embedding_settings(wants: Wants) -> Wants:
-    """The settings in ``wants`` that apply to embeddings."""
+    """The part of ``wants`` that also applies to embedding requests."""
     return {key: value for key, value in wants.items() if key in CLOCKS or key == "attempts"}

@@ -103,7 +103,7 @@ ELSEWHERE = {
 
 
 def advice_for(provider: str, model: str) -> str:
-    """The advice for a ``provider`` that cannot be called as configured."""
+    """What to tell the user about a ``provider`` that cannot be called as it is configured."""
     if provider in {"vertex_ai", "vertex_ai_beta"} and model.startswith("claude"):
         return f"Claude on Vertex AI has an address for each method, and wants tokens of Google's OAuth. {_CLAUDE}."
     if provider in ELSEWHERE:

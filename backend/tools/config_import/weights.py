@@ -12,7 +12,7 @@ _WHOLE = 100
 
 
 def whole_weights(shares: Sequence[float]) -> list[int]:
-    """``shares`` as integers from 1 to 1000, in the same proportions as far as possible."""
+    """Turn ``shares`` into integers from 1 to 1000 with nearly the same proportions."""
     if all(share == round(share) and 1 <= share <= _MOST for share in shares):
         return [round(share) for share in shares]
     parts = [share * _WHOLE / sum(shares) for share in shares]
