@@ -26,6 +26,7 @@ _SECTIONS = ("litellm_settings", "router_settings")
 PROXY_MARKS = (*_SECTIONS, "general_settings", "environment_variables", "credential_list")
 """Keys beside a list of models that only the proxy reads."""
 _LISTS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
+_ALL_LISTS = (*_LISTS, "default_fallbacks")
 _CLOCKS = {
     "max_retries": "retries",
     "num_retries": "retries",
@@ -78,7 +79,7 @@ def _settings(entries: dict[str, Node]) -> _Settings:
     settings = _Settings()
     # A Router's own arguments stand beside its list; the router's section goes over the library's.
     sections = [node.entries() for name in _SECTIONS if (node := unless_null(entries.pop(name, None)))]
-    _drop_earlier_lists(*sections, entries)
+    _drop_replaced(*sections, entries)
     for section in (*sections, entries):
         for key in list(section):
             if _take(settings, key, section[key]):
@@ -89,19 +90,30 @@ def _settings(entries: dict[str, Node]) -> _Settings:
     return settings
 
 
-def _drop_earlier_lists(*sections: dict[str, Node]) -> None:
-    """Drop lists of fallbacks that a later section replaces: LiteLLM does not join them."""
-    for at, section in enumerate(sections):
-        for key in (*_LISTS, "default_fallbacks"):
-            if any(unless_null(later.get(key)) for later in sections[at + 1 :]) and (
-                node := section.pop(key, None)
-            ):
-                node.report("dropped", f"is not used: another section has {key}, too, and those hold.")
+def _drop_replaced(*sections: dict[str, Node]) -> None:
+    """Drop settings that a later section replaces: LiteLLM does not join lists of fallbacks."""
+    replacing: dict[str, str] = {}
+    for section in reversed(sections):
+        found = {
+            key: _CLOCKS.get(key, key)
+            for key, node in section.items()
+            if key in (*_ALL_LISTS, *_CLOCKS, "routing_strategy") and _is_set(key, node)
+        }
+        for key, meaning in found.items():
+            if meaning in replacing:
+                says = f"is not used: another section has {replacing[meaning]}, too, which holds."
+                section.pop(key).report("dropped", says)
+        replacing = {meaning: key for key, meaning in found.items()} | replacing
+
+
+def _is_set(key: str, node: Node) -> bool:
+    """Whether a value says anything. An empty list of fallbacks is as none."""
+    return node.value is not None and not (key in _ALL_LISTS and node.value in ([], ()))
 
 
 def _take(settings: _Settings, key: str, node: Node) -> bool:
     """Store the setting ``key``, if a table can have it."""
-    if unless_null(node) is None:
+    if not _is_set(key, node):
         return True
     if key in _CLOCKS:
         settings.usual[_CLOCKS[key]] = node

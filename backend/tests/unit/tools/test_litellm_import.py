@@ -197,6 +197,24 @@ class TestSettings:
 
         assert (row.attempts, row.options.timeout) == (2, 30)
 
+    @pytest.mark.parametrize(
+        ("earlier", "later"),
+        [
+            ({"num_retries": 5}, {"num_retries": 0}),
+            ({"request_timeout": 10}, {"timeout": 30}),
+            ({"routing_strategy": "least-busy"}, {"routing_strategy": "simple-shuffle"}),
+        ],
+    )
+    def test_a_setting_that_the_routers_section_replaces_is_told(
+        self, earlier: dict[str, Any], later: dict[str, Any]
+    ) -> None:
+        lines = told(proxy(entry("a"), litellm_settings=earlier, router_settings=later), "dropped")
+
+        says = f"is not used: another section has {next(iter(later))}, too, which holds."
+        assert [line for line in lines if "another section" in line] == [
+            f"litellm_settings.{next(iter(earlier))}: {says}"
+        ]
+
     def test_a_models_own_settings_go_over_both(self) -> None:
         row = snapshot(
             proxy(entry("a", num_retries=0, timeout=5), router_settings={"num_retries": 3, "timeout": 30})
@@ -343,6 +361,15 @@ class TestFallbacks:
         assert chain(config, "fast") == ["openai:gpt-6-luna", "openai:gpt-6.1-sol"]
         assert chain(config, "last") == ["openai:gpt-6.1-sol"]
         assert [one for one in told(config, "dropped") if one.startswith(f"litellm_settings.{key}")]
+
+    @pytest.mark.parametrize("empty", [[], None])
+    @pytest.mark.parametrize("key", ["fallbacks", "content_policy_fallbacks", "default_fallbacks"])
+    def test_an_empty_list_of_the_routers_leaves_the_librarys(self, key: str, empty: object) -> None:
+        follow = ["slow"] if key == "default_fallbacks" else [{"fast": ["slow"]}]
+        config = proxy(*TWO, litellm_settings={key: follow}, router_settings={key: empty})
+
+        assert chain(config, "fast") == ["openai:gpt-6-luna", "anthropic:claude-sonnet-5-5"]
+        assert not [one for one in told(config, "dropped") if key in one]
 
     def test_an_alias_of_nothing_is_wrong(self) -> None:
         assert wrong(proxy(*TWO, router_settings={"model_group_alias": {"gpt-4": "nope"}})) == [
