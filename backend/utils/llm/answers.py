@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from .failures import GOOD, BadAnswer, Category, ending
-from .providers import OTHERS_KEY, THOUGHTS_KEY
+from .providers import OTHERS_KEY, REASONING_KEY, THOUGHTS_KEY
 from .providers.tool_arguments import is_json, lacks_its_end
 from .receipt import RECEIPT_KEY, collect_receipt
 from .structured import PARSED_KEY, UnfitAnswerError
@@ -93,17 +93,28 @@ def checked(message: AIMessage, schema: Schema | None, tools: Sequence[dict[str,
 
 
 def _thought(message: AIMessage, schema: Schema | None) -> AIMessage:
-    """``message``, if its thoughts are nothing but the object, where some servers put it whose model does not think.
+    """``message`` with its thoughts as its text, if they are nothing but the object: some servers put it there.
+
+    They do so if the model was asked not to think. One that has thought may have drafted the object, and not answered.
 
     Raises:
         BadAnswer: The answer is empty.
     """
     thoughts = message.additional_kwargs.get(THOUGHTS_KEY, "").strip()
-    if schema is not None and thoughts.startswith("{"):
+    if schema is not None and thoughts.startswith("{") and not _has_thought(message):
+        others = {name: value for name, value in message.additional_kwargs.items() if name != THOUGHTS_KEY}
+        answer = message.model_copy(update={"content": thoughts, "additional_kwargs": others})
         with suppress(BadAnswer, ValueError, RecursionError):
             json.loads(thoughts)
-            return _with_object(message.model_copy(update={"content": thoughts}), schema, thoughts)
+            return _with_object(answer, schema, thoughts)
     raise BadAnswer(Category.EMPTY)
+
+
+def _has_thought(message: AIMessage) -> bool:
+    """Whether the provider has counted tokens of thoughts, or wants its thoughts back."""
+    usage = message.usage_metadata
+    counted = usage.get("output_token_details", {}).get("reasoning") if usage is not None else None
+    return bool(counted) or REASONING_KEY in message.additional_kwargs
 
 
 def _called(message: AIMessage, schema: Schema, tools: Sequence[dict[str, Any]]) -> AIMessage:

@@ -144,10 +144,16 @@ def tool() -> dict[str, Any]:
     return {"type": "function", "function": {"name": "look_up", "description": "", "parameters": parameters}}
 
 
-def thought(text: str) -> Raw:
-    """An answer of Chat Completions without content, whose thoughts are ``text``."""
+def thought(text: str, counted: int = 0) -> Raw:
+    """An answer of Chat Completions without content, whose thoughts are ``text``, of as many tokens as are ``counted``."""
     message = {"role": "assistant", "content": None, "reasoning_content": text}
-    return Raw(200, json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}))
+    counts = {
+        "prompt_tokens": 3,
+        "completion_tokens": 9,
+        "completion_tokens_details": {"reasoning_tokens": counted},
+    }
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return Raw(200, json.dumps({"choices": [choice], "usage": counts}))
 
 
 TEXT = json.dumps(ADA)
@@ -201,13 +207,23 @@ class TestTexts:
 
         assert message.additional_kwargs["parsed"] == Person(**ADA)
         assert message.text == TEXT
+        assert "reasoning_content" not in message.additional_kwargs
         assert len(provider.requests) == 1
 
-    @pytest.mark.parametrize("thoughts", [f"Is it {TEXT}?", TEXT[:-1], f"{TEXT}, or not", '{"name": "Ada"}'])
+    @pytest.mark.parametrize(
+        ("thoughts", "counted"),
+        [
+            (f"Is it {TEXT}?", 0),
+            (TEXT[:-1], 0),
+            (f"{TEXT}, or not", 0),
+            ('{"name": "Ada"}', 0),
+            (TEXT, 9),  # a draft
+        ],
+    )
     def test_other_thoughts_are_no_answer(
-        self, provider: LoopbackProvider, call: Driver, thoughts: str
+        self, provider: LoopbackProvider, call: Driver, thoughts: str, counted: int
     ) -> None:
-        provider.always(thought(thoughts))
+        provider.always(thought(thoughts, counted))
         once = loopback_patchbay(provider, FEATURES, f"{ROWS}[features.chat]\nattempts = 1\n")
 
         with use(once), pytest.raises(ProviderDownError) as caught:

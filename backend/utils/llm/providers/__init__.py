@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .ask import OTHERS_KEY, THOUGHTS_KEY, Ask, ModelRequest
+from .ask import OTHERS_KEY, REASONING_KEY, THOUGHTS_KEY, Ask, ModelRequest
 from .client_cache import ChatClientCache
 
-__all__ = ["OTHERS_KEY", "THOUGHTS_KEY", "Ask", "ChatClientCache", "ModelRequest"]
+__all__ = ["OTHERS_KEY", "REASONING_KEY", "THOUGHTS_KEY", "Ask", "ChatClientCache", "ModelRequest"]
