@@ -1,4 +1,4 @@
-"""The geometry of the SVG charts. The origin of each view box is its upper left corner."""
+"""Computes the coordinates of the SVG charts. The origin of each view box is its upper left corner."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ _NARROWEST: Final = 0.5
 
 
 class Columns(NamedTuple):
-    """Stacked columns.
+    """The SVG paths of a chart of stacked columns.
 
     Attributes:
-        paths: The SVG path of each stacked figure: its rectangles in all columns.
-        most: The sum of the highest column.
+        width: The width of the chart in its own units.
+        height: The height of the chart in its own units.
+        paths: For each stacked value, its rectangles in all columns, as one SVG path.
+        most: The sum of the highest column, in the unit of the values.
     """
 
     width: int
@@ -32,14 +34,19 @@ class Columns(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A part of a row, in percent of the row's length."""
+    """A bar in a row of a timeline; both numbers are percent of the row's length.
+
+    Attributes:
+        x: Where the bar begins.
+        width: How long the bar is.
+    """
 
     x: float
     width: float
 
 
 def columns(stacks: Sequence[Sequence[float]], height: int = 24) -> Columns:
-    """A column for each of ``stacks``, with its figures on top of one another."""
+    """Compute a chart with one column for each of ``stacks``, whose values are drawn on top of one another."""
     most = max(map(sum, stacks), default=0)
     paths = [""] * max(map(len, stacks), default=0)
     for place, stack in enumerate(stacks):
@@ -59,7 +66,10 @@ def _stacked(place: int, stack: Sequence[float], height: int, most: float) -> It
 
 
 def spans(parts: Sequence[tuple[datetime, float]]) -> tuple[Span, ...]:
-    """Each of ``parts``, a start and a duration in seconds, as a span of their whole time."""
+    """Compute a timeline bar for each of ``parts``, a start and a duration in seconds.
+
+    The whole time of all parts is 100 percent.
+    """
     if not parts:
         return ()
     first = min(begun for begun, _ in parts)

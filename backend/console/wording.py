@@ -1,4 +1,4 @@
-"""Figures and times as texts for people, used by templates."""
+"""Formats numbers and times as short texts for people; used by the templates."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SPANS: Final = ((86_400, "d"), (3_600, "h"), (_MINUTE, "min"), (1, "s"))
 
 
 def count(number: int | None) -> str:
-    """``number`` with a thin space between thousands."""
+    """Format ``number`` with a thin space between thousands; a dash if it is None."""
     return UNKNOWN if number is None else f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def short(number: int | None) -> str:
-    """``number`` with three digits, and a letter from a thousand on: ``12.3k``."""
+    """Format ``number`` with three digits, and a letter from a thousand on: ``12.3k``; a dash if it is None."""
     if number is None:
         return UNKNOWN
     for unit, sign in _SHORT:
@@ -33,7 +33,7 @@ def short(number: int | None) -> str:
 
 
 def usd(amount: str | None) -> str:
-    """``amount`` dollars, with as many decimals as are significant."""
+    """Format ``amount`` dollars, with as many decimals as are significant; a dash if it is None."""
     if amount is None:
         return UNKNOWN
     value = Decimal(amount)
@@ -46,7 +46,7 @@ def usd(amount: str | None) -> str:
 
 
 def seconds(duration: float | None) -> str:
-    """A duration in seconds as a text: ``840 ms``, ``1.2 s``, ``2 min 5 s``."""
+    """Format a duration in seconds: ``840 ms``, ``1.2 s``, ``2 min 5 s``; a dash if it is None."""
     if duration is None:
         return UNKNOWN
     if duration < 1:
@@ -58,7 +58,7 @@ def seconds(duration: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 1 in percent."""
+    """Format ``share``, from 0 to 1, as percent; a dash if it is None."""
     if share is None:
         return UNKNOWN
     if 0 < share < _LEAST_SHARE:
@@ -67,32 +67,32 @@ def percent(share: float | None) -> str:
 
 
 def span(time: timedelta) -> str:
-    """A duration in its largest unit: ``3 min``, ``2 d``."""
+    """Format a duration in its largest unit: ``3 min``, ``2 d``."""
     whole = max(0, round(time.total_seconds()))
     unit, sign = next(((unit, sign) for unit, sign in _SPANS if whole >= 2 * unit), (1, "s"))
     return f"{whole // unit} {sign}"
 
 
 def ago(at: datetime | None, now: datetime) -> str:
-    """The time from ``at`` to ``now``, as a text."""
+    """Format the time from ``at`` to ``now``, such as ``3 min ago``; ``never`` if ``at`` is None."""
     return "never" if at is None else f"{span(now - at)} ago"
 
 
 def until(at: datetime, now: datetime) -> str:
-    """The time from ``now`` to ``at``, as a text."""
+    """Format the time from ``now`` to ``at``, such as ``in 3 min``; ``now`` if it is over."""
     return f"in {span(at - now)}" if at > now else "now"
 
 
 def moment(at: datetime) -> str:
-    """A time in UTC, to the second."""
+    """Format a time in UTC, to the second."""
     return f"{at.astimezone(UTC):%d %b, %H:%M:%S}"
 
 
 def minute(at: datetime) -> str:
-    """A time in UTC, to the minute, with its year."""
+    """Format a time in UTC, to the minute, with its year."""
     return f"{at.astimezone(UTC):%d %b %Y, %H:%M} UTC"
 
 
 def number_of(amount: int, thing: str, things: str | None = None) -> str:
-    """``1 call``, ``2 calls``."""
+    """Format a number with its noun: ``1 call``, ``2 calls``. ``things`` is the plural, by default ``thing`` with an s."""
     return f"{count(amount)} {thing if amount == 1 else things or f'{thing}s'}"

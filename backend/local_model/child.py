@@ -40,11 +40,11 @@ class Ending:
 
     @property
     def final(self) -> bool:
-        """Whether a restart would end the same way."""
+        """Whether a restart would fail the same way, so that none is attempted."""
         return self.slow or self.code == CANNOT_START
 
     def advice(self, label: str) -> str:
-        """What to do, as one line for the person who asked the model."""
+        """Tell the person who asked the model what to do, in one line. ``label`` is the model's name for people."""
         if self.code == CANNOT_START and self.words:
             return self.words.splitlines()[-1]
         what = f"keeps stopping (exit code {self.code})"
@@ -102,7 +102,7 @@ class Child:
         return code
 
     def last_words(self) -> str:
-        """The last output of the child on stderr."""
+        """The end of the child's stderr, as text."""
         return b"\n".join(self._output).decode(errors="replace")[-600:].strip()
 
     def end(self) -> None:

@@ -71,7 +71,10 @@ class LocalModelUnavailable(Exception):  # noqa: N818 - reads as what it is wher
 
 @dataclass(frozen=True)
 class Address:
-    """The model's address, in OpenAI's protocol, and the key that it expects. The key is not printed."""
+    """How to call the running model: its base URL, in OpenAI's protocol, and the key that it expects.
+
+    The repr does not show the key.
+    """
 
     base_url: str
     key: str = field(repr=False)
@@ -129,7 +132,7 @@ class LocalModel(PerProcess):
         return self._reason
 
     def start(self) -> None:
-        """Begin to start the child and return at once. Does nothing if the model is starting or ready."""
+        """Start the child in the background and return at once. Does nothing if the model is starting or ready."""
         with self._changed:
             if self._state in {"starting", "ready", "unresponsive"}:
                 return
@@ -161,7 +164,7 @@ class LocalModel(PerProcess):
         self.stop()
 
     def current(self) -> Address | None:
-        """Return the address if the model is ready, without waiting."""
+        """The address if the model is ready, else None. Does not wait."""
         return self._address
 
     def address(self, timeout: float) -> Address:

@@ -25,7 +25,15 @@ Pulse = Literal["well", "silent", "gone"]
 def pulses(
     is_well: Callable[[], bool], ended: threading.Event, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Pulse]:
-    """The result of each health check until ``ended``: an answer, no answer, or no answer for `SILENCE` seconds."""
+    """Check the health again and again until ``ended`` is set, and yield each result.
+
+    ``well``: the process answered. ``silent``: it did not. ``gone``: it has not answered for `SILENCE` seconds.
+
+    Args:
+        is_well: Makes one health check.
+        ended: Set when the process has ended.
+        clock: The monotonic clock, in seconds.
+    """
     answered_at = clock()
     while not ended.wait(EVERY):
         began = clock()
@@ -40,7 +48,7 @@ def pulses(
 
 
 def answers(base_url: str) -> bool:
-    """Whether the server at ``base_url`` reports that it is healthy; False on any error."""
+    """Make one health check: whether the server at ``base_url`` reports that it is healthy. False on any error."""
     try:
         url = urlsplit(base_url)
         with closing(HTTPConnection(url.hostname or "", url.port, timeout=ANSWER)) as connection:

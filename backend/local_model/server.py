@@ -92,7 +92,7 @@ def _serve(environ: Mapping[str, str], *, name: str) -> Any:
 
 
 def gguf_path(given: str) -> Path:
-    """The model file at ``given``, or the demo model's.
+    """Find the model file: ``given``, or the demo model's if ``given`` is empty.
 
     Raises:
         CannotStartError: There is no such file, or it is no GGUF file.
@@ -125,7 +125,7 @@ def _demo_path() -> Path:
 
 
 def runtime() -> Any:  # a compiled module without types
-    """The library that runs a model file.
+    """Import the library that runs a model file.
 
     Raises:
         CannotStartError: The library is not installed, or cannot be loaded.

@@ -1,4 +1,4 @@
-"""Agents: the user's pending confirmations, and the last runs."""
+"""The page "Agents": the user's pending confirmations, and the last runs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PendingCall:
-    """A call that waits for a confirmation; ``unknown`` if it may have been executed.
+    """A tool call that waits for the user's decision, as the page shows it.
 
     Attributes:
-        is_cut: Whether arguments are left out, so that they cannot be approved here.
-        again: The time at which the call may have been executed, which an approval to repeat it names; None if it was not.
+        state: ``pending``, or ``unknown`` if the call may have been executed.
+        again: For ``unknown``, the time at which the call may have been executed, which an approval to repeat it names;
+            else
+            None.
         arguments: The arguments: ``name``, escaped ``text``, and ``is_hiding`` if the value has invisible characters.
+        is_cut: Whether arguments are too long to be shown in full, so that they cannot be approved here.
+        digest: The digest that an approval has to name; empty if ``is_cut``.
     """
 
     id: str
@@ -47,7 +51,7 @@ class PendingCall:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run, with its usage and its budget."""
+    """A run as a row of the list, with what it used of its budget."""
 
     id: str
     agent: str
@@ -65,7 +69,11 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class AgentRow:
-    """An agent, with its tools and the policy of each."""
+    """An agent as a row of the list.
+
+    Attributes:
+        tools: The title, risk and policy of each tool.
+    """
 
     name: str
     about: str
@@ -75,11 +83,11 @@ class AgentRow:
 
 @dataclass(frozen=True, slots=True)
 class AgentsView:
-    """The user's own runs and confirmations.
+    """Everything that the page shows: the user's own runs and confirmations.
 
     Attributes:
         whole: The id of the confirmation that is shown in full; None if none is.
-        agents: None if the service has none.
+        agents: The agents of the application; None if it has none.
     """
 
     at: datetime
@@ -90,7 +98,13 @@ class AgentsView:
 
 
 class RunInState(NamedTuple):
-    """A run in its present state."""
+    """A run with what the page shows besides its stored fields.
+
+    Attributes:
+        run: The run.
+        state: The state as people are shown it, such as ``interrupted``.
+        spent: What the run has used.
+    """
 
     run: Run
     state: str
@@ -104,7 +118,15 @@ def agents_view(
     at: datetime,
     whole: str | None = None,
 ) -> AgentsView:
-    """The user's pending confirmations and last runs; the confirmation ``whole`` is shown in full."""
+    """Build the page from the user's pending confirmations and last runs.
+
+    Args:
+        agents: The agents of the application; None if it has none.
+        pending: The confirmations on which the user can decide.
+        runs: The user's last runs.
+        at: The time of the view.
+        whole: The id of a confirmation to show in full; None for none.
+    """
     return AgentsView(
         at=at,
         whole=whole if any(one.id == whole for one in pending) else None,

@@ -1,4 +1,4 @@
-"""Config: the table in force in each process, and what people changed."""
+"""The page "Config": the table in force in each process, and the overrides that people made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ WORKING_SECONDS: Final = 3_600
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A process that made calls lately; ``drifts`` if its table differs from the one in force here."""
+    """A process that made calls lately.
+
+    Attributes:
+        writer: The id of the process in the ledger.
+        at: When its last attempt began.
+        table_hash: The hash of the table that routed that attempt.
+        attempts: How many of the last attempts the process made.
+        drifts: Whether its table differs from the one in force in this process.
+    """
 
     writer: str
     at: datetime
@@ -34,7 +42,7 @@ class WorkerRow:
 
 @dataclass(frozen=True, slots=True)
 class PastOverride:
-    """An override that is over."""
+    """An override that has ended or expired."""
 
     id: str
     subject: str
@@ -48,7 +56,7 @@ class PastOverride:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """How many features' chains one layer of the table decides."""
+    """A layer of the table (such as a profile), and the number of features whose chain it decides."""
 
     name: str
     features: int
@@ -56,7 +64,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class ProviderRow:
-    """A provider, and whether the house may use it."""
+    """A provider, and whether there is an operator's key for it."""
 
     name: str
     api: str
@@ -67,13 +75,14 @@ class ProviderRow:
 
 @dataclass(frozen=True, slots=True)
 class ConfigView:
-    """The table in force.
+    """Everything that the page shows about the table in force.
 
     Attributes:
-        problems: Why the present file is not in force.
+        problems: Why the present file is not in force; empty if it is.
         layers: The layers that decide the features' chains.
         takes_overrides: Whether overrides are possible.
-        features: The features that an override may change; ``endpoints``, those that it may disable.
+        features: The features that an override may change.
+        endpoints: The endpoints that an override may disable.
     """
 
     at: datetime
@@ -98,10 +107,10 @@ class ConfigView:
 def config_view(
     qos: QosInfo, workers: Sequence[Worker], kept: Sequence[KeptOverride] | None, at: datetime
 ) -> ConfigView:
-    """The table in force at the time ``at``.
+    """Build the page at the time ``at``.
 
     Args:
-        qos: The table.
+        qos: The table in force.
         workers: The processes that made calls lately.
         kept: The last overrides; None if the table takes none.
         at: The time of the view.

@@ -1,4 +1,4 @@
-"""Conversations: the user's last ones, and how to create one."""
+"""The page "Conversations": the user's last conversations, and how to create one."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _EXAMPLE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ReceiptView:
-    """An answered call. Tokens and time are of all its attempts; unknown figures are None."""
+    """One answered model call of a conversation. Tokens and time include all its attempts; unknown numbers are None."""
 
     feature: str
     endpoint: str
@@ -69,7 +69,12 @@ class ConversationsView:
 
 
 def conversations_view(recent: Page, *, base_url: str) -> ConversationsView:
-    """The last conversations, of a service at ``base_url``, which has no trailing slash."""
+    """Build the page.
+
+    Args:
+        recent: The user's last conversations.
+        base_url: The address of the service, without a trailing slash, for the curl command.
+    """
     return ConversationsView(
         conversations=tuple(_conversation(summary) for summary in recent.items),
         more=recent.next_cursor is not None,

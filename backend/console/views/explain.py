@@ -1,4 +1,4 @@
-"""Explain: why does this caller get that model?"""
+"""The page "Explain": which model a given caller would get, and why."""
 
 from __future__ import annotations
 
@@ -43,12 +43,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class ExplainView:
-    """The answer to a question, if there is one.
+    """Everything that the page shows: the question, and its answer if there is one.
 
     Attributes:
-        features: The features to choose from; ``providers`` are those whose keys a caller may bring.
+        features: The features to choose from.
+        providers: The providers whose keys a caller may bring.
         route: The route, as in `/v1/llm/explain`; None without a question, or if ``error`` says why there is none.
-        curl: The same question as a curl command; ``command``, as a command line.
+        error: Why there is no route; None if there is one, or without a question.
+        curl: The same question as a curl command; None without a question.
+        command: The same question as a command line; None without a question.
     """
 
     question: Question
@@ -68,7 +71,15 @@ def explain_view(
     providers: Sequence[str],
     base_url: str,
 ) -> ExplainView:
-    """The view of ``question`` and its ``answer``: a route, or an error."""
+    """Build the page.
+
+    Args:
+        question: What the user asked.
+        answer: The route, or an error as text; None without a question.
+        features: The features to choose from.
+        providers: The providers whose keys a caller may bring.
+        base_url: The address of the service, for the curl command.
+    """
     is_asked = bool(question.feature)
     return ExplainView(
         question=question,

@@ -1,4 +1,4 @@
-"""Features: what each runs on, and how its calls do."""
+"""The page "Features": the endpoints of each feature, and how its calls do."""
 
 from __future__ import annotations
 
@@ -37,13 +37,17 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class FeatureRow:
-    """A feature of the table in force.
+    """A feature as a row of the list.
 
     Attributes:
+        endpoint: The endpoint that serves it now; None if none can.
         chain: The endpoints and groups, in the order in which they are tried.
-        instead_of: The first choice, if another endpoint replaces it now.
+        problem: Why nothing can serve the feature; None if something can.
+        instead_of: The first choice, if another endpoint replaces it now; else None.
+        override: The override in force for the feature; None if there is none.
         now: The statistics of this process's last 15 minutes.
-        week: The sums of the last seven days, all processes; ``by_day``: each day's attempts and failures, the oldest first.
+        week: The sums of the last seven days, all processes.
+        by_day: Each of these days' attempts and failures, the oldest first.
     """
 
     name: str
@@ -62,18 +66,23 @@ class FeatureRow:
 
     @property
     def is_in_trouble(self) -> bool:
-        """Whether the feature needs somebody's attention."""
+        """Whether somebody should look at the feature.
+
+        That is so if it cannot be served, its first choice is replaced, or an attempt failed in the last 15 minutes.
+        """
         return bool(self.problem or self.instead_of or self.now.failures)
 
 
 @dataclass(frozen=True, slots=True)
 class FeaturesView:
-    """A page of features.
+    """One page of the list of features.
 
     Attributes:
         text: The text of the filter, searched in names, descriptions and chains.
-        found: The number of matching features; ``all``, of those in the table.
-        page: The number of the page, from 1, of ``pages``.
+        found: The number of matching features.
+        all: The number of features in the table.
+        page: The number of the page, from 1.
+        pages: The number of pages.
     """
 
     profile: str
@@ -89,7 +98,13 @@ class FeaturesView:
 
 @dataclass(frozen=True, slots=True)
 class FeatureFilter:
-    """The filter and page number of the console's list of features."""
+    """Which features the list shows, and which page of them.
+
+    Attributes:
+        text: Text to search in names, descriptions and chains; empty for all.
+        only: All features, or only some.
+        page: The number of the page, from 1.
+    """
 
     text: str = ""
     only: Which = "all"

@@ -1,4 +1,4 @@
-"""Models: which go off sale next."""
+"""The page "Models": the models of the table, and which of them their providers withdraw next."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class UsedModel:
-    """A model of the table, with the sums of its calls in the last 30 days."""
+    """A model of the table, with the usage of the last 30 days."""
 
     info: ModelInfo
     month: Sums
@@ -26,7 +26,7 @@ class UsedModel:
 
 @dataclass(frozen=True, slots=True)
 class ModelsView:
-    """The models of the table, those that go off sale first."""
+    """Everything that the page shows: models that will be withdrawn soon come first."""
 
     today: date
     retiring: tuple[Retiring, ...]
@@ -36,7 +36,14 @@ class ModelsView:
 def models_view(
     models: Sequence[ModelInfo], retiring: Sequence[Retiring], used: Sequence[GroupSums], today: date
 ) -> ModelsView:
-    """The state of ``models`` on the day ``today``, with what was ``used`` of each."""
+    """Build the page on the day ``today``.
+
+    Args:
+        models: The models of the table.
+        retiring: The announced withdrawals.
+        used: The usage of each model in the last 30 days.
+        today: The present day.
+    """
     month = {one.key: sums(one.total) for one in used}
     found = [UsedModel(info, month.get(info.endpoint, Sums())) for info in sorted(models, key=_sale_ends)]
     return ModelsView(today, tuple(retiring), tuple(found))

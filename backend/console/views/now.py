@@ -1,4 +1,4 @@
-"""Now: whether a fault is ours or a provider's: what rests, what is nearly full, how each endpoint does."""
+"""The page "Now", for people on call: whether a fault is ours or a provider's, and what is failing or nearly full."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NEARLY_FULL: Final = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Resting:
-    """An endpoint or key that is not used for a while. See `HealthInfo`."""
+    """An endpoint or key that is not used for a while after failures. See `HealthInfo`."""
 
     name: str
     owner: str
@@ -54,7 +54,7 @@ class MissingKey:
 
 @dataclass(frozen=True, slots=True)
 class DemoNotice:
-    """The demo model serves every feature until one of ``keys`` is set."""
+    """Tells that the demo model serves every feature, until one of the missing ``keys`` is set."""
 
     label: str
     keys: tuple[MissingKey, ...]
@@ -62,13 +62,16 @@ class DemoNotice:
 
 @dataclass(frozen=True, slots=True)
 class NowView:
-    """The first view for people on call.
+    """Everything that the page shows.
 
     Attributes:
-        level: The state in one word; ``verdict``, in a sentence.
-        signs: The signs that led to this level, the worst first.
-        window: The statistics of this process's last 15 minutes; ``day``: the sums of the last 24 hours, all processes.
-        ledger: Whether there is a ledger, which ``day`` is from.
+        level: The state in one word.
+        verdict: The state in a sentence.
+        signs: The warnings that led to this level, the worst first.
+        demo: Set while the demo model serves every feature; else None.
+        window: The statistics of this process's last 15 minutes.
+        day: The sums of the last 24 hours, all processes.
+        ledger: Whether the ledger could be read; without it, ``day`` is empty.
     """
 
     at: datetime
@@ -97,7 +100,7 @@ def now_view(
     balances: Sequence[Balance],
     at: datetime,
 ) -> NowView:
-    """The view at the time ``at``.
+    """Build the page at the time ``at``.
 
     Args:
         qos: The table in force.

@@ -1,4 +1,4 @@
-"""Playground: a chat with a feature, which also shows the request."""
+"""The page "Playground": a chat with a feature, which also shows the request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PlaygroundFeature:
-    """A feature, and what it runs on with the house's keys."""
+    """A feature to chat with.
+
+    Attributes:
+        name: The name of the feature.
+        about: What the feature is for.
+        endpoint: The endpoint that serves it with the operator's keys; None if none can.
+    """
 
     name: str
     about: str
@@ -27,6 +33,6 @@ class PlaygroundView:
 
 
 def playground_view(qos: QosInfo, *, base_url: str) -> PlaygroundView:
-    """The features of the table in force."""
+    """Build the page from the table in force and the address of the service."""
     features = (PlaygroundFeature(name, info.about, info.endpoint) for name, info in qos.features.items())
     return PlaygroundView(tuple(features), f"{base_url}/v1/chat/completions")

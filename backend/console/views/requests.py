@@ -1,4 +1,4 @@
-"""Requests: the last calls, and the attempts of one call."""
+"""The page "Requests": the last calls, and the attempts of one call."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ OUTCOMES: Final = ("ok", "failed", "rejected", "cancelled")
 
 @dataclass(frozen=True, slots=True)
 class RequestRow:
-    """One call.
+    """One call as a row of the list.
 
     Attributes:
-        endpoint: The endpoint that answered, else the one asked last.
-        outcome: The outcome of the last attempt; ``category`` is the category of its failure.
+        endpoint: The endpoint that answered; if none did, the one asked last.
+        outcome: The outcome of the last attempt.
+        category: The category of the last attempt's failure; None if it did not fail.
         chips: What was unusual about the call, one word each.
         seconds: The time from the call's first attempt to the end of its last.
         cost_usd: The cost of all attempts; None if that of any is unknown.
@@ -76,11 +77,12 @@ class RequestsView:
 
 @dataclass(frozen=True, slots=True)
 class AttemptView:
-    """An attempt: one request to a provider.
+    """One attempt of a call: a request to a provider.
 
     Attributes:
         offset_s: Seconds from the beginning of the call to that of the attempt.
-        requested_model: The requested model; ``served_model`` is the one that answered.
+        requested_model: The requested model.
+        served_model: The model that answered, as the provider names it; None if unknown.
     """
 
     number: int
@@ -114,19 +116,20 @@ class AttemptView:
 
     @property
     def is_renamed(self) -> bool:
-        """Whether the served model is another than the requested one, and not just a version of it."""
+        """Whether another model answered than the requested one, which is more than another version of it."""
         served = self.served_model
         return served is not None and self.requested_model.rpartition("/")[2] not in served
 
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
-    """One call with its attempts.
+    """Everything that the page of one call shows.
 
     Attributes:
-        table_hash: The hash of the table that routed the call; ``is_table_now``: whether that table is in force.
-        arm: The arm of the feature's split.
-        trace: The id of the OpenTelemetry trace.
+        table_hash: The hash of the table that routed the call.
+        is_table_now: Whether that table is still in force.
+        arm: The arm of the feature's A/B split; None without one.
+        trace: The id of the OpenTelemetry trace; None without one.
     """
 
     row: RequestRow
@@ -147,7 +150,16 @@ def requests_view(
     features: Sequence[str],
     models: Sequence[str],
 ) -> RequestsView:
-    """The page of the calls that were ``found`` with the filter ``only``."""
+    """Build the list of calls.
+
+    Args:
+        found: The calls that match the filter.
+        only: The filter.
+        before: The id of the call before which the page begins; None for the first page.
+        at: The time of the view.
+        features: The features to filter by.
+        models: The models to filter by.
+    """
     return RequestsView(
         at=at,
         only=only._asdict(),
@@ -161,7 +173,7 @@ def requests_view(
 
 
 def request_view(request: Request, table_hash: str) -> RequestView:
-    """One call, with the table ``table_hash`` in force."""
+    """Build the page of one call. ``table_hash`` is that of the table in force now."""
     first, *_ = request.attempts
     return RequestView(
         row=_row(request),

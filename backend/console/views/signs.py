@@ -1,4 +1,4 @@
-"""Signs that something is wrong, and whether we or a provider must fix it."""
+"""Warnings that something is wrong, each with whether we or a provider must fix it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ Blame = Literal["us", "them"]
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """A sign that something is wrong.
+    """A warning that something is wrong.
 
     Attributes:
+        level: ``bad`` for a serious fault; ``warn`` for what somebody should look at.
         blame: Whether we or a provider must fix it.
-        link: The page with more about it.
+        says: The warning as a sentence.
+        link: The page with more about it; None if there is none.
     """
 
     level: Literal["warn", "bad"]
@@ -44,7 +46,15 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A limit or budget that is nearly full; ``share`` is 1 when it is full."""
+    """How full a limit or a budget is.
+
+    Attributes:
+        share: The used share: 1 when it is full.
+        used: The used amount, as text.
+        most: The limit, as text.
+        resets_at: When the count begins again; None if it does not, or if that is unknown.
+        waiting: How many calls wait until there is room.
+    """
 
     name: str
     share: float
@@ -56,10 +66,11 @@ class Gauge:
 
 @dataclass(frozen=True, slots=True)
 class EndpointNow:
-    """The present state of an endpoint.
+    """How an endpoint does now, and did in the last 24 hours.
 
     Attributes:
         state: The state of the breaker or cooldown; None if the endpoint may be used.
+        now: The statistics of this process's last 15 minutes.
         day: The sums of the last 24 hours, in all processes.
         by_hour: Attempts and failures of each of these hours, the oldest first.
     """
@@ -73,7 +84,7 @@ class EndpointNow:
 
 @dataclass(frozen=True, slots=True)
 class LocalModel:
-    """The state of the local model."""
+    """The state of the local model, and what to do if it has failed."""
 
     label: str
     state: str
@@ -81,13 +92,14 @@ class LocalModel:
 
 
 class Process(NamedTuple):
-    """The state of this process.
+    """Faults of this process itself: its database, background tasks, ledger and local model.
 
     Attributes:
         database: Why the database cannot be used, as a code; None if it can.
         failing: The names of the failing background tasks.
         ledger_fault: Why no records of attempts can be written; None if they can.
         lost: How many records were lost because there was no room.
+        local_model: The state of the local model; None if there is none.
     """
 
     database: str | None = None
@@ -98,7 +110,7 @@ class Process(NamedTuple):
 
 
 def is_in_trouble(one: EndpointNow) -> bool:
-    """Whether the endpoint's failure rate is so high that somebody should look."""
+    """Whether the endpoint made enough attempts in the last 15 minutes, and too many of them failed."""
     return one.now.attempts >= ENOUGH and one.now.failure_rate >= TOO_MANY
 
 
@@ -109,7 +121,15 @@ def signs_of(
     limits: Sequence[Gauge],
     budgets: Sequence[Gauge],
 ) -> Iterator[Sign]:
-    """Every sign that something is wrong, first those that we must fix."""
+    """Find everything that is wrong now. Faults of our own process and table come first.
+
+    Args:
+        qos: The table in force, with the health of its endpoints.
+        process: The state of this process.
+        endpoints: How each endpoint does.
+        limits: The limits that are nearly full.
+        budgets: The budgets that are nearly full.
+    """
     yield from _signs_of_ours(qos, process)
     for one in qos.health:
         level: Literal["warn", "bad"] = "bad" if one.state == "open" and one.key_owner == "house" else "warn"
@@ -152,7 +172,7 @@ def _signs_of_ours(qos: QosInfo, process: Process) -> Iterator[Sign]:
 
 
 def verdict_of(signs: Sequence[Sign], window: RecentStatistics) -> tuple[Level, str]:
-    """The level in one word, and the state in a sentence."""
+    """Summarize all warnings, and the calls of the last 15 minutes, as a level in one word and a sentence."""
     worst = [one for one in signs if one.level == "bad"]
     if worst:
         blamed = {one.blame for one in worst}

@@ -1,4 +1,4 @@
-"""Spend: the cost of calls, by feature, user, tenant or model."""
+"""The page "Spend": the cost of calls, by feature, user, tenant or model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class Spender:
 
     Attributes:
         name: The name; None for calls without one.
-        share: The share of the whole cost.
+        sums: The usage in the period.
+        share: The share of the whole cost, from 0 to 1.
     """
 
     name: str | None
@@ -45,7 +46,7 @@ class Spender:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A day, and its cost for each of the chart's series."""
+    """A day of the chart, with the cost for each of the chart's series."""
 
     day: date
     cost_usd: tuple[str, ...]
@@ -53,13 +54,16 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class SpendView:
-    """The cost of calls in a period.
+    """Everything that the page shows.
 
     Attributes:
-        total: The sums of the period; ``before_usd`` is the cost of the period before it.
-        month_usd: The cost of this month so far; ``projected_usd``: of the whole month, at the rate of the last seven days.
+        total: The sums of the period.
+        before_usd: The cost of the period before it.
+        month_usd: The cost of this month so far.
+        projected_usd: The expected cost of the whole month, at the rate of the last seven days.
         series: The names of the chart's series.
-        spenders: The dearest spenders; ``more`` if there are others.
+        spenders: The most expensive spenders.
+        more: Whether there are other spenders.
         budgets: Every counter, the fullest first.
         shown: Whether there is a chart of the dimension ``by``.
     """
@@ -80,12 +84,13 @@ class SpendView:
 
 @dataclass(frozen=True, slots=True)
 class SpendSums:
-    """The sums that the view needs from the ledger.
+    """The sums that the page needs from the ledger.
 
     Attributes:
-        used: The sums by the chosen dimension, the dearest first.
+        used: The sums by the chosen dimension, the most expensive first.
         days: The sums by the dimension and by day; empty if there is no such roll-up.
-        total: The sums of the period; ``before``, of the period before it.
+        total: The sums of the period.
+        before: The sums of the period before it.
         by_day: The sums of each day of this month and of the last seven days.
     """
 
@@ -97,7 +102,7 @@ class SpendSums:
 
     @classmethod
     def of(cls, days: Sequence[CrossSums], before: UsageSums, by_day: Sequence[GroupSums]) -> SpendSums:
-        """The sums that the view needs when ``days`` covers every spender: the other sums are added up from it."""
+        """Add up the other sums from ``days``, which must cover every spender in the period."""
         totals: dict[str | None, list[UsageSums]] = {}
         for (name, _), total in days:
             totals.setdefault(name, []).append(total)
@@ -107,7 +112,14 @@ class SpendSums:
 
 
 def spend_view(by: By, period: Period, told: SpendSums, balances: Sequence[Balance]) -> SpendView:
-    """The cost in ``period``, whose last day is today."""
+    """Build the page.
+
+    Args:
+        by: The dimension by which the cost is shown.
+        period: The days, whose last is today.
+        told: The sums from the ledger.
+        balances: The counters of budgets.
+    """
     known = told.used[:ROWS]
     cost = told.total.cost or 1
     series, days = _chart(told, period)

@@ -42,7 +42,7 @@ class RecentStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """The usage of some days, in all processes."""
+    """The usage of some hours or days, in all processes, as the views show it."""
 
     calls: int = 0
     attempts: int = 0
@@ -73,7 +73,7 @@ class Sums:
 
 
 def recent_statistics(window: Window) -> RecentStatistics:
-    """``window`` as the views show it."""
+    """Convert ``window`` to the statistics that the views show."""
     return RecentStatistics(
         attempts=window.attempts,
         failures=window.failures,
@@ -90,7 +90,7 @@ def recent_statistics(window: Window) -> RecentStatistics:
 
 
 def sums(total: UsageSums) -> Sums:
-    """``total`` as the views show it, in dollars."""
+    """Convert ``total`` to the sums that the views show, with the cost in dollars."""
     told = total._asdict()
     cost = dollars(told.pop("cost"))
     del told["reasoning"]
@@ -98,12 +98,12 @@ def sums(total: UsageSums) -> Sums:
 
 
 def moment(microseconds: int) -> datetime:
-    """The time ``microseconds`` after 1970 began, in UTC."""
+    """Convert microseconds since 1970 to a datetime in UTC."""
     return datetime.fromtimestamp(microseconds / 1e6, UTC)
 
 
 def microseconds(at: datetime) -> int:
-    """The time ``at`` in microseconds since 1970 (UTC)."""
+    """Convert a datetime to microseconds since 1970 (UTC)."""
     return int(at.timestamp() * 1e6)
 
 
