@@ -1,7 +1,7 @@
 """Callers: the user, the tenant, the keys and the budgets of a call.
 
 A `Caller` is immutable, and held for one request in one context variable, which tasks and threads inherit with a copy of the
-context; `carrying` makes an executor do so. Without a caller, a call is made for the house.
+context; `carrying` makes an executor do so. Without a caller, a call is made for the operator of the application (``house``).
 
 A timer or a connection of an event loop holds the context in which it was made: a cancelled timer until it is due, a
 connection while it is open. So objects that outlive a call are made `without_caller`, else they would hold the
@@ -45,7 +45,7 @@ class OwnEndpoint(BaseModel):
             the table's ``private_networks`` permit them, which is checked when a call is planned and again after the
             DNS lookup.
         model: The model's name at this server.
-        key: The key for this server, required. It is sent nowhere else, and the house's key never takes its place.
+        key: The key for this server, required. It is sent nowhere else, and the operator's key is never sent here.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -74,17 +74,18 @@ class Caller(BaseModel):
         user_id: The id of the user in the application.
         tenant_id: The user's organisation.
         tier: The plan they are on; routing may depend on it.
-        conversation_id: The conversation that the calls belong to; it may stay with the endpoint that served it before.
+        conversation_id: The conversation that the calls belong to, so that its calls can stay with one endpoint; None
+            for none.
         keys: The user's own keys, provider to secret. Never printed, never stored.
             A key is printable ASCII without spaces: other text cannot be sent in a header, and an HTTP library
             that refuses such a key would show it in its error.
         own_endpoint: A server of the user's, which takes the place of ``keys`` and serves every feature except those
-            that only the house may serve.
+            that only the operator may serve.
         key_policy: Whose keys may pay: the caller's own (``byok``) or the operator's (``house``). Unset, it is
             ``byok_only`` for a caller with keys or an endpoint and ``house_only`` for a caller without;
             ``byok_then_house`` is only ever chosen explicitly, and is ``byok_only`` for a feature whose row does not
             say ``house_fallback``.
-        budgets: Budgets that the calls count for beside those of the table, such as those of an access token.
+        budgets: Budgets against which the calls count, in addition to those of the table, such as an access token's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -141,7 +142,7 @@ class Caller(BaseModel):
         return "byok_only" if self.keys or self.own_endpoint is not None else "house_only"
 
     def key_for(self, provider: Provider) -> SecretStr | None:
-        """The caller's key for ``provider``; None if they brought none."""
+        """The caller's own key for ``provider``; None if the caller has none there."""
         if provider.access != "own":
             return self.keys.get(provider.name)
         own = self.own_endpoint
@@ -221,7 +222,7 @@ def carrying(executor: Executor) -> Executor:
 
 
 def context_without_caller() -> Context:
-    """A copy of this context without its caller, for objects that outlive the call."""
+    """A copy of this context without its caller, for objects that outlive the call and must not keep its keys alive."""
     context = copy_context()
     context.run(CURRENT.set, HOUSE)
     return context

@@ -62,7 +62,7 @@ class Patchbay(Inspection, PerProcess):
             names stored keys of users.
         texts: Takes the prompts and answers of features whose row has ``keep_text_days``. Without it no text is kept.
         selectors: The selectors that the table names with ``select = { by = "custom", name = … }``.
-        require_caller: Whether to refuse calls without a caller, instead of letting the house pay.
+        require_caller: Whether to refuse calls without a caller; by default the operator pays for them.
 
     Raises:
         ValueError: ``ledger_secret`` is shorter than 16 bytes or longer than 64.
@@ -383,19 +383,19 @@ def get_embeddings(feature: str, *, caller: Caller | None = None) -> FeatureEmbe
 
 
 def get_model(feature: str) -> str:
-    """The model that the house's call of ``feature`` tries first, such as ``gpt-6-luna``.
+    """The model that a call of ``feature`` without own keys tries first, such as ``gpt-6-luna``.
 
     Raises:
-        LLMError: The feature is unknown, or the house has no key for any of its endpoints.
+        LLMError: The feature is unknown, or the operator has no key for any of its endpoints.
     """
     return _in_force.get().get_model(feature)
 
 
 def get_provider(feature: str) -> str:
-    """The provider that the house's call of ``feature`` tries first, such as ``openai``.
+    """The provider that a call of ``feature`` without own keys tries first, such as ``openai``.
 
     Raises:
-        LLMError: The feature is unknown, or the house has no key for any of its endpoints.
+        LLMError: The feature is unknown, or the operator has no key for any of its endpoints.
     """
     return _in_force.get().get_provider(feature)
 

@@ -41,15 +41,15 @@ class Inspection(ABC):
 
     @property
     def demo_active(self) -> bool:
-        """Whether the demo model serves calls without a key, because the house has no key at all."""
+        """Whether the demo model serves calls without own keys; see `Snapshot.demo_active`."""
         return self.table.snapshot.demo_active
 
     def get_model(self, feature: str) -> str:
-        """The model that the house's call of ``feature`` tries first."""
+        """The model that a call of ``feature`` without own keys tries first; see `clients.get_model`."""
         return self._first(feature).model
 
     def get_provider(self, feature: str) -> str:
-        """The provider that the house's call of ``feature`` tries first."""
+        """The provider that a call of ``feature`` without own keys tries first; see `clients.get_provider`."""
         return self._first(feature).provider.name
 
     def declared_needs(self, feature: str) -> Needs:
@@ -142,7 +142,7 @@ class Inspection(ABC):
         return found is not None and found.embedding is None
 
     def fault_of(self, base_url: str) -> str | None:
-        """Why a caller's own endpoint may not have ``base_url``, without a DNS lookup; None if it may."""
+        """Why a caller's own endpoint may not have ``base_url``; None if it may, as far as that shows without DNS."""
         return network_policy_for(base_url, self.table.snapshot.private_networks).fault(base_url)
 
     def _today(self) -> date:

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 def model_profile(route: Route) -> ModelProfile | None:
-    """The profile common to the endpoints of ``route``, including resting ones; None without any endpoint.
+    """The abilities that all endpoints of ``route`` share, those on cooldown included; None if there is no endpoint.
 
-    Sizes are in tokens, each the smallest of all endpoints: the longest prompt beside an answer, and the longest answer.
-    Whether an endpoint accepts image URLs, or images in tool results, is left out, because it depends on the image.
+    Sizes are in tokens, each the smallest of all endpoints: the longest prompt beside an answer, and the longest
+    answer. Whether an endpoint accepts image URLs, or images in tool results, is left out, because it depends on the
+    image.
     """
     chain = (*route.candidates, *route.resting)
     if not chain:

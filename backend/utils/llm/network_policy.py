@@ -108,12 +108,12 @@ class NetworkPolicy:
     is_public: bool = True
 
     def permits(self, address: Address) -> bool:
-        """Whether a connection to ``address`` may be made."""
+        """Whether a connection to the IP address ``address`` may be made."""
         is_opened = any(address in network for network in self.networks) and address not in METADATA
         return is_opened or (self.is_public and is_public(address))
 
     def fault(self, url: str) -> str | None:
-        """Why a URL from `plain` is not permitted, as far as that shows without a DNS lookup; None if it is."""
+        """Why ``url``, which comes from `plain`, is forbidden; None if it is permitted, or only a DNS lookup can tell."""
         address = literal(url)
         if address is not None and not self.permits(address):
             return "it is where you may not have one"
@@ -123,7 +123,7 @@ class NetworkPolicy:
 
 
 def network_policy_for(url: str, networks: tuple[Network, ...]) -> NetworkPolicy:
-    """The policy for a URL from `plain`: ``http`` only in a network that the operator permits."""
+    """The policy for ``url``, which comes from `plain`, where the operator permits the private ``networks``."""
     return NetworkPolicy(networks, is_public=url.startswith("https:"))
 
 
@@ -137,7 +137,7 @@ def is_public(address: Address) -> bool:
 
 
 def plain(url: str) -> str:
-    """``url`` in its normal form: lower case, no default port, no slash at the end.
+    """Check a user's ``url``, and return it in normal form: lower case, no default port, no slash at the end.
 
     Raises:
         ValueError: ``url`` is not ``https://host[:port][/path]``, or ``http``; or its host is neither a name nor an
@@ -154,7 +154,7 @@ def plain(url: str) -> str:
 
 
 def literal(url: str) -> Address | None:
-    """The host of a URL from `plain` if it is an IP address; None if it is a name."""
+    """The IP address that stands as host in ``url``, which comes from `plain`; None if the host is a name."""
     found = _URL.fullmatch(url)
     host = found["host"].strip("[]") if found else ""
     try:

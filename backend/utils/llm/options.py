@@ -158,7 +158,7 @@ class Options(BaseModel):
     def problems(
         self, api: Api, model: str, can: Capabilities, mode: ApiMode = "chat"
     ) -> list[tuple[str, str]]:
-        """The options that ``model`` cannot take, as pairs of option and reason."""
+        """The set options that ``model`` cannot take, as pairs of option and reason; empty if it can take all."""
         return [
             (name, reason)
             for name in sorted(self.model_fields_set)
@@ -203,7 +203,7 @@ def _unsupported(option: str, api: Api, mode: ApiMode) -> str | None:
 
 @lru_cache
 def parameter_of(option: str) -> Parameter:
-    """The `Parameter` of ``option``."""
+    """What each API calls the option named ``option``, and how it is handled."""
     return next(mark for mark in Options.model_fields[option].metadata if isinstance(mark, Parameter))
 
 
@@ -211,7 +211,7 @@ def parameter_of(option: str) -> Parameter:
 def request_kwargs(
     options: Options, api: Api, can: Capabilities, mode: ApiMode = "chat", vendor: Vendor = OTHER
 ) -> dict[str, Any]:
-    """The options as keyword arguments of a request of ``api``. The result is cached: copy it before a change."""
+    """The set options as keyword arguments of a request of ``api``. The result is cached: copy it before a change."""
     kwargs: dict[str, Any] = {}
     body: dict[str, Any] = {}
     for name in Options.model_fields:

@@ -35,7 +35,7 @@ Loc = tuple[int | str, ...]
 
 
 class Problems:
-    """Collects findings while a table is read; reading goes on after each.
+    """Collects what is wrong with a table while it is read, so that one error can report everything.
 
     A rule that is broken at one path is one finding, however many features use that path.
     """
@@ -88,7 +88,7 @@ def rule_error(rule: str, fix: str = "") -> PydanticCustomError:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint at the ``known`` words nearest to ``word``, or at all of them if they are few."""
+    """A hint for an error message, with the ``known`` words nearest to ``word``, or all of them if they are few."""
     known = sorted(known)
     if near := nearest(word, known, most=2):
         return f"Did you mean {' or '.join(map(repr, near))}?"

@@ -89,7 +89,7 @@ Rates = Annotated[tuple[RateField, ...], BeforeValidator(_as_list), AfterValidat
 
 
 class Limits(BaseModel):
-    """The limits on requests. None stands for no limit.
+    """The limits on requests of one key, endpoint or feature. None stands for no limit.
 
     Attributes:
         requests: Requests in each period.
@@ -105,7 +105,7 @@ class Limits(BaseModel):
 
     @property
     def is_none(self) -> bool:
-        """Whether no limit is set."""
+        """Whether no limit is set at all."""
         return not (self.requests or self.tokens or self.concurrency)
 
 

@@ -67,7 +67,7 @@ class Attempt(NamedTuple):
         status: The HTTP status, if an answer came.
         first_byte: Time from the sending of the request to the answer's first byte; None if none came.
         first_token: Time from the start of the attempt to the first content of a stream; None without any.
-        account: The house's account whose key was used, if the provider has several.
+        account: The operator's account whose key was used, if the provider has several; else None.
         handed_on: An estimate of the tokens that the caller had received of a stream that broke.
         score: The answer's quality from 0 to 1, if it was tested: the test's score, or 1 if it only accepted the answer.
         cost_usd: The cost in US dollars; None, never 0, if it is unknown.

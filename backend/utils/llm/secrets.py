@@ -19,7 +19,7 @@ def is_key(text: str) -> bool:
 
 
 def key_problem(text: str) -> str | None:
-    """Why ``text`` is no key, without a quotation of it; None if it could be one: printable ASCII without spaces.
+    """Why ``text`` cannot be a provider's key, without a quotation of it; None if it can: printable ASCII without spaces.
 
     Other text cannot be sent in a header, and an HTTP library that refuses such a key would show it in its error.
     """

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class StructuredAnswer(TypedDict, Generic[T]):
-    """The result with ``include_raw=True``, in LangChain's form.
+    """What `with_structured_output(include_raw=True)` returns, in LangChain's form.
 
     Attributes:
         raw: The message, which has the receipt.

@@ -26,7 +26,7 @@ class HealthInfo(BaseModel):
 
     Attributes:
         endpoint: ``provider:model``; only the provider if the key rests, whatever the model; ``own`` for users' own endpoints.
-        key_owner: Whose key it is; ``account`` names the house's account, if the account has a name.
+        key_owner: Whose key it is; ``account`` names the operator's account, if the account has a name.
         state: ``open``: the breaker is open. ``cooling``: a cooldown runs. ``probing``: a probe is in flight. ``half open``:
             the next call is the probe.
         category: The kind of failure that led to it, as in receipts.

@@ -43,7 +43,7 @@ _LASTING = frozenset(
 
 
 class FeatureInfo(BaseModel):
-    """The endpoints of a feature, for calls with the house's keys now.
+    """The endpoints of a feature, for calls with the operator's keys now.
 
     Attributes:
         endpoint: The endpoint that a call now asks first; None if none may be asked.
@@ -133,7 +133,7 @@ class QosInfo(BaseModel):
         retirements: Every model of the table whose retirement is announced or past, in any profile; the nearest first.
         trials: The arms of splits, and shadows, that had a request.
         health: The endpoints and keys that rest in this process.
-        limits: How full the limits of the house's calls are in this process, the fullest first.
+        limits: How full the limits of calls with the operator's keys are in this process, the fullest first.
         notice: A sentence if this process does not receive the state of other processes as it should; else None.
     """
 

@@ -50,7 +50,7 @@ _ANY_LACK: Final = re.compile(_LACK, re.IGNORECASE)
 
 
 def lacking(seen: Evidence) -> str | None:
-    """The need or the option that an endpoint reports as unsupported; None if it names none."""
+    """The need or the option that an error reports as unsupported; None if the error names none, or several."""
     if _OF_ONE_REQUEST.search(seen.sentence):
         return None
     if not (seen.codes & _CODES or _ANY_LACK.search(seen.sentence)):

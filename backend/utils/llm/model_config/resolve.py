@@ -44,12 +44,13 @@ class Resolver:
     """Resolves one document into a snapshot.
 
     Attributes:
-        profile: The house's profile, and ``profile_layer`` the layer that chose it.
+        profile: The profile for calls that the operator pays for, and ``profile_layer`` the configuration layer that
+            chose it.
         features: Every feature that the table names.
         budgets: The budgets by name, in the order in which their counters are locked.
         step_down_to: Profile to the cheaper one below it.
         chains: Profile to feature to chain, with pins, stored overrides and the environment applied.
-        demo: The endpoint that serves while the house has no key.
+        demo: The endpoint that serves while the operator has no key; None without.
         disabled: The endpoints that a stored override removes from every chain.
     """
 

@@ -65,7 +65,7 @@ class Row(BaseModel):
 
 
 class AccountRow(Row):
-    """One of several keys of the house at a provider.
+    """One of the operator's several keys at a provider.
 
     Attributes:
         limits: The limits of this key, instead of the provider's.
@@ -85,7 +85,7 @@ class ProviderRow(Row):
     Attributes:
         vendor: The vendor of the API, if the address does not determine it.
         priced_as: The provider of the price list with the same prices.
-        limits: The limits of each key of the house.
+        limits: The limits of each key of the operator's.
         user_limits: The limits of each key that a user brings.
         extra_body: Extra fields of every request to the provider.
     """

@@ -322,7 +322,7 @@ class Snapshot:
         demo: The endpoint that serves every feature while no key of the operator's is configured; None without.
         house_keys: The operator's own keys, by the slot of their account.
         hash: Twelve hex digits over the file, the variables for profiles and features, the stored overrides, and the
-            names of the house's keys, but not the keys.
+            names of the operator's keys, but not the keys.
         source: The path of the file; None for a table from a text.
         private_networks: The networks that callers' own endpoints may be in, beside the public internet.
         aliases: Alias, as written, to endpoint.

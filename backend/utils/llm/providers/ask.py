@@ -117,7 +117,7 @@ class ProviderError(Exception):
     """The provider answered with an error, by its status or in the body of an answer.
 
     Attributes:
-        status: The HTTP status; None if it was that of a success.
+        status: The HTTP status; None if the error came with a status of success.
         body: The body of the error, with the key removed.
     """
 

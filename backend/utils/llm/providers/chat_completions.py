@@ -299,7 +299,7 @@ class ChatReader:
 
 
 def error_in(document: Mapping[str, Any]) -> object:
-    """The error in ``document``, which has no ``choices``, in whatever form the server sends it; None if there is none."""
+    """The error that the JSON of an answer reports, in whatever form the server sends it; None without an error."""
     if error := document.get("error"):
         return error
     if document.get("choices"):
@@ -349,7 +349,7 @@ def arguments_of(value: object) -> str:
 
 
 def chat_usage(value: object) -> UsageMetadata | None:
-    """The token counts in a ``usage`` of Chat Completions; None if it has none."""
+    """The token counts in the ``usage`` of Chat Completions as LangChain's ``usage_metadata``; None without any."""
     if not value or not isinstance(value, dict):
         return None
     counts = as_counts(value, _USED)

@@ -91,7 +91,7 @@ def as_objects(value: object) -> list[dict[str, Any]]:
 
 
 def as_text(value: object) -> str:
-    """``value`` if it is a text; the joined texts if it is a part, or a list of parts, of content."""
+    """The text in ``value``: a string itself, or the joined texts of a content part or of a list of parts; else empty."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list):
@@ -107,7 +107,10 @@ def _text_of_part(part: object) -> str:
 
 
 def as_name(value: object) -> str | None:
-    """``value`` if it is a non-empty text, such as an id or a name; else None. It may be long: shorten it for logs."""
+    """``value`` if it is a non-empty text, such as an id or a name; else None.
+
+    The text may be of any length: shorten it for logs.
+    """
     return value if isinstance(value, str) and value else None
 
 
@@ -131,7 +134,7 @@ def as_counts(value: object, names: Mapping[str, str | tuple[str, ...]]) -> dict
 
 
 def as_count(value: object) -> int | None:
-    """``value`` as a number of tokens, which some servers send as float or text; None if it is no number."""
+    """The number of tokens in ``value``, which some servers send as float or text; None if ``value`` is no number."""
     if isinstance(value, str) and value.isdecimal() and len(value) <= _LONGEST_NUMBER:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_TOKENS:

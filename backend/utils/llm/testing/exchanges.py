@@ -99,8 +99,8 @@ class Recording:
     """Exchanges in the order in which they were recorded.
 
     Attributes:
-        profile: The house's profile at the time.
-        keys: The variables that held keys of the house at the time, as the serving endpoint depends on them.
+        profile: The profile for the operator's calls, at the time.
+        keys: The variables that held the operator's keys at the time, as they decide which endpoint serves.
     """
 
     exchanges: tuple[RecordedExchange, ...]

@@ -82,7 +82,7 @@ class LoopPool:
     """aiohttp's connection pool. Make it in its event loop.
 
     Args:
-        policy: The permitted addresses of users' own endpoints; None for the house's providers.
+        policy: The permitted addresses of users' own endpoints; None for the operator's providers.
 
     Attributes:
         lifetime: A generator to start in the loop, whose end closes the pool.
