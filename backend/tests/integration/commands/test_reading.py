@@ -321,7 +321,9 @@ class TestDoctor:
 
 def test_an_interrupted_call_exits_as_shells_expect(provider: LoopbackProvider) -> None:
     provider.always(Hang())
-    command = [sys.executable, "-m", "backend", "call", "conv_folder", "hi"]
+    # A shell's background jobs ignore the signal, and so would their children.
+    heeding = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); runpy.run_module('backend', run_name='__main__')"
+    command = [sys.executable, "-c", heeding, "call", "conv_folder", "hi"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:  # noqa: S603 - ours
         assert provider.wait_until(lambda requests: len(requests) == 1, timeout_seconds=40)
         running.send_signal(signal.SIGINT)
