@@ -40,7 +40,9 @@ class RetryAllowance(NamedTuple):
 
 
 class RetryPolicy:
-    """Decides what may follow a failure, from the outcomes of the call's requests so far.
+    """Decides whether a failed request is retried at the same endpoint, and which other endpoints may follow.
+
+    It goes by the outcomes of the call's requests so far.
 
     Args:
         random: A random number, at least 0 and less than 1, for the jitter of waits.
@@ -59,7 +61,7 @@ class RetryPolicy:
         self._hints: dict[Circuit, float | None] = {}
 
     def failed(self, candidate: Candidate, failure: Failure) -> None:
-        """Record ``failure`` of a request to ``candidate``."""
+        """Remember ``failure`` of a request to ``candidate``: later decisions count tries and read the provider's hint."""
         ended = candidate.circuit, failure.category
         self._ended[ended] = self._ended.get(ended, 0) + 1
         self._hints[candidate.circuit] = failure.retry_after
@@ -76,7 +78,10 @@ class RetryPolicy:
     # The same endpoint again ---------------------------------------------------------------------------------------
 
     def delay(self, step: Try, failure: Failure, left: RetryAllowance) -> float | None:
-        """Seconds to wait before a retry at the same endpoint; None if there should be none. `is_granted` is next."""
+        """Decide whether the same endpoint is tried again: the seconds to wait before, or None if it is not.
+
+        Call `is_granted` next, because the retry budget may be spent.
+        """
         policy, candidate = POLICY[failure.category], step.candidate
         most = candidate.endpoint.attempts or self._feature.attempts
         if policy.again == "no" or self._count(candidate) >= most or left.requests < 1:
@@ -105,7 +110,9 @@ class RetryPolicy:
         return backoff(retry, failure.retry_after, self._random)
 
     def is_granted(self, step: Try, failure: Failure) -> bool:
-        """Whether the breaker is closed and the retry budget has a retry left, which is then spent; a repair costs none.
+        """Take a retry that `delay` permits from the retry budget; False if none is left, or if the breaker is open.
+
+        A repair, which tells the model what was wrong with its answer, costs none.
 
         A call whose first request was a probe gets no retry: other endpoints are tried first.
         """
@@ -119,7 +126,7 @@ class RetryPolicy:
         return not is_open and self._health.may_retry(candidate.budget_key)
 
     def is_lent(self, candidate: Candidate) -> bool:
-        """Whether ``candidate`` may be retried on a spent retry budget, because nothing else is left to try."""
+        """Take a retry for ``candidate``, which even an empty retry budget may lend, as nothing else is left; False if it does not."""
         return self._health.may_retry(candidate.budget_key, last_resort=True)
 
     def cool(self, candidate: Candidate, failure: Failure, delay: float | None) -> None:
@@ -152,7 +159,7 @@ class RetryPolicy:
                 return True
 
     def allowed(self, pending: list[Pending], step: Try, failure: Failure) -> list[Pending]:
-        """The ``pending`` requests that may still be sent after ``failure`` of ``step``."""
+        """Filter ``pending``: drop the requests that would fail like ``step``, such as those with the same refused key."""
         used = step.candidate
         match POLICY[failure.category].next_endpoint:
             case "larger window":

@@ -31,11 +31,11 @@ async def consulted(
     *,
     blocks: bool,
 ) -> Try | Reserve | Wait:
-    """The next step of ``dispatch`` after the selector that it names was ``asked``.
+    """Call the application's selector, and turn its answer into the next step of ``dispatch``.
 
     Args:
         dispatch: The loop of a call.
-        asked: Its question.
+        asked: The step that names the selector and holds its input.
         selectors: The application's selectors, by name.
         messages: The messages of the call.
         blocks: Whether the call is synchronous, so that the selector may not be asynchronous.

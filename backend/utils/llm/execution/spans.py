@@ -178,7 +178,7 @@ class SpannedObservers(Observers):
 
     @override
     def and_then(self, other: AttemptObserver) -> SpannedObservers:
-        """A copy with ``other`` added at the end; see `Observers.and_then`."""
+        """Return a copy with ``other`` added at the end; see `Observers.and_then`."""
         return SpannedObservers((*self, other), self._call)
 
     @override
@@ -242,7 +242,7 @@ class SpannedObservers(Observers):
 
 
 def refusal_span(route: Route, error: LLMError, now: datetime) -> None:
-    """The span of a call that no endpoint may serve."""
+    """Record the span of a call that no endpoint may serve, which has failed with ``error``."""
     tracer = _instruments(trace.get_tracer_provider(), metrics.get_meter_provider()).tracer
     span = tracer.start_span(_name(route), attributes=_of_call(route), start_time=_nanoseconds(now))
     _fail(span, error)

@@ -20,7 +20,7 @@ class Pending(NamedTuple):
         not_before: The earliest time to send it, in seconds of the monotonic clock.
         repair: Whether the request tells the model what was wrong with the last answer.
         is_retry: Whether the call has tried the endpoint before.
-        on_loan: Whether the retry budget was spent, so that the retry still has to be granted.
+        on_loan: Whether the retry budget was empty, so that the retry must be granted, as a loan, before it is sent.
     """
 
     candidate: Candidate

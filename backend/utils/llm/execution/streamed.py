@@ -44,7 +44,7 @@ class StreamedAnswer:
         self._held: list[ChatGenerationChunk] = []
 
     def passed_on(self, chunks: Generator[ChatGenerationChunk]) -> Iterator[ChatGenerationChunk]:
-        """The ``chunks`` of the answer from its first content on, each of which has to arrive in time."""
+        """Pass on ``chunks`` from the first one with content; each has to arrive before its timeout."""
         self._ticket.expect_within(self._options.first_chunk_timeout)
         with closing(chunks):
             for chunk in chunks:
@@ -81,7 +81,7 @@ class StreamedAnswer:
         return ready
 
     def joined(self) -> AIMessageChunk | None:
-        """All chunks received, merged into one message; None without any."""
+        """Merge all chunks received into one message; None if none was received."""
         return add_ai_message_chunks(self.chunks[0], *self.chunks[1:]) if self.chunks else None
 
     def partial(self) -> str | None:
@@ -90,7 +90,7 @@ class StreamedAnswer:
 
 
 def check_ended(message: AIMessageChunk | None) -> None:
-    """Test the answer of a stream that has ended.
+    """Check the answer of a stream after its last chunk; ``message`` is None if there was no chunk.
 
     Raises:
         BadAnswer: The stream was cut off, or its answer is not acceptable.

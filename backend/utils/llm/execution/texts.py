@@ -24,7 +24,9 @@ MOST_CHARACTERS = 200_000
 
 
 class KeptTexts:
-    """Wraps a `TextSink`, whose exceptions are swallowed; the first lost text is logged.
+    """Passes prompts and answers to a `TextSink`, for features whose row has ``keep_text_days``.
+
+    Exceptions of the sink are swallowed; the first lost text is logged.
 
     Args:
         sink: The sink; None keeps no text, whatever a row says.

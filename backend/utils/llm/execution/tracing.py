@@ -60,7 +60,7 @@ def _listens_to_chains(handler: BaseCallbackHandler) -> bool:
 def traced(
     attempt: RunningAttempt, run: Any, kind: type[CallbackManager | AsyncCallbackManager]
 ) -> AbstractAsyncContextManager[RunningAttempt, bool]:
-    """``attempt`` as a context, within a child run of ``run`` if a callback listens to chain runs."""
+    """Wrap ``attempt`` in a child run of ``run``, so that callbacks show each attempt; unchanged if none listens to chain runs."""
     if not shows_attempts(run):
         return attempt
     return _TracedAttempt(attempt, _manager_below(run, kind))
@@ -156,7 +156,7 @@ class RunRecorder(BaseCallbackHandler):
 
 
 def recording(config: RunnableConfig | None) -> tuple[RunnableConfig | None, RunRecorder | None]:
-    """``config``, with a `RunRecorder` if a callback listens to chain runs."""
+    """Add a `RunRecorder` to ``config``, and return both; ``config`` and None if no callback listens to chain runs."""
     given = ensure_config(config)
     recorder = RunRecorder(given)
     if not shows_attempts(recorder.run()):

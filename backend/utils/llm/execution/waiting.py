@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class WaitPolicy:
-    """Decides what a call waits for, from what it saw of resting endpoints so far."""
+    """Decides how long a call waits for endpoints that are not available, and which of them it probes early."""
 
     def __init__(self, feature: Feature, health: Health) -> None:
         self._feature = feature
@@ -26,7 +26,10 @@ class WaitPolicy:
         """When the call stops waiting for a retry on loan."""
 
     def saw(self, circuit: Circuit, why: Unavailable, now: float) -> tuple[float, int]:
-        """Record that ``circuit`` rests; returns when that was first seen, and how often it had opened by then."""
+        """Remember when this call first found ``circuit`` unavailable, and how often its breaker had opened by then.
+
+        Returns both: the time, in seconds of the monotonic clock, and the number of openings.
+        """
         return self._looked.setdefault(circuit, (now, why.openings))
 
     def lend(self, pending: Pending, why: Unavailable | None, now: float) -> None:
@@ -36,7 +39,10 @@ class WaitPolicy:
         self._gives_up_at = min(self._gives_up_at, pending.not_before + self._feature.wait)
 
     def seconds_until(self, pending: Pending, why: Unavailable | None, now: float) -> float | None:
-        """Seconds until it is worth another look; None if there is no point."""
+        """Seconds after which the call checks ``pending`` again; 0 for at once, None to give it up.
+
+        ``why`` is the reason why the endpoint is not available; None if it is.
+        """
         if pending.on_loan and now >= self._gives_up_at:
             return None
         if pending.not_before > now:
@@ -49,10 +55,10 @@ class WaitPolicy:
         return why.soonest if is_worth_waiting(why, self._feature) else None
 
     def is_worth_a_probe(self, pending: Pending, why: Unavailable, now: float) -> bool:
-        """Whether it may be probed before its time: it was not found dead since this call first looked.
+        """Whether to probe the endpoint of ``pending`` early: no probe has failed since this call first checked it.
 
-        Once is not enough where others are answered meanwhile, or if this call has failed there, too: of a provider that fails
-        now and then a probe fails as well, and many may wait for it.
+        Fewer than `IN_A_ROW` failed probes do not rule it out while the provider answers other calls, or if ``pending`` is
+        on loan: a probe of a provider that fails only now and then may fail, too.
         """
         if not why.is_probeable:
             return False

@@ -83,7 +83,7 @@ class BudgetStore(Protocol):
         ...
 
     def known(self) -> Mapping[BudgetWindow, Counter]:
-        """The state of every window that was ever counted and is not forgotten.
+        """List every counter that the store has not forgotten, with its state.
 
         Raises:
             BudgetStoreAwayError: The store cannot be reached.

@@ -55,7 +55,7 @@ class VariantResults:
     priced: int = 0
 
     def after(self, *, is_ok: bool, seconds: float, cost: Decimal | None) -> VariantResults:
-        """The results with one more request, whose ``cost`` is in US dollars."""
+        """Add one request, and return the results with it. ``cost`` is in US dollars; None if its price is unknown."""
         if self.judged >= MEMORY:
             return self.faded().after(is_ok=is_ok, seconds=seconds, cost=cost)
         if not is_ok:
@@ -99,11 +99,11 @@ class Experiments:
         self._over: dict[tuple[str, str], str] = {}
 
     def why_over(self, feature: str, variant: str) -> str | None:
-        """The reason why the trial of ``variant`` ended; None while it runs."""
+        """The reason why the trial of ``variant`` was stopped; None while it runs."""
         return self._over.get((feature, variant))
 
     def variant(self, feature: str, variant: str) -> VariantResults:
-        """The results of ``variant`` so far."""
+        """The results of ``variant`` so far; all 0 if it had no request."""
         return self._variants.get((feature, variant), VariantResults())
 
     def all(self) -> dict[tuple[str, str], VariantResults]:
@@ -119,7 +119,10 @@ class Experiments:
         *,
         against: str = CONTROL,
     ) -> str | None:
-        """Record ``after``, the results with one more request; return the reason if they end the trial. Without ``stop``, no trial ends."""
+        """Record ``after``, the results of ``variant`` with one more request, and stop its trial if they are bad enough.
+
+        Returns the reason if this stops the trial; None if the trial goes on or was over. Without ``stop``, none is stopped.
+        """
         self._variants[feature, variant] = after
         if stop is None or variant == against or (feature, variant) in self._over:
             return None

@@ -231,7 +231,10 @@ class RetryBudget:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The state of one circuit, as a frozen value. Times are seconds of the monotonic clock."""
+    """The state of one circuit, an endpoint with one key: its breaker, cooldown and probe, as a frozen value.
+
+    Times are seconds of the monotonic clock.
+    """
 
     breaker: Breaker = field(default_factory=Breaker)
     cools_until: float = 0.0
@@ -452,12 +455,12 @@ class Health(PerProcess):
             self._budgets[budget_key].earn(self._clock())
 
     def has_answered(self, budget_key: str) -> bool:
-        """Whether an answer was added to the retry budget ``budget_key`` in the last `OPEN_SECONDS`."""
+        """Whether the provider of the retry budget ``budget_key`` answered a call in the last `OPEN_SECONDS`."""
         with self._lock:
             return self._clock() - self._budgets[budget_key].earned_at < OPEN_SECONDS
 
     def may_retry(self, budget_key: str, *, last_resort: bool = False) -> bool:
-        """Spend one retry of the budget ``budget_key``; False if none is left. As a ``last_resort`` it may lend one."""
+        """Spend one retry of the budget ``budget_key``; False if none is left. For a ``last_resort``, an empty budget may lend one."""
         with self._lock:
             budget, now = self._budgets[budget_key], self._clock()
             return budget.spend(now) or (last_resort and budget.borrow(now))

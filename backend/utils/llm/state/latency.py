@@ -35,7 +35,7 @@ class LatencyEstimate:
     is_first: bool = False
 
     def hoped(self, now: float) -> float:
-        """The latency assumed at ``now``: the longer ago the last measurement, the lower."""
+        """The latency to expect at ``now``: it sinks to half while nothing is measured, so that the endpoint is tried again."""
         age = now - self.at
         return 0.5 * self.seconds if age >= FADES else self.seconds * (1.0 - 0.5 * age / FADES)
 
@@ -52,12 +52,12 @@ class LatencyEstimate:
 
 
 def after_answer(before: LatencyEstimate | None, seconds: float, now: float) -> LatencyEstimate:
-    """The latency after an answer; ``before`` is None for the first request."""
+    """Update an endpoint's mean latency with an answer that took ``seconds``; ``before`` is None for the first request."""
     return LatencyEstimate(seconds, now, is_first=True) if before is None else before.answered(seconds, now)
 
 
 def after_failure(before: LatencyEstimate | None, seconds: float, now: float) -> LatencyEstimate:
-    """The latency after a failure; ``before`` is None for the first request."""
+    """Update an endpoint's mean latency with a failure after ``seconds``; ``before`` is None for the first request."""
     if before is None:
         return LatencyEstimate(max(seconds, FAILURE_SECONDS), now, is_first=True)
     return before.failed(seconds, now)
@@ -76,7 +76,7 @@ class Failing:
     at: float = 0.0
 
     def after(self, now: float, *, failed: bool) -> Failing:
-        """The failure rate after one more request."""
+        """Update the failure rate with one more request."""
         return Failing(self.share + FAILURE_WEIGHT * (failed - self.share), now)
 
     def is_too_often(self, now: float) -> bool:

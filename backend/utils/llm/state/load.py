@@ -46,7 +46,7 @@ class InFlight:
 
 
 class Load:
-    """The load of one target.
+    """The load of one target, which is an endpoint with one of the house's keys, or with the keys of all users.
 
     Attributes:
         latency: The latency by kind, where measured.
@@ -89,7 +89,7 @@ class Targets:
         self._loads: dict[Target, Load] = {}
 
     def loads(self, targets: Iterable[Target]) -> list[Load]:
-        """The load of each target. The caller must not change these objects."""
+        """The load of each of ``targets``, in their order. The caller must not change these objects."""
         known = self._loads
         return [known.get(target, _IDLE) for target in targets]
 
@@ -102,7 +102,7 @@ class Targets:
         return self._loads.get(target, _IDLE).used(self._clock())
 
     def latency(self, target: Target, latency_kind: LatencyKind) -> LatencyEstimate | None:
-        """The measured latency of ``target``; None if it was never measured."""
+        """The moving average of the latency of ``target``; None if no latency of this kind was measured."""
         return self._loads.get(target, _IDLE).latency.get(latency_kind)
 
     def last_measured(self, target: Target, latency_kind: LatencyKind) -> float:

@@ -63,5 +63,5 @@ class QualityScores:
         return max(mean, sum(score for _, score in last) / least)
 
     def add(self, feature: str, endpoint: str, score: float) -> None:
-        """Add one ``score``, from 0 to 1."""
+        """Record one ``score``, from 0 (bad) to 1 (good), for an answer of ``endpoint``."""
         self._scores[feature, endpoint].add(self._clock(), score)

@@ -32,7 +32,7 @@ GRACE_SECONDS = 1.0
 
 
 class Meter(NamedTuple):
-    """Some limits, and the key, endpoint or feature that they hold for.
+    """The rate limits of one key, endpoint or feature, under whose scope requests are counted.
 
     Attributes:
         scope: The id of the key, endpoint or feature: all requests with the same scope are counted together.
@@ -183,7 +183,7 @@ class RateLimiter:
         self._resets: dict[Period, float] = dict.fromkeys(("day", "month"), -math.inf)
 
     def full(self, meters: Sequence[Meter], tokens: int, call_number: int = 0) -> Exceeded | None:
-        """The limit that delays a request of ``tokens`` the longest; None if the request may go out.
+        """Check a request of ``tokens`` against ``meters``: the limit that delays it the longest; None if it may go out.
 
         Args:
             meters: The limits that the request counts against.
@@ -246,18 +246,20 @@ class RateLimiter:
             count.in_flight.add(number, until)
 
     def reserve(self, number: int) -> bool:  # noqa: ARG002 - for those who ask others
-        """Whether request ``number``, which `take` has counted, fits the limits shared with other processes; True if none are.
+        """Reserve room for request ``number`` under the limits shared with other processes, after `take` has counted it here.
+
+        True if the request fits, or if no limits are shared.
 
         May block for the store's answer: call this without holding the lock.
         """
         return True
 
     async def areserve(self, number: int) -> bool:
-        """`reserve`, without blocking the event loop."""
+        """Reserve as `reserve` does, without blocking the event loop."""
         return self.reserve(number)
 
     def received(self, meters: Sequence[Meter], number: int) -> None:
-        """Count request ``number`` as no longer in flight: it was answered, but its tokens are not known yet."""
+        """Free the place of request ``number`` among those in flight: it was answered, but its tokens are not known yet."""
         for meter in meters:
             self._count(meter.scope).in_flight.remove(number)
 
@@ -305,7 +307,7 @@ class RateLimiter:
         return self._resets
 
     def levels(self, meter: Meter) -> Iterator[Level]:
-        """The state of each limit of ``meter``. Counts nothing."""
+        """The use of each limit of ``meter``, for overviews; counts nothing."""
         count, limits = self._counts.get(meter.scope) or _Count(), meter.limits
         waiting = len(count.queue)
         for rate in limits.requests:

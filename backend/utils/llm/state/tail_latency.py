@@ -69,7 +69,7 @@ class TailLatency:
 
 
 class HedgeBudget:
-    """The number of hedged requests that each feature has earned. Not thread-safe: the owner holds a lock."""
+    """How many more hedging requests each feature may send: a share of its calls. Not thread-safe: the owner holds a lock."""
 
     def __init__(self) -> None:
         self._earned: defaultdict[str, int] = defaultdict(int)
@@ -79,7 +79,7 @@ class HedgeBudget:
         self._earned[feature] = min(self._earned[feature] + 1, CALLS_PER_HEDGE * MOST_SAVED)
 
     def can_spend(self, feature: str) -> bool:
-        """Whether ``feature`` has earned a whole hedged request."""
+        """Whether ``feature`` has earned a whole hedging request."""
         return self._earned[feature] >= CALLS_PER_HEDGE
 
     def spend(self, feature: str) -> None:

@@ -30,23 +30,25 @@ class Askers:
         self._asking: dict[str, tuple[int, float]] = {}
 
     def count(self, scope: str) -> int:
-        """The number of those in ``scope``; 0 if their answer is `ASKED_SECONDS` overdue."""
+        """The number of requests in ``scope`` that wait for the store's answer; 0 if it is `ASKED_SECONDS` overdue."""
         asking, asked_at = self._asking.get(scope, (0, 0.0))
         return asking if self._clock() - asked_at < ASKED_SECONDS else 0
 
     def begin(self, scope: str) -> None:
-        """Count one more in ``scope``."""
+        """Count one more request in ``scope`` that waits for the store's answer."""
         self._asking[scope] = self.count(scope) + 1, self._clock()
 
     def end(self, scope: str) -> None:
-        """Count one less in ``scope``."""
+        """Count one request less in ``scope``, because the store has answered or the wait is over."""
         asking, asked_at = self._asking.pop(scope, (0, 0.0))
         if asking > 1:
             self._asking[scope] = asking - 1, asked_at
 
 
 class Refusals:
-    """The refusals of each limit in a row: after each this process asks later again, up to its turn among all processes.
+    """Counts how often in a row the store refused each limit.
+
+    After each refusal this process asks again later, up to its turn among all processes.
 
     Args:
         random: Returns a random number from 0 up to, not including, 1.
@@ -61,11 +63,11 @@ class Refusals:
         self._in_a_row.clear()
 
     def granted(self, limit: Limit) -> None:
-        """Forget the refusals of ``limit``."""
+        """Forget the refusals of ``limit``, because the store has granted a request."""
         self._in_a_row.pop(limit.key, None)
 
     def refused(self, limit: Limit, processes: int) -> float:
-        """Count a refusal, and return random seconds until this one of so many ``processes`` asks again."""
+        """Count a refusal of ``limit``, and return the random seconds after which this process, one of ``processes``, asks again."""
         refused = self._in_a_row[limit.key] = min(MOST_DOUBLINGS, self._in_a_row.get(limit.key, 0) + 1)
         if limit.kind == "window":
             first, turn = limit.grain, processes * limit.seconds / limit.most

@@ -53,7 +53,7 @@ class CachedLimit:
 
 
 class Claim(NamedTuple):
-    """The amount that a request counts in one limit."""
+    """What one request counts in one shared limit: a request, its tokens, or a place among those at once."""
 
     limit: Limit
     unit: Literal["requests", "tokens", "places"]
@@ -61,7 +61,7 @@ class Claim(NamedTuple):
     per: Period | None = None
 
     def asking(self, amount: int) -> Claim:
-        """The same for a request that needs ``amount``."""
+        """Return a copy of this claim that asks for ``amount``."""
         return self._replace(limit=self.limit._replace(ask=amount))
 
 
@@ -92,7 +92,7 @@ class Claims:
         self._cached: dict[str, _Cached] = {}
 
     def of(self, meter: Meter, tokens: int) -> tuple[Claim, ...]:
-        """The claims of a request of ``tokens`` under ``meter``."""
+        """List what a request of ``tokens`` counts in each limit of ``meter``."""
         cached = self._cached.get(meter.scope)
         if cached is None or cached.limits is not meter.limits or self._epoch() >= cached.until:
             cached = _Cached(meter.limits, self._resets()["day"], 0, tuple(self._made(meter)))
@@ -159,12 +159,12 @@ class CountedRequest:
 
 
 def bucket_ago(limit: Limit, age: float, bucket_of: Callable[[Limit, float], int]) -> int:
-    """The part of a window in which an amount of so many seconds ago counts; -1 for what has no window."""
+    """The part of the window to which an amount counted ``age`` seconds ago belongs; -1 for a limit without a window."""
     return bucket_of(limit, age) if limit.kind == "window" else -1
 
 
 def counted(request: CountedRequest) -> Iterator[Change]:
-    """The amounts of ``request`` as changes of the store's counters, without its places."""
+    """List what ``request`` counts, as changes of the store's counters; places among requests at once are left out."""
     for claim, bucket in zip(request.claims, request.buckets, strict=True):
         amount = request.amount(claim)
         if claim.unit != "places" and amount:
@@ -172,7 +172,7 @@ def counted(request: CountedRequest) -> Iterator[Change]:
 
 
 def summed(changes: Iterable[Change]) -> list[Change]:
-    """The changes, with amounts for the same bucket added up."""
+    """Add up the amounts of changes to the same part of a window."""
     sums: dict[tuple[str, int], Change] = {}
     for one in changes:
         place = one.limit.key, one.bucket

@@ -30,11 +30,11 @@ Kind = Literal["window", "total", "places"]
 
 
 class Limit(NamedTuple):
-    """One counter that a request counts in.
+    """One counter in the store that a request counts in, and the amount that the request asks for.
 
     Attributes:
         key: The counter's key in the store.
-        kind: A ``window`` slides; a ``total`` is forgotten after ``seconds``; ``places`` are taken until released.
+        kind: A ``window`` slides; a ``total`` is forgotten after ``seconds``; ``places``, for requests at once, are taken until released.
         ask: The amount that the request needs.
         most: The limit for all processes together.
         seconds: The window's length; for a total, how long it is kept.
@@ -80,7 +80,7 @@ class Room(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Whether a request may go out, and the state of each of its limits."""
+    """The store's answer to a reservation: whether it was granted, and the state of each of its limits."""
 
     granted: bool
     rooms: tuple[Room, ...]
@@ -185,11 +185,11 @@ class Reporter(Protocol):
         ...
 
     def rejoined(self) -> None:
-        """Drop the store's earlier answers: its counts are binding again."""
+        """Called when the store's counts are binding again: drop its earlier answers."""
 
     def in_use(self) -> Sequence[tuple[Limit, int]]:
-        """The limits used in the last minute, each with the process's current allowance."""
+        """The limits used in the last minute, each with the amount that the process may use without asking."""
         ...
 
     def allowed(self, rooms: Sequence[tuple[Limit, Room]]) -> None:
-        """Take the new allowances, which answer the last `in_use`."""
+        """Take over the new allowances, which the store has set aside for the limits of the last `in_use`."""

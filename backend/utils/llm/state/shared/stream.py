@@ -35,7 +35,7 @@ _AT_ONCE = 500
 
 
 def telling(teller: str, events: Sequence[Event]) -> tuple[tuple[Any, ...], ...]:
-    """The commands that publish ``events`` to all other processes."""
+    """Build the commands that publish ``events`` to all processes; ``teller``, the publishing process, skips its own."""
     told = json.dumps([[one.kind, *one.values] for one in events], separators=(",", ":"))
     add = ("XADD", EVENTS, "MAXLEN", "~", MOST_EVENTS, "*", "p", teller, "e", told)
     return add, ("EXPIRE", EVENTS, KEPT_SECONDS)

@@ -33,7 +33,7 @@ class Unreported:
         self._sums: OrderedDict[tuple[str, int], _Sum] = OrderedDict()
 
     def add(self, limit: Limit, at: float, amount: int) -> None:
-        """Add ``amount``, sent ``at`` some time, by the monotonic clock."""
+        """Add ``amount``, which was sent at the time ``at``, in seconds of the monotonic clock."""
         place = limit.key, math.floor(at / limit.grain) if limit.kind == "window" else -1
         before = self._sums.get(place, _Sum(limit, at, 0))
         self._sums[place] = _Sum(limit, max(at, before.at), before.amount + amount)
@@ -48,7 +48,7 @@ class Unreported:
             self._sums.popitem(last=False)
 
     def take(self, now: float, bucket_of: Callable[[Limit, float], int]) -> list[Change]:
-        """Remove all, and return them as changes of the store's counters at ``now``."""
+        """Remove all sums, and return them as changes of the store's counters at ``now``."""
         found = [
             Change(one.limit, bucket_ago(one.limit, now - one.at, bucket_of), one.amount)
             for one in self._sums.values()
@@ -57,5 +57,5 @@ class Unreported:
         return found
 
     def clear(self) -> None:
-        """Remove all."""
+        """Drop all sums."""
         self._sums.clear()

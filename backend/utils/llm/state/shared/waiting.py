@@ -39,7 +39,7 @@ class Awaited(Generic[T]):
             self._wake()
 
     def wait(self, seconds: float) -> bool:
-        """Whether the value is set within ``seconds``. Blocks the thread."""
+        """Block the thread until the value is set, at most ``seconds``; True if it was set."""
         woken = threading.Lock()
         woken.acquire()
         self._wake = woken.release
@@ -48,7 +48,7 @@ class Awaited(Generic[T]):
         return self.is_set
 
     async def await_soon(self, seconds: float) -> bool:
-        """Whether the value is set within ``seconds``, without blocking the event loop."""
+        """Wait until the value is set, at most ``seconds``, without blocking the event loop; True if it was set."""
         loop = asyncio.get_running_loop()
         woken = loop.create_future()
 
