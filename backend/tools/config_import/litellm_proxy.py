@@ -324,8 +324,22 @@ def _check_names(named: Mapping[str, object], settings: _Settings) -> None:
                 follow[0].report(
                     "dropped", f"is not used: {shown(name)} is replaced before fallbacks are looked up."
                 )
-    for node in (*settings.everywhere, *settings.aliases.values(), *settings.renames.values()):
+    for node in settings.everywhere:
         _check_name(node, node.text() or "", known)
+    _check_targets(settings.aliases, {*named}, known)
+    _check_targets(settings.renames, {*named, *settings.aliases}, known)
+
+
+def _check_targets(aliases: Mapping[str, Node], reached: set[str], known: set[str]) -> None:
+    """Report aliases of what is not ``reached``: LiteLLM follows an alias once."""
+    for node in aliases.values():
+        name = node.text() or ""
+        if name in known - reached:
+            node.report(
+                "wrong", f"{shown(name)} is an alias, too, and no alias of one is followed. Name its model."
+            )
+        else:
+            _check_name(node, name, known)
 
 
 def _check_name(node: Node, name: str, known: set[str]) -> None:

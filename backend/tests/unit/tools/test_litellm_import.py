@@ -371,6 +371,26 @@ class TestFallbacks:
         assert chain(config, "fast") == ["openai:gpt-6-luna", "anthropic:claude-sonnet-5-5"]
         assert not [one for one in told(config, "dropped") if key in one]
 
+    @pytest.mark.parametrize("key", ["model_group_alias", "model_alias_map"])
+    def test_an_alias_of_an_alias_is_wrong_rather_than_left_out(self, key: str) -> None:
+        config = proxy(*TWO, router_settings={key: {"first": "second", "second": "fast", "third": "first"}})
+
+        assert wrong(config) == [f"router_settings.{key}.first", f"router_settings.{key}.third"]
+
+    def test_an_alias_may_have_the_name_of_models_that_another_stands_for(self) -> None:
+        config = proxy(*TWO, router_settings={"model_group_alias": {"fast": "slow", "short": "fast"}})
+
+        assert chain(config, "short") == ["openai:gpt-6-luna"]
+
+    def test_a_name_in_the_model_alias_map_may_stand_for_an_alias_of_a_group(self) -> None:
+        config = proxy(
+            *TWO,
+            litellm_settings={"model_alias_map": {"short": "quick"}},
+            router_settings={"model_group_alias": {"quick": "fast"}, "fallbacks": [{"quick": ["slow"]}]},
+        )
+
+        assert chain(config, "short") == ["openai:gpt-6-luna", "anthropic:claude-sonnet-5-5"]
+
     def test_an_alias_of_nothing_is_wrong(self) -> None:
         assert wrong(proxy(*TWO, router_settings={"model_group_alias": {"gpt-4": "nope"}})) == [
             "router_settings.model_group_alias.gpt-4"
