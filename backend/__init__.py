@@ -1,1 +1,1 @@
-"""The backend: one monolith, one import root."""
+"""The backend application: its HTTP server, command line and database code, around the LLM clients in ``backend.utils.llm``."""

@@ -50,7 +50,7 @@ class _Series(NamedTuple):
 
 
 class Metrics(PerProcess):
-    """Counts attempts, as a `LedgerSink`, and openings of circuit breakers, as a listener to health changes.
+    """Counts attempts (it is a `LedgerSink`) and openings of circuit breakers (it listens to health changes) for Prometheus.
 
     A forked child starts at zero. If PROMETHEUS_MULTIPROC_DIR names a folder, all processes that share the folder are
     counted together, ended ones included.
@@ -89,7 +89,7 @@ class Metrics(PerProcess):
         return generate_latest(together).decode()
 
     def append(self, record: AttemptRecord) -> None:
-        """Count the attempt in ``record``. See `LedgerSink.append`."""
+        """Count the attempt that ``record`` describes, with its duration, tokens and cost. See `LedgerSink.append`."""
         endpoint = OWN if record.endpoint.startswith(_OWN) else record.endpoint
         where = record.feature, endpoint, record.key_owner
         series = self._known.get(where) or self._series(where)
@@ -110,7 +110,7 @@ class Metrics(PerProcess):
             series.degraded.inc()
 
     def health_changed(self, change: HealthChange) -> None:
-        """Count ``change``, if a circuit breaker has opened."""
+        """Count ``change`` if a circuit breaker has opened; ignore every other change."""
         if change.kind == "opened":
             circuit = change.circuit
             labels = endpoint_for_all(circuit.endpoint), circuit.owner, circuit.account or ""

@@ -144,7 +144,7 @@ def _variable(setting: str) -> str:
 
 
 def environment(dotenv: Path = DOTENV) -> dict[str, str]:
-    """The process environment, with the values of ``dotenv`` as defaults: for the facade and the local model's process.
+    """The environment variables for the LLM clients and the local model: the process's own, with those in ``dotenv`` as defaults.
 
     A blank value in the file is ignored. A blank variable of the process counts, so that ``OPENAI_API_KEY= backend/run.sh``
     runs without the key in the file. The master keys are left out, so that no row of a table can name them as a provider's
@@ -155,7 +155,7 @@ def environment(dotenv: Path = DOTENV) -> dict[str, str]:
 
 
 def worker_environment(metrics: Path) -> dict[str, str]:
-    """The environment of a worker process: this process's, and the folder where all workers' metrics are collected."""
+    """The environment variables of a worker process: this process's, and the folder ``metrics`` for the metrics of all workers."""
     return {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}  # noqa: TID251 - handed on as it is
 
 

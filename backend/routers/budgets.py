@@ -30,7 +30,7 @@ class Raise(Whose):
 
 @router.get("/budgets")
 async def browse(_: GrantDep, services: ServicesDep) -> dict[str, Any]:
-    """The balance of every counter of the current day or month, the fullest first."""
+    """The balance of every counter for the current day, month or total, the fullest first."""
     return {"budgets": [one.as_dict() for one in await _budgets(services).all()]}
 
 

@@ -1,4 +1,4 @@
-"""Changes that an admin makes on a page: the same as over `/v1`, sent as a form."""
+"""Changes that an admin makes on a page of the console, sent as HTML forms. They do the same as the routes below `/v1`."""
 
 from collections.abc import Mapping
 from contextlib import aclosing

@@ -51,7 +51,7 @@ class Problem:
 
 
 def install(app: FastAPI) -> None:
-    """Register `answer` as the handler of every exception."""
+    """Make `answer` the handler of every exception of ``app``."""
     for kind in (LLMError, RequestValidationError, HTTPException, SQLAlchemyError, Exception):
         app.add_exception_handler(kind, answer)
 
@@ -68,7 +68,7 @@ def _what_was_raised(error: Exception) -> Exception:
 
 
 def describe(error: Exception) -> Problem:
-    """The public description of ``error``; of an unexpected error it says only that there was one."""
+    """What the client may be told of ``error``. Of an unexpected error only that there was one: its text may hold secrets."""
     error = _what_was_raised(error)
     if isinstance(error, UnknownFeatureError):
         return Problem(error.http_status, error.as_dict() | {"nearest": list(error.nearest)})

@@ -36,7 +36,7 @@ PING: Final = b": ping\n\n"
 
 
 class EventStream(Response):
-    """A response of server-sent events.
+    """A response that streams server-sent events, sends keep-alives, and stops when the client disconnects.
 
     Its source is closed when the last event is written, and as soon as the client is gone. An error that the source raises
     aborts the connection: a source should send its errors as events.

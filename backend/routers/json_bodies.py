@@ -26,7 +26,7 @@ _NOT_JSON: Final = {
 
 
 class JsonRoute(APIRoute):
-    """A route whose JSON body is parsed and validated here; FastAPI is given the model."""
+    """A route class for FastAPI that parses and validates JSON bodies itself, with limits, and passes FastAPI the finished model."""
 
     @override
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -73,7 +73,7 @@ class TroubleView(BaseModel):
 
     @classmethod
     def of(cls, problem: KeyProblem) -> "TroubleView":
-        """The public view of ``problem``."""
+        """Select what the user may see of ``problem``."""
         return cls(**problem._asdict())
 
 
@@ -102,7 +102,7 @@ class KeyView(BaseModel):
 
     @classmethod
     def of(cls, key: KeyVersion) -> "KeyView":
-        """The public facts of ``key``."""
+        """Select what the user may see of ``key``; the key itself is left out."""
         return cls(
             provider=key.place.provider,
             base_url=key.place.server and key.place.server.base_url,

@@ -1,4 +1,4 @@
-"""The query parameters of the console's views. A blank field counts as absent."""
+"""The query parameters of the console's pages. An empty form field counts as absent."""
 
 from typing import Annotated, Final, Literal
 
@@ -48,7 +48,7 @@ class RequestsQuery(_Query):
 
     @property
     def only(self) -> UsageFilter:
-        """The filter as the ledger's store takes it."""
+        """The same filter in the form that the ledger's store takes."""
         return UsageFilter(self.feature, self.model, self.user, self.tenant, self.owner, self.outcome)
 
 
@@ -77,5 +77,5 @@ class ExplainQuery(_Query):
 
     @property
     def question(self) -> Question:
-        """The call as the view takes it."""
+        """The call to explain, in the form that the page's view takes."""
         return Question(**dict(self))

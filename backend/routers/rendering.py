@@ -119,7 +119,7 @@ def wants_json(request: Request) -> bool:
 
 
 async def rendered(request: Request, name: str, view: object, *, user: str = "", **more: Any) -> Response:
-    """The page ``name`` with ``view``; only its changing part for htmx; JSON for programs.
+    """Respond with ``view`` in the form the client asks for: the page ``name``, only its changing part for htmx, or JSON.
 
     Rendered in a thread, because a page may have a line for each of a thousand features.
     """
@@ -132,7 +132,7 @@ async def rendered(request: Request, name: str, view: object, *, user: str = "",
 async def page(
     request: Request, name: str, *, status: int = 200, headers: dict[str, str] | None = None, **context: Any
 ) -> Response:
-    """The page ``name``."""
+    """Respond with the HTML page ``name``, rendered with ``context``."""
     html = await asyncio.to_thread(_laid_out, request, name, context)
     return HTMLResponse(html, status, headers=PRIVATE | (headers or {}))
 

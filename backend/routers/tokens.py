@@ -95,7 +95,7 @@ class TokenView(BaseModel):
 
     @classmethod
     def of(cls, token: AccessToken, **more: Any) -> "TokenView":
-        """The public facts of ``token``."""
+        """Select what may be shown of ``token``."""
         return cls(**token.as_dict(), **more)
 
 

@@ -66,7 +66,7 @@ class FilterQuery(BaseModel):
 
     @property
     def only(self) -> UsageFilter:
-        """The filter as the ledger's store takes it."""
+        """The same filter in the form that the ledger's store takes."""
         return UsageFilter(self.feature, self.model, self.user, self.tenant, self.owner, self.outcome)
 
 

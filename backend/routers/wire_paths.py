@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def install(app: FastAPI) -> None:
-    """Let each wire refuse what is unknown below its path. Call it after `errors.install`."""
+    """Answer unknown paths and methods below each wire's path with an error in that wire's form. Call it after `errors.install`."""
     app.add_exception_handler(HTTPException, _answer)
 
 

@@ -46,7 +46,7 @@ _SECONDS: Final = 600
 
 
 class Outcome(NamedTuple):
-    """The result of one copy.
+    """The result of the tests of one copy of the sample monolith.
 
     Attributes:
         name: Its Python, and the kind of releases.
@@ -61,7 +61,7 @@ class Outcome(NamedTuple):
     output: str = ""
 
     def counts(self, *, warns_newest: bool) -> bool:
-        """Whether this outcome makes the command fail."""
+        """Whether this outcome makes the command fail. A failure with the newest releases does not if ``warns_newest``."""
         return self.passed is False and not (warns_newest and self.name.endswith("newest"))
 
 

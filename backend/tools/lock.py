@@ -46,7 +46,7 @@ _LOCKED: Final = re.compile(
 
 @dataclass(frozen=True)
 class LockedRelease:
-    """One release of a distribution, with the lock file's marker."""
+    """One line of the lock file: a distribution, its version, and the marker that says where it is installed."""
 
     name: str
     version: str
@@ -57,18 +57,18 @@ class LockedRelease:
         return f"{self.name}=={self.version}"
 
     def is_wanted(self, platform: Platform) -> bool:
-        """Whether the lock file's marker holds on ``platform``."""
+        """Whether the release is installed on ``platform``, according to its marker. Without a marker it always is."""
         return self.marker is None or Marker(self.marker).evaluate(dict(platform.markers))
 
     @property
     def is_wanted_here(self) -> bool:
-        """Whether the lock file's marker holds on this machine."""
+        """Whether the release is installed on this machine, according to its marker. Without a marker it always is."""
         return self.marker is None or Marker(self.marker).evaluate()
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """The requirements of a release."""
+    """What one release requires: other distributions, and a range of Python versions."""
 
     requires: tuple[str, ...] = ()
     requires_python: str = ""
@@ -154,7 +154,7 @@ def faults(
     declared: Iterable[Requirement],
     platform: Platform,
 ) -> list[str]:
-    """The faults of the lock file on one platform, a sentence each; empty if it is complete.
+    """Check that the lock file is complete for one platform. Returns a sentence for each fault; an empty list if there is none.
 
     Args:
         locked: The releases of all lock files that are installed together.

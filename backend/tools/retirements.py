@@ -15,7 +15,7 @@ HORIZON: Final = timedelta(days=90)
 
 
 def headline(found: Iterable[Retiring], within: timedelta = HORIZON) -> str | None:
-    """One line with the features whose models have retired, or will ``within`` this time; None if there are none."""
+    """One line that names the features whose models have gone off sale, or will ``within`` this time; None if there are none."""
     near = [model for model in found if timedelta(days=model.days) <= within]
     features = sorted({feature for model in near for feature in model.features})
     if not features:

@@ -44,7 +44,7 @@ _LISTED: Final = re.compile(r"^\d+\. `([a-z_/0-9]+\.py)`", re.MULTILINE)
 
 
 class Trace(NamedTuple):
-    """The trace of a piece of code: file and function of every call, in order."""
+    """The calls that a piece of code made, in order: the file and the function of each."""
 
     calls: tuple[tuple[str, str], ...]
 
@@ -60,12 +60,12 @@ class Trace(NamedTuple):
 
     @property
     def moves(self) -> int:
-        """The number of steps from one file to another."""
+        """How often the trace goes from one file to another, in calls that follow one another."""
         return sum(before != after for (before, _), (after, _) in pairwise(self.calls))
 
 
 class Figure(NamedTuple):
-    """A measured number and its bound."""
+    """A measured number, with the largest value that it may have."""
 
     name: str
     value: int
@@ -167,7 +167,7 @@ def lines(files: Iterable[Path]) -> int:
 
 
 def circles(imports: dict[str, set[str]]) -> list[list[str]]:
-    """Groups of modules that import one another, directly or not.
+    """Find groups of modules that import one another, directly or through others.
 
     Args:
         imports: The imports of each module.
@@ -202,7 +202,7 @@ def own_imports() -> dict[str, set[str]]:
 
 
 def figures() -> Iterator[Figure]:
-    """Every figure with its bound."""
+    """Measure everything, and yield each number with its bound."""
     for name, kind in KINDS.items():
         found = trace_kind(kind)
         yield Figure(f"{name}: calls", len(found.calls), kind.calls)

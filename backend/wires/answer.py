@@ -1,4 +1,4 @@
-"""Answers as values, independent of any wire: whole, or as the events of a stream."""
+"""The form of answers that all wires share: complete (`Answer`), or as the events of a stream (`Event`)."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def total_usage(parts: Iterable[Usage]) -> Usage:
 
 
 class ChoiceStarted(NamedTuple):
-    """The first event of a choice, sent when its first content has arrived. ``ignored`` is as in `Answer`."""
+    """The first event of a choice, sent when its first content has arrived. ``ignored`` names options that were left out."""
 
     ignored: Sequence[str] = ()
     choice: int = 0
@@ -127,7 +127,7 @@ class ToolCallDelta(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A choice is complete, with its finish reason, usage and receipt. ``stop_sequence`` as in `Choice`."""
+    """The last event of a choice, with its finish reason, usage and receipt. ``stop_sequence`` is as in `Choice`."""
 
     reason: FinishReason
     usage: Usage
@@ -137,7 +137,7 @@ class Finished(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """The stream ends with an error, before the answer is complete."""
+    """The last event of a stream that ends with an error before the answer is complete."""
 
     fault: Fault
 

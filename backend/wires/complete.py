@@ -1,4 +1,4 @@
-"""A plain completion: a request of group, messages and tools; the answer is text and tool calls."""
+"""The service's own plain completion API: a request of group, messages and tools; the answer is text and tool calls."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class PlainExchange:
         return {**document, "receipt": choice.receipt} if self.tells_receipt else document
 
     def writer(self) -> ChatWriter:
-        """Writes the stream in the form of Chat Completions. See `Exchange.writer`."""
+        """A writer for the streamed answer, in the form of Chat Completions. See `Exchange.writer`."""
         return ChatWriter(self.request, tells_receipt=self.tells_receipt)
 
 
 class PlainWire:
-    """The plain completion as a `Wire`, with errors in this service's own form."""
+    """The service's own plain completion API, as a `Wire`; errors have the service's usual JSON form."""
 
     def read(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> PlainExchange:
         """Parse ``body``; a model name without a prefix is a group's. See `WireOf.read`."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def prompt_tokens(request: CompletionRequest) -> int:
-    """An estimate of the prompt tokens of ``request``, as routing makes it; at least one."""
+    """Estimate how many tokens the prompt of ``request`` has, in the same way as routing does; at least one."""
     ask = Ask(NO_OPTIONS, tools=tuple(map(dict, request.tools)))
     _, needs = history_and_needs(request.messages, ask)
     return max(1, needs.tokens)

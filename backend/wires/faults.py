@@ -41,14 +41,14 @@ class FaultError(Exception):
 
 
 class InvalidRequestError(FaultError):
-    """A request is invalid for its wire."""
+    """The request is not valid for the protocol it came over: status 400. ``param`` names the field."""
 
     def __init__(self, message: str, param: str | None = None, code: str = "invalid_request") -> None:
         super().__init__(Fault(400, code, message, param))
 
 
 class UnknownModelError(FaultError):
-    """No responder has the requested model."""
+    """The requested model name is no feature, group or agent: status 404. The message may suggest a similar name."""
 
     def __init__(self, model: str, nearest: str = "") -> None:
         hint = f" Did you mean `{nearest}`?" if nearest else ""

@@ -1,4 +1,4 @@
-"""Answers requests with the facade's chat model of a feature or group."""
+"""Answers requests by calling the chat model of a feature or group."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ _REASONS: Final[frozenset[str]] = frozenset(get_args(FinishReason))
 
 
 class Models(Protocol):
-    """The part of the facade that answers requests; `Patchbay` is one."""
+    """What is needed of `Patchbay` to answer requests: its chat models, by name."""
 
     def get_llm(self, feature: str) -> BaseChatModel:
-        """The chat model of ``feature``, or of a group."""
+        """Get the chat model of the feature or group called ``feature``."""
         ...
 
     def chat_models(self) -> Mapping[str, str]:
@@ -63,7 +63,7 @@ class Models(Protocol):
 
 
 class FeatureResponder:
-    """Answers with the model of one feature or group."""
+    """Answers requests by calling one feature's or group's chat model, once for each wanted choice."""
 
     def __init__(self, models: Models, name: str) -> None:
         self._models = models

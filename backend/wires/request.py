@@ -70,10 +70,10 @@ class CompletionRequest:
 
     @property
     def id(self) -> str:
-        """The id of the first choice's call."""
+        """The id of the whole request: the call id of its first choice."""
         return self.ids[0]
 
     @property
     def created(self) -> int:
-        """The time of the request in seconds since 1970, from its UUIDv7."""
+        """When the request was made, in whole seconds since 1970, as its UUIDv7 tells."""
         return int(self.id.replace("-", "")[:12], 16) // 1000

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MessagesExchange:
-    """A request of the Messages API, with the writers of its answer."""
+    """One request of the Messages API, which also writes its answer. See `Exchange`."""
 
     asked: MessagesRequest
     tells_receipt: bool = False

@@ -45,7 +45,7 @@ PING: Final = json_event({"type": "ping"}, "ping")
 
 
 def messages_document(request: MessagesRequest, answer: Answer, *, tells_receipt: bool) -> dict[str, Any]:
-    """The body of a response that is not streamed."""
+    """The JSON body of a complete answer, with the call's receipt if ``tells_receipt``."""
     choice = answer.choices[0]
     return {
         **_head(request),
@@ -141,7 +141,7 @@ class _Call:
 
 
 class MessagesWriter:
-    """Writes the events of one streamed answer.
+    """Writes the events of one streamed answer in the form of Anthropic's Messages API.
 
     Args:
         request: The request that is answered.

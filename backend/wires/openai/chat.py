@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ChatExchange:
-    """A request of Chat Completions, with the writers of its answer."""
+    """One request of Chat Completions, which also writes its answer. See `Exchange`."""
 
     request: CompletionRequest
     own_usage_chunk: bool = False

@@ -31,7 +31,7 @@ DONE: Final = b"data: [DONE]\n\n"
 
 
 def chat_document(request: CompletionRequest, answer: Answer, *, tells_receipt: bool) -> dict[str, Any]:
-    """The body of a response that is not streamed."""
+    """The JSON body of a complete answer, with the receipts of all choices if ``tells_receipt``."""
     document = {
         **_head(request, "chat.completion"),
         "choices": [_choice(number, choice, request) for number, choice in enumerate(answer.choices)],
@@ -71,7 +71,7 @@ def _choice(number: int, choice: Choice, request: CompletionRequest) -> dict[str
 
 
 def call_object(call: ToolCall, request: CompletionRequest) -> dict[str, Any]:
-    """A tool call in the form of Chat Completions: of a function, or of a custom tool of the ``request``."""
+    """The JSON of a tool call in an answer: of a function, or of a custom tool if ``request`` declares one of that name."""
     if call.name in request.text_tools:
         custom = {"name": call.name, "input": custom_input(call.arguments)}
         return {"id": call.id, "type": "custom", "custom": custom}
@@ -83,7 +83,7 @@ def _logprobs(tokens: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def chat_usage(usage: Usage) -> dict[str, Any]:
-    """Usage in the form of Chat Completions."""
+    """Token usage as the ``usage`` object of Chat Completions."""
     return {
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
@@ -113,7 +113,7 @@ class _TextCall:
 
 
 class ChatWriter:
-    """Writes the chunks of one stream.
+    """Writes the events of one streamed answer as chunks of Chat Completions.
 
     Usage is always sent: in the last chunk of the last choice, or in a chunk of its own after it.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ResponsesExchange:
-    """A request of the Responses API, with the writers of its answer."""
+    """One request of the Responses API, which also writes its answer. See `Exchange`."""
 
     asked: ResponsesRequest
     tells_receipt: bool = False

@@ -69,7 +69,7 @@ def ending_fields(reason: FinishReason) -> tuple[str, dict[str, Any]]:
 
 
 def responses_usage(usage: Usage) -> dict[str, Any]:
-    """Usage in the form of the Responses API."""
+    """Token usage as the ``usage`` object of the Responses API."""
     return {
         "input_tokens": usage.input,
         "input_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": usage.cache_write},
@@ -179,7 +179,7 @@ Item = ReasoningItem | MessageItem | CallItem
 
 
 def status_of_item(item: Item, items: Sequence[Item], status: ItemStatus) -> ItemStatus:
-    """The status of ``item``: the response's ``status`` for the last of ``items``, ``completed`` for the others."""
+    """The status of one output item when the response ends: ``status`` for the last of ``items``, ``completed`` for all others."""
     return status if item.index == len(items) - 1 else "completed"
 
 

@@ -45,7 +45,7 @@ _CODES_OF_FAILURES: Final = frozenset(
 
 
 class ResponsesWriter:
-    """Writes the events of one stream.
+    """Writes the events of one streamed answer in the form of the Responses API.
 
     Args:
         asked: The request that is answered.

@@ -58,7 +58,7 @@ _OF_TEXT: Final = frozenset({"format", "verbosity"})
 
 @dataclass(frozen=True, slots=True)
 class ResponsesRequest:
-    """A request of the Responses API, and the fields that its response repeats.
+    """A parsed request of the Responses API: what every wire has in common, and what only this API's response depends on.
 
     Attributes:
         keeps_thoughts: Whether the client sends the model's reasoning back in later requests.
