@@ -151,7 +151,8 @@ class BindableChatModel(BaseChatModel, ABC):
 
         Args:
             schema: A pydantic class, a ``TypedDict`` class, or a JSON Schema with a title.
-            include_raw: Give ``{"raw", "parsed", "parsing_error"}`` instead of the object.
+            include_raw: Whether to return ``{"raw", "parsed", "parsing_error"}`` instead of the object, and not raise
+                if the answer does not fit.
             method: ``json_mode`` asks for any JSON and leaves the schema to the prompt. ``function_calling`` is accepted
                 for code that was written for one provider: the result is the same, and the adapter chooses how the
                 endpoint is asked for the schema.
@@ -166,7 +167,9 @@ class BindableChatModel(BaseChatModel, ABC):
 
 
 def ask_of(kwargs: Mapping[str, Any], feature: str, by_default: Ask) -> Ask:
-    """The `Ask` of a call with these arguments; settings that are left out come from ``by_default``, the model's own.
+    """Read the keyword arguments of a call of ``feature`` into an `Ask`, and check them.
+
+    Settings that are left out come from ``by_default``, the model's own.
 
     Raises:
         TypeError: An argument has the wrong type. Nothing was sent.
@@ -194,7 +197,7 @@ def ask_of(kwargs: Mapping[str, Any], feature: str, by_default: Ask) -> Ask:
 
 
 def stops_of(stop: Sequence[str] | str) -> list[str]:
-    """``stop`` as a list of the texts at which an answer ends.
+    """Check ``stop``, and return the texts at which an answer ends as a list; a single text becomes a list of one.
 
     Raises:
         TypeError: ``stop`` is neither a text nor a sequence of texts.
@@ -206,7 +209,7 @@ def stops_of(stop: Sequence[str] | str) -> list[str]:
 
 
 def options_of(kwargs: Mapping[str, Any], feature: str) -> Options:
-    """The options of a call with these arguments.
+    """Read the options, such as ``temperature``, among the keyword arguments of a call of ``feature``, and check them.
 
     Raises:
         ValueError: An argument is neither an option nor a setting of the call.

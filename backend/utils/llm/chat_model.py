@@ -212,7 +212,7 @@ class FeatureChatModel(BindableChatModel):
         )
 
     def on_behalf_of(self, caller: Caller | None, made_for: Caller) -> FeatureChatModel:
-        """A copy of this model whose calls are made for ``caller``, or by default for ``made_for``."""
+        """A copy that calls for ``caller``; if that is None, for the context's caller, or else for ``made_for``."""
         return self._with(caller=caller, made_for=made_for)
 
     @override
@@ -338,7 +338,7 @@ class FeatureChatModel(BindableChatModel):
 
 
 def call_of(feature: str, runtime: Runtime, caller: Caller, question: Question, needs: Needs) -> Call:
-    """A call of ``feature`` by ``caller``, planned and ready to be made.
+    """Plan a call of ``feature`` by ``caller``: choose the endpoints that may serve it. Nothing is sent yet.
 
     Raises:
         LLMError: A caller is required and none is set, or no endpoint may serve the call.
@@ -381,7 +381,10 @@ async def _aattempt(
 
 
 def answer_of(call: Call, run: Any = None) -> ChatResult:
-    """The answer of ``call``; ``run`` is LangChain's run manager of the call."""
+    """Make the requests of ``call`` until one is answered, and return the answer with its receipt; blocks the thread.
+
+    ``run`` is LangChain's run manager of the call, for callbacks; None without.
+    """
     if (accept := call.question.accept) is not None:
         check_accept(accept, blocks=True)
     with call.span:
@@ -399,7 +402,7 @@ def answer_of(call: Call, run: Any = None) -> ChatResult:
 
 
 async def aanswer_of(call: Call, run: Any = None) -> ChatResult:
-    """The answer of ``call``, asynchronously; as `answer_of`."""
+    """Make the requests of ``call`` until one is answered, and return the answer; `answer_of` for an event loop."""
     with call.span:
         try:
             while True:

@@ -52,12 +52,15 @@ class Patchbay(Inspection, PerProcess):
 
     Args:
         table: The table; by default the file that ``LLM_CONFIG`` names, or ``llm.toml``.
-        live: Providers whose address is known only while they run, by name: embedded ones, and in tests any.
+        live: Look-ups, by provider name, of addresses known only while a provider runs: of embedded ones, and in tests
+            of any.
         time: Clocks, sleep and random numbers; by default the real ones.
         health: The state of endpoints and limits; by default kept in this process.
         budgets: The store of budget counters; by default in this process.
-        observer: Called with the route and the record of every attempt. Its exceptions are logged only.
-        ledger: Takes the record of every attempt before its answer is returned. Its exceptions are logged only.
+        observer: Called with the route and the record of every attempt; None calls nobody. Its exceptions are only
+            logged.
+        ledger: Stores the record of every attempt before its answer is returned; None stores none. Its exceptions are
+            only logged.
         ledger_secret: 16 to 64 bytes that never change, to hash keys with for the ledger. Without it the ledger only
             names stored keys of users.
         texts: Takes the prompts and answers of features whose row has ``keep_text_days``. Without it no text is kept.
@@ -115,7 +118,10 @@ class Patchbay(Inspection, PerProcess):
     @property
     @override
     def health(self) -> Health:
-        """The health of the endpoints. Made on first use: calls and `explain` share it."""
+        """Which endpoints and keys get no requests now, and how full the limits are.
+
+        Made on first use; calls and `explain` share it.
+        """
         return self._make_health() if self._health is None else self._health
 
     @property

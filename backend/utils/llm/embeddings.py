@@ -59,7 +59,7 @@ class FeatureEmbeddings(Embeddings):
 
     @override
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """A vector for each of ``texts``, which are documents to be searched.
+        """Embed ``texts``, documents to be searched, and return a vector for each, in their order.
 
         Raises:
             LLMError: A call failed, as with a chat model. The vectors made before are lost.
@@ -70,7 +70,7 @@ class FeatureEmbeddings(Embeddings):
 
     @override
     def embed_query(self, text: str) -> list[float]:
-        """The vector of ``text``, which is a search query.
+        """Embed ``text``, a search query, and return its vector.
 
         Raises:
             LLMError: The call failed, as with a chat model.
@@ -80,7 +80,7 @@ class FeatureEmbeddings(Embeddings):
 
     @override
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """A vector for each of ``texts``; as `embed_documents`, but with four requests at a time."""
+        """Embed ``texts``; as `embed_documents`, but with four requests in flight at a time."""
         places = asyncio.Semaphore(AT_ONCE)
 
         async def made(part: list[str]) -> list[list[float]]:
@@ -96,7 +96,7 @@ class FeatureEmbeddings(Embeddings):
 
     @override
     async def aembed_query(self, text: str) -> list[float]:
-        """The vector of ``text``, asynchronously; as `embed_query`."""
+        """Embed ``text``; `embed_query` for an event loop."""
         (vector,) = _vectors(await aanswer_of(self._call([text], "query")))
         return vector
 
@@ -118,7 +118,7 @@ class FeatureEmbeddings(Embeddings):
 
 
 def not_of_embeddings(feature: str) -> str:
-    """The error text for a feature of chat, which gives no vectors."""
+    """The text of the error for using a chat feature as one of embeddings."""
     return f'{feature!r} is a feature of chat: its row has no embedding = {{ model = "…" }}'
 
 

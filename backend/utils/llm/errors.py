@@ -70,7 +70,7 @@ class LLMError(Exception):
         retryable: Whether the same call may succeed later, unchanged.
         feature: The feature that was called, if any.
         attempts: Every request that was sent for this call, in order.
-        retry_after: Seconds until a new call makes sense, if a provider said so.
+        retry_after: Seconds until a new call makes sense; None if unknown.
         call_id: The call's id, under which the ledger has its attempts; None if there was no call yet.
     """
 
@@ -213,10 +213,10 @@ class CredentialNotAllowedError(CredentialError, ModelPermissionDeniedError):
 
 
 class CallError(LLMError, ModelError):
-    """An attempt failed and nothing else was allowed or left to try.
+    """An attempt failed, and no further one was allowed or left to try.
 
     Attributes:
-        answer: The last answer, if it was rejected. It is in no error text and no log.
+        answer: The last answer if it was rejected, else None. It is in no error text and no log.
     """
 
     code = "call_failed"

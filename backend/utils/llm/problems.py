@@ -31,7 +31,7 @@ _FEW = 12
 _LONGEST = 200
 """Characters of a value that are shown: it stands there to be found again."""
 Loc = tuple[int | str, ...]
-"""The path of a value in its row: keys, and indexes of lists."""
+"""The path of a value in its row, as pydantic gives it: keys, and indexes of lists."""
 
 
 class Problems:
@@ -45,7 +45,7 @@ class Problems:
 
     @property
     def found(self) -> tuple[str, ...]:
-        """Every finding, in the order in which they were found."""
+        """Every finding so far, each a sentence or two for people, in the order in which they were found."""
         return tuple(self._found.values())
 
     def add(self, path: str, rule: str, *, value: object = None, layer: str = "", fix: str = "") -> None:
@@ -83,7 +83,7 @@ class Problems:
 
 
 def rule_error(rule: str, fix: str = "") -> PydanticCustomError:
-    """The `ValueError` for a validator to raise: the rule that a value breaks, and a fix."""
+    """Make the error for a pydantic validator to raise: the ``rule`` that a value breaks, and a ``fix``, if any."""
     return PydanticCustomError("broken", "{rule}", {"rule": rule, "fix": fix})
 
 

@@ -22,7 +22,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def endpoint_label(endpoint: object, account: str | None) -> str:
-    """The name of ``endpoint`` for people, with the ``account`` if the provider has several."""
+    """The name of ``endpoint`` for people, with the ``account`` in brackets if it is not None."""
     return f"{endpoint} ({account})" if account else str(endpoint)
 
 
@@ -306,7 +306,7 @@ def receipts() -> Iterator[list[ReceiptDict]]:
 
 
 def collect_receipt(receipt: Receipt) -> ReceiptDict:
-    """Add ``receipt`` to the `receipts` collected in this context, and return it as JSON for the answer's metadata."""
+    """Convert ``receipt`` to JSON for the answer's metadata, and add it to the lists of all open `receipts`."""
     made = receipt.as_dict()
     for seen in _COLLECTED.get():
         seen.append(made)

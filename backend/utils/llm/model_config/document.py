@@ -25,7 +25,7 @@ _NOT_BLOCKING: Final = getattr(os, "O_NONBLOCK", 0)
 
 
 def read(path: Path) -> str:
-    """The text of the file at ``path``. A pipe or a device is refused and not waited for.
+    """Read the file at ``path`` as text. A pipe or a device is refused, because reading it could block for ever.
 
     Raises:
         ConfigError: The file cannot be read, is larger than `LARGEST` bytes, or is no UTF-8.

@@ -45,7 +45,7 @@ class RecordedRequest:
     """One request as it arrived.
 
     Attributes:
-        wire: The wire that its path belongs to.
+        wire: The API that its path belongs to, such as ``openai``.
         method: ``GET`` or ``POST``.
         path: The path, without the query.
         query: The part after the ``?``; empty without one.

@@ -36,7 +36,7 @@ _FORMATS = {
 
 
 def value_for(schema: Schema, *, hints: Hints | None = None, optional: bool = True) -> object:
-    """A value that ``schema`` accepts; equal arguments give equal values.
+    """Make a value that the JSON schema ``schema`` accepts; equal arguments give equal values.
 
     Args:
         schema: A JSON schema, with its definitions.

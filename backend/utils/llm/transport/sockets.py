@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Sockets(PerProcess):
-    """Weak references to the sockets that this process opened. In a forked child, the inherited ones are cut off."""
+    """Weak references to the sockets that one pool opened, so that a forked child can cut off the inherited ones."""
 
     def __init__(self) -> None:
         self._open: WeakSet[socket.socket] = WeakSet()
@@ -26,7 +26,7 @@ class Sockets(PerProcess):
         return iter(self._open)
 
     def add(self, opened: socket.socket) -> None:
-        """Add a socket that was opened."""
+        """Remember a socket that was just opened."""
         self._open.add(opened)
 
     def shut(self) -> None:

@@ -26,7 +26,7 @@ class Unpacker:
         self._is_new = True
 
     def pieces(self, packed: bytes) -> Iterator[bytes]:
-        """Decompress ``packed``, the next bytes of the body.
+        """Decompress ``packed``, the next bytes of the body, and yield pieces of at most ``piece_bytes``.
 
         Raises:
             httpx2.DecodingError: ``packed`` is not valid in its encoding.
