@@ -1,1 +1,1 @@
-"""Storage: implements the Protocols that inner rooms declare."""
+"""The SQL database: SQLite or PostgreSQL stores for the Protocols that other packages declare."""

@@ -60,10 +60,14 @@ _writer = _Writer()
 
 
 class SigningKeys(Protocol):
-    """The keys that sign heads."""
+    """Supplies the key that signs heads of the audit trail."""
 
     def newest(self, *, is_first: bool) -> SigningKey:
-        """The key to sign with; created if ``is_first`` and there is none."""
+        """The key to sign with.
+
+        Args:
+            is_first: Whether a key may be created if there is none yet.
+        """
         ...
 
 
@@ -91,7 +95,7 @@ async def record(
 
 
 def record_all(connection: Session | Connection, events: Sequence[Event]) -> None:
-    """Like `record`, for several ``events`` and a synchronous transaction."""
+    """Like `record`, but adds several ``events``, and takes a synchronous connection."""
     if not events:
         return
     end = _grown(connection, len(events))
@@ -113,7 +117,7 @@ async def record_alone(
     actor: str,
     details: Mapping[str, str],
 ) -> None:
-    """Like `record`, in a transaction of its own, for a change that was stored elsewhere."""
+    """Like `record`, but in a transaction of its own, for a change that is stored in another system."""
     async with sessions.begin() as session:
         await record(session, kind, subject, actor=actor, now=datetime.now(UTC), details=details)
 
@@ -129,7 +133,13 @@ def _grown(connection: Session | Connection, links: int) -> Any:
 
 
 def begin_chain(connection: Session | Connection, chain: str, writer: str) -> None:
-    """Insert an empty chain, unless the chain exists."""
+    """Insert an empty chain for ``writer``, unless it exists.
+
+    Args:
+        connection: A connection in a transaction.
+        chain: The kind of chain: audit entries, or attempts.
+        writer: The id of the process whose chain it is.
+    """
     connection.execute(_BEGIN, {"chain": chain, "writer": writer, "hash": START})
 
 
@@ -138,7 +148,7 @@ def _mine() -> dict[str, str]:
 
 
 class AuditTrail:
-    """All chains and heads of one database.
+    """Signs and lists the audit entries of one database.
 
     Args:
         sessions: The database.
@@ -155,7 +165,10 @@ class AuditTrail:
         self._clock = clock
 
     async def sign(self, keys: SigningKeys) -> Head | None:
-        """Sign a head over all chains that have grown since the last head; None if none has.
+        """Sign the current ends of all chains that have grown since the last head, and store the signature as a new head.
+
+        Returns:
+            The new head; None if no chain has grown.
 
         Raises:
             MasterKeyError: There is no key to sign with.
@@ -194,12 +207,12 @@ class AuditTrail:
     async def entries(
         self, *, limit: int, kind: str | None = None, subject: str | None = None
     ) -> Sequence[Entry]:
-        """The newest ``limit`` entries, the newest first; with ``kind``, only those of that kind or family, such as ``key``.
+        """List the newest audit entries, the newest first.
 
         Args:
             limit: The most entries.
-            kind: The kind, or the part before its dot.
-            subject: What the events are about.
+            kind: Only entries of this kind (``key.added``), or of this family of kinds (``key``); None for all.
+            subject: Only entries about this subject; None for all.
         """
         row = AuditEntryRow
         query = ALL_ENTRIES.order_by(row.at.desc(), row.writer, row.sequence.desc()).limit(limit)

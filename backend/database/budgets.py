@@ -126,7 +126,11 @@ class _Leases:
 
 
 def open_counters(path: Path, url: SecretStr | None) -> SqlBudgets:
-    """The counters in the database at ``url``, or in the SQLite file ``path``, which has its tables. The caller closes them.
+    """Open the shared budget counters. The caller closes them.
+
+    Args:
+        path: The SQLite file, which already has its tables; used if ``url`` is None.
+        url: The URL of a PostgreSQL server, or None.
 
     Raises:
         UnusableDatabaseError: ``url`` is no URL of PostgreSQL.
@@ -160,7 +164,11 @@ async def opened_counters(
 
 
 class SqlBudgets(PerProcess):
-    """A `BudgetStore` in a database. Closing it disposes of ``engine``, whose database must have the tables."""
+    """A `BudgetStore` in a database, which several processes share. `close` disposes of ``engine``.
+
+    Args:
+        engine: A blocking engine, whose database has the tables.
+    """
 
     waits = True
 
@@ -214,7 +222,7 @@ class SqlBudgets(PerProcess):
     # What operators do -----------------------------------------------------------------------------------------------
 
     def known(self) -> Mapping[BudgetWindow, Counter]:
-        """The counters of all known windows. See `BudgetStore.known`."""
+        """The counters of all budget windows in the database. See `BudgetStore.known`."""
         self._flush()
         with self._transaction() as connection:
             return {

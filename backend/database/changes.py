@@ -42,10 +42,10 @@ async def announce(session: AsyncSession, topic: Topic) -> None:
 
 
 class Changes:
-    """Calls back on changes that other processes announce.
+    """Calls functions when other processes announce a change in the database.
 
     Args:
-        url: The URL of the PostgreSQL server; None without one.
+        url: The URL of the PostgreSQL server; None for SQLite, where nothing is ever announced.
     """
 
     def __init__(self, url: str | None) -> None:
@@ -53,12 +53,15 @@ class Changes:
         self._looks: dict[str, list[Look]] = defaultdict(list)
 
     def on(self, topic: Topic, look: Look) -> None:
-        """Call ``look`` after each change of ``topic``, and whenever a notification may have been missed."""
+        """Register the function ``look``, to be called after each change of ``topic``.
+
+        It is also called whenever a notification may have been missed.
+        """
         self._looks[topic].append(look)
 
     @asynccontextmanager
     async def heard(self, background: Background) -> AsyncIterator[None]:
-        """Listen while the context lasts."""
+        """Listen for notifications while the context lasts. Does nothing without PostgreSQL."""
         if self._url is None:
             yield
             return

@@ -1,4 +1,4 @@
-"""The condition of the database, examined read-only: nothing is created, migrated or written."""
+"""Examines the database for the command line, read-only: nothing is created, migrated or written."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _REVISION: Final = "SELECT version_num FROM alembic_version"
 
 
 class Condition(NamedTuple):
-    """The condition of the database.
+    """What an examination of the database found.
 
     Attributes:
-        place: The file, or PostgreSQL.
-        exists: Whether the database exists; SQLite's is created at the first start.
+        place: The path of the SQLite file, or the address of the PostgreSQL server.
+        exists: Whether the database exists. SQLite's is created at the first start.
         fault: Why the database cannot be used; None if it can.
         revision: The last migration that was applied; None if none was.
         now: The time of the database server's clock; None for SQLite.
@@ -43,7 +43,7 @@ class Condition(NamedTuple):
 
 
 async def condition(settings: Settings) -> Condition:
-    """The condition of the database in ``settings``."""
+    """Examine the database that the settings name."""
     url = settings.database_url
     return _sqlite(settings.database_path) if url is None else await _postgres(url.get_secret_value())
 

@@ -116,7 +116,7 @@ class SqlConfirmationStore:
 
 
 def moment(microseconds: int) -> datetime:
-    """The time ``microseconds`` after 1970 began, in UTC."""
+    """Convert microseconds since 1970 to a datetime in UTC."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 

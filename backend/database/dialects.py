@@ -24,18 +24,21 @@ def is_postgres(bound: AsyncSession | AsyncEngine) -> bool:
 
 
 def insert_into(bound: AsyncSession | AsyncEngine, table: type[Any]) -> sqlite.Insert | postgresql.Insert:
-    """An ``INSERT`` that supports ``ON CONFLICT``."""
+    """Make an ``INSERT`` into ``table``, of the type that supports ``ON CONFLICT`` in the used database."""
     return postgresql.insert(table) if is_postgres(bound) else sqlite.insert(table)
 
 
 def text_of(bound: AsyncSession | AsyncEngine, utf8: ColumnElement[bytes]) -> ColumnElement[str]:
-    """A text sent to the database as UTF-8 bytes: as a string, one wide letter would quadruple its memory."""
+    """Make an SQL expression that converts a parameter with UTF-8 bytes to text.
+
+    Sent as a `str`, a long text with one wide character would take four times the memory.
+    """
     return func.convert_from(utf8, "UTF8", type_=Text) if is_postgres(bound) else cast(utf8, Text)
 
 
 async def serialize_transactions(session: AsyncSession) -> None:
-    """Serialize the transaction of ``session`` with others that call this: what it reads does not change meanwhile.
+    """Take a lock, so that this transaction runs alone among all transactions that call this function.
 
-    In SQLite, it is serialized with all other writers, too.
+    What it reads does not change meanwhile. In SQLite, it runs alone among all writers.
     """
     await session.execute(_ALONE["postgresql" if is_postgres(session) else "sqlite"])

@@ -21,7 +21,9 @@ BATCH: Final = 10_000
 
 
 async def exported(engine: AsyncEngine, period: Period) -> AsyncIterator[Sequence[tuple[Any, ...]]]:
-    """Batches of the rows of ``period`` with the columns `COLUMNS`, in no order; one batch is held at a time.
+    """Read all ledger rows of ``period``, in batches, of which one is in memory at a time.
+
+    Each row is a tuple of the columns `COLUMNS`. The rows are in no order.
 
     Raises:
         StoreAwayError: The database cannot be reached.

@@ -1,4 +1,4 @@
-"""Tells errors of an unavailable database from those of a wrong statement."""
+"""Distinguishes an unavailable database from a wrong SQL statement, by the error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Whether ``error`` means that the database is locked, full, read-only, gone, replaced or damaged, or has no free connection."""
+    """Whether ``error`` means that the database cannot be used now, and not that the statement is wrong.
+
+    That is so if it is locked, full, read-only, gone, replaced or damaged, or has no free connection.
+    """
     # One that is damaged is told by the base of all errors itself.
     unusable = OperationalError | NoConnectionError | sqlite3.OperationalError
     return isinstance(error, unusable) or type(error) in {DatabaseError, sqlite3.DatabaseError}

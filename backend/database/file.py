@@ -24,9 +24,9 @@ _BESIDE: Final = ("", "-wal", "-shm", "-journal")
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFile:
-    """An existing file, identified by its device and inode.
+    """An existing database file, identified by its device and inode, to notice that it was deleted or replaced.
 
-    A connection keeps using a file that was deleted or replaced, and all that it then writes is lost.
+    A connection keeps using such a file, and all that it then writes is lost.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class DatabaseFile:
 
     @classmethod
     def at(cls, path: Path) -> DatabaseFile:
-        """The file at ``path``, created with its folder if missing; both for their owner only.
+        """Identify the file at ``path``. The file and its folder are created if missing, for their owner only.
 
         If other users may open the file, their access is removed, with a warning. An existing folder is left as it is.
 
@@ -56,7 +56,7 @@ class DatabaseFile:
         return cls(real, found.st_dev, found.st_ino)
 
     def fault(self) -> Missing | None:
-        """Whether the file is gone, or another file is at its path; None if neither."""
+        """Whether the file was deleted, or replaced by another one; None if neither."""
         try:
             found = self.path.stat()
         except OSError:
@@ -79,7 +79,7 @@ def _take_from_others(path: Path) -> None:
 
 
 def reserve(descriptor: int, start: int, room: int) -> None:
-    """Allocate ``room`` bytes of a file from ``start`` on, so that a later write there does not run out of space.
+    """Allocate ``room`` bytes of a file from the offset ``start`` on, so that a later write does not run out of space.
 
     Raises:
         OSError: There is not enough space.

@@ -1,7 +1,7 @@
-"""Journals of conversations in progress: one file each, beside the database.
+"""Stores the journal of each conversation in progress in a file, beside the database.
 
-They keep paid answers while the database is unavailable. A file is locked while it is open; the lock ends with the process.
-Disk space is reserved before the first paid call.
+Journals keep paid answers while the database is unavailable. A file is locked while it is open; the lock ends with the
+process. Disk space is reserved before the first paid call.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class SqlKeyStore:
         return await self._transactions.read(read)
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
-        """Store whether the house may pay for ``owner``, for present and future keys. See `KeyStore.choose`."""
+        """Store whether the operator's keys may pay for ``owner``. See `KeyStore.choose`."""
         async with self._sessions.begin() as session:
             new = insert_into(session, KeyOwnerRow).values(**owner._asdict(), house_fallback=house_fallback)
             change = new.on_conflict_do_update(
@@ -112,7 +112,7 @@ class SqlKeyStore:
             await session.execute(change)
 
     async def chosen(self, owner: Owner) -> bool:
-        """Whether ``owner`` lets the house pay; False by default. See `KeyStore.chosen`."""
+        """Whether ``owner`` agreed that the operator's keys may pay; False by default. See `KeyStore.chosen`."""
         async with self._sessions() as session:
             row = await session.get(KeyOwnerRow, (owner.user_id, owner.tenant_id))
         return row is not None and row.house_fallback
@@ -262,7 +262,11 @@ def _problem(row: UserKeyRow) -> KeyProblem | None:
 async def confirmation_seals(
     sessions: async_sessionmaker[AsyncSession], master_keys: MasterKeys
 ) -> ConfirmationSeals:
-    """Seals by ``master_keys``; the first master key is created, unless stored users' keys need one that was lost."""
+    """The seals of confirmations, made with keys from ``master_keys``.
+
+    The first master key is created if there is none, but not if stored users' keys are encrypted with one that was
+    lost.
+    """
     async with sessions() as session:
         has_keys = await session.scalar(select(exists().where(UserKeyRow.id.is_not(None))))
     if not has_keys:

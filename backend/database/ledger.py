@@ -46,7 +46,7 @@ _AWAY: Final = (psycopg.OperationalError, psycopg.InterfaceError, OSError, Timeo
 
 
 def sql_ledger(engine: AsyncEngine) -> SqlLedger:
-    """The ledger's store on ``engine``, for SQLite or PostgreSQL."""
+    """Make the ledger's store for the database of ``engine``, SQLite or PostgreSQL."""
     return PostgresLedger(engine) if engine.dialect.name == "postgresql" else SqliteLedger(engine)
 
 
@@ -81,7 +81,7 @@ class SqlLedger(ABC):
 
 
 class SqliteLedger(SqlLedger):
-    """The ledger in SQLite: as there is one writer at a time, the new rows are those behind the last stored one."""
+    """The ledger in SQLite. There is one writer at a time, so the new rows are those after the last stored row."""
 
     _INSERT: Final = (
         f"INSERT INTO ledger_attempts ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
@@ -148,7 +148,13 @@ class PostgresLedger(SqlLedger):
 
 
 def number(connection: Connection, query: str, values: tuple[int, ...] = ()) -> int:
-    """The one number that ``query``, with ``values`` for its placeholders, returns."""
+    """Run ``query``, which returns one number, and return that number.
+
+    Args:
+        connection: A connection to the database.
+        query: The SQL.
+        values: The values of its placeholders.
+    """
     return int(connection.exec_driver_sql(query, values).scalar_one())
 
 
@@ -188,7 +194,7 @@ def _clean(text: str) -> str:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turn the database's errors into the ledger's.
+    """Convert errors of the database within the context to those of `LedgerStore`.
 
     Raises:
         RefusedRowError: The database refuses a row.

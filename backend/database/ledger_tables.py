@@ -109,7 +109,12 @@ MEASURES: Final = (
 
 
 class Rollup(NamedTuple):
-    """Sums of rows by some dimensions, which are its key. Each inserted row is added once."""
+    """A table of sums of ledger rows (roll-up), with one row for each combination of values of its dimensions.
+
+    Attributes:
+        table: The table.
+        dimensions: The columns that are its key, such as the feature and the day.
+    """
 
     table: Table
     dimensions: tuple[str, ...]
@@ -151,6 +156,9 @@ ROLLUPS: Final = (
 
 
 def first_id(at: int) -> str:
-    """The least id of a call or run that began at ``at`` (microseconds since 1970) or later."""
+    """The smallest id that a call or run beginning at ``at`` (microseconds since 1970) or later can have.
+
+    Ids begin with their time, so this selects by time through the index on ids.
+    """
     digits = f"{at // 1_000:012x}"
     return f"{digits[:8]}-{digits[8:]}"

@@ -1,4 +1,4 @@
-"""Reads one value in one thread hop: with SQLite, a session takes five."""
+"""Reads one value with one hop to another thread: with SQLite, a SQLAlchemy session takes five."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Reading(Generic[T]):
-    """A one-column SELECT, compiled once, whose first value is read in one trip.
+    """A SELECT of one value that is read often: it is compiled once and runs in one hop to SQLite's thread.
 
     Args:
         statement: The SELECT of one column. Its variable parts are `bindparam`.
@@ -25,7 +25,11 @@ class Reading(Generic[T]):
         self._in_sqlite = str(statement.compile(dialect=sqlite.dialect(paramstyle="named")))
 
     async def first(self, engine: AsyncEngine, **values: str) -> T | None:
-        """The value of the first row; None if there is none.
+        """Run the SELECT, and return the value in its first row; None if there is no row.
+
+        Args:
+            engine: The engine of the database.
+            values: The values of the statement's `bindparam`, by name.
 
         Raises:
             sqlite3.Error: SQLite cannot be read.

@@ -26,7 +26,7 @@ class Partitions:
         self._known: set[int] = set()
 
     async def make(self, days: Iterable[int], *, anew: bool = False) -> None:
-        """Create the missing partitions of ``days``. With ``anew``, read first which exist."""
+        """Create the missing partitions of ``days``. With ``anew``, first read from the database which exist."""
         if anew:
             self._known.clear()
         if missing := set(days) - self._known:

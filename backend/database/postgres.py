@@ -122,7 +122,7 @@ async def _upgraded(engine: AsyncEngine) -> None:
 
 
 class Notifications:
-    """Listens to a NOTIFY channel on a connection of its own.
+    """Receives the notifications of one NOTIFY channel, on a connection of its own.
 
     Raises:
         UnusableDatabaseError: ``url`` is no URL of PostgreSQL.
@@ -134,7 +134,10 @@ class Notifications:
         self._connection: psycopg.AsyncConnection | None = None
 
     async def open(self) -> bool:
-        """Start listening, if not listening already. True if it was not, so that notifications may have been missed.
+        """Connect and start listening, if not listening already.
+
+        Returns:
+            Whether this call started it, so that notifications before may have been missed.
 
         Raises:
             psycopg.Error: The server cannot be reached.
@@ -156,7 +159,7 @@ class Notifications:
         return True
 
     async def within(self, seconds: float) -> AsyncIterator[str]:
-        """The payloads that arrive within ``seconds``.
+        """Wait for ``seconds``, and yield the payload of each notification that arrives.
 
         Raises:
             psycopg.Error: The connection is lost, and closed.
@@ -171,14 +174,14 @@ class Notifications:
             raise
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
 
 
 class PostgresProbe(Probe):
-    """Probes with a connection of ``engine``, which should have one in reserve."""
+    """Checks that PostgreSQL can be used, with a connection of ``engine``, which should have one in reserve."""
 
     def __init__(self, engine: AsyncEngine, *, wait: float = WAIT) -> None:
         super().__init__(wait=wait)

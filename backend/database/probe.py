@@ -1,4 +1,4 @@
-"""Probes whether the database can be read and written, on a connection of its own."""
+"""Health check of the database: whether it can be read and written, on a connection of its own."""
 
 from __future__ import annotations
 
@@ -57,15 +57,18 @@ class DamagedError(sqlite3.DatabaseError):
 
 
 class Probe(ABC):
-    """Probes the database; callers share one probe at a time, whose answer is cached for `FRESH` seconds."""
+    """Health check of the database. Concurrent callers share one check, and its result is cached for `FRESH` seconds."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, wait: float = WAIT) -> None:
         self._probes = SingleFlight[str | None](FRESH, wait, clock)
 
     async def fault(self) -> str | None:
-        """Why the database cannot be read or written, as a code; None if it can. Answers within `WAIT` seconds.
+        """Check the database, in at most `WAIT` seconds.
 
-        A running probe is not repeated, so a disk that hangs holds one thread.
+        A check that still runs is not started again, so a disk that hangs holds one thread.
+
+        Returns:
+            Why the database cannot be read or written, as a code; None if it can.
         """
         probe = await self._probes.ended(self._ask)
         return "database_slow" if probe is None else probe.result()
@@ -75,7 +78,7 @@ class Probe(ABC):
 
 
 class SqliteProbe(Probe):
-    """Probes SQLite on a connection and in a thread of its own, so that it answers while all others are busy."""
+    """Checks SQLite on a connection and in a thread of its own, so that it answers while all others are busy."""
 
     def __init__(
         self, path: Path, *, clock: Callable[[], float] = time.monotonic, wait: float = WAIT

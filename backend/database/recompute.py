@@ -53,10 +53,20 @@ _UPDATE: Final = text(
 async def recompute(
     engine: AsyncEngine, period: Period, rates: Iterable[Rates], version: str, *, by: str = SYSTEM
 ) -> int:
-    """Compute the costs of ``period`` again with ``rates``, in one transaction, and return how many rows changed.
+    """Compute the costs of the attempts in ``period`` again, from other prices, in one transaction.
 
-    Rows of other endpoints, and rows of unknown tokens, stay as they are. Each sum changes by the difference in its rows, so
-    the share of pruned rows stays. The audit trail records that ``by`` did this.
+    Rows of endpoints without ``rates``, and rows without token counts, keep their cost. Each sum changes by the
+    difference in its rows, so the share of rows deleted since (pruned) stays.
+
+    Args:
+        engine: The engine of the database.
+        period: The days.
+        rates: The new prices.
+        version: The name of the new prices, stored with each changed row.
+        by: Who asks for this, for the audit trail.
+
+    Returns:
+        How many rows changed.
 
     Raises:
         StoreAwayError: The database cannot be reached.

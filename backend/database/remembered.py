@@ -44,10 +44,10 @@ V = TypeVar("V")
 
 
 class Version:
-    """A version of all access tokens, sessions and users' keys, which changes with any of them.
+    """Tells whether any access token, session or user's key may have changed, so that cached ones are out of date.
 
     Args:
-        path: The SQLite file; None for PostgreSQL.
+        path: The SQLite file, whose change counter is read; None for PostgreSQL, where `look` must be called.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -57,7 +57,7 @@ class Version:
         self._connection = None if path is None else _opened(path)
 
     def mark(self) -> object:
-        """A value that is equal to an earlier one only if nothing was changed in between."""
+        """A marker of the present state. Two markers are equal only if nothing was changed between them."""
         if self._connection is None or self._file is None:
             return self._number
         try:
@@ -69,7 +69,7 @@ class Version:
             return object()
 
     def changed(self) -> None:
-        """Announce that a token, a session or a user's key has changed."""
+        """Make all earlier markers out of date, because this process has changed a token, a session or a user's key."""
         self._number += 1
 
     @contextmanager
@@ -81,11 +81,11 @@ class Version:
             self.changed()
 
     async def look(self) -> None:
-        """Record that another process has changed something."""
+        """Make all earlier markers out of date, because another process has announced a change."""
         self.changed()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the connection to the SQLite file, if there is one."""
         if self._connection is not None:
             self._connection.close()
 
@@ -97,7 +97,7 @@ class _Entry(NamedTuple, Generic[V]):
 
 
 class VersionedCache(Generic[K, V]):
-    """Caches up to 10,000 values for some seconds, until anything changes."""
+    """A cache of up to 10,000 values, for some seconds each. Any change that `Version` notices empties it."""
 
     def __init__(self, version: Version, clock: Callable[[], float] = time.monotonic) -> None:
         self._version = version
@@ -105,7 +105,7 @@ class VersionedCache(Generic[K, V]):
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
 
     def get(self, key: K) -> V | None:
-        """The cached value of ``key``; None if there is none, it has expired, or something has changed since."""
+        """The cached value of ``key``; None if none is cached, it has expired, or something was changed since."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -115,7 +115,7 @@ class VersionedCache(Generic[K, V]):
         return None
 
     async def get_or_ask(self, key: K, ask: Callable[[], Awaitable[V | None]]) -> V | None:
-        """The cached value of ``key``, or else the result of ``ask``, which is then cached unless it is None."""
+        """Return the cached value of ``key``; else call ``ask``, and cache its result unless that is None."""
         value = self.get(key)
         if value is None:
             mark = self.mark()
@@ -125,18 +125,18 @@ class VersionedCache(Generic[K, V]):
         return value
 
     def mark(self) -> object:
-        """A mark for `keep`. Take it before the database is asked for the value."""
+        """A marker to pass to `keep`. Take it before the value is read from the database."""
         return self._version.mark()
 
     def keep(self, key: K, value: V, mark: object) -> None:
-        """Cache ``value``, which was read after ``mark`` was taken."""
+        """Cache ``value``. ``mark`` was taken before it was read, so a change in between is noticed."""
         self._entries[key] = _Entry(value, mark, self._clock() + self._version.seconds)
         if len(self._entries) > MOST:
             self._entries.popitem(last=False)
 
 
 class CachedTokenStore:
-    """A `TokenStore` whose grants are cached."""
+    """A `TokenStore` that caches the rights (grant) of each token for some seconds."""
 
     def __init__(
         self, store: TokenStore, version: Version, *, clock: Callable[[], datetime] = utc_now
@@ -147,7 +147,7 @@ class CachedTokenStore:
         self._grants: VersionedCache[str, Grant] = VersionedCache(version)
 
     async def find(self, plain: str) -> Grant | None:
-        """The grant of the token ``plain``, cached; None if it is unknown, revoked or expired. See `TokenStore.find`."""
+        """The rights of the token ``plain``; None if it is unknown, revoked or expired. Cached for some seconds."""
         grant = await self._grants.get_or_ask(token_hash(plain), lambda: self._store.find(plain))
         return None if grant is None or grant.is_over(self._clock()) else grant
 
@@ -166,7 +166,7 @@ class CachedTokenStore:
 
 
 class CachedSessionStore:
-    """A `SessionStore` whose grants are cached."""
+    """A `SessionStore` that caches the rights (grant) of each session for some seconds."""
 
     def __init__(
         self, store: SessionStore, version: Version, *, clock: Callable[[], datetime] = utc_now
@@ -177,11 +177,11 @@ class CachedSessionStore:
         self._grants: VersionedCache[str, Grant] = VersionedCache(version)
 
     async def open(self, user_id: str, token_id: str | None = None) -> str:
-        """Open a session, and return the value of its cookie. See `SessionStore.open`."""
+        """Open a browser session for ``user_id``, and return the value of its cookie. See `SessionStore.open`."""
         return await self._store.open(user_id, token_id)
 
     async def find(self, plain: str) -> Grant | None:
-        """The grant of the session whose cookie is ``plain``, cached. See `SessionStore.find`."""
+        """The rights of the session whose cookie has the value ``plain``; None if it has ended. Cached for some seconds."""
         grant = await self._grants.get_or_ask(token_hash(plain), lambda: self._store.find(plain))
         return None if grant is None or grant.is_over(self._clock()) else grant
 
@@ -192,7 +192,7 @@ class CachedSessionStore:
 
 
 class CachedKeyStore(SqlKeyStore):
-    """A `KeyStore` that caches who has which keys, all of them encrypted."""
+    """A `KeyStore` that caches which keys each user has, all of them encrypted."""
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession], version: Version) -> None:
         super().__init__(sessions)

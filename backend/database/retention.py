@@ -46,7 +46,12 @@ _OLD: Final = text(
 
 
 class RetentionDays(NamedTuple):
-    """For how many days attempts and sums are kept; None for ever. Sums stay at least as long as their rows."""
+    """For how many days the ledger is kept.
+
+    Attributes:
+        rows: Days to keep rows of attempts; None for ever.
+        sums: Days to keep sums of attempts, at least as long as their rows; None for ever.
+    """
 
     rows: int | None = None
     sums: int | None = None
@@ -99,7 +104,7 @@ async def prune(
 
 
 async def make_ahead(engine: AsyncEngine, today: date) -> None:
-    """Create the partitions of ``today`` and the coming days; nothing in SQLite."""
+    """Create the ledger's partitions of ``today`` and the coming days. Does nothing in SQLite."""
     if engine.dialect.name == "postgresql":
         day = (today - EPOCH).days
         await Partitions(engine).make(range(day, day + AHEAD + 1))

@@ -40,7 +40,7 @@ _OF_NEW: Final = {each: _MEASURES.get(each, f"coalesce(sum({each}), 0)") for eac
 def roll_up(
     connection: Connection, rows: str, values: tuple[int, ...] = (), measures: Mapping[str, str] | None = None
 ) -> None:
-    """Add ``rows`` to every roll-up, in the connection's transaction.
+    """Add ledger rows to all tables of sums (roll-ups), in the connection's transaction.
 
     All writers write the tables, and the keys of each, in the same order, so two concurrent writers cannot deadlock.
 
@@ -48,7 +48,7 @@ def roll_up(
         connection: A connection in a transaction.
         rows: The rows, as the SQL after ``FROM``. The same text at each call, so that a database parses it once.
         values: The values of its placeholders.
-        measures: The SQL of each sum; by default, for new rows.
+        measures: The SQL of what to add to each sum, by the sum's name; None for newly inserted rows.
     """
     for rollup in ROLLUPS:
         connection.exec_driver_sql(_statement(rollup, rows, measures or _OF_NEW), values)

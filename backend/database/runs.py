@@ -169,7 +169,7 @@ def _in(owner: Owner, agent: str, conversation: str) -> dict[str, str]:
 
 
 async def prune_runs(engine: AsyncEngine, before: int, by: str) -> int:
-    """Delete at most `CHUNK` runs that were not continued since ``before``, with all that they delegated.
+    """Delete at most `CHUNK` agent runs that were not continued since ``before``, with all that they delegated.
 
     Runs with a pending confirmation, or with a result that is unknown, are kept.
 

@@ -52,7 +52,7 @@ class LoginSession:
 
 
 class SessionStore:
-    """Stores sessions by the SHA-256 of their cookie, as `TokenStore` does with tokens."""
+    """Stores browser sessions. As with tokens, only the SHA-256 of a cookie's value is stored, not the value."""
 
     def __init__(
         self, sessions: async_sessionmaker[AsyncSession], *, clock: Callable[[], datetime] = utc_now
@@ -61,7 +61,12 @@ class SessionStore:
         self._clock = clock
 
     async def open(self, user_id: str, token_id: str | None = None) -> str:
-        """Open a session of ``user_id``, which ends when ``token_id`` is revoked, and return the value of its cookie."""
+        """Open a browser session, and return the value of its cookie.
+
+        Args:
+            user_id: The user who logged in.
+            token_id: The access token that they logged in with; the session ends when it is revoked. None without one.
+        """
         plain, new_id, now = secrets.token_urlsafe(_BYTES), uuid.uuid4().hex, self._clock()
         row = LoginSessionRow(
             id=new_id,
@@ -78,7 +83,10 @@ class SessionStore:
         return plain
 
     async def find(self, plain: str) -> Grant | None:
-        """The grant of the session whose cookie is ``plain``; None if it has ended. Records its use."""
+        """The rights of the session whose cookie has the value ``plain``; None if it has ended.
+
+        Records the use, because a session ends when it is unused for long.
+        """
         now, row, token = self._clock(), LoginSessionRow, aliased(AccessTokenRow)
         query = select(row, token).outerjoin(token, token.id == row.token_id)
         async with self._sessions() as session:
@@ -92,11 +100,11 @@ class SessionStore:
         return token_of(opened_with).grant
 
     async def end(self, plain: str) -> None:
-        """End the session whose cookie is ``plain``, if there is one."""
+        """End the session whose cookie has the value ``plain``, if there is one."""
         await self._end(LoginSessionRow.hash == token_hash(plain))
 
     async def revoke(self, session_id: str, *, by: str = SYSTEM) -> None:
-        """End the session of that id, if there is one.
+        """End the session with the given id, if there is one.
 
         Args:
             session_id: The id of the session.

@@ -57,7 +57,9 @@ class SqliteTransactions(PerProcess):
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """While the context lasts, no other task of this process writes. Must not be nested.
+        """Wait until no other task of this process writes, and keep others from writing while the context lasts.
+
+        Must not be nested.
 
         Raises:
             BusyDatabaseError: Others took too long.
@@ -73,12 +75,12 @@ class SqliteTransactions(PerProcess):
             self._turn.release()
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` in a transaction in this database's thread. See `Transactions.run`."""
+        """Run ``work`` in a transaction in the thread for writing, when it is its turn. See `Transactions.run`."""
         async with self.turn():
             return await asyncio.get_running_loop().run_in_executor(self._writing, self._run, work)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """See `Transactions.read`."""
+        """Run ``work``, which only reads, in the thread for reading. See `Transactions.read`."""
         return await asyncio.get_running_loop().run_in_executor(self._reading, self._run, work)
 
     def _run(self, work: Callable[[Connection], T]) -> T:

@@ -1,4 +1,4 @@
-"""The application's database: PostgreSQL if the settings name one, else SQLite."""
+"""Opens the application's database: PostgreSQL if the settings name one, else SQLite."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def opened_database(settings: Settings) -> AbstractAsyncContextManager[AsyncEngine]:
-    """An engine on the database, which has all of its tables.
+    """Open the application's database as a context manager, and create or migrate its tables.
 
     Raises:
         UnusableDatabaseError: The database cannot be created, reached or read; raised on entering the context.
@@ -28,7 +28,9 @@ def opened_database(settings: Settings) -> AbstractAsyncContextManager[AsyncEngi
 
 
 def connected_database(settings: Settings) -> AbstractAsyncContextManager[AsyncEngine]:
-    """An engine with connections of its own on the database.
+    """Open a second engine on the application's database, with connections of its own, as a context manager.
+
+    It expects the tables to be there.
 
     Raises:
         UnusableDatabaseError: The database cannot be used; raised on entering the context.
@@ -42,12 +44,12 @@ def connected_database(settings: Settings) -> AbstractAsyncContextManager[AsyncE
 
 
 def probe(settings: Settings, apart: AsyncEngine) -> Probe:
-    """A probe of whether the database can be read and written; with connections of ``apart``, from `connected_database`."""
+    """Make the health check of the database. It uses connections of ``apart``, an engine from `connected_database`."""
     return SqliteProbe(settings.database_path) if settings.database_url is None else PostgresProbe(apart)
 
 
 def cleaned(settings: Settings, background: Background) -> AbstractAsyncContextManager[None]:
-    """While the context lasts, erase deleted data from SQLite's files; nothing with PostgreSQL."""
+    """While the context lasts, erase deleted data from SQLite's files now and then. Does nothing with PostgreSQL."""
     if settings.database_url is None:
         return truncating_log(settings.database_path, background)
     return nullcontext()

@@ -54,7 +54,7 @@ class Base(DeclarativeBase):
 
 
 class ConversationRow(Base):
-    """A conversation: the whole value as JSON in ``document``, beside the columns for searching."""
+    """A conversation: as JSON in ``document``, with copies of the fields by which rows are found."""
 
     __tablename__ = "conversations"
 
@@ -135,7 +135,7 @@ class UserKeyRow(Base):
 
 
 class KeyOwnerRow(Base):
-    """A user's choice for their keys."""
+    """A user's setting for all of their keys: whether the operator's keys may pay when their own cannot serve."""
 
     __tablename__ = "key_owners"
 
@@ -145,7 +145,10 @@ class KeyOwnerRow(Base):
 
 
 class AccessChangesRow(Base):
-    """The number of changes of tokens, sessions and users' keys. In SQLite, triggers count."""
+    """A counter of the changes of tokens, sessions and users' keys, by which caches notice a change.
+
+    In SQLite, triggers count.
+    """
 
     __tablename__ = "access_changes"
 
@@ -153,7 +156,7 @@ class AccessChangesRow(Base):
 
 
 class KeyNoticeRow(Base):
-    """The day on which the owner of a key was last notified of a refusal. It is deleted with the key."""
+    """The day on which the owner of a key was last notified that it is refused. It is deleted with the key."""
 
     __tablename__ = "key_notices"
 
@@ -163,7 +166,7 @@ class KeyNoticeRow(Base):
 
 
 class KeyRemovalRow(Base):
-    """A removed key, for processes that still have it in use. Its number is never used again."""
+    """The removal of a key, from which other processes learn to stop using it. Numbers are never used again."""
 
     __tablename__ = "key_removals"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -186,7 +189,7 @@ Index(
 
 
 class OverrideRow(Base):
-    """A stored override, kept after its end."""
+    """An override of the table, stored until its end and after it."""
 
     __tablename__ = "overrides"
 

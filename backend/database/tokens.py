@@ -55,16 +55,19 @@ class TokenStore:
         self._clock = clock
 
     async def create(self, user_id: str, name: str) -> str:
-        """Issue a token with the `default_grant` grant, and return its plain text."""
+        """Issue a token with default rights (`default_grant`), and return its plain text."""
         return (await self.make(default_grant(user_id), name))[1]
 
     async def make(self, grant: Grant, name: str, *, by: str = SYSTEM) -> tuple[AccessToken, str]:
-        """Issue a token for ``grant``. Returns it, and its plain text, which cannot be read again.
+        """Issue a token with the rights ``grant``.
 
         Args:
             grant: The rights of the token.
             name: What the token is for.
             by: Who issues it, for the audit trail.
+
+        Returns:
+            The token as it is listed, and its plain text, which cannot be read again.
         """
         plain = PREFIX + secrets.token_urlsafe(_BYTES)
         row = _row(grant, id=uuid.uuid4().hex, name=name, hash=token_hash(plain), created_at=self._clock())
@@ -78,7 +81,7 @@ class TokenStore:
         return made, plain
 
     async def all(self, tenant_id: str | None = None) -> Sequence[AccessToken]:
-        """Every token that was ever issued, or those of one tenant, the newest first."""
+        """List every token that was ever issued, the newest first; with ``tenant_id``, only those of that tenant."""
         row = AccessTokenRow
         query = select(row).order_by(row.created_at.desc(), row.id)
         if tenant_id is not None:
@@ -87,7 +90,10 @@ class TokenStore:
             return [token_of(found) for found in await session.scalars(query)]
 
     async def find(self, plain: str) -> Grant | None:
-        """The grant of the token ``plain``; None if it is unknown, revoked or expired. Records the use; a failed write is ignored."""
+        """The rights of the token with the plain text ``plain``; None if it is unknown, revoked or expired.
+
+        Records the use. If that fails, the failure is ignored.
+        """
         now = self._clock()
         query = select(AccessTokenRow).where(AccessTokenRow.hash == token_hash(plain), holds(now))
         async with self._sessions() as session:
@@ -98,12 +104,15 @@ class TokenStore:
         return token_of(row).grant
 
     async def has_any(self) -> bool:
-        """Whether there is a valid token."""
+        """Whether any token is valid now."""
         async with self._sessions() as session:
             return bool(await session.scalar(select(exists().where(holds(self._clock())))))
 
     async def create_first(self, user_id: str) -> str | None:
-        """Issue a token of ``user_id`` at the first start; None if there is a valid token."""
+        """Issue the first token at the server's first start, and return its plain text.
+
+        Returns None, and issues nothing, if there is a valid token.
+        """
         return None if await self.has_any() else await self.create(user_id, "first start")
 
     async def revoke(self, token_id: str, *, by: str = SYSTEM, tenant_id: str | None = None) -> bool:
@@ -140,7 +149,7 @@ class TokenStore:
 async def record_use(
     sessions: async_sessionmaker[AsyncSession], row: AccessTokenRow | LoginSessionRow, now: datetime
 ) -> None:
-    """Record that ``row`` is used, unless that was recorded less than a minute ago. A failure is ignored."""
+    """Record that a token or session is used, unless that was recorded less than a minute ago. A failure is ignored."""
     if row.last_used_at is not None and now - row.last_used_at < _STALE:
         return
     table = type(row)
@@ -153,13 +162,13 @@ async def record_use(
 
 
 def holds(now: datetime) -> ColumnElement[bool]:
-    """An SQL condition: the token is neither revoked nor expired."""
+    """Make an SQL condition that is true for tokens that are neither revoked nor expired at ``now``."""
     row = AccessTokenRow
     return and_(row.revoked_at.is_(None), or_(row.expires_at.is_(None), row.expires_at > now))
 
 
 def token_of(row: AccessTokenRow) -> AccessToken:
-    """The `AccessToken` in ``row``."""
+    """Convert a database row to an `AccessToken`."""
     budget = row.budget_usd and row.budget_period and Allowance(Decimal(row.budget_usd), row.budget_period)
     grant = Grant(
         user_id=row.user_id,
@@ -196,5 +205,5 @@ def _chosen(grant: Grant) -> dict[str, Any]:
 
 
 def token_hash(plain: str) -> str:
-    """The hash of a token, or of a session's cookie, under which it is stored."""
+    """Hash the plain text of a token, or the value of a session's cookie, as it is stored."""
     return hashlib.sha256(plain.encode(errors="surrogatepass")).hexdigest()

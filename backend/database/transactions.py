@@ -1,6 +1,7 @@
-"""Transactions as functions: each is called with a connection, and runs to its end without the event loop.
+"""Runs a whole database transaction as one function call, in one hop to another thread.
 
-SQLite's asyncio driver passes every statement to a thread and back, which takes ten times as long as the statement itself.
+SQLite's asyncio driver passes every statement to a thread and back, which takes ten times as long as the statement
+itself.
 Here a whole transaction is passed to a thread once.
 """
 
@@ -24,22 +25,26 @@ T = TypeVar("T")
 
 
 class Transactions(Protocol):
-    """Runs transactions on one database."""
+    """Runs functions in transactions on one database."""
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` in a transaction and return its result. Commits if it returns, rolls back if it raises.
+        """Call ``work`` with a connection in a transaction, and return its result.
 
-        After a cancellation the outcome is unknown: the transaction may still be committed.
+        Commits if ``work`` returns, rolls back if it raises. If the caller is cancelled, the transaction may still be
+        committed.
+
+        Args:
+            work: A function with the whole transaction, which must not use the event loop.
         """
         ...
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Return the result of ``work``, which only reads. It does not wait for writing transactions."""
+        """Call ``work``, which only reads, with a connection, and return its result. Writing transactions do not delay it."""
         ...
 
 
 def transactions(engine: AsyncEngine) -> Transactions:
-    """The transactions on the database of ``engine``, with which they end."""
+    """Get the `Transactions` of ``engine``, which are closed with it."""
     return engine.transactions if isinstance(engine, SqliteEngine) else _OnLoop(engine)
 
 
@@ -60,7 +65,10 @@ class _OnLoop:
 
 
 def sessions_on(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
-    """Makes sessions on ``engine``. With SQLite, those that are begun, to write, take turns with all others that write."""
+    """Make a session factory for ``engine``.
+
+    With SQLite, transactions from its `begin` wait for their turn among all writers of this process.
+    """
     return _SessionsInTurn(engine) if isinstance(engine, SqliteEngine) else async_sessionmaker(engine)
 
 

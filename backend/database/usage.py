@@ -61,7 +61,7 @@ _NEWEST: Final = ATTEMPTS.c.call.desc()
 
 
 class SqlUsageStore:
-    """A `UsageStore`. Sums are read from the smallest roll-up that has them, never from rows."""
+    """A `UsageStore` in a database. Sums are read from the smallest table of sums (roll-up) that has them, never from rows."""
 
     def __init__(self, engine: AsyncEngine, *, most_looked_at: int = MOST_LOOKED_AT) -> None:
         self._engine = engine

@@ -83,7 +83,7 @@ class ValkeyConfirmationStore:
 
     Args:
         client: A client of the server, with ``decode_responses=False``.
-        note: Writes into the audit trail, after each change.
+        note: Called after each change, to write it into the audit trail.
     """
 
     def __init__(self, client: Redis, note: AuditWriter) -> None:

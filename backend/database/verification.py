@@ -36,7 +36,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Verification(NamedTuple):
-    """The result of a verification.
+    """What a verification of the audit trail and the ledger found.
 
     Attributes:
         entries: How many audit entries were verified.
@@ -44,8 +44,8 @@ class Verification(NamedTuple):
         heads: How many heads were verified.
         unverified: How many of the last heads cannot be verified, because their master key is gone.
         beside_pruned: How many rows cannot be verified, because neighbouring rows were pruned.
-        last: The last head, to be noted elsewhere.
-        breaks: The breaks, in order.
+        last: The last head, whose hash is to be kept elsewhere; None if there is none.
+        breaks: The signs of tampering, in order; empty if there are none.
     """
 
     entries: int = 0
@@ -64,12 +64,12 @@ async def verify(
     expect: str | None = None,
     attempts: bool = True,
 ) -> Verification:
-    """Verify all chains and all heads of a database, without blocking writers.
+    """Verify the hash chains and signatures of the audit trail, and those of the ledger, without blocking writers.
 
     Args:
         sessions: The database.
         verifier: Verifies the heads' signatures.
-        expect: The hash of a head that must be present.
+        expect: The hash of a head, kept elsewhere, that must still be there; None for none.
         attempts: Whether to verify the ledger, too: half a minute per million rows.
     """
     async with sessions() as session:

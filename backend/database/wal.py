@@ -1,4 +1,4 @@
-"""Empties SQLite's write-ahead log, which holds deleted and overwritten data."""
+"""Empties SQLite's write-ahead log, because it holds copies of deleted and overwritten data."""
 
 from __future__ import annotations
 
@@ -27,12 +27,11 @@ _WAIT_MS: Final = 250
 
 
 async def erase(sessions: async_sessionmaker[AsyncSession], table: str | None = None) -> bool:
-    """Erase deleted data from the database's files: from ``table``, and from the log.
+    """Erase deleted data from the database's files: from ``table``, and from the log. Does nothing with PostgreSQL.
 
-    Only in SQLite: PostgreSQL has its own vacuum, and its operator keeps its log.
-
-    False if that is incomplete because somebody is reading the log. `truncating_log` then empties it later,
-    in any process.
+    Returns:
+        False if somebody is reading the log, so that it still holds the data. `truncating_log` empties it later, in any
+        process.
     """
     engine = sessions.kw["bind"]
     if engine.dialect.name != "sqlite":
@@ -47,7 +46,7 @@ async def erase(sessions: async_sessionmaker[AsyncSession], table: str | None = 
 
 
 def truncate_log(path: Path) -> bool:
-    """Checkpoint and truncate the log of the database ``path``; False if that is not possible now."""
+    """Empty the write-ahead log of the database ``path``; False if that is not possible now."""
     return _erase(path, None)
 
 

@@ -1,4 +1,4 @@
-"""The history of the tables. `upgrade` brings a database to the newest version."""
+"""The migrations of the database. `upgrade` brings a database to the newest version."""
 
 from __future__ import annotations
 
