@@ -67,7 +67,9 @@ def verdict_at_once(accept: Accept, message: AIMessage) -> Any:
 
 
 def score_in_time(accept: Accept, message: AIMessage, dispatch: Dispatch) -> float | None:
-    """The score from 0 to 1 that ``accept`` gives ``message`` within the call's deadline; None if it rejects it.
+    """Run the caller's test on ``message`` within the call's deadline.
+
+    Returns the score, from 0 to 1; None if the test rejects the answer.
 
     Raises:
         BadAnswer: ``accept`` raised a ``ValueError``, which says why.
@@ -78,7 +80,7 @@ def score_in_time(accept: Accept, message: AIMessage, dispatch: Dispatch) -> flo
 
 
 async def ascore_in_time(accept: Accept, message: AIMessage, dispatch: Dispatch) -> float | None:
-    """The score that ``accept``, which may be asynchronous, gives ``message``; as `score_in_time`."""
+    """Run the caller's test, which may be asynchronous, on ``message``; as `score_in_time`."""
     with _test_of(dispatch):
         verdict = answer_of(partial(accept, subject_of(message)))
         return _score_of(await awaited_in_time(verdict, dispatch.seconds_left))

@@ -24,9 +24,7 @@ class HedgedDispatch(Dispatch):
     def hedge_after(self, step: Try) -> float | None:
         """Count the call, and return the seconds after which a second request may hedge ``step``; None if none may.
 
-        Call this once for each request, as soon as it is sent: each call earns a part of a hedge.
-
-        Call this whenever a request is sent, before anything else, because it counts the calls.
+        Call this whenever a request is sent, before anything else, because each call earns its feature a part of a hedge.
         """
         if not self.route.feature.hedge or step is not self._sent[0]:
             return None
@@ -40,7 +38,7 @@ class HedgedDispatch(Dispatch):
             return seconds if seconds is not None and seconds < step.seconds else None
 
     def hedge(self, step: Try) -> Try | Reserve | None:
-        """The second request that hedges ``step``, which has taken too long; None if none may be sent now.
+        """Choose a second request to hedge ``step``, which takes too long; None if none may be sent now.
 
         It goes to the endpoint that the call would have tried next, if that is available now and not under probe.
         """

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Cancelled(BaseException):
-    """The request was cancelled because the other one was answered."""
+    """Raised into a request of a hedged pair that is cancelled because the other one was answered."""
 
 
 def hedged(
@@ -251,7 +251,7 @@ class HedgedAttempt:
                 yield chunk
 
     def stream(self) -> Iterator[ChatGenerationChunk]:
-        """The answer in chunks, from the first one on, in the thread of a synchronous call."""
+        """Yield the answer in chunks, from its first content on, in the thread of a synchronous call."""
         first, chunks = self._taken()
         try:
             yield first

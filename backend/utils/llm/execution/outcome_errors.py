@@ -79,7 +79,10 @@ def refused(route: Route) -> LLMError:
 
 
 def over_budget(feature: str, overruns: Sequence[Overrun]) -> LLMError:
-    """The error when budgets have no room. Of several it names the one that is reset soonest, and no amounts."""
+    """Build the error for a call that budgets have no room for.
+
+    Of several such budgets it names the one that is reset soonest. It states no amounts.
+    """
     away = next((over for over in overruns if over.is_away), None)
     if away is not None:
         text = f"{feature!r} was not called: nobody can say now what is left of the budget {away.budget!r}."

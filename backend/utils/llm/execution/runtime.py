@@ -43,9 +43,9 @@ class Runtime:
         live: Embedded providers by name.
         health: The state of endpoints and limits.
         budgets: The store of budget counters; by default in this process.
-        observer: Called after every attempt. Its exceptions are logged only.
-        ledger: Takes the record of every attempt.
-        ledger_secret: The hash key for the names of keys in the ledger.
+        observer: The application's function, called after every attempt; its exceptions are only logged. None for none.
+        ledger: Takes the record of every attempt; None to keep none.
+        ledger_secret: The secret of the hashes that stand for keys in the ledger; None to name only stored keys.
         texts: Takes the prompts and answers of features whose row has ``keep_text_days``.
         selectors: The application's selectors, by the names in the table.
         require_caller: Whether calls without a caller are refused.

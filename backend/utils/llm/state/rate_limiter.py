@@ -65,7 +65,7 @@ class Exceeded(NamedTuple):
 
 
 class Level(NamedTuple):
-    """The state of one limit.
+    """The state of one limit: how much of it is used, and how many calls wait for room.
 
     Attributes:
         per: The limit's period; None for requests at once.

@@ -26,7 +26,7 @@ MOST_SAVED = 5
 
 
 class Tail:
-    """The answer times of one endpoint."""
+    """The recent answer times of one endpoint, of which the slow tail decides when a request is hedged."""
 
     __slots__ = ("_in_order", "_recent")
 

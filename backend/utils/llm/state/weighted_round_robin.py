@@ -49,24 +49,27 @@ class WeightedRoundRobin:
         return self._current_weights.get(scope, {})
 
     def weigh(self, scope: str, chosen: Target, weights: Mapping[Target, float]) -> None:
-        """Add each target's weight to its current weight, and subtract the sum of all from ``chosen``."""
+        """Update the weights after ``chosen`` was chosen: each gains its own weight, and ``chosen`` loses the sum of all."""
         current_weight = self._current_weights.setdefault(scope, {})
         for target, weight in weights.items():
             current_weight[target] = current_weight.get(target, 0.0) + weight
         current_weight[chosen] -= sum(weights.values())
 
     def newcomers(self, scope: str, targets: set[Target]) -> set[Target]:
-        """The ``targets`` that were not available at the last choice in ``scope``; empty at the first choice."""
+        """Find the ``targets`` that were not available at the last choice in ``scope``, and remember ``targets`` for the next choice.
+
+        Empty at the first choice.
+        """
         before = self._present.get(scope, targets)
         self._present[scope] = targets
         return targets - before
 
     def explores(self, scope: str, share: float) -> bool:
-        """Whether the next choice in ``scope`` explores: with a ``share`` of 0.05 every twentieth does."""
+        """Whether the next choice in ``scope`` should measure a neglected endpoint: with a ``share`` of 0.05, every twentieth."""
         nth = self._choices.get(scope, 0) + 1
         return int(nth * share) > int((nth - 1) * share)
 
     def chosen(self, scope: str) -> None:
-        """Count a choice in ``scope``."""
+        """Count a choice in ``scope``, and draw a new random number for the next."""
         self._choices[scope] += 1
         self._draw = None

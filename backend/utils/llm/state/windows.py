@@ -73,7 +73,7 @@ class SlidingWindow:
         return self._used
 
     def add(self, amount: int) -> Grant:
-        """Count ``amount`` from now on."""
+        """Count ``amount`` from now on, and return the grant, by which a part of it can be given back."""
         now = self._expire()
         self._used += amount
         if len(self._log) >= EXACT_GRANTS and now - (last := self._log[-1]).since <= self._grain:
@@ -88,7 +88,7 @@ class SlidingWindow:
         return grant.at + self._length > self._clock()
 
     def give_back(self, grant: Grant, amount: int) -> None:
-        """Subtract ``amount`` from ``grant``, because the request did not use it."""
+        """Return ``amount`` of ``grant`` to the window, because the request did not use it."""
         self._expire()
         if self.holds(grant):
             grant.amount -= amount
@@ -100,7 +100,7 @@ class SlidingWindow:
         return [(now - one.at, one.amount) for one in self._log]
 
     def seconds_until(self, asks: Iterable[int], most: int) -> float:
-        """Seconds until all of ``asks``, one after the other, have found room under ``most``.
+        """Seconds until requests for the amounts ``asks``, sent one after the other, have room under the limit ``most``.
 
         An amount above ``most`` counts as ``most``.
         """
@@ -146,7 +146,7 @@ class CalendarWindow:
         return self._used
 
     def add(self, amount: int) -> Grant:
-        """Count ``amount`` from now on."""
+        """Count ``amount`` from now on, and return the grant, by which a part of it can be given back."""
         grant = Grant(self._renew(), amount)
         self._used += amount
         return grant
@@ -166,7 +166,7 @@ class CalendarWindow:
         return [(0.0, self.used())]
 
     def seconds_until(self, asks: Iterable[int], most: int) -> float:
-        """Seconds until all of ``asks`` have found room under ``most``. See `SlidingWindow.seconds_until`."""
+        """Seconds until requests for the amounts ``asks`` have room under the limit ``most``. See `SlidingWindow.seconds_until`."""
         now = at = self._renew()
         used, ends = self._used, self._ends
         for ask in asks:

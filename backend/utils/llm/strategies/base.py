@@ -54,8 +54,8 @@ class SelectionContext(NamedTuple):
     Attributes:
         tokens: The prompt's length in tokens.
         latency_kind: Which latency of an endpoint matters: to the first token, or to the end.
-        tier: The caller's plan.
-        conversation: The conversation of the call.
+        tier: The caller's tier, such as the plan that they pay for; None without one.
+        conversation: The id of the call's conversation; None without one.
         traffic: The load and latency of endpoints. Hold its lock to order and choose in one atomic step.
     """
 
@@ -94,7 +94,7 @@ class Strategy(BaseModel, ABC):
 
 
 class Stateless(Strategy, ABC):
-    """A strategy that remembers no choices, and whose settings name no endpoints."""
+    """The base of strategies that remember no choices, and whose settings name no endpoints."""
 
     @override
     def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:

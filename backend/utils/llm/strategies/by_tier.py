@@ -21,7 +21,7 @@ class Allowance(BaseModel):
     """The endpoints that one tier of callers may use, best first.
 
     Attributes:
-        tokens: The tokens in a period that a user of this tier may use.
+        tokens: The tokens that a user of this tier may use in a period; None for no limit.
         until: The share of ``tokens``, once used, after which the first endpoint no longer serves the user.
     """
 

@@ -21,7 +21,7 @@ class ContextLadder(Strategy):
 
     Attributes:
         up_to: The longest prompt, in tokens, for which an endpoint is preferred; by default what its window holds.
-        back_at: The share of a lower rung's room into which a conversation must fit to return to that rung.
+        back_at: The part of a smaller endpoint's longest prompt, from 0 to 1, that a conversation must fit into to return there.
     """
 
     by: Literal["context"] = "context"

@@ -47,7 +47,7 @@ class CachedLimit:
         return self.allowance if now < self.allowed_until else 0
 
     def allow(self, amount: int, now: float) -> None:
-        """Raise the allowance by ``amount``, which counts in the store and was not used."""
+        """Raise what may be used without asking the store by ``amount``, which is counted there already."""
         self.allowance = self.allowed(now) + amount
         self.allowed_until = max(self.allowed_until, now + ALLOWED_SECONDS)
 
@@ -75,7 +75,9 @@ class _Cached(NamedTuple):
 
 
 class Claims:
-    """What requests claim under meters; that of the last request is cached until the day ends or the table changes.
+    """Turns the meters of requests into claims on shared limits.
+
+    The claims of the last request are cached until the day ends or the table changes.
 
     Args:
         names: The names of scopes in the store.
@@ -182,7 +184,7 @@ def summed(changes: Iterable[Change]) -> list[Change]:
 
 
 def in_words(claim: Claim, meter: Meter) -> str:
-    """The limit of ``claim``, in words."""
+    """Describe the limit of ``claim`` in words, for people."""
     most = claim.limit.most
     if claim.unit == "places":
         return f"{most} requests at once {meter.name}"

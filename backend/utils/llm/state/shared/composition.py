@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def health_at(url: SecretStr, secret: bytes, time: Time) -> SharedHealth:
-    """The health and traffic that this process shares with all others at the same state server.
+    """Build the health and traffic that this process shares with all others at the state server ``url``.
 
     Args:
         url: The server's address.
@@ -35,6 +35,6 @@ def health_at(url: SecretStr, secret: bytes, time: Time) -> SharedHealth:
 
 
 def shared_health(store: Store, names: Names, time: Time) -> SharedHealth:
-    """The health and traffic of a process that shares them through ``store``."""
+    """Build the health and traffic of a process that shares them through ``store``."""
     traffic = SharedTraffic(store, names, time.clock, time.now, time.random)
     return SharedHealth(time.clock, traffic, store)

@@ -107,7 +107,7 @@ class Event(NamedTuple):
 
 
 class Heard(Protocol):
-    """A callback that takes events of other processes."""
+    """A callback that is passed the events of other processes."""
 
     def __call__(self, event: Event, age: float, /) -> None:
         """Handle ``event``, published ``age`` seconds ago. Called from any thread."""
@@ -152,7 +152,10 @@ class Store(Protocol):
         """Queue these counter changes; a reachable server has them within 50 ms."""
 
     def release(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:
-        """Release the places under ``keys`` of the request ``name``: within 50 ms, or ``at_once`` if another call may wait."""
+        """Release the places of the request ``name`` among those at once, under ``keys``.
+
+        Within 50 ms, or ``at_once`` if another call may wait for the place.
+        """
 
     def publish(self, event: Event, *, merge: Callable[[Event, Event], Event] | None = None) -> None:
         """Send ``event`` to all other processes: at once; or, if ``merge`` joins events of its kind, after at least 50 ms."""
@@ -175,13 +178,13 @@ class Reporter(Protocol):
         """The amounts used without the store's answer; or every amount, if the store has lost its data.
 
         Args:
-            bucket_of: The part of a limit's window at so many seconds ago.
+            bucket_of: Gives the part of a limit's window that counts amounts of so many seconds ago.
             everything: Whether the store has lost its data.
         """
         ...
 
     def places(self) -> Iterable[tuple[Limit, str]]:
-        """The places that are taken now, each with its request's name."""
+        """The places that requests in flight take in limits of requests at once, each with the request's name."""
         ...
 
     def rejoined(self) -> None:
