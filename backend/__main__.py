@@ -1,4 +1,4 @@
-"""``python -m backend``."""
+"""Makes ``python -m backend`` run the command line of `backend.cli`."""
 
 from backend.cli import main
 

@@ -68,7 +68,7 @@ class Grant:
         scopes: What the holder may do.
         token_id: The access token that has these rights; None for the login link printed at the server's start.
         rate: The rate limit of the holder's requests; None for no limit.
-        budget: What the holder's calls may cost the house; None for no limit of this token's own.
+        budget: How much of the operator's money the holder's calls may cost; None if this token has no budget of its own.
         expires_at: When the grant expires; None for never.
     """
 
@@ -90,7 +90,7 @@ class Grant:
         return "admin" in self.scopes or not self.scopes.isdisjoint(scopes)
 
     def is_over(self, now: datetime) -> bool:
-        """Whether the grant has expired at ``now``."""
+        """Whether the grant has expired at ``now``; never, if it has no ``expires_at``."""
         return self.expires_at is not None and self.expires_at <= now
 
     def budgets(self) -> tuple[Budget, ...]:
@@ -157,7 +157,10 @@ class GivenTokens(Protocol):
     """Issues, lists and revokes access tokens."""
 
     async def make(self, grant: Grant, name: str, *, by: str) -> tuple[AccessToken, str]:
-        """Issue a token called ``name`` on behalf of ``by``. Returns it, and its plain text, which cannot be read again."""
+        """Issue a token for what ``name`` says, with the rights ``grant``, on behalf of the person ``by``.
+
+        Returns the facts of the token, and the token as a text, which cannot be read again.
+        """
         ...
 
     async def all(self, tenant_id: str | None = None) -> Sequence[AccessToken]:
@@ -165,5 +168,14 @@ class GivenTokens(Protocol):
         ...
 
     async def revoke(self, token_id: str, *, by: str, tenant_id: str | None = None) -> bool:
-        """Revoke a token of that tenant, with the sessions that it opened; False if there is none to revoke."""
+        """Revoke the token with the id ``token_id``, and end the sessions that were opened with it.
+
+        Args:
+            token_id: The id of the token.
+            by: The person who revokes it, for the audit trail.
+            tenant_id: The only tenant whose tokens may be revoked; None for any.
+
+        Returns:
+            False if there is no such token, or it was revoked before.
+        """
         ...

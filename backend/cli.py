@@ -44,13 +44,13 @@ app = deferred(SUMMARIES, help=_HELP, add_completion=False)
 
 
 def main() -> None:
-    """Run as ``python -m backend``."""
+    """Run the command line as ``python -m backend``."""
     _tolerate()
     app()
 
 
 def patchbay() -> None:
-    """Run as the program ``patchbay``, which `backend/patchbay` starts."""
+    """Run the command line as the program ``patchbay``, which `backend/patchbay` starts."""
     _tolerate()
     deferred(SUMMARIES, help=_HELP, add_completion=True)(prog_name="patchbay")
 

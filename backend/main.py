@@ -130,7 +130,7 @@ def create_app(  # noqa: PLR0913 - the composition root
 
     Args:
         settings: The settings; by default from the environment.
-        patchbay: The facade, which the caller closes; by default one on the default table.
+        patchbay: The LLM clients, which the caller closes; by default a `Patchbay` on the default table, closed at shutdown.
         local_model: The built-in model, to show its state. The caller starts and stops it.
         announce: Called once with the first access token, which is never shown again.
             By default it goes to standard error, as a login link.

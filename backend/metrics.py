@@ -1,4 +1,4 @@
-"""Prometheus metrics of this process's attempts, counted from the same records as the ledger's.
+"""Prometheus metrics of this process's LLM attempts, counted from the records that also go to the ledger.
 
 No label holds a user or a tenant. Features and endpoints are those of the table, and the number of combinations is bounded.
 """

@@ -44,12 +44,12 @@ class InvalidOverrideError(LLMError):
 
     @override
     def as_dict(self) -> dict[str, Any]:
-        """The error as JSON, with every problem."""
+        """The error as a dict for the JSON response, with every problem of the override."""
         return {**super().as_dict(), "problems": list(self.problems)}
 
 
 class OverrideNotFoundError(LLMError):
-    """No override of that id holds."""
+    """There is no override with this id that is still in effect."""
 
     code = "override_not_found"
     http_status = 404
@@ -79,7 +79,7 @@ class OverrideStore(Protocol):
         ...
 
     async def end(self, one: str, by: str, now: datetime) -> Override | None:
-        """End the override of that id, and return it; None if none of that id holds at ``now``."""
+        """End the override with the id ``one``, and return it; None if there is none with that id in effect at ``now``."""
         ...
 
     async def holding(self, now: datetime) -> Sequence[Override]:
@@ -171,7 +171,7 @@ class Overrides:
         return OverrideOutcome(one, tuple(_newly_unserved(self._table.snapshot, snapshot, now)))
 
     async def revert(self, one: str, by: str) -> Override:
-        """End the override of that id.
+        """End the override with the id ``one`` before it expires.
 
         Raises:
             OverrideNotFoundError: No override of that id holds.

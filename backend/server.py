@@ -55,12 +55,12 @@ class Server:
 
     @property
     def is_started(self) -> bool:
-        """Whether the server accepts requests, or did."""
+        """Whether the server has started to accept requests. Stays true after a stop."""
         return self._uvicorn.started
 
     @property
     def is_stopping(self) -> bool:
-        """Whether a stop has begun."""
+        """Whether a stop has begun. Requests may still be accepted for ``leaving_seconds``."""
         return self._is_stopping or self._uvicorn.should_exit
 
     def stop(self, seconds: float) -> None:
@@ -95,7 +95,7 @@ class Server:
                 self._loop.call_soon_threadsafe(self._requests.begin, seconds)
 
     async def warm_up(self) -> None:
-        """Wait until the facade has imported and built what the first calls need. The server must be started."""
+        """Wait until everything that the first LLM calls need is imported and built. The server must be started."""
         await asyncio.to_thread(self._app.state.services.facade.warm_up)
 
     async def serve(self, listener: socket.socket) -> None:
@@ -120,7 +120,7 @@ def composed_server(
 
     Args:
         settings: The application's settings.
-        table: The facade's table.
+        table: The table of features that the service serves.
         local_model: The built-in model.
         launch_token: See `create_app`.
         leaving_seconds: See `Server`.

@@ -94,12 +94,12 @@ class Settings(BaseSettings):
 
     @property
     def database_path(self) -> Path:
-        """The file of the SQLite database."""
+        """The file of the SQLite database, used without ``database_url``."""
         return self.data_dir.expanduser() / "patchbay.sqlite3"
 
     @property
     def ledger_path(self) -> Path:
-        """The folder of the ledger's spools."""
+        """The folder where records of attempts wait on disk for the ledger's database."""
         return self.data_dir.expanduser() / "ledger"
 
     @property

@@ -1,4 +1,4 @@
-"""The observers of every attempt of the application's facade: users' keys, metrics, the ledger, recent attempts."""
+"""Connects everything that observes attempts to the LLM clients: users' keys, metrics, the ledger, recent attempts."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Watchers(NamedTuple):
             self.recent.append(record)
 
     def prune_texts(self) -> None:
-        """Delete the expired prompts and answers."""
+        """Delete stored prompts and answers that are older than their feature's ``keep_text_days``."""
         if self.texts is not None:
             self.texts.prune(datetime.now(UTC).date())
 

@@ -20,7 +20,8 @@ class Row(NamedTuple):
 
     Attributes:
         scopes: A token needs one of these, or ``admin``; None for everybody, with a token or without.
-        is_of_the_house: Whether the route shows or changes the house's data, so that tenants' tokens may not use it.
+        is_of_the_house: Whether the route shows or changes data of the whole service, so that tokens of a single tenant may
+            not use it.
     """
 
     scopes: frozenset[Scope] | None

@@ -108,7 +108,7 @@ def runner_of(services: ServicesDep) -> Runner:
 
 
 def owner_of(identity: IdentityDep) -> Owner:
-    """The user who asks, as the owner of runs."""
+    """The user who makes the request, as the owner of the agents' runs."""
     return Owner(identity.user_id, identity.caller.tenant_id or "")
 
 
@@ -140,13 +140,13 @@ class BegunRun:
 async def started_run(
     agent: str, wanted: AgentMessage, owner: OwnerDep, runner: RunnerDep
 ) -> AsyncIterator[BegunRun]:
-    """Start a run."""
+    """Start a run of ``agent`` with the user's message, and wait for its first event. A FastAPI dependency."""
     async with aclosing(runner.start(owner, agent, wanted.message, wanted.conversation_id)) as events:
         yield BegunRun(await anext(events), events)
 
 
 async def resumed_run(run_id: str, owner: OwnerDep, runner: RunnerDep) -> AsyncIterator[BegunRun]:
-    """Continue a run."""
+    """Continue an interrupted run, and wait for its next event. A FastAPI dependency."""
     async with aclosing(runner.resume(owner, run_id)) as events:
         yield BegunRun(await anext(events), events)
 

@@ -80,7 +80,7 @@ class TooLongBodyError(HTTPException):
 
 
 class SlowBodyError(HTTPException):
-    """A body did not arrive in time."""
+    """A body did not arrive within its time limit."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(408, f"The body did not come within {seconds:.0f} seconds.")

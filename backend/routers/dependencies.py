@@ -85,12 +85,12 @@ class Explanation(Protocol):
     """Where a call would be routed and why, as `Facade.explain` returns it."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The route as a dict that is ready for JSON."""
+        """The explanation as a dict for the JSON response."""
         ...
 
 
 class Facade(Models, Protocol):
-    """The part of the facade that the HTTP edge needs; `Patchbay` is one."""
+    """What the HTTP routes need of the LLM clients. `Patchbay` implements it."""
 
     @property
     def demo_active(self) -> bool:
@@ -159,7 +159,7 @@ class SpoolView(Protocol):
 
     @property
     def figures(self) -> SpoolFigures:
-        """The counters of the spool."""
+        """The counters as they are now."""
         ...
 
 
@@ -168,7 +168,7 @@ class LocalModelView(Protocol):
 
     @property
     def label(self) -> str:
-        """The name of the model, for people."""
+        """The name of the model, as it is shown to people."""
         ...
 
     @property
@@ -193,11 +193,11 @@ class Services:
 
     Attributes:
         tokens: Looks up access tokens, of programs' requests and of browsers' logins.
-        overrides: The stored overrides; None if the facade's table takes none.
+        overrides: Reads and changes the stored overrides; None if ``facade`` is no `Patchbay`.
         usage: The usage in the ledger; None without a ledger.
-        budgets: The budgets; None if the facade was passed in.
+        budgets: Reads and changes the budgets; None if ``facade`` is no `Patchbay`.
         responder_sources: The sources of models beside features and groups.
-        agents: The agents; None if there are none.
+        agents: Runs agents; None if the service has none.
         recent: The statistics of the last 15 minutes.
         spool: The spool to which attempts are written; None without one.
         given_tokens: Issues and revokes access tokens; None if that is not possible here.
@@ -230,7 +230,7 @@ class Services:
 
     @property
     def responders(self) -> Responders:
-        """All models, with the responder of each."""
+        """Finds what answers to a model name: a feature, a group, or a model of `responder_sources`."""
         return Responders(self.facade, self.responder_sources)
 
     async def qos_info(self) -> QosInfo:
@@ -270,7 +270,7 @@ class Identity:
 
 
 class UnauthenticatedError(HTTPException):
-    """There is no token, or an invalid one."""
+    """The request has no access token or session, or an invalid one: status 401."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -291,7 +291,7 @@ async def services_of(connection: HTTPConnection) -> Services:
 
 
 class ForbiddenError(HTTPException):
-    """The token may not do this."""
+    """The access token is valid, but does not allow this route: status 403."""
 
     def __init__(self, why: str) -> None:
         super().__init__(403, why)

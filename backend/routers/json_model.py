@@ -17,7 +17,7 @@ _BODY: Final = ("body",)
 
 
 class InvalidBodyError(HTTPException):
-    """A body is invalid for its route."""
+    """The JSON body does not fit the model that its route declares."""
 
     def __init__(self, problems: Sequence[Any]) -> None:
         super().__init__(422, "The request is not valid.")

@@ -43,7 +43,7 @@ def cookie_name(connection: HTTPConnection) -> str:
 
 
 def is_secure(connection: HTTPConnection) -> bool:
-    """Whether the browser speaks TLS."""
+    """Whether the browser uses HTTPS, as far as the configured public URL or the connection tells."""
     return connection.scope["scheme"] in {"https", "wss"}
 
 

@@ -32,7 +32,7 @@ def _exposition(services: Services) -> str:
 
 
 def exposition(qos: QosInfo) -> str:
-    """``qos`` in Prometheus's text format."""
+    """Write the state ``qos`` of the table as metrics in Prometheus's text format."""
     registry = CollectorRegistry()
     registry.register(_Table(qos))
     return generate_latest(registry).decode()

@@ -27,7 +27,7 @@ class Origin(NamedTuple):
 
     @classmethod
     def read(cls, url: str) -> Origin | None:
-        """The origin of ``url``; None if it has none."""
+        """Parse the origin of ``url``; None if the URL is invalid or has no host."""
         try:
             parts = urlsplit(url)
             port = parts.port or _PORTS.get(parts.scheme)

@@ -39,7 +39,7 @@ class NewOverride(BaseModel):
         return self
 
     def by(self, author: str) -> OverrideRequest:
-        """The request for the override by ``author``."""
+        """Make the request to store this override, decided by ``author``."""
         return OverrideRequest(
             self.feature or self.disable or "", self.links, author, self.reason, self.until
         )

@@ -77,7 +77,7 @@ class ReadinessReport:
         return bool(self.features) and self.out_of_service == self.features and not takes_keys
 
     def as_dict(self) -> dict[str, Any]:
-        """As a dict that is ready for JSON."""
+        """The report as a dict for the JSON response."""
         return {
             "missing": [dict(one) for one in self.missing],
             "features": {"served": self.served, "all": self.features, "by_demo": self.is_demo},

@@ -113,7 +113,7 @@ def may_change(grant: Grant | None) -> bool:
 
 
 def wants_json(request: Request) -> bool:
-    """Whether the client accepts JSON and no HTML."""
+    """Whether the client accepts JSON and not HTML, as programs do."""
     accepted = request.headers.get("accept", "")
     return "application/json" in accepted and "text/html" not in accepted
 

@@ -1,4 +1,4 @@
-"""Access tokens over HTTP (`/v1/tokens`), for admins: the house's manage all tokens, a tenant's its own."""
+"""Access tokens over HTTP (`/v1/tokens`), for admins: those of the operator manage all tokens, a tenant's only the tenant's."""
 
 from datetime import datetime
 from decimal import Decimal

@@ -90,7 +90,7 @@ class Platform:
 
     @property
     def markers(self) -> Mapping[str, str]:
-        """The environment for evaluating markers."""
+        """The values that environment markers, such as ``sys_platform``, have on this platform."""
         sys_platform, os_name = {"Linux": ("linux", "posix"), "Darwin": ("darwin", "posix")}.get(
             self.system, ("win32", "nt")
         )
@@ -199,7 +199,7 @@ def _holds(requirement: Requirement, platform: Platform, extra: str) -> bool:
 
 
 def read_metadata(text: str) -> dict[str, Metadata]:
-    """The metadata that ``make lock`` has written."""
+    """Parse the file that ``make lock`` wrote: the requirements of each locked release, by ``name==version``."""
     return {
         release: Metadata(tuple(row["requires"]), row["requires_python"])
         for release, row in json.loads(text).items()

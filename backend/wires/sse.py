@@ -23,12 +23,12 @@ def event(data: str, name: str | None = None) -> bytes:
 
 
 def json_event(value: Any, name: str | None = None) -> bytes:
-    """A server-sent event with ``value`` as JSON."""
+    """A server-sent event, in bytes, whose data is ``value`` as JSON."""
     return _framed(json_bytes(value), name)
 
 
 def encoded_event(json_text: bytes, name: str | None = None) -> bytes:
-    """A server-sent event with JSON that is already encoded."""
+    """A server-sent event, in bytes, whose data is JSON that is already encoded. It must be a single line."""
     return _framed(json_text, name)
 
 

@@ -42,12 +42,12 @@ class SharedModel(PerProcess):
 
     @property
     def label(self) -> str:
-        """The name of the built-in model, for people."""
+        """The name of the model, as it is shown to people."""
         return self._told.label
 
     @property
     def state(self) -> State:
-        """The state of the model."""
+        """The last state that the supervisor has reported."""
         return self._told.state
 
     @property

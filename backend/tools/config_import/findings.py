@@ -60,7 +60,7 @@ class Findings:
         return Findings(self)
 
     def add(self, kind: Kind, path: str, says: str) -> None:
-        """Add a finding."""
+        """Add a message about the value at ``path`` in the input."""
         self._found.setdefault(Finding(kind, path, says))
         if self._whole is not None:
             self._whole.add(kind, path, says)
@@ -74,7 +74,7 @@ class Findings:
 
     @property
     def any_wrong(self) -> bool:
-        """Whether anything could not be imported."""
+        """Whether there is an error, so that something could not be imported."""
         return any(finding.kind == "wrong" for finding in self._found)
 
     @property

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Name(NamedTuple):
-    """``provider/model``, split at the first slash."""
+    """A model's name in LiteLLM's form ``provider/model``, split at the first slash."""
 
     provider: str
     model: str

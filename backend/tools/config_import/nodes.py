@@ -39,7 +39,7 @@ class Node:
     findings: Findings = field(repr=False, compare=False)
 
     def report(self, kind: Kind, says: str) -> None:
-        """Report a finding about this value."""
+        """Add a message about this value to the report."""
         self.findings.add(kind, self.path, says)
 
     def apart(self) -> Node:

@@ -29,7 +29,7 @@ class Provider:
     account: Account
 
     def row(self) -> dict[str, object]:
-        """The row as a dict for the table."""
+        """The provider's row of the table, as a dict."""
         vendor = KNOWN.get(self.account.provider)
         base_url = self.account.base_url or (vendor.base_url if vendor else None)
         row = {"api": self.account.api, "base_url": base_url, "api_key_env": self.variable}

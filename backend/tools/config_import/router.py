@@ -24,7 +24,7 @@ _NO_USE = "is not imported: LMI has no use for it either."
 
 @dataclass(frozen=True)
 class Deployment:
-    """An entry of ``model_list``."""
+    """An entry of ``model_list``, the models that litellm's Router chooses from."""
 
     name: str
     spec: Spec

@@ -74,7 +74,7 @@ class _Variant(NamedTuple):
 
 
 def functions(document: Node) -> list[Config]:
-    """The features in a gateway's file."""
+    """Read the features in a TensorZero gateway's file."""
     entries = document.entries()
     models = _entries(entries.pop("models", None))
     vectors = _entries(entries.pop("embedding_models", None))

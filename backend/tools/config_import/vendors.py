@@ -18,7 +18,7 @@ class Vendor:
     Attributes:
         base_url: The base URL for its row; None if it is the API's default, or each server has its own.
         addresses: Its addresses in other systems' configurations.
-        variable: The environment variable of the house's key, if not named after the provider.
+        variable: The environment variable of the operator's key; None if it is named after the provider.
         keyless: Whether such servers usually need no key.
         anywhere: Whether it has no fixed address, because it runs on the user's own servers.
     """
@@ -114,7 +114,7 @@ def advice_for(provider: str, model: str) -> str:
 
 
 def vendor_at(provider: str, address: str | None) -> str:
-    """The vendor at the ``address`` that a client of OpenAI's is configured with; else ``provider``."""
+    """Find the vendor by the ``address`` that a client of OpenAI's is configured with; ``provider`` if none is known by it."""
     if provider not in _ANYONES or address is None:
         return provider
     asked = address.rstrip("/")
@@ -122,6 +122,6 @@ def vendor_at(provider: str, address: str | None) -> str:
 
 
 def house_variable(vendor: str) -> str:
-    """The environment variable of the house's key for ``vendor``."""
+    """The environment variable that holds the operator's key for ``vendor``."""
     known = KNOWN.get(vendor)
     return (known and known.variable) or f"{vendor.upper()}_API_KEY"

@@ -24,7 +24,7 @@ class TextBlock(_Block):
 
 
 class MediaBlock(_Block):
-    """An image, or a document."""
+    """An image or a document, inline or by its address."""
 
     type: Literal["image", "document"]
     source: dict[str, Any]
@@ -60,7 +60,7 @@ class RedactedThinkingBlock(_Block):
 
 
 class ToolUseBlock(_Block):
-    """A tool call of the model."""
+    """A tool call that the model made in an earlier turn."""
 
     type: Literal["tool_use"]
     id: str
@@ -69,7 +69,7 @@ class ToolUseBlock(_Block):
 
 
 class ToolResultBlock(_Block):
-    """The result of a tool call."""
+    """The result of a tool call, which the client sends back to the model."""
 
     type: Literal["tool_result"]
     tool_use_id: str

@@ -91,7 +91,7 @@ class OutputConfig(_Part):
 
 
 class CountBody(_Part):
-    """The body of ``/v1/messages/count_tokens``."""
+    """The JSON body of ``/v1/messages/count_tokens``, and the fields that ``/v1/messages`` has, too."""
 
     model: Annotated[str, Field(min_length=1, max_length=LONGEST)]
     messages: Annotated[list[Turn], Field(min_length=1)]
@@ -105,7 +105,7 @@ class CountBody(_Part):
 
 
 class MessagesBody(CountBody):
-    """The body of ``/v1/messages``."""
+    """The JSON body of ``/v1/messages``: the fields of `CountBody`, and those that only an answer needs."""
 
     max_tokens: Annotated[int, Field(gt=0)]
     metadata: dict[str, Any] | None = None

@@ -16,7 +16,7 @@ _CREATED: Final = "1970-01-01T00:00:00Z"
 
 
 def model_info(model: Model) -> dict[str, Any]:
-    """``model`` as an object of the list."""
+    """One ``model`` in the form that Anthropic's list of models has."""
     return {
         "type": "model",
         "id": model.name,

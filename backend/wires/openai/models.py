@@ -14,7 +14,7 @@ _CREATED: Final = 0
 
 
 def model_object(model: Model) -> dict[str, Any]:
-    """``model`` as an object of the list."""
+    """One ``model`` in the form that OpenAI's list of models has."""
     made = {"id": model.name, "object": "model", "created": _CREATED, "owned_by": "patchbay"}
     return {**made, "description": model.about} if model.about else made
 

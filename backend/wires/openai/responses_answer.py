@@ -39,11 +39,17 @@ class Resource:
         self._beginning: bytes | None = None
 
     def document(self, status: str, output: Sequence[Mapping[str, Any]] = (), **more: Any) -> dict[str, Any]:
-        """The response object, as a dict that is ready for JSON."""
+        """The response object as a dict.
+
+        Args:
+            status: Its present status.
+            output: The output items so far.
+            more: Further fields, such as ``usage``.
+        """
         return {**self._constant, **self._changing(status, output, more)}
 
     def json(self, status: str, output: Sequence[Mapping[str, Any]] = (), **more: Any) -> bytes:
-        """The response object as JSON bytes."""
+        """Like `document`, as JSON bytes."""
         if self._beginning is None:
             self._beginning = json_bytes(self._constant)[:-1] + b","
         return self._beginning + json_bytes(self._changing(status, output, more))[1:]
@@ -93,11 +99,11 @@ class ReasoningItem:
 
     @property
     def text(self) -> str:
-        """The summary so far."""
+        """The summary that has arrived so far."""
         return "".join(self.pieces)
 
     def as_dict(self, *, status: ItemStatus) -> dict[str, Any]:
-        """The item as a dict that is ready for JSON."""
+        """The output item as a dict for the JSON of the response."""
         is_told = self.pieces and status != "in_progress"
         return {
             "id": self.id,
@@ -119,11 +125,11 @@ class MessageItem:
 
     @property
     def text(self) -> str:
-        """The text so far."""
+        """The text or refusal that has arrived so far."""
         return "".join(self.pieces)
 
     def part(self, *, is_empty: bool = False) -> dict[str, Any]:
-        """The part, as a dict that is ready for JSON."""
+        """The item's only content part, as a dict for the JSON of the response. With ``is_empty``, without its text."""
         text = "" if is_empty else self.text
         if self.is_refusal:
             return {"type": "refusal", "refusal": text}
@@ -135,7 +141,7 @@ class MessageItem:
         }
 
     def as_dict(self, *, status: ItemStatus) -> dict[str, Any]:
-        """The item as a dict that is ready for JSON."""
+        """The output item as a dict for the JSON of the response."""
         return {
             "id": self.id,
             "type": "message",
@@ -147,7 +153,7 @@ class MessageItem:
 
 @dataclass(slots=True)
 class CallItem:
-    """A call of a function or of a custom tool."""
+    """An output item: a call of a function or of a custom tool."""
 
     id: str
     index: int
@@ -162,7 +168,7 @@ class CallItem:
         return custom_input(whole) if self.tool.is_custom else whole or "{}"
 
     def as_dict(self, *, status: ItemStatus) -> dict[str, Any]:
-        """The item as a dict that is ready for JSON."""
+        """The output item as a dict for the JSON of the response."""
         tool, is_new = self.tool, status == "in_progress"
         found = {
             "id": self.id,
