@@ -101,7 +101,9 @@ def _instruments(tracers: TracerProvider, meters: MeterProvider) -> Instruments:
 
 
 class CallSpan:
-    """The span of one call, as a context. It is the current span within, except in a stream, whose reader keeps theirs.
+    """The OpenTelemetry span of one call, as a context manager.
+
+    Within the block it is the current span; not in a stream, whose reader keeps their own.
 
     Args:
         dispatch: The attempt loop of the call, whose attempts are observed from now on.

@@ -75,7 +75,7 @@ class BudgetStore(Protocol):
         ...
 
     def counters(self, windows: Iterable[BudgetWindow]) -> Mapping[BudgetWindow, Counter]:
-        """The state of each of ``windows``; those that were never counted are left out.
+        """Read the state of each of ``windows``; windows that were never counted are left out.
 
         Raises:
             BudgetStoreAwayError: The store cannot be reached.
@@ -123,7 +123,7 @@ class _Held:
 
 
 class MemoryBudgets(PerProcess):
-    """Budget counters of one process.
+    """A `BudgetStore` in the memory of one process.
 
     Args:
         clock: The monotonic clock, in seconds.

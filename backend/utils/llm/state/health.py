@@ -128,7 +128,7 @@ class Unavailable:
 
 
 class HealthChange(NamedTuple):
-    """A change of a circuit's health.
+    """A change of a circuit's health, as it is passed to listeners.
 
     Attributes:
         kind: ``opened``: its breaker opened, also again after a probe. ``closed``: the breaker closed.
@@ -215,7 +215,7 @@ class RetryBudget:
         self._left = max(0.0, self._left - retries)
 
     def borrow(self, now: float) -> bool:
-        """Take one retry from an empty budget; False until the next loan is allowed."""
+        """Take one retry although the budget is empty; False until the next loan is allowed."""
         if now < self._lends_at:
             return False
         self._lends_at = now + self._pause
@@ -255,7 +255,7 @@ class Condition:
         return self.cools_for is not None or self.breaker.opens_until is not None
 
     def answered(self, now: float, *, was_probe: bool, is_well: bool) -> Condition:
-        """The condition after an answer. An answer to a request sent before the cooldown does not end the cooldown."""
+        """Update the condition with an answer; an answer to a request sent before the cooldown does not end the cooldown."""
         after = replace(self, breaker=self.breaker.succeeded(now), probes_until=0.0)
         is_over = now >= self.cools_until or (self.is_guess and was_probe)
         return (
@@ -295,7 +295,7 @@ class Health(PerProcess):
         return len(self._conditions)
 
     def availability(self, *circuits: Circuit) -> Unavailable | None:
-        """The reason why the first unusable one of ``circuits`` is unusable; None if all may be used."""
+        """Check ``circuits``: the reason why the first unusable one cannot be used now; None if all may be used."""
         for circuit in circuits:
             condition = self._conditions.get(circuit)
             if condition is not None and (why := _unavailable(condition, self._clock())) is not None:
@@ -421,7 +421,7 @@ class Health(PerProcess):
         self._tell(changes)
 
     def resting(self) -> tuple[Resting, ...]:
-        """The circuits that are cooling, open, or waiting for a probe."""
+        """List the circuits that are cooling, open, or waiting for a probe."""
         if not self._conditions:
             return ()
         with self._lock:

@@ -325,7 +325,7 @@ class RateLimiter:
         return _used(count, "tokens", rate.per) if count else 0
 
     def use(self, scope: str, rate: Rate, tokens: int) -> None:
-        """Count ``tokens`` against ``rate`` in ``scope``."""
+        """Count ``tokens`` that were used without a reservation against ``rate`` in ``scope``."""
         self._window(self._count(scope), "tokens", rate.per).add(tokens)
 
     # Queues -------------------------------------------------------------------------------------------------------------

@@ -48,11 +48,11 @@ class AttemptObserver(Protocol):
 
     @abstractmethod
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None, /) -> None:
-        """Called when the attempt was answered or has failed, before the next step of the call is chosen."""
+        """Called when an attempt is over, before the next step of the call is chosen; ``failure`` is None for an answer."""
 
 
 class TrafficObserver(AttemptObserver, ABC):
-    """An observer that keeps what it learns in the state that the calls of a process share."""
+    """The base of observers that write into `Traffic`, the state that the calls of a process share."""
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic

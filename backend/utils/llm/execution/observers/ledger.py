@@ -81,7 +81,10 @@ class KeyNames:
 
 
 class LedgerObserver(AttemptObserver):
-    """Passes the record of each attempt to a sink, whose exceptions are swallowed; the 1st, 10th, 100th … is logged."""
+    """Passes a record of each attempt to the ledger's sink, whose exceptions are swallowed.
+
+    Of the records that are lost by this, the 1st, 10th, 100th … is logged.
+    """
 
     def __init__(self, sink: LedgerSink, key_names: KeyNames) -> None:
         self._sink = sink

@@ -47,7 +47,7 @@ MOST = 10**17
 
 
 class Held(NamedTuple):
-    """The amounts that one request has reserved in budgets."""
+    """What one request has reserved: its claims on budgets, and the reservation in the store, which is settled later."""
 
     claims: tuple[BudgetClaim, ...]
     reservation: Reservation

@@ -31,7 +31,7 @@ STALE_SECONDS = 10.0
 
 
 class SharedExperiments(Experiments):
-    """Trials whose results all processes add up."""
+    """Experiments that add up the results of all processes."""
 
     def __init__(self, store: Store) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class SharedExperiments(Experiments):
 
 
 class SharedQualityScores(QualityScores):
-    """Quality scores from all processes."""
+    """Quality scores that include those of all other processes."""
 
     def __init__(self, clock: Callable[[], float], store: Store) -> None:
         super().__init__(clock)
