@@ -215,7 +215,7 @@ class Counter(NamedTuple):
 
 
 class Balance(NamedTuple):
-    """A budget with one of its counters, and the moment in UTC at which the counter is reset; None if never."""
+    """What is left of a budget in one of its counters; ``resets_at`` is in UTC, and None if the counter is never reset."""
 
     budget: Budget
     window: BudgetWindow
@@ -260,7 +260,7 @@ def pico_usd(usd: Decimal) -> int:
 
 
 def period_of(period: BudgetPeriod, now: datetime) -> str:
-    """The period in which ``now`` lies, in UTC: ``2026-11-29``, ``2026-11``, or an empty text for ``total``."""
+    """The day or month in which ``now`` lies, in UTC: ``2026-11-29`` or ``2026-11``; an empty text for ``total``."""
     return (
         "" if period == "total" else now.astimezone(UTC).strftime("%Y-%m-%d" if period == "day" else "%Y-%m")
     )

@@ -121,9 +121,9 @@ class FeatureChatModel(BindableChatModel):
     @property  # type: ignore[misc]
     @override
     def profile(self) -> ModelProfile | None:  # type: ignore[override] # a field, which would know one table, one caller
-        """The abilities, in LangChain's terms, that every endpoint which may serve the caller now has; None without an endpoint.
+        """LangChain's profile of the model: the abilities that all endpoints have which may serve the caller now.
 
-        Agents read the profile to decide how to ask for a schema and when to summarise a history.
+        None without such an endpoint. Agents read it to decide how to ask for a schema and when to summarise a history.
         """
         runtime = self.runtime
         snapshot, today = runtime.table.snapshot, runtime.time.now().date()

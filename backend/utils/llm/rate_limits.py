@@ -27,7 +27,7 @@ _RULE = 'must be written like "90000/minute", per second, minute, hour, day or m
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """An amount in each period, such as ``90000/minute``."""
+    """A number of requests or tokens in each period, such as ``90000/minute``."""
 
     amount: int
     per: Period

@@ -38,7 +38,7 @@ _LIMITS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 
 
 def first_fault(value: Any, schema: dict[str, Any]) -> str | None:
-    """The first place where ``value`` breaks ``schema``, and how, without a quotation of ``value``; None if it is valid."""
+    """Where and how ``value`` first breaks ``schema``, for an error text that quotes no value; None if it is valid."""
     return next(_Check(schema, _LEAST_STEPS + MOST_STEPS * _size(value)).faults(value, schema, ()), None)
 
 

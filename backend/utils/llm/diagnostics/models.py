@@ -25,9 +25,10 @@ class ModelInfo(BaseModel):
     Attributes:
         context_window: The most tokens of prompt and answer together.
         max_output: The most tokens of an answer.
-        abilities: Some of ``tools``, ``structured_output``, ``images``, ``audio``, ``video``, ``pdf``.
+        abilities: Which of ``tools``, ``structured_output``, ``images``, ``audio``, ``video``, ``pdf`` the model has.
         input_usd: US dollars for a million tokens of short prompts, as decimal text; None if unknown.
-        output_usd: The same for answers; ``cached_usd`` for tokens read from a cache.
+        output_usd: US dollars for a million tokens of answers, as decimal text; ``cached_usd`` for tokens read from a
+            cache.
         known: Whether the model is in the facade's list of models; if not, its abilities are assumed.
         retires: When the vendor stops serving the model; None if no day is announced.
         features: The features that use the endpoint in any profile.

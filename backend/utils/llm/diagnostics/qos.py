@@ -105,10 +105,11 @@ class ProviderInfo(BaseModel):
 
 
 class TrialInfo(BaseModel):
-    """The results of one arm of a split, or of a shadow, in this process.
+    """The results so far of one arm of a trial (a feature's ``split``), or of a shadow endpoint, in this process.
 
     Attributes:
-        arm: ``control``, an endpoint at its share, or ``shadow`` and its endpoint.
+        arm: ``control``, the calls of the control group; an endpoint on trial with its percentage; or ``shadow`` with
+            its endpoint.
         requests: The requests with a known outcome.
         mean_cost_usd: The mean cost of the answers with a known price.
         stopped: The reason why the trial ended; None while it runs.

@@ -166,7 +166,7 @@ class EmbeddingRow(Row):
 
 
 class FeatureRow(Row):
-    """Settings of a feature in every profile.
+    """The settings of a feature, the same in every profile, as written in the table.
 
     Attributes:
         extra_body: Extra fields of its requests, by provider.
@@ -226,7 +226,7 @@ class Price(Row):
 
 
 class ModelRow(Row):
-    """Settings of one endpoint, whichever feature it serves.
+    """The settings of one endpoint, whichever feature it serves, as written in the table.
 
     Capabilities are declared here for a model that the table of models does not have, or has wrongly.
 
@@ -286,7 +286,7 @@ class ProfileRow(BaseModel):
 
 
 class Head(Row):
-    """The values before the first section of the file."""
+    """The values that stand before the first section of the file, for the whole table."""
 
     profile: str = "premium"
     byok_profile: str | None = None

@@ -50,7 +50,7 @@ class Vendor:
         return {**self.chat, **own[0]} if own else self.chat
 
     def capabilities(self, model: str, mode: str) -> Capabilities:
-        """The capabilities of ``model`` as this vendor serves it."""
+        """The capabilities of ``model`` as this vendor serves it: those of the table of models, as changed here."""
         known, values = capabilities(model), self._overrides(model, mode)
         lacks = dict.fromkeys((*known.lacks, *values.get("lacks", ())))
         return known.model_copy(update={**values, "lacks": tuple(lacks)})

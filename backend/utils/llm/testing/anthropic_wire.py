@@ -38,7 +38,7 @@ _ATTACHMENTS = {"image": "image", "document": "file"}
 
 
 class AnthropicWire:
-    """``POST /v1/messages``, and ``GET /v1/models`` for requests with an ``anthropic-version`` header."""
+    """Serves ``POST /v1/messages``, and ``GET /v1/models`` for requests with an ``anthropic-version`` header."""
 
     name: Literal["anthropic"] = "anthropic"
     names_events = True

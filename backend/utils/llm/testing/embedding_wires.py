@@ -30,7 +30,7 @@ def vector(text: str, dimensions: int = DIMENSIONS) -> list[float]:
 
 
 class OpenAIEmbeddingWire(OpenAIWire):
-    """``POST /v1/embeddings``."""
+    """Serves ``POST /v1/embeddings``."""
 
     @override
     def read(self, body: Mapping[str, Any]) -> Prompt:
@@ -49,7 +49,7 @@ class OpenAIEmbeddingWire(OpenAIWire):
 
 
 class GeminiEmbeddingWire(GeminiWire):
-    """``POST /v1beta/models/MODEL:batchEmbedContents``."""
+    """Serves ``POST /v1beta/models/MODEL:batchEmbedContents``."""
 
     @override
     def read(self, body: Mapping[str, Any]) -> Prompt:

@@ -43,7 +43,11 @@ _TOO_LONG = "The input token count (1048577) exceeds the maximum number of token
 
 
 class GeminiWire:
-    """``POST /v1beta/models/{model}:generateContent``, ``:streamGenerateContent?alt=sse`` and ``GET /v1beta/models``."""
+    """Serves Gemini's generation and list of models.
+
+    The paths are ``POST /v1beta/models/{model}:generateContent``, ``:streamGenerateContent?alt=sse`` and ``GET
+    /v1beta/models``.
+    """
 
     name: Literal["gemini"] = "gemini"
     names_events = False

@@ -59,7 +59,7 @@ _ERRORS_BY_CODE: dict[str, tuple[str, str]] = {  # code: type, message
 
 
 class OpenAIWire:
-    """``POST /v1/chat/completions`` and ``GET /v1/models``."""
+    """Serves ``POST /v1/chat/completions`` and ``GET /v1/models``."""
 
     name: Literal["openai"] = "openai"
     names_events = False

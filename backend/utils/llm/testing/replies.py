@@ -156,7 +156,7 @@ class StreamError:
 
 @dataclass(frozen=True, slots=True)
 class SlowFirstByte:
-    """The reply ``then`` after ``seconds`` in which nothing is sent, not even a status."""
+    """Sends nothing for ``seconds``, not even a status, and then the reply ``then``."""
 
     seconds: float
     then: Reply
@@ -164,7 +164,7 @@ class SlowFirstByte:
 
 @dataclass(frozen=True, slots=True)
 class Trickle:
-    """A reply whose pieces come ``gap_seconds`` apart: events of a stream, slices of a body."""
+    """Sends the pieces of a reply ``gap_seconds`` apart: the events of a stream, or slices of a body."""
 
     reply: Reply
     gap_seconds: float
@@ -213,12 +213,12 @@ class Html:
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """A request that is accepted and never answered, until one side closes the connection."""
+    """Accepts the request and never answers, until one side closes the connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """A request that is read, after which the connection is reset without a byte of answer."""
+    """Reads the request, and then resets the connection without a byte of answer."""
 
 
 Answer: TypeAlias = Text | ToolCalls | Json | Refusal | Empty

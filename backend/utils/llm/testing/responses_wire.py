@@ -31,7 +31,7 @@ _LOGPROBS = "message.output_text.logprobs"
 
 
 class ResponsesWire(OpenAIWire):
-    """``POST /v1/responses``. Its requests are recorded with the wire ``openai``; their path tells them apart."""
+    """Serves ``POST /v1/responses``. Its requests are recorded with the wire ``openai``; their path tells them apart."""
 
     @override
     def read(self, body: Mapping[str, Any]) -> Prompt:

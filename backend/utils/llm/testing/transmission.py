@@ -46,7 +46,7 @@ _PAGE = "<!doctype html><html><head><title>Sign in</title></head><body><h1>Sign 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One request, as a reply needs it to be turned into bytes.
+    """One request to the loopback provider, with what is needed to turn a reply to it into bytes.
 
     Attributes:
         number: The request's number at this server, from 1.

@@ -74,7 +74,9 @@ class Redaction:
         return visible(self.of_text(text))
 
     def labels(self, value: Any, known: str = "") -> Any:
-        """``value`` with the key removed from each text, and each text cut to a `foreign.label`; of a huge text only the length.
+        """Clean ``value``, metadata from a provider: remove the key from each text, and cut the text to a `foreign.label`.
+
+        A text that is too long to be searched for the key is replaced by its length.
 
         Args:
             value: Names and other metadata of the provider, as JSON.

@@ -36,7 +36,7 @@ class ForbiddenAddressError(Exception):
 
 
 def addresses(policy: NetworkPolicy | None, host: str, port: int, seconds: float) -> list[str]:
-    """All addresses of ``host``, looked up within ``seconds``; blocks the thread.
+    """Look up ``host`` and return all its addresses, none of them forbidden by ``policy``; blocks at most ``seconds``.
 
     Raises:
         ForbiddenAddressError: ``policy`` does not permit all addresses.
@@ -58,7 +58,7 @@ def addresses(policy: NetworkPolicy | None, host: str, port: int, seconds: float
 
 @dataclass(eq=False)
 class AddressResolver(AbstractResolver):
-    """Looks up hosts for aiohttp, by the same rules as `addresses`."""
+    """The resolver of one aiohttp connector: looks up hosts, and refuses forbidden addresses, as `addresses` does."""
 
     policy: NetworkPolicy | None
 
