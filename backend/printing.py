@@ -57,12 +57,12 @@ class Terminal(Console):
 class TextTable(NamedTuple):
     """A table for the terminal. On a narrow screen its cells are wrapped.
 
-    On a very narrow screen each cell has a line of its own, after the head of its column.
+    On a very narrow screen each cell has a line of its own, after the title of its column.
 
     Attributes:
-        heads: The columns.
+        heads: The titles of the columns.
         rows: The cells, as plain text.
-        right: The numbers of the right-aligned columns.
+        right: The indexes, from 0, of the columns that are right-aligned.
     """
 
     heads: Sequence[str]
@@ -131,7 +131,14 @@ def finding_line(finding: Finding, *, fails: bool) -> str:
 def capability_lines(
     model: str, can: Capabilities, sources: Mapping[str, str], gone: Retirement | None
 ) -> list[str]:
-    """One line for each capability of ``model``, with the source of the value, and one for the model's retirement."""
+    """Describe ``model`` for the terminal: a line for each capability, and one for the model's retirement.
+
+    Args:
+        model: The name to print.
+        can: The capabilities.
+        sources: Where the value of each capability comes from, such as the table.
+        gone: The retirement; None if no date was announced.
+    """
     lines = [model]
     lines += [f"  {name:<18}{_word(value):<33} {sources[name]}" for name, value in can]
     if gone is None:

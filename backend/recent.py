@@ -51,11 +51,13 @@ class _Minute:
 
 
 class LastFailure(NamedTuple):
-    """The last attempt that failed.
+    """The last attempt that failed, shown to people on call.
 
     Attributes:
         at: When the attempt ended, in microseconds since 1970 (UTC).
-        call: The id of the attempt's call.
+        category: What kind of failure it was.
+        status: The HTTP status of the provider's answer; None without an answer.
+        call: The id of the call that the attempt belonged to, as in the ledger.
     """
 
     at: int

@@ -60,7 +60,7 @@ class BegunAnswer:
 async def begin(
     request: Request, question: Question, identity: IdentityDep, services: ServicesDep
 ) -> AsyncIterator[BegunAnswer]:
-    """Ask, and wait for the first piece. A disconnect of the client closes the provider's stream."""
+    """Ask the question, and wait for the first piece of the answer. If the client disconnects, the provider's stream is closed."""
     conversation = await find(services, identity, question.conversation_id)
     if conversation.transcript.is_empty:
         raise HTTPException(409, "Nothing was said in this conversation, so there is nothing to ask about.")

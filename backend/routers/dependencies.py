@@ -286,7 +286,7 @@ def get_services(connection: HTTPConnection) -> Services:
 
 
 async def services_of(connection: HTTPConnection) -> Services:
-    """`get_services` as a dependency; asynchronous, because FastAPI runs synchronous ones in a thread."""
+    """`get_services` as a FastAPI dependency. It is asynchronous, because FastAPI runs synchronous dependencies in a thread."""
     return get_services(connection)
 
 
@@ -298,7 +298,7 @@ class ForbiddenError(HTTPException):
 
 
 async def authenticate(connection: HTTPConnection) -> Grant:
-    """The grant of the request's token or session, looked up and counted once. Keys are not read.
+    """Find the rights of the request's token or session, and count the request for its rate limit, once per request.
 
     Raises:
         UnauthenticatedError: There is no valid token.

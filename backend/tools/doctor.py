@@ -130,7 +130,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def table(environ: Mapping[str, str]) -> Iterator[Check]:
-    """Whether the table loads, and which of its keys are set."""
+    """Check whether the table loads, and which of the keys that it names are set."""
     from backend.utils.llm import Table
     from backend.utils.llm.errors import ConfigError
 
@@ -162,7 +162,7 @@ def keys(snapshot: Snapshot) -> Check:
 
 
 def database(fault: str | None, *, place: str, exists: bool) -> Check:
-    """Whether the database can be read."""
+    """Make the result of the check of the database: a fault if ``fault`` says why it cannot be read."""
     if fault is not None:
         return Check(
             "database", "fault", fault, "Mend it, or name another in DATABASE_URL or PATCHBAY_DATA_DIR."
@@ -171,10 +171,10 @@ def database(fault: str | None, *, place: str, exists: bool) -> Check:
 
 
 def migrations(revision: str | None, known: Sequence[str]) -> Check:
-    """Whether the database has the tables of this version.
+    """Check whether the database has the tables of this version.
 
     Args:
-        revision: The last migration that was applied.
+        revision: The last migration that was applied; None if there was none.
         known: The migrations of this version, the newest first.
     """
     if revision is None:
@@ -191,7 +191,7 @@ def migrations(revision: str | None, known: Sequence[str]) -> Check:
 
 
 def port(host: str, number: int) -> Check:
-    """Whether the server can listen on the port, or a Patchbay already does."""
+    """Check whether the server can listen on the port. It is also well if a Patchbay already answers there."""
     where = f"{host}:{number}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
@@ -233,7 +233,7 @@ def disk(folder: Path, spool: int) -> Check:
 
 
 def clock(now: datetime, elsewhere: datetime | None) -> Check:
-    """Whether this machine's clock is roughly right.
+    """Check whether this machine's clock is roughly right.
 
     Args:
         now: The time of this machine's clock.
@@ -249,7 +249,7 @@ def clock(now: datetime, elsewhere: datetime | None) -> Check:
 
 
 def demo_model(gguf: Path | None) -> Check:
-    """Whether the embedded model can be started: its file, and the library that runs it."""
+    """Check whether the embedded model can be started: its file, and the library that runs it."""
     try:
         path = gguf_path("" if gguf is None else str(gguf.expanduser()))
         runtime()

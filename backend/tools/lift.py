@@ -48,9 +48,10 @@ class Change(NamedTuple):
 
     Attributes:
         path: The path within the copy.
-        state: ``yours``: changed in the project only, and kept. ``conflict``: changed in both places.
+        state: ``added``, ``updated`` or ``removed``: the copy follows this version. ``same``: nothing to do. ``yours``: changed in
+            the project only, and kept. ``conflict``: changed in both places, and written over only with ``force``.
         old: The present content; None if there is no file.
-        new: The new content; None if there will be no file.
+        new: The content of this version; None if this version has no such file.
     """
 
     path: str
@@ -103,7 +104,7 @@ def lift(project: Path, *, update: bool = False, force: bool = False, dry_run: b
 
 
 def requirements() -> dict[str, list[str]]:
-    """The packages that the copy needs, by requirements file, at or above the tested versions."""
+    """The packages that the copy needs, by requirements file: from the tested version up to the next that may be incompatible."""
     tested = _tested_versions()
     gemini = packages.OF_API["gemini"]
     base = {**packages.ALWAYS, **packages.OF_API["openai"], **packages.FOR_PRICES}

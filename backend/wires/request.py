@@ -24,24 +24,25 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.\-]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionRequest:
-    """A request for a completion.
+    """A request for a completion, in the form that all wires share.
 
     Attributes:
-        model: A feature, ``group:NAME``, or ``@NAME`` of an agent.
+        model: The name of a feature, ``group:NAME`` for a group, or ``@NAME`` for an agent.
         messages: The messages so far, as LangChain's.
         tools: Functions only, in the form of Chat Completions.
-        tool_choice: ``auto``, ``none``, ``required``, or the name of the tool to call.
+        tool_choice: ``auto``, ``none``, ``required``, or the name of the tool to call; None leaves it to the provider.
         parallel_tool_calls: Whether one answer may call several tools; None leaves it to the model.
         response_format: The format of the answer, in the form of Chat Completions; None for plain text.
-        options: Temperature and the like. Options that no endpoint takes are left out, and reported as ignored.
-        is_strict: Whether a request with such options is refused instead.
-        stop: Stop sequences.
+        options: Temperature and the like. Options that no endpoint supports are left out, and reported as ignored.
+        is_strict: Whether to refuse a request with unsupported options, instead of leaving them out.
+        stop: The stop sequences.
         choices: How many answers are wanted.
         streams: Whether to stream the answer.
-        cache_key: The prompt cache key, shared by requests with the same prefix.
-        metadata: The client's own notes, which are not passed on.
+        cache_key: The prompt cache key, shared by requests with the same prefix; None for none.
+        metadata: The client's own notes, which are not sent to the provider.
         ignored: The names of requested features that are not served, each once, for a response header.
-        text_tools: The functions that stand for a custom tool of Chat Completions: their calls are written as plain text.
+        text_tools: The names of functions that stand for a custom tool of Chat Completions: calls of them are written as
+            plain text.
         ids: The call id of each choice, as in its receipt and in the ledger.
     """
 

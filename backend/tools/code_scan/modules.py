@@ -24,11 +24,12 @@ class Module:
 
     Attributes:
         name: The path within the code base.
-        imports: The dotted import of each name.
-        values: The expression assigned to each name of each scope, if there is only one.
+        imports: The full dotted name of what each imported name stands for.
+        values: The expression assigned to each name, by the id of its scope's node and the name. Names that are assigned more
+            than once are left out.
         nodes: All nodes of the tree, parents first.
-        scopes: The scopes of each node, the innermost last.
-        parents: The parent of each node.
+        scopes: The scopes around each node, by the node's id, the innermost last.
+        parents: The parent of each node, by the node's id.
     """
 
     name: str

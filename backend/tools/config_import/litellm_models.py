@@ -43,12 +43,12 @@ _OF_DEPLOYMENT = ("context_window", "max_output", "images", "temperature", "effo
 
 @dataclass(frozen=True)
 class Deployment:
-    """An entry of ``model_list``.
+    """An entry of ``model_list``: one model that LiteLLM may call for a model_name.
 
     Attributes:
-        order: The priority; lower ones are called first.
-        weight: The relative frequency; None if not given.
-        rate: The rate limit, which LiteLLM uses as the weight if none is given.
+        order: The priority; entries with lower numbers are called first.
+        weight: How often the entry is called, relative to the others of its name; None if not given.
+        rate: The rate limit, which LiteLLM uses in place of a missing weight; None if not given.
     """
 
     name: str
@@ -220,7 +220,14 @@ def _of_deployment(info: Node | None, entries: Mapping[str, Node]) -> dict[str, 
 
 
 def deployment_fields(base_model: str) -> dict[str, Any]:
-    """The row's fields for a deployment of Azure's whose model is ``base_model``, because the deployment's name does not tell."""
+    """The fields that a row of the table needs for a deployment at Azure, whose own name does not tell which model it is.
+
+    Args:
+        base_model: The model that is deployed.
+
+    Returns:
+        The price and the capabilities of the model; empty if the model is unknown.
+    """
     name = base_model.removeprefix("azure/")
     if not is_known(name):
         return {}

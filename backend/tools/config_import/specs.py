@@ -83,7 +83,12 @@ class Config:
 
 
 def take_spec(place: Node, entries: dict[str, Node]) -> Spec:
-    """The spec in those of ``entries`` that LMI passes separately. They are removed from ``entries``."""
+    """Build a `Spec` from the fields of a model that LMI knows, such as ``name`` and ``api_base``.
+
+    Args:
+        place: The model's place in the input.
+        entries: The model's fields. Those that are read are removed.
+    """
     own = {key: entries.pop(key, None) for key in SPEC_KEYS}
     extra = unless_null(own["extra_params"])
     return Spec(

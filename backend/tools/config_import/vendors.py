@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Vendor:
-    """A provider that is known by name.
+    """What is known of a provider that other systems' configurations call by a name.
 
     Attributes:
         base_url: The base URL for its row; None if it is the API's default, or each server has its own.
