@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Cancelled(BaseException):
-    """Raised into a request of a hedged pair that is cancelled because the other one was answered."""
+    """The outcome of a request of a hedged pair that is cancelled because the other one was answered."""
 
 
 def hedged(

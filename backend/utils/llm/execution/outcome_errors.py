@@ -170,7 +170,7 @@ def failed(
 
 @_names_the_call
 def all_failed(route: Route, attempts: Sequence[Attempt], hint: float | None) -> LLMError:
-    """Build the error for a call for which several endpoints were tried, and all failed.
+    """Build the error for a call for which several endpoints were tried and none gave an answer.
 
     For the arguments see `failed`.
     """

@@ -53,7 +53,7 @@ def in_time(work: Callable[[], T], seconds: float) -> T:
 
 
 async def awaited_in_time(work: Awaitable[T], seconds: float) -> T:
-    """Await ``work``, and cancel it after ``seconds``.
+    """Await ``work`` and return its result; cancel it after ``seconds``.
 
     Raises:
         StillRunningError: ``work`` took longer. An exception of ``work`` itself is raised unchanged, even a `TimeoutError`.

@@ -21,7 +21,7 @@ _ADVICE = {
 
 
 class RejectedAnswers:
-    """The answers of one call that its tests rejected.
+    """The answers of one call that failed their tests, kept for a repair or as a last resort.
 
     Attributes:
         repair: The messages that ask the model to correct the last rejected answer.

@@ -23,10 +23,10 @@ class RetryAllowance(NamedTuple):
     """The requests and the time that a call has left for the endpoint that has just failed.
 
     Attributes:
-        requests: The number of requests that it may still send, without those reserved for other endpoints.
+        requests: The number of requests that the call may still send, without those reserved for other endpoints.
         now: The time now, in seconds of the monotonic clock.
         ends_at: When the endpoint's share of the deadline ends, by the same clock.
-        beside: The number of endpoints of its tier that were not tried yet.
+        beside: The number of endpoints of the same tier that were not tried yet.
     """
 
     requests: int
@@ -144,7 +144,7 @@ class RetryPolicy:
     # Another one ---------------------------------------------------------------------------------------------------
 
     def may_move_on(self, step: Try, failure: Failure, attempts: Sequence[Attempt]) -> bool:
-        """Whether another endpoint may be asked after ``failure`` of ``step``."""
+        """Whether the call may go on with another endpoint after ``failure`` of ``step``."""
         match POLICY[failure.category].next_endpoint:
             case "no":
                 return False

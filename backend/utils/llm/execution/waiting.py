@@ -33,7 +33,7 @@ class WaitPolicy:
         return self._looked.setdefault(circuit, (now, why.openings))
 
     def lend(self, pending: Pending, why: Unavailable | None, now: float) -> None:
-        """Record that ``pending``, a retry on loan, is waited for, though its endpoint may rest since the last failure."""
+        """Record that the call waits for ``pending``, a retry on loan, whose endpoint may be unavailable since the last failure."""
         if why is not None:
             self._looked[pending.candidate.circuit] = now, why.openings
         self._gives_up_at = min(self._gives_up_at, pending.not_before + self._feature.wait)

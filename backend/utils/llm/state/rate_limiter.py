@@ -92,13 +92,13 @@ class WaitQueue:
         return len(self._order)
 
     def join(self, call_number: int, until: float, tokens: int) -> None:
-        """Let a call wait. If it does not join again by ``until``, it leaves the queue."""
+        """Add a call to the queue, or extend its wait; the call leaves the queue unless it joins again by ``until``."""
         if call_number not in self._asks:
             insort(self._order, call_number)
         self._asks[call_number] = (until, tokens)
 
     def leave(self, call_number: int) -> None:
-        """Take a call out of the queue."""
+        """Remove a call from the queue."""
         if self._asks.pop(call_number, None) is not None:
             self._order.remove(call_number)
 
