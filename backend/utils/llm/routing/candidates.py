@@ -32,7 +32,7 @@ Known = tuple[Candidate, "Rejection | None"]
 def candidates(terms: Terms, options: Options, share: Share | None) -> Iterable[Known]:
     """Yield every endpoint of the feature with each key that may pay, in order of preference.
 
-    Candidates with the caller's own keys come before those with the house's (the operator's). Each comes with the
+    Candidates with the caller's own keys come before those with the operator's. Each comes with the
     reason why it may serve no call with these ``terms``; None if it may.
 
     Args:
@@ -54,7 +54,7 @@ def own_candidate(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[
 def copied_to(share: Share, terms: Terms, options: Options) -> Iterable[Known]:
     """Yield the candidates for a shadow copy of a call, which is sent only to compare its answer.
 
-    That is the endpoint of ``share`` alone, with each key of the house; never with a user's key.
+    That is the endpoint of ``share`` alone, with each of the operator's keys; never with a user's key.
     """
     layer = f"{terms.feature.layer}, features.{terms.feature.name}.shadow"
     return _fitted(_beside(share, "house", terms.snapshot.profile, layer), terms, options, LASTING_RULES)

@@ -108,10 +108,10 @@ class SkipCode(StrEnum):
 
 @dataclass(frozen=True)
 class Candidate:
-    """An endpoint that may serve a call, with the key that pays: a user's, or one of the house (the operator).
+    """An endpoint that may serve a call, with the key that pays: a user's, or one of the operator's (owner ``house``).
 
     Attributes:
-        account: The house's account that the key belongs to; None for a user's key, and where there are no keys.
+        account: The operator's account that the key belongs to; None for a user's key, and where there are no keys.
         key: The fingerprint of the key; ``open`` without a key, or until a user's key is filled in.
         tier: The number of its tier in the chain: all endpoints of a tier are tried before the next tier.
         place: Its index in the tier as written in the table.
@@ -166,7 +166,7 @@ class Candidate:
     def budget_key(self) -> str:
         """The name of the retry budget that retries here are taken from.
 
-        Each provider has two: one for the keys of the house, and one for those of all users.
+        Each provider has two: one for the operator's keys, and one for those of all users.
         """
         return f"{self.endpoint.provider.name} for the {self.owner}"
 
@@ -177,12 +177,12 @@ class Candidate:
 
     @property
     def share(self) -> int:
-        """The weight of the house's account: its part of the requests relative to other accounts; 1 without accounts."""
+        """The weight of the operator's account: its part of the requests relative to other accounts; 1 without accounts."""
         return self.account.weight if self.account else 1
 
     @cached_property
     def account_name(self) -> str | None:
-        """The name of the house's account that pays; None if the provider has a single account, or a user pays."""
+        """The name of the operator's account that pays; None if the provider has a single account, or a user pays."""
         return self.account.name if self.account else None
 
     @property
@@ -246,7 +246,7 @@ class Rejection:
 
     @property
     def account(self) -> str | None:
-        """The house's account for which the endpoint was rejected; None if the provider has no named accounts."""
+        """The operator's account for which the endpoint was rejected; None if the provider has no named accounts."""
         return self.candidate.account_name
 
     @property
@@ -284,7 +284,7 @@ class Route(NamedTuple):
         share: The endpoint on trial that is tried first for the caller, if any.
         arm: The arm of the feature's split for the caller: an endpoint on trial, or ``control``; None without a split.
         is_shadow: Whether it is the route of a copy for a shadow endpoint.
-        demo: Whether the demo model serves because the house has no key.
+        demo: Whether the demo model serves because the operator has configured no key.
         hedge: When the first request is hedged; None if the feature does not hedge.
         budgets: The balances of the budgets that the call may count for, if they were read.
         notice: A warning about what this process knows of the limits shared with other processes, if it was asked for.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def shadow(
     snapshot: Snapshot, route: Route, share: Share, *, today: date, health: Health, call_id: str = ""
 ) -> Route:
-    """Plan the shadow copy of a call: one request to the endpoint of ``share``, without retries, with a key of the house."""
+    """Plan the shadow copy of a call: one request to the endpoint of ``share``, without retries, with one of the operator's keys."""
     feature = replace(
         route.feature,
         attempts=1,

@@ -61,7 +61,7 @@ class Circuit(_Place):
     Attributes:
         endpoint: ``provider:model``; only the provider for the state of the key with all models.
         key: The credential's fingerprint.
-        owner: Whose key it is; ``account`` is the house's named account that the key belongs to, or None. Both are for display
+        owner: Whose key it is; ``account`` is the operator's named account that the key belongs to, or None. Both are for display
             only: circuits are equal if endpoint and key are.
     """
 

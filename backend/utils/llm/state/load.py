@@ -46,7 +46,7 @@ class InFlight:
 
 
 class Load:
-    """The load of one target, which is an endpoint with one of the house's keys, or with the keys of all users.
+    """The load of one target, which is an endpoint with one of the operator's keys, or with the keys of all users.
 
     Attributes:
         latency: The latency by kind, where measured.

@@ -31,7 +31,7 @@ class Choosable(Protocol):
 
     @property
     def share(self) -> int:
-        """The weight of the house's account, relative to the endpoint's other accounts; 1 without accounts."""
+        """The weight of the operator's account, relative to the endpoint's other accounts; 1 without accounts."""
         ...
 
     @property

@@ -49,7 +49,7 @@ class KeyNames:
 
     Args:
         secret: The hash key. Without it, only stored keys (`KeptSecret`) have names.
-        snapshot: Gives the table in force, with the house's keys.
+        snapshot: Returns the table in force, with the operator's keys.
     """
 
     def __init__(self, secret: bytes | None, snapshot: Callable[[], Snapshot]) -> None:

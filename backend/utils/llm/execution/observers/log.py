@@ -40,7 +40,7 @@ _EVENTS = {
 
 
 class HealthLog:
-    """Logs changes of health; those of the house's keys as warnings.
+    """Logs changes of health; those of the operator's keys as warnings.
 
     Changes of users' keys, which may be thousands, become one line of each kind a minute, with their number.
 
