@@ -1,1 +1,1 @@
-"""Agents: a model in a loop with tools, which asks a person before anything that changes something."""
+"""Agents: a model calls tools in a loop, and a person approves each call that changes something."""

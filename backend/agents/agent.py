@@ -1,4 +1,4 @@
-"""An agent: the feature whose model answers, its instructions, and the tools that it may call."""
+"""Defines an agent: the feature whose model answers, its instructions, and the tools that it may call."""
 
 from __future__ import annotations
 

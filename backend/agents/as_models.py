@@ -1,4 +1,4 @@
-"""Agents as models of the HTTP APIs, called ``@NAME``: the client keeps the history, the tools are the agent's own."""
+"""Offers agents as models of the HTTP APIs, by the name ``@NAME``. The client keeps the history; tools are the agent's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The assistant over a user's stored conversations: it searches, and asks before it writes or deletes."""
+"""An agent over a user's stored conversations: it searches them, and asks before it writes or deletes."""
 
 from __future__ import annotations
 

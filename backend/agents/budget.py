@@ -35,7 +35,7 @@ class RunBudget(BaseModel):
     seconds: Annotated[float, Field(gt=0)] | None = 300.0
 
     def reached(self, spent: RunUsage) -> Limit | None:
-        """The first limit that ``spent`` has reached; None if ``spent`` is below all limits."""
+        """The name of the first limit that ``spent`` has reached, so that the run ends; None if no limit is reached."""
         if spent.turns >= self.turns:
             return "turns"
         if self.tokens is not None and spent.tokens >= self.tokens:
@@ -48,11 +48,11 @@ class RunBudget(BaseModel):
         return "seconds" if self.seconds_left(spent) <= 0 else None
 
     def calls_left(self, spent: RunUsage) -> int:
-        """How many more tool calls the run may make."""
+        """How many more tool calls the run may make after ``spent``; never negative."""
         return max(0, self.tool_calls - spent.tool_calls)
 
     def seconds_left(self, spent: RunUsage) -> float:
-        """How many more seconds the run may work."""
+        """How many more seconds the run may work after ``spent``: infinity without a limit, negative if it was exceeded."""
         return float("inf") if self.seconds is None else self.seconds - spent.seconds
 
     def without(self, spent: RunUsage, most: RunBudget) -> RunBudget | None:

@@ -33,7 +33,7 @@ def canonical(value: Any) -> str:
 
 
 def digest(*parts: Any) -> str:
-    """SHA-256 of ``parts`` as canonical JSON, in hex."""
+    """Hash ``parts`` as canonical JSON with SHA-256. Returns the hash in hex."""
     return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
 

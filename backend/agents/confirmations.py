@@ -144,7 +144,7 @@ class ConfirmationStore(Protocol):
         ...
 
     async def get(self, owner: Owner, confirmation_id: str) -> Confirmation | None:
-        """The confirmation of that id; None if there is none, or if it is another owner's."""
+        """The confirmation with the given id; None if there is none, or if it is another owner's."""
         ...
 
     async def deny(self, owner: Owner, confirmation_id: str, now: int) -> None:
@@ -152,7 +152,7 @@ class ConfirmationStore(Protocol):
         ...
 
     async def change(self, owner: Owner, confirmation_id: str, change: Change) -> Confirmation | None:
-        """Make ``change``, and return the changed confirmation; None if a condition of the change does not hold."""
+        """Make ``change`` if all of its conditions hold, and return the changed confirmation; None if one does not hold."""
         ...
 
     async def of_run(self, run_id: str) -> Sequence[Confirmation]:
@@ -160,9 +160,12 @@ class ConfirmationStore(Protocol):
         ...
 
     async def open(self, owner: Owner, limit: int) -> Sequence[Confirmation]:
-        """At most ``limit`` open confirmations of ``owner``, the newest first."""
+        """At most ``limit`` confirmations of ``owner`` in a state of `OPEN` (pending, executing or unknown), the newest first."""
         ...
 
     async def due(self, now: int, limit: int) -> Sequence[Confirmation]:
-        """At most ``limit`` confirmations of all owners that have expired, or whose execution lease has, at ``now``."""
+        """At most ``limit`` confirmations, of all owners, whose deadline has passed at ``now``.
+
+        Each is pending and expired, or executing and without a result in time. Times are microseconds since 1970 (UTC).
+        """
         ...

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class UnknownAgentError(LLMError):
-    """There is no agent of that name."""
+    """The application has no agent with the given name."""
 
     code = "unknown_agent"
     http_status = 404
@@ -26,7 +26,7 @@ class UnknownAgentError(LLMError):
 
 
 class RunNotFoundError(LLMError):
-    """There is no run of that id, or it is another user's; the message is the same."""
+    """There is no run with the given id, or it is another user's. The message does not tell which."""
 
     code = "run_not_found"
     http_status = 404
@@ -61,7 +61,7 @@ class StepTakenError(Exception):
 
 
 class ConfirmationNotFoundError(ConfirmationError):
-    """There is no confirmation of that id, or it is another user's; the message is the same."""
+    """There is no confirmation with the given id, or it is another user's. The message does not tell which."""
 
     code = "confirmation_not_found"
     http_status = 404
@@ -118,7 +118,7 @@ class ConfirmationStaleError(ConfirmationError):
 
     @override
     def as_dict(self) -> dict[str, Any]:
-        """The error as JSON, with the id of the confirmation that replaces this one."""
+        """The error as JSON, with the id of the confirmation that replaces the outdated one."""
         return {**super().as_dict(), "confirmation": self.new}
 
 

@@ -1,4 +1,4 @@
-"""The events of a run, for those who follow it while it runs."""
+"""The events of a run, as they are streamed to whoever started or continued it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class AnswerDelta:
-    """The next piece of the model's text."""
+    """The model has written a further piece of text."""
 
     run_id: str
     text: str
@@ -43,10 +43,12 @@ class AnswerDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCalled:
-    """The model calls a tool.
+    """The model has called a tool.
 
     Attributes:
-        message: Why the call is not executed, as sent to the model; unescaped text of a model or tool.
+        call: The call's key in the run.
+        verdict: How the call is handled: executed, confirmed first, delegated or refused.
+        message: Why the call is refused, as sent to the model; unescaped text of a model or tool. Empty if it is not.
     """
 
     run_id: str
@@ -64,10 +66,11 @@ class ToolCalled:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """A tool call has a result, which is sent to the model.
+    """A tool call has a result, which the model is sent next.
 
     Attributes:
-        message: Why the call failed, as sent to the model; unescaped text of a model or tool.
+        call: The call's key in the run.
+        message: Why the call failed, as sent to the model; unescaped text of a model or tool. Empty if it did not fail.
     """
 
     run_id: str
@@ -85,7 +88,7 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmationChanged:
-    """A confirmation was created or decided."""
+    """A confirmation waits for a person, was decided, or has a result."""
 
     confirmation: Confirmation
     kind: ClassVar[str] = "confirmation"
@@ -116,7 +119,7 @@ class RunEnded:
 
     @property
     def message(self) -> str | None:
-        """Why there is no answer, as a sentence; None if there is one."""
+        """The message of the error that ended the run; None without an error."""
         return None if self.error is None else self.error.message
 
     def as_dict(self) -> dict[str, Any]:
@@ -135,9 +138,9 @@ Event = RunStarted | AnswerDelta | ToolCalled | ToolResult | ConfirmationChanged
 
 
 def confirmation_view(one: Confirmation, *, whole: bool = False) -> dict[str, Any]:
-    """A confirmation as JSON for people and pages, built from the arguments alone.
+    """Convert a confirmation to JSON for people and pages, with the arguments as they will be used.
 
-    An approval names the ``digest``, which is left out if an argument is cut: nobody can approve what they were not shown.
+    If an argument is cut, ``digest`` is None. As an approval must name it, nobody can approve what they were not shown.
 
     Args:
         one: The confirmation, in its present state.

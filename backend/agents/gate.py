@@ -1,4 +1,4 @@
-"""The gate before every tool call that changes something: it records the call, has it confirmed, and executes it once."""
+"""Every tool call that changes something passes the gate: it is recorded, confirmed by a person, and executed once."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Gate:
         return [one for one in shown if one.state in ("pending", "unknown")]
 
     async def find(self, owner: Owner, confirmation_id: str) -> Confirmation:
-        """The confirmation with that id, in the state that it has now.
+        """The confirmation with the given id, in the state that it has now.
 
         Raises:
             ConfirmationNotFoundError: There is no such confirmation, or it is another user's; the audit trail records
@@ -260,7 +260,7 @@ class Gate:
         return await self._closed_as(one, "pending", "superseded")
 
     async def expire(self, one: Confirmation) -> bool:
-        """Record that a pending confirmation has expired; False if it was decided meanwhile."""
+        """Record that a pending confirmation has passed its deadline; False if it was decided meanwhile."""
         change = Change("pending", "expired", self._now(), "agent.expired", SYSTEM)
         return await self._store.change(one.owner, one.id, change._replace(after="expires_at")) is not None
 
@@ -441,7 +441,10 @@ class Gate:
 
 
 async def call_tool(tool: Tool, arguments: dict[str, Any], execution: Execution) -> Observation:
-    """Call ``tool`` within its time limit and return the result. An exception becomes an observation, too."""
+    """Call ``tool`` within its time limit, and return the result for the model.
+
+    An exception of the tool is not raised, but becomes a result with the status ``error`` or ``timed_out``.
+    """
     limit = asyncio.timeout(tool.seconds)
     try:
         async with limit:
@@ -491,7 +494,7 @@ def _failed(tool: Tool, execution: Execution, error: Exception | SystemExit) -> 
 
 
 def not_open_error(state: State) -> Exception:
-    """The error for a confirmation that cannot be decided in this ``state``."""
+    """Make the error to raise for a confirmation that is in ``state``, so that it cannot be decided any more."""
     return ConfirmationExpiredError() if state == "expired" else AlreadyDecidedError(state)
 
 

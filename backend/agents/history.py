@@ -46,7 +46,7 @@ def message_from_json(message: Mapping[str, Any]) -> BaseMessage:
 
 
 def user_message(question: str) -> dict[str, Any]:
-    """A user's message, as JSON to store."""
+    """Convert a user's message to JSON for storing."""
     return message_to_json(HumanMessage(question))
 
 

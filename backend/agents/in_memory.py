@@ -33,7 +33,7 @@ class MemoryConfirmations:
         return True
 
     async def get(self, owner: Owner, confirmation_id: str) -> Confirmation | None:
-        """The confirmation of that id. See `ConfirmationStore.get`."""
+        """The confirmation with the given id. See `ConfirmationStore.get`."""
         one = self._kept.get(confirmation_id)
         return one if one is not None and one.owner == owner else None
 
@@ -87,7 +87,7 @@ class MemoryRuns:
         return True
 
     async def get(self, owner: Owner, run_id: str) -> Run | None:
-        """The run of that id; None if there is none, or if it is another owner's. See `RunStore.get`."""
+        """The run with the given id; None if there is none, or if it is another owner's. See `RunStore.get`."""
         run = self._runs.get(run_id)
         return run if run is not None and run.owner == owner else None
 

@@ -1,4 +1,4 @@
-"""The verdict on each tool call of an answer: decided once, when the model answers, and stored with the answer."""
+"""Decides on each tool call of an answer: once, when the model answers. The decision is stored with the answer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def join_chunks(chunks: Sequence[AIMessageChunk]) -> AIMessage:
 
 
 def is_cut_off(answer: AIMessage) -> bool:
-    """Whether ``answer`` ended at its token limit."""
+    """Whether ``answer`` was truncated because it reached its token limit."""
     return answer.response_metadata.get("finish_reason") in _CUT_OFF
 
 

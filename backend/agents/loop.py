@@ -1,4 +1,4 @@
-"""The agent loop as a pure function: it computes the next move of a run from its steps. It does no I/O."""
+"""The agent loop as a pure function: from the steps of a run, it computes what to do next. It does no I/O."""
 
 from __future__ import annotations
 

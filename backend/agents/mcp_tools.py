@@ -38,7 +38,7 @@ _LONGEST_NAME: Final = 64
 async def mcp_tools(
     client: Client, server: str, terms: Mapping[str, tuple[Risk, Policy]] | None = None
 ) -> tuple[Tool, ...]:
-    """The tools of an MCP server, each named ``server__tool``.
+    """Make tools from those of an MCP server, each with the name ``server__tool``.
 
     Args:
         client: A connected client, open for as long as the tools are used.

@@ -1,4 +1,4 @@
-"""Results of tool calls in the form for the model: truncated if long; for an error, without stack trace."""
+"""Converts results of tool calls to what the model is told: truncated if long, and errors without stack trace."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ class ToolError(Exception):
 
 
 class Observation(NamedTuple):
-    """The result of a tool call in the form for the model."""
+    """What the model is told about a tool call.
+
+    Attributes:
+        status: Whether the call succeeded, or how it failed.
+        content: The result as text, or the error as JSON.
+    """
 
     status: Status
     content: str
@@ -75,7 +80,7 @@ def truncated(text: str) -> str:
 
 
 def failure_sentence(content: str) -> str:
-    """Why a call failed, taken from the content for the model; empty if that gives no reason."""
+    """Read from ``content``, the JSON of an error for the model, why a call failed; empty if ``content`` is empty."""
     return str(json.loads(content)["message"]) if content else ""
 
 

@@ -1,4 +1,4 @@
-"""A call as a person reads it before approving: every argument exactly as it will be used, with hidden characters escaped."""
+"""Shows a tool call to the person who approves it: every argument exactly as it will be used, hidden characters escaped."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def escaped(text: str) -> str:
 
 
 def argument_lines(arguments: str, *, whole: bool = False) -> list[Line]:
-    """A line for each argument in ``arguments`` (canonical JSON); a last line says how many were left out.
+    """Convert the arguments of one call, as canonical JSON, to a line for each.
+
+    If there are too many, a last line says how many were left out.
 
     Args:
         arguments: The arguments of one call.

@@ -114,7 +114,7 @@ class Runner:
         """Continue a run whose process ended, or whose model was unavailable, and yield its events.
 
         Raises:
-            RunNotFoundError: There is no run of that id, or it is another user's.
+            RunNotFoundError: There is no run with the given id, or it is another user's.
             RunOverError: The run has ended.
             RunBusyError: Another process is continuing the run.
         """
@@ -155,10 +155,10 @@ class Runner:
                 yield event
 
     async def find(self, owner: Owner, run_id: str) -> Run:
-        """The run of that id.
+        """The run with the given id.
 
         Raises:
-            RunNotFoundError: There is no run of that id, or it is another user's.
+            RunNotFoundError: There is no run with the given id, or it is another user's.
         """
         if (run := await self._runs.get(owner, run_id)) is None:
             raise RunNotFoundError
@@ -186,7 +186,7 @@ class Runner:
         """Remove a run, the run that delegated it and all that it delegated. Their confirmations can no longer be approved.
 
         Raises:
-            RunNotFoundError: There is no run of that id, or it is another user's.
+            RunNotFoundError: There is no run with the given id, or it is another user's.
         """
         run = await self._root(owner, await self.find(owner, run_id))
         await self._withdraw(run)

@@ -50,12 +50,12 @@ class Run(NamedTuple):
     leased_until: int = 0
 
     def shown_state(self, now: int) -> str:
-        """The state at ``now``, for people."""
+        """The state at ``now`` as people are shown it: ``interrupted`` if the process that continued the run has died."""
         return "interrupted" if self.state == "running" and self.leased_until <= now else self.state
 
 
 class Exchange(NamedTuple):
-    """A question and its answer, as a later run of the conversation remembers them."""
+    """A question and its answer, which a later run of the same conversation is shown as history."""
 
     question: str
     answer: str
@@ -81,7 +81,7 @@ class RunStore(Protocol):
         ...
 
     async def get(self, owner: Owner, run_id: str) -> Run | None:
-        """The run with that id; None if there is none, or if it is another owner's."""
+        """The run with the given id; None if there is none, or if it is another owner's."""
         ...
 
     async def steps(self, run_id: str) -> Sequence[Step]:
@@ -119,7 +119,7 @@ class RunStore(Protocol):
         ...
 
     async def release(self, run: Run, holder: str, outcome: Outcome, now: int) -> bool:
-        """End the lease of ``holder`` and store the outcome; False if the lease is another's."""
+        """End the lease of ``holder``, and store the outcome; False if somebody else has leased the run meanwhile."""
         ...
 
     async def end(self, run: Run, outcome: Outcome, now: int) -> bool:
@@ -135,7 +135,7 @@ class RunStore(Protocol):
         ...
 
     async def recent(self, owner: Owner, limit: int) -> Sequence[Run]:
-        """The last ``limit`` runs of ``owner`` that were not delegated, the newest first."""
+        """At most ``limit`` runs of ``owner`` that no other run delegated, the newest first."""
         ...
 
     async def forget(self, owner: Owner, agent: str, conversation: str) -> int:

@@ -19,11 +19,14 @@ class _Value(BaseModel):
 
 
 class RunUsage(_Value):
-    """What a run has used so far.
+    """What a run has used so far, or what one step of it has used.
 
     Attributes:
-        input: Input tokens; ``output``, output tokens.
-        pico_usd: The cost of all answers of known price, in pico-dollars.
+        turns: Model calls.
+        tool_calls: Executed tool calls.
+        input: Input tokens.
+        output: Output tokens.
+        pico_usd: The cost of all answers of known price, in pico-dollars (10⁻¹² dollars).
         unpriced: The number of answers of unknown price.
         seconds: Seconds of work, without waiting for a person.
     """

@@ -1,4 +1,4 @@
-"""Threads for the calls of a synchronous tool. Once too many of them hang, no more are begun."""
+"""Runs the calls of a synchronous tool in threads. Once too many calls hang, further calls are refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Threads:
         self._awaited: set[object] = set()
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Return the result of ``work``, which runs in a daemon thread of its own.
+        """Run ``work`` in a new daemon thread, and return its result.
 
         Raises:
             ToolError: `MOST_HANGING` calls already hang. ``work`` is not called.

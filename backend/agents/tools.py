@@ -52,7 +52,7 @@ class Execution(NamedTuple):
 
 
 class ArgumentsError(Exception):
-    """The arguments are invalid; the message is for the model, and quotes none of them."""
+    """The arguments of a tool call are invalid. The message is for the model, and quotes no argument."""
 
 
 class Arguments(Protocol):

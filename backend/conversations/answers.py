@@ -58,7 +58,7 @@ class JournaledAnswers:
         return await self.to_the_end(self._asked(feature, kind, ask))
 
     async def to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await ``work``, which continues if the request is cancelled."""
+        """Await ``work``. If the request is cancelled, ``work`` continues in the background."""
         step = asyncio.ensure_future(work)
         self._steps.add(step)
         step.add_done_callback(self._steps.discard)
@@ -79,7 +79,7 @@ class JournaledAnswers:
         return bool(self._steps)
 
     def close(self) -> asyncio.Task[None]:
-        """Close the journal after the running steps, which are cancelled if the returned task is."""
+        """Close the journal once the running steps have ended. Cancelling the returned task cancels the steps."""
         self._is_over = True
         return asyncio.ensure_future(self._closed())
 

@@ -82,7 +82,7 @@ class CreatedConversation:
 
 
 class ConversationCreator:
-    """Creates and stores conversations; stores them later while the store is unavailable."""
+    """Creates and stores conversations. While the store is unavailable, their journals keep them, and they are stored later."""
 
     def __init__(self, store: ConversationStore, journals: Journals, time: Time | None = None) -> None:
         self._store = store
@@ -92,12 +92,13 @@ class ConversationCreator:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def create(self, order: CreationRequest) -> CreatedConversation:
-        """Create the conversation, resume it, or return the finished one.
+        """Create the conversation; for a repeated request, continue the earlier one or return its conversation.
 
         Raises:
             KeyReusedError: The key came with another transcript before.
             UnderWayError: An earlier request with the key takes longer than `WAITING`.
-            StorageUnavailableError: Neither store nor journal can be written. A repeated request with the same key pays for
+            StorageUnavailableError: Neither store nor journal can be written. A repeated request with the same key pays
+                for
                 nothing twice.
         """
         conversation_id = _id_of(order)

@@ -110,7 +110,7 @@ class Journal(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close the journal, so that another process can open it."""
+        """Close the journal, so that another request or process can open it."""
         ...
 
 

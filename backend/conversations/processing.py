@@ -1,4 +1,4 @@
-"""From a transcript to a conversation: discard? structure, action items, folder.
+"""Makes a conversation from a transcript: decide whether to keep it, then structure, action items and folder.
 
 Each step goes through its own feature. Where no answer holds, title, overview, category and action items are cut from
 the transcript instead, and `made_by` says so.

@@ -94,7 +94,7 @@ class ConversationStore(Protocol):
         ...
 
     async def get(self, owner: Owner, conversation_id: str) -> Conversation | None:
-        """The conversation of that id; None if there is none, or if it is another user's."""
+        """The conversation with the given id; None if there is none, or if it is another user's."""
         ...
 
     async def page(self, owner: Owner, *, limit: int, cursor: str | None = None) -> Page:
@@ -106,9 +106,9 @@ class ConversationStore(Protocol):
         ...
 
     async def add_action_item(self, owner: Owner, conversation_id: str, item: ActionItem) -> bool:
-        """Add a task to the conversation; False if there is none of that id, or if it is another user's."""
+        """Add a task to the conversation; False if there is none with the given id, or if it is another user's."""
         ...
 
     async def delete(self, owner: Owner, conversation_id: str) -> bool:
-        """Delete the conversation for good; False if there is none of that id, or if it is another user's."""
+        """Delete the conversation for good; False if there is none with the given id, or if it is another user's."""
         ...

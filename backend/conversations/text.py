@@ -62,7 +62,7 @@ class AtMost:
 
 
 def head_and_tail(text: str, limit: int) -> str:
-    """``text`` if it fits; otherwise its beginning and its end, ``limit`` characters in all."""
+    """Shorten ``text`` to ``limit`` characters, its beginning and its end; unchanged if it is no longer."""
     if len(text) <= limit:
         return text
     room = limit - len(CUT)

@@ -71,7 +71,7 @@ def folded(text: str) -> str:
 
 
 def words_of(line: str) -> frozenset[str]:
-    """The words of ``line``, folded."""
+    """The distinct words of ``line``, folded."""
     return frozenset(folded(line).split())
 
 
@@ -83,7 +83,7 @@ OF_TALK: Final = words_of(_OF_TALK)
 
 
 def carries_meaning(word: str) -> bool:
-    """Whether ``word``, which is folded, says something by itself."""
+    """Whether ``word``, which must be folded, has a meaning of its own, unlike an article or a pronoun."""
     return len(word) > 2 and not word[0].isdigit() and word not in STOPWORDS  # noqa: PLR2004 - "of", "zu"
 
 

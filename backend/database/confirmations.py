@@ -62,7 +62,7 @@ class SqlConfirmationStore:
         return True
 
     async def get(self, owner: Owner, confirmation_id: str) -> Confirmation | None:
-        """The confirmation of that id. See `ConfirmationStore.get`."""
+        """The confirmation with the given id. See `ConfirmationStore.get`."""
         found = await self._all(_GET, {"id": confirmation_id, **_its(owner)})
         return found[0] if found else None
 

@@ -99,7 +99,7 @@ class SqlConversationStore:
             raise
 
     async def get(self, owner: Owner, conversation_id: str) -> Conversation | None:
-        """The conversation of that id; None if there is none, or if it is another user's."""
+        """The conversation with the given id; None if there is none, or if it is another user's."""
         document = await _DOCUMENT.first(
             self._engine, id=conversation_id, user_id=owner.user_id, tenant_id=owner.tenant_id
         )

@@ -53,7 +53,7 @@ class SqlOverrideStore:
             await record(session, "override.set", one.subject, details=one.as_dict(), **who)
 
     async def end(self, one: str, by: str, now: datetime) -> Override | None:
-        """End the override of that id, and return it; None if it does not hold. See `OverrideStore.end`."""
+        """End the override with the given id, and return it; None if it does not hold. See `OverrideStore.end`."""
         async with self._sessions.begin() as session:
             await _expire(session, now)
             await announce(session, "overrides")

@@ -19,7 +19,7 @@ _THERE: Final = "SELECT relid::text FROM pg_partition_tree('ledger_attempts') WH
 
 
 class Partitions:
-    """The partitions of the table `ledger_attempts`, one for each day, numbered by days since 1970."""
+    """Creates and drops the daily partitions of the table `ledger_attempts`. A day is its number since 1970."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine

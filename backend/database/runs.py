@@ -82,7 +82,7 @@ class SqlRunStore:
         return True
 
     async def get(self, owner: Owner, run_id: str) -> Run | None:
-        """The run of that id; None if there is none, or if it is another owner's. See `RunStore.get`."""
+        """The run with the given id; None if there is none, or if it is another owner's. See `RunStore.get`."""
         found = await self._runs(_GET, {"id": run_id, **_its(owner)})
         return found[0] if found else None
 

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class BusyDatabaseError(OperationalError):
-    """Other writes of this process took so long that a waiting one gave up."""
+    """A transaction waited too long for other writes of this process, and gave up."""
 
     def __init__(self) -> None:
         super().__init__(None, None, sqlite3.OperationalError("database is locked"))

@@ -97,7 +97,7 @@ class AccessTokenRow(Base):
 
 
 class LoginSessionRow(Base):
-    """A browser session: the hash of its cookie. It is deleted with the token that opened it."""
+    """A browser session. Only a hash of its cookie is stored. The row is deleted with the token that opened the session."""
 
     __tablename__ = "login_sessions"
 

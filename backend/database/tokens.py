@@ -42,9 +42,10 @@ def utc_now() -> datetime:
 
 
 class TokenStore:
-    """Stores access tokens by their SHA-256.
+    """Issues, finds and revokes access tokens. Only the SHA-256 of a token is stored.
 
-    A slow, salted hash protects passwords, which can be guessed. A token is 256 random bits, which cannot, so a plain hash is
+    A slow, salted hash protects passwords, which can be guessed. A token is 256 random bits, which cannot, so a plain
+    hash is
     enough, and lets each request find its token by an index.
     """
 

@@ -142,7 +142,7 @@ class SqlUsageStore:
         return sorted(found, key=lambda one: -one.at)
 
     async def request(self, call: str) -> Request | None:
-        """The call of that id; None if there is none. See `UsageStore.request`."""
+        """The call with the given id; None if there is none. See `UsageStore.request`."""
         if "\0" in call:  # PostgreSQL has no such text
             return None
         return next(iter(await self._requests(ATTEMPTS.c.call == call)), None)

@@ -103,7 +103,7 @@ class ValkeyConfirmationStore:
         return True
 
     async def get(self, owner: Owner, confirmation_id: str) -> Confirmation | None:
-        """The confirmation of that id. See `ConfirmationStore.get`."""
+        """The confirmation with the given id. See `ConfirmationStore.get`."""
         found = await self._all([confirmation_id])
         return found[0] if found and found[0].owner == owner else None
 

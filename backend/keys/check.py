@@ -91,7 +91,7 @@ class KeyCheck(NamedTuple):
 
 
 async def check_key(facade: Facade, caller: Caller) -> KeyCheck:
-    """Call the cheapest feature that ``caller``'s one key can serve, and judge the key by the outcome."""
+    """Make one call of the cheapest feature that ``caller``'s only key can serve, and tell from it whether the key works."""
     found = await asyncio.to_thread(_cheapest, facade, caller)
     if found is None:
         return KeyCheck("unclear" if caller.own_endpoint is None else "out_of_reach")

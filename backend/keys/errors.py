@@ -79,7 +79,7 @@ class MalformedKeyError(KeychainError):
 
 
 class EndpointAndKeysError(KeychainError):
-    """A request brought provider keys and also a key for the user's own endpoint. Only one kind may be sent."""
+    """A request brought provider keys and also a key for the user's own endpoint. Only keys of one of the two may be sent."""
 
     code = "endpoint_and_keys"
     http_status = 400

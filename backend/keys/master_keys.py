@@ -1,4 +1,4 @@
-"""Master keys: they encrypt the data key of every row. The newest encrypts, all of them decrypt."""
+"""Master keys encrypt the random bytes of every stored key. The newest encrypts; all of them decrypt."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class MasterKey:
 
     @classmethod
     def new(cls) -> MasterKey:
-        """A new random master key."""
+        """Create a random master key. It is not stored yet."""
         return cls.parse(base64.urlsafe_b64encode(secrets.token_bytes(BYTES)).decode())
 
     def text(self) -> str:

@@ -1,4 +1,4 @@
-"""Monitors users' keys: writes down which of them a provider refuses, and notifies their owners.
+"""Records which users' keys a provider refuses, and notifies their owners.
 
 It neither delays calls nor changes their results. A background task writes, at most once a minute for each key.
 """

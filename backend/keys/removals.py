@@ -1,6 +1,7 @@
-"""Follows which keys were removed, here or by another process, so that running work stops using them.
+"""Notices which keys were removed, here or by another process, so that running work stops using them.
 
-A new request reads its user's keys from the store. This module is for streams, WebSockets and work after a request, which
+A new request reads its user's keys from the store. This module is for streams, WebSockets and work after a request,
+which
 hold keys that they read earlier.
 """
 

@@ -188,7 +188,7 @@ class RequestKeys:
         return caller.model_copy(update={"keys": keys, "own_endpoint": own, "key_policy": self.policy})
 
     def used_versions(self) -> Collection[KeyVersion]:
-        """The versions of the keys that the request used: those sent with the request, and stored ones that were decrypted."""
+        """The key versions to record as used: all keys sent with the request, and the stored ones that were decrypted."""
         return [self.versions[provider] for provider, key in self.keys.items() if key.was_used]
 
     def _own_endpoint(self) -> OwnEndpoint | None:

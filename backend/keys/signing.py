@@ -1,4 +1,4 @@
-"""Keys, derived from a master key, that sign the audit trail's heads and seal confirmations. The master key itself does neither."""
+"""Derives keys from a master key that sign the audit trail's heads and confirmations. The master key itself signs nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class HeadKey:
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
 
     def sign(self, message: bytes) -> bytes:
-        """The signature of ``message``."""
+        """Sign ``message``. Returns the signature."""
         return self._key.sign(message)
 
     def verifies(self, message: bytes, signature: bytes) -> bool:
@@ -78,7 +78,7 @@ class ConfirmationSeals:
         self._masters = master_keys
 
     def seal(self, message: bytes) -> str:
-        """The seal of ``message``.
+        """Compute the seal of ``message`` with the newest master key.
 
         Raises:
             MasterKeyError: There is no master key.

@@ -42,7 +42,7 @@ class KeyVersion(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """The first characters of the key's keyed hash, to tell keys apart."""
+        """The first characters of the key's keyed hash, by which people tell keys apart."""
         return self.sealed.fingerprint[:_SHOWN]
 
     @property
@@ -74,9 +74,13 @@ class KeyStore(Protocol):
     """Stores versions of keys. Every read returns the present state, whichever process wrote it."""
 
     async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeyVersion:
-        """Store the version that ``seal`` makes as the current version at ``place``, in one transaction.
+        """Store a new version of the key at ``place``, in one transaction.
 
-        The previous version holds until ``until``, and older ones end. ``seal`` is called under the write lock.
+        Args:
+            place: Whose key it is, and the new version's row.
+            seal: Makes the encrypted key. It is called under the write lock.
+            now: The time, timezone-aware.
+            until: When the previous version ends. Older versions end at once.
         """
         ...
 
@@ -105,7 +109,7 @@ class KeyStore(Protocol):
         ...
 
     async def record_problem(self, row: str, problem: KeyProblem) -> bool:
-        """Record that the version in ``row`` is refused. ``since`` stays if the reason is the same as before.
+        """Record that a provider refuses the key version in ``row``. ``since`` stays if the reason is the same as before.
 
         Returns:
             Whether to notify the owner: True once per reason and day.
@@ -113,7 +117,7 @@ class KeyStore(Protocol):
         ...
 
     async def record_success(self, row: str, endpoint: str) -> None:
-        """Record that a call with the version in ``row`` succeeded at ``endpoint``, which may end its problem."""
+        """Record that a call with the key version in ``row`` succeeded at ``endpoint``; this may end its problem."""
         ...
 
     async def rewrap(self, renew: Renew) -> int:

@@ -112,12 +112,12 @@ class Entry(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The entry's name for people: its number, its chain and its kind."""
+        """A short text that identifies the entry for people: its number, its chain and its kind."""
         return f"entry {self.sequence} of {self.writer} ({self.kind} {self.subject})"
 
 
 class ChainTip(NamedTuple):
-    """The last link of a chain at one moment.
+    """The end of a chain at the time when a head signs it.
 
     Attributes:
         chain: The kind of chain: `ENTRIES` or `ATTEMPTS`.
@@ -188,7 +188,7 @@ class SigningKey(Protocol):
         ...
 
     def sign(self, message: bytes) -> bytes:
-        """The signature of ``message``."""
+        """Sign ``message``. Returns the signature."""
         ...
 
 

@@ -130,7 +130,12 @@ def is_written(folder: Path) -> bool:
 
 
 class ShippedMark(NamedTuple):
-    """The position up to which rows have reached the store: a segment, and a number of bytes in it."""
+    """How far a folder's rows have reached the store.
+
+    Attributes:
+        segment: The name of the segment; empty if nothing is shipped.
+        offset: The number of shipped bytes of that segment.
+    """
 
     segment: str = ""
     offset: int = 0

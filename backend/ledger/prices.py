@@ -1,4 +1,4 @@
-"""A file of prices, from which costs are computed again."""
+"""Reads a file of prices, from which the costs of old attempts are computed again."""
 
 from __future__ import annotations
 

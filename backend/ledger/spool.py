@@ -59,7 +59,7 @@ class Bounds(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """The counters of a spool, in this process.
+    """Counters of a spool in this process, for the health check and the console.
 
     Attributes:
         appended: Records that were appended.

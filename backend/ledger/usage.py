@@ -28,7 +28,7 @@ class UnkeptError(ValueError):
 
 
 class Period(NamedTuple):
-    """Whole days, from the beginning of the first to the end of the last.
+    """A period of whole days in UTC, both ends included.
 
     Attributes:
         since: The first day.
@@ -40,7 +40,7 @@ class Period(NamedTuple):
 
     @classmethod
     def last(cls, days: int, today: date) -> Period:
-        """The last ``days`` days, ``today`` included."""
+        """The period of the last ``days`` days, ``today`` included."""
         return cls(today - timedelta(days=days - 1), today)
 
 
@@ -103,7 +103,7 @@ class UsageSums(NamedTuple):
         return dollars(self.cost)
 
     def as_dict(self) -> dict[str, Any]:
-        """As a dict that is ready for JSON; the cost as a decimal number in a string."""
+        """Convert the sums to a dict that is ready for JSON; the cost is a decimal number in a string."""
         told = self._asdict()
         del told["cost"]
         return {**told, "cost_usd": self.cost_usd}
@@ -121,7 +121,7 @@ class GroupSums(NamedTuple):
     total: UsageSums
 
     def as_dict(self) -> dict[str, Any]:
-        """As a dict that is ready for JSON."""
+        """Convert the sums to a dict that is ready for JSON."""
         return {"key": self.key, **self.total.as_dict()}
 
 
@@ -208,7 +208,15 @@ class UsageStore(Protocol):
     async def crossed(
         self, by: Sequence[Dimension], period: Period, only: UsageFilter = ANY
     ) -> Sequence[CrossSums]:
-        """The sums, by several dimensions at once, of the attempts in ``period`` that ``only`` matches, in the order of their keys.
+        """Sum the attempts in ``period`` for each combination of values of several dimensions.
+
+        Args:
+            by: The dimensions.
+            period: The days.
+            only: The attempts to count; by default, all.
+
+        Returns:
+            The sums, in the order of their keys.
 
         Raises:
             UnkeptError: No roll-up has these sums.
@@ -226,7 +234,12 @@ class UsageStore(Protocol):
     async def requests(
         self, only: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
     ) -> Sequence[Request]:
-        """The last calls before the call ``before`` with an attempt that ``only`` matches, the newest first.
+        """List the newest calls with an attempt that ``only`` matches, the newest first.
+
+        Args:
+            only: The filter; by default, all match.
+            limit: The most calls.
+            before: The id of a call; only earlier calls are listed. None to begin with the newest.
 
         Raises:
             StoreAwayError: The store cannot be reached.
@@ -249,7 +262,7 @@ class UsageStore(Protocol):
         """
 
     async def request(self, call: str) -> Request | None:
-        """The call of that id; None if there is none.
+        """The call with the given id; None if there is none.
 
         Raises:
             StoreAwayError: The store cannot be reached.

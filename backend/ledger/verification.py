@@ -1,4 +1,4 @@
-"""Verifies the audit trail, and names every break."""
+"""Verifies the hash chains and signatures of the audit trail, and reports every place where they do not fit."""
 
 from __future__ import annotations
 

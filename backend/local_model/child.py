@@ -92,7 +92,7 @@ class Child:
             timer.cancel()
 
     def wait(self) -> int:
-        """Drain stdout, wait for the end, and return the exit code."""
+        """Wait until the child exits, and return its exit code. Meanwhile, its stdout is read and dropped."""
         for _ in self._lines():
             pass
         code = self._process.wait()
@@ -106,7 +106,7 @@ class Child:
         return b"\n".join(self._output).decode(errors="replace")[-600:].strip()
 
     def end(self) -> None:
-        """Close the child's stdin, wait for its exit, then kill it."""
+        """Ask the child to exit by closing its stdin, wait for its exit, and then kill it if it still runs."""
         with contextlib.suppress(OSError):
             self._stdin.close()
         try:

@@ -1,1 +1,1 @@
-"""The content of each view, as frozen values: templates only lay it out, and the JSON says the same."""
+"""The content of each page, as frozen values. Templates only lay them out, and the JSON form has the same content."""

@@ -27,7 +27,7 @@ Which = Literal["all", "trouble", "overridden", "unused"]
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A person's temporary change of a feature."""
+    """An override of a feature that is in force: a person's temporary change."""
 
     id: str
     author: str

@@ -26,7 +26,12 @@ class PlaygroundFeature:
 
 @dataclass(frozen=True, slots=True)
 class PlaygroundView:
-    """The features to chat with."""
+    """Everything that the page shows.
+
+    Attributes:
+        features: The features to chat with.
+        address: The URL to which the page sends its requests.
+    """
 
     features: tuple[PlaygroundFeature, ...]
     address: str

@@ -1,4 +1,4 @@
-"""A title and an overview, cut from what was said."""
+"""Cuts a title and an overview from what was said, without a model."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class _Span(NamedTuple):
 
 
 def title_of(sentences: Sequence[Sentence], weights: Weights) -> str:
-    """A title: the group of adjacent words with the highest weight."""
+    """Choose a title: the group of adjacent words with the highest weight."""
     if is_blankless(sentences[0].text):
         return _cut(max((sentence.text for sentence in sentences[:5]), key=len), _BLANKLESS_TITLE)
     spans = (
@@ -81,7 +81,7 @@ def title_of(sentences: Sequence[Sentence], weights: Weights) -> str:
 
 
 def overview_of(sentences: Sequence[Sentence], weights: Weights) -> str:
-    """The one or two sentences with the highest weight, in the order in which they were said."""
+    """Choose the one or two sentences with the highest weight, in the order in which they were said."""
     places = nlargest(
         4, range(len(sentences)), key=lambda place: _score(sentences[place], weights, place / len(sentences))
     )

@@ -1,4 +1,4 @@
-"""The transcript, sentence by sentence."""
+"""Splits a transcript into sentences."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Sentence(NamedTuple):
 
 
 def sentences(transcript: Transcript) -> Iterator[Sentence]:
-    """The sentences in spoken order. A sentence may span segments of one speaker, if it ends with a full stop."""
+    """Split the transcript into sentences, in spoken order. A sentence may span several segments of one speaker."""
     spoken = (segment for segment in transcript.segments if segment.text.strip())
     turns = groupby(spoken, key=lambda segment: segment.speaker)
     for turn, (speaker, segments) in enumerate(turns):

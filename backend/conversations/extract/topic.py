@@ -42,7 +42,11 @@ _WHOLE, _PREFIXES = _weights()
 
 
 def category_of(counts: Counter[str]) -> Category:
-    """The category with the highest score of the words in ``counts``, which are folded; `OTHER` if the score is below `ENOUGH`."""
+    """Choose the category whose words are the most frequent; `OTHER` if its score is below `ENOUGH`.
+
+    Args:
+        counts: How often each word was said. The words must be folded.
+    """
     scores = dict.fromkeys(Category, 0.0)
     for word, count in counts.items():
         for category, weight in _weighed(word).items():
@@ -52,7 +56,7 @@ def category_of(counts: Counter[str]) -> Category:
 
 
 def speaks_for(word: str, category: Category) -> bool:
-    """Whether ``word``, which is folded, is in the lexicon of ``category``."""
+    """Whether ``word``, which must be folded, is in the lexicon of ``category``, so that it hints at that category."""
     return category in _weighed(word)
 
 
@@ -65,5 +69,5 @@ def _weighed(word: str) -> Mapping[Category, float]:
 
 
 def words_in(text: str) -> Iterator[str]:
-    """The words of ``text``, folded: in lower case, without accents."""
+    """Yield the words of ``text``, folded: in lower case, without accents."""
     return iter(WORD.findall(folded(text).replace("’", "'")))
