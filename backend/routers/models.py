@@ -1,11 +1,11 @@
 """The models that a request may name, in OpenAI's form, or in Anthropic's for its clients."""
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 
 from backend.wires.anthropic.messages import MessagesWire
-from backend.wires.anthropic.models import Page, model_info, model_page
+from backend.wires.anthropic.models import model_info, model_page, read_page
 from backend.wires.faults import UnknownModelError
 from backend.wires.openai.chat import ChatWire
 from backend.wires.openai.models import model_list, model_object
@@ -38,14 +38,14 @@ router: Final = APIRouter(
 async def models(
     request: Request,
     services: ServicesDep,
-    limit: Annotated[int | None, Query(ge=1, le=1000)] = None,
+    limit: str | None = None,
     after_id: str | None = None,
     before_id: str | None = None,
 ) -> dict[str, Any]:
     """All features, groups and agents as models; for clients of Anthropic's, a page of them."""
     found = services.responders.models()
     return (
-        model_page(found, Page(limit, after_id, before_id))
+        model_page(found, read_page(limit, after_id, before_id))
         if ANTHROPICS in request.headers
         else model_list(found)
     )

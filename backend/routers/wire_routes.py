@@ -16,7 +16,7 @@ from uuid_utils import uuid7
 
 from backend.utils.llm.errors import LLMError
 from backend.wires.bodies import LONGEST, read_object
-from backend.wires.faults import Fault, FaultError, InvalidRequestError, fault_of
+from backend.wires.faults import Fault, FaultError, NotServedError, fault_of
 from backend.wires.sse import json_bytes
 from backend.wires.streams import with_error_event
 from backend.wires.wire import written
@@ -101,10 +101,7 @@ async def read(request: Request, wire: WireOf[ExchangeT]) -> ExchangeT:
     tells_receipt = request.headers.get(RECEIPT_WANTED, "").lower() == "body"
     exchange = await read_body(request, partial(wire.read, tells_receipt=tells_receipt))
     if exchange.request.ignored and _is_strict(request):
-        names = ", ".join(exchange.request.ignored)
-        raise InvalidRequestError(
-            f"Not served here: {names}.", exchange.request.ignored[0], "unsupported_parameter"
-        )
+        raise NotServedError(exchange.request.ignored)
     return exchange
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from backend.utils.llm.nearest import LONGEST
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from backend.utils.llm.errors import LLMError
 
 
@@ -45,6 +47,13 @@ class InvalidRequestError(FaultError):
 
     def __init__(self, message: str, param: str | None = None, code: str = "invalid_request") -> None:
         super().__init__(Fault(400, code, message, param))
+
+
+class NotServedError(InvalidRequestError):
+    """A strict request asks for something that is not served. ``names`` says what, at least one."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"Not served here: {', '.join(names)}.", names[0], "unsupported_parameter")
 
 
 class UnknownModelError(FaultError):

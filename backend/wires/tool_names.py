@@ -9,11 +9,13 @@ import hashlib
 import re
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage
 
 from .answer import ToolCallDelta
+from .faults import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
@@ -109,11 +111,29 @@ def names_of(tools: Iterable[Mapping[str, Any]]) -> list[str]:
     return [tool["function"]["name"] for tool in tools]
 
 
+def check_names_differ(tools: Iterable[Mapping[str, Any]]) -> None:
+    """Check that all tools have different names.
+
+    Raises:
+        InvalidRequestError: Two tools have the same name.
+    """
+    seen = set[str]()
+    for tool in tools:
+        if (name := tool["function"]["name"]) in seen:
+            raise InvalidRequestError(f"Two tools are called {name!r}.", "tools")
+        seen.add(name)
+
+
 def _accepted(name: str, taken: set[str]) -> str:
-    """``name`` as all accept it, with a hash if something of it would be lost."""
+    """``name`` as all accept it and none of ``taken``, with a hash if something of it would be lost."""
     clean = _INVALID.sub("_", name)
     clean = clean if clean[0].isalpha() or clean[0] == "_" else f"_{clean}"
     if len(clean) <= LONGEST_NAME and clean not in taken:
         return clean
+    hashed = (_hashed(clean, f"{name}{'.' * times}") for times in count())
+    return next(sent for sent in hashed if sent not in taken)
+
+
+def _hashed(clean: str, name: str) -> str:
     digits = hashlib.sha256(name.encode(errors="replace")).hexdigest()[:_HASH_DIGITS]
     return f"{clean[: LONGEST_NAME - _HASH_DIGITS - 1]}_{digits}"

@@ -77,6 +77,13 @@ class ToolResultBlock(_Block):
     is_error: bool | None = None
 
 
+class CompactionBlock(_Block):
+    """A summary of an earlier conversation; None if it failed."""
+
+    type: Literal["compaction"]
+    content: str | None = None
+
+
 class OtherBlock(BaseModel):
     """A block of any other type, unchanged, such as those of Anthropic's own tools."""
 
@@ -93,9 +100,7 @@ def _kind(block: Any) -> str:
 _UNTOLD = frozenset({"fallback", "mcp_tool_listing"})
 CHANGES_OF_TOOLS = frozenset({"tool_addition", "tool_removal"})
 _CACHED = frozenset({"text", "image", "document", "search_result", "tool_use", "tool_result"})
-_KINDS = frozenset(
-    {"text", "image", "document", "search_result", "thinking", "redacted_thinking", "tool_use", "tool_result"}
-)
+_KINDS = _CACHED | {"thinking", "redacted_thinking", "compaction"}
 Block = Annotated[
     Annotated[TextBlock, Tag("text")]
     | Annotated[MediaBlock, Tag("image")]
@@ -105,6 +110,7 @@ Block = Annotated[
     | Annotated[RedactedThinkingBlock, Tag("redacted_thinking")]
     | Annotated[ToolUseBlock, Tag("tool_use")]
     | Annotated[ToolResultBlock, Tag("tool_result")]
+    | Annotated[CompactionBlock, Tag("compaction")]
     | Annotated[OtherBlock, Tag("other")],
     Discriminator(_kind),
 ]
@@ -114,29 +120,24 @@ ToolResultBlock.model_rebuild()
 def standard(blocks: Iterable[BaseModel]) -> Iterator[dict[str, Any]]:
     """Translate Anthropic's content blocks to those of LangChain's messages.
 
-    The ``context`` of a document becomes a text block before the document. Citations are left out.
+    The ``context`` of a document becomes a text block before the document. Citations are left out. A summary becomes a text block,
+    and a block that only reports something about an earlier answer is left out.
     """
     for block in blocks:
         if isinstance(block, MediaBlock) and block.context:
             yield _text(block.context)
-        if isinstance(block, OtherBlock):
-            yield from _other(block)
+        if isinstance(block, CompactionBlock):
+            if block.content:
+                yield _text(block.content)
+        elif isinstance(block, OtherBlock):
+            if block.type not in _UNTOLD:
+                yield {"type": "non_standard", "value": block.model_dump()}
         elif isinstance(block, ToolResultBlock):
             content = block.content
             held = {"content": list(standard(content)) if isinstance(content, list) else content}
             yield {**_plain(block), **({} if content is None else held)}
         else:
             yield _plain(block)
-
-
-def _other(block: OtherBlock) -> Iterator[dict[str, Any]]:
-    """A summary is a text for every model, and what only tells of an earlier answer is nothing."""
-    told = block.model_dump()
-    if block.type == "compaction":
-        if summary := told.get("content"):
-            yield _text(str(summary))
-    elif block.type not in _UNTOLD:
-        yield {"type": "non_standard", "value": told}
 
 
 def _text(text: str) -> dict[str, Any]:

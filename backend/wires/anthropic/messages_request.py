@@ -17,7 +17,19 @@ from ..faults import InvalidRequestError
 from ..fields import ignored_callers, ignored_in, ignored_tier, refuse
 from ..files import check_files
 from ..request import CompletionRequest
-from .blocks import CHANGES_OF_TOOLS, Block, OtherBlock, TextBlock, ignored_of, marked, standard
+from ..tool_names import check_names_differ
+from .blocks import (
+    CHANGES_OF_TOOLS,
+    Block,
+    OtherBlock,
+    RedactedThinkingBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ignored_of,
+    marked,
+    standard,
+)
 from .thoughts import remembered
 
 if TYPE_CHECKING:
@@ -222,7 +234,9 @@ def _history(body: CountBody) -> Iterator[BaseMessage]:
     last = len(body.messages) - 1
     for number, turn in enumerate(body.messages):
         for place, block in enumerate(turn.content if not isinstance(turn.content, str) else ()):
-            _check(block, f"messages.{number}.content.{place}")
+            at = f"messages.{number}.content.{place}"
+            _check(block, at)
+            check_files(list(standard([block])), at)
         content = _content(turn.content)
         if number == last and body.cache_control is not None:
             content = marked(content, body.cache_control)
@@ -236,7 +250,7 @@ def _history(body: CountBody) -> Iterator[BaseMessage]:
 
 
 def _check(block: BaseModel, place: str) -> None:
-    """Check that a block neither changes the tools nor refers to a file without permission.
+    """Check that a block does not change the tools, and that a result holds no thoughts: no model had them there.
 
     Raises:
         InvalidRequestError: It does.
@@ -244,7 +258,12 @@ def _check(block: BaseModel, place: str) -> None:
     if isinstance(block, OtherBlock) and block.type in CHANGES_OF_TOOLS:
         reason = "Tools do not change within a request here. Send those that hold now in `tools`."
         raise InvalidRequestError(f"{place}: {reason}", place, "unsupported_parameter")
-    check_files(list(standard([block])), place)
+    if isinstance(block, ToolResultBlock) and isinstance(block.content, list):
+        for number, held in enumerate(block.content):
+            at = f"{place}.content.{number}"
+            if isinstance(held, ThinkingBlock | RedactedThinkingBlock):
+                raise InvalidRequestError(f"{at}: A tool's result holds no thoughts.", at)
+            _check(held, at)
 
 
 def _content(content: str | Sequence[BaseModel]) -> Any:
@@ -265,6 +284,7 @@ def _tools(tools: Sequence[Tool]) -> tuple[list[dict[str, Any]], list[str]]:
             raise InvalidRequestError(f"tools.{place}.{missing}: Field required", f"tools.{place}.{missing}")
         else:
             functions.append(_function(tool))
+    check_names_differ(functions)
     return functions, others
 
 

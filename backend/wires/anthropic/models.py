@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..faults import InvalidRequestError
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
     from ..responders import Model
 
+_LIMIT: Final = re.compile("[1-9][0-9]{0,2}|1000")
 _CREATED: Final = "1970-01-01T00:00:00Z"
 """As Anthropic says it of a model of which nobody knows since when it is there."""
 
@@ -38,6 +40,17 @@ class Page(NamedTuple):
     limit: int | None = None
     after_id: str | None = None
     before_id: str | None = None
+
+
+def read_page(limit: str | None, after_id: str | None, before_id: str | None) -> Page:
+    """The page that a query asks for.
+
+    Raises:
+        InvalidRequestError: ``limit`` is no number from 1 to 1000.
+    """
+    if limit is not None and _LIMIT.fullmatch(limit) is None:
+        raise InvalidRequestError("limit: This has to be a number from 1 to 1000.", "limit")
+    return Page(None if limit is None else int(limit), after_id, before_id)
 
 
 def model_page(models: Sequence[Model], page: Page) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def _as_of_today(described: Sequence[Any]) -> Iterator[tuple[dict[str, Any], str
     for number, (message, place) in enumerate(objects(described, "messages")):
         function = optional_field(message, "function_call", dict, f"{place}.")
         name = message.get("name")
-        if function is not None and message.get("tool_calls") is None:
+        if function is not None and message.get("tool_calls") in (None, []):
             called = required_field(function, "name", str, f"{place}.function_call.")
             calls[called] = f"call_{number}"
             call = {"id": calls[called], "type": "function", "function": function}

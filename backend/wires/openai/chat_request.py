@@ -17,9 +17,10 @@ from ..fields import (
     required_field,
 )
 from ..request import CompletionRequest
+from ..tool_names import check_names_differ
 from .chat_messages import read_messages
 from .custom_tools import custom_function
-from .tools import MODES, ToolChoice, check_names_differ, function_tool, response_format, tool_name
+from .tools import MODES, ToolChoice, function_tool, response_format, tool_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

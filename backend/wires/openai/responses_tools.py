@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..faults import InvalidRequestError
 from ..fields import ignored_callers, objects, optional_field, required_field
+from ..tool_names import check_names_differ
 from .custom_tools import custom_function
-from .tools import MODES, ToolChoice, check_names_differ, function_tool, tool_name
+from .tools import MODES, ToolChoice, function_tool, tool_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

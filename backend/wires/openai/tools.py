@@ -12,7 +12,7 @@ from ..faults import InvalidRequestError
 from ..fields import optional_field, required_field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 MODES = frozenset({"auto", "none", "required"})
 LONGEST_NAME = 128
@@ -87,19 +87,6 @@ def tool_name(described: Mapping[str, Any], within: str) -> str:
             f"`{within}name` has to have 1 to {LONGEST_NAME} characters.", f"{within}name"
         )
     return name
-
-
-def check_names_differ(tools: Iterable[Mapping[str, Any]]) -> None:
-    """Check that all tools have different names.
-
-    Raises:
-        InvalidRequestError: Two tools have the same name.
-    """
-    seen = set[str]()
-    for tool in tools:
-        if (name := tool["function"]["name"]) in seen:
-            raise InvalidRequestError(f"Two tools are called {name!r}.", "tools")
-        seen.add(name)
 
 
 def response_format(kind: str, described: Mapping[str, Any], place: str) -> dict[str, Any] | None:

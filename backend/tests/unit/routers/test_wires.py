@@ -329,7 +329,9 @@ async def test_models_come_in_pages_to_clients_of_anthropic(
     [
         ("/v1/models/nobody", 404, "not_found_error"),
         ("/v1/models?after_id=nobody", 400, "invalid_request_error"),
-        ("/v1/models?limit=0", 422, "invalid_request_error"),
+        ("/v1/models?limit=0", 400, "invalid_request_error"),
+        ("/v1/models?limit=1001", 400, "invalid_request_error"),
+        ("/v1/models?limit=few", 400, "invalid_request_error"),
     ],
 )
 async def test_errors_about_models_have_the_shape_of_the_client(
@@ -340,6 +342,14 @@ async def test_errors_about_models_have_the_shape_of_the_client(
     assert (anthropics.status_code, anthropics.json()["error"]["type"]) == (status, kind)
     assert anthropics.json()["request_id"] == anthropics.headers["request-id"]
     assert "request_id" not in (await client.get("/v1/models/nobody")).json()
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "few"])
+async def test_a_limit_means_nothing_to_clients_of_openai(client: httpx2.AsyncClient, limit: str) -> None:
+    answer = await client.get("/v1/models", params={"limit": limit})
+
+    assert answer.status_code == 200
+    assert len(answer.json()["data"]) == 4
 
 
 @pytest.mark.parametrize("path", [*WIRES, "/v1/messages/count_tokens"])

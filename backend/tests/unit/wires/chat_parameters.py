@@ -135,6 +135,15 @@ ROWS: Final[list[Row]] = [
         messages__2__tool_call_id="call_1",
     ),
     served(
+        "assistant: function_call",
+        _after(
+            {"role": "assistant", "tool_calls": [], "function_call": {"name": "f", "arguments": "{}"}},
+            {"role": "function", "name": "f", "content": "grey"},
+        ),
+        messages__1__tool_calls__0__name="f",
+        messages__2__tool_call_id="call_1",
+    ),
+    served(
         "assistant: refusal",
         _after({"role": "assistant", "refusal": "No."}),
         messages__1__additional_kwargs__refusal="No.",

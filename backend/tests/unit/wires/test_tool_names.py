@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from backend.utils.llm.testing import LoopbackProvider, ToolCalls
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 from backend.wires.anthropic.messages import MessagesWire
+from backend.wires.faults import InvalidRequestError
 from backend.wires.openai.chat import ChatWire
 from backend.wires.openai.responses import ResponsesWire
 from backend.wires.responders import Responders
@@ -106,6 +107,28 @@ async def test_a_provider_gets_names_that_it_accepts_and_the_client_its_own(
 
 def test_names_that_all_accept_stay_as_they_are() -> None:
     assert not ToolNames(["look_up", "_x-1", "A" * 64])
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_name_that_looks_like_a_hashed_one_stays_its_tools_own(*, first: bool) -> None:
+    names = [SENT[LONG], LONG] if first else [LONG, SENT[LONG]]
+
+    found = ToolNames(names)
+
+    assert found._sent[LONG] != SENT[LONG]
+    assert found._heard(SENT[LONG]) == SENT[LONG]
+    assert found._heard(found._sent[LONG]) == LONG
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_two_tools_of_one_name_are_refused(wire: str) -> None:
+    speaker, body = WIRES[wire]
+    asked = body("look_up")
+
+    with pytest.raises(InvalidRequestError, match="Two tools are called 'look_up'") as caught:
+        speaker.read({"model": "openai", **asked, "tools": asked["tools"] * 2})
+
+    assert caught.value.fault.param == "tools"
 
 
 @given(st.lists(st.text(min_size=1, max_size=130), max_size=6, unique=True))

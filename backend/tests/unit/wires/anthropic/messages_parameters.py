@@ -27,6 +27,10 @@ def _said(**block: Any) -> dict[str, Any]:
     return {"messages": [HELLO, {"role": "assistant", "content": [block, TEXT]}]}
 
 
+def _result(held: dict[str, Any]) -> dict[str, Any]:
+    return _block(type="tool_result", tool_use_id="t0", content=[held])
+
+
 def _tool(**more: Any) -> dict[str, Any]:
     return {"tools": [TOOL | more]}
 
@@ -191,6 +195,25 @@ ROWS: Final[list[Row]] = [
         },
         "citations",
     ),
+    *[
+        refused("block: tool_result", _result(held), "messages.0.content.1.content.0")
+        for held in (
+            {"type": "thinking", "thinking": "Hm.", "signature": "s"},
+            {"type": "redacted_thinking", "data": "s"},
+            {"type": "tool_addition", "tool": {}},
+        )
+    ],
+    refused(
+        "block: tool_result",
+        _result(
+            {
+                "type": "tool_result",
+                "tool_use_id": "t1",
+                "content": [{"type": "redacted_thinking", "data": "s"}],
+            }
+        ),
+        "messages.0.content.1.content.0.content.0",
+    ),
     refused(
         "block: document",
         {
@@ -211,6 +234,11 @@ ROWS: Final[list[Row]] = [
         "block: compaction",
         _said(type="compaction", content="It was long."),
         messages__1__content__0__text="It was long.",
+    ),
+    refused(
+        "block: compaction",
+        _block(type="compaction", content=[TEXT]),
+        "messages.0.content.1.compaction.content",
     ),
     accepted("block: fallback", _said(type="fallback", to={"model": "x"})),
     left_out("block: mcp_tool_listing", _said(type="mcp_tool_listing", mcp_server_name="m", tools=[])),
