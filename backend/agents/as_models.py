@@ -11,7 +11,7 @@ from backend.access import Owner
 from backend.utils.llm.caller import current_caller
 from backend.utils.llm.receipt import Usage
 from backend.wires.answer import Answer, Choice, ChoiceStarted, Finished, TextDelta
-from backend.wires.faults import InvalidRequestError
+from backend.wires.faults import InvalidRequestError, NotServedError
 from backend.wires.files import names_files
 from backend.wires.responders import Model
 
@@ -77,18 +77,19 @@ class AgentResponder:
     async def answer(self, request: CompletionRequest) -> Answer:
         """The complete answer. See `Responder.answer`."""
         parts: list[str] = []
-        usage, receipt = Usage(), {}
+        usage, receipt, ignored = Usage(), {}, _ignored(request)
         async with aclosing(self.stream(request)) as events:
             async for event in events:
                 if isinstance(event, TextDelta):
                     parts.append(event.text)
                 elif isinstance(event, Finished):
                     usage, receipt = event.usage, dict(event.receipt)
-        return Answer([Choice(text="".join(parts), usage=usage, receipt=receipt)])
+        return Answer([Choice(text="".join(parts), usage=usage, receipt=receipt)], ignored)
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Event]:
         """The answer as a stream of events. See `Responder.stream`."""
         before, question = _read(request)
+        ignored = _ignored(request)
         asking = current_caller()
         owner = Owner(asking.user_id or "", asking.tenant_id or "")
         reader = _Reader()
@@ -98,10 +99,10 @@ class AgentResponder:
                 if text := reader.read(event):
                     if not has_begun:
                         has_begun = True
-                        yield ChoiceStarted()
+                        yield ChoiceStarted(ignored)
                     yield TextDelta(text)
         if not has_begun:
-            yield ChoiceStarted()
+            yield ChoiceStarted(ignored)
         yield reader.end()
 
 
@@ -161,21 +162,46 @@ def _shown(line: Line) -> str:
     return f"  {line.name}: {line.text}{more}"
 
 
-def _read(request: CompletionRequest) -> tuple[Sequence[BaseMessage], str]:
-    """The earlier messages of ``request``, and its last message.
+def _ignored(request: CompletionRequest) -> list[str]:
+    """The names of what is set for one call, sorted. An agent makes several, with the settings of its feature.
 
     Raises:
-        InvalidRequestError: The request needs something that an agent does not support.
+        NotServedError: There are some, and the request is strict.
+    """
+    names = sorted(request.options.model_fields_set - {"logprobs", "top_logprobs"})
+    if request.stop:
+        names.append("stop")
+    if names and request.is_strict:
+        raise NotServedError(names)
+    return names
+
+
+def _check(request: CompletionRequest) -> None:
+    """Check that ``request`` asks for nothing that would change what the answer of an agent is.
+
+    Raises:
+        InvalidRequestError: It does.
     """
     for asked, name in ((request.tools, "tools"), (request.response_format, "response_format")):
         if asked:
             raise InvalidRequestError("An agent has tools and a form of its own.", name)
+    if request.options.logprobs or request.options.top_logprobs:
+        raise InvalidRequestError("An agent tells no probabilities.", "logprobs")
     if request.choices != 1:
         raise InvalidRequestError("An agent answers once.", "n")
     if any(names_files(one.content) for one in request.messages):  # a run may go on when others pay
         raise InvalidRequestError(
             "An agent opens no files that are only named. Send what is in them.", "messages"
         )
+
+
+def _read(request: CompletionRequest) -> tuple[Sequence[BaseMessage], str]:
+    """The earlier messages of ``request``, and its last message.
+
+    Raises:
+        InvalidRequestError: The request needs something that an agent does not support.
+    """
+    _check(request)
     messages = [_as_user(one) if isinstance(one, SystemMessage) else one for one in request.messages]
     if not messages or not isinstance(messages[-1], HumanMessage) or not messages[-1].text.strip():
         raise InvalidRequestError("The last message has to be a user's, with a text.", "messages")
