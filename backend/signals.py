@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HANDLED: Final = (signal.SIGINT, signal.SIGTERM)
 LONGEST_STOP: Final = 17.0
-"""Seconds from the first signal after which the process is ended in any case."""
+"""Seconds from the last signal after which the process is ended in any case."""
 MOST: Final = 3
 """The number of the signal that ends the process at once."""
 SIGNALLED: Final = 128

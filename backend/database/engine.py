@@ -52,6 +52,8 @@ class LostDatabaseError(OperationalError):
 class SqliteEngine(AsyncEngine):
     """An engine on an SQLite file. What it begins, to write, takes turns with its `transactions`.
 
+    For one event loop: its writers wait for each other on a lock of that loop.
+
     Args:
         engine: The engine underneath, of a driver for event loops.
         path: The file.
@@ -69,8 +71,10 @@ class SqliteEngine(AsyncEngine):
 
     @override
     async def dispose(self, close: bool = True) -> None:
-        await self.transactions.close()
-        await super().dispose(close)
+        try:
+            await self.transactions.close()
+        finally:
+            await super().dispose(close)
 
 
 @asynccontextmanager

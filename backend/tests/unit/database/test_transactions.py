@@ -113,6 +113,34 @@ async def test_an_engine_may_be_disposed_of_twice(sqlite_sessions: Sessions) -> 
     await engine.dispose()
 
 
+async def test_an_engine_whose_disposal_is_cancelled_closes_its_connections(
+    sqlite_sessions: Sessions,
+) -> None:
+    engine = sqlite_sessions.kw["bind"]
+    has_begun, may_end = threading.Event(), threading.Event()
+    async with engine.connect():
+        pass
+    pool = engine.pool
+    assert pool.checkedin() == 1
+
+    def waits(_: Connection) -> bool:
+        has_begun.set()
+        return may_end.wait(60)
+
+    writing = asyncio.ensure_future(transactions(engine).run(waits))
+    await asyncio.to_thread(has_begun.wait)
+    disposing = asyncio.ensure_future(engine.dispose())
+    await asyncio.sleep(0)
+    disposing.cancel()
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            await disposing
+        assert pool.checkedin() == 0
+    finally:
+        may_end.set()
+    assert await writing
+
+
 async def test_who_waits_for_others_for_too_long_is_told_that_the_database_is_busy(tmp_path: Path) -> None:
     hasty = SqliteTransactions(make_blocking_engine(tmp_path / "patchbay.sqlite3"), patience=0)
     async with hasty.turn():

@@ -225,7 +225,9 @@ def serialized_part(
 
 
 def thought_by(message: BaseMessage, api: str, provider: str) -> bool:
-    """Whether the thoughts in ``message`` come from ``provider``; no other provider can read the thoughts that it signed.
+    """Whether the thoughts in ``message`` may come from ``provider``; no other provider can read the thoughts that it signed.
+
+    A receipt names the provider. Without one, as in a client's history, any provider with the vendor's API may be it.
 
     Args:
         message: The model's message.
