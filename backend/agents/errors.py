@@ -47,7 +47,7 @@ class RunBusyError(LLMError):
 
 
 class RunOverError(LLMError):
-    """The run has ended, or waits for a person, so it cannot be continued."""
+    """The run has ended, so it cannot be continued."""
 
     code = "run_over"
     http_status = 409

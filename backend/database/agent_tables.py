@@ -1,4 +1,4 @@
-"""The tables of agents: runs, their steps, and confirmations. `migrations` creates them.
+"""Defines the tables of agents: runs, their steps, and confirmations. `migrations` creates them.
 
 Times are microseconds since 1970 (UTC).
 """

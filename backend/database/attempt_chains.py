@@ -27,7 +27,7 @@ _CHANGE: Final = (
 
 
 def append_to_chains(connection: Connection, rows: Sequence[ChainLink]) -> None:
-    """Append ``rows`` to the chains of their writers, in the transaction that inserts them."""
+    """Extend the hash chain of each writer by its rows, in the transaction that inserts the rows."""
     for writer in writers(rows):
         before = _end(connection, writer)
         end = extended_end(before, (row for row in rows if row.writer == writer))

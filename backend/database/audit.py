@@ -1,4 +1,4 @@
-"""The audit trail in the database: an entry is added in the transaction of the change that it records."""
+"""Writes and signs the audit trail in the database. An entry is added in the transaction of the change that it records."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ class AuditTrail:
     async def signing(
         self, keys: SigningKeys, background: Background, *, every: float
     ) -> AsyncIterator[None]:
-        """Sign a head every ``every`` seconds while the context lasts, and at its end."""
+        """Sign the chains every ``every`` seconds while the context lasts, and once more when it ends."""
         async with background.repeating("audit", partial(self.sign, keys), every=every):
             yield
         try:

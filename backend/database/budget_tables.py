@@ -1,4 +1,4 @@
-"""The tables of budgets: a counter for each window, and what open requests have reserved of each."""
+"""Defines the tables of budgets: a counter for each window, and what open requests have reserved of each."""
 
 from __future__ import annotations
 

@@ -145,7 +145,9 @@ def open_counters(path: Path, url: SecretStr | None) -> SqlBudgets:
 async def opened_counters(
     path: Path, url: SecretStr | None, background: Background
 ) -> AsyncIterator[SqlBudgets]:
-    """`open_counters` as a context manager that closes them; once a day it deletes counters older than 400 days (`KEPT`).
+    """Open the shared budget counters while the context lasts. See `open_counters`.
+
+    Once a day, counters older than 400 days (`KEPT`) are deleted.
 
     Raises:
         UnusableDatabaseError: ``url`` is no URL of PostgreSQL.
@@ -243,7 +245,7 @@ class SqlBudgets(PerProcess):
             return NOTHING if row is None else Counter(*row)
 
     def prune(self, before: str) -> int:
-        """Delete the counters of days and months before ``before``, such as ``2026-01``, and return their number."""
+        """Delete the counters of days and months before ``before``, such as ``2026-01``. Returns how many were deleted."""
         with self._transaction() as connection:
             return int(connection.execute(_DROP_OLD, {"before": before}).rowcount)
 

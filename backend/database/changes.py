@@ -36,7 +36,10 @@ Topic = Literal["keys", "overrides", "tokens"]
 
 
 async def announce(session: AsyncSession, topic: Topic) -> None:
-    """Notify every process of a change of ``topic``, once the transaction of ``session`` is committed."""
+    """Notify every process of a change of ``topic``, once the transaction of ``session`` is committed.
+
+    Does nothing with SQLite.
+    """
     if session.get_bind().dialect.name == "postgresql":
         await session.execute(select(func.pg_notify(CHANNEL, topic)))
 

@@ -1,4 +1,4 @@
-"""Confirmations in the database, each change with its entry in the audit trail."""
+"""Stores confirmations in the database, each change together with its entry in the audit trail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversations in the database."""
+"""Stores conversations in the database."""
 
 from __future__ import annotations
 

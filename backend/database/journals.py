@@ -157,7 +157,7 @@ class FileJournal:
         self._lines[word] = value
 
     def close_now(self) -> None:
-        """Close the file in this thread; remove it if it is empty."""
+        """Close the file in the calling thread, and delete it if it is empty."""
         try:
             with _faults():
                 if not self._lines:

@@ -1,4 +1,4 @@
-"""Users' own keys in the database."""
+"""Stores users' own keys, encrypted, in the database."""
 
 from __future__ import annotations
 

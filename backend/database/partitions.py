@@ -41,12 +41,15 @@ class Partitions:
         self._known = there | days
 
     async def has_any(self, before: int) -> bool:
-        """Whether there are partitions of days before ``before``."""
+        """Whether there is a partition of a day before ``before``, a number of days since 1970."""
         async with self._engine.connect() as connection:
             return any(day < before for day in await _days(connection))
 
     async def drop(self, before: int) -> int:
-        """Drop the partitions of days before ``before``, and return the approximate number of their rows.
+        """Drop the partitions of days before ``before``, a number of days since 1970.
+
+        Returns:
+            About how many rows they had.
 
         Raises:
             OperationalError: A partition is in use for longer than `_WAIT`; those before it are dropped.

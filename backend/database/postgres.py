@@ -34,7 +34,7 @@ _CONNECT: Final = 5
 
 @asynccontextmanager
 async def opened_postgres(url: str) -> AsyncIterator[AsyncEngine]:
-    """An engine on the database at ``url``, with all of its tables.
+    """Connect to the database at ``url`` while the context lasts, and create or migrate its tables.
 
     Raises:
         UnusableDatabaseError: The database cannot be reached or read. The message has no password.
@@ -46,7 +46,7 @@ async def opened_postgres(url: str) -> AsyncIterator[AsyncEngine]:
 
 @asynccontextmanager
 async def connected_postgres(url: str) -> AsyncIterator[AsyncEngine]:
-    """`make_postgres_engine` as a context manager that disposes of the engine."""
+    """Make an engine on the database at ``url``, and dispose of it when the context ends. The tables must be there."""
     engine = make_postgres_engine(url)
     try:
         yield engine
@@ -55,7 +55,7 @@ async def connected_postgres(url: str) -> AsyncIterator[AsyncEngine]:
 
 
 def make_postgres_engine(url: str) -> AsyncEngine:
-    """An engine on the database at ``url``. The caller disposes of it.
+    """Make an engine on the database at ``url``. The caller disposes of it.
 
     Raises:
         UnusableDatabaseError: ``url`` is no URL of PostgreSQL.
@@ -68,7 +68,7 @@ def make_postgres_engine(url: str) -> AsyncEngine:
 
 
 def make_counting_engine(url: str) -> Engine:
-    """An engine for counters, for threads: its transactions do not wait for the disk.
+    """Make a blocking engine for budget counters, whose transactions do not wait for the disk.
 
     Raises:
         UnusableDatabaseError: ``url`` is no URL of PostgreSQL.

@@ -1,4 +1,4 @@
-"""Computes costs again, in the rows of attempts and in their sums."""
+"""Computes the costs of old attempts again from other prices, in their rows and in the sums."""
 
 from __future__ import annotations
 

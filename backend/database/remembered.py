@@ -74,7 +74,7 @@ class Version:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Call `changed` at the end of the block, even if it raises."""
+        """Call `changed` when the context ends, even if it raises."""
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""Adds rows of the ledger to their roll-ups."""
+"""Adds ledger rows to the tables of sums (roll-ups)."""
 
 from __future__ import annotations
 

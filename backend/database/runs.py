@@ -1,4 +1,4 @@
-"""Runs of agents in the database: each answer and each result with its entry in the audit trail."""
+"""Stores runs of agents in the database, each answer and each result together with its entry in the audit trail."""
 
 from __future__ import annotations
 

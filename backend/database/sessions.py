@@ -1,4 +1,4 @@
-"""Browser sessions in the database."""
+"""Stores browser sessions in the database."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class LoginSession:
-    """A browser session that has not ended, without its cookie, of which only a hash is stored.
+    """A browser session that has not ended. It lacks the cookie's value, of which only a hash is stored.
 
     Attributes:
-        token_id: The access token that opened it; None for the login link printed at the server's start.
+        token_id: The id of the access token that opened it; None for the login link printed at the server's start.
     """
 
     id: str
@@ -113,7 +113,7 @@ class SessionStore:
         await self._end(LoginSessionRow.id == session_id, by)
 
     async def all(self) -> Sequence[LoginSession]:
-        """Every session that has not ended, the newest first."""
+        """List every session that has not ended, the newest first."""
         row = LoginSessionRow
         query = select(row).where(_holds(self._clock())).order_by(row.created_at.desc(), row.id)
         async with self._sessions() as session:

@@ -1,7 +1,8 @@
-"""Transactions on an SQLite database: those of this process that write, one after another in order of arrival.
+"""Runs transactions on an SQLite database. Writers of this process take turns, in order of arrival.
 
 SQLite lets one write at a time, and knows no order: whoever finds it busy asks again after a while, and others may
-come first. So writers of one process wait for each other here, and meet in SQLite only those of other processes, and two
+come first. So writers of one process wait for each other here, and meet in SQLite only those of other processes, and
+two
 of their own that are short: the counters of budgets, which do not wait for the disk, and who erases what was deleted.
 """
 
@@ -37,7 +38,7 @@ class BusyDatabaseError(OperationalError):
 
 
 class SqliteTransactions(PerProcess):
-    """`Transactions` in two threads: one for those that write, which SQLite serializes anyway, and one for those that read.
+    """`Transactions` in two threads: one for writing, which SQLite serializes anyway, and one for reading.
 
     Args:
         engine: A blocking engine on the database.

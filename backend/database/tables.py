@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A time. SQLite stores no offset, so the column is UTC, and values are timezone-aware.
+    """A column of timezone-aware datetimes. They are stored in UTC, because SQLite stores no offset.
 
     Raises:
         ValueError: The time has no time zone.
@@ -110,7 +110,7 @@ class LoginSessionRow(Base):
 
 
 class UserKeyRow(Base):
-    """One version of a user's key for a provider: encrypted, and bound to every column that says whose it is."""
+    """One version of a user's key for a provider: encrypted, and bound to the columns with its owner, provider and server."""
 
     __tablename__ = "user_keys"
 
@@ -215,7 +215,7 @@ Index(
 
 
 class AuditEntryRow(Base):
-    """A link of a chain of the audit trail. Triggers refuse to change or delete one."""
+    """One entry of the audit trail, as a link of its chain. Triggers refuse to change or delete a row."""
 
     __tablename__ = "audit_entries"
 
@@ -234,7 +234,7 @@ Index("ix_audit_entries_at", AuditEntryRow.at)
 
 
 class AuditChainRow(Base):
-    """The length of a chain, and how far heads have signed it. ``chain`` is its kind: audit entries, or attempts."""
+    """The length of a chain of the audit trail or the ledger, and up to which link heads have signed it."""
 
     __tablename__ = "audit_chains"
 
@@ -246,7 +246,7 @@ class AuditChainRow(Base):
 
 
 class AuditHeadRow(Base):
-    """A signed head of the audit trail. Triggers refuse to change or delete one."""
+    """A signed head of the audit trail. Triggers refuse to change or delete a row."""
 
     __tablename__ = "audit_heads"
 

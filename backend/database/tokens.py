@@ -1,4 +1,4 @@
-"""Access tokens in the database."""
+"""Stores access tokens, as hashes, in the database."""
 
 from __future__ import annotations
 

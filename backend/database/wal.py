@@ -82,7 +82,7 @@ def _rewrite(database: sqlite3.Connection, table: str) -> None:
 
 @asynccontextmanager
 async def truncating_log(path: Path, background: Background) -> AsyncIterator[None]:
-    """While the context lasts, empty the log of ``path`` every `AGAIN` seconds if it is not empty."""
+    """While the context lasts, empty the write-ahead log of ``path`` every `AGAIN` seconds, unless it is empty."""
     work = partial(asyncio.to_thread, _empty_if_filled, path)
     async with background.repeating("database.log", work, every=AGAIN):
         yield

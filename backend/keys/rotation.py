@@ -1,4 +1,4 @@
-"""Rotation: encrypts all stored keys under a new master key."""
+"""Replaces the master key: encrypts all stored keys under a new one."""
 
 from __future__ import annotations
 

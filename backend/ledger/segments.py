@@ -110,7 +110,7 @@ class Segment:
 
 
 def is_at(path: Path, descriptor: int) -> bool:
-    """Whether the open file of ``descriptor`` is the file at ``path``."""
+    """Whether the open file of ``descriptor`` is still the file at ``path``, and was not deleted or replaced."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except OSError:

@@ -1,4 +1,4 @@
-"""Ships the rows in spools to the store: those of this process, and those of processes that have ended."""
+"""Ships the ledger rows that processes have written to files to the store: this process's, and those of ended processes."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Shipper:
 
     @asynccontextmanager
     async def shipping(self, background: Background) -> AsyncIterator[None]:
-        """Ship while the context lasts, and at its end all rows that are left."""
+        """Ship rows in the background while the context lasts; when it ends, ship the rest in `FINISH_SECONDS` at most."""
         await asyncio.to_thread(self._spool.open)
         try:
             async with background.repeating("ledger", self.ship, every=EVERY_SECONDS):
@@ -106,7 +106,7 @@ class Shipper:
             await self._ship_each(await asyncio.to_thread(self._due))
 
     async def finish(self, seconds: float) -> bool:
-        """Ship all present rows within ``seconds``; False if some are left for the next start."""
+        """At shutdown, ship all rows within ``seconds``; False if some are left, which the next start ships."""
         try:
             async with asyncio.timeout(seconds):
                 await self._ship_each(await asyncio.to_thread(folders, self._spool.root))

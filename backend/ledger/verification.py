@@ -56,7 +56,7 @@ class Signatures(NamedTuple):
     last: Head | None
 
     def of(self, chain: str, writer: str) -> Mapping[int, SignedLink]:
-        """The signed links of one chain, by sequence."""
+        """The signed links of the chain of ``writer``, by sequence; empty if no head has signed any."""
         return self.tips.get((chain, writer), {})
 
 

@@ -55,14 +55,15 @@ class RequestRow:
 
 @dataclass(frozen=True, slots=True)
 class RequestsView:
-    """A page of calls.
+    """A page of the list of calls.
 
     Attributes:
-        only: The filter of the calls.
-        before: The call before which the page begins; None on the first page.
-        further: The call before which the next page begins; None on the last page.
+        only: The filter of the calls, by dimension; None for a dimension that is not restricted.
+        before: The id of the call before which the page begins; None on the first page.
+        further: The id of the call before which the next page begins; None on the last page.
         is_cut: Whether the search stopped early, so that older calls may match.
-        features: The features to filter by; ``models``, the models.
+        features: The features to filter by.
+        models: The models to filter by.
     """
 
     at: datetime

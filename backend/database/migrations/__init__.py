@@ -22,7 +22,10 @@ _ALONE: Final = {
 
 
 async def upgrade(engine: AsyncEngine) -> None:
-    """Apply every migration that the database lacks, all of them or none. Safe to repeat, and to run in several processes at once."""
+    """Apply every migration that the database lacks, all of them or none.
+
+    Safe to repeat, and to run in several processes at once.
+    """
     async with engine.begin() as connection:
         await connection.exec_driver_sql(_ALONE[engine.dialect.name])
         await connection.run_sync(_upgrade)
