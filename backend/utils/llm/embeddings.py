@@ -80,7 +80,7 @@ class FeatureEmbeddings(Embeddings):
 
     @override
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Embed ``texts``; as `embed_documents`, but with four requests in flight at a time."""
+        """Embed ``texts``; as `embed_documents`, but with up to four requests in flight at a time."""
         places = asyncio.Semaphore(AT_ONCE)
 
         async def made(part: list[str]) -> list[list[float]]:

@@ -43,7 +43,7 @@ class _Reading(NamedTuple):
 
 
 class Table(PerProcess):
-    """Holds the current `Snapshot`, and replaces it by a new one when the file or a stored override changes.
+    """Holds the `Snapshot` in force, which `reload` and `reload_if_changed` replace as a whole.
 
     Reading ``snapshot`` is one attribute access and takes no lock.
 
