@@ -25,6 +25,7 @@ _CHANGES = {
     "configurable_fields": _CHOSEN,
     "with_retry": "is not imported: retries follow from the kind of the failure, and `attempts` is the most of them.",
 }
+_ALONE = "is called by itself, too, without the chain that it is in, and that is no feature. Give it a row of its own."
 _OTHER = "is another chain of the same models, and no feature. Give it a row of its own."
 _OWN = ("api_base", "api_key", "deployment", "max_retries", "model", "responses_api", "timeout")
 _SETTINGS = {"max_retries", "responses_api", "timeout"}
@@ -48,7 +49,8 @@ def config_of(site: Site, feature: str, project: Project, findings: Findings) ->
     for method in site.changes:
         findings.add("dropped", f"{site.module.place(method)} {method.attr}", _CHANGES[method.attr])
     for other in site.others:
-        findings.add("todo", site.module.place(other), _OTHER)
+        is_one = any(other is made.node for made in site.chain)
+        findings.add("todo", site.module.place(other), _ALONE if is_one else _OTHER)
     return Config(feature, place, tuple(specs), CODE, needs=site.needs, about=place.path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from backend.tools.code_scan.constructors import AGENTS, FUNCTIONS, LANGCHAIN, ROUTERS, SDK_CALLS, Constructor
@@ -48,7 +49,7 @@ class Site:
         words: Candidates for the feature's name, the best first.
         needs: What calls of the model need of an endpoint, such as ``tools``.
         changes: The places where methods such as ``bind`` change how the model is called.
-        others: Other chains in the file that begin with the same model and become no feature.
+        others: Other chains and models in the file that begin with one of its models and become no feature.
     """
 
     module: Module
@@ -80,11 +81,13 @@ def subclasses(modules: Iterable[Module]) -> dict[str, Constructor]:
 
 
 def sites(module: Module, project: Project, own: Mapping[str, Constructor]) -> Iterator[Site]:
-    """Find every place in ``module`` where a model is made, in the order of the lines."""
+    """Find every place in ``module`` where a model is made, the longest chains first, and those of one length in the order of the lines."""
     finder = _Finder(module, project, own)
     found = sorted(finder.chains(), key=lambda pair: (pair[0].lineno, pair[0].col_offset))
-    chosen, others = _chosen(found)
+    chosen, others = _chosen(found, finder)
     for node, chain in chosen:
+        mine = [other for other, models in others if models[0] in chain]
+        others = [pair for pair in others if pair[0] not in mine]
         yield Site(
             module,
             chain[0].node,
@@ -92,19 +95,20 @@ def sites(module: Module, project: Project, own: Mapping[str, Constructor]) -> I
             tuple(_words(module, node)),
             finder.needs(node, chain),
             finder.changes(node, chain),
-            tuple(other for other, models in others if models[0] in chain),
+            tuple(mine),
         )
 
 
-def _chosen(found: Sequence[Chain]) -> tuple[list[Chain], list[Chain]]:
-    """The chains that become features, and others that begin with one of their models."""
+def _chosen(found: Sequence[Chain], finder: _Finder) -> tuple[list[Chain], list[Chain]]:
+    """The chains that become features, and others that begin with one of their models and are called apart from them."""
     chosen: list[Chain] = []
     others: list[Chain] = []
     # A chain goes before the models that it is made of, and before shorter ones that begin alike.
     for node, chain in sorted(found, key=lambda pair: -len(pair[1])):
+        wholes = [models for _, models in chosen if _is_part(chain, models)]
         if all(chain[0] not in models for _, models in chosen):
             chosen.append((node, chain))
-        elif not any(_is_part(chain, models) for _, models in chosen):
+        elif not wholes or (chain not in wholes and finder.is_called(node)):
             others.append((node, chain))
     return chosen, others
 
@@ -233,6 +237,22 @@ class _Finder:
             if method.attr in CHANGES
         }
         return tuple(sorted(found.values(), key=lambda method: method.lineno))
+
+    def is_called(self, node: ast.AST) -> bool:
+        """Whether the model or chain at ``node`` is called as it is, rather than only put into a longer chain."""
+        if any(method.attr == "with_fallbacks" for method in _methods_above(node, self._module)):
+            return False
+        return any(self._is_called_at(place) for place in self._places(node))
+
+    def _is_called_at(self, place: ast.AST) -> bool:
+        """Whether the result of ``place`` is called, piped or given to an agent there, before fallbacks are added."""
+        parents = self._module.parents
+        above = [*_methods_above(place, self._module)]
+        before = [*takewhile(lambda method: method.attr != "with_fallbacks", above)]
+        if any(m.attr not in _FLUENT and isinstance(parents.get(id(m)), ast.Call) for m in before):
+            return True
+        is_piped = isinstance(parents.get(id(_whole(place, self._module))), ast.BinOp)
+        return (is_piped and before == above) or any(self._agents_above(place))
 
     def _names(self, node: ast.AST) -> Iterator[str]:
         """The methods that are called on the result of ``node``, here and under its assigned name."""

@@ -207,6 +207,56 @@ few = one.with_fallbacks([three])"""
             "app/notes.py:7: is another chain of the same models, and no feature. Give it a row of its own."
         ]
 
+    @pytest.mark.parametrize(
+        "call",
+        [
+            "fast.invoke(x)",
+            "fast.with_config(tags=[]).stream(x)",
+            "inner.invoke(x)",
+            "prompt | fast.with_config(y) | parser",
+            "create_agent(fast, tools=[])",
+        ],
+    )
+    def test_a_part_of_a_chain_that_is_called_by_itself_is_to_do_once(self, scanned: Scan, call: str) -> None:
+        code = f"""{OPENAI}from langchain.agents import create_agent
+fast = ChatOpenAI(model="gpt-6-luna")
+inner = fast.with_fallbacks([ChatOpenAI(model="gpt-4.1")])
+def classify(x):
+    return {call}
+def summarize(x):
+    return ChatOpenAI(model="gpt-6.1-sol").with_fallbacks([inner]).invoke(x)
+def translate(x):
+    return ChatOpenAI(model="gpt-6.1-terra").with_fallbacks([inner]).invoke(x)"""
+        made = scanned(code)
+
+        assert set(chains(made)) == {"summarize", "translate"}
+        (line,) = [line for line in told(made, "todo") if "row of its own" in line]
+        assert line.startswith(
+            "app/notes.py:3: is called by" if "fast" in call else "app/notes.py:4: is another"
+        )
+
+    @pytest.mark.parametrize(
+        "use",
+        [
+            "fast.model_name",
+            "fast.with_structured_output(Answer)",
+            "prompt | fast.with_fallbacks([spare])",
+            "fast.with_fallbacks([spare]).invoke(x)",
+        ],
+    )
+    def test_a_model_of_a_chain_that_is_not_called_by_itself_is_not_to_do(
+        self, scanned: Scan, use: str
+    ) -> None:
+        code = f"""{OPENAI}
+fast = ChatOpenAI(model="gpt-6-luna")
+spare = ChatOpenAI(model="gpt-4.1")
+def summarize(x):
+    llm = fast.with_fallbacks([spare])
+    {use}
+    return llm.invoke(x)"""
+
+        assert "row of its own" not in "".join(told(scanned(code), "todo"))
+
     def test_two_chains_may_share_their_last_model(self, scanned: Scan) -> None:
         code = f"""{OPENAI}
 spare = ChatOpenAI(model="gpt-6-luna")
