@@ -50,7 +50,7 @@ def attempt() -> tuple[Any, ...]:
         patchbay = loopback_patchbay(provider, {"f": "openai:gpt-6-luna"}, ledger=MemorySink())
         model, runtime = patchbay.get_llm("f"), patchbay.runtime
         of = runtime.observers.of
-        runtime.observers.of = lambda *a, **k: of(*a, **k).and_then(told)  # type: ignore[method-assign]
+        runtime.observers.of = lambda *a, **k: of(*a, **k).with_observer(told)  # type: ignore[method-assign]
         model.invoke("hi")
         patchbay.close()
     return told.last

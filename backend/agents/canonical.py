@@ -81,7 +81,7 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def storable(value: Any) -> Any:
+def to_storable(value: Any) -> Any:
     """Replace characters that a database cannot store, in a JSON-ready ``value`` and all values inside it.
 
     NUL and lone surrogates become U+FFFD; everything else is unchanged.
@@ -90,9 +90,9 @@ def storable(value: Any) -> Any:
         case str():
             return _storable_text(value)
         case dict():
-            return {_storable_text(str(name)): storable(part) for name, part in value.items()}
+            return {_storable_text(str(name)): to_storable(part) for name, part in value.items()}
         case list() | tuple():
-            return [storable(part) for part in value]
+            return [to_storable(part) for part in value]
         case _:
             return value
 

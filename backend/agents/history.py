@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from .canonical import storable
+from .canonical import to_storable
 from .observations import of_fault
 from .steps import AnswerStep, OpeningStep, ResultStep
 
@@ -36,7 +36,7 @@ NOT_DONE: Final = of_fault("NotDone", "This was not done.").content
 
 def message_to_json(message: BaseMessage) -> dict[str, Any]:
     """Convert ``message`` to JSON for storing, without its receipt and its usage."""
-    found: dict[str, Any] = storable(message.model_dump(mode="json", include=KEPT, exclude_none=True))
+    found: dict[str, Any] = to_storable(message.model_dump(mode="json", include=KEPT, exclude_none=True))
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backend.agents.canonical import canonical, digest, read_object, storable
+from backend.agents.canonical import canonical, digest, read_object, to_storable
 from backend.agents.confirmations import Confirmation
 from backend.agents.events import confirmation_view
 from backend.agents.observations import ToolError, of_error, of_result
@@ -125,7 +125,7 @@ def test_what_is_not_read_alike_by_everybody_is_refused(text: str) -> None:
 
 
 def test_what_no_database_takes_is_marked() -> None:
-    assert storable({"a\0": ["b\ud800", 1, None]}) == {"a\ufffd": ["b\ufffd", 1, None]}
+    assert to_storable({"a\0": ["b\ud800", 1, None]}) == {"a\ufffd": ["b\ufffd", 1, None]}
 
 
 def test_defaults_are_part_of_what_is_shown() -> None:

@@ -181,5 +181,5 @@ class TestWhenItEnds:
         world = trial({"red:small": ok(0.5), "blue:small": ok(1.0)})
         experiments = world.health.traffic.experiments
 
-        assert experiments.why_over("f", "blue:small at 50 %") is not None
-        assert experiments.why_over("f", "blue:small at 10 %") is None
+        assert experiments.reason_to_stop("f", "blue:small at 50 %") is not None
+        assert experiments.reason_to_stop("f", "blue:small at 10 %") is None

@@ -48,7 +48,7 @@ def run(world: World, *observers: AttemptObserver) -> Dispatch:
     route = world.plan("f")
     told = ObserverRegistry(world.health).of(route)
     for one in observers:
-        told = told.and_then(one)
+        told = told.with_observer(one)
     dispatch = Dispatch(route, world.health, clock=world.clock, observers=told)
     for category in (Category.MODEL_NOT_FOUND, None):
         step = dispatch.next()

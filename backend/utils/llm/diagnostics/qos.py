@@ -295,7 +295,7 @@ def _trials(traffic: Traffic) -> tuple[TrialInfo, ...]:
                 failed=arm.failed,
                 mean_s=arm.mean_seconds,
                 mean_cost_usd=arm.mean_cost,
-                stopped=traffic.experiments.why_over(feature, name),
+                stopped=traffic.experiments.reason_to_stop(feature, name),
             )
             for (feature, name), arm in sorted(traffic.experiments.all().items())
         )

@@ -178,7 +178,7 @@ class Call:
         if best is None or self.dispatch.route.feature.on_invalid_output != "best":
             raise error
         answer, attempt = best
-        return answer, self.dispatch.settled_for(attempt)
+        return answer, self.dispatch.succeeded_with_rejected(attempt)
 
 
 def with_spans(call: Call) -> Call:

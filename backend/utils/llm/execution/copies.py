@@ -22,7 +22,7 @@ def with_copies(call: Call) -> Call:
     """Let ``call`` send copies of itself to the shadow endpoints of its feature, once it is answered."""
     dispatch = call.dispatch
     observer = ShadowObserver(call.runtime.shadows, partial(_copy_for, call))
-    dispatch.observers = dispatch.observers.and_then(observer)
+    dispatch.observers = dispatch.observers.with_observer(observer)
     return call
 
 

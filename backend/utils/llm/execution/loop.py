@@ -185,7 +185,7 @@ class Dispatch:
         ]
         seconds, candidate, why = min(waits, key=lambda wait: wait[0], default=(None, None, None))
         if seconds is None or candidate is None or now + seconds + LEAST_SECONDS > self._ends_at:
-            self.route = outcome_errors.as_found(self.route, found)
+            self.route = outcome_errors.route_with_current_reasons(self.route, found)
             if self._failed is not None:
                 raise self._final_error(*self._failed, is_last=True)
             raise outcome_errors.refused(self.route)
@@ -206,7 +206,7 @@ class Dispatch:
         """The error for a passed deadline. If the call only waited, the error says for what, and blames no provider."""
         found = self._availabilities()
         if not self.attempts and found and all(why is not None for _, why in found):
-            return outcome_errors.refused(outcome_errors.as_found(self.route, found))
+            return outcome_errors.refused(outcome_errors.route_with_current_reasons(self.route, found))
         return outcome_errors.out_of_time(self.route, self.attempts)
 
     def _availabilities(self) -> list[tuple[Candidate, Unavailable | None]]:
@@ -254,7 +254,7 @@ class Dispatch:
         if pending.not_before > now:
             return False
         is_available = last_resort or self._availability(pending.candidate) is None
-        return is_available and self._retry.is_lent(pending.candidate)
+        return is_available and self._retry.borrow_retry(pending.candidate)
 
     def _has_room(self, candidate: Candidate) -> bool:
         tokens = tokens_of(candidate, self.route.needs)
@@ -372,7 +372,7 @@ class Dispatch:
         degraded = candidate is not route.preferred and route.is_degraded(candidate)
         return self._receipt(attempt, candidate.profile, degraded=degraded)
 
-    def settled_for(self, attempt: Attempt) -> Receipt:
+    def succeeded_with_rejected(self, attempt: Attempt) -> Receipt:
         """Build the receipt for a rejected answer, that of ``attempt``, which is returned because there is no better one."""
         asked = (step.candidate for step in self._sent)
         served_by = next(one for one in asked if outcome_errors.is_of(attempt, one))

@@ -123,7 +123,7 @@ def out_of_time(route: Route, attempts: Sequence[Attempt]) -> LLMError:
     return CallTimeoutError(text, feature=name, attempts=attempts)
 
 
-def as_found(route: Route, found: Sequence[tuple[Candidate, Unavailable | None]]) -> Route:
+def route_with_current_reasons(route: Route, found: Sequence[tuple[Candidate, Unavailable | None]]) -> Route:
     """Return ``route`` with the reasons that hold now for the endpoints in ``found``, so that the error states these."""
     skips = tuple(unavailable(candidate, why) for candidate, why in found if why is not None)
     looked_at = [candidate.circuit for candidate, _ in found]

@@ -125,7 +125,7 @@ class RetryPolicy:
         is_open = why is not None and why.kind == "open"
         return not is_open and self._health.may_retry(candidate.budget_key)
 
-    def is_lent(self, candidate: Candidate) -> bool:
+    def borrow_retry(self, candidate: Candidate) -> bool:
         """Take a retry for ``candidate``, which even an empty retry budget may lend, as nothing else is left; False if it does not."""
         return self._health.may_retry(candidate.budget_key, last_resort=True)
 

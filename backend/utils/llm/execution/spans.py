@@ -179,8 +179,8 @@ class SpannedObservers(Observers):
         self.answered: Try | None = None
 
     @override
-    def and_then(self, other: AttemptObserver) -> SpannedObservers:
-        """Return a copy with ``other`` added at the end; see `Observers.and_then`."""
+    def with_observer(self, other: AttemptObserver) -> SpannedObservers:
+        """Return a copy with ``other`` added at the end; see `Observers.with_observer`."""
         return SpannedObservers((*self, other), self._call)
 
     @override

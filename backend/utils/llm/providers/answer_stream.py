@@ -81,7 +81,7 @@ class StreamReader:
         """Whether so much is held back that `flush` is to be called in a thread, off the event loop."""
         return len(self._events) + len(self._document) > LONG_BODY
 
-    def forget_half(self) -> None:
+    def drop_partial_event(self) -> None:
         """Drop the incomplete event at the end of a broken connection, so that `flush` does not parse it."""
         self._events = EventParser()
 
@@ -145,7 +145,7 @@ class StreamReader:
             yield chunk
 
 
-def in_one(stream: StreamReader, body: bytes) -> AIMessage:
+def whole_message(stream: StreamReader, body: bytes) -> AIMessage:
     """Read a complete streamed ``body`` into one message, for servers that stream even when not asked to.
 
     ``stream`` is a new reader, which has read nothing yet.

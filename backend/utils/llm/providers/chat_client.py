@@ -18,7 +18,7 @@ import httpx2
 from ..caller import without_caller
 from ..transport import ERROR_STATUS, LONG_BODY, ExcessError, Request
 from .answer import message_of
-from .answer_stream import StreamReader, as_refusal, in_one
+from .answer_stream import StreamReader, as_refusal, whole_message
 from .ask import NotWordedError, ProviderError
 from .events import BLANK, EVENTS
 from .loose_json import read_documents
@@ -94,7 +94,7 @@ class ChatClient:
             except httpx2.TransportError:
                 if not stream.has_ended:
                     raise
-                stream.forget_half()
+                stream.drop_partial_event()
             yield from stream.flush()
 
     async def astream(self, request: ModelRequest) -> AsyncGenerator[ChatGenerationChunk]:
@@ -117,7 +117,7 @@ class ChatClient:
             except httpx2.TransportError:
                 if not stream.has_ended:
                     raise
-                stream.forget_half()
+                stream.drop_partial_event()
             chunks = stream.flush()
             for chunk in await _begun_in_a_thread(chunks) if stream.is_long_to_flush else chunks:
                 yield chunk
@@ -150,7 +150,7 @@ class ChatClient:
         except ValueError:
             if not document.lstrip(BLANK).startswith(EVENTS):
                 raise
-        return in_one(StreamReader(reader, request.ticket), document)
+        return whole_message(StreamReader(reader, request.ticket), document)
 
 
 def _over(extra: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:

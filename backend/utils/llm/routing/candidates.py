@@ -43,7 +43,7 @@ def candidates(terms: Terms, options: Options, share: Share | None) -> Iterable[
     return _fitted(_in_order(terms, share), terms, options, LASTING_RULES)
 
 
-def own_candidate(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[Known]:
+def callers_endpoint_candidate(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[Known]:
     """Yield the one candidate for ``own``, the server that the caller brings; in a pair as in `candidates`."""
     endpoint = endpoint_of_user(own.base_url, own.model, terms.snapshot.private_networks)
     layer = f"the caller's own endpoint at {endpoint.provider.host}"
@@ -51,7 +51,7 @@ def own_candidate(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[
     return _fitted([theirs], terms, options, OWN_RULES)
 
 
-def copied_to(share: Share, terms: Terms, options: Options) -> Iterable[Known]:
+def shadow_candidates(share: Share, terms: Terms, options: Options) -> Iterable[Known]:
     """Yield the candidates for a shadow copy of a call, which is sent only to compare its answer.
 
     That is the endpoint of ``share`` alone, with each of the operator's keys; never with a user's key.
@@ -60,7 +60,9 @@ def copied_to(share: Share, terms: Terms, options: Options) -> Iterable[Known]:
     return _fitted(_beside(share, "house", terms.snapshot.profile, layer), terms, options, LASTING_RULES)
 
 
-def with_users_key(candidate: Candidate, caller: Caller, feature: Feature, keyed: bytes) -> Candidate:
+def with_user_key_fingerprint(
+    candidate: Candidate, caller: Caller, feature: Feature, keyed: bytes
+) -> Candidate:
     """Fill in the fingerprint of the key that ``caller`` brought for ``candidate``, and the limits of that key.
 
     ``keyed`` is the secret of the keyed hash by which fingerprints are computed.
@@ -71,7 +73,7 @@ def with_users_key(candidate: Candidate, caller: Caller, feature: Feature, keyed
     return replace(candidate, key=key, meters=tuple(_meters(candidate, feature, key)))
 
 
-def chosen_by_call(endpoint: Endpoint, terms: Terms, options: Options) -> Iterable[Known]:
+def candidates_named_by_call(endpoint: Endpoint, terms: Terms, options: Options) -> Iterable[Known]:
     """Yield the candidates for ``endpoint``, which the call itself names: one for each key that may pay for it."""
     return _fitted(_named(endpoint, terms), terms, options, LASTING_RULES)
 

@@ -13,7 +13,12 @@ from ..errors import UnknownEndpointError
 from ..model_config import endpoint_of_user
 from ..state.experiments import CONTROL
 from ..state.health import Health, Unavailable
-from .candidates import candidates, chosen_by_call, own_candidate, with_users_key
+from .candidates import (
+    callers_endpoint_candidate,
+    candidates,
+    candidates_named_by_call,
+    with_user_key_fingerprint,
+)
 from .hedging import hedge_of
 from .route import ABILITIES, Rejection, Route
 from .rules import CALL_RULES, KEY_RULES, Case, Terms, rejected, unsupported
@@ -117,14 +122,14 @@ def _named_first(needs: Needs, terms: Terms) -> Iterator[Known]:
     name, known = needs.endpoint or "", terms.snapshot.endpoints
     if name not in known:
         raise UnknownEndpointError(name, terms.feature.name, known)
-    yield from chosen_by_call(known[name], terms, needs.options)
+    yield from candidates_named_by_call(known[name], terms, needs.options)
     if needs.fallbacks:
         yield from _cached_candidates(terms, needs.options, None)
 
 
 def _own_endpoint_first(own: OwnEndpoint, terms: Terms, options: Options) -> Iterator[Known]:
     """The caller's own endpoint, never cached, followed by the house's candidates if the house may pay."""
-    yield from own_candidate(own, terms, options)
+    yield from callers_endpoint_candidate(own, terms, options)
     if terms.policy == "byok_then_house":
         yield from _cached_candidates(terms._replace(policy="house_only"), options, None)
 
@@ -145,7 +150,9 @@ def route_of(
     for one, lasting in found:
         is_users = one.owner == "user"
         candidate = (
-            with_users_key(one, case.caller, case.feature, case.snapshot.fingerprint_key) if is_users else one
+            with_user_key_fingerprint(one, case.caller, case.feature, case.snapshot.fingerprint_key)
+            if is_users
+            else one
         )
         keyless = rejected(candidate, case, KEY_RULES) if is_users else None
         rejection = keyless or lasting or rejected(candidate, case, CALL_RULES)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..model_config import NO_LIMITS
-from .candidates import copied_to
+from .candidates import shadow_candidates
 from .plan import route_of
 from .route import ABILITIES
 from .rules import Case, Terms
@@ -40,5 +40,5 @@ def shadow(
     terms = Terms(snapshot, feature, "house_only", today, *needs[:ABILITIES])
     case = Case(snapshot, feature, "house_only", today, caller, needs, health, call_id)
     with health.traffic.lock:
-        found = copied_to(share, terms, needs.options)
+        found = shadow_candidates(share, terms, needs.options)
         return route_of(case, found)._replace(is_shadow=True, demo=False)

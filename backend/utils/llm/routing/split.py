@@ -22,7 +22,7 @@ def trial(feature: Feature, caller: Caller, traffic: Traffic) -> tuple[Share | N
         The endpoint's share of the split; None if the caller is in the control group, or the trial has ended. Then a
         rejection for each ended trial.
     """
-    ended = {share: traffic.experiments.why_over(feature.name, str(share)) for share in feature.split}
+    ended = {share: traffic.experiments.reason_to_stop(feature.name, str(share)) for share in feature.split}
     layer = f"{feature.layer}, features.{feature.name}.split"
     over = [
         Rejection(

@@ -98,7 +98,7 @@ class Experiments:
         self._variants: dict[tuple[str, str], VariantResults] = {}
         self._over: dict[tuple[str, str], str] = {}
 
-    def why_over(self, feature: str, variant: str) -> str | None:
+    def reason_to_stop(self, feature: str, variant: str) -> str | None:
         """The reason why the trial of ``variant`` was stopped; None while it runs."""
         return self._over.get((feature, variant))
 

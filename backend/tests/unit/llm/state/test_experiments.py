@@ -99,7 +99,7 @@ def test_it_ends_once_and_for_all_and_goes_on_being_counted() -> None:
     ]
 
     assert [reason is not None for reason in reasons] == [True, False, False]
-    assert experiments.why_over("f", NEW) == reasons[0]
+    assert experiments.reason_to_stop("f", NEW) == reasons[0]
     assert experiments.variant("f", NEW) == arm(99)
 
 
@@ -108,6 +108,6 @@ def test_the_control_and_other_features_go_on() -> None:
     experiments.judge("f", NEW, arm(10), STOP)
     experiments.judge("f", CONTROL, arm(0, failures=50), STOP)
 
-    assert experiments.why_over("f", CONTROL) is None
-    assert experiments.why_over("g", NEW) is None
+    assert experiments.reason_to_stop("f", CONTROL) is None
+    assert experiments.reason_to_stop("g", NEW) is None
     assert set(experiments.all()) == {("f", NEW), ("f", CONTROL)}

@@ -68,7 +68,7 @@ def used_nothing(failure: Failure | None) -> bool:
     return never_arrived(failure) or (failure is not None and (failure.status or 0) >= ERROR_STATUS)
 
 
-def was_patient(step: Try, failure: Failure) -> bool:
+def may_blame_endpoint(step: Try, failure: Failure) -> bool:
     """Whether a timeout was the endpoint's fault; False after a short deadline or in a busy process. True for other failures."""
     if failure.category is Category.TIMEOUT and failure.was_late:
         return False
@@ -79,15 +79,17 @@ def was_patient(step: Try, failure: Failure) -> bool:
 
 def is_its_fault(step: Try, failure: Failure) -> bool:
     """Whether the endpoint caused the failure; False if the key or the request did."""
-    return POLICY[failure.category].health in {"counts", "cool endpoint"} and was_patient(step, failure)
+    return POLICY[failure.category].health in {"counts", "cool endpoint"} and may_blame_endpoint(
+        step, failure
+    )
 
 
-def is_telling(step: Try, failure: Failure | None) -> bool:
+def concerns_endpoint(step: Try, failure: Failure | None) -> bool:
     """Whether the outcome says something about the endpoint; False if only about this call or a caller's key."""
     if failure is not None and failure.category in _OF_THE_KEY:
         return step.candidate.owner == "house"
     if failure is None or is_its_fault(step, failure):
         return True
-    if not was_patient(step, failure):
+    if not may_blame_endpoint(step, failure):
         return False
     return POLICY[failure.category].is_rejection or failure.category in _OF_THE_ENDPOINT

@@ -10,7 +10,7 @@ from typing_extensions import override
 from ...routing.route import ON_TRIAL
 from ...state.experiments import CONTROL
 from ...strategies import CostLadder
-from .base import TrafficObserver, is_telling
+from .base import TrafficObserver, concerns_endpoint
 
 if TYPE_CHECKING:
     from ...failures import Failure
@@ -27,7 +27,11 @@ class QualityObserver(TrafficObserver):
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         candidate, score = step.candidate, _score(step, attempt)
-        if score is not None and isinstance(candidate.select, CostLadder) and is_telling(step, failure):
+        if (
+            score is not None
+            and isinstance(candidate.select, CostLadder)
+            and concerns_endpoint(step, failure)
+        ):
             with self._traffic.lock:
                 self._traffic.quality_scores.add(candidate.scope, str(candidate.endpoint), score)
 
@@ -48,7 +52,7 @@ class ExperimentObserver(TrafficObserver):
         control, feature = _control(route), route.feature
         variant = _variant_of(route)
         is_compared = variant == control or step.candidate.tier == ON_TRIAL
-        if variant is None or not is_compared or not is_telling(step, failure):
+        if variant is None or not is_compared or not concerns_endpoint(step, failure):
             return
         experiments, seconds = self._traffic.experiments, attempt.duration.total_seconds()
         with self._traffic.lock:

@@ -10,7 +10,7 @@ from typing_extensions import override
 from ...failures import POLICY
 from ...interruptions import is_raised_by_nobody
 from ...strategies import ByTier, CostLadder
-from .base import AttemptObserver, was_patient
+from .base import AttemptObserver, may_blame_endpoint
 from .load import LatencyObserver, LoadObserver, TailLatencyObserver
 from .log import DegradedObserver
 from .quality import ExperimentObserver, QualityObserver
@@ -53,7 +53,7 @@ class HealthObserver(AttemptObserver):
             with health.traffic.lock:
                 health.traffic.unsupported.add((step.route.table_hash, circuit), failure.lacks)
         effect = POLICY[failure.category].health
-        if effect == "counts" and was_patient(step, failure):
+        if effect == "counts" and may_blame_endpoint(step, failure):
             health.failed(circuit, failure.category, key=key, was_probe=was_probe)
         elif effect not in {"counts", "nothing"}:
             health.answered(circuit, key=key, was_probe=was_probe, is_well=effect == "alive")
@@ -121,7 +121,7 @@ class Observers:
     def __iter__(self) -> Iterator[AttemptObserver]:
         return iter(self._all)
 
-    def and_then(self, other: AttemptObserver) -> Observers:
+    def with_observer(self, other: AttemptObserver) -> Observers:
         """Return a copy of the list with ``other`` added at the end."""
         return Observers((*self._all, other))
 

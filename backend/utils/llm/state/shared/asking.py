@@ -45,7 +45,7 @@ class Askers:
             self._asking[scope] = asking - 1, asked_at
 
 
-class Refusals:
+class RefusalBackoff:
     """Counts how often in a row the store refused each limit.
 
     After each refusal this process asks again later, up to its turn among all processes.

@@ -160,7 +160,7 @@ class CountedRequest:
         return int(self.arrived)
 
 
-def bucket_ago(limit: Limit, age: float, bucket_of: Callable[[Limit, float], int]) -> int:
+def bucket_at_age(limit: Limit, age: float, bucket_of: Callable[[Limit, float], int]) -> int:
     """The part of the window to which an amount counted ``age`` seconds ago belongs; -1 for a limit without a window."""
     return bucket_of(limit, age) if limit.kind == "window" else -1
 

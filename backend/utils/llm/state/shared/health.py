@@ -87,10 +87,10 @@ class SharedHealth(Health):
         with self._lock:
             budget, now = self._budgets[budget_key], self._clock()
             is_spent = budget.spend(now)
-            is_lent = not is_spent and last_resort and budget.borrow(now)
-        if is_spent or is_lent:
-            self._tell_budget(budget_key, spent=int(is_spent), borrowed=int(is_lent))
-        return is_spent or is_lent
+            is_borrowed = not is_spent and last_resort and budget.borrow(now)
+        if is_spent or is_borrowed:
+            self._tell_budget(budget_key, spent=int(is_spent), borrowed=int(is_borrowed))
+        return is_spent or is_borrowed
 
     def _tell_budget(self, key: str, *, earned: int = 0, spent: int = 0, borrowed: int = 0) -> None:
         self._store.publish(Event(RETRIES, (key, earned, spent, borrowed)), merge=_added)

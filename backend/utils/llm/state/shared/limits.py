@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from ..rate_limiter import LONGEST_POLL, POLL_SECONDS, Exceeded, RateLimiter
-from .asking import Askers, Refusals
-from .claims import CachedLimit, Claims, CountedRequest, bucket_ago, counted, in_words, summed
+from .asking import Askers, RefusalBackoff
+from .claims import CachedLimit, Claims, CountedRequest, bucket_at_age, counted, in_words, summed
 from .store import ALLOWED_SECONDS, PROMPT_SECONDS, Change, Event
 from .unreported import Unreported
 from .waiting import MOST_LOOKS, NEXT_LOOK_SECONDS, Awaited
@@ -75,7 +75,7 @@ class SharedRateLimiter(RateLimiter):
         self._cached: dict[str, CachedLimit] = {}
         self._looked_at = -math.inf
         self._askers = Askers(clock)
-        self._refusals = Refusals(random)
+        self._refusals = RefusalBackoff(random)
         self._requests: dict[int, CountedRequest] = {}
         self._unreported = Unreported()
         self._uncopied: set[str] = set()
@@ -433,7 +433,8 @@ class SharedRateLimiter(RateLimiter):
                     grants = [(claim.limit, *one) for claim in claims for one in self._grants(claim)]
                     self._uncopied.discard(scope)
                 yield from summed(
-                    Change(limit, bucket_ago(limit, age, bucket_of), amount) for limit, age, amount in grants
+                    Change(limit, bucket_at_age(limit, age, bucket_of), amount)
+                    for limit, age, amount in grants
                 )
         finally:
             self._uncopied = set()
@@ -506,7 +507,9 @@ class SharedRateLimiter(RateLimiter):
 
 def _report(request: CountedRequest, now: float, bucket_of: Callable[[Limit, float], int]) -> None:
     """Mark ``request`` as counted by the store."""
-    request.buckets = tuple(bucket_ago(claim.limit, now - request.at, bucket_of) for claim in request.claims)
+    request.buckets = tuple(
+        bucket_at_age(claim.limit, now - request.at, bucket_of) for claim in request.claims
+    )
     request.state = "granted"
 
 

@@ -6,7 +6,7 @@ import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
-from .claims import bucket_ago
+from .claims import bucket_at_age
 from .store import Change
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Unreported:
     def take(self, now: float, bucket_of: Callable[[Limit, float], int]) -> list[Change]:
         """Remove all sums, and return them as changes of the store's counters at ``now``."""
         found = [
-            Change(one.limit, bucket_ago(one.limit, now - one.at, bucket_of), one.amount)
+            Change(one.limit, bucket_at_age(one.limit, now - one.at, bucket_of), one.amount)
             for one in self._sums.values()
         ]
         self._sums.clear()

@@ -218,7 +218,7 @@ def test_a_trial_is_judged_by_what_all_have_seen(pair: tuple[SharedHealth, Share
     assert [reason is not None for reason in reasons] == [False] * 7 + [True]
     for health in pair:
         assert health.traffic.experiments.variant("f", CONTROL) == VariantResults(4, 0, 4.0)
-        assert health.traffic.experiments.why_over("f", "openai:new") == reasons[-1]
+        assert health.traffic.experiments.reason_to_stop("f", "openai:new") == reasons[-1]
 
 
 def test_scores_are_those_of_all(pair: tuple[SharedHealth, SharedHealth]) -> None:
