@@ -166,13 +166,13 @@ def _ignored(request: CompletionRequest) -> list[str]:
     """The names of what is set for one call, sorted. An agent makes several, with the settings of its feature.
 
     Raises:
-        NotServedError: There are some, and the request is strict.
+        NotServedError: The request is strict, and sets more than a maximum of tokens, which Messages requires.
     """
     names = sorted(request.options.model_fields_set - {"logprobs", "top_logprobs"})
     if request.stop:
         names.append("stop")
-    if names and request.is_strict:
-        raise NotServedError(names)
+    if request.is_strict and (refused := [name for name in names if name != "max_output_tokens"]):
+        raise NotServedError(refused)
     return names
 
 

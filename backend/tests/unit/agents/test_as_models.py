@@ -66,16 +66,26 @@ async def test_an_agent_names_nothing_where_nothing_is_set() -> None:
     assert answer.ignored == []
 
 
+async def test_an_agent_names_a_maximum_of_tokens_and_refuses_none_since_messages_requires_one() -> None:
+    responder = AgentResponder(World(["Good morning."]).runner, "clerk")
+
+    with use_caller(Caller(user_id="ann")):
+        options = Options(max_output_tokens=100)
+        answer = await responder.answer(replace(SET, options=options, stop=(), is_strict=True))
+
+    assert answer.ignored == ["max_output_tokens"]
+
+
 async def test_an_agent_refuses_a_strict_request_that_sets_something() -> None:
     responder = AgentResponder(World([]).runner, "clerk")
 
     with use_caller(Caller(user_id="ann")):
-        with pytest.raises(NotServedError, match="max_output_tokens, temperature, stop") as whole:
+        with pytest.raises(NotServedError, match="temperature, stop") as whole:
             await responder.answer(replace(SET, is_strict=True))
         with pytest.raises(NotServedError):
             await anext(responder.stream(replace(SET, is_strict=True)))
 
-    assert (whole.value.fault.status, whole.value.fault.param) == (400, "max_output_tokens")
+    assert (whole.value.fault.status, whole.value.fault.param) == (400, "temperature")
 
 
 async def test_an_agent_refuses_to_tell_probabilities() -> None:
