@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _CALL = "/backend/utils/llm/chat_model.py"
 _OURS = ("/backend/utils/llm/", "/httpcore2/", "/h11/", "/aiohttp/", "/asyncio/timeouts.py")
-_SWALLOWING = "/aiohttp/client_reqrep.py:_response_eof"
-"""Logs what is raised in it, and goes on."""
+_SWALLOWING = ("/aiohttp/client_reqrep.py:_response_eof", "/aiohttp/client_reqrep.py:write_bytes")
+"""Logs what is raised in it, and goes on; from Python 3.12 on is a task of its own, begun at once, which keeps what is raised in it."""
 
 
 class Moment:
@@ -64,7 +64,8 @@ def _is_fit(frame: FrameType) -> bool:
     """Whether it runs for the call, in our code or a library that sends; others may swallow what is raised in them."""
     for code in _stack(frame):
         place = f"{code.co_filename}:{code.co_name}"
-        if not any(part in place for part in _OURS) or _SWALLOWING in place or code.co_name == "__del__":
+        is_swallowed = code.co_name == "__del__" or any(one in place for one in _SWALLOWING)
+        if is_swallowed or not any(part in place for part in _OURS):
             return False
         if _CALL in place:
             return True
