@@ -74,7 +74,7 @@ class Connection:
         """
         connection = self._connection
         self.asked_at = time.monotonic()  # a server that reads nothing is slow as well
-        connection.send_packed_command([_packed(one) for one in commands])
+        connection.send_packed_command([b"".join(map(_packed, commands))])  # one write
         self.asked_at = time.monotonic()  # what it took to send was this process
         is_answered = self._socket is None or bool(self._selector.select(self._seconds))
         self.asked_at = math.inf  # before anything is read: who is slow from now on is this process
