@@ -346,3 +346,18 @@ def test_a_listener_goes_on_whatever_fails(caplog: pytest.LogCaptureFixture) -> 
         assert any(one.name == "shared-events" and one.is_alive() for one in threading.enumerate())
     finally:
         listener.close()
+
+
+def test_commands_that_are_asked_at_once_are_one_read_of_the_server(valkey: Valkey) -> None:
+    connection = Connection(SecretStr(valkey.url))
+    with valkey.client as client:
+        connection.run([("TIME",)])
+        before = client.info("stats")["total_reads_processed"]
+
+        replies = connection.run([("TIME",)] * 20)
+
+        assert len(replies) == 20
+        assert (
+            client.info("stats")["total_reads_processed"] - before == 2
+        )  # the other one is the question itself
+    connection.close()
