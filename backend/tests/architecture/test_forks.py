@@ -22,7 +22,7 @@ WORKERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor"}
 HOMES = {"threading", "queue", "concurrent.futures", "multiprocessing"}
 SHORT_LIVED = {
     "execution/own_thread.py _begun": "one question to the application; only the call that asked it waits for it",
-    "shared/waiting.py Awaited.wait": "one answer; only the call that asked for it waits",
+    "shared/awaited.py Awaited.wait": "one answer; only the call that asked for it waits",
     "backend/serve.py _Run.stop": "nobody waits for it",
     "local_model/process.py LocalModel.start": "of the run, which a forked child has none of",
     "local_model/process.py _Run": "one run of the model; a forked child has none",

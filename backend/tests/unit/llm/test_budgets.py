@@ -719,7 +719,7 @@ def test_a_request_whose_return_to_the_queue_is_interrupted_is_not_withdrawn_twi
     dispatch = Interrupted()
 
     with pytest.raises(KeyboardInterrupt):
-        Reserver(runtime, dispatch, Any).held(SimpleNamespace(step=step), blocks=True).send(None)  # type: ignore[arg-type]
+        Reserver(runtime, dispatch, Any).reserve(SimpleNamespace(step=step), blocks=True).send(None)  # type: ignore[arg-type]
 
     assert dispatch.told == ["put back"]
 

@@ -216,7 +216,7 @@ class RunningAttempt:
         """Send the request, and yield the answer in chunks, from its first content on; the last chunk is empty and has the receipt."""
         client, request = self._prepare()
         self._stream = StreamedAnswer(request, self.step.most_seconds)
-        yield from self._stream.passed_on(client.stream(request))
+        yield from self._stream.from_first_content(client.stream(request))
         yield self._last_chunk(self._stream)
 
     async def astream(self) -> AsyncGenerator[ChatGenerationChunk]:
@@ -224,7 +224,7 @@ class RunningAttempt:
         await self._built()
         client, request = self._prepare()
         self._stream = StreamedAnswer(request, self.step.most_seconds)
-        async with aclosing(self._stream.apassed_on(client.astream(request))) as chunks:
+        async with aclosing(self._stream.afrom_first_content(client.astream(request))) as chunks:
             async for chunk in chunks:
                 yield chunk
         yield self._last_chunk(self._stream)

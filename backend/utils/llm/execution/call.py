@@ -16,7 +16,7 @@ from .hedged_dispatch import HedgedDispatch
 from .loop import Dispatch
 from .rejected_answers import RejectedAnswers
 from .reserving import Reserver
-from .selector_calls import consulted
+from .selector_calls import ask_selector
 from .steps import Consult, Reserve, Try
 
 if TYPE_CHECKING:
@@ -127,9 +127,9 @@ class Call:
         try:
             while not isinstance(found, Try):
                 if isinstance(found, Reserve):
-                    found = await self.reserver.held(found, blocks=blocks) or self.dispatch.next()
+                    found = await self.reserver.reserve(found, blocks=blocks) or self.dispatch.next()
                 elif isinstance(found, Consult):
-                    found = await consulted(
+                    found = await ask_selector(
                         self.dispatch, found, self.runtime.selectors, self.question.messages, blocks=blocks
                     )
                 else:

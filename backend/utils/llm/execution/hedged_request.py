@@ -135,7 +135,7 @@ class HedgedRequest:
         dispatch = self._call.dispatch
         found = dispatch.hedge(self._first.step) if isinstance(dispatch, HedgedDispatch) else None
         if isinstance(found, Reserve):
-            return await self._call.reserver.held(found, blocks=self._loop is not None)
+            return await self._call.reserver.reserve(found, blocks=self._loop is not None)
         return found
 
     async def _start(self, attempt: RunningAttempt, stack: AsyncExitStack) -> None:

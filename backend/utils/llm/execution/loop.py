@@ -233,7 +233,7 @@ class Dispatch:
             leave = self._health.admit(circuit, seconds, last_resort=last_resort, key=key)
         if isinstance(leave, Unavailable):
             if leave.kind != "limited":  # a limit says nothing of the circuit
-                self._wait.saw(circuit, leave, now)
+                self._wait.first_seen(circuit, leave, now)
             return None
         if leave is None:
             return None

@@ -33,7 +33,7 @@ class Reserver:
         self._dispatch = dispatch
         self._profile = profile
 
-    async def held(self, reserve: Reserve, *, blocks: bool) -> Try | None:
+    async def reserve(self, reserve: Reserve, *, blocks: bool) -> Try | None:
         """Reserve what the request may use, and return it as it may be sent; None if it may not be sent now.
 
         ``blocks`` is true in a synchronous call. After None, `Dispatch.next` says what follows.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _ASYNC_SELECTOR = "the selector is asynchronous: it works with ainvoke and astream only"
 
 
-async def consulted(
+async def ask_selector(
     dispatch: Dispatch,
     asked: Consult,
     selectors: Mapping[str, Selector],

@@ -43,7 +43,7 @@ class StreamedAnswer:
         self._most_seconds = most_seconds
         self._held: list[ChatGenerationChunk] = []
 
-    def passed_on(self, chunks: Generator[ChatGenerationChunk]) -> Iterator[ChatGenerationChunk]:
+    def from_first_content(self, chunks: Generator[ChatGenerationChunk]) -> Iterator[ChatGenerationChunk]:
         """Pass on ``chunks`` from the first one with content; each has to arrive before its timeout."""
         self._ticket.expect_within(self._options.first_chunk_timeout)
         with closing(chunks):
@@ -52,10 +52,10 @@ class StreamedAnswer:
                 if self.handed_on:
                     self._ticket.expect_within(self._options.chunk_timeout)
 
-    async def apassed_on(
+    async def afrom_first_content(
         self, chunks: AsyncGenerator[ChatGenerationChunk]
     ) -> AsyncGenerator[ChatGenerationChunk]:
-        """The ``chunks`` of the answer, asynchronously; as `passed_on`."""
+        """The ``chunks`` of the answer, asynchronously; as `from_first_content`."""
         self._ticket.expect_within(self._options.first_chunk_timeout)
         async with aclosing(chunks):
             async for chunk in chunks:

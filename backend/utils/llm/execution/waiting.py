@@ -25,7 +25,7 @@ class WaitPolicy:
         self._gives_up_at = math.inf
         """When the call stops waiting for a retry on loan."""
 
-    def saw(self, circuit: Circuit, why: Unavailable, now: float) -> tuple[float, int]:
+    def first_seen(self, circuit: Circuit, why: Unavailable, now: float) -> tuple[float, int]:
         """Remember when this call first found ``circuit`` unavailable, and how often its breaker had opened by then.
 
         Returns both: the time, in seconds of the monotonic clock, and the number of openings.
@@ -63,7 +63,7 @@ class WaitPolicy:
         if not why.is_probeable:
             return False
         candidate = pending.candidate
-        looked_at, openings = self.saw(candidate.circuit, why, now)
+        looked_at, openings = self.first_seen(candidate.circuit, why, now)
         if why.openings == openings:
             return True
         has_patience = why.openings - openings < IN_A_ROW and now - looked_at < self._feature.wait

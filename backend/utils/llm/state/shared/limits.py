@@ -16,10 +16,10 @@ from typing_extensions import override
 
 from ..rate_limiter import LONGEST_POLL, POLL_SECONDS, Exceeded, RateLimiter
 from .asking import Askers, RefusalBackoff
+from .awaited import MOST_LOOKS, NEXT_LOOK_SECONDS, Awaited
 from .claims import CachedLimit, Claims, CountedRequest, bucket_at_age, counted, in_words, summed
 from .store import ALLOWED_SECONDS, PROMPT_SECONDS, Change, Event
 from .unreported import Unreported
-from .waiting import MOST_LOOKS, NEXT_LOOK_SECONDS, Awaited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
