@@ -118,8 +118,8 @@ def check_names_differ(tools: Iterable[Mapping[str, Any]]) -> None:
         InvalidRequestError: Two tools have the same name.
     """
     seen = set[str]()
-    for tool in tools:
-        if (name := tool["function"]["name"]) in seen:
+    for name in names_of(tools):
+        if name in seen:
             raise InvalidRequestError(f"Two tools are called {name!r}.", "tools")
         seen.add(name)
 
