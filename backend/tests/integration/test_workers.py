@@ -40,7 +40,7 @@ def running(tmp_path: Path, provider: LoopbackProvider) -> Iterator[Service]:
         yield service
 
 
-def test_a_rolling_restart_and_a_stop_fail_no_request_and_forget_no_figure(running: Service) -> None:
+def test_a_rolling_restart_fails_no_request_and_loses_no_count(running: Service) -> None:
     base_url = running.says(r"Open (http://[^/\s]+)")
     token = running.says(r"^  (pb_\S+)")
     headers = {"authorization": f"Bearer {token}"}
@@ -66,8 +66,16 @@ def test_a_rolling_restart_and_a_stop_fail_no_request_and_forget_no_figure(runni
 
         assert len(client.get("/v1/conversations").json()["items"]) == 1
         assert attempts(client) == counted > 0
-    after = workers_of(running.process.pid)
-    ending = watched(after)
+    assert len(before) == len(workers_of(running.process.pid)) == 2
+    assert set(statuses) == {200}
+    assert "Traceback" not in running.said
+
+
+def test_a_stop_is_told_by_readyz_and_ends_all_workers(running: Service) -> None:
+    base_url = running.says(r"Open (http://[^/\s]+)")
+    running.says(r"^  (pb_\S+)")
+    ending = watched(workers_of(running.process.pid))
+
     running.process.send_signal(signal.SIGTERM)
     with httpx2.Client(base_url=base_url) as client:
         while (readiness := client.get("/readyz")).status_code == 200:
@@ -76,8 +84,7 @@ def test_a_rolling_restart_and_a_stop_fail_no_request_and_forget_no_figure(runni
 
     assert (readiness.status_code, readiness.json()["error"]["reason"], alive) == (503, "stopping", 200)
     assert running.stopped(signal.SIGTERM) == 0
-    assert len(before) == len(after) == 2
-    assert set(statuses) == {200}
+    assert len(ending) == 2
     assert all_end(ending)
     assert "Traceback" not in running.said
 
