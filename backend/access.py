@@ -1,4 +1,4 @@
-"""Access: which user an access token or a browser session acts as, its scopes, its rate limit and its budget."""
+"""Access rights of tokens and browser sessions: the user, the scopes, the rate limit and the budget."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, Self, get_args
 
-from backend.utils.llm.budgets import Budget, BudgetPeriod, pico_usd
+from backend.utils.llm.budgets import Budget, BudgetPeriod, to_pico_usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,25 +27,37 @@ MOST_USD: Final = 1_000_000
 _DOLLARS: Final = re.compile(r"\d{1,7}(\.\d{1,12})?")
 
 
-class Owner(NamedTuple):
-    """The owner of stored data: a user and the user's tenant. ``tenant_id`` is blank where there are no tenants."""
+class DataOwner(NamedTuple):
+    """The owner of stored data: a user, and the user's tenant.
+
+    ``tenant_id`` is empty if the user has no tenant.
+    """
 
     user_id: str
     tenant_id: str = ""
 
 
-class Allowance(NamedTuple):
-    """How much of the operator's money the calls of one access token may cost, per day, per month or in total."""
+class TokenBudget(NamedTuple):
+    """How much of the operator's money the calls of an access token may cost.
+
+    Attributes:
+        usd: The amount in US dollars.
+        period: The period that the amount is for: a day, a month, or the token's whole life.
+    """
 
     usd: Decimal
     period: BudgetPeriod
 
     @classmethod
-    def read(cls, usd: str, period: str) -> Self:
-        """Parse a budget of ``usd`` dollars, written as a decimal number, per ``period``.
+    def parse(cls, usd: str, period: str) -> Self:
+        """Parse a budget.
+
+        Args:
+            usd: The amount in US dollars, as a decimal number.
+            period: One of `PERIODS`.
 
         Raises:
-            ValueError: ``usd`` is no amount, or ``period`` no period.
+            ValueError: ``usd`` is not a positive amount up to `MOST_USD`, or ``period`` is not one of `PERIODS`.
         """
         amount = Decimal(usd) if _DOLLARS.fullmatch(usd) else Decimal(0)
         known = next((each for each in PERIODS if each == period), None)
@@ -54,22 +66,24 @@ class Allowance(NamedTuple):
         return cls(amount, known)
 
     def as_dict(self) -> dict[str, str]:
-        """The budget as a dict that `json.dumps` accepts: ``usd`` as a decimal number in a text, and ``period``."""
+        """The budget as a dict that `json.dumps` accepts. ``usd`` is a decimal number in a string."""
         return {"usd": f"{self.usd:f}", "period": self.period}
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The rights of an access token, or of a browser's session.
+    """The rights of an access token or of a browser session.
 
     Attributes:
         user_id: The user as whom the holder acts.
-        tenant_id: The organisation whose data alone the holder sees; blank without one.
+        tenant_id: The only tenant whose data the holder may see; empty for no restriction.
         scopes: What the holder may do.
-        token_id: The access token that has these rights; None for the login link printed at the server's start.
+        token_id: The id of the stored access token that gives these rights; None if they come from no stored
+            token.
         rate: The rate limit of the holder's requests; None for no limit.
-        budget: How much of the operator's money the holder's calls may cost; None if this token has no budget of its own.
-        expires_at: When the grant expires; None for never.
+        budget: How much of the operator's money the holder's calls may cost; None if the token has no budget
+            of its own.
+        expires_at: When the rights expire; None for never.
     """
 
     user_id: str
@@ -77,34 +91,34 @@ class Grant:
     scopes: frozenset[Scope] = frozenset({"call"})
     token_id: str | None = None
     rate: Rate | None = None
-    budget: Allowance | None = None
+    budget: TokenBudget | None = None
     expires_at: datetime | None = None
 
     @property
-    def owner(self) -> Owner:
-        """The user in whose name the holder acts, with the tenant: the key under which the holder's data are stored."""
-        return Owner(self.user_id, self.tenant_id)
+    def owner(self) -> DataOwner:
+        """The user and tenant in whose name the holder acts, as the owner of stored data."""
+        return DataOwner(self.user_id, self.tenant_id)
 
-    def may(self, scopes: frozenset[Scope]) -> bool:
+    def has_any_scope(self, scopes: frozenset[Scope]) -> bool:
         """Whether the holder has at least one of ``scopes``. The scope ``admin`` includes all others."""
         return "admin" in self.scopes or not self.scopes.isdisjoint(scopes)
 
-    def is_over(self, now: datetime) -> bool:
-        """Whether the grant has expired at ``now``; never, if it has no ``expires_at``."""
+    def has_expired(self, now: datetime) -> bool:
+        """Whether the rights have expired at ``now``. False if they never expire."""
         return self.expires_at is not None and self.expires_at <= now
 
-    def budgets(self) -> tuple[Budget, ...]:
-        """The budget of the access token, in the form in which the LLM client checks it beside the budgets of the table.
+    def token_budgets(self) -> tuple[Budget, ...]:
+        """The token's budget as a `Budget`, which LLM calls are checked against besides the table's budgets.
 
-        Empty if the token has no budget, or if the grant comes from no stored token.
+        Empty if the token has no budget, or if the rights come from no stored token.
         """
         if self.budget is None or self.token_id is None:
             return ()
         usd, period = self.budget
-        return (Budget(self.token_id, "token", "usd", pico_usd(usd), period, layer="access token"),)
+        return (Budget(self.token_id, "token", "usd", to_pico_usd(usd), period, layer="access token"),)
 
     def as_dict(self) -> dict[str, Any]:
-        """The grant as a dict for a JSON response; ``expires_at`` stays a `datetime` or None."""
+        """The rights as a dict for a JSON response. ``expires_at`` stays a `datetime` or None."""
         return {
             "user_id": self.user_id,
             "tenant_id": self.tenant_id,
@@ -116,17 +130,23 @@ class Grant:
 
 
 def default_grant(user_id: str) -> Grant:
-    """The rights of a new token for which no scopes were chosen: ``call`` only, but every scope for the first user, ``admin``."""
+    """The rights of a new token without chosen scopes: every scope for the user ``admin``, else only ``call``."""
     return Grant(user_id, scopes=frozenset(SCOPES) if user_id == ADMIN else frozenset({"call"}))
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """What is stored and shown of an issued access token. Neither the token nor its hash is included, so it may be printed.
+    """The stored facts of an issued access token.
+
+    They contain neither the token nor its hash, so they may be shown.
 
     Attributes:
+        id: The id of the token, by which it can be revoked.
         name: What the token is for.
         grant: The rights that the token gives.
+        created_at: When the token was issued.
+        last_used_at: When the token was last used; None if never.
+        revoked_at: When the token was revoked; None if it was not.
     """
 
     id: str
@@ -138,11 +158,11 @@ class AccessToken:
 
     @property
     def user_id(self) -> str:
-        """The user in whose name the token acts."""
+        """The user as whom the token acts."""
         return self.grant.user_id
 
     def as_dict(self) -> dict[str, Any]:
-        """The facts of the token as a dict for a JSON response; times stay `datetime` or None."""
+        """The facts of the token as a dict for a JSON response. Times stay `datetime` or None."""
         return {
             "id": self.id,
             "name": self.name,
@@ -153,26 +173,35 @@ class AccessToken:
         }
 
 
-class GivenTokens(Protocol):
+class TokenManager(Protocol):
     """Issues, lists and revokes access tokens."""
 
-    async def make(self, grant: Grant, name: str, *, by: str) -> tuple[AccessToken, str]:
-        """Issue a token for what ``name`` says, with the rights ``grant``, on behalf of the person ``by``.
+    async def issue_token(self, grant: Grant, name: str, *, by: str) -> tuple[AccessToken, str]:
+        """Issue a token.
 
-        Returns the facts of the token, and the token as a text, which cannot be read again.
+        Args:
+            grant: The rights that the token gives.
+            name: What the token is for.
+            by: The person who issues the token, for the audit trail.
+
+        Returns:
+            The facts of the token, and the token in plain text, which cannot be read again.
         """
         ...
 
-    async def all(self, tenant_id: str | None = None) -> Sequence[AccessToken]:
-        """Every token that was ever issued, or those of one tenant, the newest first."""
+    async def list_tokens(self, tenant_id: str | None = None) -> Sequence[AccessToken]:
+        """List all tokens that were ever issued, or those of one tenant, the newest first.
+
+        Revoked and expired tokens are included.
+        """
         ...
 
-    async def revoke(self, token_id: str, *, by: str, tenant_id: str | None = None) -> bool:
-        """Revoke the token with the id ``token_id``, and end the sessions that were opened with it.
+    async def revoke_token(self, token_id: str, *, by: str, tenant_id: str | None = None) -> bool:
+        """Revoke a token, and end the sessions that were opened with it.
 
         Args:
             token_id: The id of the token.
-            by: The person who revokes it, for the audit trail.
+            by: The person who revokes the token, for the audit trail.
             tenant_id: The only tenant whose tokens may be revoked; None for any.
 
         Returns:

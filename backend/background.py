@@ -1,4 +1,4 @@
-"""Background tasks that are restarted after an error, and whose failures the health checks show."""
+"""Background tasks that are run again after an error, and whose failures the health checks show."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ PATIENCE: Final = 3.0
 """Seconds that a running try is given at shutdown before it is cancelled."""
 
 
-class Background:
-    """Runs an application's background tasks, and tries each again after an error.
+class BackgroundRunner:
+    """Runs an application's background tasks, each again after an error.
 
-    A task that fails repeatedly with the same error is logged once. `failing` is shown by the health checks.
+    A task that keeps failing with the same error is logged only once. The health checks show
+    `failing_tasks`.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -37,27 +38,39 @@ class Background:
         self._jobs: list[_Job] = []
 
     @property
-    def failing(self) -> tuple[str, ...]:
-        """The names of the tasks that are in trouble; empty if all is well.
+    def failing_tasks(self) -> tuple[str, ...]:
+        """The names of the failing tasks; empty if there are none.
 
-        A task is in trouble if its last try failed, if a try has run for more than `STUCK` seconds, or if the task was cancelled.
+        A task fails if its last run failed, if a run takes more than `STUCK` seconds, or if the task was
+        cancelled.
         """
         return tuple(job.name for job in self._jobs if job.is_failing)
 
     @asynccontextmanager
-    async def repeating(self, name: str, work: Work, *, every: float) -> AsyncIterator[None]:
-        """Call ``work`` again and again until the context ends.
+    async def run_repeatedly(self, name: str, work: Work, *, every: float) -> AsyncIterator[None]:
+        """Call ``work`` repeatedly in the background until the context ends.
 
-        Waits ``every`` seconds before the first call and after each success, and longer after each failure in a row.
+        The first call comes after ``every`` seconds, and so does each call after a success. After failures the
+        wait doubles each time, up to `LONGEST_PAUSE` seconds or a longer ``every``.
+
+        Args:
+            name: The name of the task, for the log and the health checks.
+            work: The function to call.
+            every: The time in seconds between two calls.
         """
         async with self._supervised(_Job(name, work, self._clock, every)):
             yield
 
     @asynccontextmanager
-    async def once(self, name: str, work: Work) -> AsyncIterator[None]:
-        """Run ``work`` in the background until it succeeds for the first time, or until the context ends.
+    async def run_until_success(self, name: str, work: Work) -> AsyncIterator[None]:
+        """Call ``work`` in the background until it succeeds once, or until the context ends.
 
-        The first try begins at once. After a failure, the next try follows two seconds later, and each further pause is longer.
+        The first call is made at once. After a failure it is called again, first after two seconds, then after
+        longer waits of up to `LONGEST_PAUSE` seconds.
+
+        Args:
+            name: The name of the task, for the log and the health checks.
+            work: The function to call.
         """
         async with self._supervised(_Job(name, work, self._clock)):
             yield
@@ -108,7 +121,7 @@ class _Job:
         await self._wait(self._every or 0.0)
         while not self._over.is_set():
             await self._try()
-            await self._wait(pause(self._every, self._fails))
+            await self._wait(retry_delay_s(self._every, self._fails))
 
     async def _try(self) -> None:
         self._began = self._clock()
@@ -139,12 +152,13 @@ class _Job:
                 await self._over.wait()
 
 
-def pause(every: float | None, fails: int) -> float:
-    """How many seconds to wait before the next try of a task.
+def retry_delay_s(every: float | None, fails: int) -> float:
+    """How many seconds to wait before a background task is run again.
 
     Args:
-        every: The usual pause in seconds; None, for a task that has to succeed only once, stands for one second.
-        fails: The number of failures in a row. Each doubles the pause, up to `LONGEST_PAUSE` or a longer ``every``.
+        every: The normal wait in seconds; None, for a task that has to succeed only once, means one second.
+        fails: The number of failures in a row. Each failure doubles the wait, up to `LONGEST_PAUSE` seconds,
+            or up to ``every`` if that is longer.
     """
     first = every or 1.0
     return min(first * 2.0 ** min(fails, 16), max(first, LONGEST_PAUSE))

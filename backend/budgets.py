@@ -1,4 +1,4 @@
-"""Budgets as people see and change them: the balance of each counter, an increase, a reset."""
+"""Shows and changes the counters of budgets: their balances, an increase of a limit, a reset."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from backend.utils.llm.budgets import NOTHING, Balance, period_of, pico_usd, resets_at
-from backend.utils.llm.caller import user_of
+from backend.utils.llm.budgets import NOTHING, Balance, format_period, resets_at, to_pico_usd
+from backend.utils.llm.caller import qualify_user_id
 from backend.utils.llm.errors import BudgetUnavailableError, LLMError
 from backend.utils.llm.problems import did_you_mean
-from backend.utils.llm.state.budget_store import BudgetStoreAwayError
+from backend.utils.llm.state.budget_store import BudgetStoreUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from backend.access import Owner
+    from backend.access import DataOwner
     from backend.ledger.audit import Kind
     from backend.utils.llm import Table
     from backend.utils.llm.budgets import Budget, BudgetWindow, Counter, Unit
@@ -29,28 +29,37 @@ _SHOWN: Final = 40
 
 
 class UnknownBudgetError(LLMError):
-    """The table has no such budget, or the budget no such subject; names the nearest ones."""
+    """The table has no budget with this name, or the budget has no counter for this subject.
+
+    Suggests similar names.
+    """
 
     code = "unknown_budget"
     http_status = 404
 
 
 class InvalidAmountError(LLMError):
-    """A budget cannot be raised by this amount."""
+    """The amount by which to raise a budget's limit is invalid."""
 
     code = "invalid_amount"
     http_status = 422
 
 
 class AuditWriter(Protocol):
-    """Writes an entry into the audit trail."""
+    """A function that writes an entry into the audit trail."""
 
     async def __call__(self, kind: Kind, subject: str, *, actor: str, details: Mapping[str, str]) -> None:
         """Add an entry."""
 
 
-class CounterName(NamedTuple):
-    """Names one counter of a budget as a person types it: the budget, and the user, tenant or feature that is counted."""
+class BudgetCounterName(NamedTuple):
+    """The name of a budget's counter, as a person types it.
+
+    Attributes:
+        budget: The name of the budget.
+        subject: Whose spending the counter counts: a user, a tenant, a feature, or the owner of keys
+            (``house`` or ``user``).
+    """
 
     budget: str
     subject: str
@@ -60,12 +69,12 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Budgets:
-    """Reads, raises and resets the counters of a table's budgets, for the command line and the HTTP API.
+class BudgetManager:
+    """Shows, raises and resets the counters of a table's budgets, for the command line and the HTTP API.
 
     Args:
-        store: The store of the counters.
-        table: The table whose budgets these are.
+        store: Stores the counters.
+        table: The feature table that defines the budgets.
         note: Writes each change into the audit trail.
         clock: The wall clock, timezone-aware.
     """
@@ -78,8 +87,8 @@ class Budgets:
         self._note = note
         self._clock = clock
 
-    async def all(self) -> Sequence[Balance]:
-        """The balance of every stored counter for the current day, month or total, the most used up first.
+    async def list_balances(self) -> Sequence[Balance]:
+        """List the balances of all stored counters for the current day, month or total, the most used up first.
 
         Raises:
             BudgetUnavailableError: The counters cannot be read.
@@ -87,23 +96,26 @@ class Budgets:
         with _asked():
             known = await asyncio.to_thread(self._store.known)
         found = (self._balance(window, counter) for window, counter in known.items())
-        return sorted(filter(None, found), key=lambda one: -one.counter.used(one.budget.cap))
+        return sorted(filter(None, found), key=lambda one: -one.counter.used_share(one.budget.cap))
 
-    async def of_user(self, owner: Owner) -> Sequence[Balance]:
-        """The balances of the budgets that are counted per user, for this user in the current day, month or total.
+    async def list_user_balances(self, owner: DataOwner) -> Sequence[Balance]:
+        """List a user's balances in all budgets that are counted per user, for the current day, month or total.
 
         Raises:
             BudgetUnavailableError: The counters cannot be read.
         """
         now, budgets = self._clock(), self._table.snapshot.budgets.values()
-        user = user_of(owner.tenant_id, owner.user_id)
+        user = qualify_user_id(owner.tenant_id, owner.user_id)
         windows = [(one, one.window(user, now)) for one in budgets if one.per == "user"]
         with _asked():
             counters = await asyncio.to_thread(self._store.counters, [window for _, window in windows])
         return [self._shown(budget, window, counters.get(window, NOTHING)) for budget, window in windows]
 
-    async def one(self, wanted: CounterName) -> Balance:
-        """The balance of the counter that ``wanted`` names.
+    async def read_balance(self, wanted: BudgetCounterName) -> Balance:
+        """Read the balance of one counter.
+
+        Args:
+            wanted: The counter's name.
 
         Raises:
             UnknownBudgetError: There is no such counter.
@@ -114,38 +126,54 @@ class Budgets:
             counters = await asyncio.to_thread(self._store.counters, [window])
         return self._shown(budget, window, counters.get(window, NOTHING))
 
-    async def raise_by(self, wanted: CounterName, amount: str, by: str) -> Balance:
-        """Raise the counter's limit by ``amount``, in dollars or tokens, for the current day, month or total; a negative one lowers it.
+    async def raise_limit(self, wanted: BudgetCounterName, amount: str, actor: str) -> Balance:
+        """Raise the limit of a counter for the current day, month or total.
+
+        Args:
+            wanted: The counter's name.
+            amount: The amount to add, in dollars or tokens, as a decimal number. A negative amount lowers the
+                limit.
+            actor: The person who raises the limit, for the audit trail.
 
         Raises:
             UnknownBudgetError: There is no such counter.
-            InvalidAmountError: ``amount`` is no valid amount.
+            InvalidAmountError: ``amount`` is invalid.
             BudgetUnavailableError: The counter cannot be changed.
         """
         budget, window = self._found(wanted)
         added = _amount(budget, amount)
         with _asked():
             counter = await asyncio.to_thread(self._store.raise_by, window, added)
-        details = {"subject": wanted.subject, "begins": window.begins, "by": str(budget.amount(added))}
-        await self._note("budget.raised", budget.name, actor=by, details=details)
+        details = {
+            "subject": wanted.subject,
+            "begins": window.begins,
+            "by": str(budget.to_json_amount(added)),
+        }
+        await self._note("budget.raised", budget.name, actor=actor, details=details)
         return self._shown(budget, window, counter)
 
-    async def reset(self, wanted: CounterName, by: str) -> Balance:
-        """Set the counter's spending in the current day, month or total to zero. Reservations of requests in flight stay.
+    async def reset_spending(self, wanted: BudgetCounterName, actor: str) -> Balance:
+        """Set the spending of a counter in the current day, month or total to zero.
+
+        Reservations of requests in flight stay.
+
+        Args:
+            wanted: The counter's name.
+            actor: The person who resets the counter, for the audit trail.
 
         Raises:
             UnknownBudgetError: There is no such counter.
             BudgetUnavailableError: The counter cannot be changed.
         """
-        before = await self.one(wanted)
+        before = await self.read_balance(wanted)
         with _asked():
             counter = await asyncio.to_thread(self._store.reset, before.window)
-        spent = str(before.budget.amount(before.counter.spent))
+        spent = str(before.budget.to_json_amount(before.counter.spent))
         details = {"subject": wanted.subject, "begins": before.window.begins, "spent": spent}
-        await self._note("budget.reset", before.budget.name, actor=by, details=details)
+        await self._note("budget.reset", before.budget.name, actor=actor, details=details)
         return self._shown(before.budget, before.window, counter)
 
-    def _found(self, wanted: CounterName) -> tuple[Budget, BudgetWindow]:
+    def _found(self, wanted: BudgetCounterName) -> tuple[Budget, BudgetWindow]:
         snapshot = self._table.snapshot
         budget = snapshot.budgets.get(wanted.budget)
         if budget is None:
@@ -160,7 +188,7 @@ class Budgets:
     def _balance(self, window: BudgetWindow, counter: Counter) -> Balance | None:
         """The balance of ``window``; None if its day or month is over, or the table no longer has its budget."""
         budget = self._table.snapshot.budgets.get(window.budget)
-        is_now = budget is not None and window.begins == period_of(budget.period, self._clock())
+        is_now = budget is not None and window.begins == format_period(budget.period, self._clock())
         if budget is None or not is_now or budget.per != window.per:
             return None
         return self._shown(budget, window, counter)
@@ -173,7 +201,7 @@ class Budgets:
 def _asked() -> Iterator[None]:
     try:
         yield
-    except BudgetStoreAwayError as error:
+    except BudgetStoreUnreachableError as error:
         raise BudgetUnavailableError("The counters of budgets cannot be read now.") from error
 
 
@@ -186,4 +214,4 @@ def _amount(budget: Budget, written: str) -> int:
     if not is_fitting or (budget.unit == "tokens" and amount != int(amount)):
         unit = "dollars, such as 2.50" if budget.unit == "usd" else "tokens, such as 100000"
         raise InvalidAmountError(f"{written[:_SHOWN]!r} is no amount. Write {unit}.")
-    return pico_usd(amount) if budget.unit == "usd" else int(amount)
+    return to_pico_usd(amount) if budget.unit == "usd" else int(amount)

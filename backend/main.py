@@ -1,4 +1,4 @@
-"""The composition root: chooses the implementation of every interface, and builds the FastAPI application."""
+"""Builds the FastAPI application: chooses the implementation of every interface, and connects them."""
 
 from __future__ import annotations
 
@@ -15,37 +15,47 @@ from starlette.middleware.errors import ServerErrorMiddleware
 
 from backend.access import ADMIN
 from backend.agents.agent import Agents
-from backend.agents.as_models import AgentModels
-from backend.agents.assistant import assistant
-from backend.agents.gate import Gate
-from backend.agents.runner import Runner
-from backend.background import Background
-from backend.budgets import Budgets
+from backend.agents.as_models import AgentResponderSource
+from backend.agents.assistant import make_assistant_agent
+from backend.agents.gate import ConfirmationGate
+from backend.agents.runner import AgentRunner
+from backend.background import BackgroundRunner
+from backend.budgets import BudgetManager
 from backend.conversations.creation import ConversationCreator
-from backend.database.audit import AuditTrail, record_alone
-from backend.database.budgets import SqlBudgets, opened_counters
-from backend.database.changes import Changes
+from backend.database.audit import AuditTrail, record_in_own_transaction
+from backend.database.budgets import SqlBudgetStore, open_budget_store
+from backend.database.changes import ChangeListener
 from backend.database.confirmations import SqlConfirmationStore
 from backend.database.conversations import SqlConversationStore
-from backend.database.journals import FileJournals
-from backend.database.keys import SqlKeyStore, confirmation_seals
-from backend.database.ledger import sql_ledger
+from backend.database.journals import FileJournalStore
+from backend.database.keys import SqlKeyStore, make_confirmation_signer
+from backend.database.ledger import make_ledger_store
 from backend.database.overrides import SqlOverrideStore
-from backend.database.remembered import CachedKeyStore, CachedSessionStore, CachedTokenStore, Version
-from backend.database.retention import RetentionDays, applying_retention
+from backend.database.remembered import (
+    AccessVersion,
+    CachedBrowserSessionStore,
+    CachedKeyStore,
+    CachedTokenStore,
+)
+from backend.database.retention import RetentionDays, apply_retention_periodically
 from backend.database.runs import SqlRunStore
-from backend.database.sessions import SessionStore
-from backend.database.storage import cleaned, connected_database, opened_database, probe
+from backend.database.sessions import BrowserSessionStore
+from backend.database.storage import (
+    erase_deleted_periodically,
+    make_database_probe,
+    open_and_migrate_database,
+    open_database_engine,
+)
 from backend.database.tokens import TokenStore
-from backend.database.transactions import sessions_on, transactions
+from backend.database.transactions import get_transaction_runner, make_session_factory
 from backend.database.usage import SqlUsageStore
 from backend.keys.keychain import Keychain
 from backend.keys.master_keys import load_master_keys
-from backend.keys.removals import Removals
-from backend.keys.signing import HeadKeys
+from backend.keys.removals import KeyRemovalTracker
+from backend.keys.signing import AuditSigningKeys
 from backend.keys.vault import Vault
 from backend.ledger.shipper import Shipper
-from backend.overrides import Overrides
+from backend.overrides import OverrideManager
 from backend.recent import RecentAttempts
 from backend.routers import (
     access,
@@ -74,13 +84,13 @@ from backend.routers import (
     wire_paths,
 )
 from backend.routers.bodies import BodyLimitMiddleware
-from backend.routers.dependencies import LaunchToken, Services, admit
+from backend.routers.dependencies import LaunchTokenLookup, Services, authorize
 from backend.routers.headers import SecurityHeadersMiddleware
-from backend.routers.openapi import DescribedApp
+from backend.routers.openapi import DocumentedFastAPI
 from backend.routers.origins import PublicUrlMiddleware
-from backend.routers.stopping import Stop, StopMiddleware
-from backend.settings import Settings, environment
-from backend.tools.retirements import headline
+from backend.routers.stopping import GracefulStop, StopMiddleware
+from backend.settings import Settings, read_environment
+from backend.tools.retirements import retirement_headline
 from backend.utils.llm import Patchbay, Table
 from backend.watchers import LedgerMetrics, Watchers
 
@@ -90,10 +100,10 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-    from backend.agents.seals import Seals
-    from backend.database.transactions import Transactions
+    from backend.agents.seals import DigestSigner
+    from backend.database.transactions import TransactionRunner
     from backend.ledger.store import LedgerStore
-    from backend.routers.dependencies import Facade, LocalModelView
+    from backend.routers.dependencies import LLMFacade, LocalModelView
 
 log = logging.getLogger(__name__)
 
@@ -117,32 +127,35 @@ STORE_SECONDS: Final = 1.0
 def create_app(  # noqa: PLR0913 - the composition root
     settings: Settings | None = None,
     *,
-    patchbay: Facade | None = None,
+    patchbay: LLMFacade | None = None,
     local_model: LocalModelView | None = None,
     announce: Callable[[str], None] | None = None,
     launch_token: str | None = None,
     watchers: Watchers | None = None,
     may_freeze: bool = True,
 ) -> FastAPI:
-    """The application. It opens nothing before its startup.
+    """Build the FastAPI application. Files and connections are opened only at its startup.
 
-    To stop the server, begin ``app.state.stop`` (`Stop`) first, so that long requests end with an error.
+    To stop the server, begin ``app.state.stop`` (`GracefulStop`) first, so that long requests end with an
+    error.
 
     Args:
-        settings: The settings; by default from the environment.
-        patchbay: The LLM clients, which the caller closes; by default a `Patchbay` on the default table, closed at shutdown.
-        local_model: The built-in model, to show its state. The caller starts and stops it.
-        announce: Called once with the first access token, which is never shown again.
-            By default it goes to standard error, as a login link.
-        watchers: The watchers of the given ``patchbay``. Without them, nothing is counted or recorded, refused users' keys
-            included.
+        settings: The settings; by default read from the environment.
+        patchbay: The LLM clients, which the caller closes; by default a `Patchbay` on the default table,
+            closed at shutdown.
+        local_model: The built-in model, whose state is shown. The caller starts and stops it.
+        announce: Called once with the first access token, which is never shown again. By default it goes to
+            standard error, as a login link.
         launch_token: A further token of the first user, valid until the application stops.
-        may_freeze: Whether the warm-up exempts what the process then holds from garbage collection, until the application
-            stops. False where the process does more than serve.
+        watchers: The observers with which the given ``patchbay`` was made. Without them no attempt is
+            counted or recorded, and it goes unnoticed when providers refuse users' keys.
+        may_freeze: Whether to exempt all objects that exist after the warm-up from garbage collection, until
+            the application stops. False if the process does more than serve.
 
     Raises:
         MasterKeyError: A configured master key is invalid.
-        UnusableDatabaseError: At startup: the database, or the folder of journals, cannot be created or read.
+        UnusableDatabaseError: At startup: the database, or the folder of journals, cannot be created or
+            read.
     """
     settings = settings or Settings()
     print_token = announce or _link_printer(settings)
@@ -151,19 +164,19 @@ def create_app(  # noqa: PLR0913 - the composition root
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        background = Background()
+        background = BackgroundRunner()
         async with (
             _watchers(watchers, settings) as told,
-            opened_database(settings) as engine,
-            connected_database(
+            open_and_migrate_database(settings) as engine,
+            open_database_engine(
                 settings
             ) as apart,  # of its own, so that removals are seen also while all others are busy
         ):
-            sessions, transacting = sessions_on(engine), transactions(engine)
+            sessions, transacting = make_session_factory(engine), get_transaction_runner(engine)
             given = TokenStore(sessions)
             async with (
                 _version(settings) as version,
-                opened_counters(settings.database_path, settings.database_url, background) as counters,
+                open_budget_store(settings.database_path, settings.database_url, background) as counters,
                 _facade(patchbay, told, counters) as facade,
             ):
                 _warn_of_retirements(facade)
@@ -173,20 +186,22 @@ def create_app(  # noqa: PLR0913 - the composition root
                 )
                 remembered = CachedTokenStore(given, version)
                 overriding = await _overrides(facade, sessions)
-                trail, head_keys = AuditTrail(sessions), HeadKeys(master_keys)
-                seals = await confirmation_seals(sessions, master_keys)
+                trail, head_keys = AuditTrail(sessions), AuditSigningKeys(master_keys)
+                seals = await make_confirmation_signer(sessions, master_keys)
                 running = _agents(facade, transacting, stored, seals)
-                creation = ConversationCreator(stored, FileJournals(settings.journals_path))
-                removals = Removals(SqlKeyStore(sessions_on(apart)))
-                known = LaunchToken(launch_token, FIRST_USER, remembered) if launch_token else remembered
+                creation = ConversationCreator(stored, FileJournalStore(settings.conversation_journals_path))
+                removals = KeyRemovalTracker(SqlKeyStore(make_session_factory(apart)))
+                known = (
+                    LaunchTokenLookup(launch_token, FIRST_USER, remembered) if launch_token else remembered
+                )
                 app.state.services = Services(
                     conversations=stored,
                     creation=creation,
                     tokens=known,
-                    sessions=CachedSessionStore(SessionStore(sessions), version),
+                    sessions=CachedBrowserSessionStore(BrowserSessionStore(sessions), version),
                     facade=facade,
                     keychain=Keychain(kept, vault, removals=removals),
-                    database=probe(settings, apart),
+                    database=make_database_probe(settings, apart),
                     local_model=local_model,
                     background=background,
                     metrics=told.metrics,
@@ -196,60 +211,61 @@ def create_app(  # noqa: PLR0913 - the composition root
                     agents=running,
                     recent=told.recent or RecentAttempts(),
                     spool=told.spool,
-                    responder_sources=(AgentModels(running),),
+                    responder_sources=(AgentResponderSource(running),),
                     given_tokens=remembered,
                     has_own_weights=settings.local_llm_gguf is not None,
                 )
                 prune = partial(asyncio.to_thread, told.prune_texts)
-                if (first := await given.create_first(FIRST_USER)) is not None:
+                if (first := await given.issue_first_token(FIRST_USER)) is not None:
                     print_token(first)
                 changes = _changes(settings, removals, overriding, version)
                 async with AsyncExitStack() as stack:
                     for duty in (
-                        removals.polling(background),
-                        changes.heard(background),
-                        told.keys.writing(kept, background),
-                        cleaned(settings, background),
-                        applying_retention(
+                        removals.poll_periodically(background),
+                        changes.listen(background),
+                        told.keys.write_periodically(kept, background),
+                        erase_deleted_periodically(settings, background),
+                        apply_retention_periodically(
                             engine, RetentionDays(settings.ledger_days, settings.usage_days), background
                         ),
-                        background.repeating(
-                            "conversations.unstored", creation.store_abandoned, every=STORE_SECONDS
+                        background.run_repeatedly(
+                            "conversations.unstored", creation.settle_abandoned_journals, every=STORE_SECONDS
                         ),
-                        background.repeating("agents", running.sweep, every=AGENTS_SECONDS),
-                        background.once("texts", prune),
-                        background.repeating("texts.old", prune, every=TEXTS_SECONDS),
-                        trail.signing(head_keys, background, every=SIGN_SECONDS),
+                        background.run_repeatedly("agents", running.end_expired_runs, every=AGENTS_SECONDS),
+                        background.run_until_success("texts", prune),
+                        background.run_repeatedly("texts.old", prune, every=TEXTS_SECONDS),
+                        trail.sign_chains_periodically(head_keys, background, every=SIGN_SECONDS),
                         _looking_after(facade, overriding, background, may_freeze=may_freeze),
-                        _shipping(told, sql_ledger(engine), background),
+                        _shipping(told, make_ledger_store(engine), background),
                     ):
                         await stack.enter_async_context(duty)
                     yield
                     await asyncio.gather(
-                        creation.drain(DRAIN_SECONDS, app.state.stop.hurry), running.gate.drain(DRAIN_SECONDS)
+                        creation.wait_for_answers(DRAIN_SECONDS, app.state.stop.hurry),
+                        running.gate.wait_for_running_calls(DRAIN_SECONDS),
                     )
 
     # FastAPI's own pages would load their scripts from elsewhere, and be open to everybody: `openapi` has one of ours.
-    app = DescribedApp(
+    app = DocumentedFastAPI(
         title="Patchbay",
         lifespan=lifespan,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        dependencies=[Depends(admit)],
+        dependencies=[Depends(authorize)],
         redirect_slashes=False,  # it would lead to wherever the request says that it was sent
     )
-    app.state.stop = Stop()
+    app.state.stop = GracefulStop()
     app.state.access = access.ROUTES
     # The last is the outermost, so a fault of ours is answered with the headers of every answer, too.
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(StopMiddleware, stop=app.state.stop)
-    app.add_middleware(ServerErrorMiddleware, handler=errors.answer)
+    app.add_middleware(ServerErrorMiddleware, handler=errors.respond_to_error)
     if settings.public_url:
         app.add_middleware(PublicUrlMiddleware, url=settings.public_url)
     app.add_middleware(SecurityHeadersMiddleware)
-    errors.install(app)
-    wire_paths.install(app)
+    errors.install_error_handlers(app)
+    wire_paths.install_wire_error_handler(app)
     for room in (  # those that are asked most come first, as they are looked through in turn
         *(health, conversations, chat, chat_completions, responses, messages, complete, models, agents),
         *(llm, overrides, budgets, keys, usage, metrics, tokens, pages),
@@ -271,12 +287,14 @@ async def _watchers(given: Watchers | None, settings: Settings) -> AsyncIterator
 
 
 @asynccontextmanager
-async def _facade(given: Facade | None, watchers: Watchers, counters: SqlBudgets) -> AsyncIterator[Facade]:
+async def _facade(
+    given: LLMFacade | None, watchers: Watchers, counters: SqlBudgetStore
+) -> AsyncIterator[LLMFacade]:
     """The facade that was given; else a new one, closed at the end."""
     if given is not None:
         yield given
         return
-    own = watchers.facade(Table(environ=environment()), budgets=counters)
+    own = watchers.facade(Table(environ=read_environment()), budgets=counters)
     try:
         yield own
     finally:
@@ -284,23 +302,28 @@ async def _facade(given: Facade | None, watchers: Watchers, counters: SqlBudgets
 
 
 def _agents(
-    facade: Facade, transacting: Transactions, conversations: SqlConversationStore, seals: Seals
-) -> Runner:
+    facade: LLMFacade,
+    transacting: TransactionRunner,
+    conversations: SqlConversationStore,
+    seals: DigestSigner,
+) -> AgentRunner:
     """The agents of this application."""
-    known = Agents([assistant(conversations)])
-    gate = Gate(SqlConfirmationStore(transacting), known, seals=seals)
-    return Runner(known, facade.get_llm, SqlRunStore(transacting), gate)
+    known = Agents([make_assistant_agent(conversations)])
+    gate = ConfirmationGate(SqlConfirmationStore(transacting), known, seals=seals)
+    return AgentRunner(known, facade.get_llm, SqlRunStore(transacting), gate)
 
 
-def _budgets(facade: Facade, sessions: async_sessionmaker[AsyncSession]) -> Budgets | None:
+def _budgets(facade: LLMFacade, sessions: async_sessionmaker[AsyncSession]) -> BudgetManager | None:
     """The budgets that calls count for; None if the facade has a table of its own."""
     if not isinstance(facade, Patchbay):
         return None
-    return Budgets(facade.budgets, facade.table, partial(record_alone, sessions))
+    return BudgetManager(facade.budgets, facade.table, partial(record_in_own_transaction, sessions))
 
 
 @asynccontextmanager
-async def _shipping(watchers: Watchers, store: LedgerStore, background: Background) -> AsyncIterator[None]:
+async def _shipping(
+    watchers: Watchers, store: LedgerStore, background: BackgroundRunner
+) -> AsyncIterator[None]:
     """Ship the facade's records, and those of processes that have ended."""
     shipper = Shipper(watchers.spool, store)
     figures = LedgerMetrics(watchers.metrics.registry, watchers.spool, shipper)
@@ -310,27 +333,27 @@ async def _shipping(watchers: Watchers, store: LedgerStore, background: Backgrou
 
     try:
         async with (
-            shipper.shipping(background),
-            background.repeating("ledger.figures", update, every=FIGURES_SECONDS),
+            shipper.run_in_background(background),
+            background.run_repeatedly("ledger.figures", update, every=FIGURES_SECONDS),
         ):
             yield
     finally:
-        figures.withdraw()
+        figures.unregister()
 
 
-async def _overrides(facade: Facade, sessions: async_sessionmaker[AsyncSession]) -> Overrides | None:
+async def _overrides(facade: LLMFacade, sessions: async_sessionmaker[AsyncSession]) -> OverrideManager | None:
     """The stored overrides, applied to the table; None if the facade has a table of its own."""
     if not isinstance(facade, Patchbay):
         return None
-    overriding = Overrides(SqlOverrideStore(sessions), facade.table)
-    await overriding.put_in_force()
+    overriding = OverrideManager(SqlOverrideStore(sessions), facade.table)
+    await overriding.apply_to_table()
     return overriding
 
 
 @asynccontextmanager
-async def _version(settings: Settings) -> AsyncIterator[Version]:
+async def _version(settings: Settings) -> AsyncIterator[AccessVersion]:
     """The version of tokens and keys, for the cache."""
-    version = Version(settings.database_path if settings.database_url is None else None)
+    version = AccessVersion(settings.database_path if settings.database_url is None else None)
     try:
         yield version
     finally:
@@ -338,28 +361,31 @@ async def _version(settings: Settings) -> AsyncIterator[Version]:
 
 
 def _changes(
-    settings: Settings, removals: Removals, overriding: Overrides | None, version: Version
-) -> Changes:
+    settings: Settings,
+    removals: KeyRemovalTracker,
+    overriding: OverrideManager | None,
+    version: AccessVersion,
+) -> ChangeListener:
     """Listens to other processes' changes of keys, overrides and tokens, which are also polled."""
     url = settings.database_url
-    changes = Changes(None if url is None else url.get_secret_value())
-    changes.on("tokens", version.look)
-    changes.on("keys", version.look)
-    changes.on("keys", removals.level_up)
+    changes = ChangeListener(None if url is None else url.get_secret_value())
+    changes.subscribe("tokens", version.bump_async)
+    changes.subscribe("keys", version.bump_async)
+    changes.subscribe("keys", removals.poll)
     if overriding is not None:
-        changes.on("overrides", overriding.put_in_force)
+        changes.subscribe("overrides", overriding.apply_to_table)
     return changes
 
 
-def _warn_of_retirements(facade: Facade) -> None:
+def _warn_of_retirements(facade: LLMFacade) -> None:
     """Log one line about retirements, whatever the number of features; `check` and `/v1/llm/qos` have the details."""
-    if (line := headline(facade.get_qos_info().retirements)) is not None:
+    if (line := retirement_headline(facade.get_qos_info().retirements)) is not None:
         log.warning(line)
 
 
 @asynccontextmanager
 async def _looking_after(
-    facade: Facade, overriding: Overrides | None, background: Background, *, may_freeze: bool
+    facade: LLMFacade, overriding: OverrideManager | None, background: BackgroundRunner, *, may_freeze: bool
 ) -> AsyncIterator[None]:
     """Apply a changed table within a second or two, and prepare in the background what the first requests would wait for."""
     if not isinstance(facade, Patchbay) or overriding is None:
@@ -367,8 +393,8 @@ async def _looking_after(
         return
     with _unfrozen_afterwards() if may_freeze else nullcontext():
         async with (
-            background.repeating("table", overriding.put_in_force, every=WATCH_SECONDS),
-            background.once("warm-up", partial(_warm_up, facade, may_freeze=may_freeze)),
+            background.run_repeatedly("table", overriding.apply_to_table, every=WATCH_SECONDS),
+            background.run_until_success("warm-up", partial(_warm_up, facade, may_freeze=may_freeze)),
         ):
             yield
 

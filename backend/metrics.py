@@ -13,8 +13,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import MutexValue, ValueClass
 from typing_extensions import override
 
-from backend.utils.llm.execution.observers.log import endpoint_for_all
-from backend.utils.llm.forks import PerProcess
+from backend.utils.llm.execution.observers.log import public_endpoint_name
+from backend.utils.llm.forks import ForkSafe
 from backend.utils.llm.model_config import OWN
 
 if TYPE_CHECKING:
@@ -49,14 +49,15 @@ class _Series(NamedTuple):
     degraded: Counter
 
 
-class Metrics(PerProcess):
-    """Counts attempts (it is a `LedgerSink`) and openings of circuit breakers (it listens to health changes) for Prometheus.
+class AttemptMetrics(ForkSafe):
+    """Counts attempts and opened circuit breakers for Prometheus.
 
-    A forked child starts at zero. If PROMETHEUS_MULTIPROC_DIR names a folder, all processes that share the folder are
+    As a `LedgerSink` it receives the record of each attempt. A forked child process starts at zero. If the
+    environment variable PROMETHEUS_MULTIPROC_DIR names a folder, all processes that share the folder are
     counted together, ended ones included.
 
     Attributes:
-        registry: The counters of this process. `exposition` has those of all processes.
+        registry: The metrics of this process. `render_text` has the metrics of all processes.
     """
 
     registry: CollectorRegistry
@@ -80,8 +81,8 @@ class Metrics(PerProcess):
         circuit = ("endpoint", "key_owner", "account")
         self._openings = self._counter("breaker_openings", "How often circuit breakers opened.", circuit)
 
-    def exposition(self) -> str:
-        """The current values of all metrics in Prometheus's text format, as the body of the response to a scrape."""
+    def render_text(self) -> str:
+        """Write all metrics in Prometheus's text format, as the body of the response to a scrape."""
         if ValueClass is MutexValue:
             return generate_latest(self.registry).decode()
         together = CollectorRegistry()
@@ -89,7 +90,7 @@ class Metrics(PerProcess):
         return generate_latest(together).decode()
 
     def append(self, record: AttemptRecord) -> None:
-        """Count the attempt that ``record`` describes, with its duration, tokens and cost. See `LedgerSink.append`."""
+        """Count the attempt that ``record`` describes, and its duration, tokens and cost. See `LedgerSink.append`."""
         endpoint = OWN if record.endpoint.startswith(_OWN) else record.endpoint
         where = record.feature, endpoint, record.key_owner
         series = self._known.get(where) or self._series(where)
@@ -109,11 +110,11 @@ class Metrics(PerProcess):
         if record.degraded and record.outcome == "ok":
             series.degraded.inc()
 
-    def health_changed(self, change: HealthChange) -> None:
-        """Count ``change`` if a circuit breaker has opened; ignore every other change."""
+    def record_health_change(self, change: HealthChange) -> None:
+        """Count ``change`` if it is the opening of a circuit breaker; ignore every other change."""
         if change.kind == "opened":
             circuit = change.circuit
-            labels = endpoint_for_all(circuit.endpoint), circuit.owner, circuit.account or ""
+            labels = public_endpoint_name(circuit.endpoint), circuit.owner, circuit.account or ""
             self._openings.labels(*labels).inc()
 
     def _series(self, where: Where) -> _Series:

@@ -1,4 +1,4 @@
-"""Stored overrides: temporary changes of the table, which are validated, stored and applied in every process."""
+"""Stored overrides: temporary changes of the feature table, validated, stored and applied everywhere."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from typing_extensions import override
 
 from backend.utils.llm.caller import HOUSE
-from backend.utils.llm.diagnostics.qos import override_infos
+from backend.utils.llm.diagnostics.qos import make_override_infos
 from backend.utils.llm.errors import ConfigError, LLMError
 from backend.utils.llm.model_config import Override
 from backend.utils.llm.routing.plan import plan
 from backend.utils.llm.routing.route import Needs
-from backend.utils.llm.secrets import looks_like_key
+from backend.utils.llm.secrets import contains_likely_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +33,7 @@ _ID_BYTES: Final = 4
 
 
 class InvalidOverrideError(LLMError):
-    """The override does not fit the table; lists every problem."""
+    """An override does not fit the feature table, or would have no effect. The message lists every problem."""
 
     code = "invalid_override"
     http_status = 422
@@ -49,7 +49,7 @@ class InvalidOverrideError(LLMError):
 
 
 class OverrideNotFoundError(LLMError):
-    """There is no override with this id that is still in effect."""
+    """No override with this id is in effect."""
 
     code = "override_not_found"
     http_status = 404
@@ -58,12 +58,14 @@ class OverrideNotFoundError(LLMError):
         super().__init__(f"No override with the id {one!r} holds. `override list` shows those that do.")
 
 
-class KeptOverride(NamedTuple):
-    """An override as stored, also after its end.
+class OverrideRecord(NamedTuple):
+    """A stored override, also after its end.
 
     Attributes:
-        ended_at: When the override was reverted or expired; None while it holds.
-        ended_by: Who reverted the override.
+        override: The override.
+        ended_at: When the override was reverted, was replaced or expired; None while it is in effect.
+        ended_by: Who reverted or replaced the override, or the system if it expired; None while it is in
+            effect.
     """
 
     override: Override
@@ -72,32 +74,48 @@ class KeptOverride(NamedTuple):
 
 
 class OverrideStore(Protocol):
-    """Stores overrides, with an audit entry for each change."""
+    """Stores overrides, and writes an audit entry for each change."""
 
     async def add(self, one: Override) -> None:
-        """Store ``one``, and end the override of the same subject that holds, if any."""
+        """Store a new override. An override of the same feature or endpoint that is in effect is ended.
+
+        Args:
+            one: The new override.
+        """
         ...
 
-    async def end(self, one: str, by: str, now: datetime) -> Override | None:
-        """End the override with the id ``one``, and return it; None if there is none with that id in effect at ``now``."""
+    async def end(self, override_id: str, by: str, now: datetime) -> Override | None:
+        """End an override, and return it.
+
+        Args:
+            override_id: The id of the override.
+            by: The person who ends it.
+            now: The current time.
+
+        Returns:
+            The override; None if no override with this id is in effect at ``now``.
+        """
         ...
 
-    async def holding(self, now: datetime) -> Sequence[Override]:
-        """The overrides that have neither ended nor expired at ``now``, the oldest first. Expired ones are ended."""
+    async def list_active(self, now: datetime) -> Sequence[Override]:
+        """List the overrides that are in effect at ``now``, the oldest first.
+
+        Expired overrides are marked as ended.
+        """
         ...
 
-    async def all(self, limit: int) -> Sequence[KeptOverride]:
-        """The last ``limit`` overrides, the newest first."""
+    async def list_recent(self, limit: int) -> Sequence[OverrideRecord]:
+        """List the latest ``limit`` overrides, ended ones included, the newest first."""
         ...
 
 
 class OverrideRequest(NamedTuple):
-    """A request for an override.
+    """A request to store an override.
 
     Attributes:
-        subject: A feature, or the endpoint to disable.
-        links: The endpoints and groups to serve the feature; empty to disable an endpoint.
-        author: The person who decided.
+        subject: The feature to change, or the endpoint to disable.
+        links: The endpoints and groups that are to serve the feature; empty to disable an endpoint.
+        author: The person who decided on the override.
         reason: The person's reason.
         until: When the override expires, timezone-aware.
     """
@@ -110,10 +128,11 @@ class OverrideRequest(NamedTuple):
 
 
 class OverrideOutcome(NamedTuple):
-    """A stored override, with its effect.
+    """A stored override and its effect.
 
     Attributes:
-        unserved: The features that no endpoint serves because of the override.
+        override: The override.
+        unserved: The features that no endpoint can serve any more because of the override.
     """
 
     override: Override
@@ -124,12 +143,12 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Overrides:
-    """Stores temporary changes of the table, and keeps an application's table in agreement with them.
+class OverrideManager:
+    """Stores overrides, and applies them to the feature table of this process.
 
     Args:
-        store: The store of the overrides.
-        table: The table to which they are applied.
+        store: Stores the overrides for all processes.
+        table: The feature table to which the overrides are applied.
         clock: The wall clock, timezone-aware.
     """
 
@@ -141,28 +160,28 @@ class Overrides:
         self._clock = clock
         self._known: Sequence[Override] = ()
         self._looking = asyncio.Lock()
-        table.lay_over(lambda: self._known)
+        table.set_override_source(lambda: self._known)
 
-    async def put_in_force(self) -> None:
-        """Read the overrides that hold now from the store, and apply them to the table of this process.
+    async def apply_to_table(self) -> None:
+        """Read the overrides in effect from the store, and apply them to the feature table of this process.
 
-        A changed table file is read again, too, even if the overrides cannot be read.
+        If the table's file has changed, it is read again, too, even if the overrides cannot be read.
         """
         async with self._looking:  # else who looked before a decision could have the last word after it
             try:
-                self._known = await self._store.holding(self._clock())
+                self._known = await self._store.list_active(self._clock())
             finally:
                 await asyncio.to_thread(self._table.reload_if_changed)
 
-    def infos(self) -> Sequence[OverrideInfo]:
-        """The overrides that hold now. Each entry says whether it is in force in this process, and if not, why."""
-        return override_infos(self._table)
+    def list_active_infos(self) -> Sequence[OverrideInfo]:
+        """Describe the overrides in effect, and say of each whether this process applies it, and if not, why."""
+        return make_override_infos(self._table)
 
-    async def decide(self, wanted: OverrideRequest) -> OverrideOutcome:
-        """Validate and store an override. It takes effect with the next `put_in_force`.
+    async def store_override(self, wanted: OverrideRequest) -> OverrideOutcome:
+        """Validate and store an override. `apply_to_table` then applies it.
 
         Raises:
-            InvalidOverrideError: The override does not fit the table, or would have no effect.
+            InvalidOverrideError: The override does not fit the feature table, or would have no effect.
         """
         now = self._clock()
         one = Override(secrets.token_hex(_ID_BYTES), *wanted[:4], since=now, until=wanted.until)
@@ -170,20 +189,24 @@ class Overrides:
         await self._store.add(one)
         return OverrideOutcome(one, tuple(_newly_unserved(self._table.snapshot, snapshot, now)))
 
-    async def revert(self, one: str, by: str) -> Override:
-        """End the override with the id ``one`` before it expires.
+    async def revert(self, override_id: str, actor: str) -> Override:
+        """End an override before it expires, and return it.
+
+        Args:
+            override_id: The id of the override.
+            actor: The person who ends it.
 
         Raises:
-            OverrideNotFoundError: No override of that id holds.
+            OverrideNotFoundError: No override with this id is in effect.
         """
-        ended = await self._store.end(one, by, self._clock())
+        ended = await self._store.end(override_id, actor, self._clock())
         if ended is None:
-            raise OverrideNotFoundError(one)
+            raise OverrideNotFoundError(override_id)
         return ended
 
-    async def all(self, limit: int) -> Sequence[KeptOverride]:
-        """The last ``limit`` overrides, the newest first."""
-        return await self._store.all(limit)
+    async def list_recent(self, limit: int) -> Sequence[OverrideRecord]:
+        """List the latest ``limit`` overrides, ended ones included, the newest first."""
+        return await self._store.list_recent(limit)
 
 
 def _fitting(one: Override, table: Table, now: datetime) -> Snapshot:
@@ -194,7 +217,7 @@ def _fitting(one: Override, table: Table, now: datetime) -> Snapshot:
     """
     problems = list(_formal_problems(one, now))
     try:
-        snapshot = table.with_override(one)
+        snapshot = table.preview_override(one)
     except ConfigError as error:
         raise InvalidOverrideError([*problems, *error.problems]) from error
     if problems := [*problems, *_idle(one, snapshot, now)]:
@@ -205,7 +228,7 @@ def _fitting(one: Override, table: Table, now: datetime) -> Snapshot:
 def _formal_problems(one: Override, now: datetime) -> Iterator[str]:
     if not one.reason.strip() or len(one.reason) > LONGEST_REASON or not one.reason.isprintable():
         yield f"reason: must be 1 to {LONGEST_REASON} characters on one line."
-    if looks_like_key(one.reason):
+    if contains_likely_key(one.reason):
         yield "reason: holds what looks like a key, and would be shown to everybody."
     if not now < one.until <= now + LONGEST:
         yield f"until: must be in the future, {LONGEST.days} days at most. What is to last belongs in the table."
@@ -217,10 +240,10 @@ def _idle(one: Override, snapshot: Snapshot, now: datetime) -> Iterator[str]:
         return
     holds = snapshot.features[one.subject].override
     if holds is None or holds.id != one.id:
-        yield f"{one.path}: the environment says what serves {one.subject}, and stands above it."
+        yield f"{one.problem_path}: the environment says what serves {one.subject}, and stands above it."
     elif snapshot.house_keys and not (route := _route(snapshot, one.subject, now)).candidates:
         reasons = "; ".join(dict.fromkeys(f"{skip.name}: {skip.reason}" for skip in route.skipped))
-        yield f"{one.path}: nothing of it can serve: {reasons}."
+        yield f"{one.problem_path}: nothing of it can serve: {reasons}."
 
 
 def _newly_unserved(before: Snapshot, after: Snapshot, now: datetime) -> Iterator[str]:

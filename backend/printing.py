@@ -12,15 +12,15 @@ from rich.table import Table as Grid
 from rich.text import Text
 from typing_extensions import override
 
-from backend.utils.llm.foreign import visible
+from backend.utils.llm.foreign import escape_control_characters
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from rich.console import ConsoleOptions, RenderableType, RenderResult
 
-    from backend.tools.lint import Finding
-    from backend.utils.llm.models import Capabilities, Retirement
+    from backend.tools.lint import LintFinding
+    from backend.utils.llm.models import Capabilities, ModelRetirement
 
 
 _ENDLESS = 100_000
@@ -36,7 +36,7 @@ _BETWEEN = 2
 class Terminal(Console):
     """A Rich console that escapes control characters, except line breaks and tabs.
 
-    Output to a pipe or a file is not cut: a table there is as wide as its content.
+    If the output is a pipe or a file, lines are not wrapped: a table is as wide as its content.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -50,18 +50,18 @@ class Terminal(Console):
 
     @override
     def render_str(self, text: str, **options: Any) -> Text:
-        """``text`` with control characters escaped. Rich calls this for each line and each cell of a table."""
-        return super().render_str(visible(text, keep="\n\t"), **options)
+        """Escape the control characters of ``text``. Rich calls this for each line and each cell of a table."""
+        return super().render_str(escape_control_characters(text, keep="\n\t"), **options)
 
 
 class TextTable(NamedTuple):
-    """A table for the terminal. On a narrow screen its cells are wrapped.
+    """A table to print on a terminal. On a narrow terminal its cells are wrapped.
 
-    On a very narrow screen each cell has a line of its own, after the title of its column.
+    On a very narrow terminal each cell is printed on a line of its own, after the title of its column.
 
     Attributes:
         heads: The titles of the columns.
-        rows: The cells, as plain text.
+        rows: The cells of each row, as plain text.
         right: The indexes, from 0, of the columns that are right-aligned.
     """
 
@@ -97,16 +97,16 @@ class TextTable(NamedTuple):
 
 
 def _plain(cell: str) -> Text:
-    return Text(visible(cell, keep="\n\t"))
+    return Text(escape_control_characters(cell, keep="\n\t"))
 
 
-def json_text(value: Any) -> str:
-    """``value`` as indented JSON in printable ASCII."""
+def format_json(value: Any) -> str:
+    """Format ``value`` as indented JSON that contains only printable ASCII characters."""
     return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
 
 
-def receipt_line(receipt: dict[str, Any]) -> str:
-    """A call's receipt on one line: feature, endpoint, owner of the key, tokens in and out, time, cost, attempts."""
+def format_receipt(receipt: dict[str, Any]) -> str:
+    """Format a call's receipt as one line: feature, endpoint, model, key owner, tokens, time, cost, attempts."""
     attempts = receipt["attempts"]
     usage = attempts[-1]["usage"] or {}
     cost = receipt["cost_usd"]
@@ -123,28 +123,29 @@ def receipt_line(receipt: dict[str, Any]) -> str:
     )
 
 
-def finding_line(finding: Finding, *, fails: bool) -> str:
-    """``finding`` on one line, as a "problem" if it ``fails`` the check, else as a "warning"."""
+def format_finding(finding: LintFinding, *, fails: bool) -> str:
+    """Format a check's finding as one line: "problem" if it ``fails`` the check, else "warning", and the text."""
     return f"{'problem' if fails else 'warning'}  {finding.says}"
 
 
-def capability_lines(
-    model: str, can: Capabilities, sources: Mapping[str, str], gone: Retirement | None
+def format_capabilities(
+    model: str, capabilities: Capabilities, sources: Mapping[str, str], retirement: ModelRetirement | None
 ) -> list[str]:
-    """Describe ``model`` for the terminal: a line for each capability, and one for the model's retirement.
+    """Describe a model in lines for the terminal: its name, each capability, and its retirement.
 
     Args:
         model: The name to print.
-        can: The capabilities.
-        sources: Where the value of each capability comes from, such as the table.
-        gone: The retirement; None if no date was announced.
+        capabilities: The capabilities of the model.
+        sources: Where the value of each capability comes from, such as the table, by the name of the
+            capability.
+        retirement: The retirement of the model; None if no date was announced.
     """
     lines = [model]
-    lines += [f"  {name:<18}{_word(value):<33} {sources[name]}" for name, value in can]
-    if gone is None:
+    lines += [f"  {name:<18}{_word(value):<33} {sources[name]}" for name, value in capabilities]
+    if retirement is None:
         return [*lines, f"  {'off sale':<18}no date announced"]
-    successor = f", then {gone.replacement}" if gone.replacement else ""
-    return [*lines, f"  {'off sale':<18}{f'{gone.day}{successor}':<34}{gone.source}"]
+    successor = f", then {retirement.replacement}" if retirement.replacement else ""
+    return [*lines, f"  {'off sale':<18}{f'{retirement.day}{successor}':<34}{retirement.source}"]
 
 
 def _word(value: object) -> str:

@@ -1,9 +1,9 @@
-"""uvicorn's HTTP/1.1 protocol with the limits that it lacks.
+"""uvicorn's HTTP/1.1 protocol with limits that uvicorn does not have.
 
-The head of a request has a time limit and a size limit. A body waits, unparsed, until the application reads it, and its number
-of chunks is limited. A connection with unread bytes is closed in two steps, so that the answer arrives. The number of
-connections and of requests at a time is limited, except for health checks. Every refusal has the application's usual JSON
-of an error.
+The head of a request has a time limit and a size limit. A body stays unparsed until the application
+reads it, and its number of chunks is limited. A connection with unread bytes is closed in two steps, so
+that the response reaches the client. The number of connections and of simultaneous requests is limited,
+except for health checks. Every refusal has the application's usual JSON of an error.
 """
 
 from __future__ import annotations
@@ -65,8 +65,13 @@ _MESSAGES: Final = {
 _CODES: Final = {413: "content_too_large", 503: "too_busy"}
 
 
-def configured(app: ASGIApp, *, grace_seconds: int | None = None) -> Config:
-    """The uvicorn configuration with which ``app`` is served: `BoundedProtocol`, and no WebSockets or trusted proxy headers."""
+def make_uvicorn_config(app: ASGIApp, *, grace_seconds: int | None = None) -> Config:
+    """Make the uvicorn configuration for ``app``: `BoundedProtocol`, no WebSockets, no trusted proxy headers.
+
+    Args:
+        app: The application.
+        grace_seconds: Seconds that requests in flight have at a shutdown; None for no limit.
+    """
     return uvicorn.Config(
         KeyRemovalMiddleware(app),
         http=BoundedProtocol,
@@ -81,10 +86,11 @@ def configured(app: ASGIApp, *, grace_seconds: int | None = None) -> Config:
 
 
 class BoundedConnection(h11.Connection):
-    """An h11 connection that parses no request body before `release` is called, and limits heads and chunks.
+    """An h11 connection that limits heads and chunks, and parses no request body before `release_body`.
 
     Attributes:
-        refused: The HTTP status of the error for which the connection refuses to read on; None if it has not refused.
+        refused: The HTTP status of the error with which a request was refused; None if none was. Nothing
+            more is read then.
     """
 
     def __init__(self) -> None:
@@ -95,32 +101,35 @@ class BoundedConnection(h11.Connection):
         self._chunks = 0
 
     @property
-    def is_unread(self) -> bool:
-        """Whether part of the request is unread, or still to come."""
+    def has_unread_request(self) -> bool:
+        """Whether a part of the request has not been read, or has not arrived yet."""
         return self.refused is not None or self.their_state is h11.SEND_BODY
 
     @property
-    def has_begun(self) -> bool:
-        """Whether the connection holds bytes that are not parsed yet, such as the beginning of a request's head."""
+    def has_unparsed_bytes(self) -> bool:
+        """Whether the connection holds bytes that are not parsed yet, such as the beginning of a request head."""
         return bool(self.trailing_data[0])
 
     @property
-    def holds_all(self) -> bool:
-        """Whether a body that waits for `release` has arrived completely. False for a chunked body, whose length is unknown."""
+    def has_whole_body(self) -> bool:
+        """Whether a body that waits for `release_body` has arrived completely.
+
+        False for a chunked body, whose length is unknown.
+        """
         return self._is_held and 0 < self._length <= len(self.trailing_data[0])
 
     @property
-    def is_held(self) -> bool:
-        """Whether a body is being held back until `release` is called."""
+    def is_body_held(self) -> bool:
+        """Whether a request body waits for `release_body`."""
         return self._is_held and self.their_state is h11.SEND_BODY
 
-    def release(self) -> None:
-        """Begin to parse the body of the current request, because the application asks for it."""
+    def release_body(self) -> None:
+        """Allow the current request's body to be parsed. Called when the application reads the body."""
         self._is_held = False
 
     @override
     def next_event(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
-        if self.is_held:
+        if self.is_body_held:
             return h11.NEED_DATA
         try:
             self._measure_head()
@@ -157,10 +166,10 @@ class BoundedConnection(h11.Connection):
 
 
 class LingeringTransport(asyncio.Transport):
-    """A transport that, when closed, first reads on for a while if the client is still sending its request.
+    """An asyncio transport that, when closed, first receives what the client still sends, for a limited time.
 
-    Without that, the kernel would answer unread bytes with a reset, which can overtake the response. Several writes in
-    one turn of the event loop are sent as one.
+    If it closed at once, the kernel would reset the connection, and the client might lose the response.
+    Several writes in one turn of the event loop are combined.
     """
 
     def __init__(self, transport: asyncio.Transport, connection: BoundedConnection) -> None:
@@ -176,7 +185,7 @@ class LingeringTransport(asyncio.Transport):
         if self.is_lingering or self._transport.is_closing():
             return
         self._flush()
-        if not self._connection.is_unread or not self._transport.can_write_eof():
+        if not self._connection.has_unread_request or not self._transport.can_write_eof():
             self._transport.close()
             return
         self.is_lingering = True
@@ -185,8 +194,11 @@ class LingeringTransport(asyncio.Transport):
             self._transport.write_eof()
             self._transport.resume_reading()
 
-    def throw_away(self, data: bytes) -> None:
-        """Discard ``data`` that the client sent after the response was complete; abort the connection if it sends too much."""
+    def discard(self, data: bytes) -> None:
+        """Discard ``data`` that the client sent after the transport was closed.
+
+        Abort the connection if the client sends too much.
+        """
         self._left -= len(data)
         if self._left < 0:
             self._transport.abort()
@@ -231,7 +243,7 @@ class LingeringTransport(asyncio.Transport):
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn's protocol for one HTTP/1.1 connection, with all limits that this module's docstring lists."""
+    """uvicorn's protocol for one HTTP/1.1 connection, with the limits that the docstring of this module lists."""
 
     conn: BoundedConnection
     transport: LingeringTransport
@@ -253,8 +265,8 @@ class BoundedProtocol(H11Protocol):
         self._reading_clock: asyncio.TimerHandle | None = None
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether no request is being answered, so that the connection is idle."""
+    def is_idle(self) -> bool:
+        """Whether the connection is idle: no request is being answered."""
         return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
 
     @override
@@ -285,19 +297,20 @@ class BoundedProtocol(H11Protocol):
     @override
     def data_received(self, data: bytes) -> None:
         if self.transport.is_lingering:
-            self.transport.throw_away(data)
+            self.transport.discard(data)
             return
         super().data_received(data)
         self._mind_head()
-        if self.conn.is_held:
+        if self.conn.is_body_held:
             self.flow.pause_reading()
 
     @override
     def shutdown(self) -> None:
-        """Close the connection when its present request is answered.
+        """Close the connection once its current request is answered. Called by uvicorn when the server stops.
 
-        If there is time, an idle connection stays open for one more request, because its client may be sending one: the
-        answer to it says that the connection closes. Without a request, it closes after `IDLE_SECONDS`.
+        If the stop leaves enough time, an idle connection stays open for one more request, because the client
+        may already be sending it. The response then says that the connection closes. Without a request, it
+        closes after `IDLE_SECONDS`.
         """
         if (self.config.timeout_graceful_shutdown or 0) > IDLE_SECONDS:
             self._is_leaving = True
@@ -324,7 +337,7 @@ class BoundedProtocol(H11Protocol):
         waiting = [
             connection
             for connection in self.connections
-            if isinstance(connection, BoundedProtocol) and connection.is_waiting
+            if isinstance(connection, BoundedProtocol) and connection.is_idle
         ]
         for connection in sorted(waiting, key=_waits_since)[: len(self.connections) - MOST_CONNECTIONS + 1]:
             connection.transport.abort()
@@ -355,7 +368,7 @@ class BoundedProtocol(H11Protocol):
             self._reading_clock = None
 
     def _end_wait(self) -> None:
-        if self.conn.has_begun and not self.transport.is_closing():
+        if self.conn.has_unparsed_bytes and not self.transport.is_closing():
             self._refuse(408)
         else:
             self.transport.abort()
@@ -378,14 +391,14 @@ class BoundedProtocol(H11Protocol):
             await self._asked(scope, receive_asked, send_last)
 
     def _release(self) -> None:
-        if self.conn.is_held:
-            self.conn.release()
+        if self.conn.is_body_held:
+            self.conn.release_body()
             self.handle_events()
 
     def _last(self, start: Message) -> Message:
-        if self.conn.holds_all:
+        if self.conn.has_whole_body:
             self._release()
-        if self.conn.is_unread or self._is_leaving:
+        if self.conn.has_unread_request or self._is_leaving:
             return {**start, "headers": [*start.get("headers", ()), CLOSE]}
         return start
 
@@ -395,7 +408,7 @@ class BoundedProtocol(H11Protocol):
         self._stop_head_clock()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._write(status)
-        if not self.is_waiting:
+        if not self.is_idle:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.close()

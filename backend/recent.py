@@ -1,6 +1,7 @@
-"""Statistics of this process's attempts in the last 15 minutes, by minute: number, outcomes and durations.
+"""Statistics of this process's attempts in the last 15 minutes: number, outcomes and durations.
 
-For people on call. The ledger keeps every attempt; these statistics are available at once, even without the database.
+Pages for on-call staff show them. Unlike the ledger, which keeps every attempt, they are available at
+once and without the database.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from typing_extensions import override
 
-from backend.utils.llm.forks import PerProcess
+from backend.utils.llm.forks import ForkSafe
 from backend.utils.llm.model_config import OWN
 
 if TYPE_CHECKING:
@@ -51,12 +52,12 @@ class _Minute:
 
 
 class LastFailure(NamedTuple):
-    """The last attempt that failed, shown to people on call.
+    """The last failed attempt of a feature or an endpoint.
 
     Attributes:
         at: When the attempt ended, in microseconds since 1970 (UTC).
-        category: What kind of failure it was.
-        status: The HTTP status of the provider's answer; None without an answer.
+        category: The kind of failure.
+        status: The HTTP status of the provider's response; None without a response.
         call: The id of the call that the attempt belonged to, as in the ledger.
     """
 
@@ -74,20 +75,23 @@ class _Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class AttemptStats:
     """Statistics of the attempts of the last 15 minutes: of one endpoint, of one feature, or of all.
 
     Attributes:
+        attempts: The number of attempts.
         failures: The number of attempts that failed, or whose answer was rejected.
-        limited: The number of attempts that a provider refused for a rate limit, with status 429.
+        limited: The number of attempts that a provider refused because of a rate limit (status 429).
         degraded: The number of successful answers from an endpoint other than the first choice.
         p50_s: The median duration of the successful attempts, in seconds; None if none succeeded.
-            ``p95_s`` is their 95th percentile.
-        first_token_s: The median time to the first token of the successful streams, in seconds; None if there was no stream.
-        by_minute: The number of attempts and of failures in each minute, the oldest first.
-        success_at: When the last success ended, in microseconds since 1970 (UTC). It may be older than 15 minutes;
-            None if there was no success since this process started.
-        failure: The last failure. It may be older than 15 minutes; None if there was none since this process started.
+        p95_s: The 95th percentile of their duration, in seconds; None if none succeeded.
+        first_token_s: The median time to the first token of the successful streams, in seconds; None if
+            there was no stream.
+        by_minute: The number of attempts and of failures in each minute, the oldest minute first.
+        success_at: When the last success ended, in microseconds since 1970 (UTC). It may be older than 15
+            minutes; None if there was no success since this process started.
+        failure: The last failure. It may be older than 15 minutes; None if there was none since this process
+            started.
     """
 
     attempts: int
@@ -103,12 +107,17 @@ class Window:
 
     @property
     def failure_rate(self) -> float:
-        """The share of attempts that failed, from 0 to 1; 0 if there was no attempt."""
+        """The proportion of attempts that failed, from 0 to 1; 0 if there was no attempt."""
         return self.failures / self.attempts if self.attempts else 0.0
 
 
-class RecentAttempts(PerProcess):
-    """A `LedgerSink` that keeps statistics of the last 15 minutes. A forked child starts at zero."""
+class RecentAttempts(ForkSafe):
+    """Keeps statistics of the attempts of the last 15 minutes.
+
+    As a `LedgerSink` it receives the record of each attempt.
+
+    A forked child process starts at zero.
+    """
 
     @override
     def _begin(self) -> None:
@@ -138,19 +147,19 @@ class RecentAttempts(PerProcess):
                     minute.limited += 1
                 series.failure = LastFailure(ended, record.category or outcome, record.status, record.call)
 
-    def by_endpoint(self, now: int) -> Mapping[str, Window]:
-        """Statistics of the 15 minutes before ``now`` (microseconds since 1970), for each endpoint that this process has called."""
+    def by_endpoint(self, now: int) -> Mapping[str, AttemptStats]:
+        """Statistics of the 15 minutes before ``now`` (microseconds since 1970), by called endpoint."""
         return self._grouped(1, now)
 
-    def by_feature(self, now: int) -> Mapping[str, Window]:
-        """Statistics of the 15 minutes before ``now`` (microseconds since 1970), for each feature that this process has served."""
+    def by_feature(self, now: int) -> Mapping[str, AttemptStats]:
+        """Statistics of the 15 minutes before ``now`` (microseconds since 1970), by served feature."""
         return self._grouped(0, now)
 
-    def total(self, now: int) -> Window:
-        """Statistics of all attempts of the 15 minutes before ``now`` (microseconds since 1970) together."""
+    def total(self, now: int) -> AttemptStats:
+        """Statistics of all attempts together in the 15 minutes before ``now`` (in microseconds since 1970)."""
         return _window([series for _, series in self._all()], now)
 
-    def _grouped(self, part: int, now: int) -> Mapping[str, Window]:
+    def _grouped(self, part: int, now: int) -> Mapping[str, AttemptStats]:
         groups: dict[str, list[_Series]] = {}
         for where, series in self._all():
             groups.setdefault(where[part], []).append(series)
@@ -175,7 +184,7 @@ def _add(counts: dict[int, int], microseconds: int) -> None:
     counts[step] = counts.get(step, 0) + 1
 
 
-def _window(group: Iterable[_Series], now: int) -> Window:
+def _window(group: Iterable[_Series], now: int) -> AttemptStats:
     first = now // _MINUTE - MINUTES + 1
     attempts, failures = [0] * MINUTES, [0] * MINUTES
     limited = degraded = 0
@@ -193,7 +202,7 @@ def _window(group: Iterable[_Series], now: int) -> Window:
                 first_tokens.update(dict(minute.first_tokens))
         success = max(filter(None, (success, series.success)), default=None)
         failure = max(filter(None, (failure, series.failure)), default=None, key=lambda one: one.at)
-    return Window(
+    return AttemptStats(
         attempts=sum(attempts),
         failures=sum(failures),
         limited=limited,

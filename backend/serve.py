@@ -1,6 +1,6 @@
-"""Starts the whole service, sends a sample conversation through it, stays up, and ends every child process.
+"""Starts the whole service, sends a sample conversation through it, and serves until it is stopped.
 
-The sample conversation is sent over HTTP with a token, like any user's.
+The sample conversation is sent over HTTP with an access token, like that of any user.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from backend.access import ADMIN
 from backend.conversations.outcome import EXTRACT
 from backend.conversations.sample import SAMPLE
 from backend.database.engine import UnusableDatabaseError
-from backend.database.journals import FileJournals
-from backend.database.storage import opened_database
+from backend.database.journals import FileJournalStore
+from backend.database.storage import open_and_migrate_database
 from backend.database.tokens import TokenStore
-from backend.database.transactions import sessions_on
+from backend.database.transactions import make_session_factory
 from backend.keys.errors import MasterKeyError
 from backend.keys.master_keys import load_master_keys
 from backend.local_model import LocalModel, LocalModelUnavailable
-from backend.printing import Terminal, receipt_line
+from backend.printing import Terminal, format_receipt
 from backend.routers.conversations import IDEMPOTENCY_KEY
-from backend.server import GRACE_SECONDS, composed_server
-from backend.settings import environment
-from backend.signals import Signals
+from backend.server import GRACE_SECONDS, build_server
+from backend.settings import read_environment
+from backend.signals import SignalHandler
 from backend.utils.llm import LLMError, Table
-from backend.workers.supervisor import Supervisor, Times
+from backend.workers.supervisor import Supervisor, SupervisorTimes
 
 if TYPE_CHECKING:
     from backend.server import Server
@@ -49,20 +49,21 @@ out = Terminal(highlight=False, emoji=False)
 
 
 def serve(settings: Settings, *, once: bool, workers: int = 1) -> int:
-    """Run the service until it is interrupted; with ``once``, until the sample conversation is processed.
+    """Run the service until it is interrupted. With ``once``, only until the sample conversation is processed.
 
-    SIGINT and SIGTERM stop the service gracefully. After a second signal it waits for no answers, after a third for nothing.
+    SIGINT and SIGTERM stop the service gracefully. A second signal cuts off requests in flight, a third ends
+    the process at once.
 
     Args:
         settings: The application's settings.
         once: Whether to stop after the sample conversation.
-        workers: The number of processes. With more than one, SIGHUP replaces them.
+        workers: The number of server processes. With more than one, SIGHUP replaces them.
 
     Returns:
-        The exit status: 0 after a graceful stop; 1 if the service could not start, or with ``once`` if the sample failed
-        in part; 130 or 143 if a signal interrupted the sample.
+        The exit status: 0 after a graceful stop; 1 if the service could not start, or with ``once`` if a
+        step of the sample failed; 130 or 143 if a signal interrupted the sample.
     """
-    variables = environment()
+    variables = read_environment()
     local_model = LocalModel(settings.local_llm_gguf, environ=variables)
     launch_token = secrets.token_urlsafe(32)
     with ExitStack() as running:
@@ -70,17 +71,22 @@ def serve(settings: Settings, *, once: bool, workers: int = 1) -> int:
             table = Table(environ=variables)
             listener = running.enter_context(_listen(settings, any_port=once))
             server = (
-                Supervisor(workers, local_model, launch_token, times=Times(leaving=settings.leaving_seconds))
+                Supervisor(
+                    workers,
+                    local_model,
+                    launch_token,
+                    times=SupervisorTimes(leaving=settings.leaving_seconds),
+                )
                 if workers > 1
                 else running.enter_context(
-                    composed_server(settings, table, local_model, launch_token, settings.leaving_seconds)
+                    build_server(settings, table, local_model, launch_token, settings.leaving_seconds)
                 )
             )
         except (LLMError, MasterKeyError, OSError) as error:
             _print(str(error))
             return 1
         run = _Run(settings, table, local_model, listener, server, launch_token)
-        with Signals(run.stop) as signals:
+        with SignalHandler(run.stop) as signals:
             try:
                 whole = asyncio.run(run.go(once=once))
             except (MasterKeyError, UnusableDatabaseError) as error:
@@ -88,9 +94,9 @@ def serve(settings: Settings, *, once: bool, workers: int = 1) -> int:
                 return 1
             finally:
                 local_model.stop()
-    if signals.status is not None:
+    if signals.exit_status is not None:
         _print("\nStopped.")
-    return 0 if whole else signals.status or 1
+    return 0 if whole else signals.exit_status or 1
 
 
 def _listen(settings: Settings, *, any_port: bool) -> socket.socket:
@@ -143,12 +149,12 @@ class _Run:
 
     async def go(self, *, once: bool) -> bool:
         """Run until the server ends. True if it started; with ``once``, only if the sample succeeded, too."""
-        async with opened_database(self.settings) as engine:
+        async with open_and_migrate_database(self.settings) as engine:
             # uvicorn would tell of what is wrong with it by a stack, and only when the model has started
-            FileJournals(self.settings.journals_path)
+            FileJournalStore(self.settings.conversation_journals_path)
             load_master_keys(self.settings.master_keys, self.settings.master_keys_path)
-            tokens = TokenStore(sessions_on(engine))
-            self.first_token = await tokens.create_first(ADMIN)
+            tokens = TokenStore(make_session_factory(engine))
+            self.first_token = await tokens.issue_first_token(ADMIN)
         await self._start_model()
         serving = asyncio.create_task(self.server.serve(self.listener))
         while not self.server.is_started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
@@ -268,7 +274,7 @@ def _print_conversation(conversation: dict[str, Any]) -> None:
         lines.add_row("", f"[dim]Cut from the transcript without a model: {', '.join(cut)}.[/dim]")
     out.print_panel(lines, "sample conversation")
     for receipt in conversation["receipts"].values():
-        _print(receipt_line(receipt))
+        _print(format_receipt(receipt))
 
 
 def _item(item: dict[str, Any]) -> str:

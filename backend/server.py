@@ -1,4 +1,4 @@
-"""Serves the application in this process, on a listening socket."""
+"""Serves the application in this process on a listening socket."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import uvicorn
 from typing_extensions import override
 
 from backend.main import create_app
-from backend.protocol import configured
+from backend.protocol import make_uvicorn_config
 from backend.routers.dependencies import LocalModelView
 from backend.utils.llm import use
-from backend.utils.llm.transport import LiveAddress
+from backend.utils.llm.transport import AddressSource
 from backend.watchers import Watchers
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from backend.routers.stopping import Stop
+    from backend.routers.stopping import GracefulStop
     from backend.settings import Settings
     from backend.utils.llm import Table
 
@@ -36,18 +36,19 @@ GRACE_SECONDS: Final = 3
 
 
 class Server:
-    """Serves the application ``app`` with uvicorn, once.
+    """Serves the application ``app`` with uvicorn. It can be started and stopped only once.
 
     Args:
         app: An application of `create_app`.
-        leaving_seconds: Seconds before a stop in which the server still accepts requests but reports that it is not
-            ready, so that a load balancer sends them elsewhere.
+        leaving_seconds: For how many seconds, at the beginning of a stop, new requests are still accepted
+            although the readiness check reports "not ready". A load balancer uses the time to send requests
+            elsewhere.
     """
 
     def __init__(self, app: FastAPI, leaving_seconds: float = 0.0) -> None:
-        self._uvicorn = _Uvicorn(configured(app, grace_seconds=GRACE_SECONDS + ENDING_SECONDS))
+        self._uvicorn = _Uvicorn(make_uvicorn_config(app, grace_seconds=GRACE_SECONDS + ENDING_SECONDS))
         self._app = app
-        self._requests: Stop = app.state.stop
+        self._requests: GracefulStop = app.state.stop
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving_seconds = leaving_seconds
         self._is_stopping = False
@@ -55,29 +56,33 @@ class Server:
 
     @property
     def is_started(self) -> bool:
-        """Whether the server has started to accept requests. Stays true after a stop."""
+        """Whether the server has begun to accept requests. Stays true after a stop."""
         return self._uvicorn.started
 
     @property
     def is_stopping(self) -> bool:
-        """Whether a stop has begun. Requests may still be accepted for ``leaving_seconds``."""
+        """Whether a stop has begun. New requests are still accepted for ``leaving_seconds``."""
         return self._is_stopping or self._uvicorn.should_exit
 
     def stop(self, seconds: float) -> None:
-        """Stop gracefully, leaving ``seconds`` to requests in flight. Thread-safe.
+        """Stop the server, and give requests in flight ``seconds`` to end. Thread-safe.
 
-        At first it reports that it is not ready for ``leaving_seconds``; a second call stops at once.
+        On the first call the server reports "not ready" for ``leaving_seconds`` before it stops. A second call
+        skips that time.
         """
         is_first, self._is_stopping = not self.is_stopping, True
         if is_first and self._leaving_seconds and self._loop is not None:
-            self.leave()
+            self.report_not_ready()
             with suppress(RuntimeError):  # it is closed: nobody is told any more
                 self._loop.call_soon_threadsafe(self._end_later, seconds)
                 return
         self._end(seconds)
 
-    def leave(self) -> None:
-        """Report "not ready" from now on, while requests are still accepted, so that load balancers go elsewhere. Thread-safe."""
+    def report_not_ready(self) -> None:
+        """Make the readiness check report "not ready", so that load balancers stop sending requests.
+
+        Requests are still accepted. Thread-safe.
+        """
         self._requests.is_leaving = True
 
     def _end_later(self, seconds: float) -> None:
@@ -95,34 +100,39 @@ class Server:
                 self._loop.call_soon_threadsafe(self._requests.begin, seconds)
 
     async def warm_up(self) -> None:
-        """Wait until everything that the first LLM calls need is imported and built. The server must be started."""
+        """Import and build everything that the first LLM calls need, and return when that is done.
+
+        The server must be started.
+        """
         await asyncio.to_thread(self._app.state.services.facade.warm_up)
 
     async def serve(self, listener: socket.socket) -> None:
-        """Serve until the server is stopped, or cannot start."""
+        """Accept requests on ``listener`` until the server is stopped. Returns early if it cannot start."""
         self._loop = asyncio.get_running_loop()
         await self._uvicorn.serve(sockets=[listener])
 
 
-class BuiltInModel(LiveAddress, LocalModelView, Protocol):
-    """The embedded local model: its address for calls, and its state for the pages that show it."""
+class BuiltInModel(AddressSource, LocalModelView, Protocol):
+    """The built-in local model: its address for LLM calls, and its state for pages."""
 
 
 @contextmanager
-def composed_server(
+def build_server(
     settings: Settings,
     table: Table,
     local_model: BuiltInModel,
     launch_token: str,
     leaving_seconds: float = 0.0,
 ) -> Iterator[Server]:
-    """Build the application with its LLM client and observers, and yield a `Server` of it; close everything when the context ends.
+    """Build the application with its LLM clients and observers, and yield a `Server` for it.
+
+    All are closed when the context ends.
 
     Args:
         settings: The application's settings.
         table: The table of features that the service serves.
-        local_model: The built-in model.
-        launch_token: See `create_app`.
+        local_model: The built-in local model.
+        launch_token: A further token of the first user. See `create_app`.
         leaving_seconds: See `Server`.
     """
     watchers = Watchers.of(settings)

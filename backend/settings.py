@@ -1,4 +1,4 @@
-"""The application's settings: only this module reads its environment."""
+"""The application's settings. Only this module reads the environment for them."""
 
 from __future__ import annotations
 
@@ -30,32 +30,36 @@ def _in_ascii(secret: SecretStr) -> SecretStr:
 
 
 class Settings(BaseSettings):
-    """The application's settings: from the process environment first, then from ``.env``.
+    """The application's settings, read from the process environment, and for missing variables from ``.env``.
 
     A blank value counts as unset.
 
     Attributes:
         host: The address that the service listens on.
-        port: The port that the service listens on; 0 takes a free one.
-        public_url: ``http(s)://host[:port]``, where browsers find the service, if a proxy is in front of it. No header of a
-            request is trusted for it.
+        port: The port that the service listens on; 0 for any free port.
+        public_url: The URL under which browsers reach the service: ``http(s)://host[:port]``. Needed behind
+            a proxy, because the service does not trust proxy headers.
         data_dir: The folder of the database and all other stored data.
-        master_keys: The keys that encrypt users' stored keys, the newest first, separated by commas. Without them,
-            the file is used.
-        master_keys_file: The file of the master keys; by default beside the database, and created with the first key.
-        database_url: The URL of a PostgreSQL database, such as ``postgresql://patchbay@db.example/patchbay``. Without one
-            SQLite is used.
-        ledger_secret: 16 to 64 bytes to hash keys with, so that the ledger can tell them apart. Must be the same at every
-            start and in every process. Without it, only stored keys of users have a name in the ledger.
-        ledger_spool_mb: The most megabytes of records on disk while the store is unavailable. Half an hour of a hundred
-            calls a second is about 80.
-        ledger_days: For how many days the ledger keeps attempts; by default for ever.
-        usage_days: For how many days the sums of attempts are kept, at least as long as the attempts; by default for ever.
-        leaving_seconds: Seconds at a stop for which requests are accepted although `/readyz` reports not ready.
-        local_llm_gguf: A model file to serve in place of the built-in demo model.
+        master_keys: The keys that encrypt users' stored keys, separated by commas, the newest first. Without
+            them, the keys in ``master_keys_file`` are used.
+        master_keys_file: The file of the master keys; by default in ``data_dir``. Created when a key is
+            first stored.
+        database_url: The URL of a PostgreSQL database, such as
+            ``postgresql://patchbay@db.example/patchbay``. Without it, SQLite is used.
+        ledger_secret: A secret of 16 to 64 bytes, with which keys are hashed so that the ledger can tell
+            them apart. Must be the same at every start and in every process. Without it, the ledger
+            identifies only users' stored keys.
+        ledger_spool_mb: The most megabytes of ledger records that wait on disk while the database is
+            unavailable. Half an hour at a hundred calls per second needs about 80.
+        ledger_days: For how many days the ledger keeps attempts; None for ever.
+        usage_days: For how many days the ledger keeps sums of attempts, at least as long as the attempts;
+            None for ever.
+        leaving_seconds: For how many seconds, at the beginning of a stop, requests are accepted although
+            `/readyz` reports "not ready".
+        local_llm_gguf: A model file to serve instead of the built-in demo model.
 
     Raises:
-        pydantic.ValidationError: A value has the wrong type; the error names the variable.
+        pydantic.ValidationError: A value is invalid; the error names the variable.
     """
 
     model_config = SettingsConfigDict(
@@ -94,41 +98,44 @@ class Settings(BaseSettings):
 
     @property
     def database_path(self) -> Path:
-        """The file of the SQLite database, used without ``database_url``."""
+        """The path of the SQLite database, which is used if there is no ``database_url``."""
         return self.data_dir.expanduser() / "patchbay.sqlite3"
 
     @property
-    def ledger_path(self) -> Path:
-        """The folder where records of attempts wait on disk for the ledger's database."""
+    def ledger_spool_path(self) -> Path:
+        """The folder where records of attempts wait on disk to be written into the ledger's database."""
         return self.data_dir.expanduser() / "ledger"
 
     @property
-    def texts_path(self) -> Path:
-        """The folder of prompts and answers that a feature's row keeps for some days."""
+    def prompt_texts_path(self) -> Path:
+        """The folder where prompts and answers are kept, for features with ``keep_text_days``."""
         return self.data_dir.expanduser() / "texts"
 
     @property
-    def journals_path(self) -> Path:
-        """The folder of the journals of unstored conversations."""
+    def conversation_journals_path(self) -> Path:
+        """The folder of journals, which hold conversations that could not be stored in the database yet."""
         return self.data_dir.expanduser() / "unstored"
 
     @property
     def master_keys_path(self) -> Path:
-        """The file of the master keys, used if they are not set."""
+        """The path of the file with the master keys, which is used if ``master_keys`` is not set."""
         return (self.master_keys_file or self.data_dir / "master.keys").expanduser()
 
 
 class UnusableSettingsError(Exception):
-    """Environment variables, or lines of ``.env``, are invalid; names each, and repeats no value."""
+    """Environment variables, or lines of ``.env``, are invalid.
+
+    The message names each variable, but contains no values.
+    """
 
     code = "unusable_settings"
 
 
 def read_settings() -> Settings:
-    """The settings from the present environment.
+    """Read the settings from the current environment and ``.env``.
 
     Raises:
-        UnusableSettingsError: A variable holds an invalid value.
+        UnusableSettingsError: A variable has an invalid value.
     """
     try:
         return Settings()
@@ -143,19 +150,25 @@ def _variable(setting: str) -> str:
     return setting if field is None else str(field.validation_alias or f"PATCHBAY_{setting.upper()}")
 
 
-def environment(dotenv: Path = DOTENV) -> dict[str, str]:
-    """The environment variables for the LLM clients and the local model: the process's own, with those in ``dotenv`` as defaults.
+def read_environment(dotenv: Path = DOTENV) -> dict[str, str]:
+    """Read the environment variables for the LLM clients and the local model.
 
-    A blank value in the file is ignored. A blank variable of the process counts, so that ``OPENAI_API_KEY= backend/run.sh``
-    runs without the key in the file. The master keys are left out, so that no row of a table can name them as a provider's
-    key; so is the database's URL, which may contain a password.
+    They come from the process; those that the process lacks come from the file ``dotenv``.
+
+    A blank value in the file is ignored, but a blank variable of the process wins: ``OPENAI_API_KEY=
+    backend/run.sh`` runs without the key in the file. The master keys are left out, so that no row of a
+    table can name them as a provider's key; so is the database's URL, which may contain a password.
     """
     merged = _read(dotenv) | dict(os.environ)  # noqa: TID251 - the one reader of the application's environment
     return {name: value for name, value in merged.items() if name not in _OURS}
 
 
-def worker_environment(metrics: Path) -> dict[str, str]:
-    """The environment variables of a worker process: this process's, and the folder ``metrics`` for the metrics of all workers."""
+def make_worker_environment(metrics: Path) -> dict[str, str]:
+    """Make a worker process's environment variables: this process's, and the folder for all workers' metrics.
+
+    Args:
+        metrics: The folder for the metrics of all workers.
+    """
     return {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}  # noqa: TID251 - handed on as it is
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from typing_extensions import override
 
-from backend.utils.llm.forks import PerProcess
+from backend.utils.llm.forks import ForkSafe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,13 +26,14 @@ SIGNALLED: Final = 128
 """Added to a signal's number for the exit status, as shells do."""
 
 
-class Signals(PerProcess):
-    """Handles SIGINT and SIGTERM while the context lasts. Only in the main thread; elsewhere it does nothing.
+class SignalHandler(ForkSafe):
+    """A context manager that handles SIGINT and SIGTERM. It does nothing outside the main thread.
 
-    In a forked child the previous handlers are in place.
+    The third signal ends the process at once, and so does a stop that takes too long. A forked child process
+    has the previous handlers.
 
     Args:
-        on_signal: Called for each signal, in a thread of its own.
+        on_signal: Called for each signal, in a separate thread.
     """
 
     def __init__(self, on_signal: Callable[[], None]) -> None:
@@ -48,8 +49,8 @@ class Signals(PerProcess):
         self._first: int | None = None
 
     @property
-    def status(self) -> int | None:
-        """The exit status that stands for the first signal: 130 for SIGINT, 143 for SIGTERM; None if no signal came."""
+    def exit_status(self) -> int | None:
+        """The exit status for the first signal: 130 for SIGINT, 143 for SIGTERM; None if there was no signal."""
         return None if self._first is None else SIGNALLED + self._first
 
     def __enter__(self) -> Self:
@@ -80,4 +81,4 @@ class Signals(PerProcess):
                     return
                 seconds = LONGEST_STOP
                 self._on_signal()
-        os._exit(self.status or 1)
+        os._exit(self.exit_status or 1)

@@ -1,4 +1,4 @@
-"""Shares one call among all callers that want its result at the same time, or soon after."""
+"""Lets concurrent callers share one call and its result, so that an expensive call is not repeated."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class SingleFlight(Generic[T]):
-    """Shares one running call, and for a short time its result, among all callers.
+    """Shares one running call among all callers, and reuses its result for a short time.
 
-    A new call is made only if the last one has ended and its result is no longer fresh.
+    A new call is made only if the last call has ended and its result is too old.
 
     Attributes:
-        fresh: For how many seconds, counted from the beginning of a call, its result is used again.
-        wait: The most seconds that a caller waits for a result. A call that takes longer goes on, and is not made a second time.
+        fresh: For how many seconds a result is reused, counted from the beginning of its call.
+        wait: The longest time, in seconds, that a caller waits for a result. A call that takes longer
+            continues in the background.
         clock: The monotonic clock, in seconds.
     """
 
@@ -31,13 +32,14 @@ class SingleFlight(Generic[T]):
     _flight: asyncio.Future[T] | None = field(default=None, init=False)
     _began_at: float = field(default=0.0, init=False)
 
-    async def ended(self, call: Callable[[], Awaitable[T]]) -> asyncio.Future[T] | None:
-        """Wait for the shared call, and return it once it has ended, with its result or its error.
-
-        Returns None if the call still runs after `wait` seconds.
+    async def wait_for_result(self, call: Callable[[], Awaitable[T]]) -> asyncio.Future[T] | None:
+        """Wait for the shared call, and return its completed future, which holds its result or its exception.
 
         Args:
-            call: Starts a new call. Used only if no call is running and there is no fresh result.
+            call: Starts a new call. Used only if no call is running and the last result is too old.
+
+        Returns:
+            The completed future; None if the call is still running after `wait` seconds.
         """
         if self._flight is None or (self._flight.done() and self.clock() - self._began_at >= self.fresh):
             self._began_at = self.clock()

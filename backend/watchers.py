@@ -1,4 +1,4 @@
-"""Connects everything that observes attempts to the LLM clients: users' keys, metrics, the ledger, recent attempts."""
+"""Connects all observers of attempts to the LLM clients: key monitoring, metrics, ledger, statistics."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from prometheus_client import Counter, Gauge
 
 from backend.keys.monitor import KeyMonitor
-from backend.ledger.spool import Bounds, Spool
-from backend.metrics import Metrics
+from backend.ledger.spool import Spool, SpoolLimits
+from backend.metrics import AttemptMetrics
 from backend.recent import RecentAttempts
 from backend.utils.llm import Patchbay, TextFolder
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 
 class Watchers(NamedTuple):
-    """Everything that observes the attempts of one `Patchbay`, which `facade` makes with them.
+    """The observers of all attempts of one `Patchbay`. `facade` makes the `Patchbay`.
 
     Attributes:
-        keys: Observes which users' keys are refused by providers.
+        keys: Notices which users' keys are refused by providers.
         metrics: Counts attempts for Prometheus.
-        spool: Writes the records of attempts to disk, from where they are moved to the ledger's database. Whoever makes the
-            `Watchers` closes the spool.
+        spool: Writes the records of attempts to disk, from where they are moved to the ledger's database.
+            Whoever makes the `Watchers` has to close the spool.
         secret: The secret with which keys are hashed in the records; None to record keys without a hash.
         texts: Stores the prompts and answers of features with ``keep_text_days``; None to store none.
         recent: Keeps statistics of the last 15 minutes; None to keep none.
     """
 
     keys: KeyMonitor
-    metrics: Metrics
+    metrics: AttemptMetrics
     spool: Spool
     secret: SecretStr | None = None
     texts: TextFolder | None = None
@@ -47,14 +47,14 @@ class Watchers(NamedTuple):
 
     @classmethod
     def of(cls, settings: Settings) -> Watchers:
-        """Make the observers that ``settings`` ask for: the spool in the ledger's folder, and everything else."""
-        bounds = Bounds(on_disk=settings.ledger_spool_mb * 1024**2)
-        spool, texts = Spool(settings.ledger_path, bounds), TextFolder(settings.texts_path)
+        """Make all observers, with the folders and limits in ``settings``."""
+        bounds = SpoolLimits(on_disk=settings.ledger_spool_mb * 1024**2)
+        spool, texts = Spool(settings.ledger_spool_path, bounds), TextFolder(settings.prompt_texts_path)
         recent = RecentAttempts()
-        return cls(KeyMonitor(), Metrics(), spool, settings.ledger_secret, texts, recent)
+        return cls(KeyMonitor(), AttemptMetrics(), spool, settings.ledger_secret, texts, recent)
 
     def append(self, record: AttemptRecord) -> None:
-        """Pass ``record`` to the ledger's spool, the metrics and the recent statistics. See `LedgerSink.append`."""
+        """Pass ``record`` to the spool, the metrics and the recent statistics. See `LedgerSink.append`."""
         self.spool.append(record)
         self.metrics.append(record)
         if self.recent is not None:
@@ -66,7 +66,7 @@ class Watchers(NamedTuple):
             self.texts.prune(datetime.now(UTC).date())
 
     def facade(self, table: Table, **more: Any) -> Patchbay:
-        """Make a `Patchbay` whose attempts these observers see. The caller has to close it.
+        """Make a `Patchbay` whose attempts are observed by these observers. The caller has to close it.
 
         Args:
             table: The table of features that the `Patchbay` serves.
@@ -81,7 +81,7 @@ class Watchers(NamedTuple):
             require_caller=True,
             **more,
         )
-        made.health.subscribe(self.metrics.health_changed)
+        made.health.subscribe(self.metrics.record_health_change)
         return made
 
 
@@ -91,7 +91,7 @@ class LedgerMetrics:
     Call `update` before each scrape. The gauges of several processes can be combined.
 
     Args:
-        registry: The registry that exposes the metrics, until `withdraw` removes them.
+        registry: The registry that exposes the metrics until `unregister` is called.
         spool: The spool that is measured.
         shipper: The `Shipper` that moves records from the spool to the database.
     """
@@ -126,7 +126,7 @@ class LedgerMetrics:
         self._gauges["ledger_fault"].set(spool.fault is not None)
         self._gauges["ledger_store_away"].set(shipper.away_since is not None)
 
-    def withdraw(self) -> None:
+    def unregister(self) -> None:
         """Remove the metrics from the registry."""
         for metric in (*self._counters.values(), *self._gauges.values()):
             self._registry.unregister(metric)

@@ -24,10 +24,10 @@ from sqlalchemy import insert
 from backend.agents.confirmations import LIFETIME, Confirmation
 from backend.database.agent_tables import CONFIRMATIONS
 from backend.database.confirmations import SqlConfirmationStore
-from backend.database.engine import opened_sqlite
-from backend.database.postgres import connected_postgres
+from backend.database.engine import open_and_migrate_sqlite
+from backend.database.postgres import open_postgres_engine
 from backend.database.runs import SqlRunStore
-from backend.database.transactions import transactions
+from backend.database.transactions import get_transaction_runner
 from backend.database.valkey_confirmations import ValkeyConfirmationStore
 from backend.tests.fakes import postgres, valkey
 from backend.tests.fakes.agents import NOON, World, wants
@@ -74,7 +74,10 @@ async def _batch(**stores: Any) -> tuple[float, float]:
 async def _models_own() -> float:
     worlds = [World(script()) for _ in range(RUNS)]
     messages = [SystemMessage("You help."), HumanMessage("Do it.")]
-    models = [world.model.bind_tools([one.as_function() for one in world.effects.tools]) for world in worlds]
+    models = [
+        world.model.bind_tools([one.to_function_definition() for one in world.effects.tools])
+        for world in worlds
+    ]
     began = time.process_time()
     for model in models:
         for _ in range(TURNS):
@@ -100,7 +103,7 @@ async def listed_in(engine: AsyncEngine) -> float:
     """Of `WAITING` that wait in this database."""
     async with engine.begin() as connection:
         await connection.execute(insert(CONFIRMATIONS), [one._asdict() for one in all_waiting()])
-    transacting = transactions(engine)
+    transacting = get_transaction_runner(engine)
     return await listed(SqlConfirmationStore(transacting))
 
 
@@ -154,15 +157,15 @@ def _waiting(number: int, user: str) -> Confirmation:
 
 async def measured(folder: Path) -> tuple[float, float, float]:
     """A turn without storage, one with it, and a list."""
-    async with opened_sqlite(folder / "agents.sqlite3") as engine:
-        transacting = transactions(engine)
+    async with open_and_migrate_sqlite(folder / "agents.sqlite3") as engine:
+        transacting = get_transaction_runner(engine)
         stores = {"confirmations": SqlConfirmationStore(transacting), "runs": SqlRunStore(transacting)}
         return await per_turn(), await per_turn(**stores), await listed_in(engine)
 
 
 async def measured_in_postgres(url: str) -> float:
     """A list."""
-    async with connected_postgres(url) as engine:
+    async with open_postgres_engine(url) as engine:
         return await listed_in(engine)
 
 

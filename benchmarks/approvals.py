@@ -32,16 +32,16 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.agents.agent import Agent, Agents
 from backend.agents.errors import AlreadyDecidedError
-from backend.agents.gate import Decision, Gate
-from backend.agents.in_memory import MemoryConfirmations, MemoryRuns
-from backend.agents.runner import Runner
+from backend.agents.gate import ApprovalDecision, ConfirmationGate
+from backend.agents.in_memory import InMemoryConfirmationStore, InMemoryRunStore
+from backend.agents.runner import AgentRunner
 from backend.agents.tools import Execution, tool
-from backend.database.audit import record_alone
+from backend.database.audit import record_in_own_transaction
 from backend.database.confirmations import SqlConfirmationStore
-from backend.database.engine import make_engine, opened_sqlite
+from backend.database.engine import make_engine, open_and_migrate_sqlite
 from backend.database.postgres import make_postgres_engine
 from backend.database.runs import SqlRunStore
-from backend.database.transactions import transactions
+from backend.database.transactions import get_transaction_runner
 from backend.database.valkey_confirmations import ValkeyConfirmationStore
 from backend.tests.fakes import postgres, stories, valkey
 from backend.tests.fakes.agents import ANN, whole
@@ -75,7 +75,7 @@ class Kind(NamedTuple):
 
 
 @asynccontextmanager
-async def application(kind: Kind, effects: Path) -> AsyncIterator[Runner]:
+async def application(kind: Kind, effects: Path) -> AsyncIterator[AgentRunner]:
     """An application whose tool adds a line to ``effects``."""
 
     async def delete(number: int, execution: Execution) -> str:
@@ -88,12 +88,12 @@ async def application(kind: Kind, effects: Path) -> AsyncIterator[Runner]:
     engine = _engine(kind.database)
     client = Redis.from_url(kind.valkey) if kind.valkey else None
     try:
-        transacting = transactions(engine)
+        transacting = get_transaction_runner(engine)
         stored: Any = SqlConfirmationStore(transacting)
-        noting = partial(record_alone, async_sessionmaker(engine))
+        noting = partial(record_in_own_transaction, async_sessionmaker(engine))
         store = ValkeyConfirmationStore(client, noting) if client else stored
         model: Any = TurnModel([[("delete", '{"number": 7}')]])
-        yield Runner(agents, lambda _: model, SqlRunStore(transacting), Gate(store, agents))
+        yield AgentRunner(agents, lambda _: model, SqlRunStore(transacting), ConfirmationGate(store, agents))
     finally:
         if client:
             await client.aclose()
@@ -110,8 +110,8 @@ def asked(kind: Kind, effects: Path) -> tuple[str, str]:
 
     async def run() -> tuple[str, str]:
         async with application(kind, effects) as runner:
-            await whole(runner.start(ANN, "clerk", "Go."))
-            one = (await runner.gate.pending(ANN))[0]
+            await whole(runner.start_run(ANN, "clerk", "Go."))
+            one = (await runner.gate.list_pending(ANN))[0]
             return one.id, one.digest
 
     return asyncio.run(run())
@@ -120,9 +120,9 @@ def asked(kind: Kind, effects: Path) -> tuple[str, str]:
 def approved(kind: Kind, effects: Path, one: tuple[str, str], start: int) -> dict[str, int]:
     """Approve it many times at once, when ``start`` is closed; how often it went how, and the seconds of CPU."""
 
-    async def once(runner: Runner) -> str:
+    async def once(runner: AgentRunner) -> str:
         try:
-            await whole(runner.approve(Decision(ANN, *one)))
+            await whole(runner.approve(ApprovalDecision(ANN, *one)))
         except AlreadyDecidedError as error:
             return str(error.http_status)
         except Exception as error:
@@ -183,7 +183,7 @@ def races(rounds: int, folder: Path) -> bool:
 
 def _make(path: str) -> None:
     async def run() -> None:
-        async with opened_sqlite(Path(path)):
+        async with open_and_migrate_sqlite(Path(path)):
             pass
 
     asyncio.run(run())
@@ -281,10 +281,12 @@ def alike(seeds: int, folder: Path) -> bool:
 async def _unlike(kind: Kind, seeds: int) -> int:
     engine, count = _engine(kind.database), 0
     client = Redis.from_url(kind.valkey) if kind.valkey else None
-    transacting = transactions(engine)
+    transacting = get_transaction_runner(engine)
     store: Any = SqlConfirmationStore(transacting)
     if client is not None:
-        store = ValkeyConfirmationStore(client, partial(record_alone, async_sessionmaker(engine)))
+        store = ValkeyConfirmationStore(
+            client, partial(record_in_own_transaction, async_sessionmaker(engine))
+        )
     for seed in range(seeds):
         in_memory = await stories.told(stories.made(seed), seed)
         count += await stories.told(stories.made(seed, store, SqlRunStore(transacting)), seed) != in_memory
@@ -327,8 +329,10 @@ async def _warm_up() -> None:
     """Import here what every child would import for itself."""
     agents = Agents([Agent("clerk", "chat_agent", "You help.")])
     model: Any = TurnModel([])
-    runner = Runner(agents, lambda _: model, MemoryRuns(), Gate(MemoryConfirmations(), agents))
-    await whole(runner.start(ANN, "clerk", "Go."))
+    runner = AgentRunner(
+        agents, lambda _: model, InMemoryRunStore(), ConfirmationGate(InMemoryConfirmationStore(), agents)
+    )
+    await whole(runner.start_run(ANN, "clerk", "Go."))
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import SecretStr
 
-from backend.database.budgets import open_counters
-from backend.database.engine import opened_sqlite
+from backend.database.budgets import make_budget_store
+from backend.database.engine import open_and_migrate_sqlite
 from backend.tests.fakes.budgets import charge, reservation, window
 from backend.tests.fakes.postgres import running
 from backend.utils.llm.state.budget_store import MemoryBudgets
@@ -62,11 +62,11 @@ def in_sqlite() -> Iterator[BudgetStore]:
         path = Path(folder) / "patchbay.sqlite3"
 
         async def made() -> None:
-            async with opened_sqlite(path):
+            async with open_and_migrate_sqlite(path):
                 pass
 
         asyncio.run(made())
-        with closing(open_counters(path, None)) as store:
+        with closing(make_budget_store(path, None)) as store:
             yield store
 
 
@@ -76,7 +76,7 @@ def in_postgres() -> Iterator[BudgetStore]:
     with (
         running() as server,
         server.database() as url,
-        closing(open_counters(Path(), SecretStr(url))) as store,
+        closing(make_budget_store(Path(), SecretStr(url))) as store,
     ):
         yield store
 

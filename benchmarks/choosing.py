@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 from langchain_core.messages import HumanMessage
 
 from backend.utils.llm.caller import Caller
-from backend.utils.llm.model_config import parse
-from backend.utils.llm.needs import history_and_needs
+from backend.utils.llm.model_config import parse_table
+from backend.utils.llm.needs import prepare_history_and_needs
 from backend.utils.llm.options import Options
-from backend.utils.llm.providers import Ask
+from backend.utils.llm.providers import CallSettings
 from backend.utils.llm.routing.plan import plan
-from backend.utils.llm.routing.selection import chosen, ordered, selection_context
-from backend.utils.llm.state.health import Health
+from backend.utils.llm.routing.selection import order_candidates, record_choice, selection_context
+from backend.utils.llm.state.health import HealthTracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,28 +64,28 @@ def main() -> None:
 
 
 def _needs(size: int) -> Needs:
-    return history_and_needs([HumanMessage("x" * size)], Ask(Options()))[1]
+    return prepare_history_and_needs([HumanMessage("x" * size)], CallSettings(Options()))[1]
 
 
 def _choosing(select: str, needs: Needs) -> Callable[[], object]:
-    health = Health(time.monotonic)
-    snapshot = parse(_table(select, TWENTY), environ={"POOL_KEY": "k"})
+    health = HealthTracker(time.monotonic)
+    snapshot = parse_table(_table(select, TWENTY), environ={"POOL_KEY": "k"})
     route = plan(snapshot, "f", CALLER, needs, today=TODAY, health=health)
     situation = selection_context(needs, CALLER, health.traffic)
     for candidate in route.candidates:
-        health.traffic.targets.answered(candidate.target, "total", 0.5)
+        health.traffic.targets.record_answer(candidate.traffic_key, "total", 0.5)
 
     def choose() -> None:
         with health.traffic.lock:
-            first = ordered(route.candidates, situation)[0]
-            chosen(first, route.candidates, situation)
+            first = order_candidates(route.candidates, situation)[0]
+            record_choice(first, route.candidates, situation)
 
     return choose
 
 
 def _planning(select: str, needs: Needs, endpoints: list[str]) -> Callable[[], object]:
-    health = Health(time.monotonic)
-    snapshot = parse(_table(select, endpoints), environ={"POOL_KEY": "k"})
+    health = HealthTracker(time.monotonic)
+    snapshot = parse_table(_table(select, endpoints), environ={"POOL_KEY": "k"})
     return lambda: plan(snapshot, "f", CALLER, needs, today=TODAY, health=health)
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import httpx2
 from uuid_utils import uuid7
 
-from backend.database.storage import opened_database
+from backend.database.storage import open_and_migrate_database
 from backend.main import create_app
 from backend.routers.pages import STATIC
 from backend.routers.rendering import CONSOLE, MENU
@@ -81,7 +81,7 @@ async def measure(kind: str, settings: Settings) -> bool:
     watchers = Watchers.of(settings)
     facade = watchers.facade(Table(environ=KEYS))
     made = mix(facade)
-    async with opened_database(settings) as engine:
+    async with open_and_migrate_database(settings) as engine:
         begun = time.perf_counter()
         await fill(engine, made)
         print(f"{kind}: a million rows and their roll-ups made in {time.perf_counter() - begun:.0f} s")

@@ -47,14 +47,17 @@ if TYPE_CHECKING:
     from backend.conversations.store import Conversation
     from backend.utils.llm.testing import Reply
     from backend.utils.llm.testing.recording import RecordedRequest
-    from backend.utils.llm.testing.transmission import Exchange
+    from backend.utils.llm.testing.transmission import ReplyContext
 
 CLIENTS: Final = 8
 FIRST_NUMBER: Final = 1_000_000
 STEPS: Final = ("conv_discard", "conv_structure", "conv_action_items", "conv_folder")
 OWNERS: Final = {"FileJournal": FileJournal, "SqlConversationStore": SqlConversationStore}
 MOMENTS: Final = (
-    *(f"FileJournal.{function}" for function in ("begin", "keep", "finish", "remove", "close")),
+    *(
+        f"FileJournal.{function}"
+        for function in ("reserve_space", "write_answer", "write_conversation", "remove", "close")
+    ),
     "SqlConversationStore.add",
 )
 LONGEST: Final = 60.0
@@ -70,7 +73,7 @@ class Provider(LoopbackProvider):
         self._chance = chance
 
     @override
-    def next_reply(self, exchange: Exchange) -> Reply:
+    def next_reply(self, exchange: ReplyContext) -> Reply:
         found = _NUMBER.search(str(exchange.prompt))
         answers: dict[str, Any] = {
             "conv_discard": {"reason": "A task.", "discard": False},

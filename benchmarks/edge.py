@@ -28,7 +28,7 @@ import httpx
 import uvicorn
 
 from backend.main import create_app
-from backend.protocol import configured
+from backend.protocol import make_uvicorn_config
 from backend.settings import Settings
 from backend.utils.llm import Patchbay, Table
 
@@ -265,7 +265,7 @@ async def serve(folder: Path) -> None:
     app = create_app(Settings(_env_file=None, data_dir=folder), patchbay=patchbay, announce=tokens.append)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _give_back)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(configured(app))
+    server = uvicorn.Server(make_uvicorn_config(app))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.02)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import httpx2
 from pydantic import SecretStr
 
-from backend.access import Owner
+from backend.access import DataOwner
 from backend.conversations.sample import SAMPLE
 from backend.conversations.store import Conversation
 from backend.main import create_app
@@ -122,7 +122,7 @@ async def _enrolled(services: Services, users: int) -> Sequence[Guest]:
 
 async def _enrol(services: Services, name: str) -> Guest:
     key = SecretStr(f"alpha-{name}")
-    await services.keychain.enrol(Owner(name), "alpha", key, overlap=timedelta(0))
+    await services.keychain.enrol(DataOwner(name), "alpha", key, overlap=timedelta(0))
     await services.conversations.add(
         Conversation(
             id=name,

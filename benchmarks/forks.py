@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from backend.utils.llm import Patchbay
     from backend.utils.llm.testing.replies import Reply
-    from backend.utils.llm.testing.transmission import Exchange
+    from backend.utils.llm.testing.transmission import ReplyContext
 
 ANSWERS, FORKS = 3_000, 200
 CHILDREN, WORKERS, THREADS, AT_ONCE, CHILDREN_AT_ONCE = 4, 2, 6, 8, 4
@@ -51,7 +51,7 @@ class Echo(LoopbackProvider):
     """Answers with what was asked, some sooner, some later: so answers overtake each other."""
 
     @override
-    def next_reply(self, exchange: Exchange) -> Reply:
+    def next_reply(self, exchange: ReplyContext) -> Reply:
         """As the class."""
         return SlowFirstByte(exchange.number % 7 * 0.005, Text(exchange.prompt.turns[-1].text, chunks=3))
 

@@ -23,13 +23,13 @@ import psutil
 from sqlalchemy import text
 from uuid_utils import uuid7
 
-from backend.database.engine import opened_sqlite
-from backend.database.ledger import sql_ledger
-from backend.database.partitions import Partitions
-from backend.database.postgres import opened_postgres
-from backend.database.rollups import roll_up
+from backend.database.engine import open_and_migrate_sqlite
+from backend.database.ledger import make_ledger_store
+from backend.database.partitions import LedgerPartitions
+from backend.database.postgres import open_and_migrate_postgres
+from backend.database.rollups import add_to_rollups
 from backend.database.usage import EPOCH, SqlUsageStore
-from backend.ledger.usage import DIMENSIONS, Period, UsageFilter
+from backend.ledger.usage import DIMENSIONS, UsageFilter, UsagePeriod
 from backend.tests.fakes.postgres import running
 from backend.tests.fakes.records import DAY, NOON, record, spooled
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from backend.ledger.store import Spooled
+    from backend.ledger.store import SpooledRecord
     from backend.utils.llm.ledger.record import AttemptRecord
 
 ROWS: Final = 1_000_000
@@ -50,7 +50,7 @@ FEATURE_NAMES: Final = tuple(f"feature_{number}" for number in range(FEATURES))
 ENDPOINT_NAMES: Final = tuple(f"provider:model-{number}" for number in range(ENDPOINTS))
 
 
-def batches(count: int) -> list[list[Spooled]]:
+def batches(count: int) -> list[list[SpooledRecord]]:
     """Of rows as a busy process sends them: in the order of time, a few hours of one day."""
     chance = random.Random(7)  # noqa: S311 - no secret
     made = [
@@ -76,7 +76,7 @@ def _used_by(user: int, **given: Any) -> AttemptRecord:
 
 async def measure_add(kind: str, engine: AsyncEngine) -> None:
     """Rows a second."""
-    store, work = sql_ledger(engine), batches(BATCHES)
+    store, work = make_ledger_store(engine), batches(BATCHES)
     await store.add(work[0])
     wall, cpu, theirs = time.perf_counter(), time.process_time(), _servers()
     for rows in work[1:]:
@@ -158,11 +158,11 @@ async def fill(engine: AsyncEngine, mix: Mix = Mix()) -> None:  # noqa: B008 - i
         "postgresql": f"SELECT {{}} FROM generate_series(1, {ROWS}) AS all_n(n)",  # noqa: S608
     }[dialect]
     if dialect == "postgresql":
-        await Partitions(engine).make(range(mix.noon // DAY - DAYS, mix.noon // DAY + 2))
+        await LedgerPartitions(engine).create_missing(range(mix.noon // DAY - DAYS, mix.noon // DAY + 2))
     async with engine.begin() as connection:
         rows = numbers.format(", ".join(columns.values()))
         await connection.execute(text(f"INSERT INTO ledger_attempts ({', '.join(columns)}) {rows}"))
-        await connection.run_sync(roll_up, "ledger_attempts")
+        await connection.run_sync(add_to_rollups, "ledger_attempts")
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         await connection.exec_driver_sql("ANALYZE" if dialect == "sqlite" else "VACUUM ANALYZE")
@@ -170,24 +170,24 @@ async def fill(engine: AsyncEngine, mix: Mix = Mix()) -> None:  # noqa: B008 - i
 
 async def measure_usage(kind: str, engine: AsyncEngine) -> None:
     """What is asked of a million rows, in milliseconds: the best of seven, as others are at work, too."""
-    store, period = SqlUsageStore(engine), Period.last(DAYS, EPOCH + timedelta(days=NOON // DAY))
+    store, period = SqlUsageStore(engine), UsagePeriod.last_days(DAYS, EPOCH + timedelta(days=NOON // DAY))
     begun = time.perf_counter()
     await fill(engine)
     print(f"{kind}: a million rows and their roll-ups made in {time.perf_counter() - begun:.0f} s")
-    (newest,) = await store.requests(limit=1)
+    (newest,) = await store.list_requests(limit=1)
     questions: dict[str, Callable[[], Awaitable[object]]] = {
-        **{f"usage by {by}": partial(store.used, by, period) for by in DIMENSIONS},
+        **{f"usage by {by}": partial(store.sum_by_dimension, by, period) for by in DIMENSIONS},
         "usage by feature of a tenant": partial(
-            store.used, "feature", period, UsageFilter(tenant="tenant-7")
+            store.sum_by_dimension, "feature", period, UsageFilter(tenant="tenant-7")
         ),
-        "usage by day of a user": partial(store.used, "day", period, UsageFilter(user="user-7")),
-        "the last 50 requests": store.requests,
-        "the last 50 of a feature": partial(store.requests, UsageFilter(feature="feature_7")),
-        "the last 50 of a user": partial(store.requests, UsageFilter(user="user-7")),
+        "usage by day of a user": partial(store.sum_by_dimension, "day", period, UsageFilter(user="user-7")),
+        "the last 50 requests": store.list_requests,
+        "the last 50 of a feature": partial(store.list_requests, UsageFilter(feature="feature_7")),
+        "the last 50 of a user": partial(store.list_requests, UsageFilter(user="user-7")),
         "the last 50 of a tenant that failed": partial(
-            store.requests, UsageFilter(tenant="tenant-7", outcome="failed")
+            store.list_requests, UsageFilter(tenant="tenant-7", outcome="failed")
         ),
-        "one request": partial(store.request, newest.call),
+        "one request": partial(store.find_request, newest.call),
     }
     for name, ask in questions.items():
         print(f"{kind}: {name}: {min([await _milliseconds(ask) for _ in range(ROUNDS)]):.1f} ms")
@@ -206,11 +206,11 @@ async def main(words: Sequence[str]) -> None:
         if not words or name in words or not measures.keys() & set(words):
             if "postgresql" not in words:
                 with tempfile.TemporaryDirectory() as folder:
-                    async with opened_sqlite(Path(folder) / "ledger.sqlite3") as engine:
+                    async with open_and_migrate_sqlite(Path(folder) / "ledger.sqlite3") as engine:
                         await measure("sqlite", engine)
             if "sqlite" not in words:
                 with running(durable=True) as postgres, postgres.database() as url:
-                    async with opened_postgres(url) as engine:
+                    async with open_and_migrate_postgres(url) as engine:
                         await measure("postgresql", engine)
 
 

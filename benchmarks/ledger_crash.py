@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import text
 from typing_extensions import override
 
-from backend.database.engine import connected_sqlite, opened_sqlite
-from backend.database.ledger import sql_ledger
-from backend.database.postgres import make_postgres_engine, opened_postgres
-from backend.ledger.folders import size
+from backend.database.engine import open_and_migrate_sqlite, open_sqlite_engine
+from backend.database.ledger import make_ledger_store
+from backend.database.postgres import make_postgres_engine, open_and_migrate_postgres
+from backend.ledger.folders import total_bytes
 from backend.ledger.shipper import EVERY_SECONDS, Shipper
 from backend.ledger.spool import Spool
 from backend.tests.fakes.postgres import running
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from backend.tests.fakes.postgres import Postgres
     from backend.utils.llm.testing import Reply
-    from backend.utils.llm.testing.transmission import Exchange
+    from backend.utils.llm.testing.transmission import ReplyContext
 
 WORKERS: Final = 4
 AT_ONCE: Final = 8
@@ -72,7 +72,7 @@ class Provider(LoopbackProvider):
         self._failing = failing
 
     @override
-    def next_reply(self, exchange: Exchange) -> Reply:
+    def next_reply(self, exchange: ReplyContext) -> Reply:
         return Status(503) if self._chance.random() < self._failing else Text("Hello.")
 
 
@@ -98,7 +98,7 @@ async def reached(database: str) -> AsyncIterator[AsyncEngine]:
         finally:
             await engine.dispose()
     else:
-        async with connected_sqlite(Path(database)) as engine:
+        async with open_sqlite_engine(Path(database)) as engine:
             yield engine
 
 
@@ -110,13 +110,13 @@ async def work(place: Place) -> None:
     async with reached(place.database) as engine:
         with Spool(Path(place.root)) as spool:
             bay = Patchbay(Table(path=Path(place.table), environ=HOUSE_KEYS), ledger=spool)
-            shipper = Shipper(spool, sql_ledger(engine))
+            shipper = Shipper(spool, make_ledger_store(engine))
             shipping = asyncio.create_task(ship(shipper, over))
             with use(bay):
                 await asyncio.gather(*(call(answers, number, over) for number in range(AT_ONCE)))
             await bay.aclose()
             await shipping
-            await shipper.finish(STOP_SECONDS)
+            await shipper.ship_remaining(STOP_SECONDS)
 
 
 async def ship(shipper: Shipper, over: asyncio.Event) -> None:
@@ -177,7 +177,7 @@ class Run:
         outage: asyncio.Task[None] | None = None
         while (done := self.answered()) < calls or (outage is not None and not outage.done()):
             await asyncio.sleep(0.1)
-            self.largest = max(self.largest, size(self.root))
+            self.largest = max(self.largest, total_bytes(self.root))
             if sys.stderr.isatty():
                 sys.stderr.write(f"\r{done} answered, {self.kills} killed      ")
             if outage is None and done >= calls // 3:
@@ -248,8 +248,8 @@ class Verdict(NamedTuple):
 async def judge(run: Run, engine: AsyncEngine, failing: float) -> Verdict:
     """Ship what killed workers left, and look at what is in the store."""
     with Spool(run.root) as spool:
-        shipper, began = Shipper(spool, sql_ledger(engine)), time.perf_counter()
-        shipped = await shipper.finish(600.0)
+        shipper, began = Shipper(spool, make_ledger_store(engine)), time.perf_counter()
+        shipped = await shipper.ship_remaining(600.0)
         seconds = time.perf_counter() - began
     found: defaultdict[str, list[int]] = defaultdict(list)
     async with engine.connect() as connection:
@@ -295,11 +295,11 @@ async def trial(kind: str, given: argparse.Namespace) -> Verdict:
         table.write_text(loopback_table(provider, FEATURES))
         if kind == "sqlite":
             database, postgres = str(folder / "ledger.sqlite3"), None
-            engine = await stack.enter_async_context(opened_sqlite(Path(database)))
+            engine = await stack.enter_async_context(open_and_migrate_sqlite(Path(database)))
         else:
             postgres = stack.enter_context(running(durable=True))
             database = stack.enter_context(postgres.database())
-            engine = await stack.enter_async_context(opened_postgres(database))
+            engine = await stack.enter_async_context(open_and_migrate_postgres(database))
         run = Run(folder, database, table, chance)
         began = time.perf_counter()
         await run.go(given.calls, given.kills, _Away(postgres, given.away))

@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from backend.utils.llm import JsonLinesSink, MemorySink, Table
 from backend.utils.llm.execution.observers.base import AttemptObserver
-from backend.utils.llm.execution.observers.ledger import KeyNames, LedgerObserver
+from backend.utils.llm.execution.observers.ledger import LedgerKeyNames, LedgerObserver
 from backend.utils.llm.testing import LoopbackProvider
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 
@@ -39,7 +39,7 @@ class Told(AttemptObserver):
     last: tuple[Any, ...] = ()
 
     @override
-    def ended(self, *told: Any) -> None:
+    def on_ended(self, *told: Any) -> None:
         self.last = told
 
 
@@ -49,8 +49,8 @@ def attempt() -> tuple[Any, ...]:
     with LoopbackProvider() as provider:
         patchbay = loopback_patchbay(provider, {"f": "openai:gpt-6-luna"}, ledger=MemorySink())
         model, runtime = patchbay.get_llm("f"), patchbay.runtime
-        of = runtime.observers.of
-        runtime.observers.of = lambda *a, **k: of(*a, **k).with_observer(told)  # type: ignore[method-assign]
+        of = runtime.observers.select_observers
+        runtime.observers.select_observers = lambda *a, **k: of(*a, **k).with_observer(told)  # type: ignore[method-assign]
         model.invoke("hi")
         patchbay.close()
     return told.last
@@ -59,12 +59,12 @@ def attempt() -> tuple[Any, ...]:
 def microseconds(sink: LedgerSink, told: tuple[Any, ...]) -> float:
     """Processor time of one row."""
     table = Table(text="[profiles.premium]\n[profiles.byok]", environ={})
-    observer = LedgerObserver(sink, KeyNames(SECRET, lambda: table.snapshot))
+    observer = LedgerObserver(sink, LedgerKeyNames(SECRET, lambda: table.snapshot))
     took = []
     for _ in range(ROUNDS):
         begun = time.thread_time()
         for _ in range(ROWS):
-            observer.ended(*told)
+            observer.on_ended(*told)
         took.append((time.thread_time() - begun) / ROWS * 1e6)
     return min(took)
 

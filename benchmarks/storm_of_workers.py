@@ -37,8 +37,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import text
 
-from backend.database.ledger import sql_ledger
-from backend.database.postgres import opened_postgres
+from backend.database.ledger import make_ledger_store
+from backend.database.postgres import open_and_migrate_postgres
 from backend.ledger.shipper import Shipper
 from backend.ledger.spool import Spool
 from backend.tests.fakes.postgres import running as running_postgres
@@ -218,9 +218,9 @@ class Wrong(NamedTuple):
 async def found_wrong(storm: Storm) -> Wrong:
     """Ship what is left, and look."""
     found: dict[str, list[int]] = {}
-    async with opened_postgres(storm.database) as engine:
+    async with open_and_migrate_postgres(storm.database) as engine:
         with Spool(storm.folder / "spool") as spool:
-            await Shipper(spool, sql_ledger(engine)).finish(300.0)
+            await Shipper(spool, make_ledger_store(engine)).ship_remaining(300.0)
         async with engine.connect() as connection:
             for call, number in await connection.execute(text("SELECT call, number FROM ledger_attempts")):
                 found.setdefault(call, []).append(number)

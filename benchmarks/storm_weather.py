@@ -20,7 +20,7 @@ from backend.utils.llm.testing.replies import Json, Reset
 if TYPE_CHECKING:
     from backend.utils.llm.testing import Reply
     from backend.utils.llm.testing.recording import RecordedRequest
-    from backend.utils.llm.testing.transmission import Exchange
+    from backend.utils.llm.testing.transmission import ReplyContext
 
 Fault = Literal["503", "500", "429", "429 told", "reset", "cut", "hang"]
 Way = Literal["invoke", "ainvoke", "stream", "astream", "structured", "astructured", "left", "cancelled"]
@@ -180,7 +180,7 @@ class StormProvider(LoopbackProvider):
         self.arrived = self.wrong_keys = 0
 
     @override
-    def admit(self, request: RecordedRequest) -> int:
+    def record_request(self, request: RecordedRequest) -> int:
         """As the class."""
         is_right = is_signed_by_its_payer(str(request.body), request.key)
         with self._changed:
@@ -189,7 +189,7 @@ class StormProvider(LoopbackProvider):
             return self.arrived
 
     @override
-    def next_reply(self, exchange: Exchange) -> Reply:
+    def next_reply(self, exchange: ReplyContext) -> Reply:
         """As the class."""
         number, _ = told(exchange.prompt.turns[-1].text)
         with self._changed:

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic import SecretStr
 
-from backend.database.budgets import open_counters
-from backend.database.ledger import sql_ledger
+from backend.database.budgets import make_budget_store
+from backend.database.ledger import make_ledger_store
 from backend.database.postgres import make_postgres_engine
 from backend.ledger.shipper import Shipper
 from backend.ledger.spool import Spool
@@ -91,12 +91,12 @@ class Worker:
         """Make them all, then ship what is left."""
         engine = make_postgres_engine(self.place.database)
         over = asyncio.Event()
-        counters = open_counters(Path(), SecretStr(self.place.database))
+        counters = make_budget_store(Path(), SecretStr(self.place.database))
         with Spool(Path(self.place.folder, "spool")) as spool, closing(counters):
             table = Table(Path(self.place.folder, "llm.toml"), environ=HOUSE_KEYS)
             self.bay = Patchbay(table, observer=self._observe, ledger=spool, budgets=counters)
             self.bay.warm_up()
-            shipper = Shipper(spool, sql_ledger(engine))
+            shipper = Shipper(spool, make_ledger_store(engine))
             shipping = asyncio.create_task(ship(shipper, over))
             watching = asyncio.create_task(self._lateness.awatch())
             threading.Thread(target=self._lateness.watch, daemon=True).start()
@@ -105,7 +105,7 @@ class Worker:
             over.set()
             await asyncio.gather(watching, shipping)
             await self.bay.aclose()
-            await shipper.finish(120.0)
+            await shipper.ship_remaining(120.0)
         await engine.dispose()
 
     async def _calls(self) -> None:

@@ -123,7 +123,9 @@ class Crowd:
             yield Deed.of(number)._replace(user=stranger(number * 7919 % CALLERS))
 
     def _note(self, deed: Deed, came: str) -> None:
-        self.came.append((deed.user.caller.policy, "failed" if came.endswith("Error") else "answered"))
+        self.came.append(
+            (deed.user.caller.effective_key_policy, "failed" if came.endswith("Error") else "answered")
+        )
 
     def _note_failed(self, deed: Deed, error: WrongOutcomeError) -> None:
         """Where so much fails, any error of the facade's may be; somebody else's answer may not."""

@@ -31,8 +31,8 @@ from typing_extensions import override
 from backend.main import create_app
 from backend.settings import Settings
 from backend.utils.llm import Patchbay, Table
-from backend.utils.llm.failures import classify
-from backend.utils.llm.observed import Observed
+from backend.utils.llm.failures import classify_failure
+from backend.utils.llm.observed import ObservedExchange
 
 from .tables import table
 
@@ -213,7 +213,9 @@ def _transcript() -> bytes:
 
 async def _classified(sentence: str) -> None:
     body = json.dumps({"error": {"message": sentence * 2_000}})[:65_536].encode()
-    classify(RuntimeError(), Observed(status=400, error_body=body), "openai", now=datetime.now(UTC))
+    classify_failure(
+        RuntimeError(), ObservedExchange(status=400, error_body=body), "openai", now=datetime.now(UTC)
+    )
 
 
 async def _qos_info(patchbay: Patchbay) -> None:

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from backend.utils.llm.receipt import Usage
-from backend.wires.answer import Answer, Choice, ChoiceStarted, Event, Finished, TextDelta
+from backend.wires.answer import Answer, Choice, ChoiceFinished, ChoiceStarted, Event, TextDelta
 from backend.wires.anthropic.messages import MessagesWire
-from backend.wires.bodies import read_object
-from backend.wires.complete import PlainWire
+from backend.wires.bodies import parse_json_object
+from backend.wires.complete import NativeCompletionWire
 from backend.wires.openai.chat import ChatWire
 from backend.wires.openai.responses import ResponsesWire
 
@@ -73,7 +73,11 @@ def _cases() -> list[Case]:
         Case("Responses, Codex' first", ResponsesWire(), _recorded("codex")),
         Case("Messages", MessagesWire(), body(messages=_HELLO[1:], max_tokens=100)),
         Case("Messages, Claude Code's first", MessagesWire(), _recorded("claude-code")),
-        Case("/v1/complete", PlainWire(), json.dumps({"model_group": "g", "messages": _HELLO}).encode()),
+        Case(
+            "/v1/complete",
+            NativeCompletionWire(),
+            json.dumps({"model_group": "g", "messages": _HELLO}).encode(),
+        ),
     ]
 
 
@@ -91,23 +95,23 @@ def _microseconds(work: Callable[[], object]) -> float:
 
 def _events() -> Sequence[Event]:
     pieces = [TextDelta(f"word {number} ") for number in range(CHUNKS)]
-    return [ChoiceStarted(), *pieces, Finished("stop", _USED, {"id": "x"})]
+    return [ChoiceStarted(), *pieces, ChoiceFinished("stop", _USED, {"id": "x"})]
 
 
 def _measured(case: Case) -> tuple[list[str], bool]:
-    exchange = case.wire.read(read_object(case.body))
+    exchange = case.wire.parse_request(parse_json_object(case.body))
     answer = Answer([Choice(text="word " * CHUNKS, usage=_USED)])
 
     def read() -> object:
-        return case.wire.read(read_object(case.body))
+        return case.wire.parse_request(parse_json_object(case.body))
 
     def write(events: Sequence[Event]) -> None:
-        writer = exchange.writer()
+        writer = exchange.make_event_writer()
         for event in events:
             writer.write(event)
 
     reading, by_json = _microseconds(read), _microseconds(partial(json.loads, case.body))
-    whole = _microseconds(lambda: json.dumps(exchange.document(answer)))
+    whole = _microseconds(lambda: json.dumps(exchange.response_body(answer)))
     events = _events()
     stream, frame = (
         _microseconds(partial(write, events)),

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import psutil
 
-from backend.settings import environment
+from backend.settings import read_environment
 
 from .served import Client
 
@@ -105,7 +105,7 @@ def service(workers: int, provider_port: int) -> Iterator[Service]:
             [sys.executable, "-u", "-m", "backend", "serve", "--workers", str(workers)],
             stdout=subprocess.PIPE,
             text=True,
-            env={**environment(), **variables},
+            env={**read_environment(), **variables},
         ) as process:
             try:
                 port = int(_told(process, r"Open http://127\.0\.0\.1:(\d+)/"))

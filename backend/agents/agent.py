@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An agent as the application defines it.
+    """The definition of an agent: its model, instructions, tools and budget.
 
     Attributes:
-        name: The name of the agent.
-        feature: The feature of the table whose model answers.
-        instructions: The system prompt of the model.
-        tools: The only tools that the agent may call.
-        delegates: Names of agents to which this agent may delegate a task. Each is offered to the model as a tool.
-        about: What the agent is for: shown to people, and to the models of agents that may delegate to this one.
-        budget: What one run may use.
+        name: The unique name of the agent.
+        feature: The feature whose model the agent uses, as in ``get_llm(feature)``.
+        instructions: The system prompt.
+        tools: The tools that the agent may call.
+        delegates: Names of agents to which this agent may delegate a task. The model sees each of them as a
+            tool.
+        about: What the agent is for: shown to people, and to the models of agents that may delegate to it.
+        budget: The limits of each run.
     """
 
     name: str
@@ -42,19 +43,20 @@ class Agent:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"{self.name}: two tools are called {', '.join(twice)}")
 
-    def tool(self, name: str) -> Tool | None:
-        """Find the agent's own tool called ``name``; None if it has no such tool. Delegates are not included."""
+    def find_tool(self, name: str) -> Tool | None:
+        """Find the tool called ``name``; None if the agent has no such tool. Delegates are not searched."""
         return next((tool for tool in self.tools if tool.name == name), None)
 
 
 class Agents:
-    """The agents of an application, by name.
+    """All agents of an application, by name.
 
     Args:
-        agents: All agents of the application.
+        agents: The agents.
 
     Raises:
-        ValueError: Two agents have the same name, or one delegates to an unknown agent or, directly or not, to itself.
+        ValueError: Two agents have the same name, an agent delegates to an unknown agent, or agents delegate
+            in a circle.
     """
 
     def __init__(self, agents: Iterable[Agent] = ()) -> None:

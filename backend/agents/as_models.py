@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from backend.access import Owner
+from backend.access import DataOwner
 from backend.utils.llm.caller import current_caller
 from backend.utils.llm.receipt import Usage
-from backend.wires.answer import Answer, Choice, ChoiceStarted, Finished, TextDelta
-from backend.wires.faults import InvalidRequestError, NotServedError
-from backend.wires.files import names_files
-from backend.wires.responders import Model
+from backend.wires.answer import Answer, Choice, ChoiceFinished, ChoiceStarted, TextDelta
+from backend.wires.faults import InvalidRequestError, UnsupportedParameterError
+from backend.wires.files import has_provider_file_reference
+from backend.wires.responders import ListedModel
 
 from . import history
 from .events import AnswerDelta, ConfirmationChanged, RunEnded, ToolCalled
 from .events import RunStarted as Run
-from .rendering import argument_lines
+from .rendering import render_argument_lines
 from .runner import LONGEST_QUESTION
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from .confirmations import Confirmation
     from .events import Event as RunEvent
-    from .rendering import Line
-    from .runner import Runner
+    from .rendering import ArgumentLine
+    from .runner import AgentRunner
 
 SIGN: Final = "@"
 LONGEST_BEFORE: Final = 400_000
@@ -40,24 +40,30 @@ LONGEST_BEFORE: Final = 400_000
 _BETWEEN: Final = "\n\n"
 
 
-class AgentModels:
-    """Offers each agent as a chat model of the HTTP APIs, as a `ResponderSource`, to callers with a user id.
+class AgentResponderSource:
+    """Offers each agent as a chat model of the HTTP APIs, under its name with a leading ``@``.
+
+    Only callers with a user id see the agents. Implements `ResponderSource`.
 
     Args:
         runner: Runs the agents.
     """
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: AgentRunner) -> None:
         self._runner = runner
 
-    def models(self) -> Iterator[Model]:
-        """The models that the caller in context may use. See `ResponderSource.models`."""
+    def list_models(self) -> Iterator[ListedModel]:
+        """List every agent as a model, if the caller in context has a user id; else nothing. See `ResponderSource`."""
         if current_caller().user_id is not None:
             for agent in self._runner.agents:
-                yield Model(f"{SIGN}{agent.name}", agent.about)
+                yield ListedModel(f"{SIGN}{agent.name}", agent.about)
 
-    def responder(self, name: str) -> AgentResponder | None:
-        """The responder of the model ``name``. See `ResponderSource.responder`."""
+    def find_responder(self, name: str) -> AgentResponder | None:
+        """Find the agent of the model ``name``, such as ``@assistant``. See `ResponderSource`.
+
+        Returns:
+            The agent's responder; None if there is no such agent, or the caller in context has no user id.
+        """
         is_known = name.startswith(SIGN) and name[1:] in self._runner.agents
         if not is_known or current_caller().user_id is None:
             return None
@@ -65,36 +71,37 @@ class AgentModels:
 
 
 class AgentResponder:
-    """Answers each chat request with a new run of one agent, as a `Responder`.
+    """Answers each chat completion request with a new run of one agent. Implements `Responder`.
 
-    The answer's text names pending confirmations, which a person approves elsewhere, such as in the console.
+    If the run waits for approvals, the answer's text lists them. A person approves them elsewhere, such as
+    in the console.
     """
 
-    def __init__(self, runner: Runner, agent: str) -> None:
+    def __init__(self, runner: AgentRunner, agent: str) -> None:
         self._runner = runner
         self._agent = agent
 
     async def answer(self, request: CompletionRequest) -> Answer:
-        """The complete answer. See `Responder.answer`."""
+        """Run the agent, and return its complete answer. See `Responder`."""
         parts: list[str] = []
         usage, receipt, ignored = Usage(), {}, _ignored(request)
         async with aclosing(self.stream(request)) as events:
             async for event in events:
                 if isinstance(event, TextDelta):
                     parts.append(event.text)
-                elif isinstance(event, Finished):
+                elif isinstance(event, ChoiceFinished):
                     usage, receipt = event.usage, dict(event.receipt)
         return Answer([Choice(text="".join(parts), usage=usage, receipt=receipt)], ignored)
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Event]:
-        """The answer as a stream of events. See `Responder.stream`."""
+        """Run the agent, and stream its answer. See `Responder`."""
         before, question = _read(request)
         ignored = _ignored(request)
         asking = current_caller()
-        owner = Owner(asking.user_id or "", asking.tenant_id or "")
+        owner = DataOwner(asking.user_id or "", asking.tenant_id or "")
         reader = _Reader()
         has_begun = False
-        async with aclosing(self._runner.start(owner, self._agent, question, None, before)) as events:
+        async with aclosing(self._runner.start_run(owner, self._agent, question, None, before)) as events:
             async for event in events:
                 if text := reader.read(event):
                     if not has_begun:
@@ -132,7 +139,7 @@ class _Reader:
                 self._may_fail = self._may_fail and event.verdict in ("run", "refuse", "over")
                 self._gap = _BETWEEN
             case ConfirmationChanged():
-                return f"{_BETWEEN}{confirmation_text(event.confirmation)}"
+                return f"{_BETWEEN}{describe_confirmation(event.confirmation)}"
             case RunEnded() if event.run_id == self._run:
                 if event.error is not None and self._may_fail:
                     raise event.error
@@ -143,21 +150,21 @@ class _Reader:
                 pass
         return ""
 
-    def end(self) -> Finished:
+    def end(self) -> ChoiceFinished:
         """The last event, once all events were read."""
         assert self._end is not None, "a run ends with its end"  # noqa: S101
         spent = self._end.spent
         receipt = {"run": self._end.run_id, "state": self._end.state}
-        return Finished("stop", Usage(input=spent.input, output=spent.output), receipt)
+        return ChoiceFinished("stop", Usage(input=spent.input, output=spent.output), receipt)
 
 
-def confirmation_text(one: Confirmation) -> str:
-    """Describe a pending confirmation in the answer's text: what would be done, and where to approve it."""
-    arguments = "\n".join(map(_shown, argument_lines(one.arguments)))
-    return f"This waits for your yes: {one.title}\n{arguments}\nAnswer it at /v1/confirmations/{one.id}"
+def describe_confirmation(confirmation: Confirmation) -> str:
+    """Describe a pending confirmation as text: the tool, its arguments, and the URL at which to approve it."""
+    arguments = "\n".join(map(_shown, render_argument_lines(confirmation.arguments)))
+    return f"This waits for your yes: {confirmation.title}\n{arguments}\nAnswer it at /v1/confirmations/{confirmation.id}"
 
 
-def _shown(line: Line) -> str:
+def _shown(line: ArgumentLine) -> str:
     more = f" … {line.left_out} more characters" if line.left_out else ""
     return f"  {line.name}: {line.text}{more}"
 
@@ -166,13 +173,13 @@ def _ignored(request: CompletionRequest) -> list[str]:
     """The names of what is set for one call, sorted. An agent makes several, with the settings of its feature.
 
     Raises:
-        NotServedError: The request is strict, and sets more than a maximum of tokens, which Messages requires.
+        UnsupportedParameterError: The request is strict, and sets more than a maximum of tokens, which Messages requires.
     """
     names = sorted(request.options.model_fields_set - {"logprobs", "top_logprobs"})
     if request.stop:
         names.append("stop")
     if request.is_strict and (refused := [name for name in names if name != "max_output_tokens"]):
-        raise NotServedError(refused)
+        raise UnsupportedParameterError(refused)
     return names
 
 
@@ -189,7 +196,9 @@ def _check(request: CompletionRequest) -> None:
         raise InvalidRequestError("An agent tells no probabilities.", "logprobs")
     if request.choices != 1:
         raise InvalidRequestError("An agent answers once.", "n")
-    if any(names_files(one.content) for one in request.messages):  # a run may go on when others pay
+    if any(
+        has_provider_file_reference(one.content) for one in request.messages
+    ):  # a run may go on when others pay
         raise InvalidRequestError(
             "An agent opens no files that are only named. Send what is in them.", "messages"
         )

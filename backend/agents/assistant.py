@@ -13,7 +13,7 @@ from .observations import ToolError
 from .tools import Execution, tool
 
 if TYPE_CHECKING:
-    from backend.access import Owner
+    from backend.access import DataOwner
     from backend.conversations.store import ConversationStore, Summary
 
 NAME: Final = "assistant"
@@ -32,8 +32,8 @@ _INSTRUCTIONS: Final = (
 ConversationId = Annotated[str, Field(max_length=64, description="The id of a conversation, from a search.")]
 
 
-def assistant(conversations: ConversationStore) -> Agent:
-    """Define the assistant agent, which searches and changes conversations in a store. It sees only its user's own."""
+def make_assistant_agent(conversations: ConversationStore) -> Agent:
+    """Make the built-in assistant agent, which searches and changes its user's stored conversations."""
     does = _Tools(conversations)
     return Agent(
         name=NAME,
@@ -97,11 +97,11 @@ class _Tools:
         await self._conversations.delete(execution.owner, conversation_id)
         return "It was deleted."
 
-    async def _newest(self, owner: Owner) -> list[Summary]:
+    async def _newest(self, owner: DataOwner) -> list[Summary]:
         found: list[Summary] = []
         cursor: str | None = None
         while len(found) < _LOOKED_AT:
-            page = await self._conversations.page(owner, limit=_PAGE, cursor=cursor)
+            page = await self._conversations.list_page(owner, limit=_PAGE, cursor=cursor)
             found += page.items
             if (cursor := page.next_cursor) is None:
                 break

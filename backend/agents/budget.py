@@ -13,17 +13,18 @@ Limit = Literal["turns", "tool_calls", "tokens", "usd", "unpriced", "seconds"]
 
 
 class RunBudget(BaseModel):
-    """The limits of one run. Each limit stops only new work, so an answer in progress may exceed ``tokens``.
+    """The limits of one run.
+
+    A limit only prevents further calls, so a running model call may still exceed ``tokens``.
 
     Attributes:
-        turns: The most model calls, failed ones included.
-        tool_calls: The most tool calls that may be executed.
-        tokens: The most input and output tokens of all attempts; None for no limit.
-        pico_usd: The most cost, in pico-dollars (10⁻¹² dollars); None for no limit. With a limit, an answer of unknown
-            price
-            ends the run.
-        seconds: The most seconds of work, not counting the wait for a person; None for no limit. Work in progress is
-            stopped at this limit, too.
+        turns: The maximum number of model calls, failed calls included.
+        tool_calls: The maximum number of executed tool calls.
+        tokens: The maximum number of input and output tokens, of all attempts together; None for no limit.
+        pico_usd: The maximum cost in pico-dollars (10⁻¹² dollars); None for no limit. With a limit, the run
+            also ends after an answer whose price is unknown.
+        seconds: The maximum working time, without the time that the run waits for a person; None for no
+            limit. A model call that is running at this time is stopped.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -34,42 +35,46 @@ class RunBudget(BaseModel):
     pico_usd: Annotated[int, Field(ge=1)] | None = None
     seconds: Annotated[float, Field(gt=0)] | None = 300.0
 
-    def reached(self, spent: RunUsage) -> Limit | None:
-        """The name of the first limit that ``spent`` has reached, so that the run ends; None if no limit is reached."""
+    def first_reached_limit(self, spent: RunUsage) -> Limit | None:
+        """Return the name of the first limit that ``spent`` has reached; None if no limit is reached."""
         if spent.turns >= self.turns:
             return "turns"
-        if self.tokens is not None and spent.tokens >= self.tokens:
+        if self.tokens is not None and spent.total_tokens >= self.tokens:
             return "tokens"
         if self.pico_usd is not None:
             if spent.unpriced:
                 return "unpriced"
             if spent.pico_usd >= self.pico_usd:
                 return "usd"
-        return "seconds" if self.seconds_left(spent) <= 0 else None
+        return "seconds" if self.remaining_seconds(spent) <= 0 else None
 
-    def calls_left(self, spent: RunUsage) -> int:
-        """How many more tool calls the run may make after ``spent``; never negative."""
+    def remaining_tool_calls(self, spent: RunUsage) -> int:
+        """Return how many more tool calls are allowed after ``spent``; never negative."""
         return max(0, self.tool_calls - spent.tool_calls)
 
-    def seconds_left(self, spent: RunUsage) -> float:
-        """How many more seconds the run may work after ``spent``: infinity without a limit, negative if it was exceeded."""
+    def remaining_seconds(self, spent: RunUsage) -> float:
+        """Return how many more seconds the run may work after ``spent``.
+
+        Infinity if time is not limited; negative if the limit is exceeded.
+        """
         return float("inf") if self.seconds is None else self.seconds - spent.seconds
 
-    def without(self, spent: RunUsage, most: RunBudget) -> RunBudget | None:
-        """The budget for a delegated run: what is left of this budget after ``spent``, limited to ``most``.
+    def make_delegated_budget(self, spent: RunUsage, upper_limits: RunBudget) -> RunBudget | None:
+        """Make the budget of a delegated run: what is left after ``spent``, but at most ``upper_limits``.
 
-        None if a limit is reached already.
+        Returns:
+            The budget; None if a limit of this budget is already reached.
         """
-        if self.reached(spent) is not None:
+        if self.first_reached_limit(spent) is not None:
             return None
         left = {
             "turns": self.turns - spent.turns,
-            "tool_calls": self.calls_left(spent),
-            "tokens": None if self.tokens is None else self.tokens - spent.tokens,
+            "tool_calls": self.remaining_tool_calls(spent),
+            "tokens": None if self.tokens is None else self.tokens - spent.total_tokens,
             "pico_usd": None if self.pico_usd is None else self.pico_usd - spent.pico_usd,
-            "seconds": None if self.seconds is None else self.seconds_left(spent),
+            "seconds": None if self.seconds is None else self.remaining_seconds(spent),
         }
-        bounds = {name: _least(value, getattr(most, name)) for name, value in left.items()}
+        bounds = {name: _least(value, getattr(upper_limits, name)) for name, value in left.items()}
         return RunBudget.model_validate(bounds)
 
 

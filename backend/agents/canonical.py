@@ -16,8 +16,10 @@ _HALVES: Final = re.compile("[\ud800-\udfff]")
 _encoded: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False).encode
 
 
-def canonical(value: Any) -> str:
-    """Serialize ``value`` as canonical JSON: ASCII, with sorted keys and no whitespace.
+def to_canonical_json(value: Any) -> str:
+    """Serialize ``value`` as canonical JSON: equal values always give the same text.
+
+    The text is ASCII, with sorted keys and without whitespace.
 
     Raises:
         ValueError: ``value`` contains NaN, an infinity or itself, or is nested deeper than `DEEPEST`.
@@ -32,17 +34,17 @@ def canonical(value: Any) -> str:
     return text
 
 
-def digest(*parts: Any) -> str:
-    """Hash ``parts`` as canonical JSON with SHA-256. Returns the hash in hex."""
-    return hashlib.sha256(canonical(parts).encode()).hexdigest()
+def sha256_of_json(*parts: Any) -> str:
+    """Hash ``parts`` with SHA-256, after serializing them as canonical JSON. Returns the hash in hexadecimal."""
+    return hashlib.sha256(to_canonical_json(parts).encode()).hexdigest()
 
 
-def read_object(text: str) -> dict[str, Any]:
-    """Parse ``text`` as one JSON object.
+def parse_json_object(text: str) -> dict[str, Any]:
+    """Parse ``text`` as a JSON object. Duplicate keys and NaN, which Python's parser accepts, are rejected.
 
     Raises:
-        ValueError: ``text`` is not valid JSON, has a duplicate key or NaN, is not an object, or is nested deeper than
-            `DEEPEST`.
+        ValueError: ``text`` is not valid JSON, is not an object, has a duplicate key or NaN, or is nested
+            deeper than `DEEPEST`.
     """
     try:
         found = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
@@ -81,18 +83,20 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def to_storable(value: Any) -> Any:
-    """Replace characters that a database cannot store, in a JSON-ready ``value`` and all values inside it.
+def replace_unstorable_characters(value: Any) -> Any:
+    """Copy a JSON value, and replace NUL and lone surrogates in all its texts by U+FFFD.
 
-    NUL and lone surrogates become U+FFFD; everything else is unchanged.
+    Databases reject these characters. Keys and nested values are included.
     """
     match value:
         case str():
             return _storable_text(value)
         case dict():
-            return {_storable_text(str(name)): to_storable(part) for name, part in value.items()}
+            return {
+                _storable_text(str(name)): replace_unstorable_characters(part) for name, part in value.items()
+            }
         case list() | tuple():
-            return [to_storable(part) for part in value]
+            return [replace_unstorable_characters(part) for part in value]
         case _:
             return value
 

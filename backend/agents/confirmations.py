@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
-from backend.access import Owner
+from backend.access import DataOwner
 
-from .canonical import canonical
+from .canonical import to_canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,26 +26,29 @@ LIFETIME: Final = 600_000_000
 
 
 class Confirmation(NamedTuple):
-    """A tool call that a person has to approve, or that was recorded because it changes something, with its result.
+    """A tool call that changes something, with the person's decision and the tool's result.
 
-    Times are microseconds since 1970 (UTC).
+    A call whose policy is ``allow`` is recorded in the same form, without a decision. Times are microseconds
+    since 1970 (UTC).
 
     Attributes:
-        id: 128 random bits. Also the idempotency key that the tool is given.
+        id: The id: 128 random bits. The tool receives it as the idempotency key.
         run: The id of the run that made the call.
-        call: The call's key in the run.
-        number: From 0, counts the confirmations of the same call: a changed tool, or a refused approval, needs another.
-        title: The tool's name, as people are shown it.
+        call: The key of the call in its run.
+        number: How often the confirmation of this call was renewed: because the tool had changed, or an
+            approval was refused.
+        title: The tool's name for people.
         definition: The hash of the tool's definition when the confirmation was created.
         terms: The tool's risk and policy when the confirmation was created.
-        arguments: The arguments of the call, as canonical JSON. Exactly these are executed.
-        digest: A hash over the fields above, `asked_at` and `expires_at`, which an approval has to name (see `Seals`).
-        decided_by: The id of the user who decided; None before, or if nobody has to.
-        reason: Why the call was rejected, in the person's words.
-        edited_from: The digest before a person changed the arguments; None if nobody did.
-        leased_until: The deadline for recording the result, after which the result counts as unknown.
+        arguments: The arguments as canonical JSON. The tool is executed with exactly these.
+        digest: A hash of all fields above and of `asked_at` and `expires_at`. An approval must contain it.
+            See `DigestSigner`.
+        decided_by: The id of the user who decided; None before the decision, or if no decision is needed.
+        reason: The reason that the person gave for rejecting the call.
+        edited_from: The former digest, if a person changed the arguments; else None.
+        leased_until: The deadline by which the result must be recorded. Later, the result counts as unknown.
         status: The status of the result.
-        outcome: The result, as the model is told it.
+        outcome: The result, as the model receives it.
     """
 
     id: str
@@ -74,47 +77,50 @@ class Confirmation(NamedTuple):
     outcome: str | None = None
 
     @property
-    def owner(self) -> Owner:
-        """The user whose run made the call."""
-        return Owner(self.user_id, self.tenant_id)
+    def owner(self) -> DataOwner:
+        """The user for whom the run made the call."""
+        return DataOwner(self.user_id, self.tenant_id)
 
-    def audited(self) -> dict[str, Any]:
-        """The fields to record in the audit trail, with a digest in place of the arguments."""
+    def audit_fields(self) -> dict[str, Any]:
+        """Return the fields to record in the audit trail. They contain the digest instead of the arguments."""
         facts = ("run", "call", "tool", "digest")
         return {**{name: getattr(self, name) for name in facts}, "owner": self.user_id}
 
-    def shown_state(self, now: int) -> State:
-        """The state at ``now`` (microseconds since 1970), as people are shown it.
+    def state_at(self, now: int) -> State:
+        """Return the state at the time ``now``, in microseconds since 1970.
 
-        Unlike ``state``, it is right before a background task has recorded that a deadline has passed.
+        The stored ``state`` may be outdated: a background task records a passed deadline only some time later.
         """
         if self.state == "pending" and self.expires_at <= now:
             return "expired"
         is_left = self.state == "executing" and (self.leased_until or 0) <= now
         return "unknown" if is_left else self.state
 
-    def sealed(self, arguments: str) -> bytes:
-        """The bytes to hash for the ``digest`` of this confirmation with these ``arguments``.
+    def digest_input(self, arguments: str) -> bytes:
+        """Return the bytes from which the ``digest`` of this confirmation with these ``arguments`` is computed.
 
-        They include the owner, the run, the tool and the deadline.
+        They include the owner, the run, the tool and the deadline, so a digest is valid for one confirmation
+        only.
         """
         bound = (*self[:12], arguments, self.asked_at, self.expires_at)
-        return canonical((2, *bound)).encode()
+        return to_canonical_json((2, *bound)).encode()
 
 
-class Change(NamedTuple):
-    """A change of a confirmation's state that a store makes only if all conditions hold (compare-and-set).
+class StateChange(NamedTuple):
+    """A change of a confirmation's state, and the conditions under which the store makes it (compare-and-set).
+
+    If a condition does not hold, nothing is changed.
 
     Attributes:
-        source: The state that the confirmation must be in.
-        target: The state that it gets.
+        source: The state that the confirmation must have.
+        target: The new state.
         at: The time of the change, in microseconds since 1970 (UTC).
         kind: The kind of the audit entry.
-        actor: Who made the change, for the audit entry.
-        values: The other fields to set.
-        equal: Fields that must have these values.
-        before: The name of a time field that must be later than ``at``; None for no such condition.
-        after: The name of a time field that must not be later than ``at``; None for no such condition.
+        actor: Who makes the change, for the audit entry.
+        values: Other fields to set, by name.
+        equal: Fields that must have the given values, by name.
+        before: Condition: ``at`` must be before the time in this field; None for no such condition.
+        after: Condition: ``at`` must not be before the time in this field; None for no such condition.
         details: Further facts for the audit entry.
     """
 
@@ -131,41 +137,61 @@ class Change(NamedTuple):
 
 
 class ConfirmationStore(Protocol):
-    """Stores confirmations, with an audit entry for each change. An owner is never given another's.
+    """Stores confirmations, and writes an audit entry for each change.
 
-    A change is one conditional write: if several processes attempt the same change, exactly one succeeds.
+    A user's confirmation is never returned to another user. A change is one conditional write: if several
+    processes try to make the same change, exactly one succeeds.
 
     Raises:
-        ConfirmationsAwayError: The store cannot be read or written now. A database may raise its own error.
+        ConfirmationsUnreachableError: The store cannot be read or written now. A database may raise its own
+            error instead.
     """
 
     async def add(self, one: Confirmation) -> bool:
-        """Store a new confirmation; False if the run already has a confirmation with the same call and number."""
+        """Store a new confirmation.
+
+        Returns:
+            False if the run already has a confirmation with the same call and number; nothing is stored then.
+        """
         ...
 
-    async def get(self, owner: Owner, confirmation_id: str) -> Confirmation | None:
-        """The confirmation with the given id; None if there is none, or if it is another owner's."""
+    async def get(self, owner: DataOwner, confirmation_id: str) -> Confirmation | None:
+        """Return the confirmation with this id; None if it does not exist or belongs to another user."""
         ...
 
-    async def deny(self, owner: Owner, confirmation_id: str, now: int) -> None:
-        """Record in the audit trail that ``owner`` tried to read another owner's confirmation; nothing if the id is unknown."""
+    async def record_denied_access(self, owner: DataOwner, confirmation_id: str, now: int) -> None:
+        """Record in the audit trail that ``owner`` tried to read another user's confirmation. Ignores unknown ids."""
         ...
 
-    async def change(self, owner: Owner, confirmation_id: str, change: Change) -> Confirmation | None:
-        """Make ``change`` if all of its conditions hold, and return the changed confirmation; None if one does not hold."""
+    async def apply_change(
+        self, owner: DataOwner, confirmation_id: str, change: StateChange
+    ) -> Confirmation | None:
+        """Make ``change`` if all of its conditions hold.
+
+        Returns:
+            The changed confirmation; None if a condition does not hold.
+        """
         ...
 
-    async def of_run(self, run_id: str) -> Sequence[Confirmation]:
-        """All confirmations of a run, in the order in which they were created."""
+    async def list_for_run(self, run_id: str) -> Sequence[Confirmation]:
+        """Return all confirmations of a run, the oldest first."""
         ...
 
-    async def open(self, owner: Owner, limit: int) -> Sequence[Confirmation]:
-        """At most ``limit`` confirmations of ``owner`` in a state of `OPEN` (pending, executing or unknown), the newest first."""
+    async def list_open(self, owner: DataOwner, limit: int) -> Sequence[Confirmation]:
+        """Return at most ``limit`` open confirmations of ``owner``, the newest first.
+
+        A confirmation is open if it is pending, executing or unknown.
+        """
         ...
 
-    async def due(self, now: int, limit: int) -> Sequence[Confirmation]:
-        """At most ``limit`` confirmations, of all owners, whose deadline has passed at ``now``.
+    async def list_overdue(self, now: int, limit: int) -> Sequence[Confirmation]:
+        """Return at most ``limit`` confirmations of all users whose deadline has passed at the time ``now``.
 
-        Each is pending and expired, or executing and without a result in time. Times are microseconds since 1970 (UTC).
+        A pending confirmation is overdue if it has expired; an executing one if its result was not recorded in
+        time.
+
+        Args:
+            now: The time, in microseconds since 1970 (UTC).
+            limit: The maximum number of confirmations.
         """
         ...

@@ -13,12 +13,12 @@ from backend.utils.llm.errors import LLMError
 
 from . import history, spending
 from .events import AnswerDelta, ConfirmationChanged, RunEnded, RunStarted, ToolCalled, ToolResult
-from .gate import call_tool, observation_of
-from .judging import Judge, is_cut_off, join_chunks, verdict_of, with_ids
-from .loop import AskModel, Delegate, Execute, Finish, Progress, Wait
-from .observations import Observation, failure_sentence, of_fault
-from .runs import ENDED, Outcome, Run
-from .steps import AnswerStep, Call, FailureStep, OpeningStep, ResultStep, RunUsage
+from .gate import call_tool, observation_from_confirmation
+from .judging import ToolCallJudge, ensure_tool_call_ids, has_hit_token_limit, join_chunks, verdict_for_tool
+from .loop import CallModel, DelegateCall, ExecuteCalls, FinishRun, RunProgress, WaitForDecisions
+from .observations import ToolObservation, make_error_observation, read_error_message
+from .runs import ENDED, Run, RunOutcome
+from .steps import AnswerStep, FailureStep, JudgedToolCall, OpeningStep, ResultStep, RunUsage
 from .tools import Execution
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .agent import Agents
     from .confirmations import Confirmation
     from .events import Event
-    from .gate import Gate
+    from .gate import ConfirmationGate
     from .loop import Move, Reason
     from .runs import RunState, RunStore
     from .steps import Step
@@ -45,86 +45,89 @@ _STATES: Final[dict[Reason, RunState]] = {
 """The state for each reason for which a run ends; any other reason is a limit."""
 
 
-class Surroundings(NamedTuple):
+class RunDependencies(NamedTuple):
     """The stores, models and clocks that all runs of an application share.
 
     Attributes:
         models: Returns the chat model of a feature.
         now: The wall clock, in microseconds since 1970.
         clock: The monotonic clock, in seconds.
-        lease: Leases another run while the context lasts; used to continue a delegated run.
+        lease: A context manager that holds the lease of a run. Used to continue a delegated run.
     """
 
     agents: Agents
     models: Callable[[str], BaseChatModel]
     runs: RunStore
-    gate: Gate
+    gate: ConfirmationGate
     now: Callable[[], int]
     clock: Callable[[], float]
-    lease: Callable[[Run], AbstractAsyncContextManager[Drive]]
+    lease: Callable[[Run], AbstractAsyncContextManager[RunDriver]]
 
 
-class Drive:
-    """Executes the moves of one run while its process holds the run's lease.
+class RunDriver:
+    """Executes one run step by step. The process must hold the run's lease.
 
     Args:
         run: The run.
-        steps: All steps of the run so far.
-        around: The stores, models and clocks to use.
+        steps: All stored steps of the run.
+        dependencies: The stores, models and clocks to use.
     """
 
-    def __init__(self, run: Run, steps: Sequence[Step], around: Surroundings) -> None:
+    def __init__(self, run: Run, steps: Sequence[Step], dependencies: RunDependencies) -> None:
         self._run = run
-        self._around = around
-        self._agent = around.agents[run.agent]
-        self._judge = Judge(self._agent, around.agents)
-        self._progress = Progress.of(run.budget, steps)
+        self._around = dependencies
+        self._agent = dependencies.agents[run.agent]
+        self._judge = ToolCallJudge(self._agent, dependencies.agents)
+        self._progress = RunProgress.from_steps(run.budget, steps)
         self._saved = len(steps)
         self._left_open: set[str] = set()
         """Calls that ran, and nobody knows what came of them."""
         self._end: RunEnded | None = None
 
-    async def events(self) -> AsyncGenerator[Event, None]:
-        """Continue the run, and yield its events until it ends or waits for a person. The last event is `RunEnded`.
+    async def continue_run(self) -> AsyncGenerator[Event, None]:
+        """Continue the run until it ends or waits for a person, and yield its events. The last event is `RunEnded`.
 
-        The caller then stores the `outcome`.
+        The caller must then store the `outcome`.
         """
         yield RunStarted(self._run)
         while self._end is None:
             move = self._progress.next_move()
-            if not isinstance(move, AskModel):
-                await self.save()
+            if not isinstance(move, CallModel):
+                await self.save_steps()
             async with aclosing(self._stage(move)) as stage:
                 async for event in stage:
                     yield event
 
     def _stage(self, move: Move) -> AsyncGenerator[Event, None]:
         match move:
-            case AskModel():
+            case CallModel():
                 return self._ask(move.seconds)
-            case Execute():
+            case ExecuteCalls():
                 return self._execute(move)
-            case Delegate():
+            case DelegateCall():
                 return self._delegate(move.call)
-            case Wait():
+            case WaitForDecisions():
                 return self._wait(move.gated)
-            case Finish():
+            case FinishRun():
                 return self._finish(move.reason)
 
     async def _finish(self, reason: Reason) -> AsyncGenerator[Event, None]:
         yield self._ended(_STATES.get(reason, "exhausted"), reason)
 
-    def outcome(self) -> Outcome:
-        """The state, reason and answer to store for the run. The state is ``running`` if the run neither ended nor waits."""
+    def outcome(self) -> RunOutcome:
+        """Return the state, reason and answer to store for the run.
+
+        The state is ``running`` if the run was interrupted: it has not ended and does not wait for a person.
+        """
         ended = self._end
         if ended is None:
-            return Outcome("running")
+            return RunOutcome("running")
         state = cast("RunState", ended.state)
         if state not in ENDED:
-            return Outcome(state, ended.reason)
+            return RunOutcome(state, ended.reason)
         whole = all(one.status in ("ok", "error", "timed_out") for one in self._progress.results.values())
         is_exchange = self._run.conversation is not None and self._run.parent is None
-        return Outcome(state, ended.reason, ended.text, state == "done" and is_exchange and whole)
+        return RunOutcome(state, ended.reason, ended.text, state == "done" and is_exchange and whole)
 
     # The model -----------------------------------------------------------------------------------------------------
 
@@ -139,7 +142,7 @@ class Drive:
                     if chunk.text:
                         yield AnswerDelta(self._run.id, chunk.text)
         except LLMError as error:
-            spent = spending.of_error(error, clock() - began)
+            spent = spending.usage_from_error(error, clock() - began)
             await self._append(FailureStep(code=error.code, spent=spent, call_id=error.call_id))
             yield self._ended("failed", error.code, error)
             return
@@ -150,7 +153,7 @@ class Drive:
         answered = self._answered(chunks, clock() - began)
         await self._append(answered)
         for call in answered.calls:
-            yield ToolCalled(self._run.id, call.key, call.name, call.verdict, failure_sentence(call.fault))
+            yield ToolCalled(self._run.id, call.key, call.name, call.verdict, read_error_message(call.fault))
 
     async def _chunks(self, seconds: float) -> AsyncGenerator[AIMessageChunk, None]:
         """The answer in chunks, as they arrive. The time limit is checked between chunks, because their reader may take time, too.
@@ -159,10 +162,10 @@ class Drive:
             TimeoutError: ``seconds`` have passed.
         """
         model: Any = self._around.models(self._agent.feature)
-        if functions := self._judge.functions():
+        if functions := self._judge.function_definitions():
             model = model.bind_tools(functions)
         stream = model.astream(
-            [SystemMessage(self._agent.instructions), *history.messages(self._progress.steps)]
+            [SystemMessage(self._agent.instructions), *history.build_message_history(self._progress.steps)]
         )
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds if seconds < float("inf") else None
@@ -176,23 +179,23 @@ class Drive:
 
     def _answered(self, chunks: Sequence[AIMessageChunk], seconds: float) -> AnswerStep:
         number = len(self._progress.steps)
-        came = with_ids(join_chunks(chunks), number)
+        came = ensure_tool_call_ids(join_chunks(chunks), number)
         kept = history.message_to_json(came)
         message = cast("AIMessage", history.message_from_json(kept))
         receipt = came.response_metadata.get("receipt") or {}
-        left = self._run.budget.calls_left(self._progress.spent)
+        left = self._run.budget.remaining_tool_calls(self._progress.spent)
         return AnswerStep(
             message=kept,
             text=message.text,
-            calls=self._judge.judge(message, number, left, is_cut=is_cut_off(came)),
-            spent=spending.of_answer(came, seconds),
+            calls=self._judge.judge_tool_calls(message, number, left, is_truncated=has_hit_token_limit(came)),
+            spent=spending.usage_from_answer(came, seconds),
             call_id=receipt.get("id"),
             endpoint=receipt.get("endpoint"),
         )
 
     # Tools ---------------------------------------------------------------------------------------------------------
 
-    async def _execute(self, move: Execute) -> AsyncGenerator[Event, None]:
+    async def _execute(self, move: ExecuteCalls) -> AsyncGenerator[Event, None]:
         """Create all needed confirmations before any call is executed; then execute the other calls concurrently."""
         for call in move.gated:
             await self._asked(call)
@@ -209,19 +212,23 @@ class Drive:
                 if result.confirmation is not None:
                     await self._append(result)
                 else:  # it only looked, and would look again: it is kept with what follows
-                    self._progress.add(result)
+                    self._progress.add_step(result)
                 yield self._told(result)
         finally:
             for task in tasks:
                 task.cancel()
 
-    async def _executed(self, call: Call) -> ResultStep | None:
+    async def _executed(self, call: JudgedToolCall) -> ResultStep | None:
         """The result of ``call``; None if an earlier process began to execute it and its result is unknown."""
-        tool = self._agent.tool(call.name)
-        is_changed = tool is None or (tool.definition, tool.terms) != (call.definition, call.terms)
-        if tool is None or is_changed or verdict_of(tool) != call.verdict:
+        tool = self._agent.find_tool(call.name)
+        is_changed = tool is None or (tool.definition_hash, tool.risk_and_policy) != (
+            call.definition,
+            call.terms,
+        )
+        if tool is None or is_changed or verdict_for_tool(tool) != call.verdict:
             return _observed(
-                call, of_fault("Changed", "This tool has changed. It was not called.", "refused")
+                call,
+                make_error_observation("Changed", "This tool has changed. It was not called.", "refused"),
             )
         began = self._around.clock()
         if call.verdict == "run":
@@ -229,42 +236,45 @@ class Drive:
             execution = Execution(owner.user_id, owner.tenant_id, run.id, f"{run.id}.{call.key}")
             found = await call_tool(tool, json.loads(call.arguments), execution)
             return _observed(call, found, seconds=self._around.clock() - began)
-        one = await self._around.gate.record(self._run, call, tool)
+        one = await self._around.gate.record_unconfirmed_call(self._run, call, tool)
         if one is None:
             self._left_open.add(call.key)
             return None
-        done = await self._around.gate.execute(one, tool)
+        done = await self._around.gate.start_claimed_call(one, tool)
         return self._settled(call, done, self._around.clock() - began)
 
-    def _settled(self, call: Call, one: Confirmation, seconds: float = 0.0) -> ResultStep | None:
-        found = observation_of(one)
+    def _settled(self, call: JudgedToolCall, one: Confirmation, seconds: float = 0.0) -> ResultStep | None:
+        found = observation_from_confirmation(one)
         if found is None:
             self._left_open.add(call.key)
             return None
         return _observed(call, found, one.id, seconds)
 
-    async def _asked(self, call: Call) -> Confirmation | None:
+    async def _asked(self, call: JudgedToolCall) -> Confirmation | None:
         """The confirmation of ``call``, created if there is none yet; None if the tool has changed, or the user has too many open ones."""
-        gate, tool = self._around.gate, self._agent.tool(call.name)
-        if (one := (await gate.of_run(self._run.id)).get(call.key)) is not None:
+        gate, tool = self._around.gate, self._agent.find_tool(call.name)
+        if (one := (await gate.latest_confirmations(self._run.id)).get(call.key)) is not None:
             return one
-        if tool is None or (tool.definition, tool.terms) != (call.definition, call.terms):
+        if tool is None or (tool.definition_hash, tool.risk_and_policy) != (call.definition, call.terms):
             return None
-        return await gate.ask(self._run, call, tool)
+        return await gate.request_confirmation(self._run, call, tool)
 
     # Other agents --------------------------------------------------------------------------------------------------
 
-    async def _delegate(self, call: Call) -> AsyncGenerator[Event, None]:
+    async def _delegate(self, call: JudgedToolCall) -> AsyncGenerator[Event, None]:
         """Continue the other agent's run, within what is left of this run's budget, and take its answer as the call's result."""
         child = await self._child(call)
         if child is None:
             yield await self._observe(
-                _observed(call, of_fault("NothingLeft", "The run has nothing left for this.", "refused"))
+                _observed(
+                    call,
+                    make_error_observation("NothingLeft", "The run has nothing left for this.", "refused"),
+                )
             )
             return
         ended = await self._past(child)
         if ended is None:
-            async with self._around.lease(child) as drive, aclosing(drive.events()) as inner:
+            async with self._around.lease(child) as drive, aclosing(drive.continue_run()) as inner:
                 async for event in inner:
                     ended = event if isinstance(event, RunEnded) and event.run_id == child.id else ended
                     yield event
@@ -277,45 +287,47 @@ class Drive:
         """The last event of another agent's run that has ended; None if it has not."""
         if child.state not in ENDED:
             return None
-        spent = Progress.of(child.budget, await self._around.runs.steps(child.id)).spent
+        spent = RunProgress.from_steps(child.budget, await self._around.runs.list_steps(child.id)).spent
         return RunEnded(child.id, child.state, child.reason, child.answer or "", spent)
 
-    async def _child(self, call: Call) -> Run | None:
+    async def _child(self, call: JudgedToolCall) -> Run | None:
         """The run of the other agent: the same run at every call."""
         run, child_id = self._run, f"{self._run.id}.{call.key}"
         if (known := await self._around.runs.get(run.owner, child_id)) is not None:
             return known
-        spent = self._progress.spent + RunUsage(tool_calls=len(self._progress.open_calls))
-        budget = run.budget.without(spent, self._around.agents[call.name].budget)
+        spent = self._progress.spent + RunUsage(tool_calls=len(self._progress.calls_without_result))
+        budget = run.budget.make_delegated_budget(spent, self._around.agents[call.name].budget)
         if budget is None:
             return None
         now = self._around.now()
         child = Run(
             child_id, call.name, run.owner, call.arguments, budget, now, parent=run.id, parent_call=call.key
         )
-        await self._around.runs.begin(child, OpeningStep(messages=(history.user_message(call.arguments),)))
+        await self._around.runs.add_run(
+            child, OpeningStep(messages=(history.user_message_to_json(call.arguments),))
+        )
         return child
 
     # Waiting -------------------------------------------------------------------------------------------------------
 
-    async def _wait(self, calls: Sequence[Call]) -> AsyncGenerator[Event, None]:
+    async def _wait(self, calls: Sequence[JudgedToolCall]) -> AsyncGenerator[Event, None]:
         """Add the results of decided confirmations; if there are none, the run waits."""
         before = len(self._progress.results)
         asked = [(call, await self._asked(call)) for call in calls]
         for call, one in asked:
             if one is None:
-                refused = of_fault(
+                refused = make_error_observation(
                     "NotAsked", "Nobody can be asked for this now. It was not done.", "refused"
                 )
                 yield await self._observe(_observed(call, refused))
             elif (result := self._settled(call, one)) is not None:
                 yield await self._observe(result)
-        if any(one is not None and one.shown_state(self._around.now()) == "expired" for _, one in asked):
+        if any(one is not None and one.state_at(self._around.now()) == "expired" for _, one in asked):
             yield self._ended("expired", "expired")
         elif len(self._progress.results) == before:
             for _, one in asked:
                 if one is not None:
-                    yield ConfirmationChanged(one._replace(state=one.shown_state(self._around.now())))
+                    yield ConfirmationChanged(one._replace(state=one.state_at(self._around.now())))
             yield self._ended("awaiting", None)
 
     # Steps ---------------------------------------------------------------------------------------------------------
@@ -325,32 +337,32 @@ class Drive:
         return self._told(result)
 
     def _told(self, result: ResultStep) -> ToolResult:
-        why = "" if result.status == "ok" else failure_sentence(result.content)
+        why = "" if result.status == "ok" else read_error_message(result.content)
         return ToolResult(self._run.id, result.call, result.name, result.status, why)
 
     async def _append(self, step: Step) -> None:
         """Fold ``step`` into the state, and queue it for storing."""
-        self._progress.add(step)
-        await self.save()
+        self._progress.add_step(step)
+        await self.save_steps()
 
-    async def save(self) -> None:
-        """Store the steps that are not stored yet.
+    async def save_steps(self) -> None:
+        """Store all steps that are not stored yet.
 
         Raises:
-            StepTakenError: Another process has continued the run.
+            StepConflictError: Another process has continued the run.
         """
         if unsaved := self._progress.steps[self._saved :]:
-            await self._around.runs.append(self._run, self._saved, unsaved, self._around.now())
+            await self._around.runs.append_steps(self._run, self._saved, unsaved, self._around.now())
             self._saved += len(unsaved)
 
     def _ended(self, state: RunState, reason: str | None, error: LLMError | None = None) -> RunEnded:
         progress = self._progress
-        self._end = RunEnded(self._run.id, state, reason, progress.text, progress.spent, error)
+        self._end = RunEnded(self._run.id, state, reason, progress.latest_text, progress.spent, error)
         return self._end
 
 
 def _observed(
-    call: Call, found: Observation, confirmation: str | None = None, seconds: float = 0.0
+    call: JudgedToolCall, found: ToolObservation, confirmation: str | None = None, seconds: float = 0.0
 ) -> ResultStep:
     ran = found.status in ("ok", "error", "timed_out")
     return ResultStep(
@@ -363,7 +375,7 @@ def _observed(
     )
 
 
-def _delegated(call: Call, ended: RunEnded) -> ResultStep:
+def _delegated(call: JudgedToolCall, ended: RunEnded) -> ResultStep:
     """The result of a delegated call. For an agent that was stopped: its last text, and why it stopped."""
     note = "" if ended.state == "done" else f"\n[stopped: {ended.reason}]"
     spent = ended.spent + RunUsage(tool_calls=1)

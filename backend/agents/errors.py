@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from backend.utils.llm.errors import ConfirmationError, LLMError
-from backend.utils.llm.nearest import nearest
+from backend.utils.llm.nearest import find_similar_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
 class UnknownAgentError(LLMError):
-    """The application has no agent with the given name."""
+    """The application has no agent with this name."""
 
     code = "unknown_agent"
     http_status = 404
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        near = nearest(name, known)
+        near = find_similar_words(name, known)
         hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
         super().__init__(f"There is no agent {name[:100]!r}.{hint}")
 
 
 class RunNotFoundError(LLMError):
-    """There is no run with the given id, or it is another user's. The message does not tell which."""
+    """The run does not exist or belongs to another user. The message is the same in both cases."""
 
     code = "run_not_found"
     http_status = 404
@@ -36,7 +36,7 @@ class RunNotFoundError(LLMError):
 
 
 class RunBusyError(LLMError):
-    """The run cannot be continued here, because another process holds its lease."""
+    """The run cannot be continued now, because another process is executing it."""
 
     code = "run_busy"
     http_status = 409
@@ -46,8 +46,8 @@ class RunBusyError(LLMError):
         super().__init__("The run goes on elsewhere. Ask again in a moment.")
 
 
-class RunOverError(LLMError):
-    """The run has ended, so it cannot be continued."""
+class RunEndedError(LLMError):
+    """The run has ended and cannot be continued."""
 
     code = "run_over"
     http_status = 409
@@ -56,12 +56,15 @@ class RunOverError(LLMError):
         super().__init__(f"The run is {state}: there is nothing to go on with.")
 
 
-class StepTakenError(Exception):
-    """Storing a step failed, because another process has stored a step with that number and continues the run."""
+class StepConflictError(Exception):
+    """A step could not be stored, because another process has stored a step with the same number.
+
+    That process has continued the run.
+    """
 
 
 class ConfirmationNotFoundError(ConfirmationError):
-    """There is no confirmation with the given id, or it is another user's. The message does not tell which."""
+    """The confirmation does not exist or belongs to another user. The message is the same in both cases."""
 
     code = "confirmation_not_found"
     http_status = 404
@@ -71,7 +74,7 @@ class ConfirmationNotFoundError(ConfirmationError):
 
 
 class AlreadyDecidedError(ConfirmationError):
-    """Somebody has already approved or rejected the confirmation. The call is not executed again."""
+    """The confirmation was already approved, rejected or withdrawn. The call is not executed again."""
 
     code = "already_decided"
 
@@ -80,9 +83,9 @@ class AlreadyDecidedError(ConfirmationError):
 
 
 class UnknownOutcomeError(ConfirmationError):
-    """A process ended while it executed the call, so nobody knows whether the tool has run.
+    """It is unknown whether the call was executed, because it began and no result was recorded.
 
-    A person must decide explicitly to run it again.
+    A person must check, and then approve the call explicitly with ``again``, or reject it.
     """
 
     code = "outcome_unknown"
@@ -95,9 +98,9 @@ class UnknownOutcomeError(ConfirmationError):
 
 
 class ConfirmationChangedError(ConfirmationError):
-    """The decision names another digest than that of the stored confirmation, or the stored one was tampered with.
+    """The digest of the approval differs from the stored one, or the stored confirmation was tampered with.
 
-    The person may have been shown something else than what would be executed.
+    The person may have seen other arguments than would be executed. Nothing is executed.
     """
 
     code = "confirmation_changed"
@@ -107,7 +110,7 @@ class ConfirmationChangedError(ConfirmationError):
 
 
 class ConfirmationStaleError(ConfirmationError):
-    """The tool's definition, risk or policy has changed since the confirmation was created, so a new one is needed."""
+    """The tool's definition, risk or policy has changed since the confirmation was created."""
 
     code = "confirmation_stale"
 
@@ -118,12 +121,12 @@ class ConfirmationStaleError(ConfirmationError):
 
     @override
     def as_dict(self) -> dict[str, Any]:
-        """The error as JSON, with the id of the confirmation that replaces the outdated one."""
+        """Return the error as a dict, with the id of the new confirmation; None if there is none."""
         return {**super().as_dict(), "confirmation": self.new}
 
 
 class ConfirmationExpiredError(ConfirmationError):
-    """Nobody decided on the confirmation before its deadline."""
+    """The confirmation was not decided before its deadline."""
 
     code = "confirmation_expired"
     http_status = 410
@@ -133,9 +136,10 @@ class ConfirmationExpiredError(ConfirmationError):
 
 
 class ConfirmationRevokedError(ConfirmationError):
-    """The call was allowed when the confirmation was created, and is not any more.
+    """The call is not allowed any more, although it was when the confirmation was created.
 
-    The agent lost the tool, its policy is now ``deny``, or the application's last check refused the call.
+    The agent lost the tool, the tool's policy is now ``deny``, or the application's `CallAuthorizer` refused
+    the call.
     """
 
     code = "confirmation_revoked"
@@ -146,7 +150,7 @@ class ConfirmationRevokedError(ConfirmationError):
 
 
 class InvalidEditError(ConfirmationError):
-    """The person changed the arguments, and the new ones do not fit the tool's schema."""
+    """The arguments that the person entered instead of the model's are invalid for the tool."""
 
     code = "invalid_edit"
     http_status = 422
@@ -155,8 +159,8 @@ class InvalidEditError(ConfirmationError):
         super().__init__(f"The tool does not take these arguments: {fault} It can be answered again.")
 
 
-class ConfirmationsAwayError(ConfirmationError):
-    """The store of confirmations is unavailable, so no call that needs a confirmation is executed."""
+class ConfirmationsUnreachableError(ConfirmationError):
+    """Confirmations cannot be read or stored now, so no call that needs a confirmation is executed."""
 
     code = "confirmations_away"
     http_status = 503

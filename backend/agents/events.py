@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .rendering import argument_lines
+from .rendering import render_argument_lines
 
 if TYPE_CHECKING:
     from backend.utils.llm.errors import LLMError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The run has started, or continues after a pause."""
+    """The run has started, or continues after an interruption or a person's decision."""
 
     run: Run
     kind: ClassVar[str] = "run"
@@ -30,7 +30,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class AnswerDelta:
-    """The model has written a further piece of text."""
+    """The next piece of text that the model has written."""
 
     run_id: str
     text: str
@@ -46,9 +46,10 @@ class ToolCalled:
     """The model has called a tool.
 
     Attributes:
-        call: The call's key in the run.
-        verdict: How the call is handled: executed, confirmed first, delegated or refused.
-        message: Why the call is refused, as sent to the model; unescaped text of a model or tool. Empty if it is not.
+        call: The key of the call in its run.
+        verdict: What happens to the call: executed, confirmed first, delegated or refused.
+        message: Why the call was refused, as the model is told; empty if it was not. May contain unescaped
+            text of a model or tool.
     """
 
     run_id: str
@@ -66,11 +67,12 @@ class ToolCalled:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """A tool call has a result, which the model is sent next.
+    """A tool call has a result, which is sent to the model next.
 
     Attributes:
-        call: The call's key in the run.
-        message: Why the call failed, as sent to the model; unescaped text of a model or tool. Empty if it did not fail.
+        call: The key of the call in its run.
+        message: Why the call failed, as the model is told; empty if it succeeded. May contain unescaped text
+            of a model or tool.
     """
 
     run_id: str
@@ -88,25 +90,25 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmationChanged:
-    """A confirmation waits for a person, was decided, or has a result."""
+    """A confirmation is waiting for a person, was decided, or has a result."""
 
     confirmation: Confirmation
     kind: ClassVar[str] = "confirmation"
 
     def as_dict(self) -> dict[str, Any]:
         """The event as a dict that is ready for JSON."""
-        return confirmation_view(self.confirmation)
+        return confirmation_to_json(self.confirmation)
 
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """The run has ended, or waits for a person (state ``awaiting``). Always the last event.
+    """The last event: the run has ended, or waits for a person (state ``awaiting``).
 
     Attributes:
         reason: Why the run ended, as a code; None while it waits.
-        text: The answer; of a run that was stopped, the model's last text.
+        text: The answer. If the run was stopped by a limit or an error, the last text of the model.
         spent: What the run has used so far.
-        error: The error of the model call, if that ended the run.
+        error: The error of the model call that ended the run; None if no error did.
     """
 
     run_id: str
@@ -119,7 +121,7 @@ class RunEnded:
 
     @property
     def message(self) -> str | None:
-        """The message of the error that ended the run; None without an error."""
+        """The message of the error that ended the run; None if no error did."""
         return None if self.error is None else self.error.message
 
     def as_dict(self) -> dict[str, Any]:
@@ -137,33 +139,34 @@ class RunEnded:
 Event = RunStarted | AnswerDelta | ToolCalled | ToolResult | ConfirmationChanged | RunEnded
 
 
-def confirmation_view(one: Confirmation, *, whole: bool = False) -> dict[str, Any]:
-    """Convert a confirmation to JSON for people and pages, with the arguments as they will be used.
+def confirmation_to_json(confirmation: Confirmation, *, untruncated: bool = False) -> dict[str, Any]:
+    """Convert a confirmation to the JSON that people and clients are shown.
 
-    If an argument is cut, ``digest`` is None. As an approval must name it, nobody can approve what they were not shown.
+    If an argument is too long and therefore truncated, ``digest`` is None. Because an approval must contain
+    the digest, nobody can approve arguments that were not completely shown.
 
     Args:
-        one: The confirmation, in its present state.
-        whole: Whether every argument is shown in full, whatever its length.
+        confirmation: The confirmation, in its present state.
+        untruncated: Whether to show every argument completely, whatever its length.
     """
-    shown = argument_lines(one.arguments, whole=whole)
+    shown = render_argument_lines(confirmation.arguments, untruncated=untruncated)
     is_cut = any(line.left_out for line in shown)
     return {
-        "id": one.id,
-        "agent": one.agent,
-        "run": one.run,
-        "tool": one.tool,
-        "title": one.title,
-        "risk": one.risk,
-        "state": one.state,
+        "id": confirmation.id,
+        "agent": confirmation.agent,
+        "run": confirmation.run,
+        "tool": confirmation.tool,
+        "title": confirmation.title,
+        "risk": confirmation.risk,
+        "state": confirmation.state,
         "arguments": [line._asdict() for line in shown],
         "is_cut": is_cut,
-        "digest": None if is_cut else one.digest,
-        "asked_at": one.asked_at,
-        "expires_at": one.expires_at,
-        "decided_by": one.decided_by,
-        "decided_at": one.decided_at,
-        "reason": one.reason,
-        "edited": one.edited_from is not None,
-        "status": one.status,
+        "digest": None if is_cut else confirmation.digest,
+        "asked_at": confirmation.asked_at,
+        "expires_at": confirmation.expires_at,
+        "decided_by": confirmation.decided_by,
+        "decided_at": confirmation.decided_at,
+        "reason": confirmation.reason,
+        "edited": confirmation.edited_from is not None,
+        "status": confirmation.status,
     }

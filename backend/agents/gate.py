@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from backend.ledger.audit import SYSTEM
 
-from .confirmations import LIFETIME, OPEN, Change, Confirmation
+from .confirmations import LIFETIME, OPEN, Confirmation, StateChange
 from .errors import (
     AlreadyDecidedError,
     ConfirmationChangedError,
@@ -23,21 +23,27 @@ from .errors import (
     UnknownAgentError,
     UnknownOutcomeError,
 )
-from .observations import Observation, of_error, of_fault, of_result, of_time_out
-from .seals import Digests
-from .tools import ArgumentsError, Execution
+from .observations import (
+    ToolObservation,
+    make_error_observation,
+    make_timeout_observation,
+    observation_from_exception,
+    observation_from_result,
+)
+from .seals import PlainHashSigner
+from .tools import Execution, InvalidArgumentsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
-    from backend.access import Owner
+    from backend.access import DataOwner
     from backend.ledger.audit import Kind
 
     from .agent import Agents
     from .confirmations import ConfirmationStore, State
     from .runs import Run
-    from .seals import Seals
-    from .steps import Call
+    from .seals import DigestSigner
+    from .steps import JudgedToolCall
     from .tools import Tool
 
 T = TypeVar("T")
@@ -53,26 +59,26 @@ _SECOND: Final = 1_000_000
 _DUE: Final = 500
 
 
-class Authorize(Protocol):
-    """A function of the application that decides, just before execution, whether a confirmed call is still allowed."""
+class CallAuthorizer(Protocol):
+    """A function of the application that can still forbid an approved call, just before it is executed."""
 
     async def __call__(self, confirmation: Confirmation, /) -> str | None:
         """Return why ``confirmation`` may not be executed, as a sentence; None if it may be executed."""
         ...
 
 
-class Decision(NamedTuple):
+class ApprovalDecision(NamedTuple):
     """A person's approval of a confirmation.
 
     Attributes:
-        owner: The person who decides, as authenticated.
-        confirmation: The id of the confirmation that they were shown.
-        digest: The digest of the confirmation that they were shown.
-        again: Whether to execute the call even though it may have been executed before.
-        arguments: Arguments that replace those of the confirmation; None to keep them.
+        owner: The authenticated user who approves.
+        confirmation: The id of the confirmation.
+        digest: The digest that the person was shown together with the arguments.
+        again: Whether to execute the call even if it may have been executed before.
+        arguments: Arguments to execute instead of the model's; None to keep the model's.
     """
 
-    owner: Owner
+    owner: DataOwner
     confirmation: str
     digest: str
     again: bool = False
@@ -83,19 +89,21 @@ async def _allowed(_: Confirmation) -> str | None:
     return None
 
 
-def microseconds() -> int:
-    """The current time, in microseconds since 1970 (UTC)."""
+def current_unix_microseconds() -> int:
+    """Return the current time, in microseconds since 1970 (UTC)."""
     return time.time_ns() // 1000
 
 
-class Gate:
-    """Controls every tool call that changes something: creates its confirmation, takes the decision, and executes it once.
+class ConfirmationGate:
+    """Executes each tool call that changes something only once, and after approval if its policy requires it.
 
     Args:
-        store: Stores confirmations.
+        store: Stores the confirmations.
         agents: The agents whose tools may be called.
-        authorize: Called just before a call is executed, to check again that it is allowed; by default, every call is.
-        seals: Computes the digests, so that a forged row in the store is detected; by default, plain hashes.
+        authorize: Checks again, just before execution, whether the call is allowed; by default, every call
+            is.
+        seals: Computes and verifies the digests of confirmations, to detect a forged row in the store; by
+            default, hashes without a key.
         now: The wall clock, in microseconds since 1970.
     """
 
@@ -104,184 +112,201 @@ class Gate:
         store: ConfirmationStore,
         agents: Agents,
         *,
-        authorize: Authorize = _allowed,
-        seals: Seals | None = None,
-        now: Callable[[], int] = microseconds,
+        authorize: CallAuthorizer = _allowed,
+        seals: DigestSigner | None = None,
+        now: Callable[[], int] = current_unix_microseconds,
     ) -> None:
         self._store = store
         self._agents = agents
         self._authorize = authorize
-        self._seals = seals or Digests()
+        self._seals = seals or PlainHashSigner()
         self._now = now
         self._running: set[asyncio.Task[Any]] = set()
 
     # Asking --------------------------------------------------------------------------------------------------------
 
-    async def ask(self, run: Run, call: Call, tool: Tool) -> Confirmation | None:
-        """Store a pending confirmation of ``call``, so that a person can decide. Nothing is executed.
+    async def request_confirmation(self, run: Run, call: JudgedToolCall, tool: Tool) -> Confirmation | None:
+        """Store a pending confirmation for ``call``, on which a person can then decide. Nothing is executed.
 
         Returns:
-            The confirmation, an earlier one if the call has one already; None if the user has too many open
+            The confirmation; the earlier one if ``call`` has one already. None if the user has too many open
             confirmations.
         """
-        if len(await self._store.open(run.owner, MOST_PENDING)) >= MOST_PENDING:
+        if len(await self._store.list_open(run.owner, MOST_PENDING)) >= MOST_PENDING:
             return None
         return await self._added(self._confirmation(run, call, tool))
 
-    async def record(self, run: Run, call: Call, tool: Tool) -> Confirmation | None:
-        """Store that ``call``, which changes something but needs no approval, is about to be executed.
+    async def record_unconfirmed_call(
+        self, run: Run, call: JudgedToolCall, tool: Tool
+    ) -> Confirmation | None:
+        """Store a record of a call that needs no approval, before it is executed.
 
         Returns:
-            The record, to pass to `execute`; None if the call was recorded before, so that it is never executed twice.
+            The record, to pass to `start_claimed_call`; None if the call was recorded before and must not be
+            executed again.
         """
         one = self._confirmation(run, call, tool)
         one = one._replace(state="executing", leased_until=self._lease(tool))
         return one if await self._store.add(one) else None
 
-    async def of_run(self, run_id: str) -> dict[str, Confirmation]:
-        """The latest confirmation of each call of a run, by the call's key. Empty if there are none."""
-        found = await self._store.of_run(run_id)
+    async def latest_confirmations(self, run_id: str) -> dict[str, Confirmation]:
+        """Return the latest confirmation of each call of a run, by the key of the call."""
+        found = await self._store.list_for_run(run_id)
         return {one.call: one for one in sorted(found, key=lambda one: one.number)}
 
-    async def pending(self, owner: Owner, limit: int = 50) -> Sequence[Confirmation]:
-        """At most ``limit`` confirmations on which ``owner`` can decide now, the newest first.
+    async def list_pending(self, owner: DataOwner, limit: int = 50) -> Sequence[Confirmation]:
+        """Return at most ``limit`` confirmations on which ``owner`` can decide now, the newest first.
 
-        Each is pending, or its call has an unknown result.
+        Each is pending, or the result of its call is unknown.
         """
         now = self._now()
-        shown = [one._replace(state=one.shown_state(now)) for one in await self._store.open(owner, limit)]
+        shown = [one._replace(state=one.state_at(now)) for one in await self._store.list_open(owner, limit)]
         return [one for one in shown if one.state in ("pending", "unknown")]
 
-    async def find(self, owner: Owner, confirmation_id: str) -> Confirmation:
-        """The confirmation with the given id, in the state that it has now.
+    async def get_confirmation(self, owner: DataOwner, confirmation_id: str) -> Confirmation:
+        """Return the confirmation with this id, with its state as of now, even if a deadline has just passed.
 
         Raises:
-            ConfirmationNotFoundError: There is no such confirmation, or it is another user's; the audit trail records
-                the latter.
+            ConfirmationNotFoundError: The confirmation does not exist, or belongs to another user. The audit
+                trail records an attempt to read another user's confirmation.
         """
         one = await self._store.get(owner, confirmation_id)
         if one is None:
-            await self._store.deny(owner, confirmation_id, self._now())
+            await self._store.record_denied_access(owner, confirmation_id, self._now())
             raise ConfirmationNotFoundError
-        return one._replace(state=one.shown_state(self._now()))
+        return one._replace(state=one.state_at(self._now()))
 
     # Deciding ------------------------------------------------------------------------------------------------------
 
-    async def claim(self, decision: Decision) -> tuple[Confirmation, Tool]:
-        """Mark a confirmation as approved and executing, so that no other process executes its call. Then call `execute`.
+    async def claim_confirmation(self, decision: ApprovalDecision) -> tuple[Confirmation, Tool]:
+        """Mark a confirmation as approved and executing, so that no other process executes its call.
+
+        The caller must then execute the call with `start_claimed_call`.
 
         Returns:
             The claimed confirmation, and its tool.
 
         Raises:
-            ConfirmationError: The decision is not valid; the error's type says why.
+            ConfirmationError: The approval is not valid; the error's type says why.
         """
-        one = await self.find(decision.owner, decision.confirmation)
+        one = await self.get_confirmation(decision.owner, decision.confirmation)
         self._check_answerable(one, decision)
         tool = await self._authorized(one)
-        if (tool.definition, tool.terms) != (one.definition, one.terms):
+        if (tool.definition_hash, tool.risk_and_policy) != (one.definition, one.terms):
             raise ConfirmationStaleError(await self._asked_anew(one, tool))
         arguments = self._arguments(one, tool, decision)
         if one.state == "unknown":
             await self._note_unknown(one)
-        claimed = await self._store.change(
+        claimed = await self._store.apply_change(
             decision.owner, one.id, self._claim(one, tool, decision, arguments)
         )
         if claimed is None:
             raise await self._refusal(decision)
         return claimed, tool
 
-    async def approve(self, decision: Decision) -> tuple[Confirmation, asyncio.Future[Confirmation]]:
-        """Claim an approved confirmation and start its call. A cancelled caller does not stop either.
+    async def approve(self, decision: ApprovalDecision) -> tuple[Confirmation, asyncio.Future[Confirmation]]:
+        """Claim an approved confirmation, and start its call. Both continue if the caller is cancelled.
 
         Returns:
-            The claimed confirmation, and a future of the same confirmation with its result.
+            The claimed confirmation, and a future of the confirmation with the result of the call.
 
         Raises:
-            ConfirmationError: The claim failed, as in `claim`.
+            ConfirmationError: The approval is not valid, as in `claim_confirmation`.
         """
         return await asyncio.shield(self._kept(self._approve(decision)))
 
-    async def _approve(self, decision: Decision) -> tuple[Confirmation, asyncio.Future[Confirmation]]:
-        claimed, tool = await self.claim(decision)
-        return claimed, self.execute(claimed, tool)
+    async def _approve(self, decision: ApprovalDecision) -> tuple[Confirmation, asyncio.Future[Confirmation]]:
+        claimed, tool = await self.claim_confirmation(decision)
+        return claimed, self.start_claimed_call(claimed, tool)
 
-    def execute(self, one: Confirmation, tool: Tool) -> asyncio.Future[Confirmation]:
-        """Start a claimed call. It runs, and its result is recorded, even if the caller is cancelled.
+    def start_claimed_call(self, claimed: Confirmation, tool: Tool) -> asyncio.Future[Confirmation]:
+        """Start the tool call of a claimed confirmation. It continues even if the caller is cancelled.
 
         Returns:
-            A future of the confirmation with its result.
+            A future of the confirmation with the stored result.
         """
-        return asyncio.shield(self._kept(self._execute(one, tool)))
+        return asyncio.shield(self._kept(self._execute(claimed, tool)))
 
-    async def reject(self, owner: Owner, confirmation_id: str, reason: str = "") -> Confirmation:
-        """Reject a confirmation that is pending or whose result is unknown. The call is not executed.
+    async def reject(self, owner: DataOwner, confirmation_id: str, reason: str = "") -> Confirmation:
+        """Reject a confirmation, which is pending or whose result is unknown, so that its call is not executed.
 
         Raises:
             ConfirmationError: The confirmation can no longer be rejected.
         """
-        one = await self.find(owner, confirmation_id)
+        one = await self.get_confirmation(owner, confirmation_id)
         if one.state == "expired":
-            await self.expire(one)
+            await self.record_expiry(one)
         if one.state not in ("pending", "unknown"):
-            raise not_open_error(one.state)
+            raise make_not_open_error(one.state)
         if one.state == "unknown":
             await self._note_unknown(one)
         now = self._now()
         values = {"decided_by": owner.user_id, "decided_at": now, "reason": reason[:LONGEST_REASON]}
-        change = Change(one.state, "rejected", now, "agent.rejected", owner.user_id, values)
+        change = StateChange(one.state, "rejected", now, "agent.rejected", owner.user_id, values)
         if one.state == "pending":
             change = change._replace(before="expires_at")
-        rejected = await self._store.change(owner, one.id, change)
+        rejected = await self._store.apply_change(owner, one.id, change)
         if rejected is None:
-            raise not_open_error((await self.find(owner, confirmation_id)).state)
+            raise make_not_open_error((await self.get_confirmation(owner, confirmation_id)).state)
         return rejected
 
-    async def ask_again(self, one: Confirmation, digest: str) -> Confirmation:
-        """Return the latest confirmation of a call, for the person whose decision on ``one`` was refused.
+    async def reissue_confirmation(self, confirmation: Confirmation, refused_digest: str) -> Confirmation:
+        """After an approval was refused, return the latest confirmation of the same call, to show it again.
 
-        If it is open and still has the ``digest`` that the refused decision named, it gets a new digest, so that the
-        same
-        decision is never valid later. A digest that is not genuine stays so.
+        If the confirmation is open and still has ``refused_digest``, it gets a new digest, so that the refused
+        approval can never become valid. If its digest was forged, the digest stays, so that it remains invalid.
+
+        Args:
+            confirmation: Any confirmation of the call.
+            refused_digest: The digest in the refused approval.
         """
-        one = (await self.of_run(one.run))[one.call]
-        if digest != one.digest or one.state not in OPEN:
-            return one
-        new = one._replace(number=one.number + 1)
-        if self._seals.verifies(one.digest, one.sealed(one.arguments)):
+        confirmation = (await self.latest_confirmations(confirmation.run))[confirmation.call]
+        if refused_digest != confirmation.digest or confirmation.state not in OPEN:
+            return confirmation
+        new = confirmation._replace(number=confirmation.number + 1)
+        if self._seals.verify(confirmation.digest, confirmation.digest_input(confirmation.arguments)):
             new = self._sealed(new, new.arguments)
         values = {"number": new.number, "digest": new.digest}
-        change = Change(one.state, one.state, self._now(), "agent.asked", one.user_id, values)
-        changed = await self._store.change(one.owner, one.id, change._replace(equal={"digest": one.digest}))
-        return changed or (await self.of_run(one.run))[one.call]
+        change = StateChange(
+            confirmation.state, confirmation.state, self._now(), "agent.asked", confirmation.user_id, values
+        )
+        changed = await self._store.apply_change(
+            confirmation.owner, confirmation.id, change._replace(equal={"digest": confirmation.digest})
+        )
+        return changed or (await self.latest_confirmations(confirmation.run))[confirmation.call]
 
-    async def supersede(self, one: Confirmation) -> bool:
-        """Withdraw a pending confirmation, because its run does not wait for it any more; False if it was decided meanwhile."""
-        return await self._closed_as(one, "pending", "superseded")
+    async def withdraw(self, confirmation: Confirmation) -> bool:
+        """Withdraw a pending confirmation that its run no longer needs; False if it was decided in the meantime."""
+        return await self._closed_as(confirmation, "pending", "superseded")
 
-    async def expire(self, one: Confirmation) -> bool:
-        """Record that a pending confirmation has passed its deadline; False if it was decided meanwhile."""
-        change = Change("pending", "expired", self._now(), "agent.expired", SYSTEM)
-        return await self._store.change(one.owner, one.id, change._replace(after="expires_at")) is not None
+    async def record_expiry(self, confirmation: Confirmation) -> bool:
+        """Mark a pending confirmation as expired; False if it was decided meanwhile or is not yet overdue."""
+        change = StateChange("pending", "expired", self._now(), "agent.expired", SYSTEM)
+        return (
+            await self._store.apply_change(
+                confirmation.owner, confirmation.id, change._replace(after="expires_at")
+            )
+            is not None
+        )
 
-    async def sweep(self) -> Sequence[Confirmation]:
-        """Record the confirmations of all users that have expired, and the results that have become unknown.
+    async def record_overdue(self) -> Sequence[Confirmation]:
+        """Mark overdue confirmations of all users: pending ones as expired, executing ones as unknown.
 
         Returns:
-            The confirmations that expired, whose runs the caller ends.
+            The expired confirmations. The caller must end the runs that waited for them.
         """
         now, expired = self._now(), []
-        for one in await self._store.due(now, _DUE):
+        for one in await self._store.list_overdue(now, _DUE):
             if one.state == "executing":
                 await self._note_unknown(one)
-            elif await self.expire(one):
+            elif await self.record_expiry(one):
                 expired.append(one)
         return expired
 
-    async def drain(self, seconds: float) -> None:
-        """At shutdown, wait at most ``seconds`` for the calls being executed.
+    async def wait_for_running_calls(self, seconds: float) -> None:
+        """At shutdown, wait at most ``seconds`` until the running tool calls have ended.
 
-        The results of calls that still run then stay unknown.
+        If a call is still running then, its result stays unknown.
         """
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)
@@ -301,7 +326,7 @@ class Gate:
 
     # How -----------------------------------------------------------------------------------------------------------
 
-    def _confirmation(self, run: Run, call: Call, tool: Tool) -> Confirmation:
+    def _confirmation(self, run: Run, call: JudgedToolCall, tool: Tool) -> Confirmation:
         now = self._now()
         one = Confirmation(
             id=secrets.token_hex(16),
@@ -324,22 +349,22 @@ class Gate:
         return self._sealed(one, one.arguments)
 
     def _sealed(self, one: Confirmation, arguments: str) -> Confirmation:
-        return one._replace(digest=self._seals.seal(one.sealed(arguments)))
+        return one._replace(digest=self._seals.sign(one.digest_input(arguments)))
 
     async def _added(self, one: Confirmation) -> Confirmation | None:
         if await self._store.add(one):
             return one
-        return (await self.of_run(one.run)).get(one.call)
+        return (await self.latest_confirmations(one.run)).get(one.call)
 
     def _lease(self, tool: Tool) -> int:
         return self._now() + int(tool.seconds * _SECOND) + GRACE
 
-    def _check_answerable(self, one: Confirmation, decision: Decision) -> None:
+    def _check_answerable(self, one: Confirmation, decision: ApprovalDecision) -> None:
         if one.state == "unknown" and not decision.again:
             raise UnknownOutcomeError
         if one.state not in ("pending", "unknown"):
-            raise not_open_error(one.state)
-        verified = self._seals.verifies(one.digest, one.sealed(one.arguments))
+            raise make_not_open_error(one.state)
+        verified = self._seals.verify(one.digest, one.digest_input(one.arguments))
         if not verified:
             fault = "agents.confirmation_key_missing" if verified is None else "agents.confirmation_forged"
             log.error("%s id=%s run=%s", fault, one.id, one.run)
@@ -350,7 +375,7 @@ class Gate:
     async def _authorized(self, one: Confirmation) -> Tool:
         """The tool in the agent's present definition."""
         try:
-            tool = self._agents[one.agent].tool(one.tool)
+            tool = self._agents[one.agent].find_tool(one.tool)
         except UnknownAgentError:
             tool = None
         if tool is None or tool.policy == "deny":
@@ -359,15 +384,19 @@ class Gate:
             raise ConfirmationRevokedError(why)
         return tool
 
-    def _arguments(self, one: Confirmation, tool: Tool, decision: Decision) -> str:
+    def _arguments(self, one: Confirmation, tool: Tool, decision: ApprovalDecision) -> str:
         try:
-            return one.arguments if decision.arguments is None else tool.accepted(decision.arguments)
-        except ArgumentsError as error:
+            return (
+                one.arguments if decision.arguments is None else tool.validate_arguments(decision.arguments)
+            )
+        except InvalidArgumentsError as error:
             raise InvalidEditError(str(error)) from None
 
-    def _claim(self, one: Confirmation, tool: Tool, decision: Decision, arguments: str) -> Change:
+    def _claim(
+        self, one: Confirmation, tool: Tool, decision: ApprovalDecision, arguments: str
+    ) -> StateChange:
         is_edited, who, now = arguments != one.arguments, decision.owner.user_id, self._now()
-        digest = self._seals.seal(one.sealed(arguments)) if is_edited else one.digest
+        digest = self._seals.sign(one.digest_input(arguments)) if is_edited else one.digest
         values = {
             "decided_by": who,
             "decided_at": now,
@@ -377,17 +406,17 @@ class Gate:
             "edited_from": one.digest if is_edited else one.edited_from,
         }
         kind: Kind = "agent.edited" if is_edited else "agent.approved"
-        change = Change("pending", "executing", now, kind, who, values, _bound(one), "expires_at")
+        change = StateChange("pending", "executing", now, kind, who, values, _bound(one), "expires_at")
         if one.state == "unknown":
             return change._replace(source="unknown", before=None, details={"again": True})
         return change
 
-    async def _refusal(self, decision: Decision) -> Exception:
+    async def _refusal(self, decision: ApprovalDecision) -> Exception:
         """Why the confirmation could not be claimed: it was decided before, has expired, or was changed."""
-        one = await self.find(decision.owner, decision.confirmation)
+        one = await self.get_confirmation(decision.owner, decision.confirmation)
         if one.state in ("pending", "unknown"):
             return ConfirmationChangedError()
-        return not_open_error(one.state)
+        return make_not_open_error(one.state)
 
     async def _execute(self, one: Confirmation, tool: Tool) -> Confirmation:
         observation = await call_tool(tool, json.loads(one.arguments), _execution(one))
@@ -397,32 +426,32 @@ class Gate:
         kind: Kind = "agent.unknown" if target == "unknown" else "agent.executed"
         # Somebody may have had it run again meanwhile: that is settled by whoever runs it.
         mine, details = {"leased_until": one.leased_until or 0}, {"status": observation.status}
-        change = Change("executing", target, self._now(), kind, SYSTEM, values, mine, details=details)
+        change = StateChange("executing", target, self._now(), kind, SYSTEM, values, mine, details=details)
         return await self._settled(one, change)
 
-    async def _settled(self, one: Confirmation, change: Change) -> Confirmation:
-        settled = await self._store.change(one.owner, one.id, change)
+    async def _settled(self, one: Confirmation, change: StateChange) -> Confirmation:
+        settled = await self._store.apply_change(one.owner, one.id, change)
         if settled is not None:
             return settled
         # It took longer than its lease, and somebody noted that. That it is done is known now.
-        late = await self._store.change(one.owner, one.id, change._replace(source="unknown"))
-        return late or await self.find(one.owner, one.id)
+        late = await self._store.apply_change(one.owner, one.id, change._replace(source="unknown"))
+        return late or await self.get_confirmation(one.owner, one.id)
 
     async def _note_unknown(self, one: Confirmation) -> None:
-        change = Change("executing", "unknown", self._now(), "agent.unknown", SYSTEM)
-        await self._store.change(one.owner, one.id, change._replace(after="leased_until"))
+        change = StateChange("executing", "unknown", self._now(), "agent.unknown", SYSTEM)
+        await self._store.apply_change(one.owner, one.id, change._replace(after="leased_until"))
 
     async def _closed_as(self, one: Confirmation, source: State, target: State) -> bool:
-        change = Change(source, target, self._now(), "agent.superseded", SYSTEM)
-        return await self._store.change(one.owner, one.id, change) is not None
+        change = StateChange(source, target, self._now(), "agent.superseded", SYSTEM)
+        return await self._store.apply_change(one.owner, one.id, change) is not None
 
     async def _asked_anew(self, one: Confirmation, tool: Tool) -> str | None:
         """Create a confirmation of the same call with the tool's present definition, and return its id; None if the tool no longer accepts the arguments."""
-        if one.state != "pending" or not await self.supersede(one):
+        if one.state != "pending" or not await self.withdraw(one):
             return None
         try:
-            arguments = tool.accepted(json.loads(one.arguments))
-        except ArgumentsError:
+            arguments = tool.validate_arguments(json.loads(one.arguments))
+        except InvalidArgumentsError:
             return None
         now = self._now()
         new = one._replace(
@@ -430,8 +459,8 @@ class Gate:
             number=one.number + 1,
             title=tool.title or tool.name,
             risk=tool.risk,
-            definition=tool.definition,
-            terms=tool.terms,
+            definition=tool.definition_hash,
+            terms=tool.risk_and_policy,
             arguments=arguments,
             asked_at=now,
             expires_at=now + LIFETIME,
@@ -440,42 +469,51 @@ class Gate:
         return new.id if await self._store.add(new) else None
 
 
-async def call_tool(tool: Tool, arguments: dict[str, Any], execution: Execution) -> Observation:
-    """Call ``tool`` within its time limit, and return the result for the model.
+async def call_tool(tool: Tool, arguments: dict[str, Any], execution: Execution) -> ToolObservation:
+    """Call ``tool`` within its time limit, and convert the result for the model.
 
-    An exception of the tool is not raised, but becomes a result with the status ``error`` or ``timed_out``.
+    An exception of the tool is not raised: it is returned as a result with the status ``error`` or
+    ``timed_out``.
     """
     limit = asyncio.timeout(tool.seconds)
     try:
         async with limit:
-            return of_result(await tool.run(arguments, execution))
+            return observation_from_result(await tool.run(arguments, execution))
     except TimeoutError as error:
         if limit.expired():
-            return of_time_out(tool.seconds)
+            return make_timeout_observation(tool.seconds)
         return _failed(tool, execution, error)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, the model is told
         return _failed(tool, execution, error)
 
 
-def observation_of(one: Confirmation) -> Observation | None:
-    """Convert the result of a decided confirmation into what the model is told; None while it is not decided."""
-    match one.state:
+def observation_from_confirmation(confirmation: Confirmation) -> ToolObservation | None:
+    """Convert the result of a confirmation to what the model is told: a tool result, a rejection or an expiry.
+
+    Returns:
+        The converted result; None while the confirmation has no result.
+    """
+    match confirmation.state:
         case "done":
-            return Observation(one.status or "ok", one.outcome or "")  # type: ignore[arg-type] # as it was kept
-        case "rejected" if one.leased_until:
-            return of_fault(
-                "Unknown", f"It may have been done: nobody knows. Do not try again. {_reason(one)}", "unknown"
+            return ToolObservation(confirmation.status or "ok", confirmation.outcome or "")  # type: ignore[arg-type] # as it was kept
+        case "rejected" if confirmation.leased_until:
+            return make_error_observation(
+                "Unknown",
+                f"It may have been done: nobody knows. Do not try again. {_reason(confirmation)}",
+                "unknown",
             )
         case "rejected":
-            return of_fault(
+            return make_error_observation(
                 "Declined",
-                f"The user declined this. Do not try again unless asked to. {_reason(one)}",
+                f"The user declined this. Do not try again unless asked to. {_reason(confirmation)}",
                 "declined",
             )
         case "expired":
-            return of_fault("Expired", "Nobody confirmed this in time. It was not done.", "expired")
+            return make_error_observation(
+                "Expired", "Nobody confirmed this in time. It was not done.", "expired"
+            )
         case "superseded":
-            return of_fault(
+            return make_error_observation(
                 "Superseded", "This was not done: the user said something else instead.", "superseded"
             )
         case _:
@@ -486,15 +524,15 @@ def _reason(one: Confirmation) -> str:
     return f"They said: {one.reason}" if one.reason else ""
 
 
-def _failed(tool: Tool, execution: Execution, error: Exception | SystemExit) -> Observation:
+def _failed(tool: Tool, execution: Execution, error: Exception | SystemExit) -> ToolObservation:
     log.warning(
         "agents.tool_failed tool=%s run=%s error=%s", tool.name, execution.run_id, type(error).__name__
     )
-    return of_error(error)
+    return observation_from_exception(error)
 
 
-def not_open_error(state: State) -> Exception:
-    """Make the error to raise for a confirmation that is in ``state``, so that it cannot be decided any more."""
+def make_not_open_error(state: State) -> Exception:
+    """Make the error for a decision that comes too late, because the confirmation is already in ``state``."""
     return ConfirmationExpiredError() if state == "expired" else AlreadyDecidedError(state)
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from .canonical import to_storable
-from .observations import of_fault
+from .canonical import replace_unstorable_characters
+from .observations import make_error_observation
 from .steps import AnswerStep, OpeningStep, ResultStep
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from .runs import Exchange
-    from .steps import Call, Step
+    from .runs import QuestionAndAnswer
+    from .steps import JudgedToolCall, Step
 
 _KINDS: Final[Mapping[str, type[BaseMessage]]] = {"ai": AIMessage, "human": HumanMessage, "tool": ToolMessage}
 KEPT: Final = {
@@ -31,38 +31,40 @@ KEPT: Final = {
     "name",
 }
 """The fields of a message that are stored: all but the receipt and usage of its call."""
-NOT_DONE: Final = of_fault("NotDone", "This was not done.").content
+NOT_DONE: Final = make_error_observation("NotDone", "This was not done.").content
 
 
 def message_to_json(message: BaseMessage) -> dict[str, Any]:
-    """Convert ``message`` to JSON for storing, without its receipt and its usage."""
-    found: dict[str, Any] = to_storable(message.model_dump(mode="json", include=KEPT, exclude_none=True))
+    """Convert a LangChain message to JSON for storing, without its receipt and usage."""
+    found: dict[str, Any] = replace_unstorable_characters(
+        message.model_dump(mode="json", include=KEPT, exclude_none=True)
+    )
     return found
 
 
 def message_from_json(message: Mapping[str, Any]) -> BaseMessage:
-    """Convert JSON from `message_to_json` back to a message."""
+    """Convert JSON from `message_to_json` back to a LangChain message."""
     return _KINDS[message["type"]](**message)
 
 
-def user_message(question: str) -> dict[str, Any]:
-    """Convert a user's message to JSON for storing."""
+def user_message_to_json(question: str) -> dict[str, Any]:
+    """Convert the text of a user's message to the JSON of a LangChain message."""
     return message_to_json(HumanMessage(question))
 
 
-def exchange_messages(exchanges: Iterable[Exchange]) -> Iterator[dict[str, Any]]:
-    """Convert earlier questions and answers of the conversation to JSON messages for storing."""
+def exchanges_to_json(exchanges: Iterable[QuestionAndAnswer]) -> Iterator[dict[str, Any]]:
+    """Convert earlier questions and answers of a conversation to the JSON of LangChain messages, in order."""
     for question, answer in exchanges:
-        yield user_message(question)
+        yield user_message_to_json(question)
         yield message_to_json(AIMessage(answer))
 
 
-def messages(steps: Sequence[Step], not_done: str = NOT_DONE) -> list[BaseMessage]:
-    """Build the message history for the model from the steps of a run.
+def build_message_history(steps: Sequence[Step], missing_result: str = NOT_DONE) -> list[BaseMessage]:
+    """Build the message history for the next model call from the steps of a run.
 
     Args:
         steps: All steps of the run.
-        not_done: The result to show the model for a call that has none.
+        missing_result: The tool result to show the model for a call without a result.
     """
     results = {step.call: step for step in steps if isinstance(step, ResultStep)}
     found: list[BaseMessage] = []
@@ -71,11 +73,11 @@ def messages(steps: Sequence[Step], not_done: str = NOT_DONE) -> list[BaseMessag
             found += map(message_from_json, step.messages)
         elif isinstance(step, AnswerStep):
             found.append(message_from_json(step.message))
-            found += [_result(call, results.get(call.key), not_done) for call in step.calls]
+            found += [_result(call, results.get(call.key), missing_result) for call in step.calls]
     return found
 
 
-def _result(call: Call, observed: ResultStep | None, not_done: str) -> ToolMessage:
+def _result(call: JudgedToolCall, observed: ResultStep | None, not_done: str) -> ToolMessage:
     content = observed.content if observed else call.fault or not_done
     is_error = observed is None or observed.status != "ok"
     return ToolMessage(

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .confirmations import OPEN
-from .errors import StepTakenError
-from .runs import ENDED, Exchange
+from .errors import StepConflictError
+from .runs import ENDED, QuestionAndAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from backend.access import Owner
+    from backend.access import DataOwner
 
-    from .confirmations import Change, Confirmation
-    from .runs import Outcome, Run
+    from .confirmations import Confirmation, StateChange
+    from .runs import Run, RunOutcome
     from .steps import Step
 
 
-class MemoryConfirmations:
-    """A `ConfirmationStore` in memory."""
+class InMemoryConfirmationStore:
+    """A `ConfirmationStore` that keeps everything in memory, without an audit trail."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Confirmation] = {}
@@ -32,37 +32,39 @@ class MemoryConfirmations:
         self._kept[one.id] = one
         return True
 
-    async def get(self, owner: Owner, confirmation_id: str) -> Confirmation | None:
-        """The confirmation with the given id. See `ConfirmationStore.get`."""
+    async def get(self, owner: DataOwner, confirmation_id: str) -> Confirmation | None:
+        """Return the confirmation with this id. See `ConfirmationStore.get`."""
         one = self._kept.get(confirmation_id)
         return one if one is not None and one.owner == owner else None
 
-    async def deny(self, owner: Owner, confirmation_id: str, now: int) -> None:
-        """Do nothing: there is no audit trail."""
+    async def record_denied_access(self, owner: DataOwner, confirmation_id: str, now: int) -> None:
+        """Do nothing, because there is no audit trail. See `ConfirmationStore.record_denied_access`."""
 
-    async def change(self, owner: Owner, confirmation_id: str, change: Change) -> Confirmation | None:
-        """Make ``change``, and return the changed confirmation. See `ConfirmationStore.change`."""
+    async def apply_change(
+        self, owner: DataOwner, confirmation_id: str, change: StateChange
+    ) -> Confirmation | None:
+        """Make ``change`` if all of its conditions hold. See `ConfirmationStore.apply_change`."""
         one = await self.get(owner, confirmation_id)
         if one is None or not _holds(one, change):
             return None
         self._kept[one.id] = changed = one._replace(state=change.target, **change.values)
         return changed
 
-    async def of_run(self, run_id: str) -> Sequence[Confirmation]:
-        """All confirmations of a run, in the order in which they were created. See `ConfirmationStore.of_run`."""
+    async def list_for_run(self, run_id: str) -> Sequence[Confirmation]:
+        """Return all confirmations of a run, the oldest first. See `ConfirmationStore.list_for_run`."""
         return [one for one in self._kept.values() if one.run == run_id]
 
-    async def open(self, owner: Owner, limit: int) -> Sequence[Confirmation]:
-        """At most ``limit`` open confirmations of ``owner``, the newest first. See `ConfirmationStore.open`."""
+    async def list_open(self, owner: DataOwner, limit: int) -> Sequence[Confirmation]:
+        """Return at most ``limit`` open confirmations of ``owner``. See `ConfirmationStore.list_open`."""
         found = [one for one in self._kept.values() if one.state in OPEN and one.owner == owner]
         return sorted(found, key=lambda one: one.asked_at, reverse=True)[:limit]
 
-    async def due(self, now: int, limit: int) -> Sequence[Confirmation]:
-        """At most ``limit`` confirmations of all owners that have expired, or whose execution lease has, at ``now``. See `ConfirmationStore.due`."""
-        return [one for one in self._kept.values() if one.shown_state(now) != one.state][:limit]
+    async def list_overdue(self, now: int, limit: int) -> Sequence[Confirmation]:
+        """Return at most ``limit`` confirmations whose deadline has passed. See `ConfirmationStore.list_overdue`."""
+        return [one for one in self._kept.values() if one.state_at(now) != one.state][:limit]
 
 
-def _holds(one: Confirmation, change: Change) -> bool:
+def _holds(one: Confirmation, change: StateChange) -> bool:
     facts = one._asdict()
     return (
         one.state == change.source
@@ -72,39 +74,39 @@ def _holds(one: Confirmation, change: Change) -> bool:
     )
 
 
-class MemoryRuns:
-    """A `RunStore` in memory."""
+class InMemoryRunStore:
+    """A `RunStore` that keeps everything in memory."""
 
     def __init__(self) -> None:
         self._runs: dict[str, Run] = {}
         self._steps: dict[str, list[Step]] = {}
 
-    async def begin(self, run: Run, opened: Step) -> bool:
-        """Store ``run``, with its lease if it has one, and its first step. See `RunStore.begin`."""
+    async def add_run(self, run: Run, first_step: Step) -> bool:
+        """Store a new run and its first step. See `RunStore.add_run`."""
         if run.id in self._runs:
             return False
-        self._runs[run.id], self._steps[run.id] = run, [opened]
+        self._runs[run.id], self._steps[run.id] = run, [first_step]
         return True
 
-    async def get(self, owner: Owner, run_id: str) -> Run | None:
-        """The run with the given id; None if there is none, or if it is another owner's. See `RunStore.get`."""
+    async def get(self, owner: DataOwner, run_id: str) -> Run | None:
+        """Return the run with this id. See `RunStore.get`."""
         run = self._runs.get(run_id)
         return run if run is not None and run.owner == owner else None
 
-    async def steps(self, run_id: str) -> Sequence[Step]:
-        """All steps of the run, in order. See `RunStore.steps`."""
+    async def list_steps(self, run_id: str) -> Sequence[Step]:
+        """Return all steps of a run, in order. See `RunStore.list_steps`."""
         return list(self._steps.get(run_id, ()))
 
-    async def append(self, run: Run, number: int, steps: Sequence[Step], now: int) -> None:
-        """Add steps, the first of them with that number. See `RunStore.append`."""
+    async def append_steps(self, run: Run, number: int, steps: Sequence[Step], now: int) -> None:
+        """Store further steps of the run, numbered from ``number``. See `RunStore.append_steps`."""
         kept = self._steps[run.id]
         if number != len(kept):
-            raise StepTakenError
+            raise StepConflictError
         kept += steps
         self._runs[run.id] = self._runs[run.id]._replace(updated_at=now)
 
-    async def lease(self, run: Run, holder: str, until: int, now: int) -> bool:
-        """Lease the run to ``holder``, unless it has ended or another lease holds at ``now``. See `RunStore.lease`."""
+    async def acquire_lease(self, run: Run, holder: str, until: int, now: int) -> bool:
+        """Acquire or renew the lease of the run for ``holder``. See `RunStore.acquire_lease`."""
         kept = self._runs.get(run.id)
         if kept is None or kept.state in ENDED or (kept.leased_by != holder and kept.leased_until > now):
             return False
@@ -113,8 +115,8 @@ class MemoryRuns:
         )
         return True
 
-    async def release(self, run: Run, holder: str, outcome: Outcome, now: int) -> bool:
-        """End the lease of ``holder`` and store the outcome. See `RunStore.release`."""
+    async def release_lease(self, run: Run, holder: str, outcome: RunOutcome, now: int) -> bool:
+        """Release the lease of ``holder``, and store the outcome. See `RunStore.release_lease`."""
         kept = self._runs.get(run.id)
         if kept is None or kept.leased_by != holder:
             return False
@@ -123,35 +125,37 @@ class MemoryRuns:
         )
         return True
 
-    async def end(self, run: Run, outcome: Outcome, now: int) -> bool:
-        """Store the outcome of a run that waits for a person; False if it no longer waits. See `RunStore.end`."""
+    async def end_awaiting_run(self, run: Run, outcome: RunOutcome, now: int) -> bool:
+        """End a run that waits for a person. See `RunStore.end_awaiting_run`."""
         kept = self._runs.get(run.id)
         if kept is None or kept.state != "awaiting":
             return False
         self._runs[run.id] = kept._replace(**outcome._asdict(), updated_at=now)
         return True
 
-    async def memory(self, owner: Owner, agent: str, conversation: str, limit: int) -> Sequence[Exchange]:
-        """The last ``limit`` remembered exchanges of the conversation, the oldest first. See `RunStore.memory`."""
+    async def list_exchanges(
+        self, owner: DataOwner, agent: str, conversation: str, limit: int
+    ) -> Sequence[QuestionAndAnswer]:
+        """Return the last ``limit`` remembered questions and answers. See `RunStore.list_exchanges`."""
         found = [run for run in self._of(owner, agent, conversation) if run.remembered]
-        return [Exchange(run.question, run.answer or "") for run in found[-limit:]]
+        return [QuestionAndAnswer(run.question, run.answer or "") for run in found[-limit:]]
 
-    async def awaiting(self, owner: Owner, agent: str, conversation: str) -> Sequence[Run]:
-        """The runs of the conversation that wait for a person. See `RunStore.awaiting`."""
+    async def list_awaiting_runs(self, owner: DataOwner, agent: str, conversation: str) -> Sequence[Run]:
+        """Return the runs of the conversation that wait for a person. See `RunStore.list_awaiting_runs`."""
         return [run for run in self._of(owner, agent, conversation) if run.state == "awaiting"]
 
-    async def recent(self, owner: Owner, limit: int) -> Sequence[Run]:
-        """The last ``limit`` runs of ``owner`` that were not delegated, the newest first. See `RunStore.recent`."""
+    async def list_recent_runs(self, owner: DataOwner, limit: int) -> Sequence[Run]:
+        """Return the last ``limit`` runs of ``owner``, the newest first. See `RunStore.list_recent_runs`."""
         return self._where(lambda run: run.owner == owner and run.parent is None)[::-1][:limit]
 
-    async def forget(self, owner: Owner, agent: str, conversation: str) -> int:
-        """Remove the conversation's runs, delegated ones included, with their steps. See `RunStore.forget`."""
+    async def delete_conversation_runs(self, owner: DataOwner, agent: str, conversation: str) -> int:
+        """Delete all runs of the conversation. See `RunStore.delete_conversation_runs`."""
         own = self._of(owner, agent, conversation)
         self._remove({run.id for run in own})
         return len(own)
 
-    async def remove(self, run: Run) -> None:
-        """Remove a run with its steps, and the runs that it delegated. See `RunStore.remove`."""
+    async def delete_run(self, run: Run) -> None:
+        """Delete a run with its steps, and the runs that it delegated. See `RunStore.delete_run`."""
         self._remove({run.id} & set(self._runs))
 
     def _remove(self, gone: set[str]) -> None:
@@ -161,7 +165,7 @@ class MemoryRuns:
         for run_id in gone:
             del self._runs[run_id], self._steps[run_id]
 
-    def _of(self, owner: Owner, agent: str, conversation: str) -> list[Run]:
+    def _of(self, owner: DataOwner, agent: str, conversation: str) -> list[Run]:
         place = (owner, agent, conversation)
         return self._where(lambda run: (run.owner, run.agent, run.conversation) == place)
 

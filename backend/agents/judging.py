@@ -8,10 +8,10 @@ from langchain_core.messages import InvalidToolCall, ToolCall, message_chunk_to_
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
-from .canonical import digest, read_object
-from .observations import of_fault
-from .steps import Call
-from .tools import ArgumentsError
+from .canonical import parse_json_object, sha256_of_json
+from .observations import make_error_observation
+from .steps import JudgedToolCall
+from .tools import InvalidArgumentsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,10 +29,10 @@ _SHOWN: Final = 60
 
 
 def join_chunks(chunks: Sequence[AIMessageChunk]) -> AIMessage:
-    """Join the streamed ``chunks`` into one answer.
+    """Join the streamed ``chunks`` of an answer to one message.
 
-    A tool call with truncated JSON becomes an invalid call with its text unchanged, where LangChain would complete the
-    JSON.
+    A tool call whose JSON is truncated becomes an invalid tool call with its text unchanged. LangChain would
+    complete the JSON instead.
     """
     whole = add_ai_message_chunks(*chunks)
     good: list[ToolCall] = []
@@ -40,24 +40,24 @@ def join_chunks(chunks: Sequence[AIMessageChunk]) -> AIMessage:
     for call in whole.tool_call_chunks:
         name, text, call_id = call["name"] or "", call["args"] or "{}", call["id"]
         try:
-            good.append(tool_call(name=name, args=read_object(text), id=call_id))
+            good.append(tool_call(name=name, args=parse_json_object(text), id=call_id))
         except ValueError as error:
             bad.append(invalid_tool_call(name=name, args=text, id=call_id, error=str(error)))
     found = cast("AIMessage", message_chunk_to_message(whole))
     return found.model_copy(update={"tool_calls": good, "invalid_tool_calls": bad})
 
 
-def is_cut_off(answer: AIMessage) -> bool:
+def has_hit_token_limit(answer: AIMessage) -> bool:
     """Whether ``answer`` was truncated because it reached its token limit."""
     return answer.response_metadata.get("finish_reason") in _CUT_OFF
 
 
-def with_ids(answer: AIMessage, number: int) -> AIMessage:
-    """Give all tool calls of ``answer`` new ids, if any id is missing or occurs twice; else return it unchanged.
+def ensure_tool_call_ids(answer: AIMessage, step_number: int) -> AIMessage:
+    """Return ``answer`` with a unique id for each tool call; unchanged if all ids are present and different.
 
     Args:
         answer: The model's answer.
-        number: The number of the answer's step in the run, which makes the new ids unique.
+        step_number: The number of the answer's step in the run. It makes new ids unique in the run.
     """
     calls, bad = list(answer.tool_calls), list(answer.invalid_tool_calls)
     ids = [call["id"] for call in (*calls, *bad)]
@@ -66,58 +66,66 @@ def with_ids(answer: AIMessage, number: int) -> AIMessage:
     made = iter(range(len(ids)))
     return answer.model_copy(
         update={
-            "tool_calls": [{**call, "id": f"call_{number}_{next(made)}"} for call in calls],
-            "invalid_tool_calls": [{**call, "id": f"call_{number}_{next(made)}"} for call in bad],
+            "tool_calls": [{**call, "id": f"call_{step_number}_{next(made)}"} for call in calls],
+            "invalid_tool_calls": [{**call, "id": f"call_{step_number}_{next(made)}"} for call in bad],
         }
     )
 
 
-class Judge:
-    """Decides for each tool call of one agent whether it is executed, confirmed, delegated or refused.
+class ToolCallJudge:
+    """Decides for each tool call of one agent whether it is executed, confirmed first, delegated or refused.
 
     Args:
-        agent: The agent whose model answers.
-        agents: All agents, for delegation.
+        agent: The agent whose model makes the calls.
+        agents: All agents of the application, to find those to which the agent may delegate.
     """
 
     def __init__(self, agent: Agent, agents: Agents) -> None:
         self._agent = agent
         self._agents = agents
 
-    def functions(self) -> list[dict[str, Any]]:
-        """The function definitions to send to the model: allowed tools, and the agents to which it may delegate."""
-        own = [tool.as_function() for tool in self._agent.tools if tool.policy != "deny"]
+    def function_definitions(self) -> list[dict[str, Any]]:
+        """Return the function definitions for the model: of the allowed tools, and of the agents to delegate to."""
+        own = [tool.to_function_definition() for tool in self._agent.tools if tool.policy != "deny"]
         return own + [_as_function(self._agents[name]) for name in self._agent.delegates]
 
-    def judge(self, answer: AIMessage, number: int, calls_left: int, *, is_cut: bool) -> tuple[Call, ...]:
-        """Decide on every tool call of ``answer``: execute it, ask a person first, delegate it, or refuse it.
+    def judge_tool_calls(
+        self, answer: AIMessage, step_number: int, calls_left: int, *, is_truncated: bool
+    ) -> tuple[JudgedToolCall, ...]:
+        """Decide for every tool call of ``answer`` whether it is executed, confirmed first, delegated or refused.
 
         Args:
-            answer: The model's answer, whose calls have ids.
-            number: The number of the answer's step in the run.
-            calls_left: How many calls the run may still make. Calls beyond are not executed.
-            is_cut: Whether the answer was truncated; then none of its calls is executed.
+            answer: The model's answer. All of its tool calls must have ids.
+            step_number: The number of the answer's step in the run.
+            calls_left: How many more tool calls the run may make. Calls beyond this number are not executed.
+            is_truncated: Whether the answer was truncated. Then none of its calls is executed.
 
         Returns:
-            The calls in their order, each with its verdict, and a refused one with the reason for the model.
+            The calls in order, each with its verdict. A refused call has the reason for the model.
         """
-        judged: list[Call] = []
+        judged: list[JudgedToolCall] = []
         for place, call in enumerate(answer.tool_calls):
-            one = Call(key=f"{number}.{place}", id=call["id"] or "", name=call["name"], verdict="refuse")
+            one = JudgedToolCall(
+                key=f"{step_number}.{place}", id=call["id"] or "", name=call["name"], verdict="refuse"
+            )
             judged.append(
                 _refused(one, "CutOff", "The call was cut off.")
-                if is_cut
+                if is_truncated
                 else self._judged(one, call["args"], judged)
             )
         for place, bad in enumerate(answer.invalid_tool_calls, len(judged)):
-            one = Call(key=f"{number}.{place}", id=bad["id"] or "", name=bad["name"] or "", verdict="refuse")
+            one = JudgedToolCall(
+                key=f"{step_number}.{place}", id=bad["id"] or "", name=bad["name"] or "", verdict="refuse"
+            )
             judged.append(_refused(one, "InvalidArguments", "The arguments are no JSON object."))
         return _within(judged, calls_left)
 
-    def _judged(self, call: Call, arguments: Mapping[str, Any], before: Sequence[Call]) -> Call:
+    def _judged(
+        self, call: JudgedToolCall, arguments: Mapping[str, Any], before: Sequence[JudgedToolCall]
+    ) -> JudgedToolCall:
         if call.name in self._agent.delegates:
             return _delegated(call, arguments)
-        tool = self._agent.tool(call.name)
+        tool = self._agent.find_tool(call.name)
         if tool is None:
             known = ", ".join([*(tool.name for tool in self._agent.tools), *self._agent.delegates]) or "none"
             return _refused(
@@ -128,38 +136,40 @@ class Judge:
         if tool.policy == "deny":
             return _refused(call, "NotAllowed", "This tool may not be called.")
         try:
-            accepted = tool.accepted(arguments)
-        except ArgumentsError as error:
+            accepted = tool.validate_arguments(arguments)
+        except InvalidArgumentsError as error:
             return _refused(call, "InvalidArguments", str(error))
         if any((one.name, one.arguments) == (call.name, accepted) for one in before):
             return _refused(call, "Repeated", "The same call stands before this one. It is made once.")
         found = {
             "arguments": accepted,
-            "definition": tool.definition,
-            "terms": tool.terms,
-            "verdict": verdict_of(tool),
+            "definition": tool.definition_hash,
+            "terms": tool.risk_and_policy,
+            "verdict": verdict_for_tool(tool),
         }
         return call.model_copy(update=found)
 
 
-def verdict_of(tool: Tool) -> Verdict:
-    """Decide how a valid call of ``tool`` is handled.
+def verdict_for_tool(tool: Tool) -> Verdict:
+    """Decide what happens to a valid call of ``tool``.
 
-    ``ask`` if a person must approve it; ``run`` if it only reads; ``record`` if it changes something without approval.
+    Returns:
+        ``ask`` if a person must approve the call; ``run`` if the tool only reads; ``record`` if the tool
+        changes something without approval.
     """
     if tool.policy == "ask":
         return "ask"
     return "run" if tool.risk == "read" else "record"
 
 
-def _within(calls: Sequence[Call], left: int) -> tuple[Call, ...]:
+def _within(calls: Sequence[JudgedToolCall], left: int) -> tuple[JudgedToolCall, ...]:
     """``calls``, of which at most ``left`` may be executed."""
-    found: list[Call] = []
+    found: list[JudgedToolCall] = []
     for call in calls:
         if call.verdict != "refuse":
             left -= 1
         if left < 0 and call.verdict != "refuse":
-            fault = of_fault(
+            fault = make_error_observation(
                 "TooManyCalls", "No more tools may be called. Answer with what you have."
             ).content
             found.append(call.model_copy(update={"verdict": "over", "fault": fault}))
@@ -168,18 +178,18 @@ def _within(calls: Sequence[Call], left: int) -> tuple[Call, ...]:
     return tuple(found)
 
 
-def _refused(call: Call, code: str, message: str) -> Call:
-    return call.model_copy(update={"fault": of_fault(code, message).content})
+def _refused(call: JudgedToolCall, code: str, message: str) -> JudgedToolCall:
+    return call.model_copy(update={"fault": make_error_observation(code, message).content})
 
 
-def _delegated(call: Call, arguments: Mapping[str, Any]) -> Call:
+def _delegated(call: JudgedToolCall, arguments: Mapping[str, Any]) -> JudgedToolCall:
     task = arguments.get("task")
     if not isinstance(task, str) or not task.strip() or len(task) > LONGEST_TASK or len(arguments) > 1:
         return _refused(
             call, "InvalidArguments", f"Give the task alone, as a text of up to {LONGEST_TASK} characters."
         )
     return call.model_copy(
-        update={"arguments": task, "verdict": "delegate", "definition": digest(call.name)[:16]}
+        update={"arguments": task, "verdict": "delegate", "definition": sha256_of_json(call.name)[:16]}
     )
 
 

@@ -16,18 +16,18 @@ from typing_extensions import override
 
 from backend.utils.llm.errors import ConfirmationError
 from backend.utils.llm.execution.loop_thread import LoopThread
-from backend.utils.llm.schema_checks import first_fault
+from backend.utils.llm.schema_checks import find_schema_violation
 
 from .agent import Agent, Agents
 from .budget import RunBudget
-from .errors import AlreadyDecidedError, ConfirmationExpiredError, ConfirmationsAwayError
-from .events import confirmation_view
-from .gate import Decision, Gate, observation_of
-from .observations import Observation, of_fault
+from .errors import AlreadyDecidedError, ConfirmationExpiredError, ConfirmationsUnreachableError
+from .events import confirmation_to_json
+from .gate import ApprovalDecision, ConfirmationGate, observation_from_confirmation
+from .observations import ToolObservation, make_error_observation
 from .runs import Run
-from .steps import Call
-from .threads import Threads
-from .tools import ArgumentsError, Tool
+from .steps import JudgedToolCall
+from .threads import ToolThreads
+from .tools import InvalidArgumentsError, Tool
 
 try:
     from langchain.agents.middleware import AgentMiddleware
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
     from langgraph.types import Command
 
-    from backend.access import Owner
+    from backend.access import DataOwner
 
     from .confirmations import Confirmation, ConfirmationStore
     from .tools import Policy, Risk
@@ -52,25 +52,31 @@ if TYPE_CHECKING:
     Handler = Callable[[ToolCallRequest], Awaitable[Answered]]
 
 _NAME: Final = "create_agent"
-_ELSEWHERE: Final = of_fault("Elsewhere", "It is being done by somebody else. Do not do it again.")
+_ELSEWHERE: Final = make_error_observation(
+    "Elsewhere", "It is being done by somebody else. Do not do it again."
+)
 
 
 class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
-    """Middleware that executes a tool call once, after a person has approved it.
+    """LangChain middleware that executes a tool call only once, and after approval if its policy requires it.
 
-    It interrupts the graph with the confirmation, as `confirmation_view` shows it, and expects a decision:
-    ``Command(resume={"decision": "approve", "digest": …})``, or ``reject`` with a ``reason``, or ``edit`` with ``arguments``.
-    After an invalid decision it interrupts again, with the ``error`` and a new ``digest``, and expects another decision.
+    For an approval, it interrupts the graph with the confirmation, in the form of `confirmation_to_json`.
+    Resume the graph with ``Command(resume={"decision": "approve", "digest": …})``. The decision may also be
+    ``reject`` with a ``reason``, or ``edit`` with ``arguments``. After an invalid decision, the graph is
+    interrupted again, with the ``error`` and a new ``digest``.
 
-    For a synchronous agent, an event loop in a separate thread uses the store, and the tools run in other threads. A
-    store whose connections belong to one loop, such as one on PostgreSQL, cannot serve asynchronous agents as well.
+    In a synchronous agent, the store is used on an event loop in a separate thread, and each tool runs in a
+    thread of its own. A store that is bound to one event loop, such as one on PostgreSQL, cannot serve
+    synchronous and asynchronous agents at the same time.
 
     Args:
-        store: Stores confirmations.
+        store: Stores the confirmations.
         tools: The tools of the agent.
-        terms: Risk and policy by the tool's name; for a tool not named, ``write`` and ``ask``.
-        owner: Returns the authenticated user who resumes the thread; never taken from the thread's config.
-        gate: Options of the `Gate`.
+        terms: Risk and policy of each tool, by its name. A tool that is missing here has ``write`` and
+            ``ask``.
+        owner: Returns the authenticated user who resumes the thread. It must not read the user from the
+            thread's config.
+        gate: Further options of the `ConfirmationGate`.
     """
 
     def __init__(
@@ -79,86 +85,88 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
         tools: Sequence[BaseTool],
         terms: Mapping[str, tuple[Risk, Policy]],
         *,
-        owner: Callable[[], Owner],
+        owner: Callable[[], DataOwner],
         **gate: Any,
     ) -> None:
         super().__init__()
         ours = tuple(_tool(one, *terms.get(one.name, ("write", "ask"))) for one in tools)
         self._agent = Agent(_NAME, "", "", ours)
-        self._gate = Gate(store, Agents([self._agent]), **gate)
+        self._gate = ConfirmationGate(store, Agents([self._agent]), **gate)
         self._owner = owner
         self._loop = LoopThread()
-        self._threads = {one.name: Threads() for one in ours if one.terms != "read/allow"}
+        self._threads = {one.name: ToolThreads() for one in ours if one.risk_and_policy != "read/allow"}
 
     @override
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Answered]
     ) -> Answered:
         async def handle(asked: ToolCallRequest) -> Answered:
-            threads = self._threads.get(asked.tool_call["name"]) or Threads()
-            return await threads.run(partial(handler, asked))
+            threads = self._threads.get(asked.tool_call["name"]) or ToolThreads()
+            return await threads.run_in_thread(partial(handler, asked))
 
-        found = self._loop.get().run(self.awrap_tool_call(request, handle))
+        found = self._loop.get_loop().run(self.awrap_tool_call(request, handle))
         assert found is not None, "no tool runs on that loop's own thread"  # noqa: S101
         return found
 
     @override
     async def awrap_tool_call(self, request: ToolCallRequest, handler: Handler) -> Answered:
-        tool = self._agent.tool(request.tool_call["name"])
+        tool = self._agent.find_tool(request.tool_call["name"])
         if tool is None or (tool.risk, tool.policy) == ("read", "allow"):
             return await handler(request)
         if tool.policy == "deny":
-            return _message(request, of_fault("NotAllowed", "This tool may not be called."))
+            return _message(request, make_error_observation("NotAllowed", "This tool may not be called."))
         try:
-            accepted = tool.accepted(request.tool_call["args"])
-        except ArgumentsError as error:
-            return _message(request, of_fault("InvalidArguments", str(error)))
+            accepted = tool.validate_arguments(request.tool_call["args"])
+        except InvalidArgumentsError as error:
+            return _message(request, make_error_observation("InvalidArguments", str(error)))
         return _message(request, await self._confirmed(request, handler, tool, accepted))
 
     async def _confirmed(
         self, request: ToolCallRequest, handler: Handler, tool: Tool, arguments: str
-    ) -> Observation:
+    ) -> ToolObservation:
         run, call = self._run(request), _call(request, tool, arguments)
-        one = (await self._gate.of_run(run.id)).get(call.key)
+        one = (await self._gate.latest_confirmations(run.id)).get(call.key)
         if one is None and tool.policy == "allow":
-            one = await self._gate.record(run, call, tool)
+            one = await self._gate.record_unconfirmed_call(run, call, tool)
             if one is not None:
-                done = await self._gate.execute(one, _bound(tool, request, handler))
-                return observation_of(done) or _ELSEWHERE
-            one = (await self._gate.of_run(run.id)).get(call.key)
-        one = one or await self._gate.ask(run, call, tool)
+                done = await self._gate.start_claimed_call(one, _bound(tool, request, handler))
+                return observation_from_confirmation(done) or _ELSEWHERE
+            one = (await self._gate.latest_confirmations(run.id)).get(call.key)
+        one = one or await self._gate.request_confirmation(run, call, tool)
         if one is None or one.owner != run.owner:
-            return of_fault("NotAsked", "Nobody can be asked for this now. It was not done.")
+            return make_error_observation("NotAsked", "Nobody can be asked for this now. It was not done.")
         return await self._answered(one, request, handler)
 
-    async def _answered(self, one: Confirmation, request: ToolCallRequest, handler: Handler) -> Observation:
+    async def _answered(
+        self, one: Confirmation, request: ToolCallRequest, handler: Handler
+    ) -> ToolObservation:
         """The result of a person's last decision. Without a valid one the graph is interrupted.
 
         LangGraph gives a node that runs again every earlier answer, too: only the last one counts.
         """
-        answers = _answers() if observation_of(one) is None else []
+        answers = _answers() if observation_from_confirmation(one) is None else []
         if not answers:
             return _known(one)
         try:
             return await self._decided(one, answers[-1], request, handler)
-        except ConfirmationsAwayError:
+        except ConfirmationsUnreachableError:
             raise
         except ConfirmationError as error:
-            one = await self._gate.ask_again(one, str(answers[-1].get("digest", "")))
+            one = await self._gate.reissue_confirmation(one, str(answers[-1].get("digest", "")))
             return _known(one, error=error.as_dict())
 
     async def _decided(
         self, one: Confirmation, answer: Mapping[str, Any], request: ToolCallRequest, handler: Handler
-    ) -> Observation:
+    ) -> ToolObservation:
         try:
             if answer.get("decision") == "reject":
                 done = await self._gate.reject(self._owner(), one.id, str(answer.get("reason", "")))
             else:
-                claimed, tool = await self._gate.claim(_decision(self._owner(), one, answer))
-                done = await self._gate.execute(claimed, _bound(tool, request, handler))
+                claimed, tool = await self._gate.claim_confirmation(_decision(self._owner(), one, answer))
+                done = await self._gate.start_claimed_call(claimed, _bound(tool, request, handler))
         except (AlreadyDecidedError, ConfirmationExpiredError):
-            done = await self._gate.find(one.owner, one.id)
-        return observation_of(done) or _ELSEWHERE
+            done = await self._gate.get_confirmation(one.owner, one.id)
+        return observation_from_confirmation(done) or _ELSEWHERE
 
     def _run(self, request: ToolCallRequest) -> Run:
         """The thread of the graph as a run."""
@@ -175,10 +183,10 @@ def _answers() -> list[Mapping[str, Any]]:
     return found
 
 
-def _known(one: Confirmation, **more: Any) -> Observation:
+def _known(one: Confirmation, **more: Any) -> ToolObservation:
     """The result of a confirmation. While there is none, the graph is interrupted with the confirmation and ``more``."""
-    while (known := observation_of(one)) is None:
-        interrupt({**confirmation_view(one, whole=True), **more})
+    while (known := observation_from_confirmation(one)) is None:
+        interrupt({**confirmation_to_json(one, untruncated=True), **more})
     return known
 
 
@@ -187,8 +195,8 @@ def _tool(one: BaseTool, risk: Risk, policy: Policy) -> Tool:
     schema: dict[str, Any] = told if isinstance(told, dict) else told.model_json_schema()
 
     def accept(given: Mapping[str, Any]) -> dict[str, Any]:
-        if (fault := first_fault(dict(given), schema)) is not None:
-            raise ArgumentsError(f"{fault}.")
+        if (fault := find_schema_violation(dict(given), schema)) is not None:
+            raise InvalidArgumentsError(f"{fault}.")
         return dict(given)
 
     async def run(*_: object) -> str:
@@ -209,22 +217,24 @@ def _bound(tool: Tool, request: ToolCallRequest, handler: Handler) -> Tool:
     return replace(tool, run=run)
 
 
-def _call(request: ToolCallRequest, tool: Tool, arguments: str) -> Call:
+def _call(request: ToolCallRequest, tool: Tool, arguments: str) -> JudgedToolCall:
     """The call, identified by the id of its message as well, because providers reuse the ids of calls."""
     call_id = request.tool_call["id"] or ""
     messages = request.state["messages"]
     said = next((one for one in reversed(messages) if isinstance(one, AIMessage) and one.tool_calls), None)
     key = f"{said.id if said else ''}.{call_id}"
-    found = {"arguments": arguments, "definition": tool.definition, "terms": tool.terms}
-    return Call(key=key, id=call_id, name=tool.name, verdict="ask", **found)
+    found = {"arguments": arguments, "definition": tool.definition_hash, "terms": tool.risk_and_policy}
+    return JudgedToolCall(key=key, id=call_id, name=tool.name, verdict="ask", **found)
 
 
-def _decision(owner: Owner, one: Confirmation, answer: Mapping[str, Any]) -> Decision:
+def _decision(owner: DataOwner, one: Confirmation, answer: Mapping[str, Any]) -> ApprovalDecision:
     arguments = answer.get("arguments") if answer.get("decision") == "edit" else None
-    return Decision(owner, one.id, str(answer.get("digest", "")), bool(answer.get("again")), arguments)
+    return ApprovalDecision(
+        owner, one.id, str(answer.get("digest", "")), bool(answer.get("again")), arguments
+    )
 
 
-def _message(request: ToolCallRequest, found: Observation) -> ToolMessage:
+def _message(request: ToolCallRequest, found: ToolObservation) -> ToolMessage:
     status: Any = "success" if found.status == "ok" else "error"
     call = request.tool_call
     return ToolMessage(found.content, tool_call_id=call["id"] or "", name=call["name"], status=status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from .steps import AnswerStep, Call, FailureStep, ResultStep, RunUsage, Step
+from .steps import AnswerStep, FailureStep, JudgedToolCall, ResultStep, RunUsage, Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,45 +29,48 @@ Reason = Literal[
 ]
 
 
-class AskModel(NamedTuple):
-    """A move: call the model, for at most ``seconds``."""
+class CallModel(NamedTuple):
+    """Next action of a run: call the model, for at most ``seconds``."""
 
     seconds: float
 
 
-class Execute(NamedTuple):
-    """A move: create confirmations for the calls in ``gated``, and then execute ``calls``, which need no approval."""
+class ExecuteCalls(NamedTuple):
+    """Next action of a run: execute ``calls``, which need no approval.
 
-    calls: tuple[Call, ...]
-    gated: tuple[Call, ...]
+    Before that, confirmations are created for the calls in ``gated``, which need approval.
+    """
 
-
-class Delegate(NamedTuple):
-    """A move: let another agent execute this call."""
-
-    call: Call
+    calls: tuple[JudgedToolCall, ...]
+    gated: tuple[JudgedToolCall, ...]
 
 
-class Wait(NamedTuple):
-    """A move: wait for a person, because only the calls in ``gated`` are left, and each needs a decision."""
+class DelegateCall(NamedTuple):
+    """Next action of a run: let another agent handle ``call``."""
 
-    gated: tuple[Call, ...]
+    call: JudgedToolCall
 
 
-class Finish(NamedTuple):
-    """A move: end the run, for ``reason``."""
+class WaitForDecisions(NamedTuple):
+    """Next action of a run: wait for a person to decide on the calls in ``gated``. No other calls are left."""
+
+    gated: tuple[JudgedToolCall, ...]
+
+
+class FinishRun(NamedTuple):
+    """Next action of a run: end, for ``reason``."""
 
     reason: Reason
 
 
-Move = AskModel | Execute | Delegate | Wait | Finish
+Move = CallModel | ExecuteCalls | DelegateCall | WaitForDecisions | FinishRun
 
 
 @dataclass
-class Progress:
-    """The state of a run, computed from its steps: all answers, results and usage so far.
+class RunProgress:
+    """The state of a run, computed from its steps: all answers, tool results and usage so far.
 
-    It decides on the next move, and does no I/O.
+    It decides what the run does next, without any I/O.
     """
 
     budget: RunBudget
@@ -78,15 +81,15 @@ class Progress:
     spent: RunUsage = field(default_factory=RunUsage)
 
     @classmethod
-    def of(cls, budget: RunBudget, steps: Sequence[Step]) -> Progress:
-        """Compute the state of a run from all of its steps, in order."""
+    def from_steps(cls, budget: RunBudget, steps: Sequence[Step]) -> RunProgress:
+        """Compute the state of a run from all of its steps, which must be in order."""
         progress = cls(budget)
         for step in steps:
-            progress.add(step)
+            progress.add_step(step)
         return progress
 
-    def add(self, step: Step) -> None:
-        """Update the state with the run's next step."""
+    def add_step(self, step: Step) -> None:
+        """Update the state with the next step of the run."""
         self.steps.append(step)
         match step:
             case AnswerStep():
@@ -101,44 +104,44 @@ class Progress:
                 pass
 
     @property
-    def open_calls(self) -> list[Call]:
-        """The calls of the last answer that still need a result: neither refused nor beyond the limit."""
+    def calls_without_result(self) -> list[JudgedToolCall]:
+        """The tool calls of the last answer that still need a result; not those refused or beyond the budget."""
         calls = self.answers[-1].calls if self.answers else ()
         return [
             call for call in calls if call.key not in self.results and call.verdict not in ("refuse", "over")
         ]
 
     @property
-    def text(self) -> str:
-        """The model's latest text that is not empty; empty if there is none."""
+    def latest_text(self) -> str:
+        """The last non-empty text of the model; an empty string if there is none."""
         return next((answer.text for answer in reversed(self.answers) if answer.text), "")
 
     def next_move(self) -> Move:
-        """Decide what the run does next: call the model, execute, delegate, wait or finish."""
+        """Decide what the run does next: call the model, execute tools, delegate, wait for decisions or finish."""
         if isinstance(self.steps[-1], FailureStep):
             return self._ask()
         last = self.answers[-1] if self.answers else None
         if last is None:
             return self._ask()
         if not last.calls:
-            return Finish("answered")
+            return FinishRun("answered")
         if self._repeats():
-            return Finish("repeated")
+            return FinishRun("repeated")
         if all(call.verdict == "over" for call in last.calls):
-            return Finish("tool_calls")
-        return self._act(self.open_calls)
+            return FinishRun("tool_calls")
+        return self._act(self.calls_without_result)
 
-    def _act(self, calls: Sequence[Call]) -> Move:
+    def _act(self, calls: Sequence[JudgedToolCall]) -> Move:
         gated = tuple(call for call in calls if call.verdict == "ask")
         if now := tuple(call for call in calls if call.verdict in ("run", "record")):
-            return Execute(now, gated)
+            return ExecuteCalls(now, gated)
         if (delegated := next((call for call in calls if call.verdict == "delegate"), None)) is not None:
-            return Delegate(delegated)
-        return Wait(gated) if gated else self._ask()
+            return DelegateCall(delegated)
+        return WaitForDecisions(gated) if gated else self._ask()
 
     def _ask(self) -> Move:
-        limit: Limit | None = self.budget.reached(self.spent)
-        return Finish(limit) if limit else AskModel(self.budget.seconds_left(self.spent))
+        limit: Limit | None = self.budget.first_reached_limit(self.spent)
+        return FinishRun(limit) if limit else CallModel(self.budget.remaining_seconds(self.spent))
 
     def _repeats(self) -> bool:
         """Whether the last answers all made the same calls. The last answer has no result yet."""

@@ -10,12 +10,12 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from backend.utils.llm.schema_checks import first_fault
+from backend.utils.llm.schema_checks import find_schema_violation
 
-from .canonical import canonical, digest
-from .observations import ToolError, readable
-from .rendering import escaped
-from .tools import ArgumentsError, Tool
+from .canonical import sha256_of_json, to_canonical_json
+from .observations import ToolError, escape_invisible_characters
+from .rendering import escape_to_one_line
+from .tools import InvalidArgumentsError, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,15 +38,17 @@ _LONGEST_NAME: Final = 64
 async def mcp_tools(
     client: Client, server: str, terms: Mapping[str, tuple[Risk, Policy]] | None = None
 ) -> tuple[Tool, ...]:
-    """Make tools from those of an MCP server, each with the name ``server__tool``.
+    """Convert the tools of an MCP server to tools for agents, each with the name ``server__tool``.
 
     Args:
-        client: A connected client, open for as long as the tools are used.
-        server: The prefix of the tools' names.
-        terms: Risk and policy by the server's name for a tool. A tool not named has the policy ``ask``.
+        client: A connected MCP client. It must stay open while the tools are used.
+        server: The prefix for the names of the tools.
+        terms: Risk and policy of tools, by the names that the server uses. A tool that is missing here has
+            the policy ``ask``.
 
     Raises:
-        ValueError: The server has too many tools or pages, two tools of one name, or a schema that is too long.
+        ValueError: The server has too many tools or pages of tools, two tools with the same name, or a
+            schema that is too long.
     """
     found: list[Tool] = []
     cursor: str | None = None
@@ -66,7 +68,7 @@ async def mcp_tools(
 
 def _tool(client: Client, server: str, one: Described, terms: tuple[Risk, Policy] | None) -> Tool:
     schema: dict[str, Any] = _plain(dict(one.input_schema))
-    if len(canonical(schema)) > LONGEST_SCHEMA:
+    if len(to_canonical_json(schema)) > LONGEST_SCHEMA:
         raise ValueError(f"{server}: the schema of a tool has more than {LONGEST_SCHEMA} characters")
     name = _ODD.sub("_", f"{server}__{one.name}")[:_LONGEST_NAME]
     risk, policy = terms or (_risk(one), "ask")
@@ -79,8 +81,8 @@ def _tool(client: Client, server: str, one: Described, terms: tuple[Risk, Policy
         run=partial(_run, client, one.name),
         risk=risk,
         policy=policy,
-        title=f"{escaped(one.name[:_LONGEST_NAME])[:_LONGEST_NAME]} of {server}",
-        version=digest(one.description)[:16],
+        title=f"{escape_to_one_line(one.name[:_LONGEST_NAME])[:_LONGEST_NAME]} of {server}",
+        version=sha256_of_json(one.description)[:16],
     )
 
 
@@ -91,8 +93,8 @@ def _risk(one: Described) -> Risk:
 
 
 def _accepted(schema: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    if (fault := first_fault(dict(given), schema)) is not None:
-        raise ArgumentsError(f"{fault}.")
+    if (fault := find_schema_violation(dict(given), schema)) is not None:
+        raise InvalidArgumentsError(f"{fault}.")
     return dict(given)
 
 
@@ -109,9 +111,9 @@ def _plain(value: Any) -> Any:
     """A copy of a JSON value with control and invisible characters escaped, except line breaks and tabs."""
     match value:
         case str():
-            return readable(value)
+            return escape_invisible_characters(value)
         case dict():
-            return {readable(str(name)): _plain(part) for name, part in value.items()}
+            return {escape_invisible_characters(str(name)): _plain(part) for name, part in value.items()}
         case list():
             return [_plain(part) for part in value]
         case _:

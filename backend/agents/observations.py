@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from backend.utils.llm.foreign import visible
+from backend.utils.llm.foreign import escape_control_characters
 
 if TYPE_CHECKING:
     from .steps import Status
@@ -18,11 +18,11 @@ _UNSEEN: Final = re.compile("[\u200b\U000e0000-\U000e0fff]")
 
 
 class ToolError(Exception):
-    """Raised by a tool that failed. Its message is sent to the model, and may be shown to the user."""
+    """Raise this in a tool to report a failure. The message is sent to the model, and may be shown to the user."""
 
 
-class Observation(NamedTuple):
-    """What the model is told about a tool call.
+class ToolObservation(NamedTuple):
+    """The result of a tool call as the model receives it.
 
     Attributes:
         status: Whether the call succeeded, or how it failed.
@@ -33,54 +33,58 @@ class Observation(NamedTuple):
     content: str
 
 
-def of_result(value: Any) -> Observation:
-    """Convert a tool's return value, a text or a JSON-ready value, to what the model is told."""
+def observation_from_result(value: Any) -> ToolObservation:
+    """Convert the return value of a tool, a text or a JSON value, to the result for the model."""
     if isinstance(value, bytes | bytearray | memoryview):
-        return Observation("error", _error("BinaryResult", "The tool returned bytes, which cannot be read."))
+        return ToolObservation(
+            "error", _error("BinaryResult", "The tool returned bytes, which cannot be read.")
+        )
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return Observation("ok", truncated(readable(text)))
+    return ToolObservation("ok", truncate_middle(escape_invisible_characters(text)))
 
 
-def of_error(error: Exception | SystemExit) -> Observation:
-    """Convert a tool's exception to what the model is told.
+def observation_from_exception(error: Exception | SystemExit) -> ToolObservation:
+    """Convert an exception of a tool to the result for the model.
 
-    Only the message of a `ToolError` is included, because other messages may hold secrets.
+    The message is included only if it is a `ToolError`, because other messages may contain secrets.
     """
-    message = readable(str(error)[:500]) if isinstance(error, ToolError) else "The tool failed."
-    return Observation("error", _error(type(error).__name__, message))
+    message = (
+        escape_invisible_characters(str(error)[:500]) if isinstance(error, ToolError) else "The tool failed."
+    )
+    return ToolObservation("error", _error(type(error).__name__, message))
 
 
-def of_fault(code: str, message: str, status: Status = "error") -> Observation:
-    """Tell the model that a call was not executed, and why, with an error ``code`` and a ``message``."""
-    return Observation(status, _error(code, message))
+def make_error_observation(code: str, message: str, status: Status = "error") -> ToolObservation:
+    """Make the result that tells the model, by ``code`` and ``message``, why a call has no other result."""
+    return ToolObservation(status, _error(code, message))
 
 
-def of_time_out(seconds: float) -> Observation:
-    """Tell the model that a tool call took longer than ``seconds``. A result that comes later is ignored."""
-    return Observation(
+def make_timeout_observation(seconds: float) -> ToolObservation:
+    """Make the result for the model that says that a tool did not answer within ``seconds``."""
+    return ToolObservation(
         "timed_out", _error("TimedOut", f"The tool did not answer within {seconds:g} seconds.")
     )
 
 
-def readable(text: str) -> str:
-    """Make ``text`` safe to show a model: control and invisible characters become visible escapes.
+def escape_invisible_characters(text: str) -> str:
+    """Replace control and invisible characters in ``text`` by visible escapes, except tabs and line breaks.
 
-    Tabs and line breaks stay.
+    This prevents text that only the model would see.
     """
-    plain = visible(text, keep="\n\t\r")
+    plain = escape_control_characters(text, keep="\n\t\r")
     return _UNSEEN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", plain)
 
 
-def truncated(text: str) -> str:
-    """Cut out the middle of ``text`` if it is longer than `LONGEST`; otherwise return it unchanged."""
+def truncate_middle(text: str) -> str:
+    """Cut out the middle of ``text`` if it is longer than `LONGEST`, and say there how much is missing."""
     if len(text) <= LONGEST:
         return text
     left_out = len(text) - LONGEST
     return f"{text[: LONGEST - 2_000]}\n[… {left_out} characters left out …]\n{text[-2_000:]}"
 
 
-def failure_sentence(content: str) -> str:
-    """Read from ``content``, the JSON of an error for the model, why a call failed; empty if ``content`` is empty."""
+def read_error_message(content: str) -> str:
+    """Return the message in ``content``, the JSON of an error; an empty string if ``content`` is empty."""
     return str(json.loads(content)["message"]) if content else ""
 
 

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from backend.utils.llm.foreign import visible
+from backend.utils.llm.foreign import escape_control_characters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,14 +21,14 @@ _HIDDEN: Final = re.compile(
 """What takes no room, or less than it says: a reader would take two texts for the same."""
 
 
-class Line(NamedTuple):
-    """One argument of a tool call, as a person is shown it before approving.
+class ArgumentLine(NamedTuple):
+    """One argument of a tool call, as a person sees it before approving.
 
     Attributes:
         name: The path of the argument, such as ``items.0.owner``.
-        text: The value, with every hidden character escaped.
+        text: The value. Hidden characters are escaped.
         left_out: How many characters of the value are not shown.
-        is_hiding: Whether the value has invisible characters.
+        is_hiding: Whether the value contains invisible characters.
     """
 
     name: str
@@ -37,45 +37,47 @@ class Line(NamedTuple):
     is_hiding: bool = False
 
 
-def escaped(text: str) -> str:
-    """Escape line breaks and all other control and invisible characters of ``text``, so that a person sees them on one line."""
-    plain = visible(text, keep="\t")
+def escape_to_one_line(text: str) -> str:
+    """Escape line breaks, control characters and invisible characters in ``text``, so that it fits on one line."""
+    plain = escape_control_characters(text, keep="\t")
     return _HIDDEN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", plain).replace("\t", "\\t")
 
 
-def argument_lines(arguments: str, *, whole: bool = False) -> list[Line]:
-    """Convert the arguments of one call, as canonical JSON, to a line for each.
+def render_argument_lines(arguments: str, *, untruncated: bool = False) -> list[ArgumentLine]:
+    """Convert the arguments of a tool call to lines to show to a person, one for each value.
 
-    If there are too many, a last line says how many were left out.
+    If there are too many lines, the last one says how many are left out.
 
     Args:
-        arguments: The arguments of one call.
-        whole: Whether to show everything, whatever its length.
+        arguments: The arguments, as canonical JSON.
+        untruncated: Whether to show all lines and all values completely.
     """
-    found = list(_lines(json.loads(arguments), "", None if whole else LONGEST))
-    if not whole and len(found) > MOST_LINES:
+    found = list(_lines(json.loads(arguments), "", None if untruncated else LONGEST))
+    if not untruncated and len(found) > MOST_LINES:
         left_out = len(found) - MOST_LINES
-        return [*found[:MOST_LINES], Line("…", f"{left_out} more arguments", left_out)]
+        return [*found[:MOST_LINES], ArgumentLine("…", f"{left_out} more arguments", left_out)]
     return found
 
 
-def _lines(value: Any, name: str, longest: int | None) -> Iterator[Line]:
+def _lines(value: Any, name: str, longest: int | None) -> Iterator[ArgumentLine]:
     match value:
         case dict() if value:
             for part, inner in value.items():
-                yield from _lines(inner, f"{name}.{escaped(part)}" if name else escaped(part), longest)
+                yield from _lines(
+                    inner, f"{name}.{escape_to_one_line(part)}" if name else escape_to_one_line(part), longest
+                )
         case list() if value:
             for place, inner in enumerate(value):
                 yield from _lines(inner, f"{name}.{place}", longest)
         case str():
             yield _line(name, value, longest)
         case _:
-            yield Line(name, json.dumps(value))
+            yield ArgumentLine(name, json.dumps(value))
 
 
-def _line(name: str, text: str, longest: int | None) -> Line:
+def _line(name: str, text: str, longest: int | None) -> ArgumentLine:
     cut = text[:longest]
     hidden = any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Cn") for letter in cut) or bool(
         _HIDDEN.search(cut)
     )
-    return Line(name, escaped(cut), len(text) - len(cut), hidden)
+    return ArgumentLine(name, escape_to_one_line(cut), len(text) - len(cut), hidden)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backend.access import Owner
+    from backend.access import DataOwner
 
     from .budget import RunBudget
     from .steps import Step
@@ -23,18 +23,19 @@ class Run(NamedTuple):
     Attributes:
         question: The user's message.
         conversation: The client's id of the conversation; None for a run without memory.
-        parent: The id of the run that delegated this run; None if none did.
-        parent_call: The key of the call by which ``parent`` delegated.
+        parent: The id of the run that delegated this one; None if it was not delegated.
+        parent_call: The key of the tool call by which ``parent`` delegated; None if it was not delegated.
         reason: Why the run stopped, as a code; None before.
         answer: The agent's answer; None before.
-        remembered: Whether later runs of the same conversation are shown this question and answer.
-        leased_by: The holder of the lease on the run: only the holder may continue it. None without a lease.
-        leased_until: When the lease ends, unless its holder renews it.
+        remembered: Whether later runs of the conversation see this question and answer.
+        leased_by: The process that executes the run, as a random name; None if no process does.
+        leased_until: When the lease ends if it is not renewed. After that, another process may continue the
+            run.
     """
 
     id: str
     agent: str
-    owner: Owner
+    owner: DataOwner
     question: str
     budget: RunBudget
     created_at: int
@@ -49,20 +50,20 @@ class Run(NamedTuple):
     leased_by: str | None = None
     leased_until: int = 0
 
-    def shown_state(self, now: int) -> str:
-        """The state at ``now`` as people are shown it: ``interrupted`` if the process that continued the run has died."""
+    def state_at(self, now: int) -> str:
+        """Return the state at the time ``now``: ``interrupted`` if the executing process has died."""
         return "interrupted" if self.state == "running" and self.leased_until <= now else self.state
 
 
-class Exchange(NamedTuple):
-    """A question and its answer, which a later run of the same conversation is shown as history."""
+class QuestionAndAnswer(NamedTuple):
+    """A question and its answer, which later runs of the conversation see as history."""
 
     question: str
     answer: str
 
 
-class Outcome(NamedTuple):
-    """What to store about a run when its process stops working on it: its state, the reason, and the answer."""
+class RunOutcome(NamedTuple):
+    """The state, reason and answer to store for a run when a process stops executing it."""
 
     state: RunState
     reason: str | None = None
@@ -71,81 +72,92 @@ class Outcome(NamedTuple):
 
 
 class RunStore(Protocol):
-    """Stores runs and their steps, with an audit entry for each answer and each result.
+    """Stores runs and their steps, and writes an audit entry for each answer and tool result.
 
-    Only its owner can read a run. Steps are numbered from 0 without gaps, and never changed.
+    A run is only returned to its owner. Steps are numbered from 0 without gaps, and never changed.
     """
 
-    async def begin(self, run: Run, opened: Step) -> bool:
-        """Store a new run, with its lease if it has one, and its first step; False if the id is already used."""
+    async def add_run(self, run: Run, first_step: Step) -> bool:
+        """Store a new run and its first step. If the run has a lease, the lease is acquired.
+
+        Returns:
+            False if the id is already used; nothing is stored then.
+        """
         ...
 
-    async def get(self, owner: Owner, run_id: str) -> Run | None:
-        """The run with the given id; None if there is none, or if it is another owner's."""
+    async def get(self, owner: DataOwner, run_id: str) -> Run | None:
+        """Return the run with this id; None if it does not exist or belongs to another user."""
         ...
 
-    async def steps(self, run_id: str) -> Sequence[Step]:
-        """All steps of the run, in order."""
+    async def list_steps(self, run_id: str) -> Sequence[Step]:
+        """Return all steps of a run, in order."""
         ...
 
-    async def append(self, run: Run, number: int, steps: Sequence[Step], now: int) -> None:
-        """Store ``steps`` of the run. Once this returns, all of them survive a crash.
+    async def append_steps(self, run: Run, number: int, steps: Sequence[Step], now: int) -> None:
+        """Store further steps of a run. They are durable when this returns.
 
         Args:
             run: The run.
-            number: The number of the first of ``steps``; the others follow without gaps.
+            number: The number of the first step; the others follow without gaps.
             steps: The steps, in order.
             now: The time, in microseconds since 1970 (UTC).
 
         Raises:
-            StepTakenError: Another process has stored a step with one of these numbers. No step is added then.
+            StepConflictError: Another process has stored a step with one of these numbers. None of the steps is
+                stored.
         """
         ...
 
-    async def lease(self, run: Run, holder: str, until: int, now: int) -> bool:
-        """Try to reserve the run for one holder, so that nobody else continues it, or renew the holder's own lease.
+    async def acquire_lease(self, run: Run, holder: str, until: int, now: int) -> bool:
+        """Acquire the lease of the run, so that no other process executes it, or renew the holder's lease.
 
-        The state becomes ``running``.
+        If this succeeds, the state of the run becomes ``running``.
 
         Args:
             run: The run.
-            holder: A random name of the lease's holder.
+            holder: A random name for the process that acquires the lease.
             until: When the lease ends, in microseconds since 1970 (UTC).
             now: The present time, in the same unit.
 
         Returns:
-            False if the run has ended, or somebody else holds an unexpired lease.
+            False if the run has ended, or another holder has an unexpired lease.
         """
         ...
 
-    async def release(self, run: Run, holder: str, outcome: Outcome, now: int) -> bool:
-        """End the lease of ``holder``, and store the outcome; False if somebody else has leased the run meanwhile."""
-        ...
-
-    async def end(self, run: Run, outcome: Outcome, now: int) -> bool:
-        """Store the outcome of a run that waits for a person; False if it no longer waits."""
-        ...
-
-    async def memory(self, owner: Owner, agent: str, conversation: str, limit: int) -> Sequence[Exchange]:
-        """The last ``limit`` questions and answers of the conversation that later runs are shown, the oldest first."""
-        ...
-
-    async def awaiting(self, owner: Owner, agent: str, conversation: str) -> Sequence[Run]:
-        """The runs of the conversation that wait for a person's decision."""
-        ...
-
-    async def recent(self, owner: Owner, limit: int) -> Sequence[Run]:
-        """At most ``limit`` runs of ``owner`` that no other run delegated, the newest first."""
-        ...
-
-    async def forget(self, owner: Owner, agent: str, conversation: str) -> int:
-        """Delete all runs of a conversation, delegated ones included, with their steps.
+    async def release_lease(self, run: Run, holder: str, outcome: RunOutcome, now: int) -> bool:
+        """Release the lease of ``holder``, and store the outcome.
 
         Returns:
-            How many runs were deleted.
+            False if the lease has passed to another holder; the outcome is not stored then.
         """
         ...
 
-    async def remove(self, run: Run) -> None:
+    async def end_awaiting_run(self, run: Run, outcome: RunOutcome, now: int) -> bool:
+        """End a run that waits for a person, and store its outcome; False if the run no longer waits."""
+        ...
+
+    async def list_exchanges(
+        self, owner: DataOwner, agent: str, conversation: str, limit: int
+    ) -> Sequence[QuestionAndAnswer]:
+        """Return the last ``limit`` remembered questions and answers of the conversation, the oldest first."""
+        ...
+
+    async def list_awaiting_runs(self, owner: DataOwner, agent: str, conversation: str) -> Sequence[Run]:
+        """Return the runs of the conversation that wait for a person's decision."""
+        ...
+
+    async def list_recent_runs(self, owner: DataOwner, limit: int) -> Sequence[Run]:
+        """Return the last ``limit`` runs of ``owner``, the newest first, without delegated runs."""
+        ...
+
+    async def delete_conversation_runs(self, owner: DataOwner, agent: str, conversation: str) -> int:
+        """Delete all runs of a conversation, and the runs that they delegated, with their steps.
+
+        Returns:
+            How many runs of the conversation were deleted.
+        """
+        ...
+
+    async def delete_run(self, run: Run) -> None:
         """Delete a run with its steps, and the runs that it delegated."""
         ...

@@ -10,29 +10,32 @@ import hmac
 from typing import Protocol
 
 
-class Seals(Protocol):
-    """Makes and verifies the seals of confirmations."""
+class DigestSigner(Protocol):
+    """Computes and verifies the digests of confirmations, as a MAC or a hash."""
 
-    def seal(self, message: bytes) -> str:
-        """Compute the seal of ``message``: at most 120 characters that are safe in an HTML form.
+    def sign(self, message: bytes) -> str:
+        """Compute the digest of ``message``: at most 120 characters that are safe in an HTML form.
 
         Raises:
-            LLMError: No seal can be made now.
+            LLMError: The key is not available.
         """
         ...
 
-    def verifies(self, seal: str, message: bytes) -> bool | None:
-        """Whether ``seal`` is the seal of ``message``; None if the key named in ``seal`` is not available."""
+    def verify(self, signature: str, message: bytes) -> bool | None:
+        """Whether ``signature`` is the digest of ``message``; None if the key that made it is not available."""
         ...
 
 
-class Digests:
-    """The default `Seals`: plain SHA-256 without a key. It detects a change, but anybody can compute such a seal."""
+class PlainHashSigner:
+    """The default `DigestSigner`: SHA-256 without a key.
 
-    def seal(self, message: bytes) -> str:
-        """The seal of ``message``: at most 120 characters that are safe in an HTML form. See `Seals.seal`."""
+    It detects accidental changes of a confirmation, but not forgery, because anybody can compute the hash.
+    """
+
+    def sign(self, message: bytes) -> str:
+        """Hash ``message`` with SHA-256, in hexadecimal. See `DigestSigner.sign`."""
         return hashlib.sha256(message).hexdigest()
 
-    def verifies(self, seal: str, message: bytes) -> bool:
-        """Whether ``seal`` is a seal of ``message``. See `Seals.verifies`."""
-        return hmac.compare_digest(self.seal(message).encode(), seal.encode())
+    def verify(self, signature: str, message: bytes) -> bool:
+        """Whether ``signature`` is the hash of ``message``. See `DigestSigner.verify`."""
+        return hmac.compare_digest(self.sign(message).encode(), signature.encode())

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 _PICO = 10**12
 
 
-def of_answer(answer: AIMessage, seconds: float) -> RunUsage:
-    """Sum the usage of all attempts of ``answer``, read from its receipt.
+def usage_from_answer(answer: AIMessage, seconds: float) -> RunUsage:
+    """Sum the tokens and costs of all attempts that led to ``answer``, as listed in its receipt.
 
     Args:
-        answer: The model's answer. Without a receipt, its cost counts as unknown.
-        seconds: How long the call took.
+        answer: The model's answer. If it has no receipt, its cost counts as unknown.
+        seconds: How long the model call took.
     """
     receipt: Mapping[str, Any] | None = answer.response_metadata.get("receipt")
     if receipt is None:
@@ -41,12 +41,12 @@ def of_answer(answer: AIMessage, seconds: float) -> RunUsage:
     )
 
 
-def of_error(error: LLMError, seconds: float) -> RunUsage:
-    """Sum the usage of the attempts of a failed call. An attempt whose usage is unknown counts as free.
+def usage_from_error(error: LLMError, seconds: float) -> RunUsage:
+    """Sum the tokens and costs of all attempts of a failed model call; unknown usage counts as none.
 
     Args:
-        error: The error of the call.
-        seconds: How long the call took.
+        error: The error of the model call.
+        seconds: How long the model call took.
     """
     used = [attempt.usage for attempt in error.attempts if attempt.usage]
     costs = [attempt.cost_usd for attempt in error.attempts if attempt.usage]

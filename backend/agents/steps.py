@@ -19,16 +19,16 @@ class _Value(BaseModel):
 
 
 class RunUsage(_Value):
-    """What a run has used so far, or what one step of it has used.
+    """What a run, or one step of a run, has used.
 
     Attributes:
-        turns: Model calls.
-        tool_calls: Executed tool calls.
-        input: Input tokens.
-        output: Output tokens.
-        pico_usd: The cost of all answers of known price, in pico-dollars (10⁻¹² dollars).
+        turns: The number of model calls.
+        tool_calls: The number of executed tool calls.
+        input: The number of input tokens.
+        output: The number of output tokens.
+        pico_usd: The cost in pico-dollars (10⁻¹² dollars). Answers of unknown price are not included.
         unpriced: The number of answers of unknown price.
-        seconds: Seconds of work, without waiting for a person.
+        seconds: The working time, without waiting for a person.
     """
 
     turns: int = 0
@@ -40,8 +40,8 @@ class RunUsage(_Value):
     seconds: float = 0.0
 
     @property
-    def tokens(self) -> int:
-        """Input and output tokens together."""
+    def total_tokens(self) -> int:
+        """The sum of input and output tokens."""
         return self.input + self.output
 
     def __add__(self, other: RunUsage) -> RunUsage:
@@ -56,19 +56,20 @@ class RunUsage(_Value):
         )
 
 
-class Call(_Value):
+class JudgedToolCall(_Value):
     """A tool call in a model's answer, with the decision whether it is executed.
 
     Attributes:
-        key: The call's key, unique in the run: the number of the answer's step, a dot, and the call's index in the
-            answer.
-        id: The call's id in the model's history.
+        key: The key of the call, unique in the run: the number of the answer's step, a dot, and the index of
+            the call in the answer.
+        id: The id of the call in the message history.
         name: The name of the tool, as the model wrote it.
-        verdict: How the call is handled: executed, confirmed first, delegated or refused.
-        arguments: The arguments as canonical JSON; empty if they are invalid; for a delegated call, the task as text.
-        fault: Why the call is refused, as the model is told; empty if it is not.
-        definition: The hash of the tool's definition at the time of the call.
-        terms: The tool's risk and policy at the time of the call.
+        verdict: What happens to the call: executed, confirmed first, delegated or refused.
+        arguments: The arguments as canonical JSON; the task as text, if the call is delegated; empty if the
+            arguments are invalid.
+        fault: Why the call is refused, as JSON for the model; empty if it is not refused.
+        definition: The hash of the tool's definition when the call was made.
+        terms: The tool's risk and policy when the call was made.
     """
 
     key: str
@@ -82,10 +83,10 @@ class Call(_Value):
 
 
 class OpeningStep(_Value):
-    """The first step of a run: earlier messages of the conversation, and the user's question.
+    """The first step of a run: the earlier messages of the conversation, and the user's question.
 
     Attributes:
-        messages: LangChain's messages, as JSON.
+        messages: The messages, as JSON of LangChain messages.
     """
 
     kind: Literal["opened"] = "opened"
@@ -93,10 +94,10 @@ class OpeningStep(_Value):
 
 
 class AnswerStep(_Value):
-    """A step: the model has answered, with text, tool calls or both.
+    """A step of a run: the model has answered with text, tool calls or both.
 
     Attributes:
-        message: LangChain's message, as JSON.
+        message: The answer, as JSON of a LangChain message.
         text: The text of the answer.
         calls: The tool calls of the answer.
         spent: What the model call used.
@@ -107,17 +108,17 @@ class AnswerStep(_Value):
     kind: Literal["answered"] = "answered"
     message: dict[str, Any]
     text: str
-    calls: tuple[Call, ...] = ()
+    calls: tuple[JudgedToolCall, ...] = ()
     spent: RunUsage = RunUsage()
     call_id: str | None = None
     endpoint: str | None = None
 
 
 class FailureStep(_Value):
-    """A step: a model call has failed, or took all the time that the run had left.
+    """A step of a run: a model call has failed or exceeded the time limit of the run.
 
     Attributes:
-        code: The error's code.
+        code: The code of the error; ``seconds`` for the time limit.
         spent: What the failed attempts used.
         call_id: The id of the model call in the ledger.
     """
@@ -129,14 +130,14 @@ class FailureStep(_Value):
 
 
 class ResultStep(_Value):
-    """A step: a tool call has a result, also if a person rejected it.
+    """A step of a run: a tool call has a result. A rejection by a person is a result, too.
 
     Attributes:
         call: The key of the call.
         name: The name of the tool.
-        content: The result, as the model is told it.
-        confirmation: The id of the call's confirmation or record; None for a call that only reads.
-        spent: What the agent used to which the call was delegated.
+        content: The result, as the model receives it.
+        confirmation: The id of the `Confirmation` of the call; None for a call that only reads.
+        spent: What the call used; for a delegated call, what the other agent's run used.
     """
 
     kind: Literal["observed"] = "observed"

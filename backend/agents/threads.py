@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from backend.utils.llm.execution.own_thread import in_a_thread
+from backend.utils.llm.execution.own_thread import run_in_daemon_thread
 
 from .observations import ToolError
 
@@ -18,18 +18,23 @@ MOST_HANGING: Final = 8
 """Calls of one tool whose threads still run though nobody waits for them any more."""
 
 
-class Threads:
-    """The threads of one tool, one for each call. A thread cannot be ended from outside, so those that hang are counted."""
+class ToolThreads:
+    """Runs the calls of one synchronous tool, each in a thread of its own.
+
+    A thread cannot be stopped from outside. So threads that nobody waits for any more are counted, and
+    further calls are refused if there are too many.
+    """
 
     def __init__(self) -> None:
         self._running: set[object] = set()
         self._awaited: set[object] = set()
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run_in_thread(self, work: Callable[[], T]) -> T:
         """Run ``work`` in a new daemon thread, and return its result.
 
         Raises:
-            ToolError: `MOST_HANGING` calls already hang. ``work`` is not called.
+            ToolError: `MOST_HANGING` earlier calls still run although nobody waits for them. ``work`` is not
+                called.
         """
         if len(self._running - self._awaited) >= MOST_HANGING:
             raise ToolError(
@@ -39,7 +44,7 @@ class Threads:
         self._running.add(call)
         self._awaited.add(call)
         try:
-            return await in_a_thread(partial(self._counted, call, work))
+            return await run_in_daemon_thread(partial(self._counted, call, work))
         except Exception:
             self._running.discard(call)  # there may have been no thread for it
             raise

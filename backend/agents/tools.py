@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, get
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from backend.access import Owner
+from backend.access import DataOwner
 
-from .canonical import canonical, digest
-from .threads import Threads
+from .canonical import sha256_of_json, to_canonical_json
+from .threads import ToolThreads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -32,12 +32,13 @@ _LONGEST_NAME: Final = 64
 
 
 class Execution(NamedTuple):
-    """Tells a tool for which user and run it is called.
+    """The context of a tool call: for which user and which run the tool is called.
 
-    A tool function that has a parameter of this type gets the value; the model does not see that parameter.
+    If a tool function has a parameter of this type, it receives this value. The model does not see the
+    parameter.
 
     Attributes:
-        key: An idempotency key: the same whenever the same call is repeated.
+        key: The idempotency key of the call. If the call is repeated, the key is the same.
     """
 
     user_id: str
@@ -46,46 +47,48 @@ class Execution(NamedTuple):
     key: str
 
     @property
-    def owner(self) -> Owner:
-        """The user for whom the tool is called, as the owner of stored data."""
-        return Owner(self.user_id, self.tenant_id)
+    def owner(self) -> DataOwner:
+        """The user for whom the tool is called, as an `Owner`."""
+        return DataOwner(self.user_id, self.tenant_id)
 
 
-class ArgumentsError(Exception):
-    """The arguments of a tool call are invalid. The message is for the model, and quotes no argument."""
+class InvalidArgumentsError(Exception):
+    """The arguments of a tool call are invalid. The message is for the model, and contains no argument's value."""
 
 
-class Arguments(Protocol):
-    """Validates the arguments of a call."""
+class ArgumentsValidator(Protocol):
+    """A function that validates the arguments of a tool call."""
 
     def __call__(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Validate ``given`` and add defaults; returns JSON-ready values.
 
         Raises:
-            ArgumentsError: The arguments are invalid.
+            InvalidArgumentsError: The arguments are invalid.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool that an agent may call.
+    """A tool that agents may call.
 
     Attributes:
-        name: The name by which the model calls the tool: letters, digits, ``_`` and ``-``.
-        description: The description for the model.
-        parameters: The JSON Schema of its arguments.
-        arguments: Validates the arguments and adds defaults.
-        run: Executes the tool with valid arguments, and returns a text or a JSON-ready value.
-        title: The name that people are shown.
-        version: Changed by the developer when the behaviour changes and the arguments do not.
+        name: The tool's name for the model: letters, digits, ``_`` and ``-``.
+        description: The tool's description for the model.
+        parameters: The JSON Schema of the arguments.
+        arguments: Validates the arguments of a call, and adds defaults.
+        run: Executes the tool with valid arguments, and returns a text or a JSON value.
+        risk: What a call does: ``read``, ``write``, or ``dangerous`` if it cannot be undone.
+        policy: Whether a call is executed: ``allow``, ``deny``, or ``ask`` if a person must approve it.
+        title: The tool's name for people.
+        version: The version of the tool. Change it if the behaviour changes and the arguments do not.
         seconds: The time limit of a call.
     """
 
     name: str
     description: str
     parameters: Mapping[str, Any]
-    arguments: Arguments
+    arguments: ArgumentsValidator
     run: Callable[[dict[str, Any], Execution], Awaitable[Any]]
     risk: Risk = "write"
     policy: Policy = "ask"
@@ -100,39 +103,45 @@ class Tool:
             )
 
     @property
-    def definition(self) -> str:
-        """A hash of the tool's name, arguments and version, to notice that the tool has changed since a confirmation."""
-        return digest(self.name, self.parameters, self.version)[:16]
+    def definition_hash(self) -> str:
+        """A hash of the tool's name, JSON Schema and version.
+
+        It is stored with each call: if it differs later, the tool has changed.
+        """
+        return sha256_of_json(self.name, self.parameters, self.version)[:16]
 
     @property
-    def terms(self) -> str:
-        """The tool's risk and policy as one text, to notice that they have changed since a confirmation."""
+    def risk_and_policy(self) -> str:
+        """The tool's risk and policy as text, such as ``write/ask``.
+
+        It is stored with each call: if it differs later, risk or policy has changed.
+        """
         return f"{self.risk}/{self.policy}"
 
     def with_policy(self, policy: Policy) -> Tool:
-        """A copy of the tool with another approval policy."""
+        """Return a copy of the tool with another policy."""
         return replace(self, policy=policy)
 
-    def as_function(self) -> dict[str, Any]:
-        """Convert the tool to a function definition for the model."""
+    def to_function_definition(self) -> dict[str, Any]:
+        """Return the function definition of the tool, as models receive it."""
         function = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
         return {"type": "function", "function": function}
 
-    def accepted(self, given: Mapping[str, Any]) -> str:
-        """Validate the arguments of a call and add defaults.
+    def validate_arguments(self, given: Mapping[str, Any]) -> str:
+        """Validate the arguments of a call, and add defaults.
 
         Returns:
-            The arguments as canonical JSON: what people read, and exactly what is executed.
+            The arguments as canonical JSON. People are shown, and the tool is executed with, exactly this text.
 
         Raises:
-            ArgumentsError: The arguments are invalid.
+            InvalidArgumentsError: The arguments are invalid.
         """
         try:
-            text = canonical(self.arguments(given))
+            text = to_canonical_json(self.arguments(given))
         except (ValueError, TypeError, RecursionError) as error:
-            raise ArgumentsError(f"The arguments are no JSON: {error}.") from error
+            raise InvalidArgumentsError(f"The arguments are no JSON: {error}.") from error
         if len(text) > LONGEST:
-            raise ArgumentsError(f"The arguments are longer than {LONGEST} characters.")
+            raise InvalidArgumentsError(f"The arguments are longer than {LONGEST} characters.")
         return text
 
 
@@ -146,11 +155,11 @@ def tool(  # noqa: PLR0913 - what a tool says of itself
     version: str = "1",
     seconds: float = SECONDS,
 ) -> Tool:
-    """Make a tool from a function, synchronous or not, whose parameters have types.
+    """Make a tool from a function with typed parameters, which may be synchronous or asynchronous.
 
-    The function's docstring is the tool's description; `Field` in an `Annotated` type describes a parameter. A
-    synchronous function runs in a thread of its own: a call that hangs blocks nothing else, and while eight of them hang,
-    the function is not called again.
+    The docstring of the function becomes the description of the tool. A `Field` in an `Annotated` type
+    describes a parameter. Each call of a synchronous function runs in a thread of its own; while eight calls
+    hang, further calls are refused.
 
     Raises:
         TypeError: A parameter has no type, or cannot be passed by name.
@@ -179,7 +188,7 @@ class _Function:
         hints = get_type_hints(function, include_extras=True)
         self._function = function
         self._execution = next((name for name, hint in hints.items() if hint is Execution), None)
-        self._threads = Threads()
+        self._threads = ToolThreads()
         self._is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
         self.model: type[BaseModel] = create_model(
             function.__name__, __config__=ConfigDict(extra="forbid"), **self._fields(hints)
@@ -201,11 +210,11 @@ class _Function:
         return fields
 
     def accept(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """``given`` validated, with defaults. See `Arguments`."""
+        """Validate ``given``, and add defaults. See `ArgumentsValidator`."""
         try:
             return self.model.model_validate(dict(given)).model_dump(mode="json", by_alias=True)
         except ValidationError as error:
-            raise ArgumentsError(_told(error)) from None
+            raise InvalidArgumentsError(_told(error)) from None
 
     async def run(self, arguments: dict[str, Any], execution: Execution) -> Any:
         """Call the function."""
@@ -215,7 +224,7 @@ class _Function:
             named[self._execution] = execution
         if self._is_async:
             return await self._function(**named)
-        return await self._threads.run(partial(self._function, **named))
+        return await self._threads.run_in_thread(partial(self._function, **named))
 
 
 def _told(error: ValidationError) -> str:

@@ -1,1 +1,1 @@
-"""Commands, each or each group of them in a module of its own, named like it; `backend.cli` lists them."""
+"""The commands of the command line, a module for each command or group of commands. `backend.cli` lists them."""

@@ -1,4 +1,4 @@
-"""``agent``: runs of agents, and the confirmations that wait for a person."""
+"""``agent``: runs agents, and decides on tool calls that wait for a person's confirmation."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from backend.commands.call import running
-from backend.commands.groups import commands
+from backend.commands.call import open_feature_patchbay
+from backend.commands.groups import make_command_app
 from backend.commands.terminal import (
     SHORT,
     ExitStatus,
     Json,
-    database,
-    deciding,
+    check_printable,
     err,
+    exit_on_storage_errors,
+    open_audited_sessions,
+    open_sessions,
     out,
     print_json,
-    printable,
     read_settings,
-    storage_errors,
 )
 from backend.printing import TextTable
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
     from backend.agents.confirmations import Confirmation
     from backend.agents.events import Event
-    from backend.agents.runner import Runner
-    from backend.agents.seals import Seals
+    from backend.agents.runner import AgentRunner
+    from backend.agents.seals import DigestSigner
     from backend.settings import Settings
 
-app = commands("Runs of agents, and what waits for a person's yes.", no_args_is_help=True)
+app = make_command_app("Runs of agents, and what waits for a person's yes.", no_args_is_help=True)
 T = TypeVar("T")
 _DRAIN = 30.0
 """Seconds that a command waits for what it began to run."""
@@ -46,7 +46,7 @@ _WHOLE_ID = 32
 """Letters of a confirmation's id."""
 _HEADS = ("id", "agent", "what", "risk", "until", "state")
 
-User = Annotated[str, typer.Option(help="As this user.", callback=printable)]
+User = Annotated[str, typer.Option(help="As this user.", callback=check_printable)]
 Which = Annotated[str, typer.Argument(metavar="ID", help="Its id as `pending` shows it, or the head of it.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask here once more.")]
 
@@ -60,8 +60,8 @@ def run(
     user: User = "admin",
     as_json: Json = False,
 ) -> None:
-    """Send TEXT to AGENT, and follow its run until it ends or waits for a person."""
-    _follow(lambda runner: runner.start(_owner(user), agent, text, conversation), as_json=as_json)
+    """Send TEXT to AGENT, and print its run's events until the run ends or waits for somebody to confirm a tool call."""
+    _follow(lambda runner: runner.start_run(_owner(user), agent, text, conversation), as_json=as_json)
 
 
 @app.command()
@@ -71,19 +71,19 @@ def resume(
     user: User = "admin",
     as_json: Json = False,
 ) -> None:
-    """Continue a run that was interrupted, or whose model was unavailable."""
-    _follow(lambda runner: runner.resume(_owner(user), run_id), as_json=as_json)
+    """Continue a run that was interrupted, or that stopped because its model was unavailable."""
+    _follow(lambda runner: runner.resume_run(_owner(user), run_id), as_json=as_json)
 
 
 @app.command()
 def pending(*, user: User = "admin", as_json: Json = False) -> None:
-    """The user's open confirmations: undecided, or of unknown result."""
-    from backend.agents.events import confirmation_view
+    """List the user's open confirmations: tool calls that nobody has decided on, and calls whose result is unknown."""
+    from backend.agents.events import confirmation_to_json
 
-    with storage_errors(as_json=as_json):
-        found = asyncio.run(_with_runner(None, lambda runner: runner.gate.pending(_owner(user))))
+    with exit_on_storage_errors(as_json=as_json):
+        found = asyncio.run(_with_runner(None, lambda runner: runner.gate.list_pending(_owner(user))))
     if as_json:
-        print_json({"confirmations": [confirmation_view(one, whole=True) for one in found]})
+        print_json({"confirmations": [confirmation_to_json(one, untruncated=True) for one in found]})
         return
     out.print(TextTable(_HEADS, [_row(one) for one in found]))
     for one in found:
@@ -99,7 +99,7 @@ def approve(
     user: User = "admin",
     as_json: Json = False,
 ) -> None:
-    """Execute a pending call exactly as shown, and continue its run."""
+    """Execute a tool call that waits for confirmation, exactly as shown, and continue its run."""
     _decide(which, user, as_json=as_json, yes=yes, again=again)
 
 
@@ -112,11 +112,11 @@ def edit(
     user: User = "admin",
     as_json: Json = False,
 ) -> None:
-    """Execute a pending call with other ARGUMENTS, and continue its run."""
-    from backend.agents.canonical import read_object
+    """Execute a tool call that waits for confirmation, but with other ARGUMENTS, and continue its run."""
+    from backend.agents.canonical import parse_json_object
 
     try:
-        read = read_object(arguments)
+        read = parse_json_object(arguments)
     except ValueError as error:
         raise typer.BadParameter(f"{error}.") from error
     _decide(which, user, as_json=as_json, yes=yes, arguments=read)
@@ -130,8 +130,8 @@ def reject(
     user: User = "admin",
     as_json: Json = False,
 ) -> None:
-    """Reject a pending call, and continue its run."""
-    with storage_errors(as_json=as_json):
+    """Reject a tool call that waits for confirmation, and continue its run."""
+    with exit_on_storage_errors(as_json=as_json):
         one = asyncio.run(_found(which, user))
     _follow(lambda runner: runner.reject(one.owner, one.id, reason), as_json=as_json)
 
@@ -139,16 +139,16 @@ def reject(
 def _decide(
     which: str, user: str, *, as_json: bool, yes: bool, again: bool = False, arguments: Any = None
 ) -> None:
-    from backend.agents.gate import Decision
+    from backend.agents.gate import ApprovalDecision
 
-    with storage_errors(as_json=as_json):
+    with exit_on_storage_errors(as_json=as_json):
         one = asyncio.run(_found(which, user))
     if not yes:
         _print_call(one, whole=True)
         typer.confirm(
             "Run this?" if arguments is None else "Run this with the other arguments?", abort=True, err=True
         )
-    decision = Decision(one.owner, one.id, one.digest, again and one.state == "unknown", arguments)
+    decision = ApprovalDecision(one.owner, one.id, one.digest, again and one.state == "unknown", arguments)
     _follow(lambda runner: runner.approve(decision), as_json=as_json)
 
 
@@ -160,44 +160,46 @@ async def _found(which: str, user: str) -> Confirmation:
         ConfirmationError: The confirmation is no longer open; the error's type says why.
     """
     from backend.agents.errors import ConfirmationNotFoundError
-    from backend.agents.gate import not_open_error
+    from backend.agents.gate import make_not_open_error
 
-    async def look(runner: Runner) -> Sequence[Confirmation]:
-        waiting = [one for one in await runner.gate.pending(_owner(user)) if one.id.startswith(which)]
+    async def look(runner: AgentRunner) -> Sequence[Confirmation]:
+        waiting = [one for one in await runner.gate.list_pending(_owner(user)) if one.id.startswith(which)]
         return waiting or await _asked_before(runner, which, user)
 
     found = await _with_runner(None, look)
     if len(found) != 1:
         raise ConfirmationNotFoundError
     if found[0].state not in ("pending", "unknown"):
-        raise not_open_error(found[0].state)
+        raise make_not_open_error(found[0].state)
     return found[0]
 
 
-async def _asked_before(runner: Runner, which: str, user: str) -> Sequence[Confirmation]:
+async def _asked_before(runner: AgentRunner, which: str, user: str) -> Sequence[Confirmation]:
     """The confirmations in the user's last runs whose id begins with ``which``; a complete id is found in any run."""
     if len(which) == _WHOLE_ID:
-        return [await runner.gate.find(_owner(user), which)]
-    asked = [await runner.gate.of_run(run.id) for run in await runner.recent(_owner(user))]
+        return [await runner.gate.get_confirmation(_owner(user), which)]
+    asked = [
+        await runner.gate.latest_confirmations(run.id) for run in await runner.list_recent_runs(_owner(user))
+    ]
     heads = [one.id for of_run in asked for one in of_run.values() if one.id.startswith(which)]
-    return [await runner.gate.find(_owner(user), found) for found in heads]
+    return [await runner.gate.get_confirmation(_owner(user), found) for found in heads]
 
 
-def _follow(events: Callable[[Runner], AsyncGenerator[Event, None]], *, as_json: bool) -> None:
+def _follow(events: Callable[[AgentRunner], AsyncGenerator[Event, None]], *, as_json: bool) -> None:
     """Print the events as they arrive."""
     from backend.agents.assistant import FEATURE
 
-    async def follow(runner: Runner) -> list[Event]:
+    async def follow(runner: AgentRunner) -> list[Event]:
         seen: list[Event] = []
         async with aclosing(events(runner)) as stream:
             async for event in stream:
                 seen.append(event)
                 if not as_json:
                     _print(event)
-        await runner.gate.drain(_DRAIN)
+        await runner.gate.wait_for_running_calls(_DRAIN)
         return seen
 
-    with storage_errors(as_json=as_json), running(FEATURE, as_json=as_json) as patchbay:
+    with exit_on_storage_errors(as_json=as_json), open_feature_patchbay(FEATURE, as_json=as_json) as patchbay:
         seen = asyncio.run(_with_runner(patchbay.get_llm, follow, decides=True))
     if as_json:
         print_json({"events": [{"event": event.kind, **event.as_dict()} for event in seen]})
@@ -217,22 +219,22 @@ def _status(seen: Sequence[Event]) -> ExitStatus | None:
 
 async def _with_runner(
     models: Callable[[str], BaseChatModel] | None,
-    work: Callable[[Runner], Awaitable[T]],
+    work: Callable[[AgentRunner], Awaitable[T]],
     *,
     decides: bool = False,
 ) -> T:
     settings = read_settings()
-    async with (deciding if decides else database)(settings) as sessions:
+    async with (open_audited_sessions if decides else open_sessions)(settings) as sessions:
         seals = await _seals(sessions, settings) if decides else None
         async with _runner(models, sessions, seals) as runner:
             return await work(runner)
 
 
-async def _seals(sessions: async_sessionmaker[AsyncSession], settings: Settings) -> Seals:
-    from backend.database.keys import confirmation_seals
+async def _seals(sessions: async_sessionmaker[AsyncSession], settings: Settings) -> DigestSigner:
+    from backend.database.keys import make_confirmation_signer
     from backend.keys.master_keys import load_master_keys
 
-    return await confirmation_seals(
+    return await make_confirmation_signer(
         sessions, load_master_keys(settings.master_keys, settings.master_keys_path)
     )
 
@@ -241,30 +243,30 @@ async def _seals(sessions: async_sessionmaker[AsyncSession], settings: Settings)
 async def _runner(
     models: Callable[[str], BaseChatModel] | None,
     sessions: async_sessionmaker[AsyncSession],
-    seals: Seals | None,
-) -> AsyncIterator[Runner]:
+    seals: DigestSigner | None,
+) -> AsyncIterator[AgentRunner]:
     from backend.agents.agent import Agents
-    from backend.agents.assistant import assistant
-    from backend.agents.gate import Gate
-    from backend.agents.runner import Runner
+    from backend.agents.assistant import make_assistant_agent
+    from backend.agents.gate import ConfirmationGate
+    from backend.agents.runner import AgentRunner
     from backend.database.confirmations import SqlConfirmationStore
     from backend.database.conversations import SqlConversationStore
     from backend.database.runs import SqlRunStore
-    from backend.database.transactions import transactions
+    from backend.database.transactions import get_transaction_runner
 
     def nobody(feature: str) -> BaseChatModel:
         raise AssertionError(f"{feature} is not asked here")
 
-    transacting = transactions(sessions.kw["bind"])
-    agents = Agents([assistant(SqlConversationStore(sessions, transacting))])
-    gate = Gate(SqlConfirmationStore(transacting), agents, seals=seals)
-    yield Runner(agents, models or nobody, SqlRunStore(transacting), gate)
+    transacting = get_transaction_runner(sessions.kw["bind"])
+    agents = Agents([make_assistant_agent(SqlConversationStore(sessions, transacting))])
+    gate = ConfirmationGate(SqlConfirmationStore(transacting), agents, seals=seals)
+    yield AgentRunner(agents, models or nobody, SqlRunStore(transacting), gate)
 
 
 def _owner(user: str) -> Any:
-    from backend.access import Owner
+    from backend.access import DataOwner
 
-    return Owner(user)
+    return DataOwner(user)
 
 
 def _print(event: Event) -> None:
@@ -291,9 +293,9 @@ def _print(event: Event) -> None:
 
 def _came_to(tool: str, what: str, why: str) -> str:
     """A call and its result on one line, with control characters escaped: a model may choose the tool's name, and a tool the reason."""
-    from backend.agents.rendering import escaped
+    from backend.agents.rendering import escape_to_one_line
 
-    return escaped(f"{tool}: {what} ({why})" if why else f"{tool}: {what}")
+    return escape_to_one_line(f"{tool}: {what} ({why})" if why else f"{tool}: {what}")
 
 
 def _print_asked(one: Confirmation) -> None:
@@ -309,10 +311,10 @@ def _print_asked(one: Confirmation) -> None:
 
 
 def _print_call(one: Confirmation, *, whole: bool = False) -> None:
-    from backend.agents.rendering import argument_lines
+    from backend.agents.rendering import render_argument_lines
 
     err.print(f"{one.id[:SHORT]}  {one.title} ({one.risk}, {one.state})", markup=False)
-    for line in argument_lines(one.arguments, whole=whole):
+    for line in render_argument_lines(one.arguments, untruncated=whole):
         more = f" … {line.left_out} more characters" if line.left_out else ""
         err.print(f"    {line.name}: {line.text}{more}", markup=False)
 

@@ -9,26 +9,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backend.commands.groups import commands
+from backend.commands.groups import make_command_app
 from backend.commands.terminal import (
     ExitStatus,
     Json,
-    database,
     err,
+    exit_on_storage_errors,
+    open_sessions,
     out,
     print_json,
     read_settings,
-    storage_errors,
 )
 from backend.printing import TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backend.database.verification import Verification
-    from backend.ledger.audit import Entry
+    from backend.database.verification import VerificationResult
+    from backend.ledger.audit import AuditEntry
 
-app = commands(no_args_is_help=True, help="What persons decided, in chains of hashes that signed heads join.")
+app = make_command_app(
+    no_args_is_help=True, help="What persons decided, in chains of hashes that signed heads join."
+)
 
 
 @app.command("list")
@@ -41,8 +43,8 @@ def list_entries(
     limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)] = 50,
     as_json: Json = False,
 ) -> None:
-    """The newest entries of the audit trail."""
-    with storage_errors(as_json=as_json):
+    """List the newest entries of the audit trail."""
+    with exit_on_storage_errors(as_json=as_json):
         found = asyncio.run(_entries(limit, kind, subject))
     if as_json:
         print_json([_shown(entry) for entry in found])
@@ -63,13 +65,14 @@ def verify(
     ] = True,
     as_json: Json = False,
 ) -> None:
-    """Verify all hash chains, and name what is broken.
+    """Verify the hash chains of the audit trail and the ledger, and name what is broken.
 
-    The exit status is 0 if all chains hold, 3 if a link is broken, and 4 if the last heads cannot be verified, because their
-    master key is gone. What was cut off together with the last heads is missed only if you noted a head's hash elsewhere, as
-    the server's log does, and name it with --expect.
+    The exit status is 0 if all chains are intact, 3 if a link is broken, and 4 if the newest signed heads
+    cannot be verified, because their master key is gone. Entries that were cut off together with the newest
+    heads are noticed only if you have noted the hash of a head elsewhere, as the server's log does, and pass
+    it with --expect.
     """
-    with storage_errors(as_json=as_json):
+    with exit_on_storage_errors(as_json=as_json):
         found = asyncio.run(_verified(expect, attempts=attempts))
     if as_json:
         print_json(_report(found))
@@ -81,7 +84,7 @@ def verify(
         raise typer.Exit(ExitStatus.UNVERIFIED)
 
 
-def _print(found: Verification) -> None:
+def _print(found: VerificationResult) -> None:
     for one in found.breaks:
         err.print(f"{one.fault}: {one.where}: {one.says}.", markup=False)
     if found.unverified:
@@ -95,7 +98,7 @@ def _print(found: Verification) -> None:
         out.print(f"Last head, to be noted elsewhere: {found.last.number} {found.last.hash}", markup=False)
 
 
-def _report(found: Verification) -> dict[str, Any]:
+def _report(found: VerificationResult) -> dict[str, Any]:
     return {
         "ok": not found.breaks and not found.unverified,
         "entries": found.entries,
@@ -108,7 +111,7 @@ def _report(found: Verification) -> dict[str, Any]:
     }
 
 
-def _shown(entry: Entry) -> dict[str, Any]:
+def _shown(entry: AuditEntry) -> dict[str, Any]:
     return {**entry._asdict(), "at": _moment(entry.at), "details": json.loads(entry.details)}
 
 
@@ -116,19 +119,19 @@ def _moment(microseconds: int) -> str:
     return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="seconds")
 
 
-async def _entries(limit: int, kind: str | None, subject: str | None) -> Sequence[Entry]:
+async def _entries(limit: int, kind: str | None, subject: str | None) -> Sequence[AuditEntry]:
     from backend.database.audit import AuditTrail
 
-    async with database(read_settings()) as sessions:
-        return await AuditTrail(sessions).entries(limit=limit, kind=kind, subject=subject)
+    async with open_sessions(read_settings()) as sessions:
+        return await AuditTrail(sessions).list_entries(limit=limit, kind=kind, subject=subject)
 
 
-async def _verified(expect: str | None, *, attempts: bool) -> Verification:
+async def _verified(expect: str | None, *, attempts: bool) -> VerificationResult:
     from backend.database import verification
     from backend.keys.master_keys import load_master_keys
-    from backend.keys.signing import HeadKeys
+    from backend.keys.signing import AuditSigningKeys
 
     settings = read_settings()
-    async with database(settings) as sessions:
-        keys = HeadKeys(load_master_keys(settings.master_keys, settings.master_keys_path))
-        return await verification.verify(sessions, keys, expect=expect, attempts=attempts)
+    async with open_sessions(settings) as sessions:
+        keys = AuditSigningKeys(load_master_keys(settings.master_keys, settings.master_keys_path))
+        return await verification.verify_chains(sessions, keys, expected_hash=expect, attempts=attempts)

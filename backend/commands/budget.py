@@ -1,4 +1,4 @@
-"""``budget``: the balances of budgets; raises or resets a counter."""
+"""``budget``: shows the balances of budgets, and raises or resets counters."""
 
 from __future__ import annotations
 
@@ -10,32 +10,37 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from backend.commands import completion
-from backend.commands.groups import commands
+from backend.commands.groups import make_command_app
 from backend.commands.terminal import (
     Json,
-    deciding,
-    operator,
+    check_printable,
+    current_os_user,
+    exit_on_storage_errors,
+    open_audited_sessions,
     out,
     print_json,
-    printable,
     read_settings,
-    storage_errors,
 )
 from backend.printing import TextTable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from backend.budgets import Budgets, CounterName
+    from backend.budgets import BudgetCounterName, BudgetManager
     from backend.settings import Settings
     from backend.utils.llm.budgets import Balance
 
-app = commands(no_args_is_help=True, help="What each user, tenant, feature and owner of keys may spend.")
+app = make_command_app(
+    no_args_is_help=True, help="What each user, tenant, feature and owner of keys may spend."
+)
 _BAR = 20
 T = TypeVar("T")
 
 Name = Annotated[
-    str, typer.Argument(metavar="BUDGET", help="A budget of the table.", autocompletion=completion.budgets)
+    str,
+    typer.Argument(
+        metavar="BUDGET", help="A budget of the table.", autocompletion=completion.complete_budgets
+    ),
 ]
 Subject = Annotated[
     str,
@@ -48,8 +53,8 @@ Author = Annotated[str | None, typer.Option(help="Who decides; by default the us
 
 @app.command("list")
 def list_budgets(*, as_json: Json = False) -> None:
-    """The balance of every counter of the current day or month, the fullest first."""
-    found = _asked(lambda budgets: budgets.all(), as_json=as_json)
+    """List the balance of every budget counter in its current day or month, the fullest first."""
+    found = _asked(lambda budgets: budgets.list_balances(), as_json=as_json)
     if as_json:
         print_json({"budgets": [one.as_dict() for one in found]})
     else:
@@ -58,8 +63,10 @@ def list_budgets(*, as_json: Json = False) -> None:
 
 @app.command()
 def show(name: Name, subject: Subject, *, as_json: Json = False) -> None:
-    """The balance of one counter."""
-    _print(_asked(lambda budgets: budgets.one(_wanted(name, subject)), as_json=as_json), as_json=as_json)
+    """Show the balance of one budget counter."""
+    _print(
+        _asked(lambda budgets: budgets.read_balance(_wanted(name, subject)), as_json=as_json), as_json=as_json
+    )
 
 
 @app.command("raise")
@@ -71,51 +78,58 @@ def raise_budget(
     author: Author = None,
     as_json: Json = False,
 ) -> None:
-    """Raise a counter's limit by AMOUNT for its current day or month, or its total; a new period starts without."""
+    """Raise the limit of a budget counter by AMOUNT.
+
+    The raise holds for the counter's current day or month, and ends with it. For a counter without periods,
+    it lasts.
+    """
     by = _author(author)
-    found = _asked(lambda budgets: budgets.raise_by(_wanted(name, subject), amount, by), as_json=as_json)
+    found = _asked(lambda budgets: budgets.raise_limit(_wanted(name, subject), amount, by), as_json=as_json)
     _print(found, as_json=as_json)
 
 
 @app.command()
 def reset(name: Name, subject: Subject, *, author: Author = None, as_json: Json = False) -> None:
-    """Set a counter's spending in its current day or month, or in total, to zero."""
+    """Set the spending of a budget counter to zero, for its current day or month, or in total if it has no periods."""
     by = _author(author)
     _print(
-        _asked(lambda budgets: budgets.reset(_wanted(name, subject), by), as_json=as_json), as_json=as_json
+        _asked(lambda budgets: budgets.reset_spending(_wanted(name, subject), by), as_json=as_json),
+        as_json=as_json,
     )
 
 
 def _author(given: str | None) -> str:
-    return operator() if given is None else printable(given)
+    return current_os_user() if given is None else check_printable(given)
 
 
-def _wanted(name: str, subject: str) -> CounterName:
-    from backend.budgets import CounterName
+def _wanted(name: str, subject: str) -> BudgetCounterName:
+    from backend.budgets import BudgetCounterName
 
-    return CounterName(name, subject)
+    return BudgetCounterName(name, subject)
 
 
-def _asked(ask: Callable[[Budgets], Awaitable[T]], *, as_json: bool) -> T:
+def _asked(ask: Callable[[BudgetManager], Awaitable[T]], *, as_json: bool) -> T:
     async def asked() -> T:
         async with _opened(read_settings()) as budgets:
             return await ask(budgets)
 
-    with storage_errors(as_json=as_json):
+    with exit_on_storage_errors(as_json=as_json):
         return asyncio.run(asked())
 
 
 @asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[Budgets]:
-    from backend.budgets import Budgets
-    from backend.database.audit import record_alone
-    from backend.database.budgets import open_counters
-    from backend.settings import environment
+async def _opened(settings: Settings) -> AsyncIterator[BudgetManager]:
+    from backend.budgets import BudgetManager
+    from backend.database.audit import record_in_own_transaction
+    from backend.database.budgets import make_budget_store
+    from backend.settings import read_environment
     from backend.utils.llm import Table
 
-    async with deciding(settings) as sessions:
-        with closing(open_counters(settings.database_path, settings.database_url)) as store:
-            yield Budgets(store, Table(environ=environment()), partial(record_alone, sessions))
+    async with open_audited_sessions(settings) as sessions:
+        with closing(make_budget_store(settings.database_path, settings.database_url)) as store:
+            yield BudgetManager(
+                store, Table(environ=read_environment()), partial(record_in_own_transaction, sessions)
+            )
 
 
 def _print(balance: Balance, *, as_json: bool) -> None:
@@ -131,9 +145,9 @@ def _grid(balances: Sequence[Balance]) -> TextTable:
 
 def _row(one: Balance) -> Sequence[str]:
     name, window, counter, resets_at = one
-    used = counter.used(name.cap)
+    used = counter.used_share(name.cap)
     full = min(_BAR, round(used * _BAR))
     bar = "█" * full + "·" * (_BAR - full)
-    left, cap = name.shown(counter.left(name.cap)), name.shown(name.cap + counter.raised)
+    left, cap = name.format_amount(counter.remaining(name.cap)), name.format_amount(name.cap + counter.raised)
     anew = "never" if resets_at is None else f"{resets_at:%Y-%m-%d}"
     return name.name, f"{name.per} {window.subject}", f"{used:.0%}", bar, left, cap, anew

@@ -1,4 +1,4 @@
-"""``call``: one call of a feature, to try it."""
+"""``call``: calls a feature once, to try it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.commands.groups import commands
-from backend.commands.in_force import FeatureName, counters, patchbay_of, table_in_force
-from backend.commands.terminal import Json, err, errors, out, print_json, read_settings, storage_errors
-from backend.printing import receipt_line
+from backend.commands.groups import make_command_app
+from backend.commands.in_force import FeatureName, load_table_in_force, make_patchbay, open_budget_counters
+from backend.commands.terminal import (
+    Json,
+    err,
+    exit_on_errors,
+    exit_on_storage_errors,
+    out,
+    print_json,
+    read_settings,
+)
+from backend.printing import format_receipt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backend.utils.llm import Needs, Patchbay, Route
 
-app = commands()
+app = make_command_app()
 
 
 @app.command()
@@ -32,7 +40,10 @@ def call(
     from backend.utils.llm import Needs
 
     prompt = sys.stdin.read() if text == "-" else text
-    with errors(as_json=as_json), running(feature, Needs(), as_json=as_json) as patchbay:
+    with (
+        exit_on_errors(as_json=as_json),
+        open_feature_patchbay(feature, Needs(), as_json=as_json) as patchbay,
+    ):
         receipt, answer = None, []
         for chunk in patchbay.get_llm(feature).stream(prompt):
             answer.append(chunk.text)
@@ -43,27 +54,28 @@ def call(
             print_json({"text": "".join(answer), "receipt": receipt})
         else:
             out.print()
-            err.print(receipt_line(receipt or {}), markup=False)
+            err.print(format_receipt(receipt or {}), markup=False)
 
 
 @contextmanager
-def running(feature: str, needs: Needs | None = None, *, as_json: bool) -> Iterator[Patchbay]:
-    """Open a `Patchbay` on the table in force, ready for a call of ``feature``, and close it when the context ends.
+def open_feature_patchbay(feature: str, needs: Needs | None = None, *, as_json: bool) -> Iterator[Patchbay]:
+    """Open a `Patchbay` with the table in force, ready for a call of ``feature``. It is closed at the end of the context.
 
     The embedded model is started if the call would run on it.
 
     Args:
         feature: The feature that will be called.
-        needs: What the call needs of a model; by default what the feature's row declares.
-        as_json: Whether the command prints JSON: then errors are JSON, and nothing is said about starting a model.
+        needs: What the call needs of a model; None for what the feature's row declares.
+        as_json: Whether the command prints JSON: errors are then JSON, and the start of the embedded model
+            is not announced.
     """
     from backend.local_model import LocalModel
-    from backend.settings import environment
+    from backend.settings import read_environment
 
-    local_model = LocalModel(read_settings().local_llm_gguf, environ=environment())
-    table = table_in_force(as_json=as_json)
-    with storage_errors(as_json=as_json), counters(table) as budgets:
-        patchbay = patchbay_of(table, local_model=local_model, budgets=budgets)
+    local_model = LocalModel(read_settings().local_llm_gguf, environ=read_environment())
+    table = load_table_in_force(as_json=as_json)
+    with exit_on_storage_errors(as_json=as_json), open_budget_counters(table) as budgets:
+        patchbay = make_patchbay(table, local_model=local_model, budgets=budgets)
         try:
             if _embedded(patchbay.explain(feature, needs=needs, balances=False)):
                 local_model.start()

@@ -1,4 +1,4 @@
-"""``check``: the faults of a table, and warnings."""
+"""``check``: finds errors in a table, and what may soon fail."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backend.commands.groups import commands
-from backend.commands.terminal import ExitStatus, Json, duration, err, errors, out, print_json
-from backend.printing import finding_line
+from backend.commands.groups import make_command_app
+from backend.commands.terminal import ExitStatus, Json, err, exit_on_errors, out, parse_duration, print_json
+from backend.printing import format_finding
 
 if TYPE_CHECKING:
     from backend.utils.llm import Table
 
-app = commands()
+app = make_command_app()
 TablePath = Annotated[Path | None, typer.Argument(help="A table; by default the one in force.")]
 Within = Annotated[
     timedelta | None,
     typer.Option(
-        parser=duration, metavar="TIME", help="Fail if a model goes off sale within 30d, 2w, 12h, or has."
+        parser=parse_duration,
+        metavar="TIME",
+        help="Fail if a model goes off sale within 30d, 2w, 12h, or has.",
     ),
 ]
 Day = Annotated[
@@ -38,21 +40,22 @@ def check(
     today: Day = None,
     as_json: Json = False,
 ) -> None:
-    """Say everything that is wrong with a table, and warn of what may go wrong; exit 1 if anything is wrong.
+    """Print all errors in a table and warnings of what may go wrong; exit 1 if there are errors.
 
-    Warnings: models that go off sale within 90 days, that the catalogue does not know or that have no known price,
-    features that only one provider serves, tools that OpenAI would refuse, and rows that nothing leads to.
+    Warnings: models that go off sale within 90 days, that the catalogue does not know or that have no known
+    price, features that only one provider serves, tools that OpenAI would refuse, and rows that no feature
+    uses.
     """
-    from backend.tools.lint import lint
+    from backend.tools.lint import lint_table
     from backend.tools.retirements import HORIZON
     from backend.utils.llm.clock import Time
 
     table = _loaded(path, as_json=as_json)
     day = today.date() if today else Time().now().date()
-    found = lint(
+    found = lint_table(
         table.snapshot, _document(table, as_json=as_json), day, horizon=max(HORIZON, fail_within or HORIZON)
     )
-    failing = [finding for finding in found if finding.fails(strict=strict, within=fail_within)]
+    failing = [finding for finding in found if finding.fails_check(strict=strict, within=fail_within)]
     if as_json:
         findings = [{**finding.model_dump(mode="json"), "fails": finding in failing} for finding in found]
         print_json(
@@ -66,7 +69,7 @@ def check(
         )
     else:
         for finding in found:
-            out.print(finding_line(finding, fails=finding in failing), markup=False)
+            out.print(format_finding(finding, fails=finding in failing), markup=False)
         counts = f"{_mark(table)['features']} features, {_verdict(len(failing), len(found) - len(failing))}"
         out.print(f"{table.path}: {counts}. Hash {table.snapshot.hash}.", markup=False)
     if failing:
@@ -75,12 +78,12 @@ def check(
 
 def _loaded(path: Path | None, *, as_json: bool) -> Table:
     """The table, if it loads."""
-    from backend.settings import environment
+    from backend.settings import read_environment
     from backend.utils.llm import Table
     from backend.utils.llm.errors import ConfigError
 
     try:
-        return Table(path, environ=environment())
+        return Table(path, environ=read_environment())
     except ConfigError as error:
         if as_json:
             print_json({"ok": False, "problems": list(error.problems)})
@@ -91,10 +94,10 @@ def _loaded(path: Path | None, *, as_json: bool) -> Table:
 
 def _document(table: Table, *, as_json: bool) -> dict[str, Any]:
     """The values of the file itself, without those from the environment."""
-    from backend.utils.llm.model_config.document import read, values
+    from backend.utils.llm.model_config.document import parse_toml, read_table_file
 
-    with errors(as_json=as_json):
-        return {} if table.path is None else values(read(table.path), table.path)
+    with exit_on_errors(as_json=as_json):
+        return {} if table.path is None else parse_toml(read_table_file(table.path), table.path)
 
 
 def _mark(table: Table) -> dict[str, Any]:

@@ -10,42 +10,42 @@ if TYPE_CHECKING:
     from backend.utils.llm.model_config import Snapshot
 
 
-def features(incomplete: str) -> list[str]:
-    """Names of features that begin with ``incomplete``."""
+def complete_features(incomplete: str) -> list[str]:
+    """Complete the name of a feature: list the features in the table that begin with ``incomplete``."""
     return _beginning(incomplete, snapshot.features) if (snapshot := _snapshot()) else []
 
 
-def providers(incomplete: str) -> list[str]:
-    """Names of providers that begin with ``incomplete``."""
+def complete_providers(incomplete: str) -> list[str]:
+    """Complete the name of a provider: list the providers in the table that begin with ``incomplete``."""
     return _beginning(incomplete, snapshot.providers) if (snapshot := _snapshot()) else []
 
 
-def budgets(incomplete: str) -> list[str]:
-    """Names of budgets that begin with ``incomplete``."""
+def complete_budgets(incomplete: str) -> list[str]:
+    """Complete the name of a budget: list the budgets in the table that begin with ``incomplete``."""
     return _beginning(incomplete, snapshot.budgets) if (snapshot := _snapshot()) else []
 
 
-def endpoints(incomplete: str) -> list[str]:
-    """Endpoints, ``provider:model``, that begin with ``incomplete``."""
-    from backend.utils.llm.diagnostics.retirements import endpoint_uses
+def complete_endpoints(incomplete: str) -> list[str]:
+    """Complete an endpoint: list the endpoints in the table, as ``provider:model``, that begin with ``incomplete``."""
+    from backend.utils.llm.diagnostics.retirements import find_endpoint_uses
 
-    return _beginning(incomplete, map(str, endpoint_uses(snapshot))) if (snapshot := _snapshot()) else []
+    return _beginning(incomplete, map(str, find_endpoint_uses(snapshot))) if (snapshot := _snapshot()) else []
 
 
-def models(incomplete: str) -> list[str]:
-    """Endpoints of the table and names of models that begin with ``incomplete``."""
+def complete_models(incomplete: str) -> list[str]:
+    """Complete a model: list the table's endpoints, and the catalogue's models, that begin with ``incomplete``."""
     from backend.utils.llm.models import FAMILIES
 
-    return [*endpoints(incomplete), *_beginning(incomplete, FAMILIES)]
+    return [*complete_endpoints(incomplete), *_beginning(incomplete, FAMILIES)]
 
 
 def _snapshot() -> Snapshot | None:
-    from backend.settings import environment
+    from backend.settings import read_environment
     from backend.utils.llm import Table
     from backend.utils.llm.errors import ConfigError
 
     try:
-        return Table(environ=environment()).snapshot
+        return Table(environ=read_environment()).snapshot
     except ConfigError:
         return None
 

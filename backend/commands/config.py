@@ -1,4 +1,4 @@
-"""``config``: the table in force in each process, and its overrides."""
+"""``config``: shows the table in force in each process, and its overrides."""
 
 from __future__ import annotations
 
@@ -6,47 +6,55 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from backend.commands.groups import commands
-from backend.commands.in_force import patchbay_of, table_in_force
-from backend.commands.terminal import Json, database, err, out, print_json, read_settings, storage_errors
+from backend.commands.groups import make_command_app
+from backend.commands.in_force import load_table_in_force, make_patchbay
+from backend.commands.terminal import (
+    Json,
+    err,
+    exit_on_storage_errors,
+    open_sessions,
+    out,
+    print_json,
+    read_settings,
+)
 from backend.printing import TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backend.console.views.config import ConfigView
-    from backend.ledger.usage import Worker
-    from backend.overrides import KeptOverride
+    from backend.ledger.usage import RecentWorker
+    from backend.overrides import OverrideRecord
     from backend.settings import Settings
 
-app = commands()
+app = make_command_app()
 
 
 @app.command()
 def config(*, as_json: Json = False) -> None:
-    """The table in force: its file, its hash in every process that made calls within the hour, its overrides, its problems."""
+    """Show the table in force: its file, problems and overrides, and its hash in each process with recent calls."""
     from pydantic_core import to_jsonable_python
 
     from backend.console.views.config import config_view
 
-    table = table_in_force(as_json=as_json)
-    with storage_errors(as_json=as_json):
+    table = load_table_in_force(as_json=as_json)
+    with exit_on_storage_errors(as_json=as_json):
         workers, kept = asyncio.run(_stored(read_settings()))
-    view = config_view(patchbay_of(table).get_qos_info(), workers, kept, datetime.now(UTC))
+    view = config_view(make_patchbay(table).get_qos_info(), workers, kept, datetime.now(UTC))
     if as_json:
         print_json(to_jsonable_python(view))
     else:
         _print(view)
 
 
-async def _stored(settings: Settings) -> tuple[Sequence[Worker], Sequence[KeptOverride]]:
+async def _stored(settings: Settings) -> tuple[Sequence[RecentWorker], Sequence[OverrideRecord]]:
     from backend.console.views.config import PAST
     from backend.database.overrides import SqlOverrideStore
     from backend.database.usage import SqlUsageStore
 
-    async with database(settings) as sessions:
-        workers = await SqlUsageStore(sessions.kw["bind"]).workers()
-        return workers, await SqlOverrideStore(sessions).all(PAST)
+    async with open_sessions(settings) as sessions:
+        workers = await SqlUsageStore(sessions.kw["bind"]).list_workers()
+        return workers, await SqlOverrideStore(sessions).list_recent(PAST)
 
 
 def _print(view: ConfigView) -> None:
@@ -69,7 +77,7 @@ def _print(view: ConfigView) -> None:
                         one.subject,
                         ", ".join(one.links) or "nobody",
                         one.author,
-                        wording.until(one.until, view.at),
+                        wording.format_time_until(one.until, view.at),
                         one.state,
                         one.reason,
                     )
@@ -79,7 +87,12 @@ def _print(view: ConfigView) -> None:
         )
     if view.workers:
         rows = [
-            (one.writer, one.table_hash, "drifts" if one.drifts else "", wording.ago(one.at, view.at))
+            (
+                one.writer,
+                one.table_hash,
+                "drifts" if one.drifts else "",
+                wording.format_time_ago(one.at, view.at),
+            )
             for one in view.workers
         ]
         out.print(TextTable(("process", "table", "", "last attempt"), rows))

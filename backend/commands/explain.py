@@ -1,4 +1,4 @@
-"""``explain``: where a call would run, and why."""
+"""``explain``: shows where a call would run, and why."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backend.commands import completion
-from backend.commands.groups import commands
-from backend.commands.in_force import FeatureName, counters, patchbay_of, table_in_force
-from backend.commands.terminal import ExitStatus, Json, out, print_json, storage_errors
+from backend.commands.groups import make_command_app
+from backend.commands.in_force import FeatureName, load_table_in_force, make_patchbay, open_budget_counters
+from backend.commands.terminal import ExitStatus, Json, exit_on_storage_errors, out, print_json
 from backend.printing import TextTable
 
 if TYPE_CHECKING:
     from backend.utils.llm import Route
 
-app = commands()
+app = make_command_app()
 
 
 @app.command()
@@ -33,7 +33,7 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
         list[str] | None,
         typer.Option(
             help="As a caller who brought a key for this provider. May be repeated.",
-            autocompletion=completion.providers,
+            autocompletion=completion.complete_providers,
         ),
     ] = None,
     user: Annotated[str | None, typer.Option(help="As this user.")] = None,
@@ -47,7 +47,7 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
 ) -> None:
     """Show where a call of FEATURE would run now, and why; exit 1 if nothing can serve it. Sends nothing.
 
-    Options that are not given have the values that the feature's row declares.
+    An option that is not given has the value that the feature's row of the table declares.
     """
     from backend.utils.llm import Caller
 
@@ -63,9 +63,9 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
     said: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     keys = dict.fromkeys(byok or (), "a-key")
     caller = Caller(user_id=user, tenant_id=tenant, tier=tier, conversation_id=conversation, keys=keys)
-    table = table_in_force(as_json=as_json)
-    with storage_errors(as_json=as_json), counters(table) as budgets:
-        patchbay = patchbay_of(table, budgets=budgets)
+    table = load_table_in_force(as_json=as_json)
+    with exit_on_storage_errors(as_json=as_json), open_budget_counters(table) as budgets:
+        patchbay = make_patchbay(table, budgets=budgets)
         needs = patchbay.declared_needs(feature)._replace(**said)
         route = patchbay.explain(feature, caller=caller, needs=needs)
     if as_json:
@@ -80,7 +80,7 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
 
 def _print_failures(route: Route) -> None:
     """Print what would happen after each kind of failure of the first endpoint."""
-    from backend.utils.llm.diagnostics.estimates import consequences
+    from backend.utils.llm.diagnostics.estimates import find_failure_consequences
     from backend.utils.llm.failures import POLICY
 
     if not route.candidates:
@@ -88,7 +88,7 @@ def _print_failures(route: Route) -> None:
     first = route.candidates[0]
     rows = [
         (POLICY[category].sentence, str(what.requests), what.then)
-        for category, what in consequences(route.feature, first.endpoint, first.owner).items()
+        for category, what in find_failure_consequences(route.feature, first.endpoint, first.owner).items()
     ]
     out.print(f"\n{first.endpoint}, {first.owner}'s key", markup=False)
     out.print(TextTable(("if it", "requests", "then"), rows))

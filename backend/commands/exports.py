@@ -27,10 +27,11 @@ class MissingPackageError(Exception):
 
 
 @contextmanager
-def csv_file(path: Path) -> Iterator[Write]:
+def open_csv_file(path: Path) -> Iterator[Write]:
     """Open the CSV file ``path``, and yield a function that writes rows to it. The file appears only when it is complete.
 
-    An unknown value is empty, true is ``True``. Texts are not escaped: a spreadsheet may read one as a formula.
+    Unknown values are empty, and true is ``True``. Texts are not escaped against spreadsheets, which may
+    read a text as a formula.
 
     Raises:
         OSError: The file cannot be written.
@@ -42,7 +43,7 @@ def csv_file(path: Path) -> Iterator[Write]:
 
 
 @contextmanager
-def parquet_file(path: Path) -> Iterator[Write]:
+def open_parquet_file(path: Path) -> Iterator[Write]:
     """Open the Parquet file ``path``, and yield a function that writes rows to it. The file appears only when it is complete.
 
     Raises:

@@ -1,24 +1,24 @@
-"""``features``: every feature with its endpoints."""
+"""``features``: lists every feature with its endpoints."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backend.commands.groups import commands
-from backend.commands.in_force import patchbay_of, table_in_force
+from backend.commands.groups import make_command_app
+from backend.commands.in_force import load_table_in_force, make_patchbay
 from backend.commands.terminal import Json, out, print_json
 from backend.printing import TextTable
 
 if TYPE_CHECKING:
     from backend.utils.llm import QosInfo
 
-app = commands()
+app = make_command_app()
 
 
 @app.command()
 def features(*, as_json: Json = False) -> None:
-    """Every feature, and what it runs on."""
-    qos = patchbay_of(table_in_force(as_json=as_json)).get_qos_info()
+    """List every feature, with the endpoints that it runs on."""
+    qos = make_patchbay(load_table_in_force(as_json=as_json)).get_qos_info()
     if as_json:
         print_json(qos.model_dump(mode="json"))
     else:
@@ -26,7 +26,7 @@ def features(*, as_json: Json = False) -> None:
 
 
 def _print_features(qos: QosInfo) -> None:
-    from backend.tools.retirements import headline
+    from backend.tools.retirements import retirement_headline
 
     rows = [
         (name, one.endpoint or "nothing", ", ".join(one.chain[1:]), one.layer)
@@ -38,7 +38,7 @@ def _print_features(qos: QosInfo) -> None:
         if feature.problem:
             out.print(f"{name}: {feature.problem}", markup=False)
     out.print(f"profile {qos.profile} ({qos.profile_layer}), table {qos.table_hash}", markup=False)
-    if (line := headline(qos.retirements)) is not None:
+    if (line := retirement_headline(qos.retirements)) is not None:
         out.print(line, markup=False)
     if qos.demo_active:
         variables = ", ".join(name for provider in qos.providers.values() for name in provider.api_key_envs)

@@ -18,8 +18,8 @@ _WHOLE = 1_000
 """Letters of a summary: more than any has."""
 
 
-class Group(TyperGroup):
-    """A group whose help wraps the summaries of its commands instead of cutting them."""
+class WrappedHelpGroup(TyperGroup):
+    """A command group whose help shows the whole summary of each command on several lines, where Typer would cut it."""
 
     @override
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -28,8 +28,8 @@ class Group(TyperGroup):
             formatter.write_dl(rows)
 
 
-class Deferred(TyperCommand):
-    """A command known by its name and summary; its module is imported on first use.
+class LazyCommand(TyperCommand):
+    """A command of which only name and summary are known until its first use. Only then its module is imported.
 
     Args:
         name: The name to type. The module has the same name, with underscores.
@@ -40,29 +40,30 @@ class Deferred(TyperCommand):
         super().__init__(name, help=summary)
         self.module = f"backend.commands.{name.replace('-', '_')}"
 
-    def load(self) -> Any:
-        """Import the command, which its module calls ``app``."""
+    def load_command(self) -> Any:
+        """Import the command's module, and return its command, which the module calls ``app``."""
         command = get_command(import_module(self.module).app)
         command.name = self.name
         return command
 
 
-class DeferredGroup(Group):
-    """A group of `Deferred` commands, whose help imports none of them."""
+class LazyGroup(WrappedHelpGroup):
+    """A command group whose help lists all its `LazyCommand` commands without importing them."""
 
     @override
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command.load() if isinstance(command, Deferred) else command, rest
+        return name, command.load_command() if isinstance(command, LazyCommand) else command, rest
 
 
-def commands(help: str | None = None, **options: Any) -> typer.Typer:  # noqa: A002 - Typer's own name for it
-    """Make the ``app`` of a command module, to which the module adds one command or several.
+def make_command_app(help: str | None = None, **options: Any) -> typer.Typer:  # noqa: A002 - Typer's own name for it
+    """Make the Typer ``app`` of a command module, to which the module then adds its commands.
 
-    Help is plain text: a table of Rich's cuts the names of options on a narrow screen, and takes three times as long.
+    Help is plain text: Rich's tables cut the names of options on a narrow screen, and take three times as
+    long.
     """
     return typer.Typer(
-        cls=Group,
+        cls=WrappedHelpGroup,
         help=help,
         add_completion=False,
         rich_markup_mode=None,
@@ -71,18 +72,20 @@ def commands(help: str | None = None, **options: Any) -> typer.Typer:  # noqa: A
     )
 
 
-def deferred(summaries: Mapping[str, str], **options: Any) -> typer.Typer:
-    """Make the ``patchbay`` command line from the names and summaries of its commands, which are imported on first use.
+def make_lazy_app(summaries: Mapping[str, str], **options: Any) -> typer.Typer:
+    """Make the Typer app of the whole ``patchbay`` command line.
+
+    The module of a command is imported on the command's first use.
 
     Args:
         summaries: The summary of each command, by its name.
-        options: Further options of Typer's.
+        options: Further options for Typer.
     """
 
-    class Known(DeferredGroup):
+    class Known(LazyGroup):
         def __init__(self, **attributes: Any) -> None:
             super().__init__(**attributes)
-            self.commands = {name: Deferred(name, summary) for name, summary in summaries.items()}
+            self.commands = {name: LazyCommand(name, summary) for name, summary in summaries.items()}
 
     app = typer.Typer(
         cls=Known, no_args_is_help=True, rich_markup_mode=None, context_settings=SETTINGS, **options

@@ -1,4 +1,4 @@
-"""``import-config``: another system's configuration as a table."""
+"""``import-config``: converts another system's configuration to a table."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.commands.groups import commands
-from backend.commands.terminal import UNUSABLE_INPUT, ExitStatus, Json, err, fail, print_json
+from backend.commands.groups import make_command_app
+from backend.commands.terminal import UNUSABLE_INPUT, ExitStatus, Json, err, exit_with_error, print_json
 
 if TYPE_CHECKING:
-    from backend.tools.config_import import Import, System
+    from backend.tools.config_import import ImportResult, System
 
-app = commands()
+app = make_command_app()
 
 
 @app.command()
@@ -34,7 +34,10 @@ def import_config(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Print a configuration of LiteLLM, LMI or TensorZero as a table, and report what is not in it; exit 1 if it cannot be one."""
+    """Convert a configuration of LiteLLM, LMI or TensorZero to a table, and print it; exit 1 if that fails.
+
+    Also reports what the table does not have.
+    """
     made = _imported(path, feature, system, partly=partly, as_json=as_json)
     if as_json:
         print_json({"ok": made.table is not None, **asdict(made)})
@@ -44,13 +47,15 @@ def import_config(
         raise typer.Exit(ExitStatus.NO)
 
 
-def _imported(path: Path, feature: str | None, system: str | None, *, partly: bool, as_json: bool) -> Import:
+def _imported(
+    path: Path, feature: str | None, system: str | None, *, partly: bool, as_json: bool
+) -> ImportResult:
     from backend.tools.config_import import UnusableInputError, import_file
 
     try:
-        return import_file(path, feature=feature, system=_system(system), partly=partly)
+        return import_file(path, feature=feature, system=_system(system), skip_invalid=partly)
     except UnusableInputError as error:
-        fail(error, {"code": UNUSABLE_INPUT, "message": str(error)}, as_json=as_json)
+        exit_with_error(error, {"code": UNUSABLE_INPUT, "message": str(error)}, as_json=as_json)
 
 
 def _system(name: str | None) -> System | None:
@@ -62,7 +67,7 @@ def _system(name: str | None) -> System | None:
     return found
 
 
-def _print_import(made: Import) -> None:
+def _print_import(made: ImportResult) -> None:
     for finding in made.findings:
         err.print(str(finding), markup=False)
     if made.table is None:

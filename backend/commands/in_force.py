@@ -1,4 +1,4 @@
-"""Builds the table and the `Patchbay` of a command, the same that a server on this machine would have in force."""
+"""Loads the table for a command, and makes its `Patchbay`, with the same settings as a server on this machine."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.commands import completion
-from backend.commands.terminal import database, err, errors
+from backend.commands.terminal import err, exit_on_errors, open_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from backend.database.budgets import SqlBudgets
+    from backend.database.budgets import SqlBudgetStore
     from backend.local_model import LocalModel
     from backend.settings import Settings
     from backend.utils.llm import Patchbay, Table
@@ -24,30 +24,37 @@ if TYPE_CHECKING:
 
 FeatureName = Annotated[
     str,
-    typer.Argument(help="A feature of the table, such as conv_folder.", autocompletion=completion.features),
+    typer.Argument(
+        help="A feature of the table, such as conv_folder.", autocompletion=completion.complete_features
+    ),
 ]
 
 
-def table_in_force(*, as_json: bool) -> Table:
-    """Load the table, with environment variables and stored overrides applied. If it does not load, the command ends."""
-    from backend.settings import environment
+def load_table_in_force(*, as_json: bool) -> Table:
+    """Load the table, with environment variables and stored overrides applied.
+
+    If the table does not load, the command prints why and ends.
+    """
+    from backend.settings import read_environment
     from backend.utils.llm import Table
 
-    with errors(as_json=as_json):
-        return Table(environ=environment(), overrides=stored_overrides)
+    with exit_on_errors(as_json=as_json):
+        return Table(environ=read_environment(), overrides=load_stored_overrides)
 
 
-def patchbay_of(
+def make_patchbay(
     table: Table, *, local_model: LocalModel | None = None, budgets: BudgetStore | None = None
 ) -> Patchbay:
-    """Make a `Patchbay` on ``table`` for one command.
+    """Make the `Patchbay` with which a command makes calls.
 
-    Selectors that an application registers in code are not known here, so they keep the order of the table.
+    Selectors that an application registers in code are not known to commands. They are replaced by the order
+    of the table.
 
     Args:
         table: The table of features.
-        local_model: The embedded model, for rows that use it; None without one.
-        budgets: The counters that calls are charged to; None for the default of `Patchbay`.
+        local_model: The embedded model, for endpoints that run on it; None without an embedded model.
+        budgets: The store of the budget counters that calls are charged to; None for the default of
+            `Patchbay`.
     """
     from backend.utils.llm import Patchbay, in_order
 
@@ -58,8 +65,11 @@ def patchbay_of(
 
 
 @contextmanager
-def counters(table: Table) -> Iterator[SqlBudgets | None]:
-    """Open the budget counters that a command's calls are charged to; yields None if ``table`` has no budgets."""
+def open_budget_counters(table: Table) -> Iterator[SqlBudgetStore | None]:
+    """Open the store of the budget counters that a command's calls are charged to.
+
+    Yields None if ``table`` has no budgets.
+    """
     from backend.settings import Settings
 
     if not table.snapshot.budgets:
@@ -69,15 +79,15 @@ def counters(table: Table) -> Iterator[SqlBudgets | None]:
         yield store
 
 
-async def _open_counters(settings: Settings) -> SqlBudgets:
-    from backend.database.budgets import open_counters
+async def _open_counters(settings: Settings) -> SqlBudgetStore:
+    from backend.database.budgets import make_budget_store
 
-    async with database(settings):
-        return open_counters(settings.database_path, settings.database_url)
+    async with open_sessions(settings):
+        return make_budget_store(settings.database_path, settings.database_url)
 
 
-def stored_overrides() -> Sequence[Override]:
-    """The stored overrides that hold; none if the database is missing or cannot be read."""
+def load_stored_overrides() -> Sequence[Override]:
+    """Load the overrides in the database that have not ended. Empty if the database is missing or cannot be read."""
     from sqlalchemy.exc import DBAPIError
 
     from backend.database.engine import UnusableDatabaseError
@@ -96,5 +106,5 @@ def stored_overrides() -> Sequence[Override]:
 async def _holding(settings: Settings) -> Sequence[Override]:
     from backend.database.overrides import SqlOverrideStore
 
-    async with database(settings) as sessions:
-        return await SqlOverrideStore(sessions).holding(datetime.now(UTC))
+    async with open_sessions(settings) as sessions:
+        return await SqlOverrideStore(sessions).list_active(datetime.now(UTC))

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.commands.groups import commands
-from backend.commands.terminal import UNUSABLE_INPUT, ExitStatus, Json, err, fail, print_json
+from backend.commands.groups import make_command_app
+from backend.commands.terminal import UNUSABLE_INPUT, ExitStatus, Json, err, exit_with_error, print_json
 
 if TYPE_CHECKING:
-    from backend.tools.config_import import Import
+    from backend.tools.config_import import ImportResult
 
-app = commands()
+app = make_command_app()
 
 
 @app.command()
@@ -30,14 +30,16 @@ def init(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a first table: of a code base's models, with a report of what it could not carry, or of one feature to begin with.
+    """Write a first table, for the models of a code base or for one sample feature.
 
-    Looks for models of LangChain's, LiteLLM's calls and Routers, and configurations of LiteLLM and TensorZero. Keys are never
-    copied.
+    Reports what of the code base could not be imported.
+
+    Finds LangChain's models, LiteLLM's calls and Routers, and configurations of LiteLLM and TensorZero. Keys
+    are never copied.
     """
     if file is not None and file.exists():
         message = f"{file} is there already, and is not written over."
-        fail(FileExistsError(message), {"code": "exists", "message": message}, as_json=as_json)
+        exit_with_error(FileExistsError(message), {"code": "exists", "message": message}, as_json=as_json)
     made = _made(code, as_json=as_json)
     if as_json:
         print_json({"ok": made.table is not None, **asdict(made)})
@@ -58,17 +60,19 @@ def _write(file: Path, table: str, *, as_json: bool) -> None:
         file.write_text(table, encoding="utf-8")
     except OSError as error:
         message = f"{file} cannot be written: {error.strerror}."
-        fail(error.__class__(message), {"code": "cannot_write", "message": message}, as_json=as_json)
+        exit_with_error(
+            error.__class__(message), {"code": "cannot_write", "message": message}, as_json=as_json
+        )
 
 
-def _made(code: Path | None, *, as_json: bool) -> Import:
-    from backend.tools.code_scan import scan
-    from backend.tools.config_import import Import, UnusableInputError
+def _made(code: Path | None, *, as_json: bool) -> ImportResult:
+    from backend.tools.code_scan import scan_code_base
+    from backend.tools.config_import import ImportResult, UnusableInputError
     from backend.tools.lift import STARTER
 
     if code is None:
-        return Import(STARTER, ())
+        return ImportResult(STARTER, ())
     try:
-        return scan(code)
+        return scan_code_base(code)
     except UnusableInputError as error:
-        fail(error, {"code": UNUSABLE_INPUT, "message": str(error)}, as_json=as_json)
+        exit_with_error(error, {"code": UNUSABLE_INPUT, "message": str(error)}, as_json=as_json)

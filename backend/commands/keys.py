@@ -6,32 +6,33 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
-from backend.commands.groups import commands
+from backend.commands.groups import make_command_app
 from backend.commands.terminal import (
     Json,
-    deciding,
+    current_os_user,
     err,
-    operator,
+    exit_on_storage_errors,
+    open_audited_sessions,
     out,
     print_json,
     read_settings,
-    storage_errors,
 )
 
 if TYPE_CHECKING:
-    from backend.keys.rotation import Rotation
+    from backend.keys.rotation import RotationResult
     from backend.settings import Settings
 
-app = commands("The master keys, which lock the keys that users store.", no_args_is_help=True)
+app = make_command_app("The master keys, which lock the keys that users store.", no_args_is_help=True)
 
 
 @app.command()
 def rotate(*, as_json: Json = False) -> None:
-    """Lock every user's key anew under a new master key. Servers may be running.
+    """Encrypt every user's key anew, under a new master key. Servers may be running.
 
-    If PATCHBAY_MASTER_KEYS holds the master keys, first put the new one at its front, and restart the servers.
+    If PATCHBAY_MASTER_KEYS holds the master keys, first put the new master key at its front, and restart the
+    servers.
     """
-    with storage_errors(as_json=as_json):
+    with exit_on_storage_errors(as_json=as_json):
         done = asyncio.run(_rotate(read_settings()))
     if as_json:
         print_json(done._asdict())
@@ -45,28 +46,30 @@ def rotate(*, as_json: Json = False) -> None:
 
 @app.command()
 def new(*, as_json: Json = False) -> None:
-    """Print a new master key, for PATCHBAY_MASTER_KEYS. Nothing uses it yet."""
+    """Make a new master key for PATCHBAY_MASTER_KEYS, and print it. It is not stored or used yet."""
     from backend.keys.master_keys import MasterKey
 
-    made = MasterKey.new()
+    made = MasterKey.generate()
     if as_json:
-        print_json({"name": made.name, "master_key": made.text()})
+        print_json({"name": made.name, "master_key": made.to_text()})
     else:
-        sys.stdout.write(f"{made.text()}\n")
+        sys.stdout.write(f"{made.to_text()}\n")
 
 
-async def _rotate(settings: Settings) -> Rotation:
-    from backend.database.audit import record
+async def _rotate(settings: Settings) -> RotationResult:
+    from backend.database.audit import record_event
     from backend.database.keys import SqlKeyStore
     from backend.keys.master_keys import load_master_keys
-    from backend.keys.rotation import rotate
+    from backend.keys.rotation import rotate_master_key
     from backend.utils.llm.clock import Time
 
-    async with deciding(settings) as sessions:
+    async with open_audited_sessions(settings) as sessions:
         master_keys = load_master_keys(settings.master_keys, settings.master_keys_path)
-        done = await rotate(SqlKeyStore(sessions), master_keys)
+        done = await rotate_master_key(SqlKeyStore(sessions), master_keys)
         async with sessions.begin() as session:
             facts = {"locked_anew": done.locked_anew, "unreadable": done.unreadable}
             now = Time().now()
-            await record(session, "master_key.rotated", done.master, actor=operator(), now=now, details=facts)
+            await record_event(
+                session, "master_key.rotated", done.master, actor=current_os_user(), now=now, details=facts
+            )
         return done

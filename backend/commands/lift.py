@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.commands.groups import commands
-from backend.commands.terminal import Json, err, fail, out, print_json
+from backend.commands.groups import make_command_app
+from backend.commands.terminal import Json, err, exit_with_error, out, print_json
 
 if TYPE_CHECKING:
-    from backend.tools.lift import Change
+    from backend.tools.lift import FileChange
 
-app = commands()
+app = make_command_app()
 _NEXT = """What is left to do:
   pip install -r {place}/requirements.txt   (and requirements-gemini.txt for api = "gemini")
   llm.toml says which model serves which feature; LLM_CONFIG names another file.
@@ -43,17 +43,17 @@ def lift_command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Copy the facade into PROJECT, as utils/llm, or bring the copy there to this version."""
-    from backend.tools.lift import PLACE, LiftError, lift
+    """Copy the facade into PROJECT as the package utils.llm, or update an earlier copy to this version."""
+    from backend.tools.lift import PLACE, LiftError, lift_facade
     from backend.utils.llm.version import VERSION
 
     try:
-        changes = lift(project, update=update, dry_run=dry_run, force=force)
+        changes = lift_facade(project, update=update, dry_run=dry_run, force=force)
     except LiftError as error:
-        fail(error, {"code": error.code, "message": str(error)}, as_json=as_json)
+        exit_with_error(error, {"code": error.code, "message": str(error)}, as_json=as_json)
     except OSError as error:
         broken = LiftError(f"{error.filename or project}: {error.strerror or error}.")
-        fail(broken, {"code": broken.code, "message": str(broken)}, as_json=as_json)
+        exit_with_error(broken, {"code": broken.code, "message": str(broken)}, as_json=as_json)
     if as_json:
         states = {change.path: change.state for change in changes if change.state != "same"}
         print_json({"version": VERSION, "written": not dry_run, "files": states})
@@ -68,5 +68,5 @@ def lift_command(
         out.print(_NEXT.format(place=project / PLACE), markup=False)
 
 
-def _shown(change: Change) -> list[str]:
+def _shown(change: FileChange) -> list[str]:
     return [] if change.state in {"same", "yours"} else list(change.diff())

@@ -1,4 +1,4 @@
-"""``model``: what one model can do, and until when it is on sale."""
+"""``model``: shows what a model can do, and until when it is on sale."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from backend.commands import completion
-from backend.commands.groups import commands
-from backend.commands.in_force import table_in_force
+from backend.commands.groups import make_command_app
+from backend.commands.in_force import load_table_in_force
 from backend.commands.terminal import ExitStatus, Json, err, out, print_json
-from backend.printing import capability_lines
+from backend.printing import format_capabilities
 
-app = commands()
+app = make_command_app()
 
 
 @app.command()
@@ -20,31 +20,37 @@ def model(
     name: Annotated[
         str,
         typer.Argument(
-            help="A model, or an endpoint of the table in force.", autocompletion=completion.models
+            help="A model, or an endpoint of the table in force.", autocompletion=completion.complete_models
         ),
     ],
     *,
     as_json: Json = False,
 ) -> None:
-    """Show what a model can do, until when it is on sale, and where each value comes from; exit 1 if nobody knows it."""
-    from backend.utils.llm.diagnostics.retirements import endpoint_uses
-    from backend.utils.llm.models import FAMILIES, capabilities, is_known, retirement, sources
+    """Show what a model can do, until when it is on sale, and the source of each value; exit 1 if the model is unknown."""
+    from backend.utils.llm.diagnostics.retirements import find_endpoint_uses
+    from backend.utils.llm.models import (
+        FAMILIES,
+        capability_sources,
+        find_capabilities,
+        find_retirement,
+        is_known_model,
+    )
     from backend.utils.llm.problems import did_you_mean
 
-    snapshot = table_in_force(as_json=as_json).snapshot
-    endpoint = next((each for each in endpoint_uses(snapshot) if name in {str(each), each.model}), None)
+    snapshot = load_table_in_force(as_json=as_json).snapshot
+    endpoint = next((each for each in find_endpoint_uses(snapshot) if name in {str(each), each.model}), None)
     provider, _, rest = name.partition(":")
     asked = rest if provider in snapshot.providers else name
-    can, gone = endpoint.can if endpoint else capabilities(asked), retirement(asked)
-    origins = endpoint.sources() if endpoint else sources(asked)
-    known = endpoint is not None or is_known(asked)
+    can, gone = endpoint.can if endpoint else find_capabilities(asked), find_retirement(asked)
+    origins = endpoint.capability_sources() if endpoint else capability_sources(asked)
+    known = endpoint is not None or is_known_model(asked)
     if as_json:
         retires = gone and gone.model_dump(mode="json")
         print_json(
             {"model": asked, "known": known, "can": can.model_dump(), "sources": origins, "retires": retires}
         )
     else:
-        out.print("\n".join(capability_lines(asked, can, origins, gone)), markup=False)
+        out.print("\n".join(format_capabilities(asked, can, origins, gone)), markup=False)
     if not known:
         hint = did_you_mean(asked, FAMILIES)
         err.print(f"Nothing is known of {asked!r}: all of this is assumed. {hint}".strip(), markup=False)

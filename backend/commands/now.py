@@ -1,4 +1,4 @@
-"""``now``: whether a fault is ours or a provider's, as a running server sees it."""
+"""``now``: asks a running server whether failures are its own or a provider's."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ from typing import Annotated, Any
 
 import typer
 
-from backend.commands.groups import commands
-from backend.commands.terminal import ExitStatus, Json, errors, fail, out, print_json, read_settings
+from backend.commands.groups import make_command_app
+from backend.commands.terminal import (
+    ExitStatus,
+    Json,
+    exit_on_errors,
+    exit_with_error,
+    out,
+    print_json,
+    read_settings,
+)
 from backend.printing import TextTable
 
-app = commands()
+app = make_command_app()
 _SECONDS = 10.0
 """That the server may take."""
 
 
-class UnansweredError(Exception):
-    """No server answers, or it refuses the token."""
+class NoServerAnswerError(Exception):
+    """No server answers at the given address, it answers with an error, or it refuses the access token."""
 
     code = "no_answer"
 
@@ -33,14 +41,17 @@ def now(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Ask a running server whether it is us or them: what rests and why, what is nearly full; exit 1 if anything is bad."""
-    with errors(as_json=as_json):
+    """Show whether a running server works, and whether failures are its own or a provider's; exit 1 if anything is bad.
+
+    Also shows which endpoints cool down and why, and which limits and budgets are nearly used up.
+    """
+    with exit_on_errors(as_json=as_json):
         settings = read_settings()
     address = (url or settings.public_url or f"http://{settings.host}:{settings.port}").rstrip("/")
     try:
         told = _asked(address, token)
-    except UnansweredError as error:
-        fail(error, {"code": error.code, "message": str(error)}, as_json=as_json)
+    except NoServerAnswerError as error:
+        exit_with_error(error, {"code": error.code, "message": str(error)}, as_json=as_json)
     if as_json:
         print_json(told)
     else:
@@ -50,10 +61,10 @@ def now(
 
 
 def _asked(address: str, token: str) -> dict[str, Any]:
-    """The answer of the server at ``address``.
+    """Get the status page of the server at ``address``, as JSON.
 
     Raises:
-        UnansweredError: The server does not answer, or refuses the token.
+        NoServerAnswerError: The server does not answer, or refuses the token.
     """
     import httpx
 
@@ -61,15 +72,15 @@ def _asked(address: str, token: str) -> dict[str, Any]:
     try:
         response = httpx.get(f"{address}/", headers=headers, timeout=_SECONDS, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise UnansweredError(
+        raise NoServerAnswerError(
             f"No server answers at {address} ({type(error).__name__}). Name another by --url."
         ) from error
     if response.status_code in {303, 401, 403}:
-        raise UnansweredError(
+        raise NoServerAnswerError(
             "A token with the scope debug is needed: PATCHBAY_TOKEN=… `tokens make NAME --scope debug` prints one."
         )
     if response.is_error:
-        raise UnansweredError(f"The server at {address} answers {response.status_code}.")
+        raise NoServerAnswerError(f"The server at {address} answers {response.status_code}.")
     return dict(response.json())
 
 
@@ -82,10 +93,10 @@ def _print(told: dict[str, Any]) -> None:
         out.print(f"  {sign['blame']}: {sign['says']}", markup=False)
     if window["attempts"]:
         failed, attempts = (
-            wording.percent(window["failure_rate"]),
-            wording.number_of(window["attempts"], "attempt"),
+            wording.format_percent(window["failure_rate"]),
+            wording.format_quantity(window["attempts"], "attempt"),
         )
-        took = f"{wording.seconds(window['p50_s'])}, 95 % within {wording.seconds(window['p95_s'])}"
+        took = f"{wording.format_seconds(window['p50_s'])}, 95 % within {wording.format_seconds(window['p95_s'])}"
         out.print(f"The last quarter of an hour: {attempts}, {failed} failed, {took}.", markup=False)
     if told["endpoints"]:
         heads = ("endpoint", "state", "attempts", "failed", "429", "median", "95 %", "last success")
@@ -101,9 +112,9 @@ def _row(one: dict[str, Any], at: datetime) -> tuple[str, ...]:
         one["name"],
         one["state"] or "",
         str(lately["attempts"]),
-        wording.percent(lately["failure_rate"] if lately["attempts"] else None),
+        wording.format_percent(lately["failure_rate"] if lately["attempts"] else None),
         str(lately["limited"]),
-        wording.seconds(lately["p50_s"]),
-        wording.seconds(lately["p95_s"]),
-        wording.ago(None if success is None else datetime.fromisoformat(success), at),
+        wording.format_seconds(lately["p50_s"]),
+        wording.format_seconds(lately["p95_s"]),
+        wording.format_time_ago(None if success is None else datetime.fromisoformat(success), at),
     )

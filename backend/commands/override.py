@@ -1,4 +1,4 @@
-"""``override``: temporary changes of the table."""
+"""``override``: changes for a while what serves a feature, or takes an endpoint out of use."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backend.commands import completion
-from backend.commands.groups import commands
+from backend.commands.groups import make_command_app
 from backend.commands.terminal import (
     SHORT,
     Json,
-    database,
-    deciding,
-    duration,
+    check_printable,
+    current_os_user,
     err,
-    operator,
+    exit_on_storage_errors,
+    open_audited_sessions,
+    open_sessions,
     out,
+    parse_duration,
     print_json,
-    printable,
     read_settings,
-    storage_errors,
 )
 from backend.printing import TextTable
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-    from backend.overrides import KeptOverride, OverrideOutcome, OverrideRequest, Overrides
+    from backend.overrides import OverrideManager, OverrideOutcome, OverrideRecord, OverrideRequest
     from backend.utils.llm.diagnostics.qos import OverrideInfo
     from backend.utils.llm.model_config import Override
 
-app = commands(
+app = make_command_app(
     no_args_is_help=True, help="What serves a feature for a while, or an endpoint that serves nobody."
 )
 _SHOWN = 50
@@ -46,7 +46,7 @@ def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        return datetime.now(UTC) + duration(text)
+        return datetime.now(UTC) + parse_duration(text)
     if moment.tzinfo is None:
         raise typer.BadParameter(f"{text!r} has no offset. Write {text}Z for UTC.")
     return moment.astimezone(UTC)
@@ -65,13 +65,15 @@ def set_override(
     feature: Annotated[
         str,
         typer.Argument(
-            help="A feature of the table, such as conv_folder.", autocompletion=completion.features
+            help="A feature of the table, such as conv_folder.", autocompletion=completion.complete_features
         ),
     ],
     links: Annotated[
         list[str],
         typer.Argument(
-            metavar="ENDPOINT…", help="What serves it, in this order.", autocompletion=completion.endpoints
+            metavar="ENDPOINT…",
+            help="What serves it, in this order.",
+            autocompletion=completion.complete_endpoints,
         ),
     ],
     *,
@@ -80,23 +82,25 @@ def set_override(
     author: Author = None,
     as_json: Json = False,
 ) -> None:
-    """Let ENDPOINTs (provider:model, or group:NAME) serve FEATURE, in every profile, for a while.
+    """Let ENDPOINTs (provider:model, or group:NAME) serve FEATURE for a while, instead of its chains in all profiles.
 
-    Every process applies it within two seconds. It replaces the feature's earlier override.
+    Every process applies the override within two seconds. It replaces an earlier override of the feature.
     """
     _decide(feature, tuple(links), until=until, reason=reason, author=author, as_json=as_json)
 
 
 @app.command()
 def disable(
-    endpoint: Annotated[str, typer.Argument(help="provider:model", autocompletion=completion.endpoints)],
+    endpoint: Annotated[
+        str, typer.Argument(help="provider:model", autocompletion=completion.complete_endpoints)
+    ],
     *,
     until: Until,
     reason: Reason,
     author: Author = None,
     as_json: Json = False,
 ) -> None:
-    """Take ENDPOINT out of every chain for a while, whoever's key it is."""
+    """Take ENDPOINT out of every chain for a while, for calls with the operator's key and with users' own keys."""
     _decide(endpoint, (), until=until, reason=reason, author=author, as_json=as_json)
 
 
@@ -106,8 +110,8 @@ def list_overrides(
     past: Annotated[bool, typer.Option("--past", help="Also those that have ended.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Every override that holds, and whether it is in force."""
-    with storage_errors(as_json=as_json):
+    """List the overrides that have not ended, and whether each takes effect."""
+    with exit_on_storage_errors(as_json=as_json):
         holding, ended = asyncio.run(_listed(_SHOWN if past else 0))
     if as_json:
         shown = [one.model_dump(mode="json") for one in holding]
@@ -128,8 +132,8 @@ def revert(
     author: Author = None,
     as_json: Json = False,
 ) -> None:
-    """End an override before its time."""
-    with storage_errors(as_json=as_json):
+    """End an override before the time that was set for it."""
+    with exit_on_storage_errors(as_json=as_json):
         ended = asyncio.run(_reverted(which, _author(author)))
     if as_json:
         print_json({"reverted": ended.as_dict()})
@@ -143,7 +147,7 @@ def _decide(
     from backend.overrides import OverrideRequest
 
     wanted = OverrideRequest(subject, links, _author(author), reason, until)
-    with storage_errors(as_json=as_json):
+    with exit_on_storage_errors(as_json=as_json):
         outcome = asyncio.run(_decided(wanted))
     if as_json:
         print_json({"override": outcome.override.as_dict(), "unserved": list(outcome.unserved)})
@@ -154,34 +158,34 @@ def _decide(
 
 
 def _author(given: str | None) -> str:
-    return operator() if given is None else printable(given)
+    return current_os_user() if given is None else check_printable(given)
 
 
 async def _decided(wanted: OverrideRequest) -> OverrideOutcome:
-    async with deciding(read_settings()) as sessions:
-        return await (await _overrides(sessions)).decide(wanted)
+    async with open_audited_sessions(read_settings()) as sessions:
+        return await (await _overrides(sessions)).store_override(wanted)
 
 
 async def _reverted(which: str, by: str) -> Override:
-    async with deciding(read_settings()) as sessions:
+    async with open_audited_sessions(read_settings()) as sessions:
         return await (await _overrides(sessions)).revert(which, by)
 
 
-async def _listed(past: int) -> tuple[Sequence[OverrideInfo], Sequence[KeptOverride]]:
-    async with database(read_settings()) as sessions:
+async def _listed(past: int) -> tuple[Sequence[OverrideInfo], Sequence[OverrideRecord]]:
+    async with open_sessions(read_settings()) as sessions:
         overrides = await _overrides(sessions)
-        ended = [one for one in await overrides.all(past) if one.ended_at is not None] if past else []
-        return overrides.infos(), ended
+        ended = [one for one in await overrides.list_recent(past) if one.ended_at is not None] if past else []
+        return overrides.list_active_infos(), ended
 
 
-async def _overrides(sessions: async_sessionmaker[AsyncSession]) -> Overrides:
+async def _overrides(sessions: async_sessionmaker[AsyncSession]) -> OverrideManager:
     from backend.database.overrides import SqlOverrideStore
-    from backend.overrides import Overrides
-    from backend.settings import environment
+    from backend.overrides import OverrideManager
+    from backend.settings import read_environment
     from backend.utils.llm import Table
 
-    overrides = Overrides(SqlOverrideStore(sessions), Table(environ=environment()))
-    await overrides.put_in_force()
+    overrides = OverrideManager(SqlOverrideStore(sessions), Table(environ=read_environment()))
+    await overrides.apply_to_table()
     return overrides
 
 
@@ -196,6 +200,6 @@ def _row(one: OverrideInfo) -> Sequence[str]:
     return one.id[:SHORT], one.subject, served, until, one.author, one.reason, state
 
 
-def _past(kept: KeptOverride) -> dict[str, Any]:
+def _past(kept: OverrideRecord) -> dict[str, Any]:
     at = kept.ended_at and kept.ended_at.isoformat()
     return {**kept.override.as_dict(), "ended_at": at, "ended_by": kept.ended_by}

@@ -1,4 +1,4 @@
-"""``serve``: the server, in the foreground."""
+"""``serve``: runs the server in the foreground."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from backend.commands.groups import commands
-from backend.commands.terminal import errors, read_settings
+from backend.commands.groups import make_command_app
+from backend.commands.terminal import exit_on_errors, read_settings
 
-app = commands()
+app = make_command_app()
 
 
 @app.command()
@@ -23,9 +23,9 @@ def serve(
         ),
     ] = 1,
 ) -> None:
-    """Start the server, run the sample conversation through it, and stay up."""
+    """Start the server, run the sample conversation through it, and keep serving."""
     from backend.serve import serve as run
 
-    with errors(as_json=False):
+    with exit_on_errors(as_json=False):
         settings = read_settings()
     raise typer.Exit(run(settings, once=once, workers=workers))

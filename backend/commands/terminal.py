@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from backend.printing import Terminal, json_text
+from backend.printing import Terminal, format_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -32,7 +32,7 @@ SHORT = 8
 
 
 class ExitStatus(IntEnum):
-    """The exit statuses of commands, for scripts. 0 is success, and "yes" where a question was asked."""
+    """The exit statuses of commands, for scripts. 0 means success, or that the answer to a question is "yes"."""
 
     NO = 1
     """The command failed, or the answer is "no"."""
@@ -52,11 +52,11 @@ _LONGEST = 100
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def duration(text: str) -> timedelta:
+def parse_duration(text: str) -> timedelta:
     """Parse a duration such as ``30m``, ``12h``, ``30d`` or ``2w``.
 
     Raises:
-        typer.BadParameter: ``text`` is no such duration.
+        typer.BadParameter: ``text`` is no duration of this form.
     """
     found = re.fullmatch(r"(\d{1,4})([mhdw])", text.strip().lower())
     if found is None:
@@ -65,8 +65,8 @@ def duration(text: str) -> timedelta:
     return timedelta(**{_UNITS[unit]: int(count)})
 
 
-def printable(text: str) -> str:
-    """Return ``text`` if it can be printed as a name, such as a token's or a user's. Used as Typer's callback.
+def check_printable(text: str) -> str:
+    """Check that ``text`` can be used as a name, such as a user's, and return it. Used as Typer's callback.
 
     Raises:
         typer.BadParameter: ``text`` has unprintable characters, is blank or is too long.
@@ -78,22 +78,23 @@ def printable(text: str) -> str:
 
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON on standard output."""
-    sys.stdout.write(f"{json_text(value)}\n")
+    sys.stdout.write(f"{format_json(value)}\n")
 
 
-def fail(error: Exception, facts: Mapping[str, Any], *, as_json: bool) -> NoReturn:
-    """Report ``error``, and exit with its `ExitStatus`.
+def exit_with_error(error: Exception, payload: Mapping[str, Any], *, as_json: bool) -> NoReturn:
+    """Print ``error``, and end the command with the matching `ExitStatus`.
 
     Args:
-        error: The error to print for people.
-        facts: The error for programs: at least ``code`` and ``message``; ``retryable`` if a later try may succeed.
-        as_json: Whether to print JSON.
+        error: The error. Its text is printed unless ``as_json``.
+        payload: The error as JSON, for programs: at least ``code`` and ``message``; ``retryable`` if a later
+            try may succeed.
+        as_json: Whether to print ``payload`` as JSON instead of the text.
     """
     if as_json:
-        print_json({"error": facts})
+        print_json({"error": payload})
     else:
         err.print(str(error), markup=False)
-    raise typer.Exit(_status(error, facts)) from error
+    raise typer.Exit(_status(error, payload)) from error
 
 
 def _status(error: Exception, facts: Mapping[str, Any]) -> ExitStatus:
@@ -108,55 +109,55 @@ def _status(error: Exception, facts: Mapping[str, Any]) -> ExitStatus:
 
 
 @contextmanager
-def errors(*, as_json: bool) -> Iterator[None]:
-    """On an `LLMError` or `UnusableSettingsError` in the context, print it and end the command with its exit status."""
+def exit_on_errors(*, as_json: bool) -> Iterator[None]:
+    """On an `LLMError` or `UnusableSettingsError` in the context, print the error and end the command with its status."""
     from backend.settings import UnusableSettingsError
     from backend.utils.llm.errors import LLMError
 
     try:
         yield
     except LLMError as error:
-        fail(error, error.as_dict(), as_json=as_json)
+        exit_with_error(error, error.as_dict(), as_json=as_json)
     except UnusableSettingsError as error:
-        fail(error, {"code": error.code, "message": str(error)}, as_json=as_json)
+        exit_with_error(error, {"code": error.code, "message": str(error)}, as_json=as_json)
 
 
 @contextmanager
-def storage_errors(*, as_json: bool) -> Iterator[None]:
-    """Like `errors`, for commands that use the database."""
+def exit_on_storage_errors(*, as_json: bool) -> Iterator[None]:
+    """Like `exit_on_errors`, and also for errors of the database."""
     from sqlalchemy.exc import DBAPIError
 
     from backend.database.engine import UnusableDatabaseError
 
-    with errors(as_json=as_json):
+    with exit_on_errors(as_json=as_json):
         try:
             yield
         except UnusableDatabaseError as error:
-            fail(error, {"code": error.code, "message": str(error)}, as_json=as_json)
+            exit_with_error(error, {"code": error.code, "message": str(error)}, as_json=as_json)
         except DBAPIError as error:
             settings = read_settings()
             place = settings.database_path if settings.database_url is None else "of DATABASE_URL"
             broken = UnusableDatabaseError(place, str(error.orig).splitlines()[0])
-            fail(broken, {"code": broken.code, "message": str(broken)}, as_json=as_json)
+            exit_with_error(broken, {"code": broken.code, "message": str(broken)}, as_json=as_json)
 
 
 @asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
-    """Open sessions on the application's database, which is created if it is missing."""
-    from backend.database.storage import opened_database
-    from backend.database.transactions import sessions_on
+async def open_sessions(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
+    """Open the application's database, which is created if it is missing, and yield a factory of its sessions."""
+    from backend.database.storage import open_and_migrate_database
+    from backend.database.transactions import make_session_factory
 
-    async with opened_database(settings) as engine:
-        yield sessions_on(engine)
+    async with open_and_migrate_database(settings) as engine:
+        yield make_session_factory(engine)
 
 
 @asynccontextmanager
-async def deciding(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
-    """Like `database`, for commands that change something and record it in the audit trail.
+async def open_audited_sessions(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
+    """Like `open_sessions`, for commands that make a change which is recorded in the audit trail.
 
-    At the end the last entry of the trail is signed, if there is a master key.
+    At the end of the context, the newest entry of the audit trail is signed, if there is a master key.
     """
-    async with database(settings) as sessions:
+    async with open_sessions(settings) as sessions:
         yield sessions
         await _sign(sessions, settings)
 
@@ -166,26 +167,26 @@ async def _sign(sessions: async_sessionmaker[AsyncSession], settings: Settings) 
     from backend.database.audit import AuditTrail
     from backend.keys.errors import MasterKeyError
     from backend.keys.master_keys import load_master_keys
-    from backend.keys.signing import HeadKeys
+    from backend.keys.signing import AuditSigningKeys
 
     with suppress(MasterKeyError):
-        keys = HeadKeys(load_master_keys(settings.master_keys, settings.master_keys_path))
-        await AuditTrail(sessions).sign(keys)
+        keys = AuditSigningKeys(load_master_keys(settings.master_keys, settings.master_keys_path))
+        await AuditTrail(sessions).sign_chains(keys)
 
 
 def read_settings() -> Settings:
-    """The application's settings from the present environment.
+    """Read the application's settings from the environment variables.
 
     Raises:
-        UnusableSettingsError: A variable holds an invalid value.
+        UnusableSettingsError: A variable has an invalid value.
     """
     from backend import settings
 
     return settings.read_settings()
 
 
-def operator() -> str:
-    """The operating system's name of the user at the command line."""
+def current_os_user() -> str:
+    """Get the operating system's name of the user who runs the command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

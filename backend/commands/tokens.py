@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backend.commands.groups import commands
+from backend.commands.groups import make_command_app
 from backend.commands.terminal import (
     SHORT,
     Json,
-    database,
-    deciding,
-    duration,
+    check_printable,
+    current_os_user,
     err,
-    fail,
-    operator,
+    exit_on_storage_errors,
+    exit_with_error,
+    open_audited_sessions,
+    open_sessions,
     out,
+    parse_duration,
     print_json,
-    printable,
     read_settings,
-    storage_errors,
 )
 from backend.printing import TextTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from backend.access import AccessToken, Allowance, Grant, Scope
+    from backend.access import AccessToken, Grant, Scope, TokenBudget
     from backend.database.sessions import LoginSession
     from backend.settings import Settings
     from backend.utils.llm.rate_limits import Rate
@@ -47,13 +47,13 @@ TOKEN_COLUMNS = (
     *("created_at", "last_used_at", "expires_at", "revoked_at"),
 )
 
-app = commands("Access tokens, and the sessions of browsers.", no_args_is_help=True)
+app = make_command_app("Access tokens, and the sessions of browsers.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_tokens(*, as_json: Json = False) -> None:
-    """Every access token that was issued, and every browser that is logged in. Shows no secret."""
-    with storage_errors(as_json=as_json):
+    """List every access token that was issued, and every browser session that is logged in. Shows no secret."""
+    with exit_on_storage_errors(as_json=as_json):
         given, open_ones = asyncio.run(_listed(read_settings()))
     if as_json:
         print_json(
@@ -70,9 +70,9 @@ def list_tokens(*, as_json: Json = False) -> None:
 
 @app.command()
 def make(  # noqa: PLR0913 - the options
-    name: Annotated[str, typer.Argument(help="What it is for, such as ci.", callback=printable)],
+    name: Annotated[str, typer.Argument(help="What it is for, such as ci.", callback=check_printable)],
     *,
-    user: Annotated[str, typer.Option(help="In whose name it acts.", callback=printable)] = "admin",
+    user: Annotated[str, typer.Option(help="In whose name it acts.", callback=check_printable)] = "admin",
     tenant: Annotated[str, typer.Option(help="The tenant whose things alone it sees.")] = "",
     scope: Scopes = None,
     rate: Annotated[str | None, typer.Option(help="How often it may ask, such as 60/minute.")] = None,
@@ -82,13 +82,13 @@ def make(  # noqa: PLR0913 - the options
     ] = None,
     expires: Annotated[
         timedelta | None,
-        typer.Option(parser=duration, metavar="TIME", help="For how long it holds, such as 30d."),
+        typer.Option(parser=parse_duration, metavar="TIME", help="For how long it holds, such as 30d."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make an access token and print it, this once."""
+    """Make an access token and print it. It cannot be shown again."""
     grant = _grant(user, tenant, scope, rate, budget, expires)
-    with storage_errors(as_json=as_json):
+    with exit_on_storage_errors(as_json=as_json):
         made, plain = asyncio.run(_made(read_settings(), grant, name))
     if as_json:
         print_json({**_shown(made.as_dict()), "token": plain})
@@ -105,11 +105,12 @@ def revoke(
     *,
     as_json: Json = False,
 ) -> None:
-    """Revoke a token, with every session opened with it, or a session. Running servers refuse it at once.
+    """Revoke an access token, with every session opened with it, or revoke a single session.
 
-    A token that was revoked before stays so, and the exit status is 0; it is 1 if no token matches, or several do.
+    Running servers refuse it at once. The exit status is 0 also for a token that was revoked before. It is 1
+    if no token or session matches ID, or several do.
     """
-    with storage_errors(as_json=as_json):
+    with exit_on_storage_errors(as_json=as_json):
         found = asyncio.run(_revoked(read_settings(), which))
     if len(found) == 1:
         print_json({"revoked": found[0]}) if as_json else out.print(f"{found[0]} is revoked.", markup=False)
@@ -120,7 +121,7 @@ def revoke(
         if found
         else "No token or session has an id that begins so."
     )
-    fail(
+    exit_with_error(
         ValueError(message),
         {"code": "ambiguous" if found else "not_found", "message": message},
         as_json=as_json,
@@ -140,7 +141,7 @@ def _grant(
     try:
         return Grant(
             user_id=user,
-            tenant_id=tenant and printable(tenant),
+            tenant_id=tenant and check_printable(tenant),
             scopes=frozenset(map(_scope, scopes)) if scopes else default_grant(user).scopes,
             rate=None if rate is None else _rate(rate),
             budget=None if budget is None else _allowance(budget),
@@ -163,18 +164,18 @@ def _rate(written: str) -> Rate:
     from backend.utils.llm.rate_limits import Rate
 
     try:
-        return Rate.read(written)
+        return Rate.parse(written)
     except ValueError:
         known = "second, minute, hour, day or month"
         raise ValueError(f"--rate: {written!r} is no rate. Write requests per {known}: 60/minute.") from None
 
 
-def _allowance(written: str) -> Allowance:
-    from backend.access import Allowance
+def _allowance(written: str) -> TokenBudget:
+    from backend.access import TokenBudget
 
     usd, _, period = written.strip().lstrip("$").partition("/")
     try:
-        return Allowance.read(usd, period)
+        return TokenBudget.parse(usd, period)
     except (ValueError, ArithmeticError):
         raise ValueError(
             f"{written!r} is no budget. Write dollars per day, month or total: 5/month."
@@ -182,35 +183,34 @@ def _allowance(written: str) -> Allowance:
 
 
 async def _listed(settings: Settings) -> tuple[Sequence[AccessToken], Sequence[LoginSession]]:
-    from backend.database.sessions import SessionStore
+    from backend.database.sessions import BrowserSessionStore
     from backend.database.tokens import TokenStore
 
-    async with database(settings) as sessions:
-        return await TokenStore(sessions).all(), await SessionStore(sessions).all()
+    async with open_sessions(settings) as sessions:
+        return await TokenStore(sessions).list_tokens(), await BrowserSessionStore(sessions).list_sessions()
 
 
 async def _made(settings: Settings, grant: Grant, name: str) -> tuple[AccessToken, str]:
     from backend.database.tokens import TokenStore
 
-    async with deciding(settings) as sessions:
-        return await TokenStore(sessions).make(grant, name, by=operator())
+    async with open_audited_sessions(settings) as sessions:
+        return await TokenStore(sessions).issue_token(grant, name, by=current_os_user())
 
 
 async def _revoked(settings: Settings, which: str) -> Sequence[str]:
     """The ids that begin with ``which``. If there is exactly one, it is revoked."""
-    from backend.database.sessions import SessionStore
+    from backend.database.sessions import BrowserSessionStore
     from backend.database.tokens import TokenStore
 
-    async with deciding(settings) as sessions:
-        stores = TokenStore(sessions), SessionStore(sessions)
-        found = [
-            (owner.id, store)
-            for store in stores
-            for owner in await store.all()
-            if which and owner.id.startswith(which)
-        ]
+    async with open_audited_sessions(settings) as sessions:
+        tokens, logins = TokenStore(sessions), BrowserSessionStore(sessions)
+        revocations: list[tuple[str, Callable[..., Awaitable[object]]]] = []
+        revocations += [(token.id, tokens.revoke_token) for token in await tokens.list_tokens()]
+        revocations += [(login.id, logins.revoke_session) for login in await logins.list_sessions()]
+        found = [(name, revoke) for name, revoke in revocations if which and name.startswith(which)]
         if len(found) == 1:
-            await found[0][1].revoke(found[0][0], by=operator())
+            name, revoke = found[0]
+            await revoke(name, by=current_os_user())
         return [name for name, _ in found]
 
 

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from backend.commands.groups import commands
-from backend.commands.terminal import Json, errors, fail, out
+from backend.commands.groups import make_command_app
+from backend.commands.terminal import Json, exit_on_errors, exit_with_error, out
 
-app = commands()
+app = make_command_app()
 _TYPES = '''"""The features of the table, for type checkers. Made by `python -m backend types`; not to be edited."""
 
 from typing import Literal
@@ -34,10 +34,10 @@ def feature_types_command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write the names of the features as a Literal type, so that a misspelt one is found before it runs."""
+    """Write a Python module with the names of all features as a Literal type, so that type checkers find misspelt names."""
     from backend.utils.llm import Table
 
-    with errors(as_json=as_json):
+    with exit_on_errors(as_json=as_json):
         features = Table(table).snapshot.features
     made = _TYPES.format(names="\n".join(f'    "{name}",' for name in features))
     if file is None:
@@ -52,4 +52,4 @@ def _check(file: Path, made: str, *, as_json: bool) -> None:
     if file.is_file() and file.read_text(encoding="utf-8") == made:
         return
     message = f"{file} is not as the table has it. Run: python -m backend types {file}"
-    fail(ValueError(message), {"code": "stale_types", "message": message}, as_json=as_json)
+    exit_with_error(ValueError(message), {"code": "stale_types", "message": message}, as_json=as_json)

@@ -1,4 +1,4 @@
-"""``usage``: the usage and cost of calls, and the care of the ledger."""
+"""``usage``: shows the usage and cost of calls; prunes, exports and reprices the ledger."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.commands import completion
-from backend.commands.groups import commands
+from backend.commands.groups import make_command_app
 from backend.commands.terminal import (
     Json,
-    database,
-    deciding,
-    duration,
+    current_os_user,
     err,
-    fail,
-    operator,
+    exit_on_storage_errors,
+    exit_with_error,
+    open_audited_sessions,
+    open_sessions,
     out,
+    parse_duration,
     print_json,
     read_settings,
-    storage_errors,
 )
-from backend.ledger.usage import Dimension, Period, UnkeptError, UsageFilter, report
+from backend.ledger.usage import Dimension, UsageFilter, UsageNotKeptError, UsagePeriod, build_usage_report
 from backend.utils.llm.clock import Time
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from backend.database.usage import SqlUsageStore
-    from backend.ledger.prices import Prices
-    from backend.ledger.usage import GroupSums, PrunedCounts, Request, UsageSums
+    from backend.ledger.prices import PriceFile
+    from backend.ledger.usage import GroupSums, LedgerRequest, PrunedCounts, UsageSums
 
-app = commands(help="What calls used and cost, by feature if nothing else is asked for.")
+app = make_command_app(help="What calls used and cost, by feature if nothing else is asked for.")
 DAYS = 30
 """The default period: this many days, today included."""
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -50,7 +50,9 @@ def _day(text: str) -> date:
         if _DAY.fullmatch(text):
             return date.fromisoformat(text)
         return (
-            _today() if text == "today" else _today() - max(duration(text) - timedelta(days=1), timedelta())
+            _today()
+            if text == "today"
+            else _today() - max(parse_duration(text) - timedelta(days=1), timedelta())
         )
     except (ValueError, OverflowError, typer.BadParameter) as error:
         raise typer.BadParameter(f"{text!r} is no day. Write 2026-11-29, today, 30d or 2w.") from error
@@ -74,10 +76,11 @@ PricesPath = Annotated[
 ]
 Count = Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)]
 Feature = Annotated[
-    str | None, typer.Option(help="Of this feature alone.", autocompletion=completion.features)
+    str | None, typer.Option(help="Of this feature alone.", autocompletion=completion.complete_features)
 ]
 Model = Annotated[
-    str | None, typer.Option(help="Of this provider:model alone.", autocompletion=completion.endpoints)
+    str | None,
+    typer.Option(help="Of this provider:model alone.", autocompletion=completion.complete_endpoints),
 ]
 User = Annotated[str | None, typer.Option(help="Of this user alone.")]
 Tenant = Annotated[str | None, typer.Option(help="Of this tenant alone.")]
@@ -89,7 +92,7 @@ Outcome = Annotated[str | None, typer.Option(help="Of attempts with this outcome
 def by_feature(
     context: typer.Context, *, since: Since = None, until: Until = None, as_json: Json = False
 ) -> None:
-    """The usage and cost of calls in the last 30 days, by feature."""
+    """Show the usage and cost of calls by feature, for the last 30 days unless --since or --until says otherwise."""
     if context.invoked_subcommand is not None and (since or until or as_json):
         raise typer.BadParameter(f"Options of {context.invoked_subcommand} stand behind it.")
     if context.invoked_subcommand is None:
@@ -111,7 +114,7 @@ def by(  # noqa: PLR0913 - one for each option of the command line
     limit: Count = 100,
     as_json: Json = False,
 ) -> None:
-    """What calls used and cost, by feature, model, user, tenant, owner, outcome, day or hour."""
+    """Show what calls used and cost, grouped by feature, model, user, tenant, owner of the key, outcome, day or hour."""
     only = UsageFilter(feature, model, user, tenant, owner, outcome)
     _tell(dimension, _period(since, until), only, limit, as_json=as_json)
 
@@ -130,13 +133,13 @@ def requests(  # noqa: PLR0913 - one for each option of the command line
     limit: Count = 20,
     as_json: Json = False,
 ) -> None:
-    """Show the last calls, or the one with the id CALL, each with all its attempts."""
+    """Show the last calls, or the call with the id CALL, with all attempts of each."""
     only = UsageFilter(feature, model, user, tenant, owner, outcome)
     with _asking(as_json=as_json):
         found = asyncio.run(_requests(call, only, limit, before))
     if call is not None and not found:
         message = "No call has this id."
-        fail(LookupError(message), {"code": "not_found", "message": message}, as_json=as_json)
+        exit_with_error(LookupError(message), {"code": "not_found", "message": message}, as_json=as_json)
     if as_json:
         print_json([request.as_dict() for request in found])
     else:
@@ -149,17 +152,23 @@ def requests(  # noqa: PLR0913 - one for each option of the command line
 def prune(
     *,
     older_than: Annotated[
-        timedelta, typer.Option(parser=duration, metavar="TIME", help="Attempts that began longer ago: 90d.")
+        timedelta,
+        typer.Option(parser=parse_duration, metavar="TIME", help="Attempts that began longer ago: 90d."),
     ],
     sums_older_than: Annotated[
         timedelta | None,
         typer.Option(
-            parser=duration, metavar="TIME", help="Also sums of days longer ago: 800d. They stay otherwise."
+            parser=parse_duration,
+            metavar="TIME",
+            help="Also sums of days longer ago: 800d. They stay otherwise.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Delete old attempts, and runs of agents. Their daily sums stay, unless told otherwise. Servers may be running."""
+    """Delete old attempts and old runs of agents. Servers may be running.
+
+    The daily sums of the attempts are kept, unless --sums-older-than says otherwise.
+    """
     before = _today() - older_than
     with _asking(as_json=as_json):
         gone = asyncio.run(_pruned(before, None if sums_older_than is None else _today() - sums_older_than))
@@ -181,7 +190,7 @@ def export(
     until: Until = None,
     as_json: Json = False,
 ) -> None:
-    """Write every attempt of a period to a file, without a limit on their number."""
+    """Write all attempts of a period to a CSV or Parquet file."""
     path = csv or parquet
     if path is None or (csv and parquet):
         raise typer.BadParameter("Write --csv FILE or --parquet FILE.")
@@ -201,12 +210,15 @@ def recompute(
     until: Until = None,
     as_json: Json = False,
 ) -> None:
-    """Compute the costs of a period again from a file of prices, for attempts whose tokens are known."""
-    from backend.ledger.prices import read_prices
+    """Compute the costs of a period's attempts again, with prices from a file.
+
+    Attempts with unknown tokens are left as they are.
+    """
+    from backend.ledger.prices import read_price_file
 
     period = _period(since, until)
     with _asking(as_json=as_json):
-        count = asyncio.run(_recomputed(period, read_prices(prices)))
+        count = asyncio.run(_recomputed(period, read_price_file(prices)))
     if as_json:
         print_json({"changed": count, "since": str(period.since), "until": str(period.until)})
     else:
@@ -215,13 +227,13 @@ def recompute(
         )
 
 
-def _tell(by: Dimension, period: Period, only: UsageFilter, limit: int, *, as_json: bool) -> None:
+def _tell(by: Dimension, period: UsagePeriod, only: UsageFilter, limit: int, *, as_json: bool) -> None:
     from backend.commands.usage_grids import usage_grid
 
     with _asking(as_json=as_json):
         used, total = asyncio.run(_used(by, period, only, limit))
     if as_json:
-        print_json(report(by, period, used, total))
+        print_json(build_usage_report(by, period, used, total))
     elif not used:
         out.print(f"Nothing from {period.since} to {period.until}.", markup=False)
     else:
@@ -233,46 +245,50 @@ def _tell(by: Dimension, period: Period, only: UsageFilter, limit: int, *, as_js
 
 
 async def _used(
-    by: Dimension, period: Period, only: UsageFilter, limit: int
+    by: Dimension, period: UsagePeriod, only: UsageFilter, limit: int
 ) -> tuple[Sequence[GroupSums], UsageSums]:
     async with _store() as store:
-        return await store.used(by, period, only, limit=limit), await store.total(period, only)
+        return await store.sum_by_dimension(by, period, only, limit=limit), await store.sum_total(
+            period, only
+        )
 
 
-async def _requests(call: str | None, only: UsageFilter, limit: int, before: str | None) -> Sequence[Request]:
+async def _requests(
+    call: str | None, only: UsageFilter, limit: int, before: str | None
+) -> Sequence[LedgerRequest]:
     async with _store() as store:
         if call is None:
-            return await store.requests(only, limit=limit, before=before)
-        found = await store.request(call)
+            return await store.list_requests(only, limit=limit, before=before)
+        found = await store.find_request(call)
         return [found] if found else []
 
 
 async def _pruned(before: date, sums_before: date | None) -> PrunedCounts:
-    from backend.database.retention import prune
+    from backend.database.retention import prune_ledger
 
-    async with deciding(read_settings()) as sessions:
-        return await prune(sessions.kw["bind"], before, sums_before, by=operator())
+    async with open_audited_sessions(read_settings()) as sessions:
+        return await prune_ledger(sessions.kw["bind"], before, sums_before, actor=current_os_user())
 
 
-async def _exported(path: Path, period: Period, *, parquet: bool) -> int:
-    from backend.commands.exports import csv_file, parquet_file
-    from backend.database.export import exported
+async def _exported(path: Path, period: UsagePeriod, *, parquet: bool) -> int:
+    from backend.commands.exports import open_csv_file, open_parquet_file
+    from backend.database.export import export_ledger_rows
 
     count = 0
     async with _engine() as engine:
-        with (parquet_file if parquet else csv_file)(path) as write:
-            async for rows in exported(engine, period):
+        with (open_parquet_file if parquet else open_csv_file)(path) as write:
+            async for rows in export_ledger_rows(engine, period):
                 write(rows)
                 count += len(rows)
     return count
 
 
-async def _recomputed(period: Period, prices: Prices) -> int:
-    from backend.database.recompute import recompute
+async def _recomputed(period: UsagePeriod, prices: PriceFile) -> int:
+    from backend.database.recompute import recompute_costs
 
-    async with deciding(read_settings()) as sessions:
-        engine, rates = sessions.kw["bind"], prices.rates()
-        return await recompute(engine, period, rates, prices.version, by=operator())
+    async with open_audited_sessions(read_settings()) as sessions:
+        engine, rates = sessions.kw["bind"], prices.to_token_rates()
+        return await recompute_costs(engine, period, rates, prices.version, actor=current_os_user())
 
 
 @asynccontextmanager
@@ -285,7 +301,7 @@ async def _store() -> AsyncIterator[SqlUsageStore]:
 
 @asynccontextmanager
 async def _engine() -> AsyncIterator[AsyncEngine]:
-    async with database(read_settings()) as sessions:
+    async with open_sessions(read_settings()) as sessions:
         yield sessions.kw["bind"]
 
 
@@ -293,24 +309,24 @@ async def _engine() -> AsyncIterator[AsyncEngine]:
 def _asking(*, as_json: bool) -> Iterator[None]:
     from backend.commands.exports import MissingPackageError
     from backend.ledger.prices import UnusablePricesError
-    from backend.ledger.store import StoreAwayError
+    from backend.ledger.store import StoreUnreachableError
 
-    with storage_errors(as_json=as_json):
+    with exit_on_storage_errors(as_json=as_json):
         try:
             yield
-        except (UnkeptError, StoreAwayError, MissingPackageError, UnusablePricesError) as error:
-            fail(error, {"code": error.code, "message": str(error)}, as_json=as_json)
+        except (UsageNotKeptError, StoreUnreachableError, MissingPackageError, UnusablePricesError) as error:
+            exit_with_error(error, {"code": error.code, "message": str(error)}, as_json=as_json)
         except OSError as error:
-            fail(error, {"code": "file", "message": str(error)}, as_json=as_json)
+            exit_with_error(error, {"code": "file", "message": str(error)}, as_json=as_json)
 
 
-def _period(since: date | None, until: date | None) -> Period:
+def _period(since: date | None, until: date | None) -> UsagePeriod:
     """The period from ``since`` to ``until``. Raises typer.BadParameter if it ends before it begins."""
     last = until or _today()
-    first = since or Period.last(DAYS, last).since
+    first = since or UsagePeriod.last_days(DAYS, last).since
     if first > last:
         raise typer.BadParameter(f"{first} is after {last}.")
-    return Period(first, last)
+    return UsagePeriod(first, last)
 
 
 def _today() -> date:

@@ -1,4 +1,4 @@
-"""Usage and attempts as tables for people."""
+"""Formats usage and attempts as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from backend.commands.terminal import out
-from backend.ledger.usage import dollars
+from backend.ledger.usage import format_dollars
 from backend.printing import TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backend.ledger.usage import Dimension, GroupSums, Request, UsageSums
+    from backend.ledger.usage import Dimension, GroupSums, LedgerRequest, UsageSums
     from backend.utils.llm.ledger.record import AttemptRecord
 
 _BAR = 20
@@ -20,31 +20,33 @@ _BAR = 20
 _HEADS = ("calls", "attempts", "failed", "degraded", "input", "cached", "output", "USD", "unpriced")
 
 
-def usage_grid(by: Dimension, used: Sequence[GroupSums], total: UsageSums) -> TextTable:
-    """Make a table of usage, one line per group and a total, for the terminal.
+def usage_grid(dimension: Dimension, groups: Sequence[GroupSums], total: UsageSums) -> TextTable:
+    """Make a table of usage for the terminal, with one line per group and a line for the total.
 
-    Each line ends with a bar for its cost, or for its tokens if no cost is known.
+    Each line ends with a bar whose length shows its cost, or its tokens if no cost is known.
 
     Args:
-        by: What the usage is grouped by, such as the model.
-        used: The sums of each group.
+        dimension: What the usage is grouped by, such as the model.
+        groups: The sums of each group.
         total: The sums of all groups.
     """
-    weights = [each.total.cost if total.cost else each.total.input + each.total.output for each in used]
+    weights = [each.total.cost if total.cost else each.total.input + each.total.output for each in groups]
     rows = [
         (each.key or "-", *_cells(each.total), _bar(weight, max(weights)))
-        for each, weight in zip(used, weights, strict=True)
+        for each, weight in zip(groups, weights, strict=True)
     ]
-    return TextTable((by, *_HEADS, ""), [*rows, ("total", *_cells(total), "")], range(1, len(_HEADS) + 1))
+    return TextTable(
+        (dimension, *_HEADS, ""), [*rows, ("total", *_cells(total), "")], range(1, len(_HEADS) + 1)
+    )
 
 
-def attempts_grid(found: Sequence[Request]) -> TextTable:
-    """Make a table for the terminal with one line for each attempt of the calls ``found``.
+def attempts_grid(requests: Sequence[LedgerRequest]) -> TextTable:
+    """Make a table for the terminal with one line for each attempt of the calls in ``requests``.
 
-    Tokens or costs that are unknown are shown as ``?``.
+    Unknown tokens and costs are shown as ``?``.
     """
     heads = ("call", "at", "feature", "endpoint", "user", "outcome", "ms", "tokens", "USD")
-    return TextTable(heads, [_facts(record) for request in found for record in request.attempts])
+    return TextTable(heads, [_facts(record) for request in requests for record in request.attempts])
 
 
 def _facts(record: AttemptRecord) -> Sequence[str]:
@@ -58,7 +60,7 @@ def _facts(record: AttemptRecord) -> Sequence[str]:
         record.category or record.outcome,
         str(record.duration // 1_000),
         f"{_known(record.input)} -> {_known(record.output)}",
-        "?" if record.cost is None else dollars(record.cost),
+        "?" if record.cost is None else format_dollars(record.cost),
     )
 
 

@@ -17,14 +17,14 @@ _NARROWEST: Final = 0.5
 """Percent of a row that a moment fills."""
 
 
-class Columns(NamedTuple):
-    """The SVG paths of a chart of stacked columns.
+class ColumnChart(NamedTuple):
+    """A chart of stacked columns, as SVG paths.
 
     Attributes:
-        width: The width of the chart in its own units.
-        height: The height of the chart in its own units.
-        paths: For each stacked value, its rectangles in all columns, as one SVG path.
-        most: The sum of the highest column, in the unit of the values.
+        width: The width of the chart in SVG units.
+        height: The height of the chart in SVG units.
+        paths: One path for each series of values. It draws the series' rectangles in all columns.
+        most: The sum of the values of the highest column.
     """
 
     width: int
@@ -33,26 +33,26 @@ class Columns(NamedTuple):
     most: float
 
 
-class Span(NamedTuple):
-    """A bar in a row of a timeline; both numbers are percent of the row's length.
+class TimelineBar(NamedTuple):
+    """A bar of a timeline. Both numbers are percentages of the timeline's length.
 
     Attributes:
-        x: Where the bar begins.
-        width: How long the bar is.
+        x: The start of the bar.
+        width: The length of the bar.
     """
 
     x: float
     width: float
 
 
-def columns(stacks: Sequence[Sequence[float]], height: int = 24) -> Columns:
-    """Compute a chart with one column for each of ``stacks``, whose values are drawn on top of one another."""
+def make_column_chart(stacks: Sequence[Sequence[float]], height: int = 24) -> ColumnChart:
+    """Make a chart with one column for each of ``stacks``, whose values are drawn on top of each other."""
     most = max(map(sum, stacks), default=0)
     paths = [""] * max(map(len, stacks), default=0)
     for place, stack in enumerate(stacks):
         for series, outline in _stacked(place, stack, height, most):
             paths[series] += outline
-    return Columns(max(1, len(stacks)) * STEP, height, tuple(paths), most)
+    return ColumnChart(max(1, len(stacks)) * STEP, height, tuple(paths), most)
 
 
 def _stacked(place: int, stack: Sequence[float], height: int, most: float) -> Iterator[tuple[int, str]]:
@@ -65,10 +65,10 @@ def _stacked(place: int, stack: Sequence[float], height: int, most: float) -> It
         yield series, f"M{place * STEP + _GAP // 2} {top:.3g}h{width}v{tall:.3g}h-{width}z"
 
 
-def spans(parts: Sequence[tuple[datetime, float]]) -> tuple[Span, ...]:
-    """Compute a timeline bar for each of ``parts``, a start and a duration in seconds.
+def make_timeline_bars(parts: Sequence[tuple[datetime, float]]) -> tuple[TimelineBar, ...]:
+    """Make a timeline bar for each of ``parts``, which are pairs of a start time and a duration in seconds.
 
-    The whole time of all parts is 100 percent.
+    The timeline reaches from the first start to the last end.
     """
     if not parts:
         return ()
@@ -78,8 +78,8 @@ def spans(parts: Sequence[tuple[datetime, float]]) -> tuple[Span, ...]:
     return tuple(_span(offset / whole, seconds / whole) for offset, seconds in offsets)
 
 
-def _span(offset: float, share: float) -> Span:
+def _span(offset: float, share: float) -> TimelineBar:
     width = max(_NARROWEST, share * 100)
-    return Span(
+    return TimelineBar(
         round(min(offset * 100, 100 - _NARROWEST), 2), round(min(width, 100 - offset * 100 + _NARROWEST), 2)
     )

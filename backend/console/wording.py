@@ -16,13 +16,13 @@ _MINUTE: Final = 60
 _SPANS: Final = ((86_400, "d"), (3_600, "h"), (_MINUTE, "min"), (1, "s"))
 
 
-def count(number: int | None) -> str:
-    """Format ``number`` with a thin space between thousands; a dash if it is None."""
+def format_count(number: int | None) -> str:
+    """Format ``number`` with a thin space between thousands: ``12 345``; a dash if it is None."""
     return UNKNOWN if number is None else f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
-def short(number: int | None) -> str:
-    """Format ``number`` with three digits, and a letter from a thousand on: ``12.3k``; a dash if it is None."""
+def format_short_count(number: int | None) -> str:
+    """Format ``number`` with at most three digits and a unit: ``12.3k``, ``4M``; a dash if it is None."""
     if number is None:
         return UNKNOWN
     for unit, sign in _SHORT:
@@ -32,8 +32,8 @@ def short(number: int | None) -> str:
     return str(number)
 
 
-def usd(amount: str | None) -> str:
-    """Format ``amount`` dollars, with as many decimals as are significant; a dash if it is None."""
+def format_usd(amount: str | None) -> str:
+    """Format an amount of dollars, with more decimals below a cent: ``$1.20``; a dash if it is None."""
     if amount is None:
         return UNKNOWN
     value = Decimal(amount)
@@ -45,7 +45,7 @@ def usd(amount: str | None) -> str:
     return separated.replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
-def seconds(duration: float | None) -> str:
+def format_seconds(duration: float | None) -> str:
     """Format a duration in seconds: ``840 ms``, ``1.2 s``, ``2 min 5 s``; a dash if it is None."""
     if duration is None:
         return UNKNOWN
@@ -57,8 +57,8 @@ def seconds(duration: float | None) -> str:
     return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
-def percent(share: float | None) -> str:
-    """Format ``share``, from 0 to 1, as percent; a dash if it is None."""
+def format_percent(share: float | None) -> str:
+    """Format ``share``, from 0 to 1, as a percentage; a dash if it is None."""
     if share is None:
         return UNKNOWN
     if 0 < share < _LEAST_SHARE:
@@ -66,33 +66,39 @@ def percent(share: float | None) -> str:
     return f"{share * 100:.0f} %" if share >= _WHOLE_PERCENT or not share else f"{share * 100:.1f} %"
 
 
-def span(time: timedelta) -> str:
-    """Format a duration in its largest unit: ``3 min``, ``2 d``."""
+def format_timespan(time: timedelta) -> str:
+    """Format a duration in its largest suitable unit: ``3 min``, ``2 d``."""
     whole = max(0, round(time.total_seconds()))
     unit, sign = next(((unit, sign) for unit, sign in _SPANS if whole >= 2 * unit), (1, "s"))
     return f"{whole // unit} {sign}"
 
 
-def ago(at: datetime | None, now: datetime) -> str:
-    """Format the time from ``at`` to ``now``, such as ``3 min ago``; ``never`` if ``at`` is None."""
-    return "never" if at is None else f"{span(now - at)} ago"
+def format_time_ago(at: datetime | None, now: datetime) -> str:
+    """Format how long before ``now`` the time ``at`` was: ``3 min ago``; ``never`` if ``at`` is None."""
+    return "never" if at is None else f"{format_timespan(now - at)} ago"
 
 
-def until(at: datetime, now: datetime) -> str:
-    """Format the time from ``now`` to ``at``, such as ``in 3 min``; ``now`` if it is over."""
-    return f"in {span(at - now)}" if at > now else "now"
+def format_time_until(at: datetime, now: datetime) -> str:
+    """Format how long after ``now`` the time ``at`` will be: ``in 3 min``; ``now`` if it has passed."""
+    return f"in {format_timespan(at - now)}" if at > now else "now"
 
 
-def moment(at: datetime) -> str:
-    """Format a time in UTC, to the second."""
+def format_utc_second(at: datetime) -> str:
+    """Format a time in UTC to the second, without its year: ``17 Nov, 08:30:00``."""
     return f"{at.astimezone(UTC):%d %b, %H:%M:%S}"
 
 
-def minute(at: datetime) -> str:
-    """Format a time in UTC, to the minute, with its year."""
+def format_utc_minute(at: datetime) -> str:
+    """Format a time in UTC to the minute, with its year: ``17 Nov 2026, 08:30 UTC``."""
     return f"{at.astimezone(UTC):%d %b %Y, %H:%M} UTC"
 
 
-def number_of(amount: int, thing: str, things: str | None = None) -> str:
-    """Format a number with its noun: ``1 call``, ``2 calls``. ``things`` is the plural, by default ``thing`` with an s."""
-    return f"{count(amount)} {thing if amount == 1 else things or f'{thing}s'}"
+def format_quantity(amount: int, thing: str, things: str | None = None) -> str:
+    """Format a number with its noun: ``1 call``, ``2 calls``.
+
+    Args:
+        amount: The number.
+        thing: The noun in the singular.
+        things: The noun in the plural; by default ``thing`` with an s.
+    """
+    return f"{format_count(amount)} {thing if amount == 1 else things or f'{thing}s'}"

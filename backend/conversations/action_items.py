@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict
 
-from .outcome import Outcome, ask
-from .text import AtMost, Said
+from .outcome import StepOutcome, ask_model
+from .text import MaxLength, Said
 
 if TYPE_CHECKING:
-    from .grounding import Grounds
+    from .grounding import GroundingFacts
     from .outcome import Models
     from .transcript import Transcript
 
@@ -34,8 +34,8 @@ class ActionItem(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    description: Annotated[Said, AtMost(120)]
-    owner: Annotated[str, AtMost(40)] | None = None
+    description: Annotated[Said, MaxLength(120)]
+    owner: Annotated[str, MaxLength(40)] | None = None
 
 
 class ActionItems(BaseModel):
@@ -43,32 +43,32 @@ class ActionItems(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    items: Annotated[tuple[ActionItem, ...], AtMost(5)]
+    items: Annotated[tuple[ActionItem, ...], MaxLength(5)]
 
 
-async def find_action_items(
-    transcript: Transcript, text: str, models: Models, grounds: Grounds
-) -> Outcome[ActionItems]:
-    """Ask the model for the tasks that the speakers took on, and drop duplicates.
+async def ask_for_action_items(
+    transcript: Transcript, text: str, models: Models, grounds: GroundingFacts
+) -> StepOutcome[ActionItems]:
+    """Ask the model which tasks the speakers took on. Duplicate tasks are dropped.
 
     Args:
-        transcript: What was said.
+        transcript: The transcript.
         text: The transcript as text for the model.
         models: Returns the chat model of a feature.
-        grounds: What every task must be supported by.
+        grounds: The facts of the transcript, to reject invented tasks.
     """
-    question = f"{transcript.setting}\n\n{text}"
+    question = f"{transcript.recording_details}\n\n{text}"
     accept = partial(check_action_items, grounds)
-    outcome = await ask(models, FEATURE, ActionItems, _INSTRUCTIONS, question, accept)
+    outcome = await ask_model(models, FEATURE, ActionItems, _INSTRUCTIONS, question, accept)
     return replace(outcome, value=_distinct(outcome.value)) if outcome.value else outcome
 
 
-def check_action_items(grounds: Grounds, found: ActionItems) -> None:
-    """Reject tasks that the transcript does not support, so that the model's answer is repaired.
+def check_action_items(grounds: GroundingFacts, found: ActionItems) -> None:
+    """Check that the transcript supports all tasks; otherwise the model is asked to repair its answer.
 
     Raises:
-        UngroundedError: An owner neither speaks nor is named; or a number, a date, a name or most of the words were not
-            said.
+        UngroundedError: The owner of a task neither speaks nor is mentioned; or a number, a date, a name, or
+            most of the words of a task were not said.
     """
     for number, item in enumerate(found.items):
         if item.owner:

@@ -12,74 +12,94 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from .journal import Journal
-    from .outcome import Outcome
+    from .outcome import StepOutcome
 
 T = TypeVar("T")
 
 
-class StepAnswers(Protocol):
-    """Returns the result of a step: the stored one of an earlier request, or a new one."""
+class StepResults(Protocol):
+    """The results of the model calls, called steps, by which a conversation is created.
 
-    async def once(
-        self, feature: str, kind: TypeAdapter[Outcome[T]], ask: Callable[[], Awaitable[Outcome[T]]], /
-    ) -> Outcome[T]:
-        """Return the stored outcome of the step of ``feature``; if there is none, call ``ask`` and return its outcome."""
+    If an earlier request with the same idempotency key has completed a step, its stored result is reused.
+    """
+
+    async def get_or_ask(
+        self, feature: str, kind: TypeAdapter[StepOutcome[T]], ask: Callable[[], Awaitable[StepOutcome[T]]], /
+    ) -> StepOutcome[T]:
+        """Return the stored result of the step of ``feature``; if there is none, return what ``ask`` returns.
+
+        Args:
+            feature: The feature whose model the step calls.
+            kind: Reads and writes the result as JSON.
+            ask: Executes the step.
+        """
         ...
 
 
-class FreshAnswers:
-    """`StepAnswers` that stores nothing, for a request without an idempotency key."""
+class UncachedStepResults:
+    """`StepResults` that stores nothing, for a request without an idempotency key."""
 
-    async def once(
-        self, _feature: str, _kind: TypeAdapter[Outcome[T]], ask: Callable[[], Awaitable[Outcome[T]]], /
-    ) -> Outcome[T]:
-        """Call ``ask`` and return its outcome."""
+    async def get_or_ask(
+        self,
+        _feature: str,
+        _kind: TypeAdapter[StepOutcome[T]],
+        ask: Callable[[], Awaitable[StepOutcome[T]]],
+        /,
+    ) -> StepOutcome[T]:
+        """Execute the step with ``ask``, and return its result. See `StepResults.get_or_ask`."""
         return await ask()
 
 
-class JournaledAnswers:
-    """`StepAnswers` stored in a `Journal`. A step that has begun continues when its request is cancelled."""
+class JournaledStepResults:
+    """`StepResults` that stores the results in a `Journal`.
+
+    If the request is cancelled, a step that has begun continues until its result is stored.
+    """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._steps: set[asyncio.Task[object]] = set()
         self._is_over = False
 
-    async def once(
-        self, feature: str, kind: TypeAdapter[Outcome[T]], ask: Callable[[], Awaitable[Outcome[T]]], /
-    ) -> Outcome[T]:
-        """Return the outcome in the journal; if there is none, call ``ask`` and write its outcome to the journal.
+    async def get_or_ask(
+        self, feature: str, kind: TypeAdapter[StepOutcome[T]], ask: Callable[[], Awaitable[StepOutcome[T]]], /
+    ) -> StepOutcome[T]:
+        """Return the step's result from the journal; if there is none, call ``ask``, and store its result there.
 
-        A failure is not written once the journal is closing, because the end of the request may have caused it.
+        A failure is not written once `close` was called, because the end of the request may have caused it.
         """
-        if (known := self._journal.answer(feature)) is not None:
+        if (known := self._journal.read_answer(feature)) is not None:
             with suppress(ValidationError):  # of another version, which had other steps
                 return kind.validate_json(known)
-        return await self.to_the_end(self._asked(feature, kind, ask))
+        return await self.run_to_completion(self._asked(feature, kind, ask))
 
-    async def to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await ``work``. If the request is cancelled, ``work`` continues in the background."""
+    async def run_to_completion(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await ``work``, and return its result. If the request is cancelled, ``work`` continues in the background."""
         step = asyncio.ensure_future(work)
         self._steps.add(step)
         step.add_done_callback(self._steps.discard)
         return await asyncio.shield(step)
 
     async def _asked(
-        self, feature: str, kind: TypeAdapter[Outcome[T]], ask: Callable[[], Awaitable[Outcome[T]]]
-    ) -> Outcome[T]:
+        self, feature: str, kind: TypeAdapter[StepOutcome[T]], ask: Callable[[], Awaitable[StepOutcome[T]]]
+    ) -> StepOutcome[T]:
         outcome = await ask()
         # A failure belongs to the result, unless it may come of the request's end: that takes its keys away.
         if outcome.error is None or not self._is_over:
-            await self._journal.keep(feature, kind.dump_json(outcome))
+            await self._journal.write_answer(feature, kind.dump_json(outcome))
         return outcome
 
     @property
-    def are_under_way(self) -> bool:
-        """Whether a step is still running."""
+    def has_running_steps(self) -> bool:
+        """Whether any step is still running."""
         return bool(self._steps)
 
     def close(self) -> asyncio.Task[None]:
-        """Close the journal once the running steps have ended. Cancelling the returned task cancels the steps."""
+        """Close the journal in the background, after all running steps have ended.
+
+        Returns:
+            The background task. Cancelling it cancels the steps, and then closes the journal.
+        """
         self._is_over = True
         return asyncio.ensure_future(self._closed())
 

@@ -25,32 +25,34 @@ _INSTRUCTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Delta:
-    """A piece of a streamed answer, as text."""
+class AnswerChunk:
+    """A piece of the answer's text, as streamed by the model."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class AnswerFinished:
     """The last event of a streamed answer.
 
     Attributes:
-        receipt: The receipt of the model call; None if the model gives none, such as a fake in a test.
+        receipt: The receipt of the model call; None if the model gives no receipt, such as a fake in a test.
     """
 
     receipt: Mapping[str, Any] | None
 
 
-async def answer(
+async def stream_answer(
     conversation: Conversation, question: str, models: Models
-) -> AsyncGenerator[Delta | Finished, None]:
-    """Ask the model about one conversation. Yields the answer piece by piece, and then `Finished`.
+) -> AsyncGenerator[AnswerChunk | AnswerFinished, None]:
+    """Ask the model a question about one conversation, and stream the answer.
 
-    Closing the generator closes the provider's stream.
+    Yields:
+        The pieces of the answer, and at last `AnswerFinished`. Closing the generator closes the provider's
+        stream, too.
 
     Raises:
-        LLMError: The call fails, before the first piece or after it.
+        LLMError: The model call failed, before or during the answer.
     """
     receipt: Mapping[str, Any] | None = None
     chunks = cast(
@@ -61,15 +63,15 @@ async def answer(
         async for chunk in chunks:
             receipt = chunk.response_metadata.get("receipt", receipt)
             if chunk.text:
-                yield Delta(chunk.text)
-    yield Finished(receipt)
+                yield AnswerChunk(chunk.text)
+    yield AnswerFinished(receipt)
 
 
 def _prompt(conversation: Conversation, question: str) -> str:
     transcript = conversation.transcript
     lines = [
         f"Title: {conversation.title}" if conversation.title else "",
-        transcript.setting,
+        transcript.recording_details,
         f"\nTranscript:\n{transcript.render().text}",
         f"\nEnd of the transcript. Answer this question in your own words: {question[:MAX_QUESTION]}",
     ]

@@ -17,19 +17,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from backend.access import Owner
+from backend.access import DataOwner
 from backend.utils.llm.clock import Time
 
-from .answers import FreshAnswers, JournaledAnswers
-from .errors import KeyReusedError, StorageUnavailableError, UnderWayError
-from .journal import CONVERSATION, Claim, TranscriptOutline
-from .processing import Entry, process
-from .transcript import off_loop_if_long
+from .answers import JournaledStepResults, UncachedStepResults
+from .errors import CreationInProgressError, IdempotencyKeyReusedError, StorageUnavailableError
+from .journal import CONVERSATION, JournalClaim, TranscriptFootprint
+from .processing import ConversationIdentity, build_conversation
+from .transcript import run_in_thread_if_long
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from .journal import Journal, Journals
+    from .journal import Journal, JournalStore
     from .outcome import Models
     from .store import Conversation, ConversationStore
     from .transcript import Transcript
@@ -53,16 +53,17 @@ _ID: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class CreationRequest:
-    """A request to create a conversation.
+    """A request to create a conversation from a transcript.
 
     Attributes:
         models: Returns the chat model of a feature.
-        is_demo: Whether the built-in demo model would serve a feature.
-        key: The idempotency key of the request. The same user and key always get the same conversation.
+        is_demo: Whether the built-in demo model serves a feature.
+        key: The idempotency key; None without one. Requests of one user with the same key get the same
+            conversation.
     """
 
     transcript: Transcript
-    owner: Owner
+    owner: DataOwner
     models: Models
     is_demo: Callable[[str], bool]
     key: str | None = field(default=None, repr=False)
@@ -70,11 +71,12 @@ class CreationRequest:
 
 @dataclass(frozen=True, slots=True)
 class CreatedConversation:
-    """A conversation that would survive a crash now.
+    """A new conversation, which survives a crash from now on.
 
     Attributes:
         conversation: The conversation.
-        is_stored: Whether the store has it; otherwise only its journal has, until a background task stores it.
+        is_stored: Whether it is in the store. Otherwise it is only in its journal, and a background task
+            stores it later.
     """
 
     conversation: Conversation
@@ -82,59 +84,71 @@ class CreatedConversation:
 
 
 class ConversationCreator:
-    """Creates and stores conversations. While the store is unavailable, their journals keep them, and they are stored later."""
+    """Creates conversations from transcripts, and stores them.
 
-    def __init__(self, store: ConversationStore, journals: Journals, time: Time | None = None) -> None:
+    While the store is unavailable, a conversation is kept in its journal, and stored later.
+    """
+
+    def __init__(self, store: ConversationStore, journals: JournalStore, time: Time | None = None) -> None:
         self._store = store
         self._journals = journals
         self._time = time or Time()
         self._turn = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def create(self, order: CreationRequest) -> CreatedConversation:
-        """Create the conversation; for a repeated request, continue the earlier one or return its conversation.
+    async def create(self, request: CreationRequest) -> CreatedConversation:
+        """Create a conversation. A repeated request continues the earlier one, or returns its conversation.
 
         Raises:
-            KeyReusedError: The key came with another transcript before.
-            UnderWayError: An earlier request with the key takes longer than `WAITING`.
-            StorageUnavailableError: Neither store nor journal can be written. A repeated request with the same key pays
-                for
-                nothing twice.
+            IdempotencyKeyReusedError: An earlier request with the same key had another transcript.
+            CreationInProgressError: An earlier request with the same key is still running after `WAITING`
+                seconds.
+            StorageUnavailableError: The conversation can be written neither to the store nor to its journal. If
+                the request is repeated with the same key, no model call is paid for again.
         """
-        conversation_id = _id_of(order)
+        conversation_id = _id_of(request)
         async with self._opened(conversation_id) as (journal, answers):
-            if (stored := await self._stored(order, conversation_id, journal)) is not None:
+            if (stored := await self._stored(request, conversation_id, journal)) is not None:
                 return CreatedConversation(stored, is_stored=True)
-            conversation = await self._make_or_resume(order, conversation_id, journal, answers)
-            is_stored = await answers.to_the_end(self._is_stored(conversation, journal))
+            conversation = await self._make_or_resume(request, conversation_id, journal, answers)
+            is_stored = await answers.run_to_completion(self._is_stored(conversation, journal))
             return CreatedConversation(conversation, is_stored)
 
-    async def find(self, owner: Owner, conversation_id: str) -> Conversation | None:
-        """Find the user's conversation in the store, or else in its journal; None if neither has it."""
+    async def find(self, owner: DataOwner, conversation_id: str) -> Conversation | None:
+        """Find a user's conversation in the store or, if not stored yet, in its journal; None if neither has it."""
         if (stored := await self._store.get(owner, conversation_id)) is not None:
             return stored
-        made = await self._journals.finished(conversation_id)
+        made = await self._journals.read_finished(conversation_id)
         found = await asyncio.to_thread(CONVERSATION.validate_json, made) if made else None
-        return found if found and Owner(found.user_id, found.tenant_id) == owner else None
+        return found if found and DataOwner(found.user_id, found.tenant_id) == owner else None
 
-    async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
-        """At shutdown, wait for answers in flight and keep them, for ``seconds`` or until ``hurry`` is set."""
+    async def wait_for_answers(self, seconds: float, stop_waiting: asyncio.Event) -> None:
+        """At shutdown, wait until running model calls have ended and their answers are in the journals.
+
+        Model calls that are still running at the end of the wait are cancelled.
+
+        Args:
+            seconds: The maximum time to wait.
+            stop_waiting: Ends the wait at once when it is set.
+        """
         drained = asyncio.gather(*self._closing, return_exceptions=True)
-        ends: list[asyncio.Future[Any]] = [drained, asyncio.ensure_future(hurry.wait())]
+        ends: list[asyncio.Future[Any]] = [drained, asyncio.ensure_future(stop_waiting.wait())]
         await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
             end.cancel()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
-    async def store_abandoned(self) -> None:
-        """Store finished conversations from journals that no request has open, and remove unfinished ones older than `KEPT`.
+    async def settle_abandoned_journals(self) -> None:
+        """Store finished conversations that are only in journals, and delete unfinished journals older than `KEPT`.
+
+        Journals that a request has open are skipped. A background task calls this.
 
         Raises:
             StorageUnavailableError: The store cannot be written now.
-            ExceptionGroup: Some conversations cannot be stored. All others are.
+            ExceptionGroup: Some conversations could not be stored; all others were.
         """
         faults = []
-        for conversation_id in await self._journals.abandoned(KEPT):
+        for conversation_id in await self._journals.list_abandoned(KEPT):
             try:
                 await self._settle(conversation_id)
             except StorageUnavailableError:
@@ -154,30 +168,33 @@ class ConversationCreator:
                 )
                 await journal.remove()
                 log.info("conversations.stored_later conversation=%s", conversation_id)
-            elif journal.age > KEPT:
+            elif journal.age_s > KEPT:
                 await journal.remove()
         finally:
             await journal.close()
 
     @asynccontextmanager
-    async def _opened(self, conversation_id: str) -> AsyncIterator[tuple[Journal, JournaledAnswers]]:
-        """The journal, open, and its answers. A cancelled request does not wait: answers in flight end by themselves, or in `drain`."""
+    async def _opened(self, conversation_id: str) -> AsyncIterator[tuple[Journal, JournaledStepResults]]:
+        """Open the journal while the context lasts, and yield it with its step results.
+
+        At the end, a cancelled request does not wait for running model calls: they end in the background.
+        """
         journal = await self._open_when_free(conversation_id)
-        answers = JournaledAnswers(journal)
+        answers = JournaledStepResults(journal)
         try:
             yield journal, answers
         finally:
             closing = answers.close()
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
-            if not answers.are_under_way:
+            if not answers.has_running_steps:
                 await asyncio.shield(closing)
 
     async def _open_when_free(self, conversation_id: str) -> Journal:
         pause, until = _FIRST_PAUSE, self._time.clock() + WAITING
         while (journal := await self._journals.open(conversation_id)) is None:
             if self._time.clock() >= until:
-                raise UnderWayError(retry_after=COMING_BACK)
+                raise CreationInProgressError(retry_after=COMING_BACK)
             await self._time.asleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         return journal
@@ -192,27 +209,27 @@ class ConversationCreator:
         if stored is not None:
             asked, known = [await _outline(one) for one in (order.transcript, stored.transcript)]
             if asked.fingerprint != known.fingerprint:
-                raise KeyReusedError
+                raise IdempotencyKeyReusedError
         return stored
 
     async def _make_or_resume(
-        self, order: CreationRequest, conversation_id: str, journal: Journal, answers: JournaledAnswers
+        self, order: CreationRequest, conversation_id: str, journal: Journal, answers: JournaledStepResults
     ) -> Conversation:
         """The conversation in the journal; else a new one, made with the answers that the journal has."""
         outline = await _outline(order.transcript)
         if journal.claim is not None and journal.claim.fingerprint != outline.fingerprint:
-            raise KeyReusedError
+            raise IdempotencyKeyReusedError
         if journal.conversation is not None:
             return await asyncio.to_thread(CONVERSATION.validate_json, journal.conversation)
-        claim = journal.claim or Claim(fingerprint=outline.fingerprint, created_at=self._time.now())
-        await journal.begin(claim, outline.room)
-        entry = Entry(conversation_id, order.owner, claim.created_at)
-        return await process(
+        claim = journal.claim or JournalClaim(fingerprint=outline.fingerprint, created_at=self._time.now())
+        await journal.reserve_space(claim, outline.room)
+        entry = ConversationIdentity(conversation_id, order.owner, claim.created_at)
+        return await build_conversation(
             order.transcript,
             entry,
             order.models,
             is_demo=order.is_demo,
-            answers=FreshAnswers() if order.key is None else answers,
+            answers=UncachedStepResults() if order.key is None else answers,
         )
 
     async def _is_stored(self, conversation: Conversation, journal: Journal) -> bool:
@@ -272,8 +289,8 @@ def _id_of(order: CreationRequest) -> str:
     return hashlib.sha256(json.dumps([*filter(None, order.owner), order.key]).encode()).hexdigest()[:_ID]
 
 
-async def _outline(transcript: Transcript) -> TranscriptOutline:
-    return await off_loop_if_long(transcript, partial(TranscriptOutline.of, transcript))
+async def _outline(transcript: Transcript) -> TranscriptFootprint:
+    return await run_in_thread_if_long(transcript, partial(TranscriptFootprint.from_transcript, transcript))
 
 
 async def _is_kept(conversation: Conversation, journal: Journal) -> bool:
@@ -281,7 +298,7 @@ async def _is_kept(conversation: Conversation, journal: Journal) -> bool:
         return True
     try:
         content = partial(CONVERSATION.dump_json, conversation)
-        await journal.finish(await off_loop_if_long(conversation.transcript, content))
+        await journal.write_conversation(await run_in_thread_if_long(conversation.transcript, content))
     except StorageUnavailableError as error:
         log.warning("conversations.not_kept conversation=%s: %s", conversation.id, error.__cause__)
         return False

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict
 
-from .outcome import Outcome, ask
-from .text import AtMost, Said
+from .outcome import StepOutcome, ask_model
+from .text import MaxLength, Said
 
 if TYPE_CHECKING:
     from .outcome import Models
@@ -31,19 +31,25 @@ class Discard(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    reason: Annotated[Said, AtMost(120)]
+    reason: Annotated[Said, MaxLength(120)]
     discard: bool
 
 
-def decided_by_length(transcript: Transcript) -> Outcome[Discard] | None:
-    """Decide by the number of words alone whether to discard a recording; None if the model must be asked."""
+def decide_by_length(transcript: Transcript) -> StepOutcome[Discard] | None:
+    """Decide without a model whether to discard a recording, if it is empty or long enough to keep.
+
+    Returns:
+        The decision; None if the model must be asked.
+    """
     if transcript.is_empty:
-        return Outcome(FEATURE, Discard(reason="Nothing was said.", discard=True))
+        return StepOutcome(FEATURE, Discard(reason="Nothing was said.", discard=True))
     if transcript.is_longer_than(KEPT_WITHOUT_ASKING):
-        return Outcome(FEATURE, Discard(reason="Long enough to keep.", discard=False))
+        return StepOutcome(FEATURE, Discard(reason="Long enough to keep.", discard=False))
     return None
 
 
-async def ask_whether_to_discard(transcript: Transcript, text: str, models: Models) -> Outcome[Discard]:
+async def ask_whether_to_discard(transcript: Transcript, text: str, models: Models) -> StepOutcome[Discard]:
     """Ask the model whether to discard the recording. If the call fails, the recording is kept."""
-    return await ask(models, FEATURE, Discard, _INSTRUCTIONS, f"{transcript.setting}\n\n{text}")
+    return await ask_model(
+        models, FEATURE, Discard, _INSTRUCTIONS, f"{transcript.recording_details}\n\n{text}"
+    )

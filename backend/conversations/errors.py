@@ -4,8 +4,8 @@
 
     LLMError
     └── ConversationError
-        ├── KeyReusedError             an idempotency key came with another transcript than before
-        ├── UnderWayError              another request is still making the conversation of an idempotency key
+        ├── IdempotencyKeyReusedError             an idempotency key came with another transcript than before
+        ├── CreationInProgressError              another request is still making the conversation of an idempotency key
         └── StorageUnavailableError    conversations cannot be read or stored now
 """
 
@@ -15,13 +15,13 @@ from backend.utils.llm.errors import LLMError
 
 
 class ConversationError(LLMError):
-    """Base of all errors that making a conversation raises deliberately."""
+    """Base class of the errors of creating and storing conversations."""
 
     code = "conversation"
 
 
-class KeyReusedError(ConversationError):
-    """An idempotency key was sent again, with another transcript than before."""
+class IdempotencyKeyReusedError(ConversationError):
+    """An idempotency key was sent again with a different transcript."""
 
     code = "idempotency_key_reused"
     http_status = 422
@@ -32,7 +32,7 @@ class KeyReusedError(ConversationError):
         )
 
 
-class UnderWayError(ConversationError):
+class CreationInProgressError(ConversationError):
     """An earlier request with the same idempotency key is still creating the conversation."""
 
     code = "under_way"
@@ -47,7 +47,7 @@ class UnderWayError(ConversationError):
 
 
 class StorageUnavailableError(ConversationError):
-    """Conversations cannot be read or stored now, such as when the database is down. The cause says why."""
+    """Conversations cannot be read or stored now, for example because the database is down."""
 
     code = "storage_unavailable"
     http_status = 503

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from .words import STOPWORDS, WORD, folded, is_blankless, words_of
+from .words import STOPWORDS, WORD, fold_case_and_accents, folded_word_set, is_written_without_blanks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def _numbered(words: str, first: int = 0) -> dict[str, int]:
     """Each word with its number, counted from ``first``; words between bars have the same number."""
-    numbered = enumerate(folded(words).split(), start=first)
+    numbered = enumerate(fold_case_and_accents(words).split(), start=first)
     return {word: number for number, group in numbered for word in group.split("|")}
 
 
@@ -48,10 +48,14 @@ _NUMBERS: Final[Mapping[str, int]] = MappingProxyType(
     {
         **_numbered(_UNITS),
         **{word: 10 * ten for word, ten in _numbered(_TENS, first=2).items()},
-        **{word: number for number, words in _LARGE.items() for word in folded(words).split("|")},
+        **{
+            word: number
+            for number, words in _LARGE.items()
+            for word in fold_case_and_accents(words).split("|")
+        },
     }
 )
-_PARTS_OF_AN_HOUR: Final = words_of(
+_PARTS_OF_AN_HOUR: Final = folded_word_set(
     "half halb halbe anderthalb media medio demi demie mezza meia quarter viertel dreiviertel cuarto quart"
 )
 _IMPLIED_BY_PARTS: Final = frozenset({5, 15, 25, 30, 45, 50, 75})
@@ -70,13 +74,13 @@ _DIGITS: Final = re.compile(r"\d+(?:[.,:’' \u00a0\u202f]\d+)*")
 _CLAIM: Final = re.compile(
     r"(?<![a-z\d])(?<![a-z]-)(\d+(?:[.,:’'\u00a0\u202f]\d+)*)(?P<clock> ?(?:[ap]\.?m\b|uhr\b|h(?![a-z])|min(?:s|utes?|uten|utos?)?\b|o['’]clock|時|点))?"
 )
-_COMPOUNDS: Final = re.compile(folded("zig|dreißig|hundert|tausend|veinti|cientos|cientas"))
+_COMPOUNDS: Final = re.compile(fold_case_and_accents("zig|dreißig|hundert|tausend|veinti|cientos|cientas"))
 _COMPOUND: Final = re.compile("|".join(sorted(_NUMBERS, key=len, reverse=True)))
 _HALF_A_DAY: Final = 12
 _MOST_DIGITS: Final = 18
 _UNITS_OF_LARGE: Final = (1_000_000, 1000, 100)
 _TWO_DIGITS, _MORE_DIGITS = range(21, 100), range(101, 10_000)
-_SPELT_OUT: Final = words_of(
+_SPELT_OUT: Final = folded_word_set(
     "five six seven eight nine ten eleven twelve fünf sechs sieben acht neun zehn zwölf cinco siete ocho nueve diez doce cinq sept huit neuf dix onze"
 )
 """Small numbers that mean nothing else in any language we know. Of smaller ones, a model may have counted something."""
@@ -102,7 +106,7 @@ _WEEKDAYS: Final = _numbered(
     "monday|montag|lunes|lundi|lunedì|segunda-feira tuesday|dienstag|martes|mardi|martedì wednesday|mittwoch|miércoles|mercredi|mercoledì "
     "thursday|donnerstag|jueves|jeudi|giovedì friday|freitag|viernes|vendredi|venerdì saturday|samstag|sonnabend|sábado|samedi|sabato sunday|sonntag|domingo|dimanche|domenica"
 )
-_RELATIVE: Final = words_of(
+_RELATIVE: Final = folded_word_set(
     "today tonight tomorrow yesterday weekend week weeks day days month months next fortnight morning afternoon evening "
     "heute morgen übermorgen gestern abend wochenende woche wochen tag tage tagen monat nächste nächsten nächster hoy mañana ayer semana semanas fin día días mes próximo próxima "
     "aujourd'hui demain hier semaine semaines jour jours mois prochain prochaine oggi domani settimana giorni amanhã hoje semana dias"
@@ -114,7 +118,7 @@ CALENDAR: Final = frozenset({*_MONTHS, *_WEEKDAYS})
 """Names of months and weekdays, folded."""
 OF_TIME: Final = frozenset({*CALENDAR, *_RELATIVE, *_NUMBERS})
 """Words that tell when, or how much, and nothing else; folded."""
-_FAR: Final = words_of(
+_FAR: Final = folded_word_set(
     "weeks month months fortnight wochen monat monate monaten semanas mes meses semaines mois settimane mese mesi semanas mês"
 )
 _REACH, _REACH_FAR = 16, 62
@@ -124,18 +128,20 @@ _KNOWN_SHARE: Final = 0.15
 
 
 @dataclass(frozen=True)
-class Figures:
-    """The numbers, dates and weekdays that a transcript mentions, to check those in a model's answer.
+class NumbersAndDates:
+    """The numbers, dates and weekdays that are mentioned in a transcript.
+
+    A model's answer may only contain numbers and dates that were mentioned, or that follow from these.
 
     Attributes:
-        numbers: The numbers, said as digits or as words.
-        day: The day of the recording.
-        months: The months that were named, from 1.
-        tolerance_days: How many days from ``day`` a date may lie if it was only said in words such as ``tomorrow``; 0
-            without such words.
-        has_parts: Whether a half or a quarter was mentioned.
-        weekdays: The weekdays that were named; 0 is Monday.
-        is_known: Whether number words of the language are known. If not, every answer passes.
+        numbers: The numbers, whether said as digits or as words.
+        day: The date of the recording.
+        months: The months mentioned by name, from 1.
+        tolerance_days: How many days a date in an answer may differ from ``day``, because the transcript has
+            words such as ``tomorrow``; 0 without such words.
+        has_parts: Whether a half or a quarter was mentioned, as in half past nine.
+        weekdays: The weekdays mentioned by name; 0 is Monday.
+        is_known: Whether the language's number words are known. If not, every answer passes the check.
     """
 
     numbers: frozenset[int]
@@ -147,9 +153,9 @@ class Figures:
     is_known: bool
 
     @classmethod
-    def of(cls, text: str, day: date) -> Figures:
-        """Collect the numbers and dates in ``text``, which was said on ``day``."""
-        plain = folded(unicodedata.normalize("NFKC", text))
+    def from_text(cls, text: str, day: date) -> NumbersAndDates:
+        """Collect the numbers, dates and weekdays in ``text``, which was recorded on ``day``."""
+        plain = fold_case_and_accents(unicodedata.normalize("NFKC", text))
         words = [word.replace("’", "'") for word in WORD.findall(plain)]
         weekdays = frozenset(_WEEKDAYS[word] for word in words if word in _WEEKDAYS)
         return cls(
@@ -162,11 +168,11 @@ class Figures:
             is_known=_is_known(plain, words),
         )
 
-    def all_said(self, text: str) -> bool:
-        """Whether every number, date and weekday in ``text`` was said, or follows from what was said."""
+    def has_all_of(self, text: str) -> bool:
+        """Whether each number, date and weekday in ``text`` was mentioned, or follows from what was mentioned."""
         if not self.is_known:
             return True
-        plain = folded(unicodedata.normalize("NFKC", text))
+        plain = fold_case_and_accents(unicodedata.normalize("NFKC", text))
         if not all(self._is_weekday_said(word) for word in WORD.findall(plain)):
             return False
         for pattern in _DATES:
@@ -299,6 +305,6 @@ def _han(run: str) -> int:
 
 
 def _is_known(plain: str, words: list[str]) -> bool:
-    if is_blankless(plain):
+    if is_written_without_blanks(plain):
         return bool(re.search("[\u3040-\u30ff\u4e00-\u9fff]", plain))
     return sum(word in STOPWORDS for word in words) >= _KNOWN_SHARE * len(words)

@@ -13,8 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from .figures import CALENDAR, Figures
-from .words import OF_TALK, STOPWORDS, WORD, folded, is_blankless, stem, terms, words_of
+from .figures import CALENDAR, NumbersAndDates
+from .words import (
+    OF_TALK,
+    STOPWORDS,
+    WORD,
+    comparison_terms,
+    fold_case_and_accents,
+    folded_word_set,
+    is_written_without_blanks,
+    stem,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +34,7 @@ SHARE: Final = 1 / 3
 """The least share of meaning words that must stem from the transcript. In good summaries it is about two thirds, in
 terse ones one third; what is made up shares few or none."""
 
-_TITLES: Final = words_of(
+_TITLES: Final = folded_word_set(
     "mr mrs ms dr prof sir madam herr frau señor señora sr sra don doña monsieur madame mme m the team"
 )
 _SENTENCE: Final = re.compile(r"[.!?…:;\"“„«(\n]\s*")
@@ -36,108 +45,113 @@ _OF_TALK: Final = frozenset(map(stem, OF_TALK))
 
 
 class UngroundedError(ValueError):
-    """A text is not supported by the transcript. The message names the field and the fault, and quotes nothing."""
+    """A model's text is not supported by the transcript.
+
+    The message says which field and why, without quoting the text, and is sent to the model for repair.
+    """
 
 
 @dataclass(frozen=True)
-class Grounds:
-    """The words, numbers and speakers of a transcript, against which a model's answer is checked.
+class GroundingFacts:
+    """The words, numbers, dates and names of a transcript, against which a model's answer is checked.
 
     Attributes:
-        text: The text that the model was shown.
-        words: The words, folded (lower case, no accents), speakers included.
-        terms: Stems of the meaningful words, by which texts are compared. See `terms`.
-        figures: The numbers and dates.
-        names_are_marked: Whether the language writes names, and not every noun, with a capital.
+        text: The part of the transcript that the model sees, in lower case without accents.
+        words: Its words, names of speakers included, in lower case without accents.
+        terms: Its comparison terms, which are mostly stems of meaningful words. See `comparison_terms`.
+        figures: Its numbers and dates.
+        names_are_marked: Whether names can be recognized by a capital letter. In German, every noun has one.
     """
 
     text: str
     words: frozenset[str]
     terms: frozenset[str]
-    figures: Figures
+    figures: NumbersAndDates
     names_are_marked: bool
 
     @classmethod
-    def of(cls, transcript: Transcript, shown: str) -> Grounds:
-        """Collect what an answer is checked against.
+    def from_transcript(cls, transcript: Transcript, shown_text: str) -> GroundingFacts:
+        """Collect the facts of a transcript.
 
         Args:
-            transcript: What was said.
-            shown: The part of the transcript, as text, that the model is shown, speakers included.
+            transcript: The transcript.
+            shown_text: The part of the transcript that the model sees, as text with the names of speakers.
         """
         local = transcript.started_at.astimezone(ZoneInfo(transcript.time_zone))
-        spoken = WORD.findall(folded(shown))
+        spoken = WORD.findall(fold_case_and_accents(shown_text))
         words = frozenset(spoken).union(word.replace("’", "'").partition("'")[0] for word in spoken)
         german = (transcript.language or "").lower().startswith("de") or len(words & _GERMAN) > _FEW
         return cls(
-            text=folded(shown),
+            text=fold_case_and_accents(shown_text),
             words=words,
-            terms=frozenset(terms(shown)),
-            figures=Figures.of(shown, local.date()),
-            names_are_marked=not german and not is_blankless(shown),
+            terms=frozenset(comparison_terms(shown_text)),
+            figures=NumbersAndDates.from_text(shown_text, local.date()),
+            names_are_marked=not german and not is_written_without_blanks(shown_text),
         )
 
-    def check_owner(self, place: str, owner: str) -> None:
-        """Check that the owner of a task speaks in the transcript, or is named there.
+    def check_owner(self, field: str, owner: str) -> None:
+        """Check that the owner of a task speaks in the transcript or is mentioned there.
 
         Args:
-            place: The name of the checked field, for the error message.
-            owner: The owner's name.
+            field: The name of the checked field, for the error message.
+            owner: The name of the owner.
 
         Raises:
-            UngroundedError: ``owner`` neither speaks nor is named.
+            UngroundedError: ``owner`` neither speaks nor is mentioned.
         """
         parts = [
-            word for word in WORD.findall(folded(owner)) if word not in _TITLES and word not in STOPWORDS
+            word
+            for word in WORD.findall(fold_case_and_accents(owner))
+            if word not in _TITLES and word not in STOPWORDS
         ]
         if not all(self._is_named(part) for part in parts):
             raise UngroundedError(
-                f"{place}: nobody of that name speaks or is named; name somebody who does, or nobody"
+                f"{field}: nobody of that name speaks or is named; name somebody who does, or nobody"
             )
 
-    def check_facts(self, place: str, text: str) -> None:
-        """Check that all numbers, dates and names in ``text`` were said.
+    def check_facts(self, field: str, text: str) -> None:
+        """Check that all numbers, dates and names in ``text`` are in the transcript or follow from it.
 
         Args:
-            place: The name of the checked field, for the error message.
+            field: The name of the checked field, for the error message.
             text: The text to check.
 
         Raises:
-            UngroundedError: Some number, date or name was not said.
+            UngroundedError: A number, date or name in ``text`` is not supported.
         """
-        if not self.figures.all_said(text):
-            raise UngroundedError(f"{place}: holds a figure or a day that was not said")
+        if not self.figures.has_all_of(text):
+            raise UngroundedError(f"{field}: holds a figure or a day that was not said")
         if self.names_are_marked and not all(map(self._is_named, _names(text))):
-            raise UngroundedError(f"{place}: holds a name that was not said")
+            raise UngroundedError(f"{field}: holds a name that was not said")
 
-    def check_words(self, place: str, texts: Iterable[str], least: float = SHARE) -> None:
-        """Check that enough of the meaningful words in ``texts`` were said.
+    def check_words(self, field: str, texts: Iterable[str], min_share: float = SHARE) -> None:
+        """Check that enough of the meaningful words in ``texts`` are in the transcript.
 
-        A single word is never rejected: it may be the word for what was said.
+        Texts with fewer than two meaningful words always pass.
 
         Args:
-            place: The name of the checked field, for the error message.
-            texts: The texts to check together.
-            least: The share of words, from 0 to 1, that must have been said.
+            field: The name of the checked field, for the error message.
+            texts: The texts, which are checked together.
+            min_share: The share of words, from 0 to 1, that must be in the transcript.
 
         Raises:
-            UngroundedError: A smaller share was said.
+            UngroundedError: The share is smaller.
         """
-        meant = [term for text in texts for term in terms(text) if term not in _OF_TALK]
+        meant = [term for text in texts for term in comparison_terms(text) if term not in _OF_TALK]
         shared = sum(term in self.terms for term in meant)
-        if len(meant) >= _FEW and shared < least * len(meant):
+        if len(meant) >= _FEW and shared < min_share * len(meant):
             raise UngroundedError(
-                f"{place}: most of it was not said; keep to the words, and the language, of the transcript"
+                f"{field}: most of it was not said; keep to the words, and the language, of the transcript"
             )
 
     def _is_named(self, word: str) -> bool:
         plain = re.sub(r"['’]?s$", "", word)
-        if is_blankless(word):  # an honorific may follow it
+        if is_written_without_blanks(word):  # an honorific may follow it
             return word[:_FEW] in self.text
         return bool({word, plain} & self.words) or stem(plain) in self.terms
 
 
-_GERMAN: Final = words_of("und ich nicht ist das die wir mit auf für der den dem ein eine")
+_GERMAN: Final = folded_word_set("und ich nicht ist das die wir mit auf für der den dem ein eine")
 
 
 def _names(text: str) -> list[str]:
@@ -149,7 +163,7 @@ def _names(text: str) -> list[str]:
         found += [token for token in tokens[1:] if token[0].isupper() and not token.isupper()]
     if 2 * len(found) > words:
         return []
-    names = (part for token in found for part in WORD.findall(folded(token)))
+    names = (part for token in found for part in WORD.findall(fold_case_and_accents(token)))
     return [
         name
         for name in names

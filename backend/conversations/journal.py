@@ -26,11 +26,14 @@ _DEFAULTS: Final = 32
 """Bytes of a segment's fields that have their defaults."""
 
 
-class Claim(BaseModel):
-    """Identifies the transcript that a journal is for, to notice an idempotency key that is used for another one.
+class JournalClaim(BaseModel):
+    """The hash of the transcript for which a journal was created.
+
+    It shows whether a request repeats the earlier one, or reuses its idempotency key with another
+    transcript.
 
     Attributes:
-        fingerprint: The transcript's fingerprint, as in its `TranscriptOutline`.
+        fingerprint: The hash of the transcript, as in its `TranscriptFootprint`.
         created_at: The time of the first request.
     """
 
@@ -40,65 +43,68 @@ class Claim(BaseModel):
     created_at: AwareTime
 
 
-class TranscriptOutline(NamedTuple):
-    """A transcript's hash, and the disk space to reserve for its conversation.
+class TranscriptFootprint(NamedTuple):
+    """The hash of a transcript, and the disk space that its journal needs.
 
     Attributes:
-        fingerprint: The SHA-256 of the transcript, independent of its JSON notation.
-        room: The bytes that its conversation needs in a journal, with the answers of its steps.
+        fingerprint: The SHA-256 of the transcript. Equal transcripts have the same hash, however their JSON
+            is formatted.
+        room: The size in bytes to reserve for the conversation and the answers of all steps.
     """
 
     fingerprint: str
     room: int
 
     @classmethod
-    def of(cls, transcript: Transcript) -> TranscriptOutline:
-        """Compute the hash and the needed disk space of ``transcript``. Takes as long as serializing it."""
+    def from_transcript(cls, transcript: Transcript) -> TranscriptFootprint:
+        """Compute the hash and the needed disk space of ``transcript``. Serializes the whole transcript."""
         content = _TRANSCRIPT.dump_json(transcript, exclude_defaults=True)
         room = len(content) + _DEFAULTS * len(transcript.segments) + _BESIDE
         return cls(hashlib.sha256(content).hexdigest(), room)
 
 
 class Journal(Protocol):
-    """Keeps the paid answers of one conversation in progress, and then the conversation until it is stored.
+    """Durable storage for one conversation that is being created.
+
+    It keeps the answers of paid model calls, and then the finished conversation until it is in the store.
 
     Attributes:
-        claim: The hash of the transcript that the journal is for; None in a new journal.
-        conversation: The JSON of the finished conversation; None before.
+        claim: The hash of the transcript for which the journal was created; None in a new journal.
+        conversation: The finished conversation as JSON; None before.
     """
 
     @property
-    def claim(self) -> Claim | None: ...  # noqa: D102
+    def claim(self) -> JournalClaim | None: ...  # noqa: D102
 
     @property
     def conversation(self) -> bytes | None: ...  # noqa: D102
 
     @property
-    def age(self) -> float:
-        """Seconds since the journal was last written."""
+    def age_s(self) -> float:
+        """Seconds since the last write to the journal."""
         ...
 
-    def answer(self, feature: str) -> bytes | None:
-        """The stored answer to ``feature``, as JSON; None if there is none."""
+    def read_answer(self, feature: str) -> bytes | None:
+        """Return the stored result of the step of ``feature``, as JSON; None if there is none."""
         ...
 
-    async def keep(self, feature: str, answer: bytes) -> None:
-        """Write the answer to ``feature`` to the journal.
+    async def write_answer(self, feature: str, answer: bytes) -> None:
+        """Write the result of the step of ``feature`` to the journal, as JSON.
 
-        A failure is not raised, because its only effect is that the model is asked again after a crash.
+        A failure is not raised: its only effect is that the model is asked again after a crash.
         """
         ...
 
-    async def begin(self, claim: Claim, room: int) -> None:
-        """Reserve ``room`` bytes on disk, and write ``claim``, before the first paid call.
+    async def reserve_space(self, claim: JournalClaim, room: int) -> None:
+        """Reserve ``room`` bytes on disk, and write ``claim``. Called before the first paid model call.
 
         Raises:
-            StorageUnavailableError: There is not enough space.
+            StorageUnavailableError: There is not enough disk space.
         """
         ...
 
-    async def finish(self, conversation: bytes) -> None:
-        """Write the finished conversation, as JSON, to the journal. Once this returns, it survives a crash.
+    async def write_conversation(self, conversation: bytes) -> None:
+        """Write the finished conversation, as JSON, to the journal. It is durable when this returns.
 
         Raises:
             StorageUnavailableError: The conversation cannot be written.
@@ -106,7 +112,7 @@ class Journal(Protocol):
         ...
 
     async def remove(self) -> None:
-        """Delete the journal, because the conversation is stored, or was abandoned."""
+        """Delete the journal, after its conversation was stored or abandoned."""
         ...
 
     async def close(self) -> None:
@@ -114,11 +120,11 @@ class Journal(Protocol):
         ...
 
 
-class Journals(Protocol):
-    """Opens and lists journals, by the id of their conversation."""
+class JournalStore(Protocol):
+    """Opens and lists journals. A journal has the id of its conversation."""
 
     async def open(self, conversation_id: str) -> Journal | None:
-        """Open the journal of that conversation, creating it if it is missing.
+        """Open the journal of a conversation, and create it if it does not exist.
 
         Returns:
             The journal; None if another request or process has it open.
@@ -128,12 +134,15 @@ class Journals(Protocol):
         """
         ...
 
-    async def finished(self, conversation_id: str) -> bytes | None:
-        """The JSON of a finished conversation that is not stored yet, even if the journal is open elsewhere."""
+    async def read_finished(self, conversation_id: str) -> bytes | None:
+        """Return the finished conversation in a journal, as JSON; None if there is none.
+
+        It can be read even while another request or process has the journal open.
+        """
         ...
 
-    async def abandoned(self, older: float) -> Sequence[str]:
-        """List the ids of journals that nobody has open, and that are finished or older than ``older`` seconds.
+    async def list_abandoned(self, older_than_s: float) -> Sequence[str]:
+        """List the ids of closed journals that are finished or older than ``older_than_s`` seconds.
 
         Raises:
             StorageUnavailableError: The journals cannot be read.

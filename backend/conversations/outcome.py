@@ -31,16 +31,16 @@ UNNAMED = "model"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
-    """The result of one step of creating a conversation. A failed step is a value, too, and raises nothing.
+class StepOutcome(Generic[T]):
+    """The result of one step of creating a conversation. A failed step has an ``error``, which is not raised.
 
     Attributes:
-        feature: The feature that was asked.
+        feature: The feature whose model was asked.
         value: The result; None if there is none.
-        error: The code of the model call's error; None if there was none. With an error, ``value`` was found without a
-            model.
+        error: The code of the error; None if the model call succeeded or was not needed. With an error,
+            ``value`` was found without a model.
         receipt: The receipt of the model call; None if there is none.
-        made_by: The endpoint that made ``value``, or `EXTRACT`.
+        made_by: The endpoint that made ``value``; `EXTRACT` if it was found without a model.
     """
 
     feature: str
@@ -50,23 +50,24 @@ class Outcome(Generic[T]):
     made_by: str = EXTRACT
 
 
-async def ask(
+async def ask_model(
     models: Models,
     feature: str,
     schema: type[S],
     instructions: str,
     text: str,
     accept: Callable[[S], None] | None = None,
-) -> Outcome[S]:
-    """Ask the model of ``feature`` for an answer that fits ``schema``. No error is raised: it is logged, and returned.
+) -> StepOutcome[S]:
+    """Ask the model of ``feature`` for an answer that fits ``schema``. An error is returned, not raised.
 
     Args:
         models: Returns the chat model of a feature.
-        feature: The feature to ask.
-        schema: The type of the answer.
+        feature: The feature.
+        schema: The pydantic model of the answer.
         instructions: The system prompt.
         text: The user's message.
-        accept: Raises a ``ValueError`` for an answer that must be repaired, or else asked of the next endpoint.
+        accept: Checks an answer. If it raises a ``ValueError``, the model is asked to repair the answer; if
+            that fails, the next endpoint is asked.
     """
     messages = [("system", instructions), ("human", text)]
     try:
@@ -76,14 +77,14 @@ async def ask(
         return _failed(feature, error.code)
     except Exception:  # one step's bug must not lose what the other steps found
         log.exception("conversations.step_broke", extra={"feature": feature})
-        return Outcome(feature, error="internal_error")
+        return StepOutcome(feature, error="internal_error")
     receipt = answer["raw"].response_metadata.get("receipt")
     if not isinstance(answer["parsed"], schema):
         return _failed(feature, "invalid_output", receipt)
     made_by = (receipt or {}).get("endpoint") or UNNAMED
-    return Outcome(feature, answer["parsed"], receipt=receipt, made_by=made_by)
+    return StepOutcome(feature, answer["parsed"], receipt=receipt, made_by=made_by)
 
 
-def _failed(feature: str, code: str, receipt: Mapping[str, Any] | None = None) -> Outcome[Any]:
+def _failed(feature: str, code: str, receipt: Mapping[str, Any] | None = None) -> StepOutcome[Any]:
     log.warning("%s failed: %s", feature, code)
-    return Outcome(feature, error=code, receipt=receipt)
+    return StepOutcome(feature, error=code, receipt=receipt)

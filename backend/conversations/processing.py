@@ -22,28 +22,28 @@ from backend.utils.llm.errors import LLMError
 
 from . import action_items, discard, structure
 from .action_items import ActionItem, ActionItems
-from .answers import FreshAnswers
+from .answers import UncachedStepResults
 from .categories import FOLDER_OF, SYSTEM_FOLDERS, Category
 from .discard import Discard
-from .extract import extract
-from .grounding import Grounds
-from .outcome import Outcome
+from .extract import extract_summary
+from .grounding import GroundingFacts
+from .outcome import StepOutcome
 from .store import Conversation, Filing
 from .structure import Structure
-from .transcript import off_loop_if_long
+from .transcript import run_in_thread_if_long
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from backend.access import Owner
+    from backend.access import DataOwner
     from backend.utils.llm.conversation_folder import FolderAssignmentResult
 
-    from .answers import StepAnswers
-    from .extract import Extract
+    from .answers import StepResults
+    from .extract import ExtractedSummary
     from .outcome import Models
     from .store import Status
-    from .transcript import Rendered, Transcript
+    from .transcript import RenderedTranscript, Transcript
 
 FOLDER_FEATURE = "conv_folder"
 _SNIPPET = 300
@@ -51,18 +51,18 @@ _NO_CHOICE = FolderAssignment(folder_id=SYSTEM_FOLDERS[0]["id"], confidence=0.0)
 
 T = TypeVar("T")
 
-_DISCARD: Final = TypeAdapter(Outcome[Discard])
-_STRUCTURE: Final = TypeAdapter(Outcome[Structure])
-_ACTION_ITEMS: Final = TypeAdapter(Outcome[ActionItems])
-_FOLDER: Final = TypeAdapter(Outcome[Filing])
+_DISCARD: Final = TypeAdapter(StepOutcome[Discard])
+_STRUCTURE: Final = TypeAdapter(StepOutcome[Structure])
+_ACTION_ITEMS: Final = TypeAdapter(StepOutcome[ActionItems])
+_FOLDER: Final = TypeAdapter(StepOutcome[Filing])
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """The id, owner and creation time of a conversation, which are known before its content."""
+class ConversationIdentity:
+    """The id, owner and creation time of a conversation, which are known before its content is made."""
 
     id: str
-    owner: Owner
+    owner: DataOwner
     created_at: datetime
 
 
@@ -76,48 +76,52 @@ class _Asking:
 
     models: Models
     is_demo: Callable[[str], bool]
-    answers: StepAnswers
+    answers: StepResults
 
-    async def discard(self, transcript: Transcript, text: str) -> Outcome[Discard]:
+    async def discard(self, transcript: Transcript, text: str) -> StepOutcome[Discard]:
         """Whether to discard the conversation. Without a model, every conversation with a word in it is kept."""
         if self.is_demo(discard.FEATURE) and not transcript.is_empty:
-            return Outcome(discard.FEATURE, Discard(reason="There is no model to ask.", discard=False))
-        return discard.decided_by_length(transcript) or await self.answers.once(
+            return StepOutcome(discard.FEATURE, Discard(reason="There is no model to ask.", discard=False))
+        return discard.decide_by_length(transcript) or await self.answers.get_or_ask(
             discard.FEATURE,
             _DISCARD,
             lambda: discard.ask_whether_to_discard(transcript, text, self.models),
         )
 
-    async def structure(self, transcript: Transcript, text: str, grounds: Grounds) -> Outcome[Structure]:
+    async def structure(
+        self, transcript: Transcript, text: str, grounds: GroundingFacts
+    ) -> StepOutcome[Structure]:
         """Title, overview and category."""
         if self.is_demo(structure.FEATURE):
-            return Outcome(structure.FEATURE)
-        return await self.answers.once(
+            return StepOutcome(structure.FEATURE)
+        return await self.answers.get_or_ask(
             structure.FEATURE,
             _STRUCTURE,
-            lambda: structure.find_structure(transcript, text, self.models, grounds),
+            lambda: structure.ask_for_structure(transcript, text, self.models, grounds),
         )
 
-    async def action_items(self, transcript: Transcript, text: str, grounds: Grounds) -> Outcome[ActionItems]:
+    async def action_items(
+        self, transcript: Transcript, text: str, grounds: GroundingFacts
+    ) -> StepOutcome[ActionItems]:
         """The tasks."""
         if self.is_demo(action_items.FEATURE):
-            return Outcome(action_items.FEATURE)
-        return await self.answers.once(
+            return StepOutcome(action_items.FEATURE)
+        return await self.answers.get_or_ask(
             action_items.FEATURE,
             _ACTION_ITEMS,
-            lambda: action_items.find_action_items(transcript, text, self.models, grounds),
+            lambda: action_items.ask_for_action_items(transcript, text, self.models, grounds),
         )
 
-    async def folder(self, found: Structure | None, rendered: Rendered) -> Outcome[Filing]:
+    async def folder(self, found: Structure | None, rendered: RenderedTranscript) -> StepOutcome[Filing]:
         """The folder, chosen by title and overview, or else by the beginning of the transcript."""
-        return await self.answers.once(FOLDER_FEATURE, _FOLDER, lambda: self._folder(found, rendered))
+        return await self.answers.get_or_ask(FOLDER_FEATURE, _FOLDER, lambda: self._folder(found, rendered))
 
-    async def _folder(self, found: Structure | None, rendered: Rendered) -> Outcome[Filing]:
+    async def _folder(self, found: Structure | None, rendered: RenderedTranscript) -> StepOutcome[Filing]:
         category = found.category if found else Category.OTHER
         try:
             llm = self.models(FOLDER_FEATURE)
         except LLMError as error:
-            return Outcome(FOLDER_FEATURE, error=error.code)
+            return StepOutcome(FOLDER_FEATURE, error=error.code)
         result = await aassign_conversation_to_folder(
             found.title if found else "",
             found.overview if found else rendered.text[:_SNIPPET],
@@ -129,7 +133,7 @@ class _Asking:
         if self.is_demo(FOLDER_FEATURE) and result.error is None:
             result = _by_category(result, FOLDER_OF[category])
         # A folder was found also when the model could not be asked; the error stands beside it.
-        return Outcome(FOLDER_FEATURE, Filing.model_validate(result), result.error, result.receipt)
+        return StepOutcome(FOLDER_FEATURE, Filing.model_validate(result), result.error, result.receipt)
 
 
 def _by_category(chosen: FolderAssignmentResult, home: str | None) -> FolderAssignmentResult:
@@ -141,44 +145,46 @@ def _by_category(chosen: FolderAssignmentResult, home: str | None) -> FolderAssi
     return replace(fallback, reasoning=reasoning, receipt=chosen.receipt, error=chosen.error)
 
 
-async def process(
+async def build_conversation(
     transcript: Transcript,
-    entry: Entry,
+    identity: ConversationIdentity,
     models: Models,
     *,
     is_demo: Callable[[str], bool] = _never,
-    answers: StepAnswers | None = None,
+    answers: StepResults | None = None,
 ) -> Conversation:
-    """Create the conversation of ``transcript`` in steps. A model's failure is not raised but listed in ``errors``.
+    """Build a conversation from ``transcript`` with several model calls.
+
+    Failures of models are not raised: they are listed in the conversation's ``errors``.
 
     Args:
-        transcript: What was said.
-        entry: The id, owner and creation time of the conversation.
+        transcript: The transcript.
+        identity: The id, owner and creation time of the conversation.
         models: Returns the chat model of a feature.
-        is_demo: Whether the built-in demo model would serve a feature. It cannot tell what a conversation is about, so
-            it is asked for the folder alone.
-        answers: Returns the stored results of earlier steps, and stores new ones; None to store nothing.
+        is_demo: Whether the built-in demo model serves a feature. It cannot summarize, so it is only asked
+            for the folder.
+        answers: Returns stored results of earlier steps, and stores new ones; None to store nothing.
     """
-    asking = _Asking(models, is_demo, answers or FreshAnswers())
-    rendered = await off_loop_if_long(transcript, transcript.render)
+    asking = _Asking(models, is_demo, answers or UncachedStepResults())
+    rendered = await run_in_thread_if_long(transcript, transcript.render)
     kept = await asking.discard(transcript, rendered.text)
     if kept.value and kept.value.discard:
         return _conversation(
-            transcript, entry, status="discarded", steps=[kept], discard_reason=kept.value.reason
+            transcript, identity, status="discarded", steps=[kept], discard_reason=kept.value.reason
         )
-    grounds = Grounds.of(transcript, rendered.text)
+    grounds = GroundingFacts.from_transcript(transcript, rendered.text)
     topic, tasks = await asyncio.gather(
         asking.structure(transcript, rendered.text, grounds),
         asking.action_items(transcript, rendered.text, grounds),
     )
     if topic.value is None or tasks.value is None:
-        found = await off_loop_if_long(transcript, lambda: extract(transcript))
+        found = await run_in_thread_if_long(transcript, lambda: extract_summary(transcript))
         topic, tasks = _or(topic, _structure(found)), _or(tasks, _action_items(found))
     folder = await asking.folder(topic.value, rendered)
-    steps: list[Outcome[Any]] = [kept, topic, tasks, folder]
+    steps: list[StepOutcome[Any]] = [kept, topic, tasks, folder]
     return _conversation(
         transcript,
-        entry,
+        identity,
         status=_status(steps),
         steps=steps,
         **(topic.value.model_dump() if topic.value else {}),
@@ -189,31 +195,31 @@ async def process(
     )
 
 
-def _or(outcome: Outcome[T], found: T | None) -> Outcome[T]:
+def _or(outcome: StepOutcome[T], found: T | None) -> StepOutcome[T]:
     """``outcome``, with ``found`` as its value if the model gave none. Its error stays."""
     return outcome if outcome.value is not None else replace(outcome, value=found)
 
 
-def _structure(found: Extract | None) -> Structure | None:
+def _structure(found: ExtractedSummary | None) -> Structure | None:
     if found is None:
         return None
     return Structure(title=found.title, overview=found.overview, category=found.category)
 
 
-def _action_items(found: Extract | None) -> ActionItems | None:
+def _action_items(found: ExtractedSummary | None) -> ActionItems | None:
     if found is None:
         return None
     items = (ActionItem(description=promise.description, owner=promise.owner) for promise in found.promises)
     return ActionItems(items=tuple(items))
 
 
-def _made_by(topic: Outcome[Structure], tasks: Outcome[ActionItems]) -> Mapping[str, str]:
+def _made_by(topic: StepOutcome[Structure], tasks: StepOutcome[ActionItems]) -> Mapping[str, str]:
     """Which endpoint, or `extract`, made each part of the conversation."""
     made = dict.fromkeys(Structure.model_fields, topic.made_by) if topic.value else {}
     return {**made, "action_items": tasks.made_by} if tasks.value else made
 
 
-def _status(steps: Sequence[Outcome[Any]]) -> Status:
+def _status(steps: Sequence[StepOutcome[Any]]) -> Status:
     """The status by the errors of all steps; the first one, the discard, makes no part of the conversation."""
     if all(step.error for step in steps[1:]):
         return "failed"
@@ -221,7 +227,12 @@ def _status(steps: Sequence[Outcome[Any]]) -> Status:
 
 
 def _conversation(
-    transcript: Transcript, entry: Entry, *, status: Status, steps: Sequence[Outcome[Any]], **found: Any
+    transcript: Transcript,
+    entry: ConversationIdentity,
+    *,
+    status: Status,
+    steps: Sequence[StepOutcome[Any]],
+    **found: Any,
 ) -> Conversation:
     return Conversation(
         id=entry.id,

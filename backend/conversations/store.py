@@ -15,17 +15,17 @@ from .categories import Category
 from .transcript import AwareTime, Transcript
 
 if TYPE_CHECKING:
-    from backend.access import Owner
+    from backend.access import DataOwner
 
 Status = Literal["completed", "partial", "failed", "discarded"]
 
 
 class InvalidCursorError(ValueError):
-    """The cursor was not issued by this store."""
+    """The pagination cursor was not issued by this store."""
 
 
 class Filing(BaseModel):
-    """The folder of a conversation, and the reason for it."""
+    """The folder that was chosen for a conversation, and why."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
@@ -39,13 +39,14 @@ class Summary(BaseModel):
     """A conversation without its transcript.
 
     Attributes:
-        status: ``partial`` if some steps failed, ``failed`` if no model answered any, ``discarded`` if it was not
-            worth keeping.
-        made_by: By part (``title``, ``overview``, ``category``, ``action_items``), the endpoint that made it;
-            ``extract`` if it was cut from the transcript without a model. Empty for conversations of older versions.
+        status: ``completed``; ``partial`` if some steps failed; ``failed`` if all steps after the decision
+            to keep the recording failed; ``discarded`` if the recording is not worth keeping.
+        made_by: Which endpoint made each part (``title``, ``overview``, ``category``, ``action_items``);
+            ``extract`` if the part was taken from the transcript without a model. Empty for conversations of
+            older versions.
         truncated: Whether the models saw the transcript without its middle.
-        errors: The code of each failed feature's error.
-        receipts: By feature, the receipt of the call that answered.
+        errors: The error code of each feature whose model call failed.
+        receipts: The receipt of each feature whose model answered.
     """
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
@@ -69,13 +70,13 @@ class Summary(BaseModel):
 
 
 class Conversation(Summary):
-    """A conversation with everything that was said."""
+    """A conversation with its transcript."""
 
     transcript: Transcript
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ConversationPage:
     """A page of a user's conversations, the newest first. ``next_cursor`` is None on the last page."""
 
     items: tuple[Summary, ...]
@@ -83,32 +84,37 @@ class Page:
 
 
 class ConversationStore(Protocol):
-    """Stores conversations. A user is never given another's."""
+    """Stores conversations. A conversation is only returned to its owner."""
 
     async def add(self, conversation: Conversation) -> None:
-        """Store ``conversation``, unless its id is taken. Once this returns, it survives a crash.
+        """Store ``conversation``, unless its id already exists. It is durable when this returns.
 
         Raises:
-            StorageUnavailableError: Nothing can be stored now.
+            StorageUnavailableError: Conversations cannot be stored now.
         """
         ...
 
-    async def get(self, owner: Owner, conversation_id: str) -> Conversation | None:
-        """The conversation with the given id; None if there is none, or if it is another user's."""
+    async def get(self, owner: DataOwner, conversation_id: str) -> Conversation | None:
+        """Return the conversation with this id; None if it does not exist or belongs to another user."""
         ...
 
-    async def page(self, owner: Owner, *, limit: int, cursor: str | None = None) -> Page:
-        """At most ``limit`` of the user's conversations after ``cursor``, the newest first.
+    async def list_page(self, owner: DataOwner, *, limit: int, cursor: str | None = None) -> ConversationPage:
+        """Return at most ``limit`` conversations of a user, the newest first.
+
+        Args:
+            owner: The user.
+            limit: The maximum number of conversations.
+            cursor: The ``next_cursor`` of the previous page; None for the first page.
 
         Raises:
             InvalidCursorError: The cursor was not issued by this store.
         """
         ...
 
-    async def add_action_item(self, owner: Owner, conversation_id: str, item: ActionItem) -> bool:
-        """Add a task to the conversation; False if there is none with the given id, or if it is another user's."""
+    async def add_action_item(self, owner: DataOwner, conversation_id: str, item: ActionItem) -> bool:
+        """Add a task to a conversation; False if the conversation does not exist or belongs to another user."""
         ...
 
-    async def delete(self, owner: Owner, conversation_id: str) -> bool:
-        """Delete the conversation for good; False if there is none with the given id, or if it is another user's."""
+    async def delete(self, owner: DataOwner, conversation_id: str) -> bool:
+        """Delete a conversation permanently; False if it does not exist or belongs to another user."""
         ...

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, ConfigDict
 
 from .categories import Category
-from .outcome import Outcome, ask
-from .text import AtMost, Said
+from .outcome import StepOutcome, ask_model
+from .text import MaxLength, Said
 
 if TYPE_CHECKING:
-    from .grounding import Grounds
+    from .grounding import GroundingFacts
     from .outcome import Models
     from .transcript import Transcript
 
@@ -31,24 +31,26 @@ class Structure(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    title: Annotated[Said, AtMost(80)]
-    overview: Annotated[Said, AtMost(300)]
+    title: Annotated[Said, MaxLength(80)]
+    overview: Annotated[Said, MaxLength(300)]
     category: Category
 
 
-async def find_structure(
-    transcript: Transcript, text: str, models: Models, grounds: Grounds
-) -> Outcome[Structure]:
-    """Ask the model for title, overview and category of the transcript."""
-    question = f"{transcript.setting}\n\n{text}"
-    return await ask(models, FEATURE, Structure, _INSTRUCTIONS, question, partial(check_structure, grounds))
+async def ask_for_structure(
+    transcript: Transcript, text: str, models: Models, grounds: GroundingFacts
+) -> StepOutcome[Structure]:
+    """Ask the model for the title, overview and category of a transcript."""
+    question = f"{transcript.recording_details}\n\n{text}"
+    return await ask_model(
+        models, FEATURE, Structure, _INSTRUCTIONS, question, partial(check_structure, grounds)
+    )
 
 
-def check_structure(grounds: Grounds, structure: Structure) -> None:
-    """Reject a title or overview that the transcript does not support, so that the model's answer is repaired.
+def check_structure(grounds: GroundingFacts, structure: Structure) -> None:
+    """Check that the transcript supports title and overview; otherwise the model is asked to repair them.
 
     Raises:
-        UngroundedError: A number, a date, a name or most of the words were not said.
+        UngroundedError: A number, a date, a name, or most of the words were not said.
     """
     grounds.check_words("title and overview", [structure.title, structure.overview])
     grounds.check_facts("title", structure.title)

@@ -37,10 +37,10 @@ Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 @dataclass(frozen=True, slots=True)
-class AtMost:
-    """The maximum length of a string or list in a model's answer.
+class MaxLength:
+    """The maximum length of a string or list in a model's answer, for use in `Annotated`.
 
-    The schema tells the model the maximum. A value that is longer all the same is cut and not rejected.
+    The model sees the maximum in the JSON Schema. A longer value is truncated and not rejected.
     """
 
     length: int
@@ -61,8 +61,8 @@ class AtMost:
         return value[: self.length]
 
 
-def head_and_tail(text: str, limit: int) -> str:
-    """Shorten ``text`` to ``limit`` characters, its beginning and its end; unchanged if it is no longer."""
+def truncate_middle(text: str, limit: int) -> str:
+    """Cut out the middle of ``text`` if it is longer than ``limit`` characters; otherwise return it unchanged."""
     if len(text) <= limit:
         return text
     room = limit - len(CUT)
@@ -70,8 +70,8 @@ def head_and_tail(text: str, limit: int) -> str:
     return text[: room - tail] + CUT + text[len(text) - tail :]
 
 
-def one_line(text: str) -> str:
-    """Collapse line breaks, control characters and runs of blanks in ``text``, so that it fits on one line."""
+def collapse_to_one_line(text: str) -> str:
+    """Replace line breaks, control characters and repeated blanks in ``text`` by single blanks."""
     # Most texts are printable as a whole, which is seen much quicker than letter by letter.
     plain = (
         text

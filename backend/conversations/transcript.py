@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import PydanticCustomError
 
-from .text import WHOLE, head_and_tail, one_line
+from .text import WHOLE, collapse_to_one_line, truncate_middle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -79,9 +79,10 @@ Language = Annotated[
 
 @pydantic_dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Segment:
-    """Speech of one speaker without a break. Times are seconds from the start of the recording.
+    """A piece of speech of one speaker. Times are seconds from the start of the recording.
 
-    Not a model of pydantic's: that takes 700 bytes, and there may be fifty thousand.
+    A dataclass and not a `BaseModel`, because a transcript may have 50,000 segments, and each would take 700
+    bytes.
     """
 
     speaker: Annotated[str, StringConstraints(max_length=80), WHOLE] = "Speaker"
@@ -97,12 +98,12 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedTranscript:
     """A transcript as text for a model.
 
     Attributes:
-        text: One line for each turn.
-        truncated: Whether the middle had to be left out.
+        text: The text, with one line for each speaker's turn.
+        truncated: Whether the middle is left out.
     """
 
     text: str
@@ -113,8 +114,8 @@ class Transcript(BaseModel):
     """A transcribed recording.
 
     Attributes:
-        started_at: The moment of second 0, with its UTC offset.
-        time_zone: Where it was recorded, as an IANA name.
+        started_at: The time at second 0 of the recording, with its UTC offset.
+        time_zone: The IANA time zone in which it was recorded.
         language: The BCP 47 tag of the language; None if unknown.
     """
 
@@ -128,54 +129,60 @@ class Transcript(BaseModel):
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing at all was said."""
+        """Whether nothing was said."""
         return not any(segment.text.strip() for segment in self.segments)
 
     @property
-    def words(self) -> int:
-        """The approximate number of words, also in languages that write without blanks."""
+    def approximate_word_count(self) -> int:
+        """The approximate number of words, also for languages that are written without blanks."""
         texts = [segment.text.strip() for segment in self.segments]
         return max(sum(len(text.split()) for text in texts), sum(map(len, texts)) // _LETTERS_PER_WORD)
 
     def is_longer_than(self, words: int) -> bool:
-        """Whether the transcript has more than ``words`` words; reads only as much as that needs."""
+        """Whether the transcript has more than ``words`` words. Stops reading as soon as this is certain."""
         blanks = letters = 0
-        for segment in self.abridged().segments:
+        for segment in self.abridge().segments:
             text = segment.text.strip()
             blanks, letters = blanks + len(text.split(maxsplit=words + 1)), letters + len(text)
             if max(blanks, letters // _LETTERS_PER_WORD) > words:
                 return True
         return False
 
-    def abridged(self, limit: int = READ_LIMIT) -> Self:
-        """The beginning and end of the transcript, ``limit`` characters with speakers; itself if it is no longer."""
+    def abridge(self, limit: int = READ_LIMIT) -> Self:
+        """Shorten the transcript to its beginning and end; return it unchanged if it is not longer than ``limit``.
+
+        Args:
+            limit: The maximum number of characters, names of speakers included.
+        """
         if sum(len(segment.speaker) + len(segment.text) for segment in self.segments) <= limit:
             return self
         head = tuple(_within(limit // 2, self.segments, _beginning))
         tail = tuple(_within(limit // 2, reversed(self.segments), _ending))
         return self.model_copy(update={"segments": head + tail[::-1]})
 
-    def render(self, limit: int = RENDER_LIMIT) -> Rendered:
-        """The transcript as one line per turn, at most ``limit`` characters; a long line loses its middle."""
-        part = self.abridged()
+    def render(self, limit: int = RENDER_LIMIT) -> RenderedTranscript:
+        """Convert the transcript to text, one line per turn. Its middle is cut out if it exceeds ``limit``."""
+        part = self.abridge()
         spoken = (segment for segment in part.segments if segment.text.strip())
         turns = groupby(spoken, key=lambda segment: segment.speaker)
         whole = "\n".join(
-            f"{one_line(speaker)}: {one_line(' '.join(segment.text for segment in turn))}"
+            f"{collapse_to_one_line(speaker)}: {collapse_to_one_line(' '.join(segment.text for segment in turn))}"
             for speaker, turn in turns
         )
-        return Rendered(head_and_tail(whole, limit), truncated=part is not self or len(whole) > limit)
+        return RenderedTranscript(
+            truncate_middle(whole, limit), truncated=part is not self or len(whole) > limit
+        )
 
     @property
-    def setting(self) -> str:
-        """One line about the time and language of the recording."""
+    def recording_details(self) -> str:
+        """One line for the model that says when and in which language the recording was made."""
         local = self.started_at.astimezone(ZoneInfo(self.time_zone))
         language = f" Language: {self.language}." if self.language else ""
         return f"Recorded {local:%A, %Y-%m-%d %H:%M} ({self.time_zone}).{language}"
 
 
-async def off_loop_if_long(transcript: Transcript, work: Callable[[], T]) -> T:
-    """Call ``work``, in a thread if ``transcript`` is long, so that the event loop stays free. Returns its result."""
+async def run_in_thread_if_long(transcript: Transcript, work: Callable[[], T]) -> T:
+    """Call ``work`` and return its result; in a thread if ``transcript`` is long, to free the event loop."""
     segments = transcript.segments
     is_quick = (
         len(segments) <= _QUICK_SEGMENTS and sum(len(segment.text) for segment in segments) <= _QUICK_LETTERS

@@ -62,49 +62,55 @@ discutent parlent conversation décident décide prévoient réunion sujet résu
 """
 
 
-def folded(text: str) -> str:
-    """Convert ``text`` to lower case without accents, for comparing."""
+def fold_case_and_accents(text: str) -> str:
+    """Convert ``text`` to lower case without accents, to compare words."""
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
 
 
-def words_of(line: str) -> frozenset[str]:
-    """The distinct words of ``line``, folded."""
-    return frozenset(folded(line).split())
+def folded_word_set(line: str) -> frozenset[str]:
+    """Return the distinct words of ``line``, in lower case without accents."""
+    return frozenset(fold_case_and_accents(line).split())
 
 
-STOPWORDS: Final = words_of(_ALWAYS)
+STOPWORDS: Final = folded_word_set(_ALWAYS)
 """Words without a meaning of their own, in six languages."""
 
-OF_TALK: Final = words_of(_OF_TALK)
+OF_TALK: Final = folded_word_set(_OF_TALK)
 """Words with which somebody reports a conversation. They claim nothing that could be false."""
 
 
-def carries_meaning(word: str) -> bool:
-    """Whether ``word``, which must be folded, has a meaning of its own, unlike an article or a pronoun."""
+def is_meaningful_word(word: str) -> bool:
+    """Whether ``word`` has a meaning of its own. Articles, pronouns, numbers and very short words have none.
+
+    ``word`` must be in lower case without accents.
+    """
     return len(word) > 2 and not word[0].isdigit() and word not in STOPWORDS  # noqa: PLR2004 - "of", "zu"
 
 
 def stem(word: str) -> str:
-    """Cut ``word``, which must be folded, to its first letters, so that its inflections compare equal."""
+    """Shorten ``word`` to its first letters, so that its inflections compare equal.
+
+    ``word`` must be in lower case without accents.
+    """
     return word[:_STEM]
 
 
-def terms(text: str) -> Iterator[str]:
+def comparison_terms(text: str) -> Iterator[str]:
     """Yield the terms by which ``text`` is compared with other texts.
 
-    They are the stems of meaningful words; in scripts without blanks, pairs of characters.
+    These are the stems of meaningful words or, in scripts without blanks, pairs of characters.
     """
-    folds = folded(unicodedata.normalize("NFKC", text))
+    folds = fold_case_and_accents(unicodedata.normalize("NFKC", text))
     for run in _BLANKLESS.findall(unicodedata.normalize("NFC", folds)):
         yield from (run[at : at + 2] for at in range(max(1, len(run) - 1)))
     for word in WORD.findall(_BLANKLESS.sub(" ", folds)):
-        if carries_meaning(word):
+        if is_meaningful_word(word):
             yield stem(word)
 
 
-def is_blankless(text: str) -> bool:
-    """Whether most of ``text`` is written without blanks."""
+def is_written_without_blanks(text: str) -> bool:
+    """Whether most of ``text`` is in a script that is written without blanks, such as Chinese."""
     return 2 * sum(map(len, _BLANKLESS.findall(text))) > len(text.replace(" ", ""))

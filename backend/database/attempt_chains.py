@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import bindparam, select, update
 
-from backend.database.audit import begin_chain
+from backend.database.audit import create_chain_if_missing
 from backend.database.tables import AuditChainRow
 from backend.ledger.audit import ATTEMPTS
-from backend.ledger.chains import ChainEnd, extended_end, writers
+from backend.ledger.chains import ChainEnd, distinct_writers, extend_chain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,10 +27,16 @@ _CHANGE: Final = (
 
 
 def append_to_chains(connection: Connection, rows: Sequence[ChainLink]) -> None:
-    """Extend the hash chain of each writer by its rows, in the transaction that inserts the rows."""
-    for writer in writers(rows):
+    """Extend each writer's hash chain by the rows that the caller inserts into the ledger.
+
+    Args:
+        connection: A connection in the transaction that inserts the rows.
+        rows: The rows' hashes, in the order of insertion. Each is added to the chain of its writer
+            (process).
+    """
+    for writer in distinct_writers(rows):
         before = _end(connection, writer)
-        end = extended_end(before, (row for row in rows if row.writer == writer))
+        end = extend_chain(before, (row for row in rows if row.writer == writer))
         connection.execute(_CHANGE, {"its_writer": writer, "to_sequence": end.sequence, "to_hash": end.hash})
 
 
@@ -38,6 +44,6 @@ def _end(connection: Connection, writer: str) -> ChainEnd:
     """The end of the chain, which is locked until the transaction ends."""
     found = connection.execute(_END, {"its_writer": writer}).first()
     if found is None:
-        begin_chain(connection, ATTEMPTS, writer)
+        create_chain_if_missing(connection, ATTEMPTS, writer)
         found = connection.execute(_END, {"its_writer": writer}).one()
     return ChainEnd(*found)

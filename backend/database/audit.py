@@ -13,8 +13,8 @@ from typing_extensions import override
 from uuid_utils import uuid7
 
 from backend.database.tables import AuditChainRow, AuditEntryRow, AuditHeadRow, Base, UserKeyRow
-from backend.ledger.audit import ENTRIES, START, ChainTip, Entry, Event, Head
-from backend.utils.llm.forks import PerProcess
+from backend.ledger.audit import ENTRIES, START, AuditEntry, AuditEvent, ChainTip, SignedHead
+from backend.utils.llm.forks import ForkSafe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
     from sqlalchemy.orm import Session
 
-    from backend.background import Background
+    from backend.background import BackgroundRunner
     from backend.ledger.audit import Kind, SigningKey
 
 log = logging.getLogger(__name__)
@@ -44,11 +44,11 @@ _BEGIN: Final = text(
     "INSERT INTO audit_chains (chain, writer, sequence, hash, signed) "
     "VALUES (:chain, :writer, 0, :hash, 0) ON CONFLICT DO NOTHING"
 )
-ALL_ENTRIES: Final = select(*(getattr(AuditEntryRow, name) for name in Entry._fields))
+ALL_ENTRIES: Final = select(*(getattr(AuditEntryRow, name) for name in AuditEntry._fields))
 _ALONE: Final = "SELECT pg_advisory_xact_lock(5077290471)"
 
 
-class _Writer(PerProcess):
+class _Writer(ForkSafe):
     """The writer id of this process's chain."""
 
     @override
@@ -59,19 +59,19 @@ class _Writer(PerProcess):
 _writer = _Writer()
 
 
-class SigningKeys(Protocol):
-    """Supplies the key that signs heads of the audit trail."""
+class SigningKeySource(Protocol):
+    """Supplies the key with which `AuditTrail` signs the ends of the hash chains."""
 
     def newest(self, *, is_first: bool) -> SigningKey:
-        """The key to sign with.
+        """Return the newest signing key.
 
         Args:
-            is_first: Whether a key may be created if there is none yet.
+            is_first: Whether no user's key is stored yet. A first master key may then be created.
         """
         ...
 
 
-async def record(
+async def record_event(
     session: AsyncSession | AsyncConnection,
     kind: Kind,
     subject: str,
@@ -80,36 +80,42 @@ async def record(
     now: datetime,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add an entry to this process's chain, in the transaction of ``session``, as its last statement.
+    """Add an entry to the audit trail, in the transaction of ``session``.
+
+    Call this last in the transaction: the hash chain of this process stays locked until the transaction
+    ends.
 
     Args:
-        session: The session of the recorded change: both are committed, or neither.
-        kind: What happened.
-        subject: What the event is about.
-        actor: Who caused the event.
+        session: The session in which the recorded change is made. Both are committed, or neither.
+        kind: What happened, such as ``key.added``.
+        subject: What was changed, such as the id of a key.
+        actor: The user or operator who caused the event, or ``system``.
         now: The time of the event, timezone-aware.
-        details: JSON-ready facts.
+        details: Further facts, ready for JSON.
     """
     at = (now - _EPOCH) // _MICROSECOND
-    await session.run_sync(record_all, [Event(at, actor, kind, subject, details or {})])
+    await session.run_sync(record_events, [AuditEvent(at, actor, kind, subject, details or {})])
 
 
-def record_all(connection: Session | Connection, events: Sequence[Event]) -> None:
-    """Like `record`, but adds several ``events``, and takes a synchronous connection."""
+def record_events(connection: Session | Connection, events: Sequence[AuditEvent]) -> None:
+    """Add an audit entry for each of ``events``, in the transaction of ``connection``.
+
+    The synchronous form of `record_event`.
+    """
     if not events:
         return
     end = _grown(connection, len(events))
     number, last, entries = end.sequence - len(events), end.hash, []
     for event in events:
         number += 1
-        entry = Entry.of(event, _writer.name, number, last)
+        entry = AuditEntry.from_event(event, _writer.name, number, last)
         entries.append(entry._asdict())
         last = entry.hash
     connection.execute(_ADD, entries)
     connection.execute(_END, {**_mine(), "last": last})
 
 
-async def record_alone(
+async def record_in_own_transaction(
     sessions: async_sessionmaker[AsyncSession],
     kind: Kind,
     subject: str,
@@ -117,9 +123,12 @@ async def record_alone(
     actor: str,
     details: Mapping[str, str],
 ) -> None:
-    """Like `record`, but in a transaction of its own, for a change that is stored in another system."""
+    """Add an audit entry in a new transaction, for a change that is stored in another system, such as Redis.
+
+    The arguments are those of `record_event`.
+    """
     async with sessions.begin() as session:
-        await record(session, kind, subject, actor=actor, now=datetime.now(UTC), details=details)
+        await record_event(session, kind, subject, actor=actor, now=datetime.now(UTC), details=details)
 
 
 def _grown(connection: Session | Connection, links: int) -> Any:
@@ -127,18 +136,18 @@ def _grown(connection: Session | Connection, links: int) -> Any:
     values = {**_mine(), "links": links}
     found = connection.execute(_GROW, values).first()
     if found is None:
-        begin_chain(connection, ENTRIES, _writer.name)
+        create_chain_if_missing(connection, ENTRIES, _writer.name)
         found = connection.execute(_GROW, values).one()
     return found
 
 
-def begin_chain(connection: Session | Connection, chain: str, writer: str) -> None:
-    """Insert an empty chain for ``writer``, unless it exists.
+def create_chain_if_missing(connection: Session | Connection, chain: str, writer: str) -> None:
+    """Insert an empty hash chain for ``writer``; do nothing if the chain exists.
 
     Args:
         connection: A connection in a transaction.
-        chain: The kind of chain: audit entries, or attempts.
-        writer: The id of the process whose chain it is.
+        chain: The kind of chain: ``audit`` for audit entries, ``ledger`` for attempts.
+        writer: The id of the process that writes the chain.
     """
     connection.execute(_BEGIN, {"chain": chain, "writer": writer, "hash": START})
 
@@ -148,11 +157,11 @@ def _mine() -> dict[str, str]:
 
 
 class AuditTrail:
-    """Signs and lists the audit entries of one database.
+    """Lists the audit entries in a database, and signs the hash chains of the audit trail and the ledger.
 
     Args:
-        sessions: The database.
-        clock: The wall clock, timezone-aware.
+        sessions: Opens sessions on the database.
+        clock: Returns the current time, timezone-aware.
     """
 
     def __init__(
@@ -164,11 +173,13 @@ class AuditTrail:
         self._sessions = sessions
         self._clock = clock
 
-    async def sign(self, keys: SigningKeys) -> Head | None:
-        """Sign the current ends of all chains that have grown since the last head, and store the signature as a new head.
+    async def sign_chains(self, keys: SigningKeySource) -> SignedHead | None:
+        """Sign the last link of each hash chain that has grown since the last signature.
+
+        One signature, called a head, covers all of these chains. It is stored in the table ``audit_heads``.
 
         Returns:
-            The new head; None if no chain has grown.
+            The new signed head; None if no chain has grown.
 
         Raises:
             MasterKeyError: There is no key to sign with.
@@ -183,18 +194,20 @@ class AuditTrail:
         return head
 
     @asynccontextmanager
-    async def signing(
-        self, keys: SigningKeys, background: Background, *, every: float
+    async def sign_chains_periodically(
+        self, keys: SigningKeySource, background: BackgroundRunner, *, every: float
     ) -> AsyncIterator[None]:
-        """Sign the chains every ``every`` seconds while the context lasts, and once more when it ends."""
-        async with background.repeating("audit", partial(self.sign, keys), every=every):
+        """Call `sign_chains` every ``every`` seconds while the context lasts, and once more when the context ends."""
+        async with background.run_repeatedly("audit", partial(self.sign_chains, keys), every=every):
             yield
         try:
-            await self.sign(keys)
+            await self.sign_chains(keys)
         except Exception:  # a stop is in order all the same
             log.exception("audit.not_signed")
 
-    async def _next_head(self, session: AsyncSession, tips: Sequence[ChainTip], keys: SigningKeys) -> Head:
+    async def _next_head(
+        self, session: AsyncSession, tips: Sequence[ChainTip], keys: SigningKeySource
+    ) -> SignedHead:
         row = AuditHeadRow
         last = (
             await session.execute(select(row.number, row.hash).order_by(row.number.desc()).limit(1))
@@ -202,17 +215,17 @@ class AuditTrail:
         is_first = not await session.scalar(select(exists().where(UserKeyRow.id.is_not(None))))
         number, previous = (last.number, last.hash) if last else (0, START)
         at = (self._clock() - _EPOCH) // _MICROSECOND
-        return Head.signed(number + 1, at, tips, previous, keys.newest(is_first=is_first))
+        return SignedHead.sign_next(number + 1, at, tips, previous, keys.newest(is_first=is_first))
 
-    async def entries(
+    async def list_entries(
         self, *, limit: int, kind: str | None = None, subject: str | None = None
-    ) -> Sequence[Entry]:
+    ) -> Sequence[AuditEntry]:
         """List the newest audit entries, the newest first.
 
         Args:
-            limit: The most entries.
-            kind: Only entries of this kind (``key.added``), or of this family of kinds (``key``); None for all.
-            subject: Only entries about this subject; None for all.
+            limit: The most entries to return.
+            kind: Return only entries of this kind (``key.added``) or group of kinds (``key``); None for all.
+            subject: Return only entries about this subject, such as the id of a key; None for all.
         """
         row = AuditEntryRow
         query = ALL_ENTRIES.order_by(row.at.desc(), row.writer, row.sequence.desc()).limit(limit)
@@ -221,7 +234,7 @@ class AuditTrail:
         if subject is not None:
             query = query.where(row.subject == subject)
         async with self._sessions() as session:
-            return [Entry._make(found) for found in await session.execute(query)]
+            return [AuditEntry._make(found) for found in await session.execute(query)]
 
 
 async def _to_sign(session: AsyncSession) -> list[ChainTip]:

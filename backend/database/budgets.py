@@ -1,8 +1,8 @@
-"""Budgets shared by several processes: their counters in SQLite or PostgreSQL.
+"""The store of budget counters that several processes share, in SQLite or PostgreSQL.
 
-A reservation is one transaction, which locks the counters in the order of `BudgetWindow.order`. A thread writes in batches
-what requests used, at the latest before this process's next reservation. Neither waits for the disk: after a loss of power
-the counters may lack the last moments.
+A reservation is one transaction, which locks the counters in the order of `BudgetWindow.sort_key`. A thread
+writes the usage of finished requests in batches, and always before this process's next reservation. No
+commit waits for the disk: after a power failure, the counters may lack the last moments.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from typing_extensions import override
 
 from backend.database import postgres
 from backend.database.budget_tables import COUNTERS, RESERVATIONS
-from backend.database.engine import make_counting_engine
+from backend.database.engine import make_sqlite_counter_engine
 from backend.utils.llm.budgets import NOTHING, BudgetWindow, Charge, Counter
-from backend.utils.llm.forks import PerProcess
-from backend.utils.llm.state.budget_store import LATE_SECONDS, BudgetStoreAwayError, Shortage
+from backend.utils.llm.forks import ForkSafe
+from backend.utils.llm.state.budget_store import LATE_SECONDS, BudgetShortage, BudgetStoreUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from sqlalchemy import ColumnElement, Connection, Engine
 
-    from backend.background import Background
+    from backend.background import BackgroundRunner
     from backend.utils.llm.state.budget_store import Reservation
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class _Ended(NamedTuple):
 class _ShortageError(Exception):
     """Rolls back the transaction of a reservation that does not fit."""
 
-    def __init__(self, shortage: Shortage) -> None:
+    def __init__(self, shortage: BudgetShortage) -> None:
         self.shortage = shortage
 
 
@@ -125,51 +125,58 @@ class _Leases:
         self.forget = delete(RESERVATIONS).where(is_over, _R.amount == 0)
 
 
-def open_counters(path: Path, url: SecretStr | None) -> SqlBudgets:
-    """Open the shared budget counters. The caller closes them.
+def make_budget_store(path: Path, url: SecretStr | None) -> SqlBudgetStore:
+    """Make the store of the budget counters, in PostgreSQL if ``url`` is given, else in SQLite.
+
+    The caller closes the store.
 
     Args:
-        path: The SQLite file, which already has its tables; used if ``url`` is None.
-        url: The URL of a PostgreSQL server, or None.
+        path: The SQLite file, whose tables must exist; ignored if ``url`` is given.
+        url: The URL of the PostgreSQL database; None for SQLite.
 
     Raises:
-        UnusableDatabaseError: ``url`` is no URL of PostgreSQL.
+        UnusableDatabaseError: ``url`` is not a PostgreSQL URL.
     """
     made = (
-        make_counting_engine(path) if url is None else postgres.make_counting_engine(url.get_secret_value())
+        make_sqlite_counter_engine(path)
+        if url is None
+        else postgres.make_postgres_counter_engine(url.get_secret_value())
     )
-    return SqlBudgets(made)
+    return SqlBudgetStore(made)
 
 
 @asynccontextmanager
-async def opened_counters(
-    path: Path, url: SecretStr | None, background: Background
-) -> AsyncIterator[SqlBudgets]:
-    """Open the shared budget counters while the context lasts. See `open_counters`.
+async def open_budget_store(
+    path: Path, url: SecretStr | None, background: BackgroundRunner
+) -> AsyncIterator[SqlBudgetStore]:
+    """Open the store of the budget counters, and close it when the context ends.
 
-    Once a day, counters older than 400 days (`KEPT`) are deleted.
+    The arguments are those of `make_budget_store`. Once a day, counters of days and months that began more
+    than 400 days ago are deleted.
 
     Raises:
-        UnusableDatabaseError: ``url`` is no URL of PostgreSQL.
+        UnusableDatabaseError: ``url`` is not a PostgreSQL URL.
     """
-    store = open_counters(path, url)
+    store = make_budget_store(path, url)
 
     async def drop_old() -> None:
         oldest = datetime.now(UTC) - KEPT
-        await asyncio.to_thread(store.prune, f"{oldest:%Y-%m-%d}")
+        await asyncio.to_thread(store.delete_counters_before, f"{oldest:%Y-%m-%d}")
 
     try:
-        async with background.repeating("budgets", drop_old, every=DAY_SECONDS):
+        async with background.run_repeatedly("budgets", drop_old, every=DAY_SECONDS):
             yield store
     finally:
         await asyncio.to_thread(store.close)
 
 
-class SqlBudgets(PerProcess):
-    """A `BudgetStore` in a database, which several processes share. `close` disposes of ``engine``.
+class SqlBudgetStore(ForkSafe):
+    """A `BudgetStore` in SQLite or PostgreSQL, which several processes may share.
+
+    `close` must be called at the end; it also disposes of ``engine``.
 
     Args:
-        engine: A blocking engine, whose database has the tables.
+        engine: A synchronous engine for the database. The tables must exist.
     """
 
     waits = True
@@ -196,26 +203,36 @@ class SqlBudgets(PerProcess):
 
     # What calls do -------------------------------------------------------------------------------------------------
 
-    def reserve(self, reservation: Reservation) -> tuple[Counter, ...] | Shortage:
-        """Reserve all charges in one transaction, or none and return the shortage. See `BudgetStore.reserve`."""
+    def reserve(self, reservation: Reservation) -> tuple[Counter, ...] | BudgetShortage:
+        """Reserve all charges of a request in one transaction.
+
+        If one does not fit, reserve nothing and return the shortage.
+        """
         stored = tuple(one._replace(window=_stored(one.window)) for one in reservation.charges)
         self._flush()
         found = self._tried(asked := reservation._replace(charges=stored))
-        if isinstance(found, Shortage) and found.counter.will_have_room(found.charge) and self._sweep():
+        if (
+            isinstance(found, BudgetShortage)
+            and found.counter.can_reserve_later(found.charge)
+            and self._sweep()
+        ):
             found = self._tried(asked)
-        if isinstance(found, Shortage):
+        if isinstance(found, BudgetShortage):
             return found._replace(charge=reservation.charges[stored.index(found.charge)])
         return found
 
     def settle(self, reservation: Reservation, used: Sequence[int]) -> None:
-        """Queue what the request ``used``; a thread writes it and frees the reservation. See `BudgetStore.settle`."""
+        """Record what a request ``used``, and release its reservation.
+
+        Returns at once: a background thread writes to the database.
+        """
         self._ended.append(_Ended(reservation, tuple(used)))
         if self._writer is None:
             self._start()
         self._wake.set()
 
     def counters(self, windows: Iterable[BudgetWindow]) -> Mapping[BudgetWindow, Counter]:
-        """The counters of ``windows``, without unknown ones. See `BudgetStore.counters`."""
+        """Read the counters of ``windows``. Windows that have no counter yet are left out."""
         self._flush()
         with self._transaction() as connection:
             rows = ((window, connection.execute(_READ, _key(_stored(window))).first()) for window in windows)
@@ -224,7 +241,7 @@ class SqlBudgets(PerProcess):
     # What operators do -----------------------------------------------------------------------------------------------
 
     def known(self) -> Mapping[BudgetWindow, Counter]:
-        """The counters of all budget windows in the database. See `BudgetStore.known`."""
+        """Read every counter in the database, with the budget window that it belongs to."""
         self._flush()
         with self._transaction() as connection:
             return {
@@ -232,39 +249,51 @@ class SqlBudgets(PerProcess):
             }
 
     def raise_by(self, window: BudgetWindow, amount: int) -> Counter:
-        """Raise the limit of ``window`` by ``amount``, and return its counter. See `BudgetStore.raise_by`."""
+        """Raise the limit of ``window`` by ``amount`` (negative to lower it), and return the new counter."""
         self._flush()
         with self._transaction() as connection:
             return _changed(connection, _stored(window), raised=amount)
 
     def reset(self, window: BudgetWindow) -> Counter:
-        """Set the spending in ``window`` to zero, and return its counter. See `BudgetStore.reset`."""
+        """Set what was spent in ``window`` to zero, and return the new counter."""
         self._flush()
         with self._transaction() as connection:
             row = connection.execute(_RESET, _key(_stored(window))).first()
             return NOTHING if row is None else Counter(*row)
 
-    def prune(self, before: str) -> int:
-        """Delete the counters of days and months before ``before``, such as ``2026-01``. Returns how many were deleted."""
+    def delete_counters_before(self, before: str) -> int:
+        """Delete the counters of days and months that began before a date.
+
+        Counters with open reservations, and those of budgets without a period, are kept.
+
+        Args:
+            before: The date as ``2026-01-31``, or the month as ``2026-01``.
+
+        Returns:
+            How many counters were deleted.
+        """
         with self._transaction() as connection:
             return int(connection.execute(_DROP_OLD, {"before": before}).rowcount)
 
     def close(self) -> None:
-        """Write the usage that is still queued, if the database is available, and end the thread."""
+        """Write the usage that is still queued, stop the background thread, and dispose of the engine.
+
+        If the database cannot be reached, the queued usage is lost, with a warning in the log.
+        """
         self._closed.set()
         self._wake.set()
         if self._writer is not None:
             self._writer.join()
         try:
             self._flush()
-        except BudgetStoreAwayError:
+        except BudgetStoreUnreachableError:
             log.warning("%d requests were not settled: what they set aside is free later", len(self._ended))
         finally:
             self._engine.dispose()
 
     # Reservations ----------------------------------------------------------------------------------------------------
 
-    def _tried(self, reservation: Reservation) -> tuple[Counter, ...] | Shortage:
+    def _tried(self, reservation: Reservation) -> tuple[Counter, ...] | BudgetShortage:
         try:
             return self._reserved(reservation)
         except _ShortageError as error:
@@ -336,7 +365,7 @@ class SqlBudgets(PerProcess):
                     self._sweep()
                     swept_at = time.monotonic()
             except Exception as error:
-                if not isinstance(error, BudgetStoreAwayError):
+                if not isinstance(error, BudgetStoreUnreachableError):
                     log.exception("budgets could not be settled; it is tried again")
                 self._closed.wait(REST_SECONDS)
                 self._wake.set()
@@ -346,18 +375,18 @@ class SqlBudgets(PerProcess):
         """A transaction of the database; in SQLite, one at a time.
 
         Raises:
-            BudgetStoreAwayError: The database cannot be read or written.
+            BudgetStoreUnreachableError: The database cannot be read or written.
         """
         if time.monotonic() < self._rests_until:
-            raise BudgetStoreAwayError("the database did not answer a moment ago")
+            raise BudgetStoreUnreachableError("the database did not answer a moment ago")
         try:
             with self._turn, self._engine.begin() as connection:
                 yield connection
         except _NO_CONNECTION as error:
             self._rests_until = time.monotonic() + REST_SECONDS
-            raise BudgetStoreAwayError(type(getattr(error, "orig", error)).__name__) from error
+            raise BudgetStoreUnreachableError(type(getattr(error, "orig", error)).__name__) from error
         except DBAPIError as error:
-            raise BudgetStoreAwayError(type(error.orig).__name__) from error
+            raise BudgetStoreUnreachableError(type(error.orig).__name__) from error
 
 
 def _taken(connection: Connection, charge: Charge) -> Counter:
@@ -374,9 +403,9 @@ def _taken(connection: Connection, charge: Charge) -> Counter:
             return Counter(*row)
         if (found := connection.execute(_READ, key).first()) is None:
             _make(connection, charge.window)
-        elif not (counter := Counter(*found)).has_room(charge):
+        elif not (counter := Counter(*found)).can_reserve(charge):
             break
-    raise _ShortageError(Shortage(charge, counter))
+    raise _ShortageError(BudgetShortage(charge, counter))
 
 
 def _make(connection: Connection, window: BudgetWindow) -> None:
@@ -392,7 +421,7 @@ def _apply(connection: Connection, changes: Iterable[tuple[BudgetWindow, int, in
     for window, spent, reserved in changes:
         before = total.get(window, (0, 0))
         total[window] = before[0] + spent, before[1] + reserved
-    for window in sorted(total, key=lambda one: one.order):
+    for window in sorted(total, key=lambda one: one.sort_key):
         _changed(connection, window, spent=total[window][0], reserved=total[window][1])
 
 

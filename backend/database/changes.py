@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from sqlalchemy import func, select
 
-from backend.database.postgres import Notifications
+from backend.database.postgres import NotificationListener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from backend.background import Background
+    from backend.background import BackgroundRunner
 
-    Look = Callable[[], Awaitable[object]]
+    ChangeCallback = Callable[[], Awaitable[object]]
 
 log = logging.getLogger(__name__)
 
@@ -35,46 +35,47 @@ SECONDS: Final = 10.0
 Topic = Literal["keys", "overrides", "tokens"]
 
 
-async def announce(session: AsyncSession, topic: Topic) -> None:
-    """Notify every process of a change of ``topic``, once the transaction of ``session`` is committed.
+async def announce_change(session: AsyncSession, topic: Topic) -> None:
+    """Notify all processes that data of ``topic`` have changed.
 
-    Does nothing with SQLite.
+    They are notified when the transaction is committed. Does nothing with SQLite.
     """
     if session.get_bind().dialect.name == "postgresql":
         await session.execute(select(func.pg_notify(CHANNEL, topic)))
 
 
-class Changes:
-    """Calls functions when other processes announce a change in the database.
+class ChangeListener:
+    """Listens for changes that other processes made in PostgreSQL, and calls the functions subscribed to them.
 
     Args:
-        url: The URL of the PostgreSQL server; None for SQLite, where nothing is ever announced.
+        url: The URL of the PostgreSQL database; None for SQLite, where there are no notifications.
     """
 
     def __init__(self, url: str | None) -> None:
         self._url = url
-        self._looks: dict[str, list[Look]] = defaultdict(list)
+        self._looks: dict[str, list[ChangeCallback]] = defaultdict(list)
 
-    def on(self, topic: Topic, look: Look) -> None:
-        """Register the function ``look``, to be called after each change of ``topic``.
+    def subscribe(self, topic: Topic, callback: ChangeCallback) -> None:
+        """Have ``callback`` called after each change of ``topic``.
 
-        It is also called whenever a notification may have been missed.
+        All callbacks are also called after each connect or reconnect, because notifications may have been missed
+        before.
         """
-        self._looks[topic].append(look)
+        self._looks[topic].append(callback)
 
     @asynccontextmanager
-    async def heard(self, background: Background) -> AsyncIterator[None]:
-        """Listen for notifications while the context lasts. Does nothing without PostgreSQL."""
+    async def listen(self, background: BackgroundRunner) -> AsyncIterator[None]:
+        """Listen for notifications, and call the callbacks, while the context lasts. Does nothing with SQLite."""
         if self._url is None:
             yield
             return
-        notifications, over = Notifications(self._url, CHANNEL), asyncio.Event()
+        notifications, over = NotificationListener(self._url, CHANNEL), asyncio.Event()
 
         async def hear() -> None:
             await _unless(over, self._hear(notifications))
 
         try:
-            async with background.repeating("database.changes", hear, every=0.05):
+            async with background.run_repeatedly("database.changes", hear, every=0.05):
                 try:
                     yield
                 finally:
@@ -82,11 +83,11 @@ class Changes:
         finally:
             await notifications.close()
 
-    async def _hear(self, notifications: Notifications) -> None:
+    async def _hear(self, notifications: NotificationListener) -> None:
         """Listen for a while. On a new connection notifications may have been missed, so every callback is called."""
-        if await notifications.open():
+        if await notifications.connect():
             await self._look(*get_args(Topic))
-        async for topic in notifications.within(SECONDS):
+        async for topic in notifications.receive_for(SECONDS):
             await self._look(topic)
 
     async def _look(self, *topics: str) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from backend.database.engine import UnusableDatabaseError
-from backend.database.postgres import connected_postgres
+from backend.database.postgres import open_postgres_engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 _REVISION: Final = "SELECT version_num FROM alembic_version"
 
 
-class Condition(NamedTuple):
-    """What an examination of the database found.
+class DatabaseStatus(NamedTuple):
+    """The state of the database, as the command line shows it.
 
     Attributes:
-        place: The path of the SQLite file, or the address of the PostgreSQL server.
-        exists: Whether the database exists. SQLite's is created at the first start.
+        place: The path of the SQLite file, or a text that stands for the PostgreSQL server.
+        exists: Whether the database exists. An SQLite file is created when the server first starts.
         fault: Why the database cannot be used; None if it can.
-        revision: The last migration that was applied; None if none was.
-        now: The time of the database server's clock; None for SQLite.
+        revision: The name of the last migration that was applied; None if none was.
+        now: The time on the database server's clock; None for SQLite.
     """
 
     place: str
@@ -42,24 +42,24 @@ class Condition(NamedTuple):
     now: datetime | None = None
 
 
-async def condition(settings: Settings) -> Condition:
-    """Examine the database that the settings name."""
+async def examine_database(settings: Settings) -> DatabaseStatus:
+    """Report the state of the database that ``settings`` name. Only reads: nothing is created or migrated."""
     url = settings.database_url
     return _sqlite(settings.database_path) if url is None else await _postgres(url.get_secret_value())
 
 
-def _sqlite(path: Path) -> Condition:
+def _sqlite(path: Path) -> DatabaseStatus:
     there = path.exists()
     holder = path if there else next(one for one in path.absolute().parents if one.exists())
     if not os.access(holder, os.W_OK):
-        return Condition(str(path), there, f"{holder} cannot be written")
+        return DatabaseStatus(str(path), there, f"{holder} cannot be written")
     if not there:
-        return Condition(str(path), exists=False)
+        return DatabaseStatus(str(path), exists=False)
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return Condition(str(path), exists=True, revision=_revision(connection))
+            return DatabaseStatus(str(path), exists=True, revision=_revision(connection))
     except sqlite3.Error as error:
-        return Condition(str(path), exists=True, fault=f"{path}: {error}")
+        return DatabaseStatus(str(path), exists=True, fault=f"{path}: {error}")
 
 
 def _revision(connection: sqlite3.Connection) -> str | None:
@@ -68,16 +68,16 @@ def _revision(connection: sqlite3.Connection) -> str | None:
     return None if found is None else str(found[0])
 
 
-async def _postgres(url: str) -> Condition:
+async def _postgres(url: str) -> DatabaseStatus:
     place = "PostgreSQL at DATABASE_URL"
     try:
-        async with connected_postgres(url) as engine, engine.connect() as connection:
+        async with open_postgres_engine(url) as engine, engine.connect() as connection:
             now = (await connection.execute(text("SELECT now()"))).scalar_one().astimezone(UTC)
-            return Condition(place, exists=True, revision=await _revision_there(connection), now=now)
+            return DatabaseStatus(place, exists=True, revision=await _revision_there(connection), now=now)
     except UnusableDatabaseError as error:
-        return Condition(place, exists=False, fault=str(error))
+        return DatabaseStatus(place, exists=False, fault=str(error))
     except DBAPIError as error:
-        return Condition(place, exists=False, fault=f"{place}: {str(error.orig).splitlines()[0]}")
+        return DatabaseStatus(place, exists=False, fault=f"{place}: {str(error.orig).splitlines()[0]}")
 
 
 async def _revision_there(connection: AsyncConnection) -> str | None:

@@ -10,8 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from backend.agents.confirmations import Confirmation
 from backend.database.agent_tables import CONFIRMATIONS, IS_EXECUTING, IS_OPEN, IS_PENDING
-from backend.database.audit import record_all
-from backend.ledger.audit import SYSTEM, Event
+from backend.database.audit import record_events
+from backend.ledger.audit import SYSTEM, AuditEvent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Select
 
-    from backend.access import Owner
-    from backend.agents.confirmations import Change
-    from backend.database.transactions import Transactions
+    from backend.access import DataOwner
+    from backend.agents.confirmations import StateChange
+    from backend.database.transactions import TransactionRunner
     from backend.ledger.audit import Kind
 
 _ROW: Final = CONFIRMATIONS.c
@@ -43,17 +43,17 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class SqlConfirmationStore:
     """A `ConfirmationStore` in SQLite or PostgreSQL."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: TransactionRunner) -> None:
         self._transactions = transactions
 
     async def add(self, one: Confirmation) -> bool:
-        """Store a new confirmation. See `ConfirmationStore.add`."""
+        """Store a new confirmation; False if the run already has a confirmation for the same call and number."""
         kind: Kind = "agent.asked" if one.state == "pending" else "agent.recorded"
         actor = one.user_id if one.state == "pending" else SYSTEM
 
         def add(connection: Connection) -> None:
             connection.execute(_ADD, one._asdict())
-            record_all(connection, [Event(one.asked_at, actor, kind, one.id, one.audited())])
+            record_events(connection, [AuditEvent(one.asked_at, actor, kind, one.id, one.audit_fields())])
 
         try:
             await self._transactions.run(add)
@@ -61,22 +61,30 @@ class SqlConfirmationStore:
             return False
         return True
 
-    async def get(self, owner: Owner, confirmation_id: str) -> Confirmation | None:
-        """The confirmation with the given id. See `ConfirmationStore.get`."""
+    async def get(self, owner: DataOwner, confirmation_id: str) -> Confirmation | None:
+        """Return the confirmation with the given id; None if it does not exist, or belongs to another owner."""
         found = await self._all(_GET, {"id": confirmation_id, **_its(owner)})
         return found[0] if found else None
 
-    async def deny(self, owner: Owner, confirmation_id: str, now: int) -> None:
-        """Record in the audit trail that ``owner`` asked for another owner's confirmation. See `ConfirmationStore.deny`."""
+    async def record_denied_access(self, owner: DataOwner, confirmation_id: str, now: int) -> None:
+        """Write an audit entry: ``owner`` asked for a confirmation of another owner.
+
+        Does nothing if the id is unknown.
+        """
 
         def deny(connection: Connection) -> None:
             if connection.scalar(_EXISTS, {"id": confirmation_id}) is not None:
-                record_all(connection, [Event(now, owner.user_id, "agent.denied", confirmation_id)])
+                record_events(connection, [AuditEvent(now, owner.user_id, "agent.denied", confirmation_id)])
 
         await self._transactions.run(deny)
 
-    async def change(self, owner: Owner, confirmation_id: str, change: Change) -> Confirmation | None:
-        """Make ``change``, and return the changed confirmation. See `ConfirmationStore.change`."""
+    async def apply_change(
+        self, owner: DataOwner, confirmation_id: str, change: StateChange
+    ) -> Confirmation | None:
+        """Change the confirmation if the conditions in ``change`` hold.
+
+        Returns the changed confirmation; None if nothing was changed.
+        """
         wanted = (
             update(CONFIRMATIONS)
             .where(*_of(owner, confirmation_id), *_conditions(change))
@@ -89,22 +97,29 @@ class SqlConfirmationStore:
             if row is None:
                 return None
             one = Confirmation._make(row)
-            details = {**one.audited(), **change.details}
-            record_all(connection, [Event(change.at, change.actor, change.kind, one.id, details)])
+            details = {**one.audit_fields(), **change.details}
+            record_events(connection, [AuditEvent(change.at, change.actor, change.kind, one.id, details)])
             return one
 
         return await self._transactions.run(make)
 
-    async def of_run(self, run_id: str) -> Sequence[Confirmation]:
-        """All confirmations of a run, in the order in which they were created. See `ConfirmationStore.of_run`."""
+    async def list_for_run(self, run_id: str) -> Sequence[Confirmation]:
+        """List all confirmations of a run, in the order in which they were created."""
         return await self._all(_OF_RUN, {"run": run_id})
 
-    async def open(self, owner: Owner, limit: int) -> Sequence[Confirmation]:
-        """At most ``limit`` open confirmations of ``owner``, the newest first. See `ConfirmationStore.open`."""
+    async def list_open(self, owner: DataOwner, limit: int) -> Sequence[Confirmation]:
+        """List at most ``limit`` open confirmations of ``owner``, the newest first.
+
+        A confirmation is open if it is pending or executing, or if the result of its execution is unknown.
+        """
         return await self._all(_OPEN, {**_its(owner), "most": limit})
 
-    async def due(self, now: int, limit: int) -> Sequence[Confirmation]:
-        """At most ``limit`` confirmations of all owners that have expired, or whose execution lease has, at ``now``. See `ConfirmationStore.due`."""
+    async def list_overdue(self, now: int, limit: int) -> Sequence[Confirmation]:
+        """List confirmations of all owners whose deadline has passed at ``now`` (microseconds since 1970).
+
+        These are at most ``limit`` pending confirmations that have expired, and at most ``limit`` executing ones
+        without a result in time.
+        """
         expired = await self._all(_EXPIRED, {"now": now, "most": limit})
         return [*expired, *await self._all(_LEFT, {"now": now, "most": limit})]
 
@@ -112,19 +127,19 @@ class SqlConfirmationStore:
         def read(connection: Connection) -> list[Confirmation]:
             return [Confirmation._make(row) for row in connection.execute(wanted, values)]
 
-        return await self._transactions.read(read)
+        return await self._transactions.run_read_only(read)
 
 
-def moment(microseconds: int) -> datetime:
+def datetime_from_microseconds(microseconds: int) -> datetime:
     """Convert microseconds since 1970 to a datetime in UTC."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
-def _its(owner: Owner) -> dict[str, str]:
+def _its(owner: DataOwner) -> dict[str, str]:
     return {"user_id": owner.user_id, "tenant_id": owner.tenant_id}
 
 
-def _of(owner: Owner, confirmation_id: str) -> tuple[ColumnElement[bool], ...]:
+def _of(owner: DataOwner, confirmation_id: str) -> tuple[ColumnElement[bool], ...]:
     return (
         _ROW.id == confirmation_id,
         _ROW.user_id == owner.user_id,
@@ -132,7 +147,7 @@ def _of(owner: Owner, confirmation_id: str) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _conditions(change: Change) -> list[ColumnElement[bool]]:
+def _conditions(change: StateChange) -> list[ColumnElement[bool]]:
     found = [_ROW.state == change.source, *(_ROW[name] == value for name, value in change.equal.items())]
     if change.before is not None:
         found.append(_ROW[change.before] > change.at)

@@ -28,13 +28,13 @@ from typing_extensions import override
 
 from backend.conversations.errors import StorageUnavailableError
 from backend.conversations.journal import CONVERSATION
-from backend.conversations.store import Conversation, InvalidCursorError, Page, Summary
-from backend.conversations.transcript import off_loop_if_long
-from backend.database.dialects import insert_into, is_postgres, serialize_transactions, text_of
-from backend.database.faults import is_unavailable
-from backend.database.one_trip import Reading
+from backend.conversations.store import Conversation, ConversationPage, InvalidCursorError, Summary
+from backend.conversations.transcript import run_in_thread_if_long
+from backend.database.dialects import insert_into, is_postgres, sql_text_from_utf8, take_transaction_lock
+from backend.database.faults import is_database_unavailable
+from backend.database.one_trip import CompiledSelect
 from backend.database.tables import ConversationRow
-from backend.database.wal import erase
+from backend.database.wal import erase_deleted_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-    from backend.access import Owner
+    from backend.access import DataOwner
     from backend.conversations.action_items import ActionItem
-    from backend.database.transactions import Transactions
+    from backend.database.transactions import TransactionRunner
 
 
 _WITHOUT_TRANSCRIPT: Final[dict[bool, ColumnElement[str]]] = {
@@ -58,7 +58,7 @@ _WITHOUT_TRANSCRIPT: Final[dict[bool, ColumnElement[str]]] = {
 }
 """By whether it is PostgreSQL."""
 
-_DOCUMENT: Final = Reading(
+_DOCUMENT: Final = CompiledSelect(
     select(ConversationRow.document).where(
         ConversationRow.id == bindparam("id"),
         ConversationRow.user_id == bindparam("user_id"),
@@ -71,44 +71,55 @@ _READ_AT_ONCE: Final = 16 * 1024
 
 
 class SqlConversationStore:
-    """A `ConversationStore`. Keyset pagination: each page costs the same, however old it is.
+    """A `ConversationStore` in SQLite or PostgreSQL.
+
+    Lists use keyset pagination, so every page costs the same, however old its conversations are.
 
     Args:
-        sessions: The database.
-        transacting: Runs the write transactions.
+        sessions: Opens sessions on the database.
+        transacting: Runs the transactions that store new conversations.
     """
 
-    def __init__(self, sessions: async_sessionmaker[AsyncSession], transacting: Transactions) -> None:
+    def __init__(self, sessions: async_sessionmaker[AsyncSession], transacting: TransactionRunner) -> None:
         self._sessions = sessions
         self._transacting = transacting
         self._engine: AsyncEngine = sessions.kw["bind"]
         self._insert = (
             insert_into(self._engine, ConversationRow)
-            .values(document=text_of(self._engine, bindparam("json", type_=LargeBinary)))
+            .values(document=sql_text_from_utf8(self._engine, bindparam("json", type_=LargeBinary)))
             .on_conflict_do_nothing()
         )
 
     async def add(self, conversation: Conversation) -> None:
-        """Store ``conversation``, unless its id is taken. See `ConversationStore.add`."""
-        row = await off_loop_if_long(conversation.transcript, partial(_row, conversation))
+        """Store a new conversation. Does nothing if a conversation with the same id exists.
+
+        Raises:
+            StorageUnavailableError: The database cannot be written now.
+        """
+        row = await run_in_thread_if_long(conversation.transcript, partial(_row, conversation))
         try:
             await self._transacting.run(lambda connection: connection.execute(self._insert, row))
         except Exception as error:
-            if is_unavailable(error):
+            if is_database_unavailable(error):
                 raise StorageUnavailableError from error
             raise
 
-    async def get(self, owner: Owner, conversation_id: str) -> Conversation | None:
-        """The conversation with the given id; None if there is none, or if it is another user's."""
-        document = await _DOCUMENT.first(
+    async def get(self, owner: DataOwner, conversation_id: str) -> Conversation | None:
+        """Return the conversation with the given id; None if it does not exist, or belongs to another user."""
+        document = await _DOCUMENT.fetch_first(
             self._engine, id=conversation_id, user_id=owner.user_id, tenant_id=owner.tenant_id
         )
         if not document or len(document) <= _READ_AT_ONCE:
             return Conversation.model_validate_json(document) if document else None
         return await asyncio.to_thread(Conversation.model_validate_json, document)
 
-    async def page(self, owner: Owner, *, limit: int, cursor: str | None = None) -> Page:
-        """At most ``limit`` of the user's conversations after ``cursor``, the newest first.
+    async def list_page(self, owner: DataOwner, *, limit: int, cursor: str | None = None) -> ConversationPage:
+        """List at most ``limit`` conversations of the user, the newest first, without their transcripts.
+
+        Args:
+            owner: The user.
+            limit: The most conversations to return.
+            cursor: The cursor in the previous page; None for the first page.
 
         Raises:
             InvalidCursorError: The cursor was not issued by this store.
@@ -124,11 +135,11 @@ class SqlConversationStore:
             found = (await session.scalars(query)).all()
         return _page(found, limit)
 
-    async def add_action_item(self, owner: Owner, conversation_id: str, item: ActionItem) -> bool:
-        """Add a task to the conversation. See `ConversationStore.add_action_item`."""
+    async def add_action_item(self, owner: DataOwner, conversation_id: str, item: ActionItem) -> bool:
+        """Add an action item to a conversation; False if it does not exist, or belongs to another user."""
         mine = _its(owner, conversation_id)
         async with self._sessions.begin() as session:
-            await serialize_transactions(session)
+            await take_transaction_lock(session)
             document = await session.scalar(select(ConversationRow.document).where(*mine))
             if document is None:
                 return False
@@ -136,17 +147,17 @@ class SqlConversationStore:
             await session.execute(
                 update(ConversationRow)
                 .where(*mine)
-                .values(document=text_of(session, literal(changed, LargeBinary)))
+                .values(document=sql_text_from_utf8(session, literal(changed, LargeBinary)))
             )
         return True
 
-    async def delete(self, owner: Owner, conversation_id: str) -> bool:
-        """Delete the conversation for good. See `ConversationStore.delete`."""
+    async def delete(self, owner: DataOwner, conversation_id: str) -> bool:
+        """Delete the conversation for good; False if it does not exist, or belongs to another user."""
         gone = delete(ConversationRow).where(*_its(owner, conversation_id)).returning(ConversationRow.id)
         async with self._sessions.begin() as session:
             found = await session.scalar(gone)
         if found is not None:
-            await erase(self._sessions)
+            await erase_deleted_data(self._sessions)
         return found is not None
 
 
@@ -181,7 +192,7 @@ class _Place:
         )
 
 
-def _its(owner: Owner, conversation_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+def _its(owner: DataOwner, conversation_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return ConversationRow.id == conversation_id, _belongs_to(owner)
 
 
@@ -209,11 +220,11 @@ def _row(conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def _belongs_to(owner: Owner) -> ColumnElement[bool]:
+def _belongs_to(owner: DataOwner) -> ColumnElement[bool]:
     return and_(ConversationRow.user_id == owner.user_id, ConversationRow.tenant_id == owner.tenant_id)
 
 
-def _newest_first(owner: Owner, session: AsyncSession) -> Select[str]:
+def _newest_first(owner: DataOwner, session: AsyncSession) -> Select[str]:
     """Conversations without their transcripts, which may be megabytes each and which a page does not show."""
     return (
         select(_WITHOUT_TRANSCRIPT[is_postgres(session)])
@@ -222,6 +233,6 @@ def _newest_first(owner: Owner, session: AsyncSession) -> Select[str]:
     )
 
 
-def _page(documents: Sequence[str], limit: int) -> Page:
+def _page(documents: Sequence[str], limit: int) -> ConversationPage:
     items = tuple(Summary.model_validate_json(document) for document in documents[:limit])
-    return Page(items, str(_Place.of(items[-1])) if len(documents) > limit else None)
+    return ConversationPage(items, str(_Place.of(items[-1])) if len(documents) > limit else None)

@@ -19,26 +19,28 @@ _ALONE: Final = {
 
 
 def is_postgres(bound: AsyncSession | AsyncEngine) -> bool:
-    """Whether ``bound`` uses PostgreSQL."""
+    """Whether the session or engine ``bound`` uses PostgreSQL, and not SQLite."""
     return (bound if isinstance(bound, AsyncEngine) else bound.get_bind()).dialect.name == "postgresql"
 
 
 def insert_into(bound: AsyncSession | AsyncEngine, table: type[Any]) -> sqlite.Insert | postgresql.Insert:
-    """Make an ``INSERT`` into ``table``, of the type that supports ``ON CONFLICT`` in the used database."""
+    """Make an ``INSERT`` statement for ``table`` that supports ``ON CONFLICT`` in the database of ``bound``."""
     return postgresql.insert(table) if is_postgres(bound) else sqlite.insert(table)
 
 
-def text_of(bound: AsyncSession | AsyncEngine, utf8: ColumnElement[bytes]) -> ColumnElement[str]:
-    """Make an SQL expression that converts a parameter with UTF-8 bytes to text.
+def sql_text_from_utf8(bound: AsyncSession | AsyncEngine, utf8: ColumnElement[bytes]) -> ColumnElement[str]:
+    """Make an SQL expression that decodes the UTF-8 bytes ``utf8`` to text in the database.
 
-    Sent as a `str`, a long text with one wide character would take four times the memory.
+    Used for long texts: a Python `str` with one character outside Latin-1 takes two to four times the memory
+    of its bytes.
     """
     return func.convert_from(utf8, "UTF8", type_=Text) if is_postgres(bound) else cast(utf8, Text)
 
 
-async def serialize_transactions(session: AsyncSession) -> None:
-    """Take a lock, so that this transaction runs alone among all transactions that call this function.
+async def take_transaction_lock(session: AsyncSession) -> None:
+    """Take a lock, so that transactions that call this function run one after the other.
 
-    What it reads does not change meanwhile. In SQLite, it runs alone among all writers.
+    In PostgreSQL it is an advisory lock. In SQLite it is the write lock, which excludes all other writers as
+    well. The lock is released when the transaction ends.
     """
     await session.execute(_ALONE["postgresql" if is_postgres(session) else "sqlite"])

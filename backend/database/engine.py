@@ -16,9 +16,9 @@ from typing_extensions import override
 
 from backend.database.file import DatabaseFile
 from backend.database.migrations import upgrade
-from backend.database.probe import read_whole
-from backend.database.sqlite_transactions import BUSY_SECONDS, SqliteTransactions
-from backend.utils.llm.forks import PerProcess
+from backend.database.probe import check_integrity
+from backend.database.sqlite_transactions import BUSY_SECONDS, SqliteTransactionRunner
+from backend.utils.llm.forks import ForkSafe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -34,7 +34,7 @@ _READ_AT_START: Final = 64 * 1024 * 1024
 
 
 class UnusableDatabaseError(Exception):
-    """The database cannot be used; the message tells the operator which and why, in one line."""
+    """The database cannot be used. The message names the database and the reason, in one line for the operator."""
 
     code = "unusable_database"
 
@@ -43,30 +43,31 @@ class UnusableDatabaseError(Exception):
 
 
 class LostDatabaseError(OperationalError):
-    """The database file was deleted or replaced: what is written would be lost."""
+    """The SQLite file was deleted or replaced while in use. Anything written to it would be lost."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(None, None, sqlite3.OperationalError(fault))
 
 
 class SqliteEngine(AsyncEngine):
-    """An engine on an SQLite file. What it begins, to write, takes turns with its `transactions`.
+    """An asynchronous engine on an SQLite file.
 
-    For one event loop: its writers wait for each other on a lock of that loop.
+    Transactions that begin with `begin` wait for other writers of this process. Use an engine in one event
+    loop only, because the lock for writers belongs to that loop.
 
     Args:
-        engine: The engine underneath, of a driver for event loops.
-        path: The file.
+        engine: An engine with an asynchronous SQLite driver.
+        path: The SQLite file.
     """
 
     def __init__(self, engine: Engine, path: Path) -> None:
         super().__init__(engine)
-        self.transactions = SqliteTransactions(make_blocking_engine(path))
+        self.transactions = SqliteTransactionRunner(make_blocking_sqlite_engine(path))
 
     @override
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
-        async with self.transactions.turn(), super().begin() as connection:
+        async with self.transactions.hold_write_lock(), super().begin() as connection:
             yield connection
 
     @override
@@ -78,20 +79,24 @@ class SqliteEngine(AsyncEngine):
 
 
 @asynccontextmanager
-async def opened_sqlite(path: Path) -> AsyncIterator[AsyncEngine]:
-    """An engine on the SQLite database ``path``, which is created if missing, with all of its tables.
+async def open_and_migrate_sqlite(path: Path) -> AsyncIterator[AsyncEngine]:
+    """Open an engine on the SQLite file ``path``, create the file and migrate the tables if needed.
+
+    The engine is closed when the context ends.
 
     Raises:
         UnusableDatabaseError: The database cannot be created or read.
     """
-    async with connected_sqlite(path) as engine:
+    async with open_sqlite_engine(path) as engine:
         await _upgraded(engine, path)
         yield engine
 
 
 @asynccontextmanager
-async def connected_sqlite(path: Path) -> AsyncIterator[AsyncEngine]:
-    """`make_engine` as a context manager that disposes of the engine.
+async def open_sqlite_engine(path: Path) -> AsyncIterator[AsyncEngine]:
+    """Open an engine on the SQLite file ``path``, and dispose of it when the context ends.
+
+    No tables are created.
 
     Raises:
         UnusableDatabaseError: The file cannot be created.
@@ -107,15 +112,15 @@ async def connected_sqlite(path: Path) -> AsyncIterator[AsyncEngine]:
 
 
 def make_engine(path: Path) -> SqliteEngine:
-    """An engine on the SQLite file ``path``, which is created with its folder if missing.
+    """Make an asynchronous engine on the SQLite file ``path``. The file and its folder are created if missing.
 
-    The caller disposes of the engine. It hands out no connection, and commits no transaction, while the file is
-    gone or another one is in its place.
+    The caller disposes of the engine. If the file is deleted or replaced later, connecting and committing
+    raise `LostDatabaseError`.
 
     Raises:
-        OSError: The file cannot be made.
+        OSError: The file cannot be created.
     """
-    file = DatabaseFile.at(path)
+    file = DatabaseFile.create_if_missing(path)
     # What is stored is people's words: no error repeats them, and no log, at DEBUG either.
     logging.getLogger("aiosqlite").setLevel(logging.INFO)
     engine = create_async_engine(
@@ -128,26 +133,28 @@ def make_engine(path: Path) -> SqliteEngine:
     return SqliteEngine(engine.sync_engine, path)
 
 
-def make_blocking_engine(path: Path) -> Engine:
-    """An engine like that of `make_engine`, for threads. The caller disposes of it.
+def make_blocking_sqlite_engine(path: Path) -> Engine:
+    """Make a synchronous engine on the SQLite file ``path``. Otherwise like `make_sqlite_engine`.
 
     Raises:
-        OSError: The file cannot be made.
+        OSError: The file cannot be created.
     """
-    file = DatabaseFile.at(path)
+    file = DatabaseFile.create_if_missing(path)
     url, waits = URL.create("sqlite", database=str(path)), {"timeout": BUSY_SECONDS}
     engine = create_engine(url, hide_parameters=True, connect_args=waits)
     _watch(engine, file, _prepare)
     return engine
 
 
-def make_counting_engine(path: Path) -> Engine:
-    """An engine for counters, for threads: its transactions write, and do not wait for the disk.
+def make_sqlite_counter_engine(path: Path) -> Engine:
+    """Make a synchronous engine on the SQLite file ``path``, for the budget counters.
+
+    Every transaction takes the write lock at its beginning. A commit does not wait for the disk.
 
     Raises:
-        OSError: The file cannot be made.
+        OSError: The file cannot be created.
     """
-    file = DatabaseFile.at(path)
+    file = DatabaseFile.create_if_missing(path)
     engine = create_engine(
         URL.create("sqlite", database=str(path)), hide_parameters=True, connect_args={"timeout": BUSY_SECONDS}
     )
@@ -158,7 +165,7 @@ def make_counting_engine(path: Path) -> Engine:
 
 def _watch(engine: Engine, file: DatabaseFile, prepare: Callable[[Any], None]) -> None:
     def look(*_: object) -> None:
-        if (fault := file.fault()) is not None:
+        if (fault := file.find_fault()) is not None:
             raise LostDatabaseError(fault)
 
     def name(_dialect: object, _record: object, arguments: list[Any], named: dict[str, Any]) -> None:
@@ -167,14 +174,14 @@ def _watch(engine: Engine, file: DatabaseFile, prepare: Callable[[Any], None]) -
         arguments[:], named["uri"] = [f"{file.path.as_uri()}?mode=rw"], True
 
     event.listen(engine, "do_connect", name)
-    Connections(engine, prepare)
+    ForkSafeConnections(engine, prepare)
     event.listen(engine, "checkout", look)
     event.listen(engine, "commit", look)
 
 
 async def _upgraded(engine: AsyncEngine, path: Path) -> None:
     try:
-        await asyncio.to_thread(read_whole, path, _READ_AT_START)
+        await asyncio.to_thread(check_integrity, path, _READ_AT_START)
         await upgrade(engine)
     except sqlite3.Error as error:
         raise UnusableDatabaseError(path, str(error)) from error
@@ -184,8 +191,11 @@ async def _upgraded(engine: AsyncEngine, path: Path) -> None:
         raise UnusableDatabaseError(path, "a newer version of Patchbay has made it") from error
 
 
-class Connections(PerProcess):
-    """The connections of one engine, each configured when created. Not used, and not closed, after a fork."""
+class ForkSafeConnections(ForkSafe):
+    """Makes the connection pool of an engine safe after a fork, and configures each new connection.
+
+    A forked child process starts with an empty pool. It does not use or close the connections of its parent.
+    """
 
     def __init__(self, engine: Engine, prepare: Callable[[Any], None]) -> None:
         self._engine = engine

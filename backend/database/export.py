@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 
-from backend.database.ledger import store_errors
+from backend.database.ledger import convert_store_errors
 from backend.database.ledger_tables import ATTEMPTS, DAY
 from backend.database.usage import EPOCH
 
@@ -15,22 +15,25 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from backend.ledger.usage import Period
+    from backend.ledger.usage import UsagePeriod
 
 BATCH: Final = 10_000
 
 
-async def exported(engine: AsyncEngine, period: Period) -> AsyncIterator[Sequence[tuple[Any, ...]]]:
-    """Read all ledger rows of ``period``, in batches, of which one is in memory at a time.
+async def export_ledger_rows(
+    engine: AsyncEngine, period: UsagePeriod
+) -> AsyncIterator[Sequence[tuple[Any, ...]]]:
+    """Read all ledger rows of the days in ``period``, in batches of at most 10,000.
 
-    Each row is a tuple of the columns `COLUMNS`. The rows are in no order.
+    One batch is in memory at a time. Each row is a tuple with the values of `COLUMNS`. The order of the rows
+    is not defined.
 
     Raises:
-        StoreAwayError: The database cannot be reached.
+        StoreUnreachableError: The database cannot be reached.
     """
     since, until = ((day - EPOCH).days for day in period)
     query = select(ATTEMPTS).where(ATTEMPTS.c.at >= since * DAY, ATTEMPTS.c.at < (until + 1) * DAY)
-    with store_errors():
+    with convert_store_errors():
         async with engine.connect() as connection:
             found = await connection.stream(query.execution_options(yield_per=BATCH))
             async for rows in found.partitions():

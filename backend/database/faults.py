@@ -8,10 +8,11 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 
-def is_unavailable(error: Exception) -> bool:
+def is_database_unavailable(error: Exception) -> bool:
     """Whether ``error`` means that the database cannot be used now, and not that the statement is wrong.
 
-    That is so if it is locked, full, read-only, gone, replaced or damaged, or has no free connection.
+    A database cannot be used if it is locked, full, read-only, missing, replaced or damaged, or has no free
+    connection.
     """
     # One that is damaged is told by the base of all errors itself.
     unusable = OperationalError | NoConnectionError | sqlite3.OperationalError

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 log = logging.getLogger(__name__)
 
-Missing = Literal["database_gone", "database_replaced"]
+FileFault = Literal["database_gone", "database_replaced"]
 
 _CANNOT: Final = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
 """What file systems say that cannot set room aside."""
@@ -24,9 +24,10 @@ _BESIDE: Final = ("", "-wal", "-shm", "-journal")
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFile:
-    """An existing database file, identified by its device and inode, to notice that it was deleted or replaced.
+    """An SQLite file. `find_fault` tells whether it was deleted or replaced, by its device and inode.
 
-    A connection keeps using such a file, and all that it then writes is lost.
+    The check is needed because a connection goes on writing to a deleted file, and everything written is
+    lost.
     """
 
     path: Path
@@ -34,10 +35,11 @@ class DatabaseFile:
     inode: int
 
     @classmethod
-    def at(cls, path: Path) -> DatabaseFile:
-        """Identify the file at ``path``. The file and its folder are created if missing, for their owner only.
+    def create_if_missing(cls, path: Path) -> DatabaseFile:
+        """Return the file at ``path``. If it is missing, it is created with its folder, readable by its owner only.
 
-        If other users may open the file, their access is removed, with a warning. An existing folder is left as it is.
+        If other users can read or write an existing file, their permissions are removed, with a warning in the
+        log. The permissions of an existing folder are not changed.
 
         Raises:
             OSError: The file cannot be created.
@@ -55,8 +57,11 @@ class DatabaseFile:
         found = real.stat()
         return cls(real, found.st_dev, found.st_ino)
 
-    def fault(self) -> Missing | None:
-        """Whether the file was deleted, or replaced by another one; None if neither."""
+    def find_fault(self) -> FileFault | None:
+        """Check that the file is still there.
+
+        Returns ``database_gone``, ``database_replaced``, or None if it is unchanged.
+        """
         try:
             found = self.path.stat()
         except OSError:
@@ -78,27 +83,29 @@ def _take_from_others(path: Path) -> None:
         log.warning("%s was open to others than its owner: now it is for its owner alone", path)
 
 
-def reserve(descriptor: int, start: int, room: int) -> None:
-    """Allocate ``room`` bytes of a file from the offset ``start`` on, so that a later write does not run out of space.
+def reserve_disk_space(descriptor: int, start: int, size: int) -> None:
+    """Allocate ``size`` bytes of a file from the offset ``start`` on.
+
+    A later write to them does not fail for lack of disk space.
 
     Raises:
-        OSError: There is not enough space.
+        OSError: There is not enough disk space.
     """
     try:
-        os.posix_fallocate(descriptor, start, room)
+        os.posix_fallocate(descriptor, start, size)
     except (AttributeError, OSError) as error:  # macOS has no such call
         if isinstance(error, OSError) and error.errno not in _CANNOT:
             raise
-        write_all(descriptor, bytes(room), start)
+        write_all(descriptor, bytes(size), start)
 
 
-def write_all(descriptor: int, content: bytes, at: int) -> None:
-    """Write all of ``content`` at the offset ``at``, with as many calls as that takes.
+def write_all(descriptor: int, content: bytes, offset: int) -> None:
+    """Write all of ``content`` to the file at ``offset``, even if the system needs several calls for it.
 
     Raises:
         OSError: A write failed.
     """
     left = memoryview(content)
     while left:
-        written = os.pwrite(descriptor, left, at)
-        left, at = left[written:], at + written
+        written = os.pwrite(descriptor, left, offset)
+        left, offset = left[written:], offset + written

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from pydantic import ValidationError
 
 from backend.conversations.errors import StorageUnavailableError
-from backend.conversations.journal import Claim
+from backend.conversations.journal import JournalClaim
 from backend.database.engine import UnusableDatabaseError
-from backend.database.file import reserve, write_all
+from backend.database.file import reserve_disk_space, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,8 +41,10 @@ _ID: Final = re.compile("[0-9a-f]{32}")
 T = TypeVar("T")
 
 
-class FileJournals:
-    """`Journals` in a folder, which is created with mode 0700 if it is missing.
+class FileJournalStore:
+    """A `JournalStore` that keeps each journal in a file of one folder.
+
+    The folder is created with mode 0700 if missing.
 
     Raises:
         UnusableDatabaseError: The folder cannot be created.
@@ -56,7 +58,14 @@ class FileJournals:
         self._folder = folder
 
     async def open(self, conversation_id: str) -> FileJournal | None:
-        """Open the journal of that conversation, or a new one; None if it is open elsewhere. See `Journals.open`."""
+        """Open the journal of the conversation and lock its file; a missing file is created.
+
+        Returns:
+            The journal; None if another request or process has it open.
+
+        Raises:
+            StorageUnavailableError: The file cannot be read or written.
+        """
         opening = asyncio.ensure_future(asyncio.to_thread(_open, self._folder, conversation_id))
         try:
             return await asyncio.shield(opening)
@@ -64,17 +73,24 @@ class FileJournals:
             opening.add_done_callback(_close_again)
             raise
 
-    async def finished(self, conversation_id: str) -> bytes | None:
-        """The JSON of a finished conversation that is not stored yet, even if the journal is open elsewhere. See `Journals.finished`."""
+    async def read_finished(self, conversation_id: str) -> bytes | None:
+        """Read a finished conversation from its journal, as JSON; None if the journal has none. No lock is needed."""
         return await asyncio.to_thread(_finished, self._folder, conversation_id)
 
-    async def abandoned(self, older: float) -> Sequence[str]:
-        """The ids of journals that are not open, and are finished or older than ``older`` seconds. See `Journals.abandoned`."""
-        return await asyncio.to_thread(_abandoned, self._folder, older)
+    async def list_abandoned(self, older_than_s: float) -> Sequence[str]:
+        """List the journals that are finished, or older than the given seconds, and that nobody has open.
+
+        Returns:
+            The ids of their conversations.
+        """
+        return await asyncio.to_thread(_abandoned, self._folder, older_than_s)
 
 
 class FileJournal:
-    """A `Journal` in a file: each line is a word and its value. Bytes after the last complete line are reserved space."""
+    """A `Journal` in a file.
+
+    Each line has a name, a blank and a value; the bytes after the last line are reserved disk space.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
@@ -83,46 +99,59 @@ class FileJournal:
         self._turn = asyncio.Lock()
 
     @property
-    def claim(self) -> Claim | None:
-        """The conversation's claim; None in a new journal. See `Journal`."""
-        return Claim.model_validate_json(self._lines[_CLAIM]) if _CLAIM in self._lines else None
+    def claim(self) -> JournalClaim | None:
+        """The claim: which transcript the journal is for. None in a new journal."""
+        return JournalClaim.model_validate_json(self._lines[_CLAIM]) if _CLAIM in self._lines else None
 
     @property
     def conversation(self) -> bytes | None:
-        """The JSON of the finished conversation; None before. See `Journal`."""
+        """The finished conversation as JSON; None while it is in progress."""
         return self._lines.get(_CONVERSATION)
 
     @property
-    def age(self) -> float:
-        """Seconds since the journal was last written. See `Journal.age`."""
+    def age_s(self) -> float:
+        """Seconds since the journal was last written."""
         return _age(self._descriptor)
 
-    def answer(self, feature: str) -> bytes | None:
-        """The JSON of the kept answer to ``feature``; None if there is none. See `Journal.answer`."""
+    def read_answer(self, feature: str) -> bytes | None:
+        """Return the model's answer for ``feature`` that is in the journal, as JSON; None if there is none."""
         return self._lines.get(feature)
 
-    async def begin(self, claim: Claim, room: int) -> None:
-        """Claim the conversation, and reserve ``room`` bytes for it. See `Journal.begin`."""
+    async def reserve_space(self, claim: JournalClaim, room: int) -> None:
+        """Reserve ``room`` bytes of disk space, and write the claim to the journal.
+
+        Called before the first paid call.
+
+        Raises:
+            StorageUnavailableError: There is not enough disk space, or there are too many journals.
+        """
         await self._serially(lambda: self._begin(claim, room))
 
-    async def keep(self, feature: str, answer: bytes) -> None:
-        """Append the answer to ``feature``; a failed write is ignored. See `Journal.keep`."""
+    async def write_answer(self, feature: str, answer: bytes) -> None:
+        """Append the model's answer for ``feature`` to the journal.
+
+        If that fails, a warning is logged and nothing is raised.
+        """
         try:
             await self._serially(lambda: self._write(feature, answer))
         except StorageUnavailableError as error:
             log.warning("conversations.answer_not_kept conversation=%s: %s", self._path.name, error.__cause__)
 
-    async def finish(self, conversation: bytes) -> None:
-        """Keep the finished conversation. See `Journal.finish`."""
+    async def write_conversation(self, conversation: bytes) -> None:
+        """Append the finished conversation, as JSON, to the journal. Once this returns, it survives a crash.
+
+        Raises:
+            StorageUnavailableError: The journal cannot be written.
+        """
         await self._serially(lambda: self._write(_CONVERSATION, conversation))
 
     async def remove(self) -> None:
-        """Delete the file; a failure is ignored, as it is deleted later. See `Journal.remove`."""
+        """Mark the journal as no longer needed. `close` then deletes the file."""
         self._lines = {}
 
     async def close(self) -> None:
-        """Close the file; delete it if it is empty. See `Journal.close`."""
-        await self._serially(self.close_now)
+        """Close the file and release its lock. The file is deleted if the journal is empty or was removed."""
+        await self._serially(self.close_blocking)
 
     async def _serially(self, work: Callable[[], T]) -> T:
         """Run ``work`` in a thread, one at a time, and to its end even if the caller is cancelled."""
@@ -133,11 +162,11 @@ class FileJournal:
 
         return await asyncio.shield(asyncio.ensure_future(alone()))
 
-    def _begin(self, claim: Claim, room: int) -> None:
+    def _begin(self, claim: JournalClaim, room: int) -> None:
         with _faults():
             if len(_entries(self._path.parent)) > MOST:
                 raise OSError(f"more than {MOST} conversations wait to be stored")
-            reserve(self._descriptor, self._end, room)
+            reserve_disk_space(self._descriptor, self._end, room)
         if _CLAIM not in self._lines:
             self._write(_CLAIM, claim.model_dump_json().encode(), is_synced=False)
 
@@ -156,8 +185,8 @@ class FileJournal:
         self._end += len(line)
         self._lines[word] = value
 
-    def close_now(self) -> None:
-        """Close the file in the calling thread, and delete it if it is empty."""
+    def close_blocking(self) -> None:
+        """Do the same as `close`, but synchronously, in the calling thread."""
         try:
             with _faults():
                 if not self._lines:
@@ -191,7 +220,7 @@ def _open(folder: Path, conversation_id: str) -> FileJournal | None:
 def _close_again(opening: asyncio.Future[FileJournal | None]) -> None:
     """Close a journal whose caller was cancelled while it was opened."""
     if opening.exception() is None and (journal := opening.result()) is not None:
-        journal.close_now()
+        journal.close_blocking()
 
 
 def _abandoned(folder: Path, older: float) -> list[str]:
@@ -244,7 +273,7 @@ def _is_claim(content: bytes | None) -> bool:
     if content is None:
         return False
     try:
-        Claim.model_validate_json(content)
+        JournalClaim.model_validate_json(content)
     except ValidationError:
         return False
     return True

@@ -8,18 +8,24 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, delete, exists, literal, or_, select, update
 
-from backend.access import Owner
-from backend.database.audit import record
-from backend.database.changes import announce
-from backend.database.dialects import insert_into, serialize_transactions
-from backend.database.tables import KeyNoticeRow, KeyOwnerRow, KeyRemovalRow, UserKeyRow, UtcDateTime
-from backend.database.transactions import transactions
-from backend.database.wal import erase
+from backend.access import DataOwner
+from backend.database.audit import record_event
+from backend.database.changes import announce_change
+from backend.database.dialects import insert_into, take_transaction_lock
+from backend.database.tables import (
+    KeyNotificationRow,
+    KeyRemovalRow,
+    UserKeyRow,
+    UserKeySettingsRow,
+    UtcDateTime,
+)
+from backend.database.transactions import get_transaction_runner
+from backend.database.wal import erase_deleted_data
 from backend.keys.errors import MasterKeyError
 from backend.keys.problem import KeyProblem
-from backend.keys.signing import ConfirmationSeals
-from backend.keys.store import KeyVersion, Removal
-from backend.keys.vault import Place, Sealed, Server
+from backend.keys.signing import ConfirmationSigner
+from backend.keys.store import KeyRemoval, KeyVersion
+from backend.keys.vault import EncryptedKey, KeyIdentity, OwnServer
 from backend.ledger.audit import SYSTEM
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.dml import ReturningInsert
 
     from backend.keys.master_keys import MasterKeys
-    from backend.keys.store import Renew, Seal
+    from backend.keys.store import VersionFactory, VersionUpdater
     from backend.ledger.audit import Kind
 
 _REMEMBERED: Final = timedelta(hours=1)
@@ -44,21 +50,28 @@ _REMOVED: Final = (
 
 
 class SqlKeyStore:
-    """A `KeyStore` without a cache, so a key that one process removed is gone in all processes.
+    """A `KeyStore` in SQLite or PostgreSQL, without a cache: a removed key is gone for all processes.
 
-    Removed or re-encrypted keys are erased from the write-ahead log too, at once unless somebody is reading it.
+    Removed keys are also erased from SQLite's write-ahead log: at once, or some seconds later while others
+    are reading it.
     """
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
-        self._transactions = transactions(sessions.kw["bind"])
+        self._transactions = get_transaction_runner(sessions.kw["bind"])
 
-    async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeyVersion:
-        """Store the version that ``seal`` makes; all expired versions are deleted. See `KeyStore.add`."""
-        row, mine = UserKeyRow, _versions(Owner(place.user_id, place.tenant_id), place.provider)
+    async def add_version(
+        self, place: KeyIdentity, seal: VersionFactory, *, now: datetime, until: datetime
+    ) -> KeyVersion:
+        """Store the new key version that ``seal`` makes, and delete all versions that have expired.
+
+        The previous version stays valid until ``until``, and older versions are deleted. The change is recorded
+        in the audit trail.
+        """
+        row, mine = UserKeyRow, _versions(DataOwner(place.user_id, place.tenant_id), place.provider)
         ends = and_(mine, row.valid_until.is_not(None)) if until > now else mine
         async with self._sessions.begin() as session:
-            await serialize_transactions(session)
+            await take_transaction_lock(session)
             removed = await _remove(session, or_(ends, row.valid_until <= now), now)
             left = update(row).where(mine).values(valid_until=until).returning(row.id)
             await _note_removals(session, await session.scalars(left), until)
@@ -68,12 +81,12 @@ class SqlKeyStore:
             await _tell_of_ends(session, removed, now, place.user_id)
             await _tell(session, "key.added", key.place, now, place.user_id)
         if removed:
-            await erase(self._sessions, UserKeyRow.__tablename__)
+            await erase_deleted_data(self._sessions, UserKeyRow.__tablename__)
         return key
 
-    async def of(self, owner: Owner, now: datetime) -> Sequence[KeyVersion]:
-        """Every version of ``owner``'s keys that is valid at ``now``, by provider, the newest first. See `KeyStore.of`."""
-        row, chose = UserKeyRow, KeyOwnerRow
+    async def list_versions(self, owner: DataOwner, now: datetime) -> Sequence[KeyVersion]:
+        """List the versions of ``owner``'s keys that are valid at ``now``, by provider, the newest version first."""
+        row, chose = UserKeyRow, UserKeySettingsRow
         query = (
             select(row, chose.house_fallback)
             .outerjoin(chose, and_(chose.user_id == row.user_id, chose.tenant_id == row.tenant_id))
@@ -84,41 +97,49 @@ class SqlKeyStore:
             found = await session.execute(query)
             return [_kept(key)._replace(house_fallback=bool(chosen)) for key, chosen in found]
 
-    async def remove(self, owner: Owner, provider: str, now: datetime) -> bool:
-        """Delete every version of ``owner``'s key for ``provider``. See `KeyStore.remove`."""
+    async def remove(self, owner: DataOwner, provider: str, now: datetime) -> bool:
+        """Delete every version of ``owner``'s key for ``provider``; False if there was none.
+
+        Recorded in the audit trail.
+        """
         async with self._sessions.begin() as session:
-            await serialize_transactions(session)
+            await take_transaction_lock(session)
             removed = await _remove(session, _versions(owner, provider), now)
             await _tell_of_ends(session, removed, now, owner.user_id)
         if removed:
-            await erase(self._sessions, UserKeyRow.__tablename__)
+            await erase_deleted_data(self._sessions, UserKeyRow.__tablename__)
         return bool(removed)
 
-    async def removed(self, after: int) -> Sequence[Removal]:
-        """Removals and replacements numbered above ``after``, in order. See `KeyStore.removed`."""
+    async def list_removals(self, after: int) -> Sequence[KeyRemoval]:
+        """List the removals and replacements of keys with a number above ``after``, in ascending order."""
 
-        def read(connection: Connection) -> list[Removal]:
-            return [Removal(*found) for found in connection.execute(_REMOVED, {"after": after})]
+        def read(connection: Connection) -> list[KeyRemoval]:
+            return [KeyRemoval(*found) for found in connection.execute(_REMOVED, {"after": after})]
 
-        return await self._transactions.read(read)
+        return await self._transactions.run_read_only(read)
 
-    async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
-        """Store whether the operator's keys may pay for ``owner``. See `KeyStore.choose`."""
+    async def set_house_fallback(self, owner: DataOwner, *, house_fallback: bool) -> None:
+        """Store whether the operator's keys may pay for ``owner``'s calls when ``owner``'s own keys cannot."""
         async with self._sessions.begin() as session:
-            new = insert_into(session, KeyOwnerRow).values(**owner._asdict(), house_fallback=house_fallback)
+            new = insert_into(session, UserKeySettingsRow).values(
+                **owner._asdict(), house_fallback=house_fallback
+            )
             change = new.on_conflict_do_update(
                 index_elements=["user_id", "tenant_id"], set_={"house_fallback": house_fallback}
             )
             await session.execute(change)
 
-    async def chosen(self, owner: Owner) -> bool:
-        """Whether ``owner`` agreed that the operator's keys may pay; False by default. See `KeyStore.chosen`."""
+    async def allows_house_fallback(self, owner: DataOwner) -> bool:
+        """Whether ``owner`` agreed that the operator's keys may pay when ``owner``'s own cannot; False by default."""
         async with self._sessions() as session:
-            row = await session.get(KeyOwnerRow, (owner.user_id, owner.tenant_id))
+            row = await session.get(UserKeySettingsRow, (owner.user_id, owner.tenant_id))
         return row is not None and row.house_fallback
 
     async def record_use(self, rows: Collection[str], now: datetime) -> None:
-        """Record the use of keys; the audit trail gets the first use on each day. See `KeyStore.record_use`."""
+        """Set the time of the last use of the key versions in ``rows`` (row ids).
+
+        A key's first use of a day goes into the audit trail.
+        """
         key, day = UserKeyRow, now.replace(hour=0, minute=0, second=0, microsecond=0)
         change = update(key).where(key.id.in_(rows)).values(last_used_at=now)
         not_today = or_(key.last_used_at.is_(None), key.last_used_at < day)
@@ -129,7 +150,11 @@ class SqlKeyStore:
                 await _tell(session, "key.used", _kept(row).place, now, row.user_id)
 
     async def record_problem(self, row: str, problem: KeyProblem) -> bool:
-        """Record that the version in ``row`` is refused. See `KeyStore.record_problem`."""
+        """Store that a provider refuses the key version with the id ``row``, and why.
+
+        Returns:
+            Whether to notify the owner: True once per reason and day. False if the version no longer exists.
+        """
         key, since = UserKeyRow, literal(problem.since, UtcDateTime)
         change = (
             update(key)
@@ -147,7 +172,7 @@ class SqlKeyStore:
             return (await session.execute(_new_notice(session, row, problem))).first() is not None
 
     async def record_success(self, row: str, endpoint: str) -> None:
-        """Record that a call with the version in ``row`` succeeded at ``endpoint``, which may end its problem. See `KeyStore.record_success`."""
+        """Clear the problem of the key version ``row``, if a successful call at ``endpoint`` shows that it is over."""
         key = UserKeyRow
         ends = or_(key.trouble_reason != "no_access", key.trouble_endpoint == endpoint)
         change = update(key).where(key.id == row, ends)
@@ -155,16 +180,20 @@ class SqlKeyStore:
         async with self._sessions.begin() as session:
             await session.execute(change.values(nothing))
 
-    async def rewrap(self, renew: Renew) -> int:
-        """Pass every version to ``renew`` and store those that it returns, under the write lock. See `KeyStore.rewrap`."""
+    async def rewrap_all(self, renew: VersionUpdater) -> int:
+        """Pass every key version to ``renew``, and store the versions that it returns with a new master key.
+
+        Returns:
+            How many versions were stored.
+        """
         async with self._sessions.begin() as session:
-            await serialize_transactions(session)
+            await take_transaction_lock(session)
             renewed = list(renew([_kept(found) for found in await session.scalars(select(UserKeyRow))]))
             for key in renewed:
                 change = update(UserKeyRow).where(UserKeyRow.id == key.place.row)
                 await session.execute(change.values(master=key.sealed.master, wrapped=key.sealed.wrapped))
         if renewed:
-            await erase(self._sessions, UserKeyRow.__tablename__)
+            await erase_deleted_data(self._sessions, UserKeyRow.__tablename__)
         return len(renewed)
 
 
@@ -186,32 +215,32 @@ async def _tell_of_ends(session: AsyncSession, gone: Iterable[KeyVersion], now: 
         await _tell(session, kind, key.place, now, SYSTEM if is_over else by)
 
 
-async def _tell(session: AsyncSession, kind: Kind, place: Place, now: datetime, actor: str) -> None:
+async def _tell(session: AsyncSession, kind: Kind, place: KeyIdentity, now: datetime, actor: str) -> None:
     facts = {"user": place.user_id, "tenant": place.tenant_id, "provider": place.provider}
-    await record(session, kind, place.row, actor=actor, now=now, details=facts)
+    await record_event(session, kind, place.row, actor=actor, now=now, details=facts)
 
 
 async def _note_removals(session: AsyncSession, rows: Iterable[str], at: datetime) -> None:
     """Record, for processes that have handed out the versions in ``rows``, that they are invalid from ``at`` on."""
     session.add_all(KeyRemovalRow(key_id=row, removed_at=at) for row in rows)
-    await announce(session, "keys")
+    await announce_change(session, "keys")
 
 
 def _new_notice(session: AsyncSession, row: str, problem: KeyProblem) -> ReturningInsert[tuple[str]]:
     """Record that the owner is notified of ``problem`` on its day; returns nothing if they already were."""
     day = problem.last.date()
-    new = insert_into(session, KeyNoticeRow).values(key_id=row, reason=problem.reason, day=day)
+    new = insert_into(session, KeyNotificationRow).values(key_id=row, reason=problem.reason, day=day)
     newer = new.on_conflict_do_update(
-        index_elements=["key_id", "reason"], set_={"day": day}, where=KeyNoticeRow.day < day
+        index_elements=["key_id", "reason"], set_={"day": day}, where=KeyNotificationRow.day < day
     )
-    return newer.returning(KeyNoticeRow.key_id)
+    return newer.returning(KeyNotificationRow.key_id)
 
 
-def _belongs_to(owner: Owner) -> ColumnElement[bool]:
+def _belongs_to(owner: DataOwner) -> ColumnElement[bool]:
     return and_(UserKeyRow.user_id == owner.user_id, UserKeyRow.tenant_id == owner.tenant_id)
 
 
-def _versions(owner: Owner, provider: str) -> ColumnElement[bool]:
+def _versions(owner: DataOwner, provider: str) -> ColumnElement[bool]:
     return and_(_belongs_to(owner), UserKeyRow.provider == provider)
 
 
@@ -236,15 +265,15 @@ def _row(key: KeyVersion) -> UserKeyRow:
 
 
 def _kept(row: UserKeyRow) -> KeyVersion:
-    place = Place(row.tenant_id, row.user_id, row.provider, row.id, _server(row))
-    sealed = Sealed(row.master, row.wrapped, row.box, row.fingerprint)
+    place = KeyIdentity(row.tenant_id, row.user_id, row.provider, row.id, _server(row))
+    sealed = EncryptedKey(row.master, row.wrapped, row.box, row.fingerprint)
     return KeyVersion(
         place, sealed, row.tail, row.created_at, row.last_used_at, row.valid_until, _problem(row)
     )
 
 
-def _server(row: UserKeyRow) -> Server | None:
-    return None if row.base_url is None or row.model is None else Server(row.base_url, row.model)
+def _server(row: UserKeyRow) -> OwnServer | None:
+    return None if row.base_url is None or row.model is None else OwnServer(row.base_url, row.model)
 
 
 def _problem(row: UserKeyRow) -> KeyProblem | None:
@@ -259,17 +288,17 @@ def _problem(row: UserKeyRow) -> KeyProblem | None:
     return KeyProblem(reason, endpoint, since, last)
 
 
-async def confirmation_seals(
+async def make_confirmation_signer(
     sessions: async_sessionmaker[AsyncSession], master_keys: MasterKeys
-) -> ConfirmationSeals:
-    """The seals of confirmations, made with keys from ``master_keys``.
+) -> ConfirmationSigner:
+    """Make the signer that protects stored confirmations against changes.
 
-    The first master key is created if there is none, but not if stored users' keys are encrypted with one that was
-    lost.
+    Its keys are derived from ``master_keys``. If there is no master key, one is created, but only while no
+    user's key is stored: a stored key means that a master key was lost.
     """
     async with sessions() as session:
         has_keys = await session.scalar(select(exists().where(UserKeyRow.id.is_not(None))))
     if not has_keys:
         with suppress(MasterKeyError):  # whoever needs a seal is told then
-            master_keys.first()
-    return ConfirmationSeals(master_keys)
+            master_keys.newest_or_create()
+    return ConfirmationSigner(master_keys)

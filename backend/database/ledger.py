@@ -13,13 +13,13 @@ from sqlalchemy.exc import DataError, IntegrityError
 from typing_extensions import override
 
 from backend.database.attempt_chains import append_to_chains
-from backend.database.faults import is_unavailable
+from backend.database.faults import is_database_unavailable
 from backend.database.ledger_tables import COLUMNS, DAY
-from backend.database.partitions import Partitions
-from backend.database.rollups import roll_up
-from backend.database.transactions import transactions
-from backend.ledger.chains import chain_links
-from backend.ledger.store import RefusedRowError, Spooled, StoreAwayError
+from backend.database.partitions import LedgerPartitions
+from backend.database.rollups import add_to_rollups
+from backend.database.transactions import get_transaction_runner
+from backend.ledger.chains import hash_rows
+from backend.ledger.store import RefusedRowError, SpooledRecord, StoreUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,19 +45,29 @@ _REFUSED: Final = (
 _AWAY: Final = (psycopg.OperationalError, psycopg.InterfaceError, OSError, TimeoutError)
 
 
-def sql_ledger(engine: AsyncEngine) -> SqlLedger:
-    """Make the ledger's store for the database of ``engine``, SQLite or PostgreSQL."""
-    return PostgresLedger(engine) if engine.dialect.name == "postgresql" else SqliteLedger(engine)
+def make_ledger_store(engine: AsyncEngine) -> SqlLedgerStore:
+    """Make the `LedgerStore` for the database of ``engine``, which is SQLite or PostgreSQL."""
+    return PostgresLedgerStore(engine) if engine.dialect.name == "postgresql" else SqliteLedgerStore(engine)
 
 
-class SqlLedger(ABC):
-    """A `LedgerStore`. A row that is stored already is ignored, so a batch may be sent again."""
+class SqlLedgerStore(ABC):
+    """A `LedgerStore` in a database; base of the stores for SQLite and PostgreSQL.
+
+    A row that is stored already is ignored, so a batch may be sent again after a failure.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def add(self, rows: Sequence[Spooled]) -> int:
-        """Insert the new rows and return their number; characters that cannot be stored are replaced. See `LedgerStore.add`."""
+    async def add(self, rows: Sequence[SpooledRecord]) -> int:
+        """Insert the rows that are not stored yet, and return how many were inserted.
+
+        Characters that the database cannot store, such as NUL, are replaced.
+
+        Raises:
+            StoreUnreachableError: The database cannot be reached.
+            RefusedRowError: The database refuses one of the rows for good. No row was inserted.
+        """
         if not rows:
             return 0
         try:
@@ -68,20 +78,24 @@ class SqlLedger(ABC):
                 raise
         return await self._added(readable)
 
-    async def _added(self, rows: Sequence[Spooled]) -> int:
-        with store_errors():
+    async def _added(self, rows: Sequence[SpooledRecord]) -> int:
+        with convert_store_errors():
             if not all(0 <= row.record.at < _LAST for row in rows):
                 raise OverflowError("an attempt began at no time that has a date")
             async with asyncio.timeout(PATIENCE):
                 return await self._add(rows)
 
     @abstractmethod
-    async def _add(self, rows: Sequence[Spooled]) -> int:
+    async def _add(self, rows: Sequence[SpooledRecord]) -> int:
         """Add ``rows`` to the table and to the chains of their writers."""
 
 
-class SqliteLedger(SqlLedger):
-    """The ledger in SQLite. There is one writer at a time, so the new rows are those after the last stored row."""
+class SqliteLedgerStore(SqlLedgerStore):
+    """The ledger's store in SQLite.
+
+    SQLite has one writer at a time, so the newly inserted rows are all rows with a higher rowid than the
+    last one before.
+    """
 
     _INSERT: Final = (
         f"INSERT INTO ledger_attempts ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
@@ -93,24 +107,27 @@ class SqliteLedger(SqlLedger):
 
     def __init__(self, engine: AsyncEngine) -> None:
         super().__init__(engine)
-        self._transactions = transactions(engine)
+        self._transactions = get_transaction_runner(engine)
 
     @override
-    async def _add(self, rows: Sequence[Spooled]) -> int:
+    async def _add(self, rows: Sequence[SpooledRecord]) -> int:
         return await self._transactions.run(partial(self._inserted, rows))
 
-    def _inserted(self, rows: Sequence[Spooled], connection: Connection) -> int:
-        values, chained = [(row.writer, row.sequence, *row.record) for row in rows], chain_links(rows)
+    def _inserted(self, rows: Sequence[SpooledRecord], connection: Connection) -> int:
+        values, chained = [(row.writer, row.sequence, *row.record) for row in rows], hash_rows(rows)
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-        last = (number(connection, self._LAST),)
+        last = (query_number(connection, self._LAST),)
         connection.exec_driver_sql(self._INSERT, values)
-        roll_up(connection, self._NEW, last)
+        add_to_rollups(connection, self._NEW, last)
         append_to_chains(connection, chained)
-        return number(connection, self._COUNT, last)
+        return query_number(connection, self._COUNT, last)
 
 
-class PostgresLedger(SqlLedger):
-    """The ledger in PostgreSQL: rows are copied to a temporary table, and inserted from there."""
+class PostgresLedgerStore(SqlLedgerStore):
+    """The ledger's store in PostgreSQL.
+
+    Rows are copied into a temporary table, and inserted into the ledger from there.
+    """
 
     _TABLES: Final = ("arrived", "fresh")
     _OWN: Final = "CREATE TEMP TABLE IF NOT EXISTS ledger_{} (LIKE ledger_attempts) ON COMMIT DELETE ROWS"
@@ -123,17 +140,17 @@ class PostgresLedger(SqlLedger):
 
     def __init__(self, engine: AsyncEngine) -> None:
         super().__init__(engine)
-        self._partitions = Partitions(engine)
+        self._partitions = LedgerPartitions(engine)
 
     @override
-    async def _add(self, rows: Sequence[Spooled]) -> int:
+    async def _add(self, rows: Sequence[SpooledRecord]) -> int:
         days = {row.record.at // DAY for row in rows}
-        lines, chained = await asyncio.to_thread(lambda: (_lines(rows), chain_links(rows)))
-        await self._partitions.make(days)
+        lines, chained = await asyncio.to_thread(lambda: (_lines(rows), hash_rows(rows)))
+        await self._partitions.create_missing(days)
         try:
             return await self._inserted(lines, chained)
         except IntegrityError:  # another process has dropped one of them since
-            await self._partitions.make(days, anew=True)
+            await self._partitions.create_missing(days, refresh=True)
             return await self._inserted(lines, chained)
 
     async def _inserted(self, lines: bytes, chained: Sequence[ChainLink]) -> int:
@@ -142,18 +159,18 @@ class PostgresLedger(SqlLedger):
                 await connection.exec_driver_sql(self._OWN.format(each))
             await _copy(connection, self._COPY, lines)
             found = await connection.exec_driver_sql(self._INSERT)
-            await connection.run_sync(roll_up, "ledger_fresh")
+            await connection.run_sync(add_to_rollups, "ledger_fresh")
             await connection.run_sync(append_to_chains, chained)
             return found.rowcount
 
 
-def number(connection: Connection, query: str, values: tuple[int, ...] = ()) -> int:
-    """Run ``query``, which returns one number, and return that number.
+def query_number(connection: Connection, query: str, values: tuple[int, ...] = ()) -> int:
+    """Run an SQL query that returns one number, and return the number as an int.
 
     Args:
         connection: A connection to the database.
         query: The SQL.
-        values: The values of its placeholders.
+        values: The values of the query's placeholders.
     """
     return int(connection.exec_driver_sql(query, values).scalar_one())
 
@@ -168,7 +185,7 @@ async def _copy(connection: AsyncConnection, statement: str, lines: bytes) -> No
 _ESCAPED: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
-def _lines(rows: Sequence[Spooled]) -> bytes:
+def _lines(rows: Sequence[SpooledRecord]) -> bytes:
     """The rows in the format of ``COPY``."""
     lines = ("\t".join(map(_cell, (row.writer, row.sequence, *row.record))) for row in rows)
     return ("\n".join(lines) + "\n").encode()
@@ -180,7 +197,7 @@ def _cell(value: str | float | None) -> str:
     return value.translate(_ESCAPED) if isinstance(value, str) else str(value)
 
 
-def _readable(row: Spooled) -> Spooled:
+def _readable(row: SpooledRecord) -> SpooledRecord:
     """``row`` without characters that UTF-8 or PostgreSQL cannot store: lone surrogates, and NUL."""
     texts: dict[str, Any] = {
         name: _clean(value) for name, value in row.record._asdict().items() if isinstance(value, str)
@@ -193,20 +210,20 @@ def _clean(text: str) -> str:
 
 
 @contextmanager
-def store_errors() -> Iterator[None]:
-    """Convert errors of the database within the context to those of `LedgerStore`.
+def convert_store_errors() -> Iterator[None]:
+    """Convert database errors that are raised within the context to the errors of `LedgerStore`.
 
     Raises:
-        RefusedRowError: The database refuses a row.
-        StoreAwayError: The database cannot be reached.
+        RefusedRowError: The database refuses a row because of its content.
+        StoreUnreachableError: The database cannot be reached.
     """
     try:
         yield
     except _REFUSED as error:
         raise RefusedRowError("The database takes no such row.") from error
     except _AWAY as error:
-        raise StoreAwayError("The database is away.") from error
+        raise StoreUnreachableError("The database is away.") from error
     except Exception as error:
-        if is_unavailable(error):
-            raise StoreAwayError("The database is away.") from error
+        if is_database_unavailable(error):
+            raise StoreUnreachableError("The database is away.") from error
         raise

@@ -109,11 +109,11 @@ MEASURES: Final = (
 
 
 class Rollup(NamedTuple):
-    """A table of sums of ledger rows (roll-up), with one row for each combination of values of its dimensions.
+    """A table that holds sums of ledger rows, one row for each combination of the values of its dimensions.
 
     Attributes:
-        table: The table.
-        dimensions: The columns that are its key, such as the feature and the day.
+        table: The SQLAlchemy table.
+        dimensions: The columns of its primary key, such as ``day`` and ``feature``.
     """
 
     table: Table
@@ -121,7 +121,7 @@ class Rollup(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of the table."""
+        """The name of the table in the database."""
         return self.table.name
 
 
@@ -156,9 +156,10 @@ ROLLUPS: Final = (
 
 
 def first_id(at: int) -> str:
-    """The smallest id that a call or run beginning at ``at`` (microseconds since 1970) or later can have.
+    """Return a lower bound for the ids of calls and runs that begin at the time ``at`` or later.
 
-    Ids begin with their time, so this selects by time through the index on ids.
+    ``at`` is in microseconds since 1970. Ids begin with their time (UUIDv7), so ``id >= first_id(at)``
+    selects by time through the index on the ids.
     """
     digits = f"{at // 1_000:012x}"
     return f"{digits[:8]}-{digits[8:]}"

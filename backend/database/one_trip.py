@@ -13,27 +13,29 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Reading(Generic[T]):
-    """A SELECT of one value that is read often: it is compiled once and runs in one hop to SQLite's thread.
+class CompiledSelect(Generic[T]):
+    """A SELECT of one value, compiled once, for queries that run often.
+
+    With SQLite, it runs in one call to the driver's thread; a SQLAlchemy session needs five.
 
     Args:
-        statement: The SELECT of one column. Its variable parts are `bindparam`.
+        statement: The SELECT of one column. Its parameters are `bindparam` objects.
     """
 
     def __init__(self, statement: Select[T]) -> None:
         self._statement = statement
         self._in_sqlite = str(statement.compile(dialect=sqlite.dialect(paramstyle="named")))
 
-    async def first(self, engine: AsyncEngine, **values: str) -> T | None:
-        """Run the SELECT, and return the value in its first row; None if there is no row.
+    async def fetch_first(self, engine: AsyncEngine, **values: str) -> T | None:
+        """Run the SELECT, and return the value of the first row; None if there is no row.
 
         Args:
             engine: The engine of the database.
-            values: The values of the statement's `bindparam`, by name.
+            values: The values of the statement's parameters, by name.
 
         Raises:
-            sqlite3.Error: SQLite cannot be read.
-            DBAPIError: PostgreSQL cannot be read.
+            sqlite3.Error: The SQLite database cannot be read.
+            DBAPIError: The PostgreSQL database cannot be read.
         """
         async with engine.connect() as connection:
             if engine.dialect.name != "sqlite":

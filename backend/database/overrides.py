@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from backend.database.audit import record
-from backend.database.changes import announce
+from backend.database.audit import record_event
+from backend.database.changes import announce_change
 from backend.database.tables import OverrideRow
-from backend.database.transactions import transactions
+from backend.database.transactions import get_transaction_runner
 from backend.ledger.audit import SYSTEM
-from backend.overrides import KeptOverride
+from backend.overrides import OverrideRecord
 from backend.utils.llm.model_config import Override
 
 if TYPE_CHECKING:
@@ -29,14 +29,17 @@ _HOLDING: Final = select(_ROW).where(_HOLDS).order_by(_ROW.since, _ROW.id)
 
 
 class SqlOverrideStore:
-    """An `OverrideStore` without a cache, so all processes see a stored override."""
+    """An `OverrideStore` in SQLite or PostgreSQL, without a cache: all processes see an override at once."""
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
-        self._transactions = transactions(sessions.kw["bind"])
+        self._transactions = get_transaction_runner(sessions.kw["bind"])
 
     async def add(self, one: Override) -> None:
-        """Store ``one``, and end the holding override of the same subject. See `OverrideStore.add`."""
+        """Store a new override, and end the active override of the same subject, if there is one.
+
+        Recorded in the audit trail.
+        """
         try:
             await self._add(one)
         except IntegrityError:  # somebody else decided on the same subject in the same moment, and was first
@@ -47,37 +50,47 @@ class SqlOverrideStore:
         async with self._sessions.begin() as session:
             await _expire(session, one.since)
             for before in await _ended(session, _ROW.subject == one.subject, one.author, one.since):
-                await record(session, "override.replaced", before.subject, details={"id": before.id}, **who)
-            await announce(session, "overrides")
+                await record_event(
+                    session, "override.replaced", before.subject, details={"id": before.id}, **who
+                )
+            await announce_change(session, "overrides")
             await session.execute(insert(_ROW).values({**one._asdict(), "links": json.dumps(one.links)}))
-            await record(session, "override.set", one.subject, details=one.as_dict(), **who)
+            await record_event(session, "override.set", one.subject, details=one.as_dict(), **who)
 
-    async def end(self, one: str, by: str, now: datetime) -> Override | None:
-        """End the override with the given id, and return it; None if it does not hold. See `OverrideStore.end`."""
+    async def end(self, override_id: str, by: str, now: datetime) -> Override | None:
+        """End the override with the given id, and return it; None if no active override has this id.
+
+        Recorded in the audit trail.
+        """
         async with self._sessions.begin() as session:
             await _expire(session, now)
-            await announce(session, "overrides")
-            ended = await _ended(session, _ROW.id == one, by, now)
+            await announce_change(session, "overrides")
+            ended = await _ended(session, _ROW.id == override_id, by, now)
             for other in ended:
                 details = {"id": other.id}
-                await record(session, "override.reverted", other.subject, actor=by, now=now, details=details)
+                await record_event(
+                    session, "override.reverted", other.subject, actor=by, now=now, details=details
+                )
         return ended[0] if ended else None
 
-    async def holding(self, now: datetime) -> Sequence[Override]:
-        """The overrides that hold at ``now``, the oldest first; expired ones are ended. See `OverrideStore.holding`."""
-        found = await self._transactions.read(_holding)
+    async def list_active(self, now: datetime) -> Sequence[Override]:
+        """List the overrides that are active at ``now``, the oldest first.
+
+        Overrides that have expired are marked as ended.
+        """
+        found = await self._transactions.run_read_only(_holding)
         holding = [one for one in found if now < one.until]
         if len(holding) < len(found):
             async with self._sessions.begin() as session:
                 await _expire(session, now)
         return holding
 
-    async def all(self, limit: int) -> Sequence[KeptOverride]:
-        """The last ``limit`` overrides, the newest first. See `OverrideStore.all`."""
+    async def list_recent(self, limit: int) -> Sequence[OverrideRecord]:
+        """List the last ``limit`` overrides, ended ones included, the newest first."""
         query = select(_ROW).order_by(_ROW.since.desc(), _ROW.id).limit(limit)
         async with self._sessions() as session:
             return [
-                KeptOverride(_override(row), row.ended_at, row.ended_by)
+                OverrideRecord(_override(row), row.ended_at, row.ended_by)
                 for row in await session.scalars(query)
             ]
 
@@ -85,7 +98,9 @@ class SqlOverrideStore:
 async def _expire(session: AsyncSession, now: datetime) -> None:
     """End expired overrides. As this writes, concurrent changes wait for one another."""
     for one in await _ended(session, _ROW.until <= now, SYSTEM, _ROW.until):
-        await record(session, "override.expired", one.subject, actor=SYSTEM, now=now, details={"id": one.id})
+        await record_event(
+            session, "override.expired", one.subject, actor=SYSTEM, now=now, details={"id": one.id}
+        )
 
 
 async def _ended(session: AsyncSession, which: ColumnElement[bool], by: str, at: Any) -> list[Override]:

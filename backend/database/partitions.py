@@ -18,16 +18,25 @@ _ALONE: Final = "SELECT pg_advisory_xact_lock(5077290462)"
 _THERE: Final = "SELECT relid::text FROM pg_partition_tree('ledger_attempts') WHERE isleaf AND level = 1"
 
 
-class Partitions:
-    """Creates and drops the daily partitions of the table `ledger_attempts`. A day is its number since 1970."""
+class LedgerPartitions:
+    """Creates and drops the daily partitions of the table ``ledger_attempts`` in PostgreSQL.
+
+    A day is given as the number of days since 1970-01-01.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._known: set[int] = set()
 
-    async def make(self, days: Iterable[int], *, anew: bool = False) -> None:
-        """Create the missing partitions of ``days``. With ``anew``, first read from the database which exist."""
-        if anew:
+    async def create_missing(self, days: Iterable[int], *, refresh: bool = False) -> None:
+        """Create the partitions of ``days`` that do not exist yet.
+
+        Args:
+            days: Days, as numbers of days since 1970.
+            refresh: Whether to read again from the database which partitions exist, because another process may
+                have dropped some.
+        """
+        if refresh:
             self._known.clear()
         if missing := set(days) - self._known:
             await self._make(missing)
@@ -40,19 +49,20 @@ class Partitions:
                 await _attach(connection, day)
         self._known = there | days
 
-    async def has_any(self, before: int) -> bool:
-        """Whether there is a partition of a day before ``before``, a number of days since 1970."""
+    async def has_any_before(self, before: int) -> bool:
+        """Whether there is a partition of a day before the day ``before`` (days since 1970)."""
         async with self._engine.connect() as connection:
             return any(day < before for day in await _days(connection))
 
-    async def drop(self, before: int) -> int:
-        """Drop the partitions of days before ``before``, a number of days since 1970.
+    async def drop_before(self, before: int) -> int:
+        """Drop the partitions of all days before the day ``before`` (days since 1970).
 
         Returns:
-            About how many rows they had.
+            How many rows they had, approximately.
 
         Raises:
-            OperationalError: A partition is in use for longer than `_WAIT`; those before it are dropped.
+            OperationalError: A partition was in use for more than two seconds. The partitions of earlier days
+                are dropped.
         """
         rows = 0
         async with self._engine.connect() as connection:

@@ -13,9 +13,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from typing_extensions import override
 
-from backend.database.engine import Connections, UnusableDatabaseError
+from backend.database.engine import ForkSafeConnections, UnusableDatabaseError
 from backend.database.migrations import upgrade
-from backend.database.probe import WAIT, Probe
+from backend.database.probe import WAIT, DatabaseProbe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,20 +33,29 @@ _CONNECT: Final = 5
 
 
 @asynccontextmanager
-async def opened_postgres(url: str) -> AsyncIterator[AsyncEngine]:
-    """Connect to the database at ``url`` while the context lasts, and create or migrate its tables.
+async def open_and_migrate_postgres(url: str) -> AsyncIterator[AsyncEngine]:
+    """Open an engine on the PostgreSQL database at ``url``, and create or migrate its tables.
+
+    The engine is closed when the context ends.
 
     Raises:
-        UnusableDatabaseError: The database cannot be reached or read. The message has no password.
+        UnusableDatabaseError: The database cannot be reached or read. The message does not contain the
+            password.
     """
-    async with connected_postgres(url) as engine:
+    async with open_postgres_engine(url) as engine:
         await _upgraded(engine)
         yield engine
 
 
 @asynccontextmanager
-async def connected_postgres(url: str) -> AsyncIterator[AsyncEngine]:
-    """Make an engine on the database at ``url``, and dispose of it when the context ends. The tables must be there."""
+async def open_postgres_engine(url: str) -> AsyncIterator[AsyncEngine]:
+    """Open an engine on the PostgreSQL database at ``url``, and dispose of it when the context ends.
+
+    The tables must exist.
+
+    Raises:
+        UnusableDatabaseError: ``url`` is not a PostgreSQL URL.
+    """
     engine = make_postgres_engine(url)
     try:
         yield engine
@@ -55,23 +64,25 @@ async def connected_postgres(url: str) -> AsyncIterator[AsyncEngine]:
 
 
 def make_postgres_engine(url: str) -> AsyncEngine:
-    """Make an engine on the database at ``url``. The caller disposes of it.
+    """Make an asynchronous engine on the PostgreSQL database at ``url``. The caller disposes of it.
 
     Raises:
-        UnusableDatabaseError: ``url`` is no URL of PostgreSQL.
+        UnusableDatabaseError: ``url`` is not a PostgreSQL URL.
     """
     engine = create_async_engine(
         _parsed(url), hide_parameters=True, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT}
     )
-    Connections(engine.sync_engine, _prepare)
+    ForkSafeConnections(engine.sync_engine, _prepare)
     return engine
 
 
-def make_counting_engine(url: str) -> Engine:
-    """Make a blocking engine for budget counters, whose transactions do not wait for the disk.
+def make_postgres_counter_engine(url: str) -> Engine:
+    """Make a synchronous engine on the PostgreSQL database at ``url``, for the budget counters.
+
+    A commit does not wait for the disk, and a statement fails after five seconds.
 
     Raises:
-        UnusableDatabaseError: ``url`` is no URL of PostgreSQL.
+        UnusableDatabaseError: ``url`` is not a PostgreSQL URL.
     """
     engine = create_engine(
         _parsed(url),
@@ -80,7 +91,7 @@ def make_counting_engine(url: str) -> Engine:
         pool_timeout=_CONNECT,
         connect_args={"connect_timeout": _CONNECT, "tcp_user_timeout": 1_000 * _CONNECT},
     )
-    Connections(engine, _prepare_counting)
+    ForkSafeConnections(engine, _prepare_counting)
     return engine
 
 
@@ -121,11 +132,11 @@ async def _upgraded(engine: AsyncEngine) -> None:
         raise UnusableDatabaseError(place, "a newer version of Patchbay has made it") from error
 
 
-class Notifications:
-    """Receives the notifications of one NOTIFY channel, on a connection of its own.
+class NotificationListener:
+    """Receives the notifications of one PostgreSQL channel (LISTEN), on a connection of its own.
 
     Raises:
-        UnusableDatabaseError: ``url`` is no URL of PostgreSQL.
+        UnusableDatabaseError: ``url`` is not a PostgreSQL URL.
     """
 
     def __init__(self, url: str, channel: str) -> None:
@@ -133,11 +144,11 @@ class Notifications:
         self._channel = channel
         self._connection: psycopg.AsyncConnection | None = None
 
-    async def open(self) -> bool:
-        """Connect and start listening, if not listening already.
+    async def connect(self) -> bool:
+        """Connect and start to listen. Does nothing if already connected.
 
         Returns:
-            Whether this call started it, so that notifications before may have been missed.
+            True if a new connection was made. Earlier notifications may have been missed then.
 
         Raises:
             psycopg.Error: The server cannot be reached.
@@ -158,11 +169,13 @@ class Notifications:
         self._connection = connection
         return True
 
-    async def within(self, seconds: float) -> AsyncIterator[str]:
-        """Wait for ``seconds``, and yield the payload of each notification that arrives.
+    async def receive_for(self, seconds: float) -> AsyncIterator[str]:
+        """Receive for ``seconds``, and yield the payload of each notification.
+
+        Then check that the connection is alive.
 
         Raises:
-            psycopg.Error: The connection is lost, and closed.
+            psycopg.Error: The connection was lost; it is closed then.
         """
         assert self._connection is not None  # noqa: S101 - it was opened
         try:
@@ -174,14 +187,20 @@ class Notifications:
             raise
 
     async def close(self) -> None:
-        """Stop listening, and close the connection."""
+        """Close the connection, and so stop listening."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
 
 
-class PostgresProbe(Probe):
-    """Checks that PostgreSQL can be used, with a connection of ``engine``, which should have one in reserve."""
+class PostgresProbe(DatabaseProbe):
+    """Checks whether PostgreSQL can be read and written.
+
+    Args:
+        engine: An engine that is used for nothing else, so that a connection is free while all others are
+            busy.
+        wait: The most seconds that a check takes.
+    """
 
     def __init__(self, engine: AsyncEngine, *, wait: float = WAIT) -> None:
         super().__init__(wait=wait)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
-from backend.database.file import DatabaseFile, reserve
+from backend.database.file import DatabaseFile, reserve_disk_space
 from backend.database.tables import Base
 from backend.single_flight import SingleFlight
-from backend.utils.llm.execution.own_thread import in_a_thread
+from backend.utils.llm.execution.own_thread import run_in_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,50 +50,57 @@ _PRIMARY: Final = 0xFF
 """The bits of an extended result code that hold the primary one."""
 
 
-class DamagedError(sqlite3.DatabaseError):
-    """SQLite can read the database, and reports that it is damaged."""
+class DamagedDatabaseError(sqlite3.DatabaseError):
+    """SQLite's integrity check found that the database is damaged."""
 
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
-class Probe(ABC):
-    """Health check of the database. Concurrent callers share one check, and its result is cached for `FRESH` seconds."""
+class DatabaseProbe(ABC):
+    """Health check of the database; base of the checks for SQLite and PostgreSQL.
+
+    Concurrent callers share one check. Its result is cached for half a second (`FRESH`).
+    """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, wait: float = WAIT) -> None:
         self._probes = SingleFlight[str | None](FRESH, wait, clock)
 
-    async def fault(self) -> str | None:
-        """Check the database, in at most `WAIT` seconds.
+    async def find_fault(self) -> str | None:
+        """Check whether the database can be read and written. Answers within about a second (`WAIT`).
 
-        A check that still runs is not started again, so a disk that hangs holds one thread.
+        If the disk hangs, the running check is not started a second time, so at most one thread is blocked.
 
         Returns:
-            Why the database cannot be read or written, as a code; None if it can.
+            Why the database cannot be used, as a code such as ``disk_full``; None if it can.
         """
-        probe = await self._probes.ended(self._ask)
+        probe = await self._probes.wait_for_result(self._ask)
         return "database_slow" if probe is None else probe.result()
 
     @abstractmethod
     async def _ask(self) -> str | None: ...
 
 
-class SqliteProbe(Probe):
-    """Checks SQLite on a connection and in a thread of its own, so that it answers while all others are busy."""
+class SqliteProbe(DatabaseProbe):
+    """Checks whether SQLite can be read and written, on a new connection in a thread of its own."""
 
     def __init__(
         self, path: Path, *, clock: Callable[[], float] = time.monotonic, wait: float = WAIT
     ) -> None:
         super().__init__(clock=clock, wait=wait)
-        self._file = DatabaseFile.at(path)
+        self._file = DatabaseFile.create_if_missing(path)
 
     @override
     async def _ask(self) -> str | None:
-        return await in_a_thread(partial(fault_of, self._file))
+        return await run_in_daemon_thread(partial(find_sqlite_fault, self._file))
 
 
-def fault_of(file: DatabaseFile) -> str | None:
-    """Like `SqliteProbe.fault`, in this thread, and without a time limit."""
-    if (fault := file.fault()) is not None:
+def find_sqlite_fault(file: DatabaseFile) -> str | None:
+    """Check in the calling thread, without a time limit, whether the SQLite database can be read and written.
+
+    Returns:
+        Why the database cannot be used, as a code such as ``disk_full``; None if it can.
+    """
+    if (fault := file.find_fault()) is not None:
         return fault
     try:
         with closing(sqlite3.connect(f"{file.path.as_uri()}?mode=rw", timeout=_BUSY, uri=True)) as database:
@@ -101,7 +108,7 @@ def fault_of(file: DatabaseFile) -> str | None:
             database.execute("ROLLBACK")
             for table in Base.metadata.tables:
                 database.execute(f'SELECT * FROM "{table}" LIMIT 1').fetchone()  # noqa: S608 - a name of ours
-        read_whole(file.path, SMALL)
+        check_integrity(file.path, SMALL)
         return _fault_of_disk(file.path.parent)
     except OSError:
         return "database_gone"
@@ -113,19 +120,21 @@ def _fault_of_disk(folder: Path) -> str | None:
     """Why nothing can be written to the disk of ``folder``, as a code; None if it can. SQLite would notice only on a write."""
     try:
         with tempfile.TemporaryFile(dir=folder) as trial:
-            reserve(trial.fileno(), 0, ROOM)
+            reserve_disk_space(trial.fileno(), 0, ROOM)
     except OSError as error:
         return _FAULTS_OF_DISKS.get(error.errno or 0, "database_unavailable")
     return None
 
 
-def read_whole(path: Path, most: int) -> None:
-    """Read all of the database ``path`` if it has at most ``most`` bytes, else only its header.
+def check_integrity(path: Path, max_bytes: int) -> None:
+    """Check that the SQLite file ``path`` is readable; all of its content if it has at most ``max_bytes``.
 
     Raises:
-        sqlite3.Error: The database cannot be read.
+        sqlite3.Error: The database cannot be read, or is damaged.
     """
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", timeout=_BUSY, uri=True)) as database:
         database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if path.stat().st_size <= most and database.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise DamagedError("it is damaged")
+        if path.stat().st_size <= max_bytes and database.execute("PRAGMA quick_check(1)").fetchone() != (
+            "ok",
+        ):
+            raise DamagedDatabaseError("it is damaged")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
-from backend.database.audit import record
-from backend.database.ledger import number, store_errors
+from backend.database.audit import record_event
+from backend.database.ledger import convert_store_errors, query_number
 from backend.database.ledger_tables import DAY, MEASURES
-from backend.database.rollups import roll_up
+from backend.database.rollups import add_to_rollups
 from backend.database.usage import EPOCH
 from backend.ledger.audit import SYSTEM
 from backend.utils.llm.clock import Time
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-    from backend.ledger.prices import Rates
-    from backend.ledger.usage import Period
+    from backend.ledger.prices import TokenRates
+    from backend.ledger.usage import UsagePeriod
 
 _ALONE: Final = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(5077290464)"}
 _TABLE: Final = "CREATE TEMP TABLE ledger_recomputed AS SELECT writer, sequence, at, cost FROM ledger_attempts WHERE 1 = 0"
@@ -50,43 +50,51 @@ _UPDATE: Final = text(
 )
 
 
-async def recompute(
-    engine: AsyncEngine, period: Period, rates: Iterable[Rates], version: str, *, by: str = SYSTEM
+async def recompute_costs(
+    engine: AsyncEngine,
+    period: UsagePeriod,
+    rates: Iterable[TokenRates],
+    version: str,
+    *,
+    actor: str = SYSTEM,
 ) -> int:
-    """Compute the costs of the attempts in ``period`` again, from other prices, in one transaction.
+    """Compute the costs of past attempts again with new prices, in one transaction.
 
-    Rows of endpoints without ``rates``, and rows without token counts, keep their cost. Each sum changes by the
-    difference in its rows, so the share of rows deleted since (pruned) stays.
+    The costs in the ledger rows and in the sums (roll-ups) are updated. Rows whose endpoint has no entry in
+    ``rates``, and rows without token counts, keep their costs. So do the parts of the sums whose rows were
+    deleted.
 
     Args:
         engine: The engine of the database.
-        period: The days.
-        rates: The new prices.
-        version: The name of the new prices, stored with each changed row.
-        by: Who asks for this, for the audit trail.
+        period: The days whose attempts are computed again.
+        rates: The new prices of each endpoint.
+        version: The name of the new price list, which is stored with each changed row.
+        actor: The user or operator who asked for this; recorded in the audit trail.
 
     Returns:
-        How many rows changed.
+        How many rows were changed.
 
     Raises:
-        StoreAwayError: The database cannot be reached.
+        StoreUnreachableError: The database cannot be reached.
     """
     since, until = (period.since - EPOCH).days * DAY, ((period.until - EPOCH).days + 1) * DAY
-    with store_errors():
+    with convert_store_errors():
         async with engine.begin() as connection:
             await connection.exec_driver_sql(_ALONE[engine.dialect.name])
             await connection.exec_driver_sql(_TABLE)
             for rate in rates:
                 await connection.execute(_FIND, {**rate._asdict(), "since": since, "until": until})
-            await connection.run_sync(roll_up, _CHANGED, measures=_DIFFERENCE)
+            await connection.run_sync(add_to_rollups, _CHANGED, measures=_DIFFERENCE)
             await connection.execute(_UPDATE, {"version": version})
             changed = await _changed(connection)
             facts = {"since": str(period.since), "until": str(period.until), "changed": changed}
-            await record(connection, "ledger.repriced", version, actor=by, now=Time().now(), details=facts)
+            await record_event(
+                connection, "ledger.repriced", version, actor=actor, now=Time().now(), details=facts
+            )
             return changed
 
 
 async def _changed(connection: AsyncConnection) -> int:
-    found = await connection.run_sync(number, "SELECT count(*) FROM ledger_recomputed")
+    found = await connection.run_sync(query_number, "SELECT count(*) FROM ledger_recomputed")
     await connection.exec_driver_sql("DROP TABLE ledger_recomputed")
     return found

@@ -1,7 +1,8 @@
-"""A short-lived cache of what every request reads: grants of tokens and sessions, and users' sealed keys.
+"""Caches what every request reads: the rights of tokens and sessions, and users' encrypted keys.
 
-An entry expires after seconds, or when `Version` shows a change. In SQLite, a counter in the file grows with each write by any
-process. With PostgreSQL, a process knows its own changes, and is notified of those of others.
+An entry expires after some seconds, or when `AccessVersion` shows that something was changed. With
+SQLite, a counter in the file grows with each change by any process. With PostgreSQL, a process knows its
+own changes, and is notified of those of other processes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing_extensions import override
 
 from backend.database.file import DatabaseFile
 from backend.database.keys import SqlKeyStore
-from backend.database.tokens import token_hash, utc_now
+from backend.database.tokens import hash_token, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-    from backend.access import AccessToken, Grant, Owner
-    from backend.database.sessions import SessionStore
+    from backend.access import AccessToken, DataOwner, Grant
+    from backend.database.sessions import BrowserSessionStore
     from backend.database.tokens import TokenStore
-    from backend.keys.store import KeyVersion, Renew, Seal
-    from backend.keys.vault import Place
+    from backend.keys.store import KeyVersion, VersionFactory, VersionUpdater
+    from backend.keys.vault import KeyIdentity
 
 SECONDS: Final = 5.0
 """Seconds for which an entry read from SQLite is cached; every change of the file is noticed."""
@@ -43,46 +44,53 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Version:
-    """Tells whether any access token, session or user's key may have changed, so that cached ones are out of date.
+class AccessVersion:
+    """A version stamp of the access tokens, sessions and users' keys in the database.
+
+    It changes when any process changes one of them. Caches compare it to notice that their entries are out
+    of date.
 
     Args:
-        path: The SQLite file, whose change counter is read; None for PostgreSQL, where `look` must be called.
+        path: The SQLite file, in which a counter is read. None for PostgreSQL: `bump_async` must then be
+            called when another process announces a change.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.seconds = UNSEEN_SECONDS if path is None else SECONDS
         self._number = 0
-        self._file = None if path is None else DatabaseFile.at(path)
+        self._file = None if path is None else DatabaseFile.create_if_missing(path)
         self._connection = None if path is None else _opened(path)
 
-    def mark(self) -> object:
-        """A marker of the present state. Two markers are equal only if nothing was changed between them."""
+    def current(self) -> object:
+        """Return the present version, to be compared with an earlier one.
+
+        If it cannot be read, the value equals no other.
+        """
         if self._connection is None or self._file is None:
             return self._number
         try:
-            if self._file.fault() is not None:
+            if self._file.find_fault() is not None:
                 return object()
             counted = self._connection.execute(_CHANGES).fetchall()
             return (self._number, counted) if counted else object()
         except sqlite3.Error:
             return object()
 
-    def changed(self) -> None:
-        """Make all earlier markers out of date, because this process has changed a token, a session or a user's key."""
+    def bump(self) -> None:
+        """Change the version, because this process has changed a token, a session or a user's key."""
         self._number += 1
 
     @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Call `changed` when the context ends, even if it raises."""
+    def bump_on_exit(self) -> Iterator[None]:
+        """Call `bump` when the context ends, even if an error is raised: the change may be stored nevertheless."""
         try:
             yield
         finally:
-            self.changed()
+            self.bump()
 
-    async def look(self) -> None:
-        """Make all earlier markers out of date, because another process has announced a change."""
-        self.changed()
+    async def bump_async(self) -> None:
+        """Call `bump`: an asynchronous callback for changes that other processes announce."""
+        self.bump()
 
     def close(self) -> None:
         """Close the connection to the SQLite file, if there is one."""
@@ -97,142 +105,168 @@ class _Entry(NamedTuple, Generic[V]):
 
 
 class VersionedCache(Generic[K, V]):
-    """A cache of up to 10,000 values, for some seconds each. Any change that `Version` notices empties it."""
+    """A cache for up to 10,000 values. An entry expires after some seconds, or as soon as ``version`` changes."""
 
-    def __init__(self, version: Version, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, version: AccessVersion, clock: Callable[[], float] = time.monotonic) -> None:
         self._version = version
         self._clock = clock
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
 
     def get(self, key: K) -> V | None:
-        """The cached value of ``key``; None if none is cached, it has expired, or something was changed since."""
+        """Return the cached value of ``key``; None if there is none, or if it has expired."""
         entry = self._entries.get(key)
         if entry is None:
             return None
-        if self._clock() < entry.until and entry.mark == self._version.mark():
+        if self._clock() < entry.until and entry.mark == self._version.current():
             return entry.value
         del self._entries[key]
         return None
 
-    async def get_or_ask(self, key: K, ask: Callable[[], Awaitable[V | None]]) -> V | None:
-        """Return the cached value of ``key``; else call ``ask``, and cache its result unless that is None."""
+    async def get_or_load(self, key: K, load: Callable[[], Awaitable[V | None]]) -> V | None:
+        """Return the cached value of ``key``.
+
+        If there is none, call ``load`` and cache its result, unless the result is None.
+        """
         value = self.get(key)
         if value is None:
-            mark = self.mark()
-            value = await ask()
+            mark = self.current_version()
+            value = await load()
             if value is not None:
-                self.keep(key, value, mark)
+                self.put(key, value, mark)
         return value
 
-    def mark(self) -> object:
-        """A marker to pass to `keep`. Take it before the value is read from the database."""
-        return self._version.mark()
+    def current_version(self) -> object:
+        """Return the present version. Take it before reading a value from the database, and pass it to `put`."""
+        return self._version.current()
 
-    def keep(self, key: K, value: V, mark: object) -> None:
-        """Cache ``value``. ``mark`` was taken before it was read, so a change in between is noticed."""
-        self._entries[key] = _Entry(value, mark, self._clock() + self._version.seconds)
+    def put(self, key: K, value: V, version: object) -> None:
+        """Cache ``value`` under ``key``.
+
+        Args:
+            key: The key.
+            value: The value, as read from the database.
+            version: The version from before the value was read. If it has changed since, the entry is out of
+                date at once.
+        """
+        self._entries[key] = _Entry(value, version, self._clock() + self._version.seconds)
         if len(self._entries) > MOST:
             self._entries.popitem(last=False)
 
 
 class CachedTokenStore:
-    """A `TokenStore` that caches the rights (grant) of each token for some seconds."""
+    """A `TokenStore` with a cache: the rights of each access token are cached for some seconds."""
 
     def __init__(
-        self, store: TokenStore, version: Version, *, clock: Callable[[], datetime] = utc_now
+        self, store: TokenStore, version: AccessVersion, *, clock: Callable[[], datetime] = utc_now
     ) -> None:
         self._store = store
         self._version = version
         self._clock = clock
         self._grants: VersionedCache[str, Grant] = VersionedCache(version)
 
-    async def find(self, plain: str) -> Grant | None:
-        """The rights of the token ``plain``; None if it is unknown, revoked or expired. Cached for some seconds."""
-        grant = await self._grants.get_or_ask(token_hash(plain), lambda: self._store.find(plain))
-        return None if grant is None or grant.is_over(self._clock()) else grant
+    async def find_grant(self, plain: str) -> Grant | None:
+        """Return the rights of an access token; None if it is unknown, revoked or expired. Cached for some seconds.
 
-    async def make(self, grant: Grant, name: str, *, by: str) -> tuple[AccessToken, str]:
-        """Issue a token for ``grant``. See `TokenStore.make`."""
-        return await self._store.make(grant, name, by=by)
+        Args:
+            plain: The token in plain text.
+        """
+        grant = await self._grants.get_or_load(hash_token(plain), lambda: self._store.find_grant(plain))
+        return None if grant is None or grant.has_expired(self._clock()) else grant
 
-    async def all(self, tenant_id: str | None = None) -> Sequence[AccessToken]:
-        """All tokens, or those of one tenant, the newest first. See `TokenStore.all`."""
-        return await self._store.all(tenant_id)
+    async def issue_token(self, grant: Grant, name: str, *, by: str) -> tuple[AccessToken, str]:
+        """Issue an access token with the rights ``grant``. See `TokenStore.issue_token`."""
+        return await self._store.issue_token(grant, name, by=by)
 
-    async def revoke(self, token_id: str, *, by: str, tenant_id: str | None = None) -> bool:
-        """Revoke a token with its sessions, and empty the cache. See `TokenStore.revoke`."""
-        with self._version.changing():
-            return await self._store.revoke(token_id, by=by, tenant_id=tenant_id)
+    async def list_tokens(self, tenant_id: str | None = None) -> Sequence[AccessToken]:
+        """List all access tokens, or those of one tenant, the newest first."""
+        return await self._store.list_tokens(tenant_id)
+
+    async def revoke_token(self, token_id: str, *, by: str, tenant_id: str | None = None) -> bool:
+        """Revoke a token, end the sessions that were opened with it, and empty the cache.
+
+        False if it is unknown, or was revoked before.
+        """
+        with self._version.bump_on_exit():
+            return await self._store.revoke_token(token_id, by=by, tenant_id=tenant_id)
 
 
-class CachedSessionStore:
-    """A `SessionStore` that caches the rights (grant) of each session for some seconds."""
+class CachedBrowserSessionStore:
+    """A `BrowserSessionStore` with a cache: the rights of each session are cached for some seconds."""
 
     def __init__(
-        self, store: SessionStore, version: Version, *, clock: Callable[[], datetime] = utc_now
+        self, store: BrowserSessionStore, version: AccessVersion, *, clock: Callable[[], datetime] = utc_now
     ) -> None:
         self._store = store
         self._version = version
         self._clock = clock
         self._grants: VersionedCache[str, Grant] = VersionedCache(version)
 
-    async def open(self, user_id: str, token_id: str | None = None) -> str:
-        """Open a browser session for ``user_id``, and return the value of its cookie. See `SessionStore.open`."""
-        return await self._store.open(user_id, token_id)
+    async def open_session(self, user_id: str, token_id: str | None = None) -> str:
+        """Open a browser session for ``user_id``, and return the value of its cookie.
 
-    async def find(self, plain: str) -> Grant | None:
-        """The rights of the session whose cookie has the value ``plain``; None if it has ended. Cached for some seconds."""
-        grant = await self._grants.get_or_ask(token_hash(plain), lambda: self._store.find(plain))
-        return None if grant is None or grant.is_over(self._clock()) else grant
+        See `BrowserSessionStore.open_session`.
+        """
+        return await self._store.open_session(user_id, token_id)
 
-    async def end(self, plain: str) -> None:
-        """End the session whose cookie is ``plain``, and empty the cache. See `SessionStore.end`."""
-        with self._version.changing():
-            await self._store.end(plain)
+    async def find_grant(self, plain: str) -> Grant | None:
+        """Return the rights of a browser session; None if it has ended. Cached for some seconds.
+
+        Args:
+            plain: The value of the session's cookie.
+        """
+        grant = await self._grants.get_or_load(hash_token(plain), lambda: self._store.find_grant(plain))
+        return None if grant is None or grant.has_expired(self._clock()) else grant
+
+    async def end_session(self, plain: str) -> None:
+        """End the session whose cookie has the value ``plain``, if there is one, and empty the cache."""
+        with self._version.bump_on_exit():
+            await self._store.end_session(plain)
 
 
 class CachedKeyStore(SqlKeyStore):
-    """A `KeyStore` that caches which keys each user has, all of them encrypted."""
+    """A `SqlKeyStore` with a cache: each user's key versions, still encrypted, are cached for some seconds."""
 
-    def __init__(self, sessions: async_sessionmaker[AsyncSession], version: Version) -> None:
+    def __init__(self, sessions: async_sessionmaker[AsyncSession], version: AccessVersion) -> None:
         super().__init__(sessions)
         self._version = version
-        self._held: VersionedCache[Owner, Sequence[KeyVersion]] = VersionedCache(version)
+        self._held: VersionedCache[DataOwner, Sequence[KeyVersion]] = VersionedCache(version)
         self._used: VersionedCache[str, datetime] = VersionedCache(version)
 
     @override
-    async def of(self, owner: Owner, now: datetime) -> Sequence[KeyVersion]:
-        ask = super().of
-        held = await self._held.get_or_ask(owner, lambda: ask(owner, now))
+    async def list_versions(self, owner: DataOwner, now: datetime) -> Sequence[KeyVersion]:
+        ask = super().list_versions
+        held = await self._held.get_or_load(owner, lambda: ask(owner, now))
         good = [key for key in held or () if key.valid_until is None or key.valid_until > now]
         return [key._replace(last_used_at=self._used.get(key.place.row) or key.last_used_at) for key in good]
 
     @override
-    async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeyVersion:
-        with self._version.changing():
-            return await super().add(place, seal, now=now, until=until)
+    async def add_version(
+        self, place: KeyIdentity, seal: VersionFactory, *, now: datetime, until: datetime
+    ) -> KeyVersion:
+        with self._version.bump_on_exit():
+            return await super().add_version(place, seal, now=now, until=until)
 
     @override
-    async def remove(self, owner: Owner, provider: str, now: datetime) -> bool:
-        with self._version.changing():
+    async def remove(self, owner: DataOwner, provider: str, now: datetime) -> bool:
+        with self._version.bump_on_exit():
             return await super().remove(owner, provider, now)
 
     @override
-    async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
-        with self._version.changing():
-            await super().choose(owner, house_fallback=house_fallback)
+    async def set_house_fallback(self, owner: DataOwner, *, house_fallback: bool) -> None:
+        with self._version.bump_on_exit():
+            await super().set_house_fallback(owner, house_fallback=house_fallback)
 
     @override
     async def record_use(self, rows: Collection[str], now: datetime) -> None:
-        mark = self._used.mark()
+        mark = self._used.current_version()
         await super().record_use(rows, now)
         for row in rows:
-            self._used.keep(row, now, mark)
+            self._used.put(row, now, mark)
 
     @override
-    async def rewrap(self, renew: Renew) -> int:
-        with self._version.changing():
-            return await super().rewrap(renew)
+    async def rewrap_all(self, renew: VersionUpdater) -> int:
+        with self._version.bump_on_exit():
+            return await super().rewrap_all(renew)
 
 
 def _opened(path: Path) -> Any:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import delete, text
 
-from backend.database.audit import record
-from backend.database.ledger import store_errors
+from backend.database.audit import record_event
+from backend.database.ledger import convert_store_errors
 from backend.database.ledger_tables import DAY, ROLLUPS, first_id
-from backend.database.partitions import Partitions
+from backend.database.partitions import LedgerPartitions
 from backend.database.runs import prune_runs
 from backend.database.usage import EPOCH, HOURS
 from backend.ledger.audit import SYSTEM
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from backend.background import Background
+    from backend.background import BackgroundRunner
     from backend.database.ledger_tables import Rollup
 
 CHUNK: Final = 1_000
@@ -46,11 +46,12 @@ _OLD: Final = text(
 
 
 class RetentionDays(NamedTuple):
-    """For how many days the ledger is kept.
+    """How many days the ledger's data are kept.
 
     Attributes:
-        rows: Days to keep rows of attempts; None for ever.
-        sums: Days to keep sums of attempts, at least as long as their rows; None for ever.
+        rows: Days to keep the rows of attempts; None to keep them for ever.
+        sums: Days to keep the sums of attempts (roll-ups); None to keep them for ever. Sums are never
+            deleted before rows.
     """
 
     rows: int | None = None
@@ -58,61 +59,71 @@ class RetentionDays(NamedTuple):
 
 
 @asynccontextmanager
-async def applying_retention(
+async def apply_retention_periodically(
     engine: AsyncEngine,
     keep: RetentionDays,
-    background: Background,
+    background: BackgroundRunner,
     *,
     today: Callable[[], date] = lambda: datetime.now(UTC).date(),
 ) -> AsyncIterator[None]:
-    """While the context lasts, delete what is older than ``keep`` says, and create partitions for the coming days."""
-    async with background.repeating("ledger.retention", partial(_keep, engine, keep, today), every=EVERY):
+    """While the context lasts, delete old data from the ledger, and create partitions for the coming days.
+
+    Runs every ten minutes, as a background task. ``keep`` says for how many days data are kept.
+    """
+    async with background.run_repeatedly(
+        "ledger.retention", partial(_keep, engine, keep, today), every=EVERY
+    ):
         yield
 
 
 async def _keep(engine: AsyncEngine, keep: RetentionDays, today: Callable[[], date]) -> None:
     day = today()
-    await make_ahead(engine, day)
+    await create_coming_partitions(engine, day)
     if keep.rows is not None:
         sums_before = None if keep.sums is None else day - timedelta(days=keep.sums)
-        await prune(engine, day - timedelta(days=keep.rows), sums_before)
+        await prune_ledger(engine, day - timedelta(days=keep.rows), sums_before)
 
 
-async def prune(
-    engine: AsyncEngine, before: date, sums_before: date | None = None, *, by: str = SYSTEM
+async def prune_ledger(
+    engine: AsyncEngine, before: date, sums_before: date | None = None, *, actor: str = SYSTEM
 ) -> PrunedCounts:
-    """Delete the rows of attempts that began before the day ``before``, sums of days before ``sums_before``, and old runs of agents.
+    """Delete old ledger rows, old sums, and old runs of agents. The deletion is recorded in the audit trail.
 
     Args:
         engine: The engine of the database.
-        before: The first day to keep, in UTC.
-        sums_before: The first day whose sums to keep; by default all. Sums stay at least as long as their rows.
-        by: Who asks for the deletion, for the audit trail.
+        before: The first day (UTC) to keep. Rows and agent runs of earlier days are deleted.
+        sums_before: The first day whose sums are kept; None to delete no sums. If it is later than
+            ``before``, ``before`` is used instead.
+        actor: The user or operator who asked for the deletion; recorded in the audit trail.
+
+    Returns:
+        How many rows, sums and runs were deleted.
 
     Raises:
-        StoreAwayError: The database cannot be reached, or a partition is in use for long; some rows may be deleted already.
+        StoreUnreachableError: The database cannot be reached, or a partition was in use too long. Some rows
+            may be deleted.
     """
-    with store_errors():
+    with convert_store_errors():
         if await _is_anything_old(engine, (before - EPOCH).days):
-            await _note(engine, before, by)
+            await _note(engine, before, actor)
         rows = await _prune_rows(engine, (before - EPOCH).days)
         sums = (
             0 if sums_before is None else await _prune_sums(engine, (min(before, sums_before) - EPOCH).days)
         )
-        runs = await _prune_agents(engine, (before - EPOCH).days * DAY, by)
+        runs = await _prune_agents(engine, (before - EPOCH).days * DAY, actor)
     return PrunedCounts(rows, sums, runs)
 
 
-async def make_ahead(engine: AsyncEngine, today: date) -> None:
-    """Create the ledger's partitions of ``today`` and the coming days. Does nothing in SQLite."""
+async def create_coming_partitions(engine: AsyncEngine, today: date) -> None:
+    """Create the ledger's partitions for ``today`` and the next two days. Does nothing with SQLite."""
     if engine.dialect.name == "postgresql":
         day = (today - EPOCH).days
-        await Partitions(engine).make(range(day, day + AHEAD + 1))
+        await LedgerPartitions(engine).create_missing(range(day, day + AHEAD + 1))
 
 
 async def _is_anything_old(engine: AsyncEngine, before: int) -> bool:
     if engine.dialect.name == "postgresql":
-        return await Partitions(engine).has_any(before)
+        return await LedgerPartitions(engine).has_any_before(before)
     async with engine.connect() as connection:
         old = {"call": first_id(before * DAY), "before": before * DAY}
         return (await connection.execute(_ANY_OLD, old)).first() is not None
@@ -122,12 +133,12 @@ async def _note(engine: AsyncEngine, before: date, by: str) -> None:
     """Record the deletion in the audit trail first, so that nothing is ever missing without a reason there."""
     async with engine.begin() as connection:
         facts = {"before": before.isoformat()}
-        await record(connection, "ledger.pruned", "attempts", actor=by, now=Time().now(), details=facts)
+        await record_event(connection, "ledger.pruned", "attempts", actor=by, now=Time().now(), details=facts)
 
 
 async def _prune_rows(engine: AsyncEngine, before: int) -> int:
     if engine.dialect.name == "postgresql":
-        return await Partitions(engine).drop(before)
+        return await LedgerPartitions(engine).drop_before(before)
     gone = 0
     while chunk := await _prune_chunk(engine, before * DAY):
         gone += chunk

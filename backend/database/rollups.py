@@ -37,18 +37,19 @@ _MEASURES: Final = {
 _OF_NEW: Final = {each: _MEASURES.get(each, f"coalesce(sum({each}), 0)") for each in MEASURES}
 
 
-def roll_up(
+def add_to_rollups(
     connection: Connection, rows: str, values: tuple[int, ...] = (), measures: Mapping[str, str] | None = None
 ) -> None:
-    """Add ledger rows to all tables of sums (roll-ups), in the connection's transaction.
+    """Add ledger rows to the sums in all roll-up tables, in the transaction of ``connection``.
 
-    All writers write the tables, and the keys of each, in the same order, so two concurrent writers cannot deadlock.
+    All writers update the tables and their rows in the same order, so that they cannot deadlock.
 
     Args:
         connection: A connection in a transaction.
-        rows: The rows, as the SQL after ``FROM``. The same text at each call, so that a database parses it once.
-        values: The values of its placeholders.
-        measures: The SQL of what to add to each sum, by the sum's name; None for newly inserted rows.
+        rows: The SQL that selects the rows: the text after ``FROM``. Use the same text in each call, for the
+            statement cache.
+        values: The values of the placeholders in ``rows``.
+        measures: SQL expressions of the amounts to add, by column; by default, those that count new rows.
     """
     for rollup in ROLLUPS:
         connection.exec_driver_sql(_statement(rollup, rows, measures or _OF_NEW), values)

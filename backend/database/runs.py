@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import BigInteger, Integer, and_, bindparam, delete, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from backend.access import Owner
+from backend.access import DataOwner
 from backend.agents.budget import RunBudget
 from backend.agents.confirmations import OPEN
-from backend.agents.errors import StepTakenError
-from backend.agents.runs import ENDED, Exchange, Outcome, Run
+from backend.agents.errors import StepConflictError
+from backend.agents.runs import ENDED, QuestionAndAnswer, Run, RunOutcome
 from backend.agents.steps import STEP, AnswerStep, FailureStep, ResultStep
 from backend.database.agent_tables import CONFIRMATIONS, IS_OPEN, RUNS, STEPS
-from backend.database.audit import record, record_all
-from backend.database.confirmations import moment
+from backend.database.audit import record_event, record_events
+from backend.database.confirmations import datetime_from_microseconds
 from backend.database.ledger_tables import first_id
-from backend.ledger.audit import SYSTEM, Event
+from backend.ledger.audit import SYSTEM, AuditEvent
 from backend.utils.llm.clock import Time
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.dml import ReturningUpdate
 
     from backend.agents.steps import Step
-    from backend.database.transactions import Transactions
+    from backend.database.transactions import TransactionRunner
     from backend.ledger.audit import Kind
 
 _ROW: Final = RUNS.c
@@ -50,7 +50,7 @@ _RECENT: Final = select(RUNS).where(*_MINE, _ROW.parent.is_(None)).order_by(*_NE
 _OF_CONVERSATION: Final = select(_ROW.id).where(*_IN)
 _CHANGE: Final = update(RUNS).where(_ROW.id == bindparam("of")).returning(_ROW.id)
 _IS_FREE: Final = or_(_ROW.leased_by == bindparam("holder"), _ROW.leased_until <= _AT)
-_OUTCOME: Final[Mapping[str, Any]] = {name: bindparam(name) for name in Outcome._fields}
+_OUTCOME: Final[Mapping[str, Any]] = {name: bindparam(name) for name in RunOutcome._fields}
 _LEASE: Final = _CHANGE.where(_ROW.state.not_in(sorted(ENDED)), _IS_FREE).values(
     state="running", leased_by=bindparam("holder"), leased_until=bindparam("until"), updated_at=_AT
 )
@@ -65,15 +65,15 @@ CHUNK: Final = 100
 class SqlRunStore:
     """A `RunStore` in SQLite or PostgreSQL."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: TransactionRunner) -> None:
         self._transactions = transactions
 
-    async def begin(self, run: Run, opened: Step) -> bool:
-        """Store ``run``, with its lease if it has one, and its first step. See `RunStore.begin`."""
+    async def add_run(self, run: Run, first_step: Step) -> bool:
+        """Store a new run with its first step, and with its lease if it has one; False if the id is already used."""
 
         def begin(connection: Connection) -> None:
             connection.execute(_BEGIN, _values(run))
-            connection.execute(_APPEND, _step(run.id, 0, opened, run.created_at))
+            connection.execute(_APPEND, _step(run.id, 0, first_step, run.created_at))
 
         try:
             await self._transactions.run(begin)
@@ -81,57 +81,76 @@ class SqlRunStore:
             return False
         return True
 
-    async def get(self, owner: Owner, run_id: str) -> Run | None:
-        """The run with the given id; None if there is none, or if it is another owner's. See `RunStore.get`."""
+    async def get(self, owner: DataOwner, run_id: str) -> Run | None:
+        """Return the run with the given id; None if it does not exist, or belongs to another owner."""
         found = await self._runs(_GET, {"id": run_id, **_its(owner)})
         return found[0] if found else None
 
-    async def steps(self, run_id: str) -> Sequence[Step]:
-        """All steps of the run, in order. See `RunStore.steps`."""
+    async def list_steps(self, run_id: str) -> Sequence[Step]:
+        """List all steps of the run, in order."""
         found = await self._rows(_STEPS, {"run": run_id})
         return [STEP.validate_json(row.step) for row in found]
 
-    async def append(self, run: Run, number: int, steps: Sequence[Step], now: int) -> None:
-        """Add steps, the first of them with that number. See `RunStore.append`."""
+    async def append_steps(self, run: Run, number: int, steps: Sequence[Step], now: int) -> None:
+        """Store further steps of a run. The first gets the number ``number``; the others follow without gaps.
+
+        Raises:
+            StepConflictError: Another process has stored a step with one of these numbers. No step is stored then.
+        """
         values = [_step(run.id, place, step, now) for place, step in enumerate(steps, number)]
         events = [event for step in steps if (event := _audited(run, step, now)) is not None]
 
         def append(connection: Connection) -> None:
             connection.execute(_APPEND, values)
-            record_all(connection, events)
+            record_events(connection, events)
 
         try:
             await self._transactions.run(append)
         except IntegrityError as error:
-            raise StepTakenError from error
+            raise StepConflictError from error
 
-    async def lease(self, run: Run, holder: str, until: int, now: int) -> bool:
-        """Lease the run to ``holder``, unless it has ended or another lease holds at ``now``. See `RunStore.lease`."""
+    async def acquire_lease(self, run: Run, holder: str, until: int, now: int) -> bool:
+        """Lease the run to ``holder`` until ``until``, or renew the holder's lease.
+
+        Times are microseconds since 1970.
+
+        Returns:
+            False if the run has ended, or somebody else holds a lease that has not expired at ``now``.
+        """
         return await self._change(_LEASE, {"of": run.id, "holder": holder, "until": until, "at": now})
 
-    async def release(self, run: Run, holder: str, outcome: Outcome, now: int) -> bool:
-        """End the lease of ``holder`` and store the outcome. See `RunStore.release`."""
+    async def release_lease(self, run: Run, holder: str, outcome: RunOutcome, now: int) -> bool:
+        """End the lease of ``holder``, and store the outcome; False if ``holder`` no longer has the lease."""
         return await self._change(_RELEASE, {"of": run.id, "holder": holder, "at": now, **outcome._asdict()})
 
-    async def end(self, run: Run, outcome: Outcome, now: int) -> bool:
-        """Store the outcome of a run that waits for a person; False if it no longer waits. See `RunStore.end`."""
+    async def end_awaiting_run(self, run: Run, outcome: RunOutcome, now: int) -> bool:
+        """Store the outcome of a run that waits for a person's decision; False if it no longer waits."""
         return await self._change(_END, {"of": run.id, "at": now, **outcome._asdict()})
 
-    async def memory(self, owner: Owner, agent: str, conversation: str, limit: int) -> Sequence[Exchange]:
-        """The last ``limit`` remembered exchanges of the conversation, the oldest first. See `RunStore.memory`."""
+    async def list_exchanges(
+        self, owner: DataOwner, agent: str, conversation: str, limit: int
+    ) -> Sequence[QuestionAndAnswer]:
+        """List the last ``limit`` exchanges of the conversation that later runs are shown, the oldest first."""
         found = await self._rows(_MEMORY, {**_in(owner, agent, conversation), "most": limit})
-        return [Exchange(row.question, row.answer or "") for row in reversed(found)]
+        return [QuestionAndAnswer(row.question, row.answer or "") for row in reversed(found)]
 
-    async def awaiting(self, owner: Owner, agent: str, conversation: str) -> Sequence[Run]:
-        """The runs of the conversation that wait for a person. See `RunStore.awaiting`."""
+    async def list_awaiting_runs(self, owner: DataOwner, agent: str, conversation: str) -> Sequence[Run]:
+        """List the runs of the conversation that wait for a person's decision."""
         return await self._runs(_AWAITING, _in(owner, agent, conversation))
 
-    async def recent(self, owner: Owner, limit: int) -> Sequence[Run]:
-        """The last ``limit`` runs of ``owner`` that were not delegated, the newest first. See `RunStore.recent`."""
+    async def list_recent_runs(self, owner: DataOwner, limit: int) -> Sequence[Run]:
+        """List the last ``limit`` runs of ``owner``, the newest first.
+
+        Runs that another run delegated are left out.
+        """
         return await self._runs(_RECENT, {**_its(owner), "most": limit})
 
-    async def forget(self, owner: Owner, agent: str, conversation: str) -> int:
-        """Remove the conversation's runs, delegated ones included, with their steps. See `RunStore.forget`."""
+    async def delete_conversation_runs(self, owner: DataOwner, agent: str, conversation: str) -> int:
+        """Delete all runs of a conversation with their steps, and the runs that they delegated.
+
+        Returns:
+            How many runs of the conversation were deleted.
+        """
 
         def forget(connection: Connection) -> int:
             gone = set(connection.scalars(_OF_CONVERSATION, _in(owner, agent, conversation)))
@@ -140,8 +159,8 @@ class SqlRunStore:
 
         return await self._transactions.run(forget)
 
-    async def remove(self, run: Run) -> None:
-        """Remove a run with its steps, and the runs that it delegated. See `RunStore.remove`."""
+    async def delete_run(self, run: Run) -> None:
+        """Delete a run with its steps, and the runs that it delegated."""
         await self._transactions.run(lambda connection: _remove(connection, {run.id}))
 
     async def _change(self, changed: ReturningUpdate[Any], values: Mapping[str, Any]) -> bool:
@@ -157,29 +176,30 @@ class SqlRunStore:
         def read(connection: Connection) -> Sequence[Row[Any]]:
             return connection.execute(wanted, values).all()
 
-        return await self._transactions.read(read)
+        return await self._transactions.run_read_only(read)
 
 
-def _its(owner: Owner) -> dict[str, str]:
+def _its(owner: DataOwner) -> dict[str, str]:
     return {"user_id": owner.user_id, "tenant_id": owner.tenant_id}
 
 
-def _in(owner: Owner, agent: str, conversation: str) -> dict[str, str]:
+def _in(owner: DataOwner, agent: str, conversation: str) -> dict[str, str]:
     return {**_its(owner), "agent": agent, "conversation": conversation}
 
 
-async def prune_runs(engine: AsyncEngine, before: int, by: str) -> int:
-    """Delete at most `CHUNK` agent runs that were not continued since ``before``, with all that they delegated.
+async def prune_runs(engine: AsyncEngine, before: int, actor: str) -> int:
+    """Delete at most 100 agent runs (`CHUNK`) that were last continued before ``before``.
 
-    Runs with a pending confirmation, or with a result that is unknown, are kept.
+    The runs that they delegated are deleted with them. Runs that wait for a person, or have an
+    open confirmation, are kept.
 
     Args:
         engine: The engine of the database.
         before: A time in microseconds since 1970 (UTC).
-        by: Who asks for the deletion, for the audit trail.
+        actor: The user or operator who asked for the deletion; recorded in the audit trail.
 
     Returns:
-        How many runs were deleted, not counting delegated ones.
+        How many runs were deleted, without delegated runs. 0 if nothing is left to delete.
     """
     parts = or_(_ASKED.run == _ROW.id, _ASKED.run.startswith(_ROW.id + "."))
     is_open = exists().where(
@@ -192,8 +212,10 @@ async def prune_runs(engine: AsyncEngine, before: int, by: str) -> int:
         gone = set(await connection.scalars(old.limit(CHUNK)))
         if gone:
             await connection.run_sync(_remove, gone)
-            facts = {"before": moment(before).date().isoformat(), "runs": len(gone)}
-            await record(connection, "agent.pruned", "runs", actor=by, now=Time().now(), details=facts)
+            facts = {"before": datetime_from_microseconds(before).date().isoformat(), "runs": len(gone)}
+            await record_event(
+                connection, "agent.pruned", "runs", actor=actor, now=Time().now(), details=facts
+            )
     return len(gone)
 
 
@@ -215,7 +237,7 @@ def _values(run: Run) -> dict[str, Any]:
 
 
 def _run(row: dict[str, Any]) -> Run:
-    owner = Owner(row.pop("user_id"), row.pop("tenant_id"))
+    owner = DataOwner(row.pop("user_id"), row.pop("tenant_id"))
     budget = RunBudget.model_validate_json(row.pop("budget"))
     return Run(owner=owner, budget=budget, **row)
 
@@ -225,7 +247,7 @@ def _step(run_id: str, number: int, step: Step, now: int) -> dict[str, Any]:
     return {"run": run_id, "number": number, "at": now, "step": text}
 
 
-def _audited(run: Run, step: Step, now: int) -> Event | None:
+def _audited(run: Run, step: Step, now: int) -> AuditEvent | None:
     """The entry for the audit trail: who answered and what was called, but no content. A confirmation has entries of its own."""
     facts: dict[str, Any] = {"agent": run.agent, "owner": run.owner.user_id}
     kind: Kind
@@ -239,4 +261,4 @@ def _audited(run: Run, step: Step, now: int) -> Event | None:
             kind, more = "agent.tool", {"call": step.call, "tool": step.name, "status": step.status}
         case _:
             return None
-    return Event(now, SYSTEM, kind, run.id, facts | more)
+    return AuditEvent(now, SYSTEM, kind, run.id, facts | more)

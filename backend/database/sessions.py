@@ -13,11 +13,17 @@ from sqlalchemy import and_, delete, exists, or_, select
 from sqlalchemy.orm import aliased
 
 from backend.access import SCOPES, Grant
-from backend.database.audit import record
-from backend.database.changes import announce
+from backend.database.audit import record_event
+from backend.database.changes import announce_change
 from backend.database.tables import AccessTokenRow, LoginSessionRow
-from backend.database.tokens import holds, record_use, token_hash, token_of, utc_now
-from backend.database.wal import erase
+from backend.database.tokens import (
+    hash_token,
+    record_last_use,
+    token_from_row,
+    utc_now,
+    valid_token_condition,
+)
+from backend.database.wal import erase_deleted_data
 from backend.ledger.audit import SYSTEM
 
 if TYPE_CHECKING:
@@ -38,10 +44,11 @@ _BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class LoginSession:
-    """A browser session that has not ended. It lacks the cookie's value, of which only a hash is stored.
+    """A browser session that has not ended. The cookie's value is not included: only its hash is stored.
 
     Attributes:
-        token_id: The id of the access token that opened it; None for the login link printed at the server's start.
+        token_id: The id of the access token that the user logged in with; None after a login by the link
+            that the server prints at its start.
     """
 
     id: str
@@ -51,8 +58,12 @@ class LoginSession:
     last_used_at: datetime
 
 
-class SessionStore:
-    """Stores browser sessions. As with tokens, only the SHA-256 of a cookie's value is stored, not the value."""
+class BrowserSessionStore:
+    """Stores browser sessions in the database. Only the SHA-256 of a cookie's value is stored.
+
+    A session ends after 30 days, after 7 days without use, or when the access token that opened it is
+    revoked or expires.
+    """
 
     def __init__(
         self, sessions: async_sessionmaker[AsyncSession], *, clock: Callable[[], datetime] = utc_now
@@ -60,19 +71,19 @@ class SessionStore:
         self._sessions = sessions
         self._clock = clock
 
-    async def open(self, user_id: str, token_id: str | None = None) -> str:
+    async def open_session(self, user_id: str, token_id: str | None = None) -> str:
         """Open a browser session, and return the value of its cookie.
 
         Args:
             user_id: The user who logged in.
-            token_id: The access token that they logged in with; the session ends when it is revoked. None without one.
+            token_id: The access token that the user logged in with; None for a login without a stored token.
         """
         plain, new_id, now = secrets.token_urlsafe(_BYTES), uuid.uuid4().hex, self._clock()
         row = LoginSessionRow(
             id=new_id,
             user_id=user_id,
             token_id=token_id,
-            hash=token_hash(plain),
+            hash=hash_token(plain),
             created_at=now,
             last_used_at=now,
         )
@@ -82,38 +93,41 @@ class SessionStore:
         log.info("sessions.opened user=%s session=%s token=%s", user_id, new_id, token_id)
         return plain
 
-    async def find(self, plain: str) -> Grant | None:
-        """The rights of the session whose cookie has the value ``plain``; None if it has ended.
+    async def find_grant(self, plain: str) -> Grant | None:
+        """Return the rights of a browser session; None if there is no such session, or it has ended.
 
-        Records the use, because a session ends when it is unused for long.
+        The use is recorded, because a session ends when it is not used for a week.
+
+        Args:
+            plain: The value of the session's cookie.
         """
         now, row, token = self._clock(), LoginSessionRow, aliased(AccessTokenRow)
         query = select(row, token).outerjoin(token, token.id == row.token_id)
         async with self._sessions() as session:
-            found = (await session.execute(query.where(row.hash == token_hash(plain), _holds(now)))).first()
+            found = (await session.execute(query.where(row.hash == hash_token(plain), _holds(now)))).first()
         if found is None:
             return None
         held, opened_with = found[0], cast("AccessTokenRow | None", found[1])
-        await record_use(self._sessions, held, now)
+        await record_last_use(self._sessions, held, now)
         if opened_with is None:  # by whoever started the service
             return Grant(held.user_id, scopes=frozenset(SCOPES))
-        return token_of(opened_with).grant
+        return token_from_row(opened_with).grant
 
-    async def end(self, plain: str) -> None:
-        """End the session whose cookie has the value ``plain``, if there is one."""
-        await self._end(LoginSessionRow.hash == token_hash(plain))
+    async def end_session(self, plain: str) -> None:
+        """End the session whose cookie has the value ``plain``. Does nothing if there is none."""
+        await self._end(LoginSessionRow.hash == hash_token(plain))
 
-    async def revoke(self, session_id: str, *, by: str = SYSTEM) -> None:
-        """End the session with the given id, if there is one.
+    async def revoke_session(self, session_id: str, *, by: str = SYSTEM) -> None:
+        """End the session with the given id, and record that in the audit trail. Does nothing if there is none.
 
         Args:
             session_id: The id of the session.
-            by: Who ends the session, for the audit trail.
+            by: The user or operator who ends it; recorded in the audit trail.
         """
         await self._end(LoginSessionRow.id == session_id, by)
 
-    async def all(self) -> Sequence[LoginSession]:
-        """List every session that has not ended, the newest first."""
+    async def list_sessions(self) -> Sequence[LoginSession]:
+        """List all browser sessions that have not ended, the newest first."""
         row = LoginSessionRow
         query = select(row).where(_holds(self._clock())).order_by(row.created_at.desc(), row.id)
         async with self._sessions() as session:
@@ -124,19 +138,19 @@ class SessionStore:
         async with self._sessions.begin() as session:
             ended = (await session.execute(gone)).first()
             if ended is not None:
-                await announce(session, "tokens")
+                await announce_change(session, "tokens")
             if ended is not None and by is not None:
                 now, facts = self._clock(), {"user": ended.user_id}
-                await record(session, "session.revoked", ended.id, actor=by, now=now, details=facts)
+                await record_event(session, "session.revoked", ended.id, actor=by, now=now, details=facts)
         if ended is not None:
-            await erase(self._sessions)
+            await erase_deleted_data(self._sessions)
             log.info("sessions.ended user=%s session=%s", ended.user_id, ended.id)
 
 
 def _holds(now: datetime) -> ColumnElement[bool]:
     """An SQL condition: the session is neither too old nor unused for too long, and its token is valid."""
     row = LoginSessionRow
-    good = exists().where(AccessTokenRow.id == row.token_id, holds(now))
+    good = exists().where(AccessTokenRow.id == row.token_id, valid_token_condition(now))
     return and_(
         row.created_at > now - LIFETIME, row.last_used_at > now - IDLE, or_(row.token_id.is_(None), good)
     )

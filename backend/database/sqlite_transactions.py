@@ -1,9 +1,9 @@
-"""Runs transactions on an SQLite database. Writers of this process take turns, in order of arrival.
+"""Runs transactions on an SQLite database.
 
-SQLite lets one write at a time, and knows no order: whoever finds it busy asks again after a while, and others may
-come first. So writers of one process wait for each other here, and meet in SQLite only those of other processes, and
-two
-of their own that are short: the counters of budgets, which do not wait for the disk, and who erases what was deleted.
+Writers of one process take turns, in the order in which they arrive. SQLite lets one connection write at
+a time. A writer that finds the database locked tries again later, and others may overtake it. To be
+fair, the writers of one process wait here for a lock in memory. In SQLite, they then wait only for other
+processes, and for two short writers of their own: the budget counters, and the erasure of deleted data.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sqlalchemy.exc import OperationalError
 from typing_extensions import override
 
-from backend.utils.llm.forks import PerProcess
+from backend.utils.llm.forks import ForkSafe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -31,18 +31,18 @@ T = TypeVar("T")
 
 
 class BusyDatabaseError(OperationalError):
-    """A transaction waited too long for other writes of this process, and gave up."""
+    """A transaction waited too long for the other writers of this process, and was not started."""
 
     def __init__(self) -> None:
         super().__init__(None, None, sqlite3.OperationalError("database is locked"))
 
 
-class SqliteTransactions(PerProcess):
-    """`Transactions` in two threads: one for writing, which SQLite serializes anyway, and one for reading.
+class SqliteTransactionRunner(ForkSafe):
+    """A `TransactionRunner` for SQLite, with one thread for writing transactions and one for reading.
 
     Args:
-        engine: A blocking engine on the database.
-        patience: The seconds for which a writer waits for its turn.
+        engine: A synchronous engine on the database.
+        patience: The most seconds that a writer waits for other writers of this process.
     """
 
     def __init__(self, engine: Engine, patience: float = BUSY_SECONDS) -> None:
@@ -57,13 +57,11 @@ class SqliteTransactions(PerProcess):
         self._reading = ThreadPoolExecutor(1, "readings")
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait until no other task of this process writes, and keep others from writing while the context lasts.
-
-        Must not be nested.
+    async def hold_write_lock(self) -> AsyncIterator[None]:
+        """Hold the lock for writers of this process while the context lasts. Must not be nested.
 
         Raises:
-            BusyDatabaseError: Others took too long.
+            BusyDatabaseError: Other writers held the lock too long.
         """
         try:
             async with asyncio.timeout(self._patience):
@@ -76,12 +74,16 @@ class SqliteTransactions(PerProcess):
             self._turn.release()
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` in a transaction in the thread for writing, when it is its turn. See `Transactions.run`."""
-        async with self.turn():
+        """Call ``work`` with a connection in a transaction, in the writing thread, and return its result.
+
+        Raises:
+            BusyDatabaseError: Other writers of this process took too long.
+        """
+        async with self.hold_write_lock():
             return await asyncio.get_running_loop().run_in_executor(self._writing, self._run, work)
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work``, which only reads, in the thread for reading. See `Transactions.read`."""
+    async def run_read_only(self, work: Callable[[Connection], T]) -> T:
+        """Call ``work``, which only reads, with a connection in the reading thread, and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._reading, self._run, work)
 
     def _run(self, work: Callable[[Connection], T]) -> T:
@@ -89,7 +91,7 @@ class SqliteTransactions(PerProcess):
             return work(connection)
 
     async def close(self) -> None:
-        """Wait for the transactions that have begun, and close the connections. Does nothing when called again."""
+        """Wait until all running transactions have ended, and close the connections. May be called again."""
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:

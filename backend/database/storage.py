@@ -5,51 +5,69 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from backend.database.engine import connected_sqlite, opened_sqlite
-from backend.database.postgres import PostgresProbe, connected_postgres, opened_postgres
-from backend.database.probe import Probe, SqliteProbe
-from backend.database.wal import truncating_log
+from backend.database.engine import open_and_migrate_sqlite, open_sqlite_engine
+from backend.database.postgres import PostgresProbe, open_and_migrate_postgres, open_postgres_engine
+from backend.database.probe import DatabaseProbe, SqliteProbe
+from backend.database.wal import truncate_wal_periodically
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from backend.background import Background
+    from backend.background import BackgroundRunner
     from backend.settings import Settings
 
 
-def opened_database(settings: Settings) -> AbstractAsyncContextManager[AsyncEngine]:
-    """Open the application's database as a context manager, and create or migrate its tables.
+def open_and_migrate_database(settings: Settings) -> AbstractAsyncContextManager[AsyncEngine]:
+    """Open an engine on the application's database, and create or migrate its tables.
+
+    An asynchronous context manager.
 
     Raises:
-        UnusableDatabaseError: The database cannot be created, reached or read; raised on entering the context.
-    """
-    url = settings.database_url
-    return opened_sqlite(settings.database_path) if url is None else opened_postgres(url.get_secret_value())
-
-
-def connected_database(settings: Settings) -> AbstractAsyncContextManager[AsyncEngine]:
-    """Open a second engine on the application's database, with connections of its own, as a context manager.
-
-    It expects the tables to be there.
-
-    Raises:
-        UnusableDatabaseError: The database cannot be used; raised on entering the context.
+        UnusableDatabaseError: The database cannot be created, reached or read. Raised on entering the
+            context.
     """
     url = settings.database_url
     return (
-        connected_sqlite(settings.database_path)
+        open_and_migrate_sqlite(settings.database_path)
         if url is None
-        else connected_postgres(url.get_secret_value())
+        else open_and_migrate_postgres(url.get_secret_value())
     )
 
 
-def probe(settings: Settings, apart: AsyncEngine) -> Probe:
-    """Make the health check of the database. It uses connections of ``apart``, an engine from `connected_database`."""
-    return SqliteProbe(settings.database_path) if settings.database_url is None else PostgresProbe(apart)
+def open_database_engine(settings: Settings) -> AbstractAsyncContextManager[AsyncEngine]:
+    """Open one more engine on the application's database, with connections of its own.
+
+    An asynchronous context manager. The tables must exist: they are not created or migrated.
+
+    Raises:
+        UnusableDatabaseError: The database cannot be used. Raised on entering the context.
+    """
+    url = settings.database_url
+    return (
+        open_sqlite_engine(settings.database_path)
+        if url is None
+        else open_postgres_engine(url.get_secret_value())
+    )
 
 
-def cleaned(settings: Settings, background: Background) -> AbstractAsyncContextManager[None]:
-    """While the context lasts, erase deleted data from SQLite's files now and then. Does nothing with PostgreSQL."""
+def make_database_probe(settings: Settings, engine: AsyncEngine) -> DatabaseProbe:
+    """Make the health check for the application's database.
+
+    Args:
+        settings: Say whether it is PostgreSQL or SQLite.
+        engine: An engine from `open_database_engine` with a free connection for the check; unused with
+            SQLite.
+    """
+    return SqliteProbe(settings.database_path) if settings.database_url is None else PostgresProbe(engine)
+
+
+def erase_deleted_periodically(
+    settings: Settings, background: BackgroundRunner
+) -> AbstractAsyncContextManager[None]:
+    """While the context lasts, erase deleted data from SQLite's write-ahead log every few seconds.
+
+    Does nothing with PostgreSQL.
+    """
     if settings.database_url is None:
-        return truncating_log(settings.database_path, background)
+        return truncate_wal_periodically(settings.database_path, background)
     return nullcontext()

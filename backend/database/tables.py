@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A column of timezone-aware datetimes. They are stored in UTC, because SQLite stores no offset.
+    """A column type for timezone-aware datetimes. They are stored in UTC, because SQLite stores no time zone.
 
     Raises:
-        ValueError: The time has no time zone.
+        ValueError: A datetime without a time zone is to be stored.
     """
 
     impl = DateTime
@@ -41,7 +41,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """The base of every table. Constraints have names, so that migrations can alter them."""
+    """The SQLAlchemy base class of all tables. Constraints get names, so that migrations can change them."""
 
     metadata = MetaData(
         naming_convention={
@@ -54,7 +54,7 @@ class Base(DeclarativeBase):
 
 
 class ConversationRow(Base):
-    """A conversation: as JSON in ``document``, with copies of the fields by which rows are found."""
+    """A conversation. ``document`` holds all of it as JSON; the other columns are copies for queries."""
 
     __tablename__ = "conversations"
 
@@ -77,7 +77,11 @@ Index(
 
 
 class AccessTokenRow(Base):
-    """An access token: only its hash. ``scopes`` are separated by blanks; ``rate`` is as written in a table."""
+    """An access token, of which only a hash is stored.
+
+    ``scopes`` are separated by spaces. ``rate`` is a rate limit as written in the configuration, such as
+    ``60/minute``.
+    """
 
     __tablename__ = "access_tokens"
 
@@ -97,7 +101,10 @@ class AccessTokenRow(Base):
 
 
 class LoginSessionRow(Base):
-    """A browser session. Only a hash of its cookie is stored. The row is deleted with the token that opened the session."""
+    """A browser session. Only a hash of its cookie is stored.
+
+    The row is deleted with the access token that opened the session.
+    """
 
     __tablename__ = "login_sessions"
 
@@ -110,7 +117,10 @@ class LoginSessionRow(Base):
 
 
 class UserKeyRow(Base):
-    """One version of a user's key for a provider: encrypted, and bound to the columns with its owner, provider and server."""
+    """One version of a user's key for a provider, encrypted.
+
+    It can be decrypted only together with the row's own id, tenant, user, provider and server.
+    """
 
     __tablename__ = "user_keys"
 
@@ -134,8 +144,8 @@ class UserKeyRow(Base):
     trouble_last: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
-class KeyOwnerRow(Base):
-    """A user's setting for all of their keys: whether the operator's keys may pay when their own cannot serve."""
+class UserKeySettingsRow(Base):
+    """A user's settings for their own keys: whether the operator's keys may pay when they cannot."""
 
     __tablename__ = "key_owners"
 
@@ -144,10 +154,10 @@ class KeyOwnerRow(Base):
     house_fallback: Mapped[bool]
 
 
-class AccessChangesRow(Base):
-    """A counter of the changes of tokens, sessions and users' keys, by which caches notice a change.
+class AccessChangeCounterRow(Base):
+    """A counter that grows with each change of a token, a session or a user's key.
 
-    In SQLite, triggers count.
+    Caches read it to notice changes. In SQLite, triggers increment it.
     """
 
     __tablename__ = "access_changes"
@@ -155,8 +165,8 @@ class AccessChangesRow(Base):
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
 
 
-class KeyNoticeRow(Base):
-    """The day on which the owner of a key was last notified that it is refused. It is deleted with the key."""
+class KeyNotificationRow(Base):
+    """The last day on which the owner of a key was notified that a provider refuses it, for one reason."""
 
     __tablename__ = "key_notices"
 
@@ -166,7 +176,10 @@ class KeyNoticeRow(Base):
 
 
 class KeyRemovalRow(Base):
-    """The removal of a key, from which other processes learn to stop using it. Numbers are never used again."""
+    """The removal of a user's key. Other processes read the new rows, and stop using the removed keys.
+
+    Numbers are not reused.
+    """
 
     __tablename__ = "key_removals"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -189,7 +202,7 @@ Index(
 
 
 class OverrideRow(Base):
-    """An override of the table, stored until its end and after it."""
+    """A temporary override of the configuration table. The row stays after the override has ended."""
 
     __tablename__ = "overrides"
 
@@ -215,7 +228,7 @@ Index(
 
 
 class AuditEntryRow(Base):
-    """One entry of the audit trail, as a link of its chain. Triggers refuse to change or delete a row."""
+    """An entry of the audit trail: one link of a hash chain. Triggers reject updates and deletions."""
 
     __tablename__ = "audit_entries"
 
@@ -234,7 +247,10 @@ Index("ix_audit_entries_at", AuditEntryRow.at)
 
 
 class AuditChainRow(Base):
-    """The length of a chain of the audit trail or the ledger, and up to which link heads have signed it."""
+    """The end of a hash chain of the audit trail or the ledger: the number and the hash of its last link.
+
+    ``signed`` is the number of the last link that is covered by a signature.
+    """
 
     __tablename__ = "audit_chains"
 
@@ -246,7 +262,7 @@ class AuditChainRow(Base):
 
 
 class AuditHeadRow(Base):
-    """A signed head of the audit trail. Triggers refuse to change or delete a row."""
+    """A signature over the ends of all hash chains (a signed head). Triggers reject updates and deletions."""
 
     __tablename__ = "audit_heads"
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 from sqlalchemy.exc import OperationalError
 
-from backend.access import SCOPES, AccessToken, Allowance, Grant, default_grant
-from backend.database.audit import record
-from backend.database.changes import announce
+from backend.access import SCOPES, AccessToken, Grant, TokenBudget, default_grant
+from backend.database.audit import record_event
+from backend.database.changes import announce_change
 from backend.database.tables import AccessTokenRow, LoginSessionRow
-from backend.database.wal import erase
+from backend.database.wal import erase_deleted_data
 from backend.ledger.audit import SYSTEM
 from backend.utils.llm.rate_limits import Rate
 
@@ -42,11 +42,10 @@ def utc_now() -> datetime:
 
 
 class TokenStore:
-    """Issues, finds and revokes access tokens. Only the SHA-256 of a token is stored.
+    """Issues, finds and revokes access tokens in the database. Only the SHA-256 of a token is stored.
 
-    A slow, salted hash protects passwords, which can be guessed. A token is 256 random bits, which cannot, so a plain
-    hash is
-    enough, and lets each request find its token by an index.
+    A plain hash is enough, because a token is 256 random bits and cannot be guessed. It also allows to find
+    a token by an index.
     """
 
     def __init__(
@@ -56,78 +55,84 @@ class TokenStore:
         self._clock = clock
 
     async def create(self, user_id: str, name: str) -> str:
-        """Issue a token with default rights (`default_grant`), and return its plain text."""
-        return (await self.make(default_grant(user_id), name))[1]
+        """Issue a token with the default rights of ``user_id``, and return it in plain text. See `default_grant`."""
+        return (await self.issue_token(default_grant(user_id), name))[1]
 
-    async def make(self, grant: Grant, name: str, *, by: str = SYSTEM) -> tuple[AccessToken, str]:
-        """Issue a token with the rights ``grant``.
+    async def issue_token(self, grant: Grant, name: str, *, by: str = SYSTEM) -> tuple[AccessToken, str]:
+        """Issue an access token with the rights ``grant``. Recorded in the audit trail.
 
         Args:
-            grant: The rights of the token.
-            name: What the token is for.
-            by: Who issues it, for the audit trail.
+            grant: The user, the scopes and the limits of the token.
+            name: A name that says what the token is for.
+            by: The user or operator who issues it; recorded in the audit trail.
 
         Returns:
-            The token as it is listed, and its plain text, which cannot be read again.
+            What is stored of the token, and the token in plain text, which cannot be read again later.
         """
         plain = PREFIX + secrets.token_urlsafe(_BYTES)
-        row = _row(grant, id=uuid.uuid4().hex, name=name, hash=token_hash(plain), created_at=self._clock())
-        made = token_of(row)
+        row = _row(grant, id=uuid.uuid4().hex, name=name, hash=hash_token(plain), created_at=self._clock())
+        made = token_from_row(row)
         async with self._sessions.begin() as session:
             session.add(row)
             await session.flush()
             facts = {"user": grant.user_id, "name": name} | _chosen(grant)
-            await record(session, "token.made", made.id, actor=by, now=made.created_at, details=facts)
+            await record_event(session, "token.made", made.id, actor=by, now=made.created_at, details=facts)
         log.info("tokens.made user=%s token=%s", grant.user_id, made.id)
         return made, plain
 
-    async def all(self, tenant_id: str | None = None) -> Sequence[AccessToken]:
-        """List every token that was ever issued, the newest first; with ``tenant_id``, only those of that tenant."""
+    async def list_tokens(self, tenant_id: str | None = None) -> Sequence[AccessToken]:
+        """List all tokens that were ever issued, the newest first.
+
+        With ``tenant_id``, only the tokens of that tenant.
+        """
         row = AccessTokenRow
         query = select(row).order_by(row.created_at.desc(), row.id)
         if tenant_id is not None:
             query = query.where(row.tenant_id == tenant_id)
         async with self._sessions() as session:
-            return [token_of(found) for found in await session.scalars(query)]
+            return [token_from_row(found) for found in await session.scalars(query)]
 
-    async def find(self, plain: str) -> Grant | None:
-        """The rights of the token with the plain text ``plain``; None if it is unknown, revoked or expired.
+    async def find_grant(self, plain: str) -> Grant | None:
+        """Return the rights of an access token; None if it is unknown, revoked or expired. The use is recorded.
 
-        Records the use. If that fails, the failure is ignored.
+        Args:
+            plain: The token in plain text.
         """
         now = self._clock()
-        query = select(AccessTokenRow).where(AccessTokenRow.hash == token_hash(plain), holds(now))
+        query = select(AccessTokenRow).where(
+            AccessTokenRow.hash == hash_token(plain), valid_token_condition(now)
+        )
         async with self._sessions() as session:
             row = await session.scalar(query)
         if row is None:
             return None
-        await record_use(self._sessions, row, now)
-        return token_of(row).grant
+        await record_last_use(self._sessions, row, now)
+        return token_from_row(row).grant
 
-    async def has_any(self) -> bool:
-        """Whether any token is valid now."""
+    async def has_valid_token(self) -> bool:
+        """Whether there is a token that is neither revoked nor expired."""
         async with self._sessions() as session:
-            return bool(await session.scalar(select(exists().where(holds(self._clock())))))
+            return bool(await session.scalar(select(exists().where(valid_token_condition(self._clock())))))
 
-    async def create_first(self, user_id: str) -> str | None:
-        """Issue the first token at the server's first start, and return its plain text.
+    async def issue_first_token(self, user_id: str) -> str | None:
+        """Issue a token and return it in plain text, if there is no valid token yet; else return None.
 
-        Returns None, and issues nothing, if there is a valid token.
+        Called when the server starts, so that somebody can log in at the first start.
         """
-        return None if await self.has_any() else await self.create(user_id, "first start")
+        return None if await self.has_valid_token() else await self.create(user_id, "first start")
 
-    async def revoke(self, token_id: str, *, by: str = SYSTEM, tenant_id: str | None = None) -> bool:
-        """Revoke a token, with the sessions that it opened. Its hash is deleted; the row stays as a record.
+    async def revoke_token(self, token_id: str, *, by: str = SYSTEM, tenant_id: str | None = None) -> bool:
+        """Revoke a token, and end the sessions that were opened with it. Recorded in the audit trail.
 
-        Does nothing if the token is unknown or already revoked.
+        The token's hash is deleted; the row stays.
 
         Args:
             token_id: The id of the token.
-            by: Who revokes it, for the audit trail.
-            tenant_id: The tenant that it must belong to; None for any.
+            by: The user or operator who revokes it; recorded in the audit trail.
+            tenant_id: Revoke the token only if it belongs to this tenant; None for any tenant.
 
         Returns:
-            Whether this call revoked the token.
+            False if there is no such token, or it was revoked before.
         """
         row, now = AccessTokenRow, self._clock()
         change = update(row).where(row.id == token_id, row.revoked_at.is_(None))
@@ -138,19 +143,22 @@ class TokenStore:
             user_id = await session.scalar(gone)
             if user_id is not None:
                 await session.execute(delete(LoginSessionRow).where(LoginSessionRow.token_id == token_id))
-                await announce(session, "tokens")
+                await announce_change(session, "tokens")
                 facts = {"user": user_id}
-                await record(session, "token.revoked", token_id, actor=by, now=now, details=facts)
+                await record_event(session, "token.revoked", token_id, actor=by, now=now, details=facts)
         if user_id is not None:
-            await erase(self._sessions)
+            await erase_deleted_data(self._sessions)
             log.info("tokens.revoked user=%s token=%s", user_id, token_id)
         return user_id is not None
 
 
-async def record_use(
+async def record_last_use(
     sessions: async_sessionmaker[AsyncSession], row: AccessTokenRow | LoginSessionRow, now: datetime
 ) -> None:
-    """Record that a token or session is used, unless that was recorded less than a minute ago. A failure is ignored."""
+    """Set the time when a token or session was last used, at most once a minute.
+
+    An unavailable database is logged and ignored.
+    """
     if row.last_used_at is not None and now - row.last_used_at < _STALE:
         return
     table = type(row)
@@ -162,21 +170,21 @@ async def record_use(
         log.exception("tokens.use_not_recorded")
 
 
-def holds(now: datetime) -> ColumnElement[bool]:
-    """Make an SQL condition that is true for tokens that are neither revoked nor expired at ``now``."""
+def valid_token_condition(now: datetime) -> ColumnElement[bool]:
+    """Make an SQL condition for access tokens that are neither revoked nor expired at ``now``."""
     row = AccessTokenRow
     return and_(row.revoked_at.is_(None), or_(row.expires_at.is_(None), row.expires_at > now))
 
 
-def token_of(row: AccessTokenRow) -> AccessToken:
+def token_from_row(row: AccessTokenRow) -> AccessToken:
     """Convert a database row to an `AccessToken`."""
-    budget = row.budget_usd and row.budget_period and Allowance(Decimal(row.budget_usd), row.budget_period)
+    budget = row.budget_usd and row.budget_period and TokenBudget(Decimal(row.budget_usd), row.budget_period)
     grant = Grant(
         user_id=row.user_id,
         tenant_id=row.tenant_id,
         scopes=frozenset(scope for scope in SCOPES if scope in row.scopes.split()),
         token_id=row.id,
-        rate=Rate.read(row.rate) if row.rate else None,
+        rate=Rate.parse(row.rate) if row.rate else None,
         budget=budget or None,
         expires_at=row.expires_at,
     )
@@ -205,6 +213,6 @@ def _chosen(grant: Grant) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value}
 
 
-def token_hash(plain: str) -> str:
-    """Hash the plain text of a token, or the value of a session's cookie, as it is stored."""
+def hash_token(plain: str) -> str:
+    """Compute the SHA-256, in hex, under which an access token or a session's cookie value is stored."""
     return hashlib.sha256(plain.encode(errors="surrogatepass")).hexdigest()

@@ -1,8 +1,7 @@
 """Runs a whole database transaction as one function call, in one hop to another thread.
 
-SQLite's asyncio driver passes every statement to a thread and back, which takes ten times as long as the statement
-itself.
-Here a whole transaction is passed to a thread once.
+SQLite's asyncio driver passes every statement to a thread and back, which takes ten times as long as the
+statement itself. Here, a whole transaction is passed to a thread once.
 """
 
 from __future__ import annotations
@@ -24,27 +23,31 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Transactions(Protocol):
-    """Runs functions in transactions on one database."""
+class TransactionRunner(Protocol):
+    """Runs functions in database transactions. Get the runner of an engine with `get_transaction_runner`."""
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Call ``work`` with a connection in a transaction, and return its result.
 
-        Commits if ``work`` returns, rolls back if it raises. If the caller is cancelled, the transaction may still be
-        committed.
+        The transaction is committed if ``work`` returns, and rolled back if it raises. If the calling task is
+        cancelled, it may still be committed.
 
         Args:
-            work: A function with the whole transaction, which must not use the event loop.
+            work: A synchronous function that runs all statements of the transaction. It must not use the event
+                loop.
         """
         ...
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Call ``work``, which only reads, with a connection, and return its result. Writing transactions do not delay it."""
+    async def run_read_only(self, work: Callable[[Connection], T]) -> T:
+        """Call ``work``, which only reads, with a connection, and return its result.
+
+        With SQLite, it does not wait for writers.
+        """
         ...
 
 
-def transactions(engine: AsyncEngine) -> Transactions:
-    """Get the `Transactions` of ``engine``, which are closed with it."""
+def get_transaction_runner(engine: AsyncEngine) -> TransactionRunner:
+    """Return the transaction runner of ``engine``. It is closed together with the engine."""
     return engine.transactions if isinstance(engine, SqliteEngine) else _OnLoop(engine)
 
 
@@ -55,19 +58,19 @@ class _OnLoop:
         self._engine = engine
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` in a transaction with an asynchronous driver. See `Transactions.run`."""
+        """Run ``work`` in a transaction with an asynchronous driver. See `TransactionRunner.run`."""
         async with self._engine.begin() as connection:
             return await connection.run_sync(work)
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """See `Transactions.read`."""
+    async def run_read_only(self, work: Callable[[Connection], T]) -> T:
+        """See `TransactionRunner.run_read_only`."""
         return await self.run(work)
 
 
-def sessions_on(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
-    """Make a session factory for ``engine``.
+def make_session_factory(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    """Make a factory of SQLAlchemy sessions for ``engine``.
 
-    With SQLite, transactions from its `begin` wait for their turn among all writers of this process.
+    With SQLite, transactions begun with the factory's `begin` wait for the other writers of this process.
     """
     return _SessionsInTurn(engine) if isinstance(engine, SqliteEngine) else async_sessionmaker(engine)
 
@@ -83,5 +86,5 @@ class _SessionsInTurn(async_sessionmaker[AsyncSession]):
 
     @asynccontextmanager
     async def _begun(self) -> AsyncIterator[AsyncSession]:
-        async with self._transactions.turn(), super().begin() as session:
+        async with self._transactions.hold_write_lock(), super().begin() as session:
             yield session

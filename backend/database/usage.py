@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Select, func, select
 
-from backend.database.ledger import store_errors
+from backend.database.ledger import convert_store_errors
 from backend.database.ledger_tables import ATTEMPTS, COLUMNS, MEASURES, ROLLUPS
 from backend.ledger.usage import (
     ANY,
     CrossSums,
     FoundRequests,
     GroupSums,
-    Period,
-    Request,
-    UnkeptError,
+    LedgerRequest,
+    RecentWorker,
     UsageFilter,
+    UsageNotKeptError,
+    UsagePeriod,
     UsageSums,
-    Worker,
 )
 from backend.utils.llm.ledger.record import AttemptRecord
 
@@ -61,16 +61,34 @@ _NEWEST: Final = ATTEMPTS.c.call.desc()
 
 
 class SqlUsageStore:
-    """A `UsageStore` in a database. Sums are read from the smallest table of sums (roll-up) that has them, never from rows."""
+    """A `UsageStore` in SQLite or PostgreSQL.
+
+    Sums are read from the smallest roll-up table that has the requested dimensions, never from the ledger's
+    rows.
+    """
 
     def __init__(self, engine: AsyncEngine, *, most_looked_at: int = MOST_LOOKED_AT) -> None:
         self._engine = engine
         self._most_looked_at = most_looked_at
 
-    async def used(
-        self, by: Dimension, period: Period, only: UsageFilter = ANY, *, limit: int | None = None
+    async def sum_by_dimension(
+        self, by: Dimension, period: UsagePeriod, only: UsageFilter = ANY, *, limit: int | None = None
     ) -> Sequence[GroupSums]:
-        """The sums, by the dimension ``by``, of the attempts in ``period`` that ``only`` matches, from a roll-up. See `UsageStore.used`."""
+        """Sum the attempts in ``period`` for each value of the dimension ``by``, such as each model or each user.
+
+        Args:
+            by: The dimension.
+            period: The days.
+            only: The attempts to count; by default, all.
+            limit: The most values to return; None for all.
+
+        Returns:
+            The sums, the most expensive first; for ``day`` and ``hour``, in order of time.
+
+        Raises:
+            UsageNotKeptError: No roll-up table has these dimensions together.
+            StoreUnreachableError: The database cannot be reached.
+        """
         rollup = _rollup([by], only)
         key, is_time = rollup.table.c[_COLUMN[by]], by in {"day", "hour"}
         order = [key] if is_time else [func.sum(rollup.table.c.cost).desc(), key]
@@ -83,10 +101,20 @@ class SqlUsageStore:
         rows = await self._all(sums.group_by(key).order_by(*order).limit(limit))
         return [GroupSums(_name(by, row[0]), _total(row[1:])) for row in rows]
 
-    async def crossed(
-        self, by: Sequence[Dimension], period: Period, only: UsageFilter = ANY
+    async def sum_by_combination(
+        self, by: Sequence[Dimension], period: UsagePeriod, only: UsageFilter = ANY
     ) -> Sequence[CrossSums]:
-        """The sums, by several dimensions at once, of the attempts that ``only`` matches. See `UsageStore.crossed`."""
+        """Sum the attempts in ``period`` for each combination of the values of several dimensions.
+
+        Args:
+            by: The dimensions.
+            period: The days.
+            only: The attempts to count; by default, all.
+
+        Raises:
+            UsageNotKeptError: No roll-up table has these dimensions together.
+            StoreUnreachableError: The database cannot be reached.
+        """
         rollup = _rollup(by, only)
         keys = [rollup.table.c[_COLUMN[each]] for each in by]
         sums = _sums(rollup, period, only, *keys).group_by(*keys).order_by(*keys)
@@ -96,15 +124,29 @@ class SqlUsageStore:
             for row in await self._all(sums)
         ]
 
-    async def total(self, period: Period, only: UsageFilter = ANY) -> UsageSums:
-        """The sums of the attempts in ``period`` that ``only`` matches. See `UsageStore.total`."""
+    async def sum_total(self, period: UsagePeriod, only: UsageFilter = ANY) -> UsageSums:
+        """Sum all attempts in ``period`` that match the filter ``only``.
+
+        Raises:
+            UsageNotKeptError: No roll-up table has the dimensions of the filter together.
+            StoreUnreachableError: The database cannot be reached.
+        """
         (row,) = await self._all(_sums(_rollup([], only), period, only))
         return _total(row)
 
-    async def requests(
+    async def list_requests(
         self, only: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
-    ) -> Sequence[Request]:
-        """The last calls before the call ``before`` with an attempt that ``only`` matches, the newest first. See `UsageStore.requests`."""
+    ) -> Sequence[LedgerRequest]:
+        """List the newest calls that have an attempt that matches the filter ``only``, the newest first.
+
+        Args:
+            only: The filter; by default, all attempts match.
+            limit: The most calls to return.
+            before: The id of a call: only earlier calls are listed. None to begin with the newest call.
+
+        Raises:
+            StoreUnreachableError: The database cannot be reached.
+        """
         calls = (
             select(ATTEMPTS.c.call).distinct().where(*_meets(ATTEMPTS, only)).order_by(_NEWEST).limit(limit)
         )
@@ -113,12 +155,21 @@ class SqlUsageStore:
         found = [row[0] for row in await self._all(calls)]
         return await self._requests(ATTEMPTS.c.call.in_(found)) if found else ()
 
-    async def search(
+    async def search_requests(
         self, only: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
     ) -> FoundRequests:
-        """Like `requests`, but looks at a limited number of attempts only. See `UsageStore.search`."""
+        """List calls like `list_requests`, but read at most 20,000 attempts. For filters that no index supports.
+
+        Returns:
+            The calls that were found, and the id of the call at which to continue.
+
+        Raises:
+            StoreUnreachableError: The database cannot be reached.
+        """
         looked_at = _newest(only, before).limit(self._most_looked_at).subquery()
-        others = [looked_at.c[_COLUMN[name]] == value for name, value in only.given() if name not in _INDEXED]
+        others = [
+            looked_at.c[_COLUMN[name]] == value for name, value in only.restrictions() if name not in _INDEXED
+        ]
         calls = select(looked_at.c.call).where(*others).distinct().order_by(looked_at.c.call.desc())
         found = [row[0] for row in await self._all(calls.limit(limit))]
         requests = await self._requests(ATTEMPTS.c.call.in_(found)) if found else ()
@@ -132,52 +183,60 @@ class SqlUsageStore:
         last = query.offset(self._most_looked_at - 1).limit(1)
         return next((row[0] for row in await self._all(last)), None)
 
-    async def workers(self) -> Sequence[Worker]:
-        """The processes that made the last attempts, the most recent first. See `UsageStore.workers`."""
+    async def list_workers(self) -> Sequence[RecentWorker]:
+        """List the processes that made the last 2,000 attempts, the most recently active first.
+
+        Raises:
+            StoreUnreachableError: The database cannot be reached.
+        """
         columns = ATTEMPTS.c.writer, ATTEMPTS.c.at, ATTEMPTS.c.table_hash
         rows = await self._all(select(*columns).order_by(_NEWEST).limit(_LATELY))
         counts = Counter(writer for writer, _, _ in rows)
         last = {writer: (at, table_hash) for writer, at, table_hash in sorted(rows, key=itemgetter(1))}
-        found = [Worker(writer, *last[writer], attempts) for writer, attempts in counts.items()]
+        found = [RecentWorker(writer, *last[writer], attempts) for writer, attempts in counts.items()]
         return sorted(found, key=lambda one: -one.at)
 
-    async def request(self, call: str) -> Request | None:
-        """The call with the given id; None if there is none. See `UsageStore.request`."""
+    async def find_request(self, call: str) -> LedgerRequest | None:
+        """Return the call with the id ``call`` with all of its attempts; None if it is unknown.
+
+        Raises:
+            StoreUnreachableError: The database cannot be reached.
+        """
         if "\0" in call:  # PostgreSQL has no such text
             return None
         return next(iter(await self._requests(ATTEMPTS.c.call == call)), None)
 
-    async def _requests(self, condition: ColumnElement[bool]) -> Sequence[Request]:
+    async def _requests(self, condition: ColumnElement[bool]) -> Sequence[LedgerRequest]:
         query = select(*_RECORD).where(condition).order_by(_NEWEST, ATTEMPTS.c.number)
         records = [AttemptRecord(*row) for row in await self._all(query)]
-        return [Request(call, tuple(group)) for call, group in groupby(records, attrgetter("call"))]
+        return [LedgerRequest(call, tuple(group)) for call, group in groupby(records, attrgetter("call"))]
 
     async def _all(self, query: Select[*tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
-        with store_errors():
+        with convert_store_errors():
             async with self._engine.connect() as connection:
                 return [tuple(row) for row in await connection.execute(query)]
 
 
 def _newest(only: UsageFilter, before: str | None) -> Select[*tuple[Any, ...]]:
     """The newest attempts that ``only`` matches, found by an index."""
-    columns = [ATTEMPTS.c.call, *(ATTEMPTS.c[_COLUMN[name]] for name, _ in only.given())]
-    indexed = [ATTEMPTS.c[_COLUMN[name]] == value for name, value in only.given() if name in _INDEXED]
+    columns = [ATTEMPTS.c.call, *(ATTEMPTS.c[_COLUMN[name]] for name, _ in only.restrictions())]
+    indexed = [ATTEMPTS.c[_COLUMN[name]] == value for name, value in only.restrictions() if name in _INDEXED]
     query = select(*columns).where(*indexed).order_by(_NEWEST)
     return query if before is None else query.where(ATTEMPTS.c.call < before)
 
 
 def _rollup(by: Sequence[Dimension], only: UsageFilter) -> Rollup:
     """The first roll-up that has these dimensions; they are sorted by size, so it is the smallest, too."""
-    asked = [*by, *(name for name, _ in only.given())]
+    asked = [*by, *(name for name, _ in only.restrictions())]
     wanted = {_COLUMN[name] for name in asked}
     for rollup in ROLLUPS:
         if wanted <= set(rollup.dimensions):
             return rollup
-    raise UnkeptError(f"There are no sums by {' and '.join(dict.fromkeys(asked))} together.")
+    raise UsageNotKeptError(f"There are no sums by {' and '.join(dict.fromkeys(asked))} together.")
 
 
 def _sums(
-    rollup: Rollup, period: Period, only: UsageFilter, *keys: ColumnElement[object], few: bool = False
+    rollup: Rollup, period: UsagePeriod, only: UsageFilter, *keys: ColumnElement[object], few: bool = False
 ) -> Select[*tuple[Any, ...]]:
     """The sums of what ``only`` matches. ``few`` means that only few rows of each day match."""
     table = rollup.table
@@ -187,10 +246,10 @@ def _sums(
 
 
 def _meets(table: Table, only: UsageFilter) -> Iterable[ColumnElement[bool]]:
-    return [table.c[_COLUMN[name]] == value for name, value in only.given()]
+    return [table.c[_COLUMN[name]] == value for name, value in only.restrictions()]
 
 
-def _within(rollup: Rollup, period: Period, *, few: bool) -> ColumnElement[bool]:
+def _within(rollup: Rollup, period: UsagePeriod, *, few: bool) -> ColumnElement[bool]:
     since, until = ((day - EPOCH).days for day in period)
     if "hour" in rollup.dimensions:
         return rollup.table.c.hour.between(since * HOURS, until * HOURS + HOURS - 1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.exceptions import RedisError
 
 from backend.agents.confirmations import OPEN, Confirmation
-from backend.agents.errors import ConfirmationsAwayError
+from backend.agents.errors import ConfirmationsUnreachableError
 from backend.ledger.audit import SYSTEM
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from backend.access import Owner
-    from backend.agents.confirmations import Change
+    from backend.access import DataOwner
+    from backend.agents.confirmations import StateChange
     from backend.budgets import AuditWriter
     from backend.ledger.audit import Kind
 
@@ -83,7 +83,7 @@ class ValkeyConfirmationStore:
 
     Args:
         client: A client of the server, with ``decode_responses=False``.
-        note: Called after each change, to write it into the audit trail.
+        note: Writes an entry into the audit trail. Called after each change.
     """
 
     def __init__(self, client: Redis, note: AuditWriter) -> None:
@@ -93,27 +93,39 @@ class ValkeyConfirmationStore:
         self._change = partial(client.register_script(_CHANGE))
 
     async def add(self, one: Confirmation) -> bool:
-        """Store a new confirmation. See `ConfirmationStore.add`."""
+        """Store a new confirmation; False if the run already has a confirmation for the same call and number.
+
+        Raises:
+            ConfirmationsUnreachableError: The server does not answer.
+        """
         keys = [_key(one.id), _of_run(one.run), _open(one.owner), _DUE]
         if not await _answer(self._add(keys=keys, args=[json.dumps(_fields(one))])):
             return False
         kind: Kind = "agent.asked" if one.state == "pending" else "agent.recorded"
         actor = one.user_id if one.state == "pending" else SYSTEM
-        await self._note(kind, one.id, actor=actor, details=one.audited())
+        await self._note(kind, one.id, actor=actor, details=one.audit_fields())
         return True
 
-    async def get(self, owner: Owner, confirmation_id: str) -> Confirmation | None:
-        """The confirmation with the given id. See `ConfirmationStore.get`."""
+    async def get(self, owner: DataOwner, confirmation_id: str) -> Confirmation | None:
+        """Return the confirmation with the given id; None if it does not exist, or belongs to another owner."""
         found = await self._all([confirmation_id])
         return found[0] if found and found[0].owner == owner else None
 
-    async def deny(self, owner: Owner, confirmation_id: str, now: int) -> None:  # noqa: ARG002 - the trail has a clock
-        """Record in the audit trail that ``owner`` asked for another owner's confirmation. See `ConfirmationStore.deny`."""
+    async def record_denied_access(self, owner: DataOwner, confirmation_id: str, now: int) -> None:  # noqa: ARG002 - the trail has a clock
+        """Write an audit entry: ``owner`` asked for a confirmation of another owner.
+
+        Does nothing if the id is unknown.
+        """
         if await _answer(self._client.exists(_key(confirmation_id))):
             await self._note("agent.denied", confirmation_id, actor=owner.user_id, details={})
 
-    async def change(self, owner: Owner, confirmation_id: str, change: Change) -> Confirmation | None:
-        """Make ``change``, and return the changed confirmation. See `ConfirmationStore.change`."""
+    async def apply_change(
+        self, owner: DataOwner, confirmation_id: str, change: StateChange
+    ) -> Confirmation | None:
+        """Change the confirmation if the conditions in ``change`` hold.
+
+        Returns the changed confirmation; None if nothing was changed.
+        """
         is_its = {"id": confirmation_id, "user_id": owner.user_id, "tenant_id": owner.tenant_id}
         wanted = {
             "equal": {**is_its, "state": change.source, **_texts(change.equal)},
@@ -127,22 +139,29 @@ class ValkeyConfirmationStore:
         if not row:
             return None
         one = _confirmation(dict(zip(row[::2], row[1::2], strict=True)))
-        details = {**one.audited(), **change.details}
+        details = {**one.audit_fields(), **change.details}
         await self._note(change.kind, one.id, actor=change.actor, details=details)
         return one
 
-    async def of_run(self, run_id: str) -> Sequence[Confirmation]:
-        """All confirmations of a run, in the order in which they were created. See `ConfirmationStore.of_run`."""
+    async def list_for_run(self, run_id: str) -> Sequence[Confirmation]:
+        """List all confirmations of a run, in the order in which they were created."""
         found = await self._all(await _answer(self._client.hvals(_of_run(run_id))))
         return sorted(found, key=lambda one: (one.asked_at, one.number))
 
-    async def open(self, owner: Owner, limit: int) -> Sequence[Confirmation]:
-        """At most ``limit`` open confirmations of ``owner``, the newest first. See `ConfirmationStore.open`."""
+    async def list_open(self, owner: DataOwner, limit: int) -> Sequence[Confirmation]:
+        """List at most ``limit`` open confirmations of ``owner``, the newest first.
+
+        A confirmation is open if it is pending or executing, or if the result of its execution is unknown.
+        """
         ids = await _answer(self._client.zrevrange(_open(owner), 0, limit - 1))
         return [one for one in await self._all(ids) if one.state in OPEN]
 
-    async def due(self, now: int, limit: int) -> Sequence[Confirmation]:
-        """At most ``limit`` confirmations of all owners that have expired, or whose execution lease has, at ``now``. See `ConfirmationStore.due`."""
+    async def list_overdue(self, now: int, limit: int) -> Sequence[Confirmation]:
+        """List at most ``limit`` confirmations of all owners whose deadline has passed at ``now``.
+
+        Each is pending and has expired, or is executing and has no result in time. ``now`` is in microseconds
+        since 1970.
+        """
         return await self._all(
             await _answer(self._client.zrangebyscore(_DUE, "-inf", now, start=0, num=limit))
         )
@@ -159,12 +178,12 @@ async def _answer(asked: Awaitable[Any] | Any) -> Any:
     """The server's answer to ``asked``.
 
     Raises:
-        ConfirmationsAwayError: The server does not answer.
+        ConfirmationsUnreachableError: The server does not answer.
     """
     try:
         return await asked
     except (RedisError, OSError) as error:
-        raise ConfirmationsAwayError from error
+        raise ConfirmationsUnreachableError from error
 
 
 def _key(confirmation_id: str) -> str:
@@ -175,7 +194,7 @@ def _of_run(run_id: str) -> str:
     return f"{_PREFIX}run:{run_id}"
 
 
-def _open(owner: Owner) -> str:
+def _open(owner: DataOwner) -> str:
     return f"{_PREFIX}open:{json.dumps(owner)}"
 
 

@@ -13,10 +13,10 @@ from backend.database.audit import ALL_ENTRIES
 from backend.database.ledger_tables import ATTEMPTS, COLUMNS, DAY
 from backend.database.tables import AuditChainRow, AuditEntryRow, AuditHeadRow
 from backend.ledger import audit
-from backend.ledger.audit import ENTRIES, ChainLength, Entry, Head
-from backend.ledger.chains import chain_link
-from backend.ledger.store import Spooled
-from backend.ledger.verification import AttemptWalk, Break, ChainWalk, check_heads
+from backend.ledger.audit import ENTRIES, AuditEntry, ChainLength, SignedHead
+from backend.ledger.chains import hash_row
+from backend.ledger.store import SpooledRecord
+from backend.ledger.verification import AttemptChainVerifier, ChainBreak, EntryChainVerifier, verify_heads
 from backend.utils.llm.ledger.record import AttemptRecord
 
 if TYPE_CHECKING:
@@ -25,27 +25,32 @@ if TYPE_CHECKING:
     from sqlalchemy import Row, Select
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-    from backend.ledger.audit import Verifier
+    from backend.ledger.audit import SignatureVerifier
     from backend.ledger.chains import ChainLink
-    from backend.ledger.verification import Signatures
+    from backend.ledger.verification import HeadSignatures
 
-_HEADS: Final = select(*(getattr(AuditHeadRow, name) for name in Head._fields)).order_by(AuditHeadRow.number)
+_HEADS: Final = select(*(getattr(AuditHeadRow, name) for name in SignedHead._fields)).order_by(
+    AuditHeadRow.number
+)
 _ROWS: Final = select(*(ATTEMPTS.c[name] for name in COLUMNS))
 _PAGE: Final = 1_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Verification(NamedTuple):
-    """What a verification of the audit trail and the ledger found.
+class VerificationResult(NamedTuple):
+    """The result of a verification of the audit trail and the ledger.
+
+    A head is a signature over the last links of all hash chains.
 
     Attributes:
         entries: How many audit entries were verified.
         attempts: How many rows of the ledger were verified.
         heads: How many heads were verified.
-        unverified: How many of the last heads cannot be verified, because their master key is gone.
-        beside_pruned: How many rows cannot be verified, because neighbouring rows were pruned.
-        last: The last head, whose hash is to be kept elsewhere; None if there is none.
-        breaks: The signs of tampering, in order; empty if there are none.
+        unverified: How many of the last heads cannot be verified, because their master key is missing.
+        beside_pruned: How many ledger rows cannot be verified, because rows next to them were deleted by the
+            retention.
+        last: The last head; its hash should be kept outside the database. None if there is no head.
+        breaks: The signs of tampering that were found, in order; empty if there are none.
     """
 
     entries: int = 0
@@ -53,31 +58,34 @@ class Verification(NamedTuple):
     heads: int = 0
     unverified: int = 0
     beside_pruned: int = 0
-    last: Head | None = None
-    breaks: tuple[Break, ...] = ()
+    last: SignedHead | None = None
+    breaks: tuple[ChainBreak, ...] = ()
 
 
-async def verify(
+async def verify_chains(
     sessions: async_sessionmaker[AsyncSession],
-    verifier: Verifier,
+    verifier: SignatureVerifier,
     *,
-    expect: str | None = None,
+    expected_hash: str | None = None,
     attempts: bool = True,
-) -> Verification:
-    """Verify the hash chains and signatures of the audit trail, and those of the ledger, without blocking writers.
+) -> VerificationResult:
+    """Verify the hash chains of the audit trail and the ledger, and the signatures over them.
+
+    Writers are not blocked.
 
     Args:
-        sessions: The database.
-        verifier: Verifies the heads' signatures.
-        expect: The hash of a head, kept elsewhere, that must still be there; None for none.
-        attempts: Whether to verify the ledger, too: half a minute per million rows.
+        sessions: Opens sessions on the database.
+        verifier: Verifies the signatures.
+        expected_hash: The hash of a signed head that was kept outside the database and must still exist;
+            None to skip this check.
+        attempts: Whether to verify the ledger too, which takes half a minute per million rows.
     """
     async with sessions() as session:
         await _at_one_moment(session)
-        heads = [Head._make(row) for row in await session.execute(_HEADS)]
-        signatures, breaks = check_heads(heads, verifier)
-        if expect is not None and all(head.hash != expect for head in heads):
-            breaks.append(Break("truncated", f"the head {expect}", "no head has this hash"))
+        heads = [SignedHead._make(row) for row in await session.execute(_HEADS)]
+        signatures, breaks = verify_heads(heads, verifier)
+        if expected_hash is not None and all(head.hash != expected_hash for head in heads):
+            breaks.append(ChainBreak("truncated", f"the head {expected_hash}", "no head has this hash"))
         walk = _Walk(session, signatures, breaks)
         await walk.entries()
         if attempts:
@@ -90,23 +98,25 @@ async def verify(
 class _Walk:
     """The verification of all chains of a database, one after the other."""
 
-    def __init__(self, session: AsyncSession, signatures: Signatures, breaks: list[Break]) -> None:
+    def __init__(self, session: AsyncSession, signatures: HeadSignatures, breaks: list[ChainBreak]) -> None:
         self._session = session
         self._signatures = signatures
         self._breaks = breaks
         self._pruned = 0
-        self.found = Verification()
+        self.found = VerificationResult()
 
     async def entries(self) -> None:
         row = AuditEntryRow
         chains = await self._grown(ENTRIES)
         for writer in await self._writers(ENTRIES, chains, row.writer):
-            walk = ChainWalk(writer, chains.get(writer), self._signatures.of(ENTRIES, writer))
+            walk = EntryChainVerifier(
+                writer, chains.get(writer), self._signatures.signed_links(ENTRIES, writer)
+            )
             async for found in self._pages(ALL_ENTRIES.where(row.writer == writer), row.sequence):
-                entry = Entry._make(found)
-                walk.see(entry)
+                entry = AuditEntry._make(found)
+                walk.verify_next(entry)
                 self._pruned = max(self._pruned, _pruned_before(entry))
-            walk.end()
+            walk.verify_end()
             self._breaks += walk.breaks
             self.found = self.found._replace(entries=self.found.entries + walk.count)
 
@@ -114,12 +124,12 @@ class _Walk:
         chain, columns = audit.ATTEMPTS, ATTEMPTS.c
         chains = await self._grown(chain)
         for writer in await self._writers(chain, chains, columns.writer):
-            walk = AttemptWalk(
-                writer, chains.get(writer), self._signatures.of(chain, writer), pruned=self._pruned
+            walk = AttemptChainVerifier(
+                writer, chains.get(writer), self._signatures.signed_links(chain, writer), pruned=self._pruned
             )
             async for found in self._pages(_ROWS.where(columns.writer == writer), columns.sequence):
-                walk.see(_leaf(found))
-            walk.end()
+                walk.verify_next(_leaf(found))
+            walk.verify_end()
             self._breaks += walk.breaks
             self.found = self.found._replace(
                 attempts=self.found.attempts + walk.count,
@@ -162,10 +172,10 @@ async def _at_one_moment(session: AsyncSession) -> None:
 
 def _leaf(row: Row[Any]) -> ChainLink:
     writer, sequence, *record = tuple(row)
-    return chain_link(Spooled(writer, sequence, AttemptRecord._make(record)))
+    return hash_row(SpooledRecord(writer, sequence, AttemptRecord._make(record)))
 
 
-def _pruned_before(entry: Entry) -> int:
+def _pruned_before(entry: AuditEntry) -> int:
     """The time, in microseconds since 1970, before which ``entry`` records that attempts were pruned; else 0."""
     if entry.kind == "ledger.pruned":
         with suppress(ValueError, KeyError, TypeError):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-    from backend.background import Background
+    from backend.background import BackgroundRunner
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +26,19 @@ _WAIT_MS: Final = 250
 """Milliseconds to wait for who reads. Nobody writes meanwhile, so it is short."""
 
 
-async def erase(sessions: async_sessionmaker[AsyncSession], table: str | None = None) -> bool:
-    """Erase deleted data from the database's files: from ``table``, and from the log. Does nothing with PostgreSQL.
+async def erase_deleted_data(sessions: async_sessionmaker[AsyncSession], table: str | None = None) -> bool:
+    """Erase deleted data from SQLite's files, where copies remain after a deletion.
+
+    Does nothing with PostgreSQL.
+
+    Args:
+        sessions: Opens sessions on the database.
+        table: A table whose rows are rewritten first, because old pages may hold copies of them; None for no
+            table.
 
     Returns:
-        False if somebody is reading the log, so that it still holds the data. `truncating_log` empties it later, in any
-        process.
+        False if the write-ahead log is in use, so that the data are still in it. A running server erases
+        them within seconds.
     """
     engine = sessions.kw["bind"]
     if engine.dialect.name != "sqlite":
@@ -45,8 +52,8 @@ async def erase(sessions: async_sessionmaker[AsyncSession], table: str | None = 
     return False
 
 
-def truncate_log(path: Path) -> bool:
-    """Empty the write-ahead log of the database ``path``; False if that is not possible now."""
+def truncate_wal(path: Path) -> bool:
+    """Empty the write-ahead log of the SQLite file ``path``; False if the log is in use now."""
     return _erase(path, None)
 
 
@@ -81,16 +88,16 @@ def _rewrite(database: sqlite3.Connection, table: str) -> None:
 
 
 @asynccontextmanager
-async def truncating_log(path: Path, background: Background) -> AsyncIterator[None]:
-    """While the context lasts, empty the write-ahead log of ``path`` every `AGAIN` seconds, unless it is empty."""
+async def truncate_wal_periodically(path: Path, background: BackgroundRunner) -> AsyncIterator[None]:
+    """While the context lasts, empty the write-ahead log of the SQLite file ``path`` every five seconds."""
     work = partial(asyncio.to_thread, _empty_if_filled, path)
-    async with background.repeating("database.log", work, every=AGAIN):
+    async with background.run_repeatedly("database.log", work, every=AGAIN):
         yield
 
 
 def _empty_if_filled(path: Path) -> None:
     if _is_filled(path):
-        truncate_log(path)
+        truncate_wal(path)
 
 
 def _is_filled(path: Path) -> bool:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.errors import LLMError, OwnEndpointError
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.routing.route import Needs
 
-from .problem import Reason, reason_of
+from .problem import Reason, classify_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,14 +28,14 @@ SECONDS: Final = 30.0
 _NEEDS: Final = Needs(tokens=len(PROMPT))
 _DEAR: Final = float("inf")
 
-_VERDICTS: Final[Mapping[Category, Verdict]] = {
-    Category.UNSUPPORTED: "no_access",
+_VERDICTS: Final[Mapping[FailureCategory, Verdict]] = {
+    FailureCategory.UNSUPPORTED: "no_access",
     # The provider took the key and said something that is no answer.
-    Category.EMPTY: "valid",
-    Category.REFUSAL: "valid",
-    Category.TRUNCATED: "valid",
-    Category.INVALID_OUTPUT: "valid",
-    Category.CONTEXT: "valid",
+    FailureCategory.EMPTY: "valid",
+    FailureCategory.REFUSAL: "valid",
+    FailureCategory.TRUNCATED: "valid",
+    FailureCategory.INVALID_OUTPUT: "valid",
+    FailureCategory.CONTEXT: "valid",
 }
 
 _SENTENCES: Final[Mapping[Verdict, str]] = {
@@ -48,37 +48,39 @@ _SENTENCES: Final[Mapping[Verdict, str]] = {
 }
 
 
-class Explained(Protocol):
-    """What a key check reads of an explained route: its JSON-ready form."""
+class ExplainedRoute(Protocol):
+    """The part of an explained route that a key check reads."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The route as a dict that is ready for JSON."""
+        """Return the route as a dict that is ready for JSON."""
         ...
 
 
-class Facade(Protocol):
-    """The methods of `Patchbay` that a key check calls, as a Protocol, so that a test can pass a fake."""
+class KeyCheckFacade(Protocol):
+    """The methods of `Patchbay` that a key check calls."""
 
     def get_llm(self, feature: str) -> BaseChatModel:
-        """The chat model of ``feature``."""
+        """Return the chat model of ``feature``."""
         ...
 
     def get_qos_info(self) -> QosInfo:
-        """The table in force."""
+        """Return the configuration table that is in effect."""
         ...
 
-    def explain(self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> Explained:
-        """The route of a call by ``caller``."""
+    def explain(
+        self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None
+    ) -> ExplainedRoute:
+        """Explain to which endpoints a call of ``feature`` by ``caller`` would be routed. Nothing is sent."""
         ...
 
 
 class KeyCheck(NamedTuple):
-    """The result of checking one key.
+    """The result of checking whether a user's key works.
 
     Attributes:
-        verdict: Whether the key works; otherwise, what is wrong with it.
-        endpoint: The endpoint that was called, as ``provider:model``; None if no feature of the table can be served with
-            this key, so that nothing was called.
+        verdict: ``valid``, or what is wrong with the key.
+        endpoint: The endpoint that was called, as ``provider:model``. None if nothing was called, because no
+            feature can use the key.
     """
 
     verdict: Verdict
@@ -90,8 +92,13 @@ class KeyCheck(NamedTuple):
         return _SENTENCES[self.verdict]
 
 
-async def check_key(facade: Facade, caller: Caller) -> KeyCheck:
-    """Make one call of the cheapest feature that ``caller``'s only key can serve, and tell from it whether the key works."""
+async def check_key(facade: KeyCheckFacade, caller: Caller) -> KeyCheck:
+    """Check whether a user's key works, with one call of the cheapest feature that can use the key.
+
+    Args:
+        facade: The LLM clients.
+        caller: A caller with the key to check, and no other key.
+    """
     found = await asyncio.to_thread(_cheapest, facade, caller)
     if found is None:
         return KeyCheck("unclear" if caller.own_endpoint is None else "out_of_reach")
@@ -109,7 +116,7 @@ async def check_key(facade: Facade, caller: Caller) -> KeyCheck:
     return KeyCheck("valid", endpoint)
 
 
-def _cheapest(facade: Facade, caller: Caller) -> tuple[str, str] | None:
+def _cheapest(facade: KeyCheckFacade, caller: Caller) -> tuple[str, str] | None:
     """The feature whose first endpoint costs the least, and that endpoint."""
     features = facade.get_qos_info().features
     routes = {name: facade.explain(name, caller=caller, needs=_NEEDS).as_dict() for name in features}
@@ -129,5 +136,5 @@ def _judged(error: LLMError, endpoint: str) -> KeyCheck:
     if not error.attempts:
         return KeyCheck("unclear", endpoint)
     last = error.attempts[-1]
-    verdict = reason_of(last) or _VERDICTS.get(last.category or Category.BUG, "unclear")
+    verdict = classify_refusal(last) or _VERDICTS.get(last.category or FailureCategory.BUG, "unclear")
     return KeyCheck(verdict, last.endpoint)

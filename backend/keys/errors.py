@@ -4,16 +4,16 @@
 
     LLMError
     └── KeychainError
-        ├── MasterKeyError         the keys that encrypt all others cannot be used
-        ├── UnreadableKeyError     a stored key cannot be decrypted
-        ├── NotEnrolledError       a request brought keys that its user did not enrol
-        ├── MalformedKeyError      a text cannot be a key
-        ├── EndpointAndKeysError   a request brought provider keys and also a key for the user's own endpoint
-        ├── UnknownProviderError   the table has no such provider that takes keys
-        ├── KeyNotFoundError       the user has no key for that provider
-        ├── KeyGivenBackError      a key that came with a request was used after its end
-        ├── KeyRemovedError        a key was used after its user had removed it
-        └── TooManyTrialsError     the user checked keys too often
+        ├── MasterKeyError                the keys that encrypt all others cannot be used
+        ├── UnreadableKeyError            a stored key cannot be decrypted
+        ├── KeyNotEnrolledError           a request brought keys that its user did not enrol
+        ├── MalformedKeyError             a text cannot be a key
+        ├── EndpointAndProviderKeysError  a request brought keys for providers and an own endpoint
+        ├── UnknownProviderError          the table has no such provider that takes keys
+        ├── KeyNotFoundError              the user has no key for that provider
+        ├── RequestKeyExpiredError        a key that came with a request was used after its end
+        ├── KeyRemovedError               a key was used after its user had removed it
+        └── TooManyKeyChecksError         the user checked keys too often
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 
 class KeychainError(LLMError):
-    """Base of all errors that the keychain raises deliberately."""
+    """Base class of the errors about users' own keys."""
 
     code = "keychain"
 
 
 class MasterKeyError(KeychainError):
-    """The master keys cannot be read, created or used; the message tells the operator what to do."""
+    """The master keys cannot be read, created or used. The message tells the operator what to do."""
 
     code = "master_key"
     http_status = 503
 
 
 class UnreadableKeyError(KeychainError, WithheldCredentialError):
-    """A stored key cannot be decrypted: its master key is gone, or the row was changed."""
+    """A user's stored key cannot be decrypted: its master key is missing, or the database row was changed."""
 
     code = "key_unreadable"
     http_status = 500
@@ -49,10 +49,10 @@ class UnreadableKeyError(KeychainError, WithheldCredentialError):
         super().__init__(f"The stored key for {provider} cannot be opened. If that lasts, store it again.")
 
 
-class NotEnrolledError(KeychainError):
-    """A request was sent with a provider key that its user had not enrolled before.
+class KeyNotEnrolledError(KeychainError):
+    """A request brought a provider key that its user has not enrolled.
 
-    The message is the same whether no key or another key is enrolled, so an attacker learns nothing from it.
+    The message does not tell whether the user has enrolled another key, so that an attacker learns nothing.
     """
 
     code = "key_not_enrolled"
@@ -67,7 +67,7 @@ class NotEnrolledError(KeychainError):
 
 
 class MalformedKeyError(KeychainError):
-    """The given text cannot be a provider key, for example because it contains a blank or is shorter than 8 characters."""
+    """The text cannot be a provider key: it is too short or too long, or has characters that no key has."""
 
     code = "key_malformed"
     http_status = 422
@@ -78,8 +78,11 @@ class MalformedKeyError(KeychainError):
         )
 
 
-class EndpointAndKeysError(KeychainError):
-    """A request brought provider keys and also a key for the user's own endpoint. Only keys of one of the two may be sent."""
+class EndpointAndProviderKeysError(KeychainError):
+    """A request brought a key for the user's own endpoint together with keys for providers.
+
+    Only one of the two is allowed.
+    """
 
     code = "endpoint_and_keys"
     http_status = 400
@@ -91,7 +94,7 @@ class EndpointAndKeysError(KeychainError):
 
 
 class UnknownProviderError(KeychainError):
-    """The table has no provider of the given name, or that provider takes no keys.
+    """The configuration table has no provider of this name, or the provider takes no keys.
 
     The message does not repeat the name, because a user may have pasted a key in its place.
     """
@@ -116,8 +119,11 @@ class KeyNotFoundError(KeychainError):
         super().__init__("You have no key for that provider.")
 
 
-class KeyGivenBackError(KeychainError, WithheldCredentialError):
-    """A key that was sent with a request was used after that request had ended, when the key is already erased."""
+class RequestKeyExpiredError(KeychainError, WithheldCredentialError):
+    """A key that was sent with a request was used after the request had ended.
+
+    Such a key is erased with its request.
+    """
 
     code = "key_given_back"
     http_status = 403
@@ -129,7 +135,7 @@ class KeyGivenBackError(KeychainError, WithheldCredentialError):
 
 
 class KeyRemovedError(KeychainError, WithheldCredentialError):
-    """Work still running used a key that its user has since removed or replaced."""
+    """Work that is still running used a key that its user has removed or replaced."""
 
     code = "key_removed"
     http_status = 403
@@ -140,8 +146,8 @@ class KeyRemovedError(KeychainError, WithheldCredentialError):
         )
 
 
-class TooManyTrialsError(KeychainError):
-    """The user checked keys more often than the rate limit allows."""
+class TooManyKeyChecksError(KeychainError):
+    """The user checked keys more often than the rate limit for key checks allows."""
 
     code = "too_many_trials"
     http_status = 429

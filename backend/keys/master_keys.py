@@ -33,10 +33,11 @@ _HEADER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class MasterKey:
-    """A master key. Its repr shows the name only, and it cannot be pickled.
+    """A key that encrypts users' keys. Its repr shows the name only, and it cannot be pickled.
 
     Attributes:
-        name: The first digits of its SHA-256, which identify the key and reveal nothing of its 256 random bits.
+        name: The first 16 hex digits of the SHA-256 of ``secret``.
+        secret: The key: 256 random bits.
     """
 
     name: str
@@ -44,10 +45,10 @@ class MasterKey:
 
     @classmethod
     def parse(cls, text: str) -> MasterKey:
-        """Parse a master key.
+        """Parse a master key from its text form: 32 bytes in URL-safe base64.
 
         Raises:
-            MasterKeyError: ``text`` is no master key; the message does not repeat it.
+            MasterKeyError: ``text`` is not a master key. The message does not repeat it.
         """
         try:
             secret = base64.b64decode(text, altchars=b"-_", validate=True)
@@ -60,12 +61,12 @@ class MasterKey:
         return cls(hashlib.sha256(secret).hexdigest()[:16], secret)
 
     @classmethod
-    def new(cls) -> MasterKey:
-        """Create a random master key. It is not stored yet."""
+    def generate(cls) -> MasterKey:
+        """Generate a random master key. It is not stored anywhere."""
         return cls.parse(base64.urlsafe_b64encode(secrets.token_bytes(BYTES)).decode())
 
-    def text(self) -> str:
-        """The key encoded as text, in the form that `parse` reads and that the environment variable or the file holds."""
+    def to_text(self) -> str:
+        """Encode the key as text: the form in the environment variable and in the key file, which `parse` reads."""
         return base64.urlsafe_b64encode(self.secret).decode()
 
     @override
@@ -74,18 +75,20 @@ class MasterKey:
 
 
 class MasterKeys(Protocol):
-    """The available master keys: one or more, of which the newest encrypts and all decrypt."""
+    """The available master keys. The newest encrypts; each can decrypt what it has encrypted."""
 
     def newest(self) -> MasterKey:
-        """The newest master key, which encrypts.
+        """Return the newest master key, which is used to encrypt.
 
         Raises:
             MasterKeyError: There is no master key.
         """
         ...
 
-    def first(self) -> MasterKey:
-        """The newest master key; creates one if there is none. Call it only while nothing is encrypted yet.
+    def newest_or_create(self) -> MasterKey:
+        """Return the newest master key, and create one if there is none.
+
+        Call this only while nothing is encrypted yet.
 
         Raises:
             MasterKeyError: There is no master key, and none can be created.
@@ -93,18 +96,19 @@ class MasterKeys(Protocol):
         ...
 
     def find(self, name: str) -> MasterKey | None:
-        """The master key called ``name``; None if it is no longer available.
+        """Return the master key with the given name; None if it is not available.
 
         Raises:
             MasterKeyError: The master keys cannot be read.
         """
         ...
 
-    def renew(self, used: Collection[str]) -> MasterKey:
+    def rotate(self, names_in_use: Collection[str]) -> MasterKey:
         """Create a new master key, which becomes the newest.
 
         Args:
-            used: Names of master keys that still encrypt stored data, so that they must stay available.
+            names_in_use: The names of the master keys that stored data are still encrypted with. These keys are
+                kept.
 
         Raises:
             MasterKeyError: The keys cannot be read or written.
@@ -113,9 +117,10 @@ class MasterKeys(Protocol):
 
 
 class EnvironmentMasterKeys:
-    """Master keys from the environment, the newest first. The operator keeps them.
+    """Master keys from an environment variable, the newest first, separated by commas.
 
-    To rotate them, put a new one in front, restart the service, and run ``keys rotate``.
+    Only the operator can change them. To rotate, the operator puts a new key in front, restarts the service,
+    and runs ``keys rotate``.
 
     Raises:
         MasterKeyError: There is no master key, or one of them is malformed.
@@ -125,26 +130,29 @@ class EnvironmentMasterKeys:
         self._keys = _parse(text.get_secret_value().replace(",", "\n"))
 
     def newest(self) -> MasterKey:
-        """The first master key in the environment. See `MasterKeys.newest`."""
+        """Return the newest master key: the first in the environment variable."""
         return self._keys[0]
 
-    def first(self) -> MasterKey:
-        """The first master key in the environment. Never creates one, because only the operator can."""
+    def newest_or_create(self) -> MasterKey:
+        """Return the first master key in the environment variable. Never creates a key: only the operator can."""
         return self._keys[0]
 
     def find(self, name: str) -> MasterKey | None:
-        """The master key called ``name``; None if the environment no longer has it."""
+        """Return the master key with the given name; None if the environment variable does not have it."""
         return _find(self._keys, name)
 
-    def renew(self, used: Collection[str]) -> MasterKey:  # noqa: ARG002 - nothing is thrown away here
-        """The first master key in the environment. Creates none: the operator has put the new key in front."""
+    def rotate(self, names_in_use: Collection[str]) -> MasterKey:  # noqa: ARG002 - nothing is thrown away here
+        """Return the first master key in the environment variable.
+
+        Creates none: the operator has added the new key before.
+        """
         return self._keys[0]
 
 
 class MasterKeyFile:
-    """Master keys in a file with mode 0600, which is created with the first key.
+    """Master keys in a file, the newest first. The file is created with mode 0600 when the first key is needed.
 
-    The file is read again after a change, so that a running server follows a rotation by another process.
+    It is read again when it has changed, so that a running server notices a rotation by another process.
     """
 
     def __init__(self, path: Path) -> None:
@@ -154,27 +162,46 @@ class MasterKeyFile:
         self._fault: str | None = None
 
     def newest(self) -> MasterKey:
-        """The newest master key in the file. See `MasterKeys.newest`."""
+        """Return the newest master key: the first in the file.
+
+        Raises:
+            MasterKeyError: The file is missing, or cannot be read.
+        """
         return self._current()[0]
 
-    def first(self) -> MasterKey:
-        """The newest master key in the file, which is created if it is missing. See `MasterKeys.first`."""
+    def newest_or_create(self) -> MasterKey:
+        """Return the newest master key. If the file is missing, it is created with a new key.
+
+        Raises:
+            MasterKeyError: The file cannot be created or read.
+        """
         if not self._path.exists():
-            self._write([MasterKey.new()], replace=False)
+            self._write([MasterKey.generate()], replace=False)
         return self.newest()
 
     def find(self, name: str) -> MasterKey | None:
-        """The master key called ``name``; None if the file no longer has it. See `MasterKeys.find`."""
+        """Return the master key with the given name; None if the file does not have it.
+
+        Raises:
+            MasterKeyError: The file is missing, or cannot be read.
+        """
         return _find(self._current(), name)
 
-    def renew(self, used: Collection[str]) -> MasterKey:
-        """Put a new key in front. The previous key stays for concurrent writers; older keys stay only if they are in ``used``.
+    def rotate(self, names_in_use: Collection[str]) -> MasterKey:
+        """Put a new key at the front of the file, and return it.
 
-        Never called concurrently: the caller holds the database's write lock.
+        The previous key is kept, because other processes may still encrypt with it. Older keys are kept only if
+        they are in use. The caller must hold the database's write lock.
+
+        Args:
+            names_in_use: The names of the master keys that stored data are still encrypted with.
+
+        Raises:
+            MasterKeyError: The file cannot be read or written.
         """
-        before = self._current() if used or self._path.exists() else ()
-        kept = [key for place, key in enumerate(before) if place == 0 or key.name in used]
-        self._write([MasterKey.new(), *kept], replace=True)
+        before = self._current() if names_in_use or self._path.exists() else ()
+        kept = [key for place, key in enumerate(before) if place == 0 or key.name in names_in_use]
+        self._write([MasterKey.generate(), *kept], replace=True)
         return self.newest()
 
     def _current(self) -> Sequence[MasterKey]:
@@ -206,7 +233,7 @@ class MasterKeyFile:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._path.parent, delete=False) as file:
-                file.write(_HEADER + "".join(f"{key.text()}\n" for key in keys))
+                file.write(_HEADER + "".join(f"{key.to_text()}\n" for key in keys))
                 file.flush()
                 os.fsync(file.fileno())
             _put(Path(file.name), self._path, replace=replace)
@@ -215,10 +242,14 @@ class MasterKeyFile:
 
 
 def load_master_keys(given: SecretStr | None, path: Path) -> MasterKeys:
-    """The master keys in ``given``, the value of the environment variable; if it is None, those in the file ``path``.
+    """Load the master keys from the environment variable if it is set, else from a file.
+
+    Args:
+        given: The value of the environment variable; None if it is not set.
+        path: The file, which is read or created when a key is first needed.
 
     Raises:
-        MasterKeyError: ``given`` is not a list of master keys.
+        MasterKeyError: The value of the environment variable is not a list of master keys.
     """
     return MasterKeyFile(path) if given is None else EnvironmentMasterKeys(given)
 

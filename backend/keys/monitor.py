@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from typing_extensions import override
 
 from backend.utils.llm.clock import Time
-from backend.utils.llm.forks import PerProcess
+from backend.utils.llm.forks import ForkSafe
 from backend.utils.llm.model_config import OWN
 
-from .problem import KeyProblem, reason_of
+from .problem import KeyProblem, classify_refusal
 from .request_keys import RequestKey
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from backend.background import Background
+    from backend.background import BackgroundRunner
     from backend.utils.llm.caller import Caller
     from backend.utils.llm.receipt import Attempt
     from backend.utils.llm.routing.route import Route
 
     from .store import KeyStore
-    from .vault import Place
+    from .vault import KeyIdentity
 
 log = logging.getLogger(__name__)
 
@@ -43,18 +43,25 @@ _REMEMBERED: Final = 10_000
 
 
 class Notifier(Protocol):
-    """Notifies owners that their key is refused: once per key, reason and day, over all servers."""
+    """Notifies users that a provider refuses their key: once per key, reason and day, over all servers."""
 
-    async def notify(self, place: Place, problem: KeyProblem) -> None:
-        """Notify the owner of the key at ``place``. An error is logged, and there is no second try that day."""
+    async def notify(self, place: KeyIdentity, problem: KeyProblem) -> None:
+        """Notify the owner of a key.
+
+        If this raises, the error is logged, and there is no second try on the same day.
+
+        Args:
+            place: Which key it is: its user, tenant and provider.
+            problem: Why the provider refuses it.
+        """
         ...
 
 
 class LogNotifier:
-    """A `Notifier` that logs a warning."""
+    """A `Notifier` that writes a warning to the log."""
 
-    async def notify(self, place: Place, problem: KeyProblem) -> None:
-        """Log a warning. See `Notifier.notify`."""
+    async def notify(self, place: KeyIdentity, problem: KeyProblem) -> None:
+        """Log a warning that names the user, the provider and the reason."""
         log.warning(
             "keys.refused user=%s provider=%s reason=%s endpoint=%s",
             place.user_id,
@@ -67,19 +74,19 @@ class LogNotifier:
 class _Observation(NamedTuple):
     """What to write about a key: its problem, or (None) that a call at ``endpoint`` worked."""
 
-    place: Place
+    place: KeyIdentity
     endpoint: str
     problem: KeyProblem | None
 
 
-class KeyMonitor(PerProcess):
-    """Records which users' keys a provider refuses or accepts, so that owners can be notified.
+class KeyMonitor(ForkSafe):
+    """Stores which users' keys providers refuse, as seen in their calls, and has the owners notified.
 
-    Pass its method `observe` to ``Patchbay(observer=…)``. Until they are written, it keeps the last observation of each of
-    at most 10,000 keys.
+    Pass its method `observe` to ``Patchbay(observer=…)``. Observations wait in memory, one per key and for
+    at most 10,000 keys, until a background task writes them.
 
     Args:
-        notifier: Notifies owners; by default, a warning in the log.
+        notifier: Notifies the owners; by default, with a warning in the log.
         time: The clocks.
     """
 
@@ -95,33 +102,41 @@ class KeyMonitor(PerProcess):
         self._lock = threading.Lock()
 
     def observe(self, route: Route, attempt: Attempt) -> None:
-        """Record the outcome of an attempt. Attempts with other keys than a user's from a `Keychain` are ignored."""
+        """Note whether the provider accepted the user's key in ``attempt``. Attempts with other keys are ignored."""
         if attempt.key_owner != "user":
             return
         key = _key(route.caller, attempt.endpoint.partition(":")[0])
         if not isinstance(key, RequestKey):
             return
         place, now = key.version.place, self._time.now()
-        if (reason := reason_of(attempt)) is not None:
+        if (reason := classify_refusal(attempt)) is not None:
             self._keep(_Observation(place, attempt.endpoint, KeyProblem(reason, attempt.endpoint, now, now)))
         elif attempt.outcome == "ok":
             unwritten = self._observations.get(place.row)
             known = key.version.problem if unwritten is None else unwritten.problem
-            if known is not None and known.ends_with(attempt.endpoint):
+            if known is not None and known.is_resolved_by_success_at(attempt.endpoint):
                 self._keep(_Observation(place, attempt.endpoint, None))
 
     @asynccontextmanager
-    async def writing(self, store: KeyStore, background: Background) -> AsyncIterator[None]:
-        """Write observations to ``store`` in the background while the context lasts, and the remaining ones when it ends."""
+    async def write_periodically(self, store: KeyStore, background: BackgroundRunner) -> AsyncIterator[None]:
+        """Write the observations to ``store`` in the background while the context lasts, and when it ends."""
         try:
-            async with background.repeating("keys.monitor", partial(self.write, store), every=_INTERVAL):
+            async with background.run_repeatedly(
+                "keys.monitor", partial(self.write_pending, store), every=_INTERVAL
+            ):
                 yield
         finally:
-            await self.write(store, hurry=True)
+            await self.write_pending(store, all_now=True)
 
-    async def write(self, store: KeyStore, *, hurry: bool = False) -> None:
-        """Write the pending observations to ``store``, at most one per key and minute; with ``hurry``, all of them at once."""
-        for observation in self._due(hurry=hurry):
+    async def write_pending(self, store: KeyStore, *, all_now: bool = False) -> None:
+        """Write the waiting observations to ``store``, and notify the owners of refused keys.
+
+        Args:
+            store: The store of the users' keys.
+            all_now: Whether to write all observations. By default, those of keys that were written in the last
+                minute wait.
+        """
+        for observation in self._due(hurry=all_now):
             try:
                 await self._write(observation, store)
             except Exception:

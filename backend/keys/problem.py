@@ -1,10 +1,10 @@
-"""Why a provider refuses a key, in words of our own: the provider's message may quote the key."""
+"""Why a provider refuses a key, as a code. The provider's message is not kept: it may quote the key."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,12 +17,13 @@ _FORBIDDEN = 403
 
 
 class KeyProblem(NamedTuple):
-    """The reason for which a provider refuses a key.
+    """The reason why a provider refuses a user's key.
 
     Attributes:
-        endpoint: The endpoint that refused the key last, ``provider:model``.
+        reason: ``revoked``, ``no_quota`` or ``no_access``.
+        endpoint: The endpoint that last refused the key, as ``provider:model``.
         since: When the key was first refused for this reason, without a successful call in between.
-        last: When the key was last refused, to the minute.
+        last: When the key was last refused. Accurate to a minute.
     """
 
     reason: Reason
@@ -30,22 +31,23 @@ class KeyProblem(NamedTuple):
     since: datetime
     last: datetime
 
-    def ends_with(self, endpoint: str) -> bool:
-        """Whether a successful call at ``endpoint`` proves that the problem is over.
+    def is_resolved_by_success_at(self, endpoint: str) -> bool:
+        """Whether a successful call at ``endpoint`` shows that the problem is over.
 
-        A problem ``no_access`` is over only after a success at the endpoint that refused; any other, at any endpoint.
+        The problem ``no_access`` is over only after a success at the endpoint that refused the key. Other
+        problems are over after a success at any endpoint.
         """
         return self.reason != "no_access" or endpoint == self.endpoint
 
 
-def reason_of(attempt: Attempt) -> Reason | None:
-    """Classify why the provider refused the key of ``attempt``; None if it did not refuse the key."""
+def classify_refusal(attempt: Attempt) -> Reason | None:
+    """Find out why the provider refused the key of ``attempt``; None if it did not refuse the key."""
     match attempt.category:
-        case Category.CREDENTIAL:
+        case FailureCategory.CREDENTIAL:
             return "no_access" if attempt.status == _FORBIDDEN else "revoked"
-        case Category.QUOTA:
+        case FailureCategory.QUOTA:
             return "no_quota"
-        case Category.MODEL_NOT_FOUND:
+        case FailureCategory.MODEL_NOT_FOUND:
             return "no_access"
         case _:
             return None

@@ -6,35 +6,39 @@ import time
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final
 
-from .errors import TooManyTrialsError
+from .errors import TooManyKeyChecksError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backend.access import Owner
+    from backend.access import DataOwner
 
 MOST: Final = 6
 WITHIN: Final = 60.0
 _REMEMBERED: Final = 10_000
 
 
-class CheckRateLimit:
-    """Limits each user to six key checks a minute, counted in this process for the last 10,000 users."""
+class KeyCheckRateLimit:
+    """Allows each user six key checks a minute.
+
+    Counts in the memory of this process, for the last 10,000 users.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._checks: OrderedDict[Owner, deque[float]] = OrderedDict()
+        self._checks: OrderedDict[DataOwner, deque[float]] = OrderedDict()
 
-    def admit(self, owner: Owner) -> None:
-        """Count a check by ``owner``, or reject it if there were too many.
+    def admit(self, owner: DataOwner) -> None:
+        """Count a key check by ``owner``.
 
         Raises:
-            TooManyTrialsError: More than six checks in a minute. The error says when to try again.
+            TooManyKeyChecksError: The user made six checks within the last minute. The error says when to try
+                again.
         """
         now = self._clock()
         times = self._checks.setdefault(owner, deque(maxlen=MOST))
         if len(times) == MOST and now - times[0] < WITHIN:
-            raise TooManyTrialsError(retry_after=WITHIN - (now - times[0]))
+            raise TooManyKeyChecksError(retry_after=WITHIN - (now - times[0]))
         times.append(now)
         self._checks.move_to_end(owner)
         if len(self._checks) > _REMEMBERED:

@@ -1,8 +1,7 @@
-"""Notices which keys were removed, here or by another process, so that running work stops using them.
+"""Notices that users' keys were removed, here or by another process, so that running work stops using them.
 
-A new request reads its user's keys from the store. This module is for streams, WebSockets and work after a request,
-which
-hold keys that they read earlier.
+A new request reads its user's keys from the store. This module is for streams, WebSockets and background
+work, which hold keys that they read earlier.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
-    from backend.background import Background
+    from backend.background import BackgroundRunner
 
     from .store import KeyStore
 
@@ -29,8 +28,11 @@ BLIND: Final = 30.0
 _REMEMBERED: Final = 100_000
 
 
-class Removals:
-    """The keys that any process has removed lately, kept up to date by polling the store."""
+class KeyRemovalTracker:
+    """Knows which users' keys were removed lately by any process, from polling the key store.
+
+    Long-running work, such as streams, uses it to stop using a key that its user has removed.
+    """
 
     def __init__(self, store: KeyStore, time: Time | None = None) -> None:
         self._store = store
@@ -40,16 +42,19 @@ class Removals:
         self._lost = 0
         self._looked_at: float | None = None
 
-    def follow(self, row: str) -> Callable[[], bool]:
-        """Return a function that tells whether the key in the database row ``row`` has been removed since this call.
+    def make_removal_check(self, row: str) -> Callable[[], bool]:
+        """Return a function that tells whether a key has been removed since this call.
 
-        It also returns True when that cannot be known, because polling fails or removals were missed.
+        The function also returns True if nobody can know, because polling fails or removals were missed.
+
+        Args:
+            row: The id of the key's database row.
         """
         return partial(self._is_over, row, self._lost)
 
-    async def level_up(self) -> None:
-        """Read the removals that are new since the last poll from the store."""
-        for number, row, at in await self._store.removed(self._last):
+    async def poll(self) -> None:
+        """Read from the store the removals that are new since the last read."""
+        for number, row, at in await self._store.list_removals(self._last):
             if self._last and number > self._last + 1:
                 self._lost += 1
             self._ends[row] = min(at, self._ends.get(row, at))
@@ -59,10 +64,10 @@ class Removals:
             self._lost += 1
 
     @asynccontextmanager
-    async def polling(self, background: Background) -> AsyncIterator[None]:
-        """Poll the store for removals while the context lasts; each removal is noticed within half a second."""
+    async def poll_periodically(self, background: BackgroundRunner) -> AsyncIterator[None]:
+        """Poll the store while the context lasts, so that each removal is known within half a second."""
         await self._look()
-        async with background.repeating("keys.removals", self._look, every=LOOK):
+        async with background.run_repeatedly("keys.removals", self._look, every=LOOK):
             yield
 
     def _is_over(self, row: str, lost: int) -> bool:
@@ -71,5 +76,5 @@ class Removals:
         return is_blind or self._lost > lost or (ends is not None and self._time.now() >= ends)
 
     async def _look(self) -> None:
-        await self.level_up()
+        await self.poll()
         self._looked_at = self._time.clock()

@@ -15,9 +15,9 @@ from typing_extensions import override
 
 from backend.utils.llm.caller import OwnEndpoint
 from backend.utils.llm.model_config import OWN
-from backend.utils.llm.secrets import KeptSecret
+from backend.utils.llm.secrets import StoredSecret
 
-from .errors import KeyGivenBackError, KeyRemovedError
+from .errors import KeyRemovedError, RequestKeyExpiredError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -38,18 +38,19 @@ def _always() -> bool:
     return True
 
 
-class RequestKey(KeptSecret):
-    """A user's provider key for the duration of a request; the base of `StoredKey` and `SuppliedKey`.
+class RequestKey(StoredSecret):
+    """A user's provider key that one request may use. Base class of `StoredKey` and `SuppliedKey`.
 
-    Its repr shows stars, it equals only itself, cannot be pickled, and its copy is the same object.
+    A `SecretStr` whose repr shows asterisks. It equals only itself and cannot be pickled; copying returns
+    the same object.
 
     Args:
-        version: The version of the user's key.
+        version: The stored version of the user's key.
         is_removed: Tells whether the user has removed the key.
 
     Attributes:
         name: The id of the version's database row.
-        fingerprint: A short public code by which its user recognises the key.
+        fingerprint: A short public code by which the user recognises the key.
     """
 
     def __init__(self, version: KeyVersion, is_removed: Callable[[], bool] = _never) -> None:
@@ -61,16 +62,16 @@ class RequestKey(KeptSecret):
 
     @override
     def get_secret_value(self) -> str:
-        """The key in plain text.
+        """Return the key in plain text.
 
         Raises:
             KeyRemovedError: The user has removed the key since the request began.
             UnreadableKeyError: The key cannot be decrypted.
-            KeyGivenBackError: The key came with a request that has ended.
+            RequestKeyExpiredError: The key was sent with a request that has ended.
         """
         if self._is_removed():
             self._is_removed = _always
-            self.release()
+            self.erase_value()
             raise KeyRemovedError(self.version.place.provider)
         return self._value_now()
 
@@ -80,11 +81,14 @@ class RequestKey(KeptSecret):
     @property
     @abstractmethod
     def was_used(self) -> bool:
-        """Whether the request used the key: a stored key once its value was read, a supplied key always."""
+        """Whether the request used the key.
+
+        True for a stored key once its value was read, and for a supplied key always.
+        """
 
     @abstractmethod
-    def release(self) -> None:
-        """Erase the key's value from memory. Called once, when the request ends."""
+    def erase_value(self) -> None:
+        """Erase the key's value from memory. Called when the request ends, or when the key was removed."""
 
     @override
     def __eq__(self, other: object) -> bool:
@@ -106,9 +110,10 @@ class RequestKey(KeptSecret):
 
 
 class StoredKey(RequestKey):
-    """A stored key, decrypted when its value is first used.
+    """A key that is stored encrypted, and is decrypted when its value is first read.
 
-    Work that continues after the request may still use the key: it is then decrypted for each use, and not kept in memory.
+    Work that goes on after the request may still use it. It is then decrypted for each use, and not kept in
+    memory.
     """
 
     def __init__(
@@ -133,12 +138,12 @@ class StoredKey(RequestKey):
         return value.get_secret_value()
 
     @override
-    def release(self) -> None:
+    def erase_value(self) -> None:
         self._is_over, self._value = True, None
 
 
 class SuppliedKey(RequestKey):
-    """A key that was sent with the request, and is erased at its end."""
+    """A key that the client sent with the request. It is erased, and no longer usable, when the request ends."""
 
     def __init__(self, key: SecretStr, version: KeyVersion, is_removed: Callable[[], bool] = _never) -> None:
         super().__init__(version, is_removed)
@@ -153,23 +158,23 @@ class SuppliedKey(RequestKey):
     def _value_now(self) -> str:
         value = self._value
         if value is None:
-            raise KeyGivenBackError(self.version.place.provider)
+            raise RequestKeyExpiredError(self.version.place.provider)
         return value.get_secret_value()
 
     @override
-    def release(self) -> None:
+    def erase_value(self) -> None:
         self._value = None
 
 
 @dataclass(frozen=True, slots=True)
 class RequestKeys:
-    """All of a user's keys that one request may use.
+    """The user's own keys that one request may use.
 
     Attributes:
-        keys: The keys by provider; under ``own``, the key for an endpoint of the user's own.
-        versions: The versions of the same keys, by provider.
-        serving: The providers whose keys serve the request's calls.
-        policy: Whether the user's keys, the operator's, or both may pay. None only for a user who has no key.
+        keys: The keys, by provider; under ``own``, the key for the user's own endpoint.
+        versions: The stored versions of the same keys, by provider.
+        serving: The providers whose keys are used for the calls of the request.
+        policy: Whether the user's keys, the operator's keys, or both may pay. None for a user without keys.
     """
 
     keys: Mapping[str, RequestKey]
@@ -177,18 +182,21 @@ class RequestKeys:
     serving: Collection[str]
     policy: KeyPolicy | None
 
-    def only(self, provider: str) -> RequestKeys:
-        """A copy in which ``provider``'s key alone serves, and the operator does not pay; used to check that one key."""
+    def restrict_to(self, provider: str) -> RequestKeys:
+        """Return a copy in which only the key for ``provider`` is used and the operator never pays.
+
+        Used to check that key.
+        """
         return replace(self, serving=[provider], policy="byok_only")
 
     def apply_to(self, caller: Caller) -> Caller:
-        """A copy of ``caller`` with the serving keys and the key policy. No key is decrypted."""
+        """Return a copy of ``caller`` that uses these keys and their policy. No key is decrypted."""
         keys = {provider: self.keys[provider] for provider in self.serving if provider != OWN}
         own = self._own_endpoint() if OWN in self.serving else None
         return caller.model_copy(update={"keys": keys, "own_endpoint": own, "key_policy": self.policy})
 
     def used_versions(self) -> Collection[KeyVersion]:
-        """The key versions to record as used: all keys sent with the request, and the stored ones that were decrypted."""
+        """List the key versions that the request used: all supplied keys, and stored keys that were decrypted."""
         return [self.versions[provider] for provider, key in self.keys.items() if key.was_used]
 
     def _own_endpoint(self) -> OwnEndpoint | None:
@@ -197,24 +205,33 @@ class RequestKeys:
         return server and OwnEndpoint.model_construct(**server._asdict(), key=self.keys[OWN])
 
 
-def serving_providers(
+def choose_serving_providers(
     versions: Mapping[str, KeyVersion], supplied: Mapping[str, SecretStr]
 ) -> Collection[str]:
-    """Choose the providers whose keys serve the calls of a request.
+    """Choose the providers whose keys are used for the calls of a request.
 
-    That is the user's own endpoint alone if there is one, unless the request supplied keys of the table's providers;
-    otherwise all of the table's providers for which there is a key.
+    If the user has an own endpoint, only that is used, unless the request brought keys for other providers.
+    Otherwise all providers are used for which the user has a key.
+
+    Args:
+        versions: The versions of the user's keys that the request may use, by provider.
+        supplied: The keys that were sent with the request, by provider.
     """
     if OWN in versions and supplied.keys() <= {OWN}:
         return [OWN]
     return versions.keys() - {OWN}
 
 
-def key_policy_of(held: Sequence[KeyVersion]) -> KeyPolicy | None:
-    """Decide whose keys may pay, from all key versions that the user has; None if the user has none.
+def choose_key_policy(held: Sequence[KeyVersion]) -> KeyPolicy | None:
+    """Choose whose keys may pay for a user's calls.
 
-    The operator pays only for a user who has no key, or who chose it as a fallback. A key counts even if the request cannot
-    use it.
+    The operator pays only if the user has no key or agreed to the fallback.
+
+    Args:
+        held: All versions of the user's keys, including those that the request cannot use.
+
+    Returns:
+        The policy; None if the user has no key.
     """
     if not held:
         return None

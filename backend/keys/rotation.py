@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from .store import KeyStore, KeyVersion
 
 
-class Rotation(NamedTuple):
-    """The result of a rotation of master keys.
+class RotationResult(NamedTuple):
+    """The result of a rotation of the master key.
 
     Attributes:
         master: The name of the new master key.
-        locked_anew: How many key versions are now encrypted under the new master key.
-        unreadable: How many key versions were left as they are, because they cannot be decrypted.
+        locked_anew: How many key versions were encrypted again with the new master key.
+        unreadable: How many key versions were not changed, because they cannot be decrypted.
     """
 
     master: str
@@ -28,10 +28,10 @@ class Rotation(NamedTuple):
     unreadable: int
 
 
-async def rotate(store: KeyStore, master_keys: MasterKeys) -> Rotation:
-    """Create a new master key and encrypt all users' keys under it. Servers may keep running.
+async def rotate_master_key(store: KeyStore, master_keys: MasterKeys) -> RotationResult:
+    """Create a new master key, and encrypt all stored users' keys with it. Servers may keep running.
 
-    Key versions that cannot be decrypted are left as they are.
+    Key versions that cannot be decrypted are not changed.
 
     Raises:
         MasterKeyError: The master keys cannot be read or written.
@@ -41,7 +41,7 @@ async def rotate(store: KeyStore, master_keys: MasterKeys) -> Rotation:
 
     def renew(keys: Sequence[KeyVersion]) -> Iterable[KeyVersion]:
         nonlocal unreadable
-        newest = master_keys.renew({key.sealed.master for key in keys})
+        newest = master_keys.rotate({key.sealed.master for key in keys})
         for key in keys:
             try:
                 if key.sealed.master != newest.name:
@@ -49,5 +49,5 @@ async def rotate(store: KeyStore, master_keys: MasterKeys) -> Rotation:
             except UnreadableKeyError:
                 unreadable += 1
 
-    locked_anew = await store.rewrap(renew)
-    return Rotation(master_keys.newest().name, locked_anew, unreadable)
+    locked_anew = await store.rewrap_all(renew)
+    return RotationResult(master_keys.newest().name, locked_anew, unreadable)

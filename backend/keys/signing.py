@@ -21,8 +21,11 @@ _SEALING: Final = b"patchbay 1 confirmations HMAC-SHA256"
 _BYTES: Final = 32
 
 
-class HeadKey:
-    """An Ed25519 key that signs heads of the audit trail, derived from a master key, whose name it has."""
+class AuditSigningKey:
+    """A key that signs the audit trail (Ed25519).
+
+    It is derived from a master key, and has the master key's name.
+    """
 
     def __init__(self, master: MasterKey) -> None:
         self.name = master.name
@@ -30,11 +33,11 @@ class HeadKey:
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
 
     def sign(self, message: bytes) -> bytes:
-        """Sign ``message``. Returns the signature."""
+        """Sign ``message``, and return the signature."""
         return self._key.sign(message)
 
     def verifies(self, message: bytes, signature: bytes) -> bool:
-        """Whether ``signature`` is this key's signature of ``message``."""
+        """Whether ``signature`` is a signature of ``message`` by this key."""
         try:
             self._key.public_key().verify(signature, message)
         except InvalidSignature:
@@ -42,51 +45,56 @@ class HeadKey:
         return True
 
 
-class HeadKeys:
-    """Signs heads of the audit trail and verifies their signatures, with a `HeadKey` for each available master key."""
+class AuditSigningKeys:
+    """The keys that sign the audit trail and verify its signatures: one for each available master key."""
 
     def __init__(self, master_keys: MasterKeys) -> None:
         self._masters = master_keys
 
-    def newest(self, *, is_first: bool) -> HeadKey:
-        """The head key of the newest master key, to sign with.
+    def newest(self, *, is_first: bool) -> AuditSigningKey:
+        """Return the key to sign with, which is derived from the newest master key.
 
         Args:
-            is_first: Whether no key of a user is stored yet, so that a master key may be created.
+            is_first: Whether no user's key is stored yet. A master key may then be created if there is none.
 
         Raises:
             MasterKeyError: There is no master key.
         """
-        return HeadKey(self._masters.first() if is_first else self._masters.newest())
+        return AuditSigningKey(self._masters.newest_or_create() if is_first else self._masters.newest())
 
     def verifies(self, key: str, message: bytes, signature: bytes) -> bool | None:
-        """Whether ``signature`` of ``message`` was made by the head key called ``key``; None if the master key of that key is gone."""
+        """Whether ``signature`` is a signature of ``message`` by the key with the name ``key``.
+
+        None if it cannot be verified, because the master key of that name is missing or the master keys cannot
+        be read.
+        """
         try:
             master = self._masters.find(key)
         except MasterKeyError:
             return None
-        return None if master is None else HeadKey(master).verifies(message, signature)
+        return None if master is None else AuditSigningKey(master).verifies(message, signature)
 
 
-class ConfirmationSeals:
-    """Seals with a key derived from the newest master key, and verifies seals of any master key.
+class ConfirmationSigner:
+    """Signs and verifies messages with HMAC-SHA256, to protect stored confirmations against changes.
 
-    A seal is the name of the master key, a dot, and an HMAC-SHA256 in hex.
+    The HMAC key is derived from a master key. A signature is the name of the master key, a dot, and the HMAC
+    in hex.
     """
 
     def __init__(self, master_keys: MasterKeys) -> None:
         self._masters = master_keys
 
-    def seal(self, message: bytes) -> str:
-        """Compute the seal of ``message`` with the newest master key.
+    def sign(self, message: bytes) -> str:
+        """Compute the HMAC of ``message``, with a key derived from the newest master key.
 
         Raises:
             MasterKeyError: There is no master key.
         """
         return _seal(self._masters.newest(), message)
 
-    def verifies(self, seal: str, message: bytes) -> bool | None:
-        """Whether ``seal`` is a seal of ``message``; None if the master key that it names is not available.
+    def verify(self, seal: str, message: bytes) -> bool | None:
+        """Whether ``signature`` is a signature of ``message``; None if the master key that it names is missing.
 
         Raises:
             MasterKeyError: The master keys cannot be read.

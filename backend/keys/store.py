@@ -9,30 +9,31 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
-    from backend.access import Owner
+    from backend.access import DataOwner
 
     from .problem import KeyProblem
-    from .vault import Place, Sealed
+    from .vault import EncryptedKey, KeyIdentity
 
 _SHOWN: Final = 16
 
 
 class KeyVersion(NamedTuple):
-    """One enrolled key of a user for one provider, as stored. After a replacement, the old version stays valid for a while.
+    """One version of a user's key for a provider.
 
-    It holds no key in plain text, so it may be printed.
+    When the user replaces a key, the old version stays valid for a while. The key is encrypted, so a version
+    may be printed.
 
     Attributes:
-        place: The owner, provider and database row.
+        place: The user, tenant and provider of the key, and its database row.
         sealed: The encrypted key.
-        tail: The last characters of the key, to recognise it; blank if the key is short.
-        valid_until: When the version ends; None until a newer version replaces it.
+        tail: The last characters of the key, by which its user recognises it; empty if the key is short.
+        valid_until: When the version ends; None if no newer version has replaced it.
         problem: Why the provider refuses the key; None if it does not.
-        house_fallback: Whether the owner agreed that the operator's keys pay when the user's own cannot serve.
+        house_fallback: Whether the user agreed that the operator's keys may pay when the user's own cannot.
     """
 
-    place: Place
-    sealed: Sealed
+    place: KeyIdentity
+    sealed: EncryptedKey
     tail: str
     created_at: datetime
     last_used_at: datetime | None = None
@@ -42,22 +43,22 @@ class KeyVersion(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """The first characters of the key's keyed hash, by which people tell keys apart."""
+        """The first 16 hex digits of a keyed hash of the key, by which people tell keys apart."""
         return self.sealed.fingerprint[:_SHOWN]
 
     @property
     def is_stored(self) -> bool:
-        """Whether the key itself is stored, and not only its fingerprint."""
+        """Whether the key itself is stored, encrypted. False if only its fingerprint is."""
         return self.sealed.box is not None
 
 
-class Removal(NamedTuple):
-    """The removal or replacement of a key, which running work must notice.
+class KeyRemoval(NamedTuple):
+    """The removal or replacement of a user's key. Running work must stop using the key.
 
     Attributes:
-        number: The number of the removal, from 1, in the order in which all processes wrote them.
+        number: The number of the removal: 1, 2, 3 and so on, for all processes together.
         row: The id of the key's database row.
-        at: When the key becomes invalid: at the end of its overlap, if it was replaced.
+        at: When the key becomes invalid: at once, or at the end of the overlap if it was replaced.
     """
 
     number: int
@@ -65,51 +66,58 @@ class Removal(NamedTuple):
     at: datetime
 
 
-Seal = Callable[[bool], KeyVersion]
+VersionFactory = Callable[[bool], KeyVersion]
 """Makes a version of a key. The argument says whether any key is stored, so that a master key must exist."""
-Renew = Callable[["Sequence[KeyVersion]"], "Iterable[KeyVersion]"]
+VersionUpdater = Callable[["Sequence[KeyVersion]"], "Iterable[KeyVersion]"]
 
 
 class KeyStore(Protocol):
-    """Stores versions of keys. Every read returns the present state, whichever process wrote it."""
+    """Stores versions of users' keys, encrypted. Several processes may share a store."""
 
-    async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeyVersion:
-        """Store a new version of the key at ``place``, in one transaction.
+    async def add_version(
+        self, place: KeyIdentity, seal: VersionFactory, *, now: datetime, until: datetime
+    ) -> KeyVersion:
+        """Store a new version of a user's key, in one transaction.
 
         Args:
-            place: Whose key it is, and the new version's row.
-            seal: Makes the encrypted key. It is called under the write lock.
-            now: The time, timezone-aware.
+            place: The user, tenant and provider of the key, and the row id of the new version.
+            seal: Makes the new version, with the encrypted key. Called while the write lock is held.
+            now: The current time, timezone-aware.
             until: When the previous version ends. Older versions end at once.
         """
         ...
 
-    async def of(self, owner: Owner, now: datetime) -> Sequence[KeyVersion]:
-        """Every version of ``owner``'s keys that is valid at ``now``, by provider, the newest first."""
+    async def list_versions(self, owner: DataOwner, now: datetime) -> Sequence[KeyVersion]:
+        """List the versions of ``owner``'s keys that are valid at ``now``, by provider, the newest version first."""
         ...
 
-    async def remove(self, owner: Owner, provider: str, now: datetime) -> bool:
+    async def remove(self, owner: DataOwner, provider: str, now: datetime) -> bool:
         """Delete every version of ``owner``'s key for ``provider``; False if there was none."""
         ...
 
-    async def removed(self, after: int) -> Sequence[Removal]:
-        """List the removals and replacements numbered above ``after``, in order. Each is kept for at least an hour."""
+    async def list_removals(self, after: int) -> Sequence[KeyRemoval]:
+        """List the removals and replacements of keys with a number above ``after``, in ascending order.
+
+        A removal is listed for at least an hour.
+        """
         ...
 
-    async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
-        """Store whether the operator's keys may pay for ``owner``, for present and future keys."""
+    async def set_house_fallback(self, owner: DataOwner, *, house_fallback: bool) -> None:
+        """Store whether the operator's keys may pay for ``owner``'s calls when ``owner``'s own keys cannot."""
         ...
 
-    async def chosen(self, owner: Owner) -> bool:
-        """Whether ``owner`` agreed that the operator's keys may pay; False by default."""
+    async def allows_house_fallback(self, owner: DataOwner) -> bool:
+        """Whether ``owner`` agreed that the operator's keys may pay when ``owner``'s own cannot; False by default."""
         ...
 
     async def record_use(self, rows: Collection[str], now: datetime) -> None:
-        """Record that the keys in ``rows`` were used at ``now``."""
+        """Store that the key versions with the row ids ``rows`` were used at ``now``."""
         ...
 
     async def record_problem(self, row: str, problem: KeyProblem) -> bool:
-        """Record that a provider refuses the key version in ``row``. ``since`` stays if the reason is the same as before.
+        """Store that a provider refuses the key version with the row id ``row``, and why.
+
+        If the reason is the same as before, the stored time of the first refusal is kept.
 
         Returns:
             Whether to notify the owner: True once per reason and day.
@@ -117,13 +125,13 @@ class KeyStore(Protocol):
         ...
 
     async def record_success(self, row: str, endpoint: str) -> None:
-        """Record that a call with the key version in ``row`` succeeded at ``endpoint``; this may end its problem."""
+        """Clear the problem of the key version ``row``, if a successful call at ``endpoint`` shows that it is over."""
         ...
 
-    async def rewrap(self, renew: Renew) -> int:
-        """Pass every key version to ``renew``, and store each changed version that it returns; used for a rotation.
+    async def rewrap_all(self, renew: VersionUpdater) -> int:
+        """Pass all key versions to ``renew``, and store the versions that it returns.
 
-        It runs under the write lock.
+        Used to rotate the master key. The write lock is held meanwhile.
 
         Returns:
             How many versions were stored.

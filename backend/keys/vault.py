@@ -27,41 +27,44 @@ _HALF: Final = 32
 _NONCE: Final = 12
 
 
-class Server(NamedTuple):
-    """An endpoint of the user's own: its base URL and its name of the model."""
+class OwnServer(NamedTuple):
+    """A user's own endpoint: its base URL, and the name of its model."""
 
     base_url: str
     model: str
 
 
-class Place(NamedTuple):
-    """Everything that an encrypted key is bound to, so that it cannot be decrypted for another row, owner or server.
+class KeyIdentity(NamedTuple):
+    """Identifies a stored key: its tenant, user, provider and database row, and its server.
+
+    Encryption is bound to all of these, so an encrypted key that is copied to another row or user cannot be
+    decrypted.
 
     Attributes:
         row: The id of the database row.
-        server: The endpoint of the user's own that the key is for; None for a provider of the table.
+        server: The user's own endpoint that the key is for; None for a provider of the configuration table.
     """
 
     tenant_id: str
     user_id: str
     provider: str
     row: str
-    server: Server | None = None
+    server: OwnServer | None = None
 
-    def bound(self, use: str) -> bytes:
-        """Encode the place and the purpose ``use`` as bytes, to authenticate an encryption: equal only if both are equal."""
-        return json.dumps(["patchbay", 1, use, *self[:4], *(self.server or ())]).encode()
+    def associated_data(self, purpose: str) -> bytes:
+        """Encode this identity and ``purpose`` as bytes, to bind an encryption or a fingerprint to them."""
+        return json.dumps(["patchbay", 1, purpose, *self[:4], *(self.server or ())]).encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
-    """An encrypted key, with all that is needed to decrypt it except the master key.
+class EncryptedKey:
+    """A user's key, encrypted. Together with the master key, it has all that is needed to decrypt it.
 
     Attributes:
-        master: The name of the master key that decrypts ``wrapped``.
-        wrapped: The row's random bytes, encrypted by the master key.
-        box: The key, encrypted; None if only its fingerprint is stored.
-        fingerprint: The key's keyed hash.
+        master: The name of the master key that encrypted ``wrapped``.
+        wrapped: The row's data key, encrypted with the master key.
+        box: The user's key, encrypted with the data key; None if only its fingerprint is stored.
+        fingerprint: A keyed hash of the user's key.
     """
 
     master: str
@@ -71,74 +74,80 @@ class Sealed:
 
 
 class Vault:
-    """Encrypts users' keys under the newest master key, and decrypts them with any available master key."""
+    """Encrypts users' keys with the newest master key, and decrypts them with any available master key."""
 
     def __init__(self, master_keys: MasterKeys) -> None:
         self._masters = master_keys
 
-    def seal(self, key: str, place: Place, *, keep: bool, is_first: bool = False) -> Sealed:
-        """Encrypt ``key`` for ``place``; without ``keep``, only its fingerprint is kept.
+    def encrypt_key(
+        self, key: str, place: KeyIdentity, *, keep: bool, may_create_master_key: bool = False
+    ) -> EncryptedKey:
+        """Encrypt a user's key.
 
         Args:
-            key: The key.
-            place: The only place where it can be decrypted.
-            keep: Whether to keep the key itself.
-            is_first: Whether nothing is encrypted yet, so that a master key may be created.
+            key: The key in plain text.
+            place: The user, tenant, provider and row. The key can be decrypted only together with the same
+                values.
+            keep: Whether to store the key itself. If False, the result has only its fingerprint.
+            may_create_master_key: Whether to create a master key if there is none. Pass True only if nothing is
+                encrypted yet.
 
         Raises:
             MasterKeyError: There is no master key to encrypt with.
         """
         own = secrets.token_bytes(2 * _HALF)
-        master = self._masters.first() if is_first else self._masters.newest()
-        box = _lock(own[:_HALF], key.encode(), place.bound("key")) if keep else None
-        return Sealed(master.name, _wrap(own, master, place), box, _fingerprint(own, key, place))
+        master = self._masters.newest_or_create() if may_create_master_key else self._masters.newest()
+        box = _lock(own[:_HALF], key.encode(), place.associated_data("key")) if keep else None
+        return EncryptedKey(master.name, _wrap(own, master, place), box, _fingerprint(own, key, place))
 
-    def open(self, sealed: Sealed, place: Place) -> str:
-        """Decrypt the sealed key.
+    def decrypt_key(self, sealed: EncryptedKey, place: KeyIdentity) -> str:
+        """Decrypt a user's key, and return it in plain text.
 
         Raises:
-            UnreadableKeyError: Only its fingerprint was kept, it was sealed for another place, or its master key is gone.
+            UnreadableKeyError: Only its fingerprint is stored, it was encrypted for another row or user, or its
+                master key is missing.
             MasterKeyError: The master keys cannot be read.
         """
         if sealed.box is None:
             raise UnreadableKeyError(place.provider)
         own = self._unwrap(sealed, place)
-        return _open(own[:_HALF], sealed.box, place.bound("key"), place).decode()
+        return _open(own[:_HALF], sealed.box, place.associated_data("key"), place).decode()
 
-    def matches(self, key: str, sealed: Sealed, place: Place) -> bool:
-        """Whether ``key`` is the key that was sealed, compared in constant time.
+    def is_same_key(self, key: str, sealed: EncryptedKey, place: KeyIdentity) -> bool:
+        """Whether ``key`` equals the encrypted key. Their fingerprints are compared, in constant time.
 
         Raises:
-            UnreadableKeyError: The key was sealed for another place, or its master key is gone.
+            UnreadableKeyError: The key was encrypted for another row or user, or its master key is missing.
             MasterKeyError: The master keys cannot be read.
         """
         found = _fingerprint(self._unwrap(sealed, place), key, place)
         return hmac.compare_digest(found.encode(), sealed.fingerprint.encode())
 
-    def rewrap(self, sealed: Sealed, place: Place) -> Sealed:
-        """Encrypt the row's random bytes in ``sealed`` again, under the newest master key.
-
-        The user's key itself is not decrypted.
+    def rewrap(self, sealed: EncryptedKey, place: KeyIdentity) -> EncryptedKey:
+        """Encrypt the row's data key again with the newest master key. The user's key itself is not decrypted.
 
         Raises:
-            UnreadableKeyError: The key was sealed for another place, or its master key is gone.
+            UnreadableKeyError: The key was encrypted for another row or user, or its master key is missing.
+            MasterKeyError: The master keys cannot be read.
         """
         own, master = self._unwrap(sealed, place), self._masters.newest()
         return replace(sealed, master=master.name, wrapped=_wrap(own, master, place))
 
-    def _unwrap(self, sealed: Sealed, place: Place) -> bytes:
+    def _unwrap(self, sealed: EncryptedKey, place: KeyIdentity) -> bytes:
         master = self._masters.find(sealed.master)
         if master is None:
             raise UnreadableKeyError(place.provider)
-        return _open(master.secret, sealed.wrapped, place.bound("data key"), place)
+        return _open(master.secret, sealed.wrapped, place.associated_data("data key"), place)
 
 
-def _wrap(own: bytes, master: MasterKey, place: Place) -> bytes:
-    return _lock(master.secret, own, place.bound("data key"))
+def _wrap(own: bytes, master: MasterKey, place: KeyIdentity) -> bytes:
+    return _lock(master.secret, own, place.associated_data("data key"))
 
 
-def _fingerprint(own: bytes, key: str, place: Place) -> str:
-    return hmac.new(own[_HALF:], place.bound("fingerprint") + key.encode(), hashlib.sha256).hexdigest()
+def _fingerprint(own: bytes, key: str, place: KeyIdentity) -> str:
+    return hmac.new(
+        own[_HALF:], place.associated_data("fingerprint") + key.encode(), hashlib.sha256
+    ).hexdigest()
 
 
 def _lock(secret: bytes, plain: bytes, bound: bytes) -> bytes:
@@ -146,7 +155,7 @@ def _lock(secret: bytes, plain: bytes, bound: bytes) -> bytes:
     return nonce + AESGCM(secret).encrypt(nonce, plain, bound)
 
 
-def _open(secret: bytes, locked: bytes, bound: bytes, place: Place) -> bytes:
+def _open(secret: bytes, locked: bytes, bound: bytes, place: KeyIdentity) -> bytes:
     try:
         return AESGCM(secret).decrypt(locked[:_NONCE], locked[_NONCE:], bound)
     except (InvalidTag, ValueError):

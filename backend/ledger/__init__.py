@@ -1,4 +1,4 @@
-"""Writes a record of each attempt to a file before its answer is returned, and ships it to the store exactly once.
+"""Writes a record of each attempt to a file before its answer is returned, and ships it to the store once.
 
 ::
 

@@ -1,9 +1,9 @@
-"""The audit trail: people's decisions and the attempts, as hash chains whose last links are signed together in heads.
+"""The audit trail: decisions of people, and attempts, as hash chains whose last links are signed together.
 
-Each process has a chain of its own, so processes never wait for each other. An entry holds the hash of the previous entry; a
-head is signed, and holds the last hash of each chain that has grown, and the hash of the previous head. To change, remove,
-insert or move a row breaks a link; to forge all later links as well takes the key that signs heads. `Verification` names the
-break.
+Each process has its own chain, so processes never wait for each other. An entry holds the hash of the
+previous entry. A head is a signature: it holds the last hash of each chain that has grown, and the hash
+of the previous head. To change, remove, insert or move a row breaks a link. To forge all later links as
+well takes the key that signs heads. `VerificationResult` names the break.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
-from backend.utils.llm.foreign import label
+from backend.utils.llm.foreign import sanitize_text
 from backend.utils.llm.secrets import KEY_LIKE
 
 if TYPE_CHECKING:
@@ -60,13 +60,14 @@ _VERSION: Final = 1
 _encoded = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
-class Event(NamedTuple):
-    """An event for the audit trail.
+class AuditEvent(NamedTuple):
+    """An event to record in the audit trail.
 
     Attributes:
         at: When the event happened, in microseconds since 1970 (UTC).
         actor: Who caused it: a user, the operator at the command line, or `SYSTEM`.
-        subject: What the event is about, by a name that is no secret.
+        kind: What happened, such as ``key.added``.
+        subject: What the event is about, by a name that is not secret.
         details: JSON-ready facts. Anything that looks like a key is masked.
     """
 
@@ -77,12 +78,16 @@ class Event(NamedTuple):
     details: Mapping[str, Any] = {}
 
 
-class Entry(NamedTuple):
-    """One event in the audit trail, as a link of its process's hash chain.
+class AuditEntry(NamedTuple):
+    """An event as recorded in the audit trail: one link in the hash chain of the process that recorded it.
 
     Attributes:
-        writer: The chain's process: a UUIDv7 as 32 hex digits, unique to the process.
+        writer: The id of that process: a UUIDv7 as 32 hex digits.
         sequence: The number of the link in the chain, from 1.
+        at: When the event happened, in microseconds since 1970 (UTC).
+        actor: Who caused the event.
+        kind: What happened, such as ``key.added``.
+        subject: What the event is about.
         details: The event's details as canonical JSON.
         previous: The hash of the previous link.
         hash: SHA-256 over all of the above.
@@ -99,29 +104,32 @@ class Entry(NamedTuple):
     hash: str
 
     @classmethod
-    def of(cls, event: Event, writer: str, sequence: int, previous: str) -> Entry:
-        """Make the next link of a chain from ``event``. Control characters are escaped, and anything like a key is masked."""
+    def from_event(cls, event: AuditEvent, writer: str, sequence: int, previous: str) -> AuditEntry:
+        """Make the next link of a chain from ``event``, after the link with the hash ``previous``.
+
+        Control characters are escaped, and anything that looks like a key is masked.
+        """
         actor, subject = _shown(event.actor), _shown(event.subject)
         details = _encoded(_without_keys(event.details))
         entry = cls(writer, sequence, event.at, actor, event.kind, subject, details, previous, "")
-        return entry._replace(hash=entry.digest())
+        return entry._replace(hash=entry.compute_hash())
 
-    def digest(self) -> str:
-        """Compute the hash from the entry's fields. It differs from ``hash`` if the entry was changed later."""
-        return sha256(_encoded([_VERSION, *self[:-1]]))
+    def compute_hash(self) -> str:
+        """Compute the hash of the entry's content. It differs from ``hash`` if the entry was changed later."""
+        return sha256_hex(_encoded([_VERSION, *self[:-1]]))
 
     @property
-    def name(self) -> str:
-        """A short text that identifies the entry for people: its number, its chain and its kind."""
+    def display_name(self) -> str:
+        """A short text that identifies the entry for people: its number, its process, its kind and its subject."""
         return f"entry {self.sequence} of {self.writer} ({self.kind} {self.subject})"
 
 
 class ChainTip(NamedTuple):
-    """The end of a chain at the time when a head signs it.
+    """The last link of a chain, as signed in a head.
 
     Attributes:
         chain: The kind of chain: `ENTRIES` or `ATTEMPTS`.
-        writer: The process whose chain it is.
+        writer: The id of the process whose chain it is.
         sequence: The number of the last link.
         hash: The hash of the last link.
     """
@@ -132,16 +140,16 @@ class ChainTip(NamedTuple):
     hash: str
 
 
-class Head(NamedTuple):
+class SignedHead(NamedTuple):
     """A signature over the last links of all chains that have grown since the previous head.
 
     Attributes:
         number: The number of the head, from 1, without gaps.
         at: When the head was signed, in microseconds since 1970 (UTC).
-        tips: The chains' last links, as canonical JSON of `ChainTip` values in order.
+        tips: The chains' last links, as canonical JSON of sorted `ChainTip` values.
         previous: The hash of the previous head.
         key: The name of the master key from which the signing key is derived.
-        hash: SHA-256 over all of the above. A copy kept elsewhere vouches for everything before it.
+        hash: SHA-256 over all of the above. A copy kept elsewhere proves that nothing before it was changed.
         signature: The signature of ``hash``, in hex.
     """
 
@@ -154,21 +162,23 @@ class Head(NamedTuple):
     signature: str
 
     @classmethod
-    def signed(cls, number: int, at: int, tips: Iterable[ChainTip], previous: str, by: SigningKey) -> Head:
-        """Make the next head over the chains' last links ``tips``, and sign it with the key ``by``."""
-        head = cls(number, at, _encoded(sorted(tips)), previous, by.name, "", "")
-        head = head._replace(hash=head.digest())
-        return head._replace(signature=by.sign(head.hash.encode()).hex())
+    def sign_next(
+        cls, number: int, at: int, tips: Iterable[ChainTip], previous: str, signing_key: SigningKey
+    ) -> SignedHead:
+        """Make the next head, over the last links ``tips`` of chains, and sign it with ``signing_key``."""
+        head = cls(number, at, _encoded(sorted(tips)), previous, signing_key.name, "", "")
+        head = head._replace(hash=head.compute_hash())
+        return head._replace(signature=signing_key.sign(head.hash.encode()).hex())
 
-    def digest(self) -> str:
-        """Compute the hash from the head's fields. It differs from ``hash`` if the head was changed later."""
-        return sha256(_encoded([_VERSION, *self[:5]]))
+    def compute_hash(self) -> str:
+        """Compute the hash of the head's content. It differs from ``hash`` if the head was changed later."""
+        return sha256_hex(_encoded([_VERSION, *self[:5]]))
 
-    def all_tips(self) -> list[ChainTip]:
-        """Parse ``tips``, the JSON text, into values.
+    def parse_tips(self) -> list[ChainTip]:
+        """Parse the JSON text ``tips`` into the chains' last links.
 
         Raises:
-            ValueError: ``tips`` are no valid JSON of tips.
+            ValueError: ``tips`` is not the JSON of such links.
         """
         try:
             return [
@@ -180,7 +190,7 @@ class Head(NamedTuple):
 
 
 class SigningKey(Protocol):
-    """A key that signs heads."""
+    """A key that signs heads of the audit trail."""
 
     @property
     def name(self) -> str:
@@ -188,20 +198,22 @@ class SigningKey(Protocol):
         ...
 
     def sign(self, message: bytes) -> bytes:
-        """Sign ``message``. Returns the signature."""
+        """Return the signature of ``message``."""
         ...
 
 
-class Verifier(Protocol):
-    """Verifies signatures of heads."""
+class SignatureVerifier(Protocol):
+    """Verifies the signatures of heads of the audit trail."""
 
     def verifies(self, key: str, message: bytes, signature: bytes) -> bool | None:
-        """Whether ``signature`` of ``message`` was made by the key called ``key``; None if that key is no longer available."""
+        """Whether ``signature`` is that of ``message`` with the key named ``key``; None if the key is gone."""
         ...
 
 
 class ChainLength(NamedTuple):
-    """How long a chain is, as recorded beside it, so that a missing end is noticed.
+    """The recorded length of a chain.
+
+    It is stored apart from the chain, so that missing last links are noticed.
 
     Attributes:
         sequence: The number of the last link.
@@ -214,13 +226,13 @@ class ChainLength(NamedTuple):
     signed: int
 
 
-def sha256(text: str) -> str:
-    """SHA-256 of ``text``, in hex."""
+def sha256_hex(text: str) -> str:
+    """Return the SHA-256 of ``text``, in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _shown(text: str) -> str:
-    return label(KEY_LIKE.sub("[hidden]", text))
+    return sanitize_text(KEY_LIKE.sub("[hidden]", text))
 
 
 def _without_keys(value: Any) -> Any:

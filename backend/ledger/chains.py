@@ -1,7 +1,8 @@
-"""Hash chains of attempts: one for each writer's rows of the ledger, in the order of their sequence.
+"""Hash chains of attempts: one for each process, over its ledger rows in the order of their sequence.
 
-A chain grows in the transaction that inserts its rows, and heads of the audit trail sign its last link. A row's tokens are
-part of its hash. Its cost is not: it is computed from the tokens, and may be computed again.
+A chain grows in the transaction that inserts its rows, and heads of the audit trail sign its last link.
+A row's tokens are part of its hash. Its cost is not, because it is computed from the tokens and may be
+computed again.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from backend.utils.llm.ledger.record import AttemptRecord
 
-from .audit import START, sha256
+from .audit import START, sha256_hex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .store import Spooled
+    from .store import SpooledRecord
 
 _encoded = json.JSONEncoder(separators=(",", ":")).encode
 _VERSION: Final = 1
@@ -26,10 +27,12 @@ _chained = itemgetter(*(place for place, name in enumerate(AttemptRecord._fields
 
 
 class ChainLink(NamedTuple):
-    """The key and the hash of one ledger row, which is all that its hash chain needs to know of it.
+    """The key and the hash of one ledger row, as a link of the hash chain of the process that wrote the row.
 
     Attributes:
-        hash: SHA-256 over all of the row but its cost.
+        writer: The id of the process.
+        sequence: The number of the row among the process's rows, from 1.
+        hash: SHA-256 over the row without its cost.
     """
 
     writer: str
@@ -38,31 +41,34 @@ class ChainLink(NamedTuple):
 
 
 class ChainEnd(NamedTuple):
-    """The sequence number of a chain's last row, and the hash over all rows up to it."""
+    """The end of a hash chain: the number of its last row, and the hash over all rows up to it."""
 
     sequence: int = 0
     hash: str = START
 
 
-def chain_link(row: Spooled) -> ChainLink:
-    """Hash a ledger row, all but its cost, for the hash chain of its writer."""
+def hash_row(row: SpooledRecord) -> ChainLink:
+    """Hash a ledger row, without its cost, for the hash chain of the process that wrote it."""
     content = _encoded([_VERSION, row.writer, row.sequence, *_chained(row.record)])
-    return ChainLink(row.writer, row.sequence, sha256(content))
+    return ChainLink(row.writer, row.sequence, sha256_hex(content))
 
 
-def chain_links(rows: Iterable[Spooled]) -> list[ChainLink]:
-    """Hash ``rows`` and sort them by writer and sequence. Takes some microseconds per row."""
-    return sorted(map(chain_link, rows))
+def hash_rows(rows: Iterable[SpooledRecord]) -> list[ChainLink]:
+    """Hash ``rows``, and sort the results by process and number. Takes a few microseconds per row."""
+    return sorted(map(hash_row, rows))
 
 
-def extended_end(end: ChainEnd, rows: Iterable[ChainLink]) -> ChainEnd:
-    """Compute the end of a chain after ``rows`` are appended. Rows that the chain already has are skipped."""
+def extend_chain(end: ChainEnd, rows: Iterable[ChainLink]) -> ChainEnd:
+    """Compute the end of a hash chain after ``rows`` are appended.
+
+    Rows that are already in the chain are skipped.
+    """
     for row in rows:
         if row.sequence > end.sequence:
-            end = ChainEnd(row.sequence, sha256(end.hash + row.hash))
+            end = ChainEnd(row.sequence, sha256_hex(end.hash + row.hash))
     return end
 
 
-def writers(rows: Sequence[ChainLink]) -> list[str]:
-    """The distinct writers of ``rows``, in the order in which they first occur."""
+def distinct_writers(rows: Sequence[ChainLink]) -> list[str]:
+    """List the ids of the processes that wrote ``rows``, each once, in the order in which they first occur."""
     return list(dict.fromkeys(row.writer for row in rows))

@@ -1,7 +1,8 @@
-"""A process's folder of ledger files (segments), with a mark that tells up to where they are shipped.
+"""The folder of ledger files (segments) of one process, with a mark up to which its rows were shipped.
 
-The process locks the folder while it writes there; the shipper locks the mark. Both locks end with their process. A
-segment is complete when a later one has content, or when nobody writes to the folder any more.
+The process locks the folder while it writes there; the shipper locks the mark. Both locks end with their
+process. A segment is complete when a later segment has content, or when no process writes to the folder
+any more.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from typing_extensions import override
 from uuid_utils import uuid7
 
-from backend.ledger.segments import is_at, is_filled, read_segment
-from backend.utils.llm.forks import PerProcess, cut_off, unforked
+from backend.ledger.segments import has_lines, is_same_file, read_segment
+from backend.utils.llm.forks import ForkSafe, delay_forks, disconnect_inherited_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from backend.ledger.store import Spooled
+    from backend.ledger.store import SpooledRecord
 
 _MARK: Final = "shipped"
 _NAME: Final = re.compile(r"[0-9a-f]{32}")
@@ -33,18 +34,20 @@ _LONGEST_MARK: Final = 64
 _CLOSED: Final = -1
 
 
-class Lock(PerProcess):
-    """An exclusive lock on a file or folder, held until it is released or the process ends. Not inherited by a forked child.
+class FileLock(ForkSafe):
+    """An exclusive lock on a file or folder, held until it is released or the process ends.
+
+    A forked child does not inherit it.
 
     Raises:
-        BlockingIOError: The lock is held elsewhere.
+        BlockingIOError: Another process holds the lock.
         OSError: The file cannot be opened.
     """
 
     def __init__(self, path: Path, flags: int = os.O_RDONLY) -> None:
         self.descriptor = _CLOSED
         super().__init__()
-        with unforked():
+        with delay_forks():
             self.descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,7 +57,7 @@ class Lock(PerProcess):
 
     @override
     def _begin(self) -> None:
-        cut_off([self.descriptor])
+        disconnect_inherited_sockets([self.descriptor])
         self.descriptor = _CLOSED
 
     def release(self) -> None:
@@ -65,15 +68,15 @@ class Lock(PerProcess):
             os.close(descriptor)
 
 
-class Folder(NamedTuple):
-    """The folder to which this process writes its segments, with the lock on it."""
+class SpoolFolder(NamedTuple):
+    """The folder to which this process writes its segments, and the lock on it."""
 
     path: Path
-    lock: Lock
+    lock: FileLock
 
     @classmethod
-    def make(cls, root: Path) -> Folder:
-        """Create a folder below ``root``, which is created too if it is missing; both with mode 0700.
+    def create(cls, root: Path) -> SpoolFolder:
+        """Create a new, locked folder below ``root``. ``root`` is created if it is missing. Both have mode 0700.
 
         Raises:
             OSError: The folder cannot be created.
@@ -82,7 +85,7 @@ class Folder(NamedTuple):
         path = root / uuid7().hex
         unnamed = root / f".{path.name}"  # nobody looks at it before it is locked
         unnamed.mkdir(mode=0o700)
-        lock = Lock(unnamed)
+        lock = FileLock(unnamed)
         try:
             unnamed.rename(path)
         except OSError:
@@ -90,25 +93,25 @@ class Folder(NamedTuple):
             raise
         return cls(path, lock)
 
-    def is_there(self) -> bool:
-        """Whether the folder still exists at its path, where shippers look for it."""
-        return is_at(self.path, self.lock.descriptor)
+    def still_exists(self) -> bool:
+        """Whether the folder still exists at its path. If not, shippers cannot find it."""
+        return is_same_file(self.path, self.lock.descriptor)
 
-    def segment(self, number: int) -> Path:
-        """The path of segment ``number``."""
+    def segment_path(self, number: int) -> Path:
+        """Return the path of the segment with this ``number``."""
         return self.path / f"{number:08d}.log"
 
 
-def folders(root: Path) -> list[Path]:
-    """List the processes' folders below ``root``, the oldest first."""
+def list_spool_folders(root: Path) -> list[Path]:
+    """List the folders of all processes below ``root``, the oldest first; empty if ``root`` cannot be read."""
     try:
         return sorted(root / name for name in os.listdir(root) if _NAME.fullmatch(name))  # noqa: PTH208 - twice as fast
     except OSError:
         return []
 
 
-def size(root: Path) -> int:
-    """Add up the sizes of all files below ``root``, in bytes."""
+def total_bytes(root: Path) -> int:
+    """Return the total size of all files below ``root``, in bytes."""
     found = 0
     for folder, _, names in os.walk(root):
         for name in names:
@@ -117,10 +120,10 @@ def size(root: Path) -> int:
     return found
 
 
-def is_written(folder: Path) -> bool:
-    """Whether a process may still be writing to ``folder``."""
+def has_writer(folder: Path) -> bool:
+    """Whether a process may still write to ``folder``, because it holds the folder's lock."""
     try:
-        lock = Lock(folder)
+        lock = FileLock(folder)
     except BlockingIOError:
         return True
     except OSError:
@@ -130,53 +133,61 @@ def is_written(folder: Path) -> bool:
 
 
 class ShippedMark(NamedTuple):
-    """How far a folder's rows have reached the store.
+    """The position in a folder up to which its rows were added to the store.
 
     Attributes:
-        segment: The name of the segment; empty if nothing is shipped.
-        offset: The number of shipped bytes of that segment.
+        segment: The name of the segment file; empty if nothing was shipped yet.
+        offset: The number of bytes of this segment that were shipped.
     """
 
     segment: str = ""
     offset: int = 0
 
 
-class Batch(NamedTuple):
-    """The next unshipped rows of a folder.
+class UnshippedBatch(NamedTuple):
+    """The next rows of a folder to ship.
 
     Attributes:
         rows: The rows.
-        end: The mark to store when the rows are shipped.
+        end: The position to store once the rows are shipped.
         damaged: How many damaged lines were skipped.
     """
 
-    rows: list[Spooled]
+    rows: list[SpooledRecord]
     end: ShippedMark
     damaged: int
 
 
-class Backlog:
-    """Reads the unshipped rows of one folder, and records how far they are shipped. One process at a time holds it."""
+class FolderBacklog:
+    """Reads the rows of one folder that were not shipped yet, and stores how far they were shipped.
 
-    def __init__(self, folder: Path, lock: Lock) -> None:
+    Only the process that holds the lock of the mark has one for a folder.
+
+    Attributes:
+        mark: The position up to which rows were shipped.
+    """
+
+    def __init__(self, folder: Path, lock: FileLock) -> None:
         self._folder = folder
         self._lock = lock
         self.mark = _mark(os.pread(lock.descriptor, _LONGEST_MARK, 0))
 
-    def read(self, most: int, after: ShippedMark | None = None) -> Batch:
-        """Read at most ``most`` rows after the position ``after``; no rows if the folder is gone.
+    def read(self, most: int, after: ShippedMark | None = None) -> UnshippedBatch:
+        """Read at most ``most`` rows after the position ``after``.
+
+        There are no rows if the folder no longer exists.
 
         Args:
-            most: The most rows.
-            after: Where to begin; None for the stored mark.
+            most: The most rows to read.
+            after: Where to begin; None to begin at the stored position.
         """
-        rows: list[Spooled] = []
+        rows: list[SpooledRecord] = []
         end, damaged = after or self.mark, 0
         names = [name for name in _names(self._folder) if name >= end.segment]
         for place, name in enumerate(names, 1):
             path = self._folder / name
             # Asked before it is read: what is written to a segment stands in it before a later one has content.
-            is_complete = any(is_filled(self._folder / later) for later in names[place:])
+            is_complete = any(has_lines(self._folder / later) for later in names[place:])
             is_marked = name == end.segment and end.offset <= _size(path)  # what is beyond the end was lost
             start = end.offset if is_marked else 0
             try:
@@ -188,38 +199,44 @@ class Backlog:
             end = ShippedMark(name, start + found.size)
             if not (found.is_all and is_complete) or len(rows) >= most:
                 break
-        return Batch(rows, end, damaged)
+        return UnshippedBatch(rows, end, damaged)
 
-    def advance(self, end: ShippedMark) -> None:
-        """Record that rows are shipped up to ``end``.
+    def mark_shipped(self, end: ShippedMark) -> None:
+        """Store that rows are shipped up to the position ``end``.
 
         Raises:
-            OSError: The mark cannot be written.
+            OSError: The position cannot be written.
         """
         os.pwrite(self._lock.descriptor, b"%b %016d\n" % (end.segment.encode(), end.offset), 0)
         self.mark = end
 
-    def prune(self) -> None:
-        """Delete the segments that are shipped completely."""
+    def delete_shipped_segments(self) -> None:
+        """Delete the segments whose rows were all shipped."""
         for name in _names(self._folder):
             if name < self.mark.segment:
                 (self._folder / name).unlink(missing_ok=True)
 
-    def remove(self) -> None:
-        """Delete the folder. Call it only when all is shipped and no process writes there any more."""
+    def delete_folder(self) -> None:
+        """Delete the folder.
+
+        Call it only after all rows were shipped, and when no process writes to the folder any more.
+        """
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @contextmanager
-def claimed_backlog(folder: Path) -> Iterator[Backlog | None]:
-    """Lock ``folder`` for reading while the context lasts; None if another process has locked it, or it is gone."""
+def lock_backlog(folder: Path) -> Iterator[FolderBacklog | None]:
+    """Lock the mark of ``folder`` while the context lasts, so that only this process ships the folder's rows.
+
+    Yields None if another process has locked it, or the folder no longer exists.
+    """
     try:
-        lock = Lock(folder / _MARK, os.O_RDWR | os.O_CREAT)
+        lock = FileLock(folder / _MARK, os.O_RDWR | os.O_CREAT)
     except (BlockingIOError, FileNotFoundError):
         yield None
         return
     try:
-        yield Backlog(folder, lock)
+        yield FolderBacklog(folder, lock)
     finally:
         lock.release()
 

@@ -1,11 +1,11 @@
-"""Records as lines of a file, each with its length, checksum, writer and sequence.
+"""Encodes and decodes records as lines of a file, each with length, checksum, writer and sequence.
 
 ::
 
     LENGTH CHECKSUM WRITER SEQUENCE [VALUE,…]
 
-Length and CRC-32, eight hex digits each, cover the rest of the line. The first line of a file has the sequence 0 and the
-names of the values, so that another version can read the file.
+Length and CRC-32, eight hex digits each, cover the rest of the line. The first line of a file has the
+sequence 0 and the names of the values, so that another version can read the file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zlib import crc32
 
-from backend.ledger.store import Spooled
+from backend.ledger.store import SpooledRecord
 from backend.utils.llm.ledger.record import AttemptRecord
 
 if TYPE_CHECKING:
@@ -25,50 +25,50 @@ _HEADING: Final = 0
 _encoded: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def values(record: AttemptRecord) -> bytes:
-    """Encode the values of ``record`` as a JSON array."""
+def encode_values(record: AttemptRecord) -> bytes:
+    """Encode the values of ``record``, without their names, as a JSON array."""
     return _encoded(record).encode()
 
 
-def line(writer: bytes, sequence: int, said: bytes) -> bytes:
-    """Encode one line of a segment, newline included.
+def encode_line(writer: bytes, sequence: int, encoded_values: bytes) -> bytes:
+    """Encode one line of a segment file, with its newline.
 
     Args:
         writer: The id of the writing process.
-        sequence: The number of the record; 0 for the heading.
-        said: The values, as a JSON array.
+        sequence: The number of the record; 0 for the first line, which holds the names of the values.
+        encoded_values: The values, as a JSON array.
     """
-    body = b"%b %d %b" % (writer, sequence, said)
+    body = b"%b %d %b" % (writer, sequence, encoded_values)
     return b"%08x %08x %b\n" % (len(body), crc32(body), body)
 
 
-def heading(writer: bytes) -> bytes:
-    """Encode the first line of a segment, which holds the names of the values."""
-    return line(writer, _HEADING, _encoded(AttemptRecord._fields).encode())
+def encode_heading(writer: bytes) -> bytes:
+    """Encode the first line of a segment file, which holds the names of the values."""
+    return encode_line(writer, _HEADING, _encoded(AttemptRecord._fields).encode())
 
 
 class ReadRecords(NamedTuple):
-    """The records read from a file.
+    """The records decoded from a part of a segment file.
 
     Attributes:
         rows: The records, in the order of their lines.
         size: The number of bytes up to the end of the last line read.
-        damaged: How many lines have a wrong length or checksum.
-        is_all: Whether no complete line is left.
+        damaged: How many lines have a wrong length, checksum or number of values.
+        is_all: Whether no complete line is left to read.
     """
 
-    rows: list[Spooled]
+    rows: list[SpooledRecord]
     size: int
     damaged: int
     is_all: bool
 
 
-def read(content: bytes, most: int, names: Sequence[str]) -> ReadRecords:
+def decode_lines(content: bytes, most: int, names: Sequence[str]) -> ReadRecords:
     """Decode up to ``most`` complete lines of ``content``. Damaged lines are counted and skipped.
 
     Args:
-        content: Bytes of a file, from the beginning of a line on.
-        most: The most lines.
+        content: Bytes of a segment file, from the beginning of a line on.
+        most: The most lines to decode.
         names: The names of the values in a line.
     """
     lines = content.split(b"\n", most)
@@ -79,8 +79,11 @@ def read(content: bytes, most: int, names: Sequence[str]) -> ReadRecords:
     return ReadRecords(whole, len(content) - len(rest), len(rows) - len(whole), b"\n" not in rest)
 
 
-def names_in(content: bytes) -> Sequence[str]:
-    """Read the names of the values from a file's heading; this version's names if the file has none."""
+def read_value_names(content: bytes) -> Sequence[str]:
+    """Read the names of the values from the first line of a segment file.
+
+    Without such a line, use this version's names.
+    """
     first = _parsed(content.partition(b"\n")[0])
     is_heading = first is not None and first.sequence == _HEADING
     return tuple(first.said) if first is not None and is_heading else AttemptRecord._fields
@@ -100,10 +103,10 @@ def _parsed(text: bytes) -> _Parsed | None:
     return _Parsed(writer.decode(), int(sequence), json.loads(said))
 
 
-def _row(parsed: _Parsed | None, names: Sequence[str]) -> Spooled | None:
+def _row(parsed: _Parsed | None, names: Sequence[str]) -> SpooledRecord | None:
     if parsed is None or len(parsed.said) != len(names):
         return None
-    return Spooled(parsed.writer, parsed.sequence, _record(parsed.said, names))
+    return SpooledRecord(parsed.writer, parsed.sequence, _record(parsed.said, names))
 
 
 def _record(said: list[Any], names: Sequence[str]) -> AttemptRecord:

@@ -1,4 +1,4 @@
-"""Reads a file of prices, from which the costs of old attempts are computed again."""
+"""Reads a price file, from which the costs of old attempts are computed again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from backend.utils.llm.model_config.schema import Price
+from backend.utils.llm.model_config.schema import TokenPrices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,13 +20,13 @@ _PICO_A_TOKEN: Final = 10**6
 
 
 class UnusablePricesError(Exception):
-    """The file of prices cannot be used; the message says why, in one line."""
+    """The price file cannot be used. The message says why, in one line."""
 
     code = "unusable_prices"
 
 
-class Rates(NamedTuple):
-    """The prices of one endpoint, converted to pico-dollars (10⁻¹² dollars) per token."""
+class TokenRates(NamedTuple):
+    """The prices of one endpoint, in pico-dollars (10⁻¹² dollars) per token."""
 
     endpoint: str
     input: int
@@ -35,23 +35,24 @@ class Rates(NamedTuple):
     cache_write: int
 
 
-class Prices(BaseModel):
-    """A file of prices for computing costs again.
+class PriceFile(BaseModel):
+    """The content of a price file, from which costs of old attempts are computed again.
 
     Attributes:
-        version: A name of these prices, stored with each row whose cost was computed from them.
+        version: A name for these prices, stored with each row whose cost was computed from them.
         prices: Dollars per million tokens, by endpoint (``provider:model``).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Annotated[str, Field(min_length=1, max_length=100)]
-    prices: Annotated[dict[str, Price], Field(min_length=1)]
+    prices: Annotated[dict[str, TokenPrices], Field(min_length=1)]
 
-    def rates(self) -> Iterator[Rates]:
-        """Convert the prices to pico-dollars per token.
+    def to_token_rates(self) -> Iterator[TokenRates]:
+        """Convert the prices of each endpoint to pico-dollars per token.
 
-        A kind of input token without a price of its own gets that of other input.
+        Cached input tokens and cache writes cost as much as other input tokens if they have no price of their
+        own.
 
         Raises:
             UnusablePricesError: A price is finer than a millionth of a dollar per million tokens.
@@ -60,17 +61,17 @@ class Prices(BaseModel):
             read = price.input if price.cache_read is None else price.cache_read
             written = price.input if price.cache_write is None else price.cache_write
             figures = (price.input, price.output, read, written)
-            yield Rates(endpoint, *(_pico(endpoint, each) for each in figures))
+            yield TokenRates(endpoint, *(_pico(endpoint, each) for each in figures))
 
 
-def read_prices(path: Path) -> Prices:
-    """Read the file of prices ``path``: JSON or TOML, by its suffix.
+def read_price_file(path: Path) -> PriceFile:
+    """Read the price file at ``path``, JSON or TOML according to its suffix.
 
     Raises:
-        UnusablePricesError: The file cannot be read, or is no file of prices.
+        UnusablePricesError: The file cannot be read, or is no price file.
     """
     try:
-        return Prices.model_validate(_document(path))
+        return PriceFile.model_validate(_document(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -1,4 +1,7 @@
-"""The segment files of a spool: appended to by one process, until they are large enough."""
+"""The segment files of a spool.
+
+One process appends lines to a segment until it is large enough, then begins the next.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from backend.ledger.lines import ReadRecords, names_in, read
-from backend.utils.llm.forks import cut_off
+from backend.ledger.lines import ReadRecords, decode_lines, read_value_names
+from backend.utils.llm.forks import disconnect_inherited_sockets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,10 +24,11 @@ _FIRST_LINE: Final = 8_192
 _sync: Final = getattr(os, "fdatasync", os.fsync)  # macOS has no such call
 
 
-class Segment:
-    """A file that is appended to. Beyond its lines it holds only zeros.
+class SegmentFile:
+    """A file of a spool to which one process appends lines. After its lines it contains only zeros.
 
-    Its space is allocated in advance: a write that extends a file waits for a running sync, 5 ms or longer on a busy disk.
+    Its space is allocated in advance, because a write that makes a file grow waits for a running sync, for 5
+    ms or longer on a busy disk.
 
     Attributes:
         path: The path at which it was created.
@@ -55,10 +59,10 @@ class Segment:
             raise
 
     def write(self, lines: bytes) -> None:
-        """Append whole lines, which survive a crash of the process.
+        """Append complete lines. They survive a crash of the process.
 
         Raises:
-            OSError: There is no room for all lines; then none of them counts.
+            OSError: The disk has no room for all lines; then none of them is appended.
         """
         if not self.size:
             lines = self._heading + lines
@@ -67,8 +71,8 @@ class Segment:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.size += written
 
-    def copy(self, other: Segment) -> None:
-        """Append the lines that ``other`` has and this segment lacks. Both begin with the same lines.
+    def copy_missing_lines(self, other: SegmentFile) -> None:
+        """Append the lines of ``other`` that this segment lacks. Both must begin with the same lines.
 
         Raises:
             OSError: A file cannot be read or written.
@@ -77,7 +81,7 @@ class Segment:
             self.write(os.pread(other.descriptor, other.size - self.size, self.size))
 
     def sync(self) -> None:
-        """Sync the file, so that its lines survive a loss of power.
+        """Sync the file to disk, so that its lines survive a loss of power.
 
         Raises:
             OSError: The sync failed; the lines may or may not survive.
@@ -88,12 +92,12 @@ class Segment:
             _sync_folder(self.path.parent.parent)
             self._is_entered = True
 
-    def is_there(self) -> bool:
-        """Whether the file still exists at its path, where shippers look for it."""
-        return is_at(self.path, self.descriptor)
+    def still_exists(self) -> bool:
+        """Whether the file still exists at its path. If not, shippers cannot find it."""
+        return is_same_file(self.path, self.descriptor)
 
     def close(self) -> None:
-        """Close the file: cut off an incomplete last line, and delete an empty file."""
+        """Close the file. An incomplete last line is cut off, and an empty file is deleted."""
         descriptor, self.descriptor = self.descriptor, -1
         with suppress(OSError):
             os.ftruncate(descriptor, self.size)
@@ -103,14 +107,14 @@ class Segment:
                 self.path.unlink()
         os.close(descriptor)
 
-    def cut_off(self) -> None:
-        """In a forked child, close the copy of the descriptor. The file stays as the parent left it."""
+    def close_in_child(self) -> None:
+        """Close the inherited file descriptor in a forked child. The parent's file is not changed."""
         descriptor, self.descriptor = self.descriptor, -1
-        cut_off([descriptor])
+        disconnect_inherited_sockets([descriptor])
 
 
-def is_at(path: Path, descriptor: int) -> bool:
-    """Whether the open file of ``descriptor`` is still the file at ``path``, and was not deleted or replaced."""
+def is_same_file(path: Path, descriptor: int) -> bool:
+    """Whether the open file ``descriptor`` is still the file at ``path``, not deleted or replaced."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except OSError:
@@ -118,7 +122,7 @@ def is_at(path: Path, descriptor: int) -> bool:
 
 
 def read_segment(path: Path, start: int, most: int) -> ReadRecords:
-    """Read up to ``most`` lines of the segment at ``path``, from the byte ``start`` on.
+    """Read up to ``most`` lines of the segment at ``path``, beginning at the byte ``start``.
 
     Raises:
         OSError: The segment cannot be read.
@@ -126,13 +130,13 @@ def read_segment(path: Path, start: int, most: int) -> ReadRecords:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         content = os.pread(descriptor, max(0, os.fstat(descriptor).st_size - start), start)
-        return read(content, most, names_in(os.pread(descriptor, _FIRST_LINE, 0)))
+        return decode_lines(content, most, read_value_names(os.pread(descriptor, _FIRST_LINE, 0)))
     finally:
         os.close(descriptor)
 
 
-def is_filled(path: Path) -> bool:
-    """Whether anything was written to the segment at ``path``; False if it cannot be read."""
+def has_lines(path: Path) -> bool:
+    """Whether the segment at ``path`` has any lines. False if it cannot be read."""
     try:
         with path.open("rb") as segment:
             return segment.read(1) not in {b"", b"\0"}

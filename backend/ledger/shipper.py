@@ -1,4 +1,4 @@
-"""Ships the ledger rows that processes have written to files to the store: this process's, and those of ended processes."""
+"""Ships ledger rows from files into the store: those of this process, and those that ended processes left."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from backend.ledger.folders import claimed_backlog, folders, is_written
-from backend.ledger.lines import line, values
-from backend.ledger.store import RefusedRowError, StoreAwayError
-from backend.utils.llm.failures.backoff import backoff
+from backend.ledger.folders import has_writer, list_spool_folders, lock_backlog
+from backend.ledger.lines import encode_line, encode_values
+from backend.ledger.store import RefusedRowError, StoreUnreachableError
+from backend.utils.llm.failures.backoff import backoff_seconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
-    from backend.background import Background
-    from backend.ledger.folders import Backlog, Batch
+    from backend.background import BackgroundRunner
+    from backend.ledger.folders import FolderBacklog, UnshippedBatch
     from backend.ledger.spool import Spool
-    from backend.ledger.store import LedgerStore, Spooled
+    from backend.ledger.store import LedgerStore, SpooledRecord
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,10 @@ class ShipperState(NamedTuple):
     """The state and counters of a shipper.
 
     Attributes:
-        rows: The number of rows that the store has taken.
-        refused: The number of rows that the store refused for good, written to `REFUSED`.
+        rows: The number of rows that were added to the store.
+        refused: The number of rows that the store will never take; they are written to `REFUSED`.
         damaged: The number of damaged lines.
-        away_since: Since when the store is unavailable, in seconds since 1970; None if it is available.
+        away_since: Since when the store is unreachable, in seconds since 1970; None if it is reachable.
     """
 
     rows: int = 0
@@ -56,14 +56,14 @@ class ShipperState(NamedTuple):
 
 
 class Shipper:
-    """Ships the rows of all processes, below the root of ``spool``. One per process.
+    """Adds the spooled rows of all processes to the store. Each process runs one shipper.
 
     Args:
-        spool: This process's own spool, which is shipped first.
-        store: The store, which ignores a row that it already has: a row may be sent again.
+        spool: This process's own spool, which is shipped first. Its root has the folders of all processes.
+        store: The store. It must ignore rows that it already has, because a row may be sent again.
         clock: The monotonic clock, in seconds.
         now: The wall clock, in seconds since 1970.
-        chance: Returns a random number from 0 to below 1.
+        chance: Returns a random number from 0 to below 1, for the jitter of retries.
     """
 
     def __init__(
@@ -87,30 +87,36 @@ class Shipper:
         self.figures = ShipperState()
 
     @asynccontextmanager
-    async def shipping(self, background: Background) -> AsyncIterator[None]:
-        """Ship rows in the background while the context lasts; when it ends, ship the rest in `FINISH_SECONDS` at most."""
+    async def run_in_background(self, background: BackgroundRunner) -> AsyncIterator[None]:
+        """Ship rows in the background while the context lasts. At its end, ship the rest within `FINISH_SECONDS`."""
         await asyncio.to_thread(self._spool.open)
         try:
-            async with background.repeating("ledger", self.ship, every=EVERY_SECONDS):
+            async with background.run_repeatedly("ledger", self.ship, every=EVERY_SECONDS):
                 yield
         finally:
-            await self.finish(FINISH_SECONDS)
+            await self.ship_remaining(FINISH_SECONDS)
 
     async def ship(self) -> None:
-        """Ship all rows that are spooled now. While the store is unavailable, try again with growing pauses."""
+        """Ship the rows that are in the spool now, if it is time. Call it again and again.
+
+        While the store is unreachable, calls do nothing during pauses that become longer.
+        """
         if self._clock() < self._again:
             return
         if self._spool.figures.appended == self._shipped and self._clock() < self._others:
             return  # nothing new
-        with suppress(StoreAwayError):
+        with suppress(StoreUnreachableError):
             await self._ship_each(await asyncio.to_thread(self._due))
 
-    async def finish(self, seconds: float) -> bool:
-        """At shutdown, ship all rows within ``seconds``; False if some are left, which the next start ships."""
+    async def ship_remaining(self, seconds: float) -> bool:
+        """Ship all remaining rows at shutdown, within ``seconds``.
+
+        Returns False if some rows are left; they are shipped after the next start.
+        """
         try:
             async with asyncio.timeout(seconds):
-                await self._ship_each(await asyncio.to_thread(folders, self._spool.root))
-        except (StoreAwayError, OSError):  # one of which is a time-out
+                await self._ship_each(await asyncio.to_thread(list_spool_folders, self._spool.root))
+        except (StoreUnreachableError, OSError):  # one of which is a time-out
             log.warning("ledger.not_shipped_yet path=%s", self._spool.root)
             return False
         return True
@@ -119,7 +125,7 @@ class Shipper:
         own = self._spool.folder
         if self._clock() >= self._others:
             self._others = self._clock() + OTHERS_SECONDS
-            return sorted(folders(self._spool.root), key=lambda folder: folder != own)
+            return sorted(list_spool_folders(self._spool.root), key=lambda folder: folder != own)
         return [] if own is None else [own]
 
     async def _ship_each(self, those: Sequence[Path]) -> None:
@@ -139,17 +145,17 @@ class Shipper:
 
     async def _ship_folder(self, folder: Path) -> None:
         appended = self._spool.figures.appended
-        is_over = not await asyncio.to_thread(is_written, folder)  # asked before the last of it is read
-        with claimed_backlog(folder) as backlog:
+        is_over = not await asyncio.to_thread(has_writer, folder)  # asked before the last of it is read
+        with lock_backlog(folder) as backlog:
             if backlog is None:
                 return
             await self._ship_backlog(backlog)
             if is_over:
-                await asyncio.to_thread(backlog.remove)
+                await asyncio.to_thread(backlog.delete_folder)
         if folder == self._spool.folder:
             self._shipped = appended
 
-    async def _ship_backlog(self, backlog: Backlog) -> None:
+    async def _ship_backlog(self, backlog: FolderBacklog) -> None:
         """Ship all of ``backlog``. While the store processes a batch, the next one is read."""
         batch = await asyncio.to_thread(backlog.read, BATCH_ROWS)
         while batch.end != backlog.mark:
@@ -159,16 +165,16 @@ class Shipper:
             finally:
                 batch = await ahead
 
-    async def _ship_batch(self, backlog: Backlog, batch: Batch) -> None:
+    async def _ship_batch(self, backlog: FolderBacklog, batch: UnshippedBatch) -> None:
         if batch.rows:
             await self._add(batch.rows)
         is_next = batch.end.segment != backlog.mark.segment
-        backlog.advance(batch.end)
+        backlog.mark_shipped(batch.end)
         self._count(damaged=batch.damaged)
         if is_next:
-            await asyncio.to_thread(backlog.prune)
+            await asyncio.to_thread(backlog.delete_shipped_segments)
 
-    async def _add(self, rows: Sequence[Spooled]) -> None:
+    async def _add(self, rows: Sequence[SpooledRecord]) -> None:
         """Add ``rows``, except rows that the store refuses, which are set aside."""
         try:
             async with asyncio.timeout(ADD_SECONDS):
@@ -180,16 +186,16 @@ class Shipper:
             half = len(rows) // 2
             await self._add(rows[:half])
             await self._add(rows[half:])
-        except (StoreAwayError, TimeoutError) as error:
+        except (StoreUnreachableError, TimeoutError) as error:
             self._rest()
-            raise StoreAwayError from error
+            raise StoreUnreachableError from error
         else:
             self._count(rows=len(rows))
             self._work()
 
     def _rest(self) -> None:
         self._fails += 1
-        self._again = self._clock() + backoff(self._fails, None, self._chance)
+        self._again = self._clock() + backoff_seconds(self._fails, None, self._chance)
         if self.figures.away_since is None:
             self.figures = self.figures._replace(away_since=self._now())
             log.error("ledger.store_away: rows are kept in %s, and shipped when it is back", self._spool.root)
@@ -208,9 +214,9 @@ class Shipper:
         if damaged:
             log.error("ledger.lines_damaged lines=%d: the sequence of their writer has gaps", damaged)
 
-    def _set_aside(self, row: Spooled) -> None:
+    def _set_aside(self, row: SpooledRecord) -> None:
         path = self._spool.root / REFUSED
-        text = line(row.writer.encode(), row.sequence, values(row.record))
+        text = encode_line(row.writer.encode(), row.sequence, encode_values(row.record))
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             os.write(descriptor, text)

@@ -1,7 +1,8 @@
-"""Writes records of attempts to files: safe from a crash at once, and from a loss of power after some 5 ms.
+"""Writes records of attempts to files: safe from a crash at once, from a loss of power after some 5 ms.
 
-The calling thread only writes one line to an open file. A thread does all else: it syncs lines to disk, begins
-the next file, and retries lines that could not be written, which wait in memory meanwhile.
+The calling thread only writes one line to an open file. A background thread does the rest: it syncs
+lines to disk, begins the next file, and retries lines that could not be written, which wait in memory
+meanwhile.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from typing_extensions import override
 from uuid_utils import uuid7
 
-from backend.ledger.folders import Folder, size
-from backend.ledger.lines import heading, line, values
-from backend.ledger.segments import Segment
-from backend.utils.llm.forks import PerProcess
+from backend.ledger.folders import SpoolFolder, total_bytes
+from backend.ledger.lines import encode_heading, encode_line, encode_values
+from backend.ledger.segments import SegmentFile
+from backend.utils.llm.forks import ForkSafe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,13 +45,14 @@ _FULL: Final = 0.9
 _STOP: Final = "stop"
 
 
-class Bounds(NamedTuple):
+class SpoolLimits(NamedTuple):
     """The size limits of a spool.
 
     Attributes:
-        on_disk: The most bytes below the root, of all processes; may be exceeded by one segment per process.
-        segment: The bytes of a segment, allocated when it is created.
-        in_memory: The most rows that wait in memory when they cannot be written. Rows beyond are lost.
+        on_disk: The most bytes below the root, of all processes. It may be exceeded by one segment per
+            process.
+        segment: The size of a segment file in bytes, allocated when it is created.
+        in_memory: The most rows that wait in memory while they cannot be written. Further rows are lost.
     """
 
     on_disk: int = 1024**3
@@ -58,13 +60,13 @@ class Bounds(NamedTuple):
     in_memory: int = 10_000
 
 
-class Figures(NamedTuple):
-    """Counters of a spool in this process, for the health check and the console.
+class SpoolStats(NamedTuple):
+    """Counters of this process's spool, for health checks and the console.
 
     Attributes:
-        appended: Records that were appended.
-        waiting: Records that are only in memory, because they could not be written yet.
-        lost: Records that were dropped. Their numbers are missing from the writer's sequence.
+        appended: How many records were appended.
+        waiting: How many records are only in memory, because they could not be written yet.
+        lost: How many records were dropped. Their numbers are missing from the process's sequence.
         fault: Why records cannot be written now; None if they can.
     """
 
@@ -74,27 +76,27 @@ class Figures(NamedTuple):
     fault: str | None
 
 
-class Spool(PerProcess):
-    """A `LedgerSink` that writes records to a folder, from which a `Shipper` ships them. Thread-safe.
+class Spool(ForkSafe):
+    """A `LedgerSink` that writes records to files, from which a `Shipper` adds them to the store. Thread-safe.
 
-    Every process, a forked child too, is a writer with a folder of its own, created with the first record.
-    A full disk, or a folder that disappears, never raises: rows wait in memory until they can be written, and
-    the log and `figures` say so.
+    Each process, also a forked child, writes to a folder of its own, created with its first record. A full
+    disk or a deleted folder raises no exception: rows wait in memory until they can be written, and the log
+    and `figures` show it.
 
     Args:
-        root: The folder of all processes' folders, on a local file system.
-        bounds: The size limits.
+        root: The folder that contains the folders of all processes, on a local file system.
+        bounds: The size limits; None for the default ones.
     """
 
-    def __init__(self, root: Path, bounds: Bounds | None = None) -> None:
+    def __init__(self, root: Path, bounds: SpoolLimits | None = None) -> None:
         self.root = root
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or SpoolLimits()
         super().__init__()
 
     @override
     def _begin(self) -> None:
         if (parents := vars(self).get("_segment")) is not None:
-            parents.cut_off()
+            parents.close_in_child()
         self._lock = threading.RLock()  # the finaliser of a stream may append in the midst of an append
         self._tending = threading.Lock()
         self._wakes: SimpleQueue[str] = SimpleQueue()
@@ -105,15 +107,15 @@ class Spool(PerProcess):
         """Become a new writer, which has written nothing."""
         self.writer = uuid7().hex
         self._name = self.writer.encode()
-        self._heading = heading(self._name)
-        self._folder: Folder | None = None
-        self._segment: Segment | None = None
+        self._heading = encode_heading(self._name)
+        self._folder: SpoolFolder | None = None
+        self._segment: SegmentFile | None = None
         self._thread: threading.Thread | None = None
         self._is_open = False
         self._sequence = self._segments = self._unsynced = 0
         self._waiting: deque[bytes] = deque()
         self._fault: OSError | None = None
-        self._told = Figures(0, 0, self._lost, None)
+        self._told = SpoolStats(0, 0, self._lost, None)
 
     def __enter__(self) -> Self:
         return self
@@ -130,11 +132,11 @@ class Spool(PerProcess):
         return folder and folder.path
 
     @property
-    def figures(self) -> Figures:
-        """The spool's counters now."""
+    def figures(self) -> SpoolStats:
+        """The current counters of the spool."""
         with self._lock:
             fault = self._fault
-            return Figures(
+            return SpoolStats(
                 self._appended,
                 len(self._waiting),
                 self._lost,
@@ -142,32 +144,35 @@ class Spool(PerProcess):
             )
 
     def open(self) -> None:
-        """Create the folder and start the thread now, so that the first record does not have to."""
+        """Create the folder and start the background thread now, so that the first record does not wait for it."""
         with self._lock:
             if not self._is_open:
                 self._is_open = True
                 self._start()
 
     def append(self, record: AttemptRecord) -> None:
-        """Write ``record`` to the spool; if that fails, keep it in memory. See `LedgerSink.append`."""
-        said = values(record)
+        """Write ``record`` to the spool; if that fails, keep it in memory until it can be written."""
+        said = encode_values(record)
         with self._lock:
             if not self._is_open:
                 self.open()
             self._appended += 1
             self._sequence += 1
-            self._write(line(self._name, self._sequence, said))
+            self._write(encode_line(self._name, self._sequence, said))
             self._unsynced += 1
             if self._unsynced in {1, SYNC_ROWS}:
                 self._wakes.put("")
 
     def close(self) -> None:
-        """Write the rows that wait in memory, and stop the thread. A later record starts again, with another writer id."""
+        """Write the rows that wait in memory, and stop the background thread.
+
+        A record that is appended later opens the spool again, with another writer id.
+        """
         thread = self._thread
         if thread is not None:
             self._wakes.put(_STOP)
             thread.join(PATIENCE_SECONDS)
-        self.tend()
+        self.run_maintenance()
         with self._lock:
             segment, folder, left = self._segment, self._folder, len(self._waiting)
             self._lost += left
@@ -206,13 +211,13 @@ class Spool(PerProcess):
         while _next(wakes, AGAIN_SECONDS if self._is_faulty() else None) != _STOP:
             if not self._is_faulty() and _next(wakes, SYNC_SECONDS) == _STOP:
                 return
-            self.tend()
+            self.run_maintenance()
 
     def _is_faulty(self) -> bool:
         return self._fault is not None or bool(self._waiting)
 
-    def tend(self) -> None:
-        """Do the thread's work once: retry failed writes, sync to disk, and begin the next segment if it is time."""
+    def run_maintenance(self) -> None:
+        """Do the background work once: retry failed writes, sync to disk, and begin the next segment if it is time."""
         with self._tending:
             self._tend()
 
@@ -238,16 +243,16 @@ class Spool(PerProcess):
     def _restore(self) -> None:
         """If the file is no longer at its path, write its content to a new one."""
         gone, folder = self._segment, self._folder
-        if gone is None or folder is None or gone.is_there():
+        if gone is None or folder is None or gone.still_exists():
             return
-        if not folder.is_there():
+        if not folder.still_exists():
             self._folder = None
             folder.lock.release()
         copy = self._next_segment(heading=b"")
         try:
-            copy.copy(gone)  # most of it, while others append
+            copy.copy_missing_lines(gone)  # most of it, while others append
             with self._lock:
-                copy.copy(gone)
+                copy.copy_missing_lines(gone)
                 self._segment = copy
         except OSError:
             copy.close()
@@ -267,7 +272,7 @@ class Spool(PerProcess):
             fresh.close()
             raise
 
-    def _is_drained_into(self, fresh: Segment) -> bool:
+    def _is_drained_into(self, fresh: SegmentFile) -> bool:
         """Write some of the waiting rows to ``fresh``, and return True; if none waits, make ``fresh`` the present file, and return False."""
         with self._lock:
             some = list(islice(self._waiting, SYNC_ROWS))
@@ -290,19 +295,19 @@ class Spool(PerProcess):
             old, self._segment = self._segment, fresh
         old.close()
 
-    def _next_segment(self, heading: bytes | None = None) -> Segment:
+    def _next_segment(self, heading: bytes | None = None) -> SegmentFile:
         """A new file, in a new folder if there is none.
 
         Raises:
             OSError: The file cannot be created, or the spool is full.
         """
-        if (used := size(self.root)) + self._bounds.segment > self._bounds.on_disk:
+        if (used := total_bytes(self.root)) + self._bounds.segment > self._bounds.on_disk:
             raise OSError(errno.ENOSPC, f"the spool is full, {used} bytes are not shipped")
         if self._folder is None:
-            self._folder = Folder.make(self.root)
+            self._folder = SpoolFolder.create(self.root)
         self._segments += 1
-        path = self._folder.segment(self._segments)
-        return Segment(path, self._bounds.segment, self._heading if heading is None else heading)
+        path = self._folder.segment_path(self._segments)
+        return SegmentFile(path, self._bounds.segment, self._heading if heading is None else heading)
 
     def _tell(self) -> None:
         """Log a change of the spool's state, once."""

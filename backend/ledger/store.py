@@ -1,4 +1,4 @@
-"""The Protocol of the ledger's store, as the shipper uses it; `backend.database` implements it."""
+"""The Protocol of the ledger's store, as used by the shipper; `backend.database` implements it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from backend.utils.llm.ledger.record import AttemptRecord
 
 
-class Spooled(NamedTuple):
-    """A record of an attempt with its unique key, which lets the store ignore a row that it already has.
+class SpooledRecord(NamedTuple):
+    """A record of an attempt with its unique key, by which the store recognises duplicates.
 
     Attributes:
-        writer: The process that wrote the record: a UUIDv7 as 32 hex digits.
-        sequence: The number of the record among the writer's, from 1, without gaps.
+        writer: The id of the process that wrote the record: a UUIDv7 as 32 hex digits.
+        sequence: The number of the record among those of the process, from 1, without gaps.
         record: The record.
     """
 
@@ -24,25 +24,25 @@ class Spooled(NamedTuple):
     record: AttemptRecord
 
 
-class StoreAwayError(Exception):
-    """The store cannot be reached or does not answer now. The same rows can be added later."""
+class StoreUnreachableError(Exception):
+    """The store cannot be reached, or does not answer. The same rows can be added later."""
 
     code = "store_away"
 
 
 class RefusedRowError(Exception):
-    """The store refuses one of the rows for good, because of its content. None of the rows was added."""
+    """The store will never take one of the rows, because of its content. No row of the batch was added."""
 
 
 class LedgerStore(Protocol):
-    """Stores the rows of the ledger, each once."""
+    """Stores ledger rows, each exactly once."""
 
-    async def add(self, rows: Sequence[Spooled]) -> int:
-        """Add those of ``rows`` that are new, all of them or none, and return their number.
+    async def add(self, rows: Sequence[SpooledRecord]) -> int:
+        """Add the rows that are not yet stored, all of them or none, and return how many were added.
 
         Once this returns, the rows survive a loss of power.
 
         Raises:
-            StoreAwayError: The store cannot be reached.
-            RefusedRowError: The store refuses one of the rows for good.
+            StoreUnreachableError: The store cannot be reached.
+            RefusedRowError: The store will never take one of the rows.
         """

@@ -1,6 +1,6 @@
-"""Usage and cost of calls: sums over a period by dimension, and single requests, with the Protocol of their store.
+"""Usage and cost of calls: sums over a period by dimension, single calls, and the Protocol of their store.
 
-Money is whole pico-dollars (10⁻¹² US dollars). Days, and hours, are those of UTC.
+Money is in whole pico-dollars (10⁻¹² US dollars). Days and hours are those of UTC.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ PICO: Final = 10**12
 """Pico-dollars in a dollar."""
 
 
-class UnkeptError(ValueError):
-    """No stored table of sums (roll-up) has the asked combination of dimensions, and rows are not summed instead."""
+class UsageNotKeptError(ValueError):
+    """No stored table of sums (roll-up) has the requested combination of dimensions.
+
+    Single rows are not summed instead.
+    """
 
     code = "usage_not_kept"
 
 
-class Period(NamedTuple):
-    """A period of whole days in UTC, both ends included.
+class UsagePeriod(NamedTuple):
+    """A period of whole days (UTC), including the first and the last day.
 
     Attributes:
         since: The first day.
@@ -39,13 +42,13 @@ class Period(NamedTuple):
     until: date
 
     @classmethod
-    def last(cls, days: int, today: date) -> Period:
-        """The period of the last ``days`` days, ``today`` included."""
+    def last_days(cls, days: int, today: date) -> UsagePeriod:
+        """Return the period of the last ``days`` days, including ``today``."""
         return cls(today - timedelta(days=days - 1), today)
 
 
 class UsageFilter(NamedTuple):
-    """Restricts usage or requests to one value of some dimensions. A None matches every value."""
+    """Selects the attempts whose dimensions have the given values. None matches every value."""
 
     feature: str | None = None
     model: str | None = None
@@ -54,8 +57,8 @@ class UsageFilter(NamedTuple):
     owner: str | None = None
     outcome: str | None = None
 
-    def given(self) -> Iterator[tuple[Dimension, str]]:
-        """Yield the restricted dimensions, each with its value."""
+    def restrictions(self) -> Iterator[tuple[Dimension, str]]:
+        """Yield the dimensions that are restricted, each with its value."""
         yield from ((name, value) for name, value in self._asdict().items() if value is not None)  # type: ignore[misc]
 
 
@@ -63,15 +66,16 @@ ANY: Final = UsageFilter()
 
 
 class UsageSums(NamedTuple):
-    """Sums of attempts.
+    """Sums over attempts.
 
     Attributes:
         calls: The number of calls, counted by their first attempts.
         attempts: The number of attempts.
-        failures: The number of attempts that failed, or whose answer was rejected; cancelled ones do not count.
+        failures: The number of attempts that failed or whose answer was rejected; cancelled attempts do not
+            count.
         degraded: The number of answers from an endpoint other than the first choice.
-        input: Tokens of the prompts, with those of ``cached`` and ``cache_write``.
-        output: Tokens of the answers, with those of ``reasoning``.
+        input: Tokens of the prompts, including ``cached`` and ``cache_write``.
+        output: Tokens of the answers, including ``reasoning``.
         cached: Tokens read from a provider's cache.
         cache_write: Tokens written to a provider's cache.
         reasoning: Reasoning tokens.
@@ -92,15 +96,15 @@ class UsageSums(NamedTuple):
     unpriced: int = 0
 
     @classmethod
-    def of(cls, parts: Iterable[UsageSums]) -> UsageSums:
-        """The sums of ``parts`` together."""
+    def from_parts(cls, parts: Iterable[UsageSums]) -> UsageSums:
+        """Add up ``parts``, field by field."""
         columns = list(zip(*parts, strict=True))
         return cls(*map(sum, columns)) if columns else cls()
 
     @property
     def cost_usd(self) -> str:
-        """The cost in dollars, exactly."""
-        return dollars(self.cost)
+        """The exact cost in dollars, as a decimal number."""
+        return format_dollars(self.cost)
 
     def as_dict(self) -> dict[str, Any]:
         """Convert the sums to a dict that is ready for JSON; the cost is a decimal number in a string."""
@@ -110,10 +114,11 @@ class UsageSums(NamedTuple):
 
 
 class GroupSums(NamedTuple):
-    """The sums of one value of a dimension, such as one feature or one day.
+    """The sums for one value of a dimension, such as one feature or one day.
 
     Attributes:
-        key: The value: a name, a day as ``2026-11-29``, an hour as ``2026-11-29T13:00Z``. None for no user or no tenant.
+        key: The value: a name, a day such as ``2026-11-29``, or an hour such as ``2026-11-29T13:00Z``. None
+            for attempts without a user or tenant.
         total: The sums.
     """
 
@@ -129,7 +134,7 @@ class CrossSums(NamedTuple):
     """The sums for one combination of values, such as one feature on one day.
 
     Attributes:
-        keys: A value for each of the asked dimensions, in their order; each is as in `GroupSums`.
+        keys: One value for each requested dimension, in the order of the dimensions, as in `GroupSums`.
         total: The sums.
     """
 
@@ -137,14 +142,14 @@ class CrossSums(NamedTuple):
     total: UsageSums
 
 
-class Request(NamedTuple):
-    """One call with its attempts, in the order in which they began."""
+class LedgerRequest(NamedTuple):
+    """One call as recorded in the ledger, with its attempts in the order in which they began."""
 
     call: str
     attempts: tuple[AttemptRecord, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """As a dict that is ready for JSON; times as text, costs as decimal numbers in strings."""
+        """Convert the call to a dict that is ready for JSON. Times are text; costs are decimal numbers in strings."""
         return {"call": self.call, "attempts": [_shown(record) for record in self.attempts]}
 
 
@@ -152,21 +157,23 @@ class FoundRequests(NamedTuple):
     """The calls that a search found.
 
     Attributes:
-        further: The id of the call before which the next search continues; None if all calls were searched.
+        requests: The calls, the newest first.
+        further: Pass it as ``before`` to continue the search: the id of a call. None if all calls were
+            searched.
     """
 
-    requests: Sequence[Request]
+    requests: Sequence[LedgerRequest]
     further: str | None
 
 
-class Worker(NamedTuple):
-    """A process that made some of the last attempts.
+class RecentWorker(NamedTuple):
+    """A process that made some of the most recent attempts.
 
     Attributes:
         writer: The id of the process in the ledger.
         at: When the process's last attempt began, in microseconds since 1970 (UTC).
-        table_hash: The hash of the table that routed that attempt.
-        attempts: How many of the last attempts the process made.
+        table_hash: The hash of the table that routed this attempt.
+        attempts: How many of the most recent attempts the process made.
     """
 
     writer: str
@@ -176,7 +183,7 @@ class Worker(NamedTuple):
 
 
 class PrunedCounts(NamedTuple):
-    """The numbers of deleted attempts, sums, and runs of agents."""
+    """How many old attempts, usage sums and agent runs were deleted."""
 
     rows: int
     sums: int
@@ -186,91 +193,95 @@ class PrunedCounts(NamedTuple):
 class UsageStore(Protocol):
     """Reads usage from the ledger."""
 
-    async def used(
-        self, by: Dimension, period: Period, only: UsageFilter = ANY, *, limit: int | None = None
+    async def sum_by_dimension(
+        self, by: Dimension, period: UsagePeriod, only: UsageFilter = ANY, *, limit: int | None = None
     ) -> Sequence[GroupSums]:
-        """Sum the attempts in ``period`` for each value of the dimension ``by``.
+        """Sum the attempts in ``period`` for each value of one dimension.
 
         Args:
             by: The dimension.
             period: The days.
-            only: The attempts to count; by default, all.
-            limit: The most values; None for all.
+            only: The attempts to count; by default all.
+            limit: The most values to return; None for all.
 
         Returns:
             The most expensive values first; days and hours in order of time.
 
         Raises:
-            UnkeptError: No roll-up has these sums.
-            StoreAwayError: The store cannot be reached.
+            UsageNotKeptError: No roll-up has these sums.
+            StoreUnreachableError: The store cannot be reached.
         """
 
-    async def crossed(
-        self, by: Sequence[Dimension], period: Period, only: UsageFilter = ANY
+    async def sum_by_combination(
+        self, by: Sequence[Dimension], period: UsagePeriod, only: UsageFilter = ANY
     ) -> Sequence[CrossSums]:
         """Sum the attempts in ``period`` for each combination of values of several dimensions.
 
         Args:
             by: The dimensions.
             period: The days.
-            only: The attempts to count; by default, all.
+            only: The attempts to count; by default all.
 
         Returns:
-            The sums, in the order of their keys.
+            The sums, sorted by their keys.
 
         Raises:
-            UnkeptError: No roll-up has these sums.
-            StoreAwayError: The store cannot be reached.
+            UsageNotKeptError: No roll-up has these sums.
+            StoreUnreachableError: The store cannot be reached.
         """
 
-    async def total(self, period: Period, only: UsageFilter = ANY) -> UsageSums:
-        """The sums of the attempts in ``period`` that ``only`` matches.
+    async def sum_total(self, period: UsagePeriod, only: UsageFilter = ANY) -> UsageSums:
+        """Sum all attempts in ``period`` that match ``only``.
 
         Raises:
-            UnkeptError: No roll-up has these sums.
-            StoreAwayError: The store cannot be reached.
+            UsageNotKeptError: No roll-up has these sums.
+            StoreUnreachableError: The store cannot be reached.
         """
 
-    async def requests(
+    async def list_requests(
         self, only: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
-    ) -> Sequence[Request]:
-        """List the newest calls with an attempt that ``only`` matches, the newest first.
+    ) -> Sequence[LedgerRequest]:
+        """List the newest calls that have an attempt matching ``only``, the newest first.
 
         Args:
-            only: The filter; by default, all match.
-            limit: The most calls.
-            before: The id of a call; only earlier calls are listed. None to begin with the newest.
+            only: The filter; by default all attempts match.
+            limit: The most calls to return.
+            before: The id of a call: only earlier calls are listed. None to begin with the newest.
 
         Raises:
-            StoreAwayError: The store cannot be reached.
+            StoreUnreachableError: The store cannot be reached.
         """
 
-    async def search(
+    async def search_requests(
         self, only: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
     ) -> FoundRequests:
-        """Like `requests`, but stops after a limited number of attempts, and tells where to continue.
+        """List the newest matching calls like `list_requests`, but look at a limited number of attempts only.
+
+        The result says where to continue the search.
 
         Raises:
-            StoreAwayError: The store cannot be reached.
+            StoreUnreachableError: The store cannot be reached.
         """
 
-    async def workers(self) -> Sequence[Worker]:
-        """The processes that made the last attempts, the most recent first.
+    async def list_workers(self) -> Sequence[RecentWorker]:
+        """List the processes that made the most recent attempts, the most recent first.
 
         Raises:
-            StoreAwayError: The store cannot be reached.
+            StoreUnreachableError: The store cannot be reached.
         """
 
-    async def request(self, call: str) -> Request | None:
-        """The call with the given id; None if there is none.
+    async def find_request(self, call: str) -> LedgerRequest | None:
+        """Find the call with the id ``call``; None if it does not exist.
 
         Raises:
-            StoreAwayError: The store cannot be reached.
+            StoreUnreachableError: The store cannot be reached.
         """
 
 
-def report(by: Dimension, period: Period, used: Sequence[GroupSums], total: UsageSums) -> dict[str, Any]:
-    """Convert usage to a dict that is ready for JSON."""
+def build_usage_report(
+    by: Dimension, period: UsagePeriod, used: Sequence[GroupSums], total: UsageSums
+) -> dict[str, Any]:
+    """Build the usage report as a dict that is ready for JSON: ``used`` by the dimension ``by``, and ``total``."""
     return {
         "by": by,
         "since": period.since.isoformat(),
@@ -284,11 +295,11 @@ def _shown(record: AttemptRecord) -> dict[str, Any]:
     told = record._asdict()
     cost = told.pop("cost")
     at = datetime.fromtimestamp(record.at / 1e6, UTC)
-    return {**told, "at": at.isoformat(), "cost_usd": None if cost is None else dollars(cost)}
+    return {**told, "at": at.isoformat(), "cost_usd": None if cost is None else format_dollars(cost)}
 
 
-def dollars(pico: int) -> str:
-    """Format ``pico`` pico-dollars as a decimal number of dollars, without trailing zeros."""
+def format_dollars(pico: int) -> str:
+    """Format an amount of pico-dollars as a decimal number of dollars, without trailing zeros."""
     whole, rest = divmod(abs(pico), PICO)
     fraction = f"{rest:012d}".rstrip("0")
     return f"{'-' if pico < 0 else ''}{whole}{f'.{fraction}' if fraction else ''}"

@@ -1,4 +1,4 @@
-"""Verifies the hash chains and signatures of the audit trail, and reports every place where they do not fit."""
+"""Verifies the hash chains and signatures of the audit trail and the ledger, and reports every fault."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from .audit import START
-from .chains import ChainEnd, extended_end
+from .chains import ChainEnd, extend_chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from .audit import ChainLength, Entry, Head, Verifier
+    from .audit import AuditEntry, ChainLength, SignatureVerifier, SignedHead
     from .chains import ChainLink
 
 Fault = Literal["changed", "removed", "inserted", "reordered", "truncated", "forged"]
@@ -21,13 +21,13 @@ _SEARCHED: Final = 20_000
 """Places up to which an entry is looked for that may have been moved."""
 
 
-class Break(NamedTuple):
+class ChainBreak(NamedTuple):
     """Evidence that the audit trail or the ledger was tampered with.
 
     Attributes:
-        fault: The kind of tampering, as far as it can be told.
-        where: The row that is affected.
-        says: The evidence as a sentence.
+        fault: The kind of tampering, as far as it can be determined.
+        where: The affected row.
+        says: The evidence, as a sentence.
     """
 
     fault: Fault
@@ -36,32 +36,38 @@ class Break(NamedTuple):
 
 
 class SignedLink(NamedTuple):
-    """A chain link's hash as signed by a head, and the time of signing in microseconds since 1970 (UTC)."""
+    """The hash of a chain's link as signed by a head, and when it was signed, in microseconds since 1970 (UTC)."""
 
     hash: str
     at: int
 
 
-class Signatures(NamedTuple):
-    """The links of all chains that heads have signed.
+class HeadSignatures(NamedTuple):
+    """All links of chains that heads have signed.
 
     Attributes:
-        tips: The signed links by chain and writer, each by its sequence.
-        unverified: The number of last heads that cannot be verified, because their master key is gone.
+        tips: The signed links of each chain by their sequence; a chain is identified by its kind and its
+            writer.
+        unverified: How many of the last heads cannot be verified, because their master key no longer exists.
         last: The last head; None if there is none.
     """
 
     tips: Mapping[tuple[str, str], Mapping[int, SignedLink]]
     unverified: int
-    last: Head | None
+    last: SignedHead | None
 
-    def of(self, chain: str, writer: str) -> Mapping[int, SignedLink]:
-        """The signed links of the chain of ``writer``, by sequence; empty if no head has signed any."""
+    def signed_links(self, chain: str, writer: str) -> Mapping[int, SignedLink]:
+        """Return the signed links of one writer's chain by their sequence; empty if no head has signed any of them.
+
+        ``chain`` is the kind of chain, `ENTRIES` or `ATTEMPTS`.
+        """
         return self.tips.get((chain, writer), {})
 
 
-def check_heads(heads: Iterable[Head], verifier: Verifier) -> tuple[Signatures, list[Break]]:
-    """Verify the signatures of ``heads``, in the order of their numbers.
+def verify_heads(
+    heads: Iterable[SignedHead], verifier: SignatureVerifier
+) -> tuple[HeadSignatures, list[ChainBreak]]:
+    """Verify the sequence, hashes and signatures of ``heads``, which are given in the order of their numbers.
 
     Returns:
         The links that the heads have signed, and all faults found.
@@ -69,25 +75,25 @@ def check_heads(heads: Iterable[Head], verifier: Verifier) -> tuple[Signatures, 
     walk = _Heads(verifier)
     for head in heads:
         walk.see(head)
-    return Signatures(walk.tips, walk.unverified, walk.last), walk.breaks
+    return HeadSignatures(walk.tips, walk.unverified, walk.last), walk.breaks
 
 
 class _Heads:
-    def __init__(self, verifier: Verifier) -> None:
+    def __init__(self, verifier: SignatureVerifier) -> None:
         self._verifier = verifier
         self.tips: dict[tuple[str, str], dict[int, SignedLink]] = {}
-        self.breaks: list[Break] = []
+        self.breaks: list[ChainBreak] = []
         self.unverified = 0
-        self.last: Head | None = None
+        self.last: SignedHead | None = None
 
-    def see(self, head: Head) -> None:
+    def see(self, head: SignedHead) -> None:
         where, before = f"head {head.number}", self.last
         expected = before.number + 1 if before else 1
         if head.number < expected:
             self._add("inserted", where, "heads are numbered from 1")
         elif head.number > expected:
             self._add("removed", f"head {expected}", f"the one after it is head {head.number}")
-        elif head.digest() != head.hash:
+        elif head.compute_hash() != head.hash:
             self._add("changed", where, "its content does not have its hash")
         elif head.previous != (before.hash if before else START):
             self._add("changed", where, "it does not follow the head before it")
@@ -95,7 +101,7 @@ class _Heads:
         self._collect(head, where)
         self.last = head
 
-    def _check_signature(self, head: Head, where: str) -> None:
+    def _check_signature(self, head: SignedHead, where: str) -> None:
         try:
             signature = bytes.fromhex(head.signature)
         except ValueError:
@@ -106,9 +112,9 @@ class _Heads:
         # A head that is verified vouches for all before it, whose hashes it holds.
         self.unverified = 0 if verified else self.unverified + 1
 
-    def _collect(self, head: Head, where: str) -> None:
+    def _collect(self, head: SignedHead, where: str) -> None:
         try:
-            tips = head.all_tips()
+            tips = head.parse_tips()
         except ValueError:
             self._add("changed", where, "its tips cannot be read")
             return
@@ -116,16 +122,21 @@ class _Heads:
             self.tips.setdefault((tip.chain, tip.writer), {})[tip.sequence] = SignedLink(tip.hash, head.at)
 
     def _add(self, fault: Fault, where: str, says: str) -> None:
-        self.breaks.append(Break(fault, where, says))
+        self.breaks.append(ChainBreak(fault, where, says))
 
 
-class ChainWalk:
-    """Verifies one writer's chain of entries, link by link. Pass the entries to `see` in order.
+class EntryChainVerifier:
+    """Verifies one writer's chain of audit entries.
+
+    Pass its entries to `verify_next` in order, then call `verify_end`.
 
     Args:
-        writer: The writer whose chain it is.
+        writer: The id of the process whose chain it is.
         grown: The recorded length of the chain; None if none is recorded.
         signed: The signed links of the chain, by sequence.
+
+    Attributes:
+        breaks: The faults found.
     """
 
     def __init__(self, writer: str, grown: ChainLength | None, signed: Mapping[int, SignedLink]) -> None:
@@ -134,31 +145,34 @@ class ChainWalk:
         self._signed = signed
         self._sequence = 0
         self._hash = START
-        self.breaks: list[Break] = []
+        self.breaks: list[ChainBreak] = []
 
     @property
     def count(self) -> int:
-        """The number of the last link seen."""
+        """The sequence number of the last entry verified."""
         return self._sequence
 
-    def see(self, entry: Entry) -> None:
-        """Verify ``entry``, which must be the next link. Faults are added to ``breaks``."""
+    def verify_next(self, entry: AuditEntry) -> None:
+        """Verify ``entry``, the next entry of the chain. Faults are added to ``breaks``."""
         expected = self._sequence + 1
         if entry.sequence < expected:
-            self._add("inserted", entry.name, "entries are numbered from 1")
+            self._add("inserted", entry.display_name, "entries are numbered from 1")
             return
         if self._grown is not None and entry.sequence > self._end():
-            self._add("inserted", entry.name, f"the chain ends with entry {self._end()}")
+            self._add("inserted", entry.display_name, f"the chain ends with entry {self._end()}")
         elif entry.sequence > expected:
             self._add("removed", self._range(expected, entry.sequence - 1), "there is a gap")
         self._check_content(entry, is_next=entry.sequence == expected)
         signed = self._signed.get(entry.sequence)
         if signed is not None and signed.hash != entry.hash:
-            self._add("changed", entry.name, "a signed head has another hash for it")
+            self._add("changed", entry.display_name, "a signed head has another hash for it")
         self._sequence, self._hash = entry.sequence, entry.hash
 
-    def end(self) -> None:
-        """After the last entry, verify that none is missing at the end. Faults are added to ``breaks``."""
+    def verify_end(self) -> None:
+        """After the last entry, verify that none is missing at the end of the chain.
+
+        Faults are added to ``breaks``.
+        """
         signed = max(self._signed, default=0)
         if self._sequence < self._end():
             by = "a signed head" if signed > self._sequence else "what is noted beside it"
@@ -171,18 +185,18 @@ class ChainWalk:
             self._add("changed", f"the tail of {self._writer}", "it is not what the chain ends with")
         self.breaks += _beside(self._writer, self._grown, self._signed)
 
-    def _check_content(self, entry: Entry, *, is_next: bool) -> None:
-        if entry.digest() == entry.hash:
+    def _check_content(self, entry: AuditEntry, *, is_next: bool) -> None:
+        if entry.compute_hash() == entry.hash:
             if is_next and entry.previous != self._hash:
-                self._add("changed", entry.name, "it does not follow the entry before it")
+                self._add("changed", entry.display_name, "it does not follow the entry before it")
         elif (place := self._place_of(entry)) is not None:
-            self._add("reordered", entry.name, f"its place is {place}")
+            self._add("reordered", entry.display_name, f"its place is {place}")
         else:
-            self._add("changed", entry.name, "its content does not have its hash")
+            self._add("changed", entry.display_name, "its content does not have its hash")
 
-    def _place_of(self, entry: Entry) -> int | None:
+    def _place_of(self, entry: AuditEntry) -> int | None:
         places = range(1, min(self._end(), _SEARCHED) + 1)
-        return next((n for n in places if entry._replace(sequence=n).digest() == entry.hash), None)
+        return next((n for n in places if entry._replace(sequence=n).compute_hash() == entry.hash), None)
 
     def _end(self) -> int:
         """The highest known number of the last link."""
@@ -193,21 +207,26 @@ class ChainWalk:
         return f"{number} of {self._writer}"
 
     def _add(self, fault: Fault, where: str, says: str) -> None:
-        self.breaks.append(Break(fault, where, says))
+        self.breaks.append(ChainBreak(fault, where, says))
 
 
-class AttemptWalk:
-    """Verifies one writer's chain of attempts, from one signed link to the next. Pass the rows to `see` in order.
+class AttemptChainVerifier:
+    """Verifies one writer's chain of attempts. Pass its rows to `verify_next` in order, then call `verify_end`.
 
-    Numbers may be missing, because a row that the store refuses is set aside. So the hash at the next signed link
-    decides. Pruned rows are missing at the beginning of a chain; links signed within `BESIDE_PRUNED` after them are not
-    counted as breaks.
+    Single numbers may be missing, because rows that the store refuses are not added. So the hash is compared
+    only at signed links. Rows that were pruned are missing at the beginning of a chain: a difference at a
+    link that was signed within `BESIDE_PRUNED` after ``pruned`` is not counted as a fault.
 
     Args:
-        writer: The writer whose chain it is.
+        writer: The id of the process whose chain it is.
         grown: The recorded length of the chain; None if none is recorded.
         signed: The signed links of the chain, by sequence.
-        pruned: Attempts that began before this time, in microseconds since 1970 (UTC), may have been pruned.
+        pruned: Attempts that began before this time may have been pruned. In microseconds since 1970 (UTC).
+
+    Attributes:
+        breaks: The faults found.
+        count: How many rows were compared with a signed link, including unverified ones.
+        unverified: How many rows could not be verified, because earlier rows were pruned.
     """
 
     def __init__(
@@ -223,22 +242,22 @@ class AttemptWalk:
         self._ends = deque(ChainEnd(*end) for end in sorted(ends.items()))
         self._at = self._start = ChainEnd()
         self._seen = 0
-        self.breaks: list[Break] = []
+        self.breaks: list[ChainBreak] = []
         self.count = 0
         self.unverified = 0
 
-    def see(self, row: ChainLink) -> None:
-        """Add ``row`` to the chain's hash, and compare the hash where a head has signed it."""
+    def verify_next(self, row: ChainLink) -> None:
+        """Add ``row``, the next row of the chain, to the hash. At a signed link the hash is compared."""
         while self._ends and self._ends[0].sequence < row.sequence:
             self._pass(self._ends.popleft())
         if self._ends:
-            self._at = extended_end(self._at, [row])
+            self._at = extend_chain(self._at, [row])
         elif all(one.fault != "inserted" for one in self.breaks):
             self._add("inserted", f"attempt {row.sequence} of {self._writer}", "its chain ends before it")
         self._seen += 1
 
-    def end(self) -> None:
-        """After the last row, verify that none is missing at the end."""
+    def verify_end(self) -> None:
+        """After the last row, verify that none is missing at the end of the chain. Faults are added to ``breaks``."""
         while self._ends:
             self._pass(self._ends.popleft())
         self.count += self._seen
@@ -272,15 +291,15 @@ class AttemptWalk:
         return signed is not None and signed.at < self._pruned + BESIDE_PRUNED
 
     def _add(self, fault: Fault, where: str, says: str) -> None:
-        self.breaks.append(Break(fault, where, says))
+        self.breaks.append(ChainBreak(fault, where, says))
 
 
-def _beside(writer: str, grown: ChainLength | None, signed: Mapping[int, SignedLink]) -> Iterator[Break]:
+def _beside(writer: str, grown: ChainLength | None, signed: Mapping[int, SignedLink]) -> Iterator[ChainBreak]:
     """The contradictions between what is recorded about a chain and the links that heads have ``signed``."""
     last = max(signed, default=0)
     if grown is None:
         says = "nothing is noted of this chain: it was inserted, or that was removed"
-        yield Break("removed", f"the tail of {writer}", says)
+        yield ChainBreak("removed", f"the tail of {writer}", says)
     elif grown.signed != last:
         fault: Fault = "truncated" if grown.signed > last else "changed"
-        yield Break(fault, f"the heads over {writer}", f"they sign {last}, not {grown.signed}")
+        yield ChainBreak(fault, f"the heads over {writer}", f"they sign {last}, not {grown.signed}")

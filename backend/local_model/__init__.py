@@ -1,9 +1,9 @@
-"""A real, small chat model in a child process, for users without a key.
+"""A small chat model in a child process, for users without an API key.
 
-It is called like any OpenAI-compatible provider: at an `Address`, with a key. This package imports nothing of
-the rest of `backend`.
+It is called like any OpenAI-compatible provider, at a `LocalModelAddress`. This package imports nothing
+of the rest of `backend` but `forks`.
 """
 
-from .process import Address, LocalModel, LocalModelUnavailable, State
+from .process import LocalModel, LocalModelAddress, LocalModelUnavailable, State
 
-__all__ = ["Address", "LocalModel", "LocalModelUnavailable", "State"]
+__all__ = ["LocalModel", "LocalModelAddress", "LocalModelUnavailable", "State"]

@@ -1,4 +1,4 @@
-"""One child process: its pipes, the line that says it is ready, and how it ended."""
+"""The child process that serves the model: its pipes, its ready line, and how it ended."""
 
 from __future__ import annotations
 
@@ -26,10 +26,15 @@ LONGEST_LINE: Final = 65_536
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How a child ended: its exit code, the end of its stderr, and how long it had been ready.
+class ChildExit:
+    """How a child process ended.
 
-    It was killed if it was `slow` to become ready, or `silent` on a health check.
+    Attributes:
+        code: The exit code.
+        words: The end of its stderr.
+        slow: Whether it was killed because it was not ready in time.
+        silent: Whether it was killed because it did not answer health checks.
+        served: How many seconds it had been ready.
     """
 
     code: int
@@ -39,12 +44,12 @@ class Ending:
     served: float = 0.0
 
     @property
-    def final(self) -> bool:
-        """Whether a restart would fail the same way, so that none is attempted."""
+    def is_permanent(self) -> bool:
+        """Whether a restart would fail in the same way, so that the model is not started again."""
         return self.slow or self.code == CANNOT_START
 
-    def advice(self, label: str) -> str:
-        """Tell the person who asked the model what to do, in one line. ``label`` is the model's name for people."""
+    def advice_text(self, label: str) -> str:
+        """Say in one line what went wrong, and what the user can do. ``label`` is the model's name for people."""
         if self.code == CANNOT_START and self.words:
             return self.words.splitlines()[-1]
         what = f"keeps stopping (exit code {self.code})"
@@ -54,8 +59,8 @@ class Ending:
         return f"{label} {what}. Configure the key of a provider, or name another model in LOCAL_LLM_GGUF.{output}"
 
 
-class Child:
-    """A running child process. One thread follows it; any other may end it."""
+class ChildProcess:
+    """The running child process. One thread waits for its end; any other thread may stop it."""
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         pipe = subprocess.PIPE
@@ -77,12 +82,15 @@ class Child:
         return self._process.pid
 
     @property
-    def pipes(self) -> tuple[int, ...]:
-        """The descriptors of the child's open pipes."""
+    def pipe_descriptors(self) -> tuple[int, ...]:
+        """The file descriptors of the child's pipes that are still open."""
         return tuple(pipe.fileno() for pipe in (self._stdin, self._stdout, self._stderr) if not pipe.closed)
 
-    def announcement(self, timeout: float) -> str | None:
-        """Wait for the ready line and return its address; None if the child ended, or was killed as too slow."""
+    def wait_until_ready(self, timeout: float) -> str | None:
+        """Wait for the child's ready line, and return the base URL in it.
+
+        Returns None if the child ended before, or was not ready within ``timeout`` seconds; then it is killed.
+        """
         timer = threading.Timer(timeout, self._give_up)
         timer.daemon = True
         timer.start()
@@ -91,8 +99,8 @@ class Child:
         finally:
             timer.cancel()
 
-    def wait(self) -> int:
-        """Wait until the child exits, and return its exit code. Meanwhile, its stdout is read and dropped."""
+    def wait_for_exit(self) -> int:
+        """Wait until the child exits, and return its exit code. Its stdout is read and dropped meanwhile."""
         for _ in self._lines():
             pass
         code = self._process.wait()
@@ -101,12 +109,12 @@ class Child:
         self._close_pipes()
         return code
 
-    def last_words(self) -> str:
-        """The end of the child's stderr, as text."""
+    def stderr_tail(self) -> str:
+        """The last 600 characters of the child's stderr."""
         return b"\n".join(self._output).decode(errors="replace")[-600:].strip()
 
-    def end(self) -> None:
-        """Ask the child to exit by closing its stdin, wait for its exit, and then kill it if it still runs."""
+    def stop(self) -> None:
+        """Ask the child to exit, by closing its stdin; kill it if it still runs after `PATIENCE` seconds."""
         with contextlib.suppress(OSError):
             self._stdin.close()
         try:
@@ -115,7 +123,7 @@ class Child:
             self._process.kill()
 
     def kill(self, *, silent: bool = False) -> None:
-        """Kill the child at once."""
+        """Kill the child at once. ``silent`` records that the reason is unanswered health checks."""
         self.silent = silent
         self._process.kill()
 

@@ -1,10 +1,11 @@
-"""The parent's side of the built-in model: start the child, know its address, end it.
+"""Runs the built-in model from the parent process: starts the child, knows its address, ends it.
 
-`LocalModel` works with threads alone, so it serves a command line and an event loop alike. From a coroutine,
-wait with `await asyncio.to_thread(model.address, 30)`.
+`LocalModel` works with threads only, so it serves a command line and an event loop alike. In a
+coroutine, wait with `await asyncio.to_thread(model.address, 30)`.
 
-The child lives no longer than the parent, also after SIGKILL of the parent: it ends when its stdin does, and see
-`server.end_with_parent`. The child gets the few environment variables that it needs, and none of the parent's secrets.
+The child lives no longer than the parent, even if the parent is killed with SIGKILL: it ends when its
+stdin does, and see `server.end_with_parent`. The child gets only the few environment variables that it
+needs, and none of the parent's secrets.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 
 from typing_extensions import override
 
-from backend.utils.llm.forks import PerProcess, cut_off
+from backend.utils.llm.forks import ForkSafe, disconnect_inherited_sockets
 
-from .child import CANNOT_START, PATIENCE, Child, Ending
-from .pulse import answers, pulses
+from .child import CANNOT_START, PATIENCE, ChildExit, ChildProcess
+from .pulse import is_healthy, watch_health
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -62,7 +63,7 @@ NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class LocalModelUnavailable(Exception):  # noqa: N818 - reads as what it is where it is caught
-    """The local model cannot be called now; `reason` says what to do about it."""
+    """The local model cannot be called now. ``reason`` tells the user what to do."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -70,8 +71,8 @@ class LocalModelUnavailable(Exception):  # noqa: N818 - reads as what it is wher
 
 
 @dataclass(frozen=True)
-class Address:
-    """How to call the running model: its base URL, in OpenAI's protocol, and the key that it expects.
+class LocalModelAddress:
+    """The base URL of the running model, for OpenAI's protocol, and the key that it requires.
 
     The repr does not show the key.
     """
@@ -80,14 +81,14 @@ class Address:
     key: str = field(repr=False)
 
 
-class LocalModel(PerProcess):
-    """Owns the child process that serves the model.
+class LocalModel(ForkSafe):
+    """The built-in model: runs and supervises the child process that serves it. Every method is thread-safe.
 
-    `stopped` → `start()` → `starting` → `ready`. A child that does not answer is `unresponsive`: it becomes `ready`
-    again, or is killed. After a kill or a crash it is `starting` again, after a pause, up to five times in a row. After
-    that, or at once if a restart cannot help, the model is `failed` and `reason` says what to do. `start()` tries a
-    failed model again. Every method may be called from any thread. In a forked child the state is `stopped`: the model
-    belongs to the parent.
+    `start()` changes the state from ``stopped`` to ``starting``, and then to ``ready``. A child that does
+    not answer health checks is ``unresponsive``, until it answers again or is killed. After a kill or a
+    crash the child is started again, after a pause, up to five times in a row. Then, or at once if a restart
+    cannot help, the state is ``failed`` and `reason` tells the user what to do; `start()` tries again. In a
+    forked process the state is ``stopped``, because the child belongs to the parent.
     """
 
     def __init__(
@@ -114,21 +115,21 @@ class LocalModel(PerProcess):
     @override
     def _begin(self) -> None:
         if self._run is not None and self._run.child is not None:
-            cut_off(self._run.child.pipes)
+            disconnect_inherited_sockets(self._run.child.pipe_descriptors)
         self._changed = threading.Condition()
         self._state: State = "stopped"
         self._reason: str | None = None
-        self._address: Address | None = None
+        self._address: LocalModelAddress | None = None
         self._run = None
 
     @property
     def state(self) -> State:
-        """The state of the model."""
+        """The state: ``stopped``, ``starting``, ``ready``, ``unresponsive`` or ``failed``."""
         return self._state
 
     @property
     def reason(self) -> str | None:
-        """What to do if the model has failed or does not answer; None in every other state."""
+        """What the user can do if the model has failed or does not answer; None in every other state."""
         return self._reason
 
     def start(self) -> None:
@@ -146,7 +147,10 @@ class LocalModel(PerProcess):
         atexit.register(self.stop)
 
     def stop(self) -> None:
-        """End the child: close its stdin, wait three seconds, kill it. Idempotent, and safe at exit."""
+        """Stop the child: close its stdin, and kill it if it still runs after three seconds.
+
+        May be called repeatedly.
+        """
         with self._changed:
             run, self._run = self._run, None
             if run:
@@ -163,15 +167,15 @@ class LocalModel(PerProcess):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def current(self) -> Address | None:
-        """The address if the model is ready, else None. Does not wait."""
+    def current(self) -> LocalModelAddress | None:
+        """Return the model's address without waiting; None if the model is not ready."""
         return self._address
 
-    def address(self, timeout: float) -> Address:
-        """Wait until the model is ready and return its address.
+    def address(self, timeout: float) -> LocalModelAddress:
+        """Wait until the model is ready, and return its address.
 
         Raises:
-            LocalModelUnavailable: The model failed, was stopped or never started, or `timeout` seconds passed.
+            LocalModelUnavailable: The model failed, was stopped or never started, or ``timeout`` seconds passed.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._state != "starting", timeout)
@@ -185,7 +189,7 @@ class LocalModel(PerProcess):
         return self._reason or f"{self.label} is not running."
 
     def _become(
-        self, state: State, *, run: _Run, address: Address | None = None, reason: str | None = None
+        self, state: State, *, run: _Run, address: LocalModelAddress | None = None, reason: str | None = None
     ) -> None:
         """Change state, unless `run` has been stopped."""
         with self._changed:
@@ -209,46 +213,50 @@ class LocalModel(PerProcess):
         while not run.stopping.is_set():
             ending = self._live(run)
             crashes = 1 if ending.served >= HEALTHY else crashes + 1
-            if ending.final or crashes > len(self._pauses):
-                self._become("failed", run=run, reason=ending.advice(self.label))
+            if ending.is_permanent or crashes > len(self._pauses):
+                self._become("failed", run=run, reason=ending.advice_text(self.label))
                 return
             self._become("starting", run=run)
             run.stopping.wait(self._pauses[crashes - 1])
 
-    def _live(self, run: _Run) -> Ending:
+    def _live(self, run: _Run) -> ChildExit:
         """Start one child and wait until it exits."""
         key = secrets.token_urlsafe(24)
         try:
             child = run.spawn(self._command, self._child_environ(key))
         except OSError as error:
-            return Ending(CANNOT_START, f"The local model cannot be started: {error}.")
+            return ChildExit(CANNOT_START, f"The local model cannot be started: {error}.")
         if child is None:
-            return Ending(0)
-        base_url = child.announcement(self._start_timeout)
+            return ChildExit(0)
+        base_url = child.wait_until_ready(self._start_timeout)
         began = self._clock()
-        code = self._wait_supervised(run, child, Address(base_url, key)) if base_url else child.wait()
-        return Ending(
+        code = (
+            self._wait_supervised(run, child, LocalModelAddress(base_url, key))
+            if base_url
+            else child.wait_for_exit()
+        )
+        return ChildExit(
             code,
-            child.last_words().replace(key, "***"),
+            child.stderr_tail().replace(key, "***"),
             slow=child.slow,
             silent=child.silent,
             served=self._clock() - began if base_url else 0.0,
         )
 
-    def _wait_supervised(self, run: _Run, child: Child, address: Address) -> int:
+    def _wait_supervised(self, run: _Run, child: ChildProcess, address: LocalModelAddress) -> int:
         """Wait until a ready child exits, and return its exit code. A thread kills it if it stops answering."""
         self._become("ready", run=run, address=address)
         health_checks = threading.Thread(
             target=self._check_health, args=(run, child, address), name="local-model-pulse", daemon=True
         )
         health_checks.start()
-        code = child.wait()
+        code = child.wait_for_exit()
         health_checks.join()
         return code
 
-    def _check_health(self, run: _Run, child: Child, address: Address) -> None:
+    def _check_health(self, run: _Run, child: ChildProcess, address: LocalModelAddress) -> None:
         silent = f"{self.label} does not answer. Try again in a moment."
-        for pulse in pulses(partial(answers, address.base_url), child.ended):
+        for pulse in watch_health(partial(is_healthy, address.base_url), child.ended):
             if pulse == "silent":
                 self._become("unresponsive", run=run, reason=silent)
             elif pulse == "gone":
@@ -271,13 +279,13 @@ class _Run:
 
     stopping: threading.Event
     thread: threading.Thread | None = None
-    child: Child | None = None
+    child: ChildProcess | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def spawn(self, command: Sequence[str], environ: Mapping[str, str]) -> Child | None:
+    def spawn(self, command: Sequence[str], environ: Mapping[str, str]) -> ChildProcess | None:
         """Start a child, unless the run has been stopped."""
         with self.lock:
-            self.child = None if self.stopping.is_set() else Child(command, environ)
+            self.child = None if self.stopping.is_set() else ChildProcess(command, environ)
             return self.child
 
     def kill_child(self) -> None:
@@ -286,13 +294,13 @@ class _Run:
             child = self.child
         if child and not child.ended.is_set():
             child.kill()
-            child.wait()
+            child.wait_for_exit()
 
     def end(self) -> None:
         """End the child and the thread; `stopping` is set, so no other child will follow."""
         with self.lock:
             child = self.child
         if child:
-            child.end()
+            child.stop()
         if self.thread:
             self.thread.join(PATIENCE)

@@ -1,4 +1,4 @@
-"""Health checks of a running model process, which may hang."""
+"""Health checks of the running model process, which may hang."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ SILENCE: Final = 15.0
 Pulse = Literal["well", "silent", "gone"]
 
 
-def pulses(
-    is_well: Callable[[], bool], ended: threading.Event, clock: Callable[[], float] = time.monotonic
+def watch_health(
+    check_once: Callable[[], bool], ended: threading.Event, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Pulse]:
-    """Check the health again and again until ``ended`` is set, and yield each result.
+    """Check the process's health every two seconds until ``ended`` is set, and yield the results.
 
-    ``well``: the process answered. ``silent``: it did not. ``gone``: it has not answered for `SILENCE` seconds.
+    ``well``: the process answered. ``silent``: it did not answer. ``gone``: it has not answered for
+    `SILENCE` seconds; the checks end.
 
     Args:
-        is_well: Makes one health check.
-        ended: Set when the process has ended.
+        check_once: Makes one health check: True if the process answered.
+        ended: Is set when the process has ended.
         clock: The monotonic clock, in seconds.
     """
     answered_at = clock()
     while not ended.wait(EVERY):
         began = clock()
-        if is_well():
+        if check_once():
             answered_at = clock()
             yield "well"
         elif began - answered_at > SILENCE:
@@ -47,8 +48,8 @@ def pulses(
             yield "silent"
 
 
-def answers(base_url: str) -> bool:
-    """Make one health check: whether the server at ``base_url`` reports that it is healthy. False on any error."""
+def is_healthy(base_url: str) -> bool:
+    """Make one health check: ask the server at ``base_url`` whether it is healthy. False on any error."""
     try:
         url = urlsplit(base_url)
         with closing(HTTPConnection(url.hostname or "", url.port, timeout=ANSWER)) as connection:

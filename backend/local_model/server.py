@@ -45,11 +45,11 @@ PARENT_LOOK: Final = 1.0  # seconds between two looks at whether the parent stil
 
 
 class CannotStartError(Exception):
-    """The model cannot start; the message is one line for the person who can fix it."""
+    """The model cannot start. The message tells in one line what to do about it."""
 
 
 def main() -> NoReturn:
-    """Serve until stdin ends."""
+    """Load the model and serve it until stdin ends; exit with 78 if it cannot start."""
     environ = os.environ  # noqa: TID251 - a process of its own: its environment is how the parent talks to it
     environ["OMP_WAIT_POLICY"] = "passive"  # read when xllamacpp loads; without: 1 token/s on busy cores
     end_with_parent()
@@ -68,7 +68,7 @@ def main() -> NoReturn:
 
 
 def end_with_parent() -> None:
-    """Make this process end with its parent; on Linux, with the thread that started it."""
+    """Make sure that this process ends when its parent ends; on Linux, when the thread that started it ends."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -87,17 +87,17 @@ def _serve(environ: Mapping[str, str], *, name: str) -> Any:
     key = environ.get("LOCAL_LLM_KEY", "")
     if not key:
         raise CannotStartError("LOCAL_LLM_KEY is not set: the local model is never served without a key.")
-    path = gguf_path(environ.get("LOCAL_LLM_GGUF", ""))
-    return _load(runtime(), path=path, name=name, key=key)
+    path = find_model_file(environ.get("LOCAL_LLM_GGUF", ""))
+    return _load(import_runtime(), path=path, name=name, key=key)
 
 
-def gguf_path(given: str) -> Path:
-    """Find the model file: ``given``, or the demo model's if ``given`` is empty.
+def find_model_file(configured_path: str) -> Path:
+    """Return the path of the model file: ``configured_path``, or the demo model's if that is empty.
 
     Raises:
-        CannotStartError: There is no such file, or it is no GGUF file.
+        CannotStartError: The file does not exist, or is no GGUF file.
     """
-    path = Path(given) if given else _demo_path()
+    path = Path(configured_path) if configured_path else _demo_path()
     if not path.is_file():
         raise CannotStartError(f"There is no model file at {path}. Correct or unset LOCAL_LLM_GGUF.")
     if _first_bytes(path) != b"GGUF":
@@ -124,8 +124,8 @@ def _demo_path() -> Path:
     return Path(spec.submodule_search_locations[0]) / DEMO_FILE
 
 
-def runtime() -> Any:  # a compiled module without types
-    """Import the library that runs a model file.
+def import_runtime() -> Any:  # a compiled module without types
+    """Import and return ``xllamacpp``, the library that runs the model file.
 
     Raises:
         CannotStartError: The library is not installed, or cannot be loaded.

@@ -1,1 +1,1 @@
-"""The HTTP edge: parse, call, render; no decisions."""
+"""The HTTP routes: each parses a request, calls the code that does the work, and renders the response."""

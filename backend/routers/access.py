@@ -15,29 +15,30 @@ if TYPE_CHECKING:
     from backend.access import Grant, Scope
 
 
-class Row(NamedTuple):
-    """Who may use a route.
+class RouteAccess(NamedTuple):
+    """The rule that says which access tokens may use a route.
 
     Attributes:
-        scopes: A token needs one of these, or ``admin``; None for everybody, with a token or without.
-        is_of_the_house: Whether the route shows or changes data of the whole service, so that tokens of a single tenant may
-            not use it.
+        scopes: The scopes of which a token needs at least one; the scope ``admin`` always suffices. Empty
+            for ``admin`` only; None for a route that is open to everybody, even without a token.
+        is_of_the_house: Whether the route shows or changes data of the whole service. Tokens that belong to
+            a tenant are then refused.
     """
 
     scopes: frozenset[Scope] | None
     is_of_the_house: bool = False
 
 
-OPEN: Final = Row(None)
-CALL: Final = Row(frozenset({"call"}))
-DEBUG: Final = Row(frozenset({"debug"}))
-ANY: Final = Row(frozenset({"call", "debug"}))
-ADMIN: Final = Row(frozenset())
+OPEN: Final = RouteAccess(None)
+CALL: Final = RouteAccess(frozenset({"call"}))
+DEBUG: Final = RouteAccess(frozenset({"debug"}))
+ANY: Final = RouteAccess(frozenset({"call", "debug"}))
+ADMIN: Final = RouteAccess(frozenset())
 HOUSE_ANY: Final = ANY._replace(is_of_the_house=True)
 HOUSE_DEBUG: Final = DEBUG._replace(is_of_the_house=True)
 HOUSE_ADMIN: Final = ADMIN._replace(is_of_the_house=True)
 
-ROUTES: Final[Mapping[str, Row]] = {
+ROUTES: Final[Mapping[str, RouteAccess]] = {
     "GET /healthz": OPEN,
     "GET /readyz": OPEN,
     "GET /login": OPEN,
@@ -113,16 +114,16 @@ ROUTES: Final[Mapping[str, Row]] = {
 """By method and path template. A WebSocket's method is ``WEBSOCKET``."""
 
 
-def allows(row: Row, grant: Grant) -> bool:
-    """Whether the holder of ``grant`` may use the route that ``row`` describes."""
-    if row.scopes is None:
+def can_use_route(access: RouteAccess, grant: Grant) -> bool:
+    """Whether the holder of the token rights ``grant`` may use a route with the access rule ``access``."""
+    if access.scopes is None:
         return True
-    return grant.may(row.scopes) and not (row.is_of_the_house and grant.tenant_id)
+    return grant.has_any_scope(access.scopes) and not (access.is_of_the_house and grant.tenant_id)
 
 
-def row_of(connection: HTTPConnection) -> Row | None:
-    """The row of `ROUTES` for the route that ``connection`` was matched to; None if the table has no such row."""
+def find_route_access(connection: HTTPConnection) -> RouteAccess | None:
+    """Find the access rule in `ROUTES` of the route that serves ``connection``; None if there is no rule."""
     method = connection.scope.get("method", "WEBSOCKET")
     path = getattr(connection.scope.get("route"), "path", "")
-    rows: Mapping[str, Row] = connection.app.state.access
+    rows: Mapping[str, RouteAccess] = connection.app.state.access
     return rows.get(f"{method} {path}")

@@ -13,18 +13,18 @@ from typing import Annotated, Any, Final, Literal, Self
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from backend.access import Owner
+from backend.access import DataOwner
 from backend.agents.agent import Agent
-from backend.agents.canonical import read_object
+from backend.agents.canonical import parse_json_object
 from backend.agents.errors import InvalidEditError
-from backend.agents.events import Event, confirmation_view
-from backend.agents.gate import LONGEST_REASON, Decision
-from backend.agents.runner import LONGEST_QUESTION, Runner
+from backend.agents.events import Event, confirmation_to_json
+from backend.agents.gate import LONGEST_REASON, ApprovalDecision
+from backend.agents.runner import LONGEST_QUESTION, AgentRunner
 from backend.agents.runs import Run
 from backend.agents.tools import LONGEST
 from backend.conversations.text import WHOLE
 from backend.utils.llm.errors import LLMError
-from backend.wires.sse import json_event
+from backend.wires.sse import encode_json_event
 
 from .bodies import body_limit
 from .dependencies import IdentityDep, ServicesDep
@@ -45,10 +45,12 @@ Message = Annotated[
 
 
 class AgentMessage(BaseModel):
-    """A user's message to an agent.
+    """The body of a request that sends a user's message to an agent.
 
     Attributes:
-        conversation_id: The client's id of the conversation; without one the message starts its own.
+        message: The text of the message.
+        conversation_id: The client's id of the conversation that the message continues; None to start a new
+            conversation.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,14 +59,15 @@ class AgentMessage(BaseModel):
     conversation_id: Annotated[str, StringConstraints(min_length=1, max_length=64), WHOLE] | None = None
 
 
-class Answer(BaseModel):
-    """A person's decision on a confirmation.
+class DecisionRequest(BaseModel):
+    """The body of a request in which a user decides on a tool call that waits for confirmation.
 
     Attributes:
-        digest: The digest of the confirmation that they were shown in full.
-        reason: The reason for a rejection, for the model.
-        arguments: Arguments that replace those of the confirmation: an object, or its JSON as text.
-        again: Whether to execute the call although it may have been executed before.
+        decision: Whether to execute the call, to reject it, or to execute it with edited arguments.
+        digest: The digest of the confirmation, as the user was shown it. It proves which call the user saw.
+        reason: Why the user rejects the call. The model is told the reason.
+        arguments: For ``edit``, the arguments to call the tool with: an object, or a string with its JSON.
+        again: Whether to execute the call even if an earlier, interrupted execution may have taken effect.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,170 +84,198 @@ class Answer(BaseModel):
             raise ValueError("arguments belong to edit, and edit needs them")
         return self
 
-    def of(self, owner: Owner, confirmation_id: str) -> Decision:
-        """The decision that ``owner`` made with this request, for the agents' runner.
+    def to_decision(self, owner: DataOwner, confirmation_id: str) -> ApprovalDecision:
+        """Convert the request into the decision of ``owner``, in the form that the agents' runner takes.
 
         Raises:
-            InvalidEditError: The arguments are text that is no JSON object.
+            InvalidEditError: ``arguments`` is a string that holds no JSON object.
         """
         arguments = self.arguments
         if isinstance(arguments, str):
             try:
-                arguments = read_object(arguments)
+                arguments = parse_json_object(arguments)
             except ValueError as error:
                 raise InvalidEditError(f"{error}.") from error
-        return Decision(owner, confirmation_id, self.digest, self.again, arguments)
+        return ApprovalDecision(owner, confirmation_id, self.digest, self.again, arguments)
 
 
-def runner_of(services: ServicesDep) -> Runner:
-    """The agents' runner of the service.
+def get_runner(services: ServicesDep) -> AgentRunner:
+    """The runner that executes the service's agents. A FastAPI dependency.
 
     Raises:
-        HTTPException: The service has no agents.
+        HTTPException: The service has no agents (404).
     """
     if services.agents is None:
         raise HTTPException(404, "This service has no agents.")
     return services.agents
 
 
-def owner_of(identity: IdentityDep) -> Owner:
-    """The user who makes the request, as the owner of the agents' runs."""
-    return Owner(identity.user_id, identity.caller.tenant_id or "")
+def get_run_owner(identity: IdentityDep) -> DataOwner:
+    """The user who makes the request, as the owner of agent runs. A FastAPI dependency."""
+    return DataOwner(identity.user_id, identity.caller.tenant_id or "")
 
 
-RunnerDep = Annotated[Runner, Depends(runner_of)]
-OwnerDep = Annotated[Owner, Depends(owner_of)]
+RunnerDep = Annotated[AgentRunner, Depends(get_runner)]
+OwnerDep = Annotated[DataOwner, Depends(get_run_owner)]
 Events = AsyncGenerator[Event, None]
 
 
-class BegunRun:
-    """A run whose first event has arrived, so that the HTTP status can be sent."""
+class RunStream:
+    """The events of an agent run, the first of which has already arrived.
+
+    A failure before the first event can still be answered with an HTTP error status, because no status was
+    sent yet.
+    """
 
     def __init__(self, first: Event, rest: Events) -> None:
         self._first = first
         self._rest = rest
 
-    async def written(self) -> AsyncGenerator[bytes, None]:
-        """All events of the run, the first one included, as bytes of server-sent events."""
+    async def encode_events(self) -> AsyncGenerator[bytes, None]:
+        """Encode all events of the run as server-sent events, the first event included.
+
+        A failure becomes an ``error`` event.
+        """
         try:
             yield _written(self._first)
             async for event in self._rest:
                 yield _written(event)
         except LLMError as error:
-            yield json_event(error.as_dict(), "error")
+            yield encode_json_event(error.as_dict(), "error")
         except Exception:  # the status line is long gone: this is the only way to tell
             log.exception("http.stream_broke")
-            yield json_event(INTERNAL, "error")
+            yield encode_json_event(INTERNAL, "error")
 
 
-async def started_run(
+async def start_run(
     agent: str, wanted: AgentMessage, owner: OwnerDep, runner: RunnerDep
-) -> AsyncIterator[BegunRun]:
-    """Start a run of ``agent`` with the user's message, and wait for its first event. A FastAPI dependency."""
-    async with aclosing(runner.start(owner, agent, wanted.message, wanted.conversation_id)) as events:
-        yield BegunRun(await anext(events), events)
+) -> AsyncIterator[RunStream]:
+    """Start a run of ``agent`` with the user's message, and yield its events once the first has arrived.
+
+    A FastAPI dependency.
+    """
+    async with aclosing(runner.start_run(owner, agent, wanted.message, wanted.conversation_id)) as events:
+        yield RunStream(await anext(events), events)
 
 
-async def resumed_run(run_id: str, owner: OwnerDep, runner: RunnerDep) -> AsyncIterator[BegunRun]:
-    """Continue an interrupted run, and wait for its next event. A FastAPI dependency."""
-    async with aclosing(runner.resume(owner, run_id)) as events:
-        yield BegunRun(await anext(events), events)
+async def resume_run(run_id: str, owner: OwnerDep, runner: RunnerDep) -> AsyncIterator[RunStream]:
+    """Resume the interrupted run ``run_id``, and yield its events once the next has arrived.
+
+    A FastAPI dependency.
+    """
+    async with aclosing(runner.resume_run(owner, run_id)) as events:
+        yield RunStream(await anext(events), events)
 
 
-async def decided_run(
-    confirmation_id: str, answer: Answer, owner: OwnerDep, runner: RunnerDep
-) -> AsyncIterator[BegunRun]:
-    """Carry out a person's decision, to its end even if the client disconnects."""
+async def carry_out_decision(
+    confirmation_id: str, answer: DecisionRequest, owner: OwnerDep, runner: RunnerDep
+) -> AsyncIterator[RunStream]:
+    """Carry out a user's decision on a confirmation, and yield the events of the resumed run.
+
+    A FastAPI dependency.
+
+    The decision is carried out completely even if the client disconnects.
+    """
     chosen = (
         runner.reject(owner, confirmation_id, answer.reason)
         if answer.decision == "reject"
-        else runner.approve(answer.of(owner, confirmation_id))
+        else runner.approve(answer.to_decision(owner, confirmation_id))
     )
     async with aclosing(chosen) as events:
-        yield BegunRun(await anext(events), events)
+        yield RunStream(await anext(events), events)
 
 
 @router.get("/agents")
-async def agents(_: IdentityDep, runner: RunnerDep) -> dict[str, Any]:
-    """Every agent, with its tools."""
+async def list_agents(_: IdentityDep, runner: RunnerDep) -> dict[str, Any]:
+    """List the agents with their tools."""
     return {"agents": [_agent(agent) for agent in runner.agents]}
 
 
 @router.post("/agents/{agent}/runs", response_class=EventStream)
 @body_limit(longest_body=LONGEST_BODY)
-async def start(begun: Annotated[BegunRun, Depends(started_run)]) -> EventStream:
-    """Send a message to an agent. Pending confirmations of the same conversation are withdrawn."""
-    return EventStream(begun.written())
+async def stream_new_run(stream: Annotated[RunStream, Depends(start_run)]) -> EventStream:
+    """Send a message to an agent, and stream the events of its run.
+
+    Pending confirmations of the same conversation are withdrawn.
+    """
+    return EventStream(stream.encode_events())
 
 
 @router.delete("/agents/{agent}/conversations/{conversation_id}", status_code=204)
-async def forget(agent: str, conversation_id: str, owner: OwnerDep, runner: RunnerDep) -> Response:
-    """Remove a conversation with an agent. Its pending confirmations can no longer be approved."""
-    await runner.forget(owner, agent, conversation_id)
+async def delete_conversation(
+    agent: str, conversation_id: str, owner: OwnerDep, runner: RunnerDep
+) -> Response:
+    """Delete a conversation with an agent. Its pending confirmations can no longer be approved."""
+    await runner.delete_conversation_runs(owner, agent, conversation_id)
     return Response(status_code=204)
 
 
 @router.get("/runs")
-async def runs(
+async def list_runs(
     owner: OwnerDep, runner: RunnerDep, limit: Annotated[int, Query(ge=1, le=100)] = 20
 ) -> dict[str, Any]:
-    """The user's last runs, the newest first, each with the beginning of its question."""
-    found = await runner.recent(owner, limit)
+    """List the user's latest runs, the newest first, each with the beginning of the user's question."""
+    found = await runner.list_recent_runs(owner, limit)
     return {"runs": [await _run(runner, run, LONGEST_LISTED) for run in found]}
 
 
 @router.get("/runs/{run_id}")
-async def run(run_id: str, owner: OwnerDep, runner: RunnerDep) -> dict[str, Any]:
-    """One run: its state, its usage and its confirmations."""
-    found = await runner.find(owner, run_id)
-    progress = await runner.progress(found)
-    asked = (await runner.gate.of_run(run_id)).values()
+async def read_run(run_id: str, owner: OwnerDep, runner: RunnerDep) -> dict[str, Any]:
+    """Return a run with its state, its usage and its confirmations."""
+    found = await runner.get_run(owner, run_id)
+    progress = await runner.load_progress(found)
+    asked = (await runner.gate.latest_confirmations(run_id)).values()
     return {
         **await _run(runner, found),
         "spent": progress.spent.model_dump(mode="json"),
         "budget": found.budget.model_dump(mode="json"),
         "steps": [step.kind for step in progress.steps],
-        "confirmations": [confirmation_view(one) for one in asked],
+        "confirmations": [confirmation_to_json(one) for one in asked],
     }
 
 
 @router.delete("/runs/{run_id}", status_code=204)
-async def remove(run_id: str, owner: OwnerDep, runner: RunnerDep) -> Response:
-    """Remove a run, with all that it delegated. Its confirmations can no longer be approved."""
-    await runner.remove(owner, run_id)
+async def delete_run(run_id: str, owner: OwnerDep, runner: RunnerDep) -> Response:
+    """Delete a run and all runs that it delegated to other agents.
+
+    Their confirmations can no longer be approved.
+    """
+    await runner.delete_run(owner, run_id)
     return Response(status_code=204)
 
 
 @router.post("/runs/{run_id}/resume", response_class=EventStream)
-async def resume(begun: Annotated[BegunRun, Depends(resumed_run)]) -> EventStream:
-    """Continue a run that was interrupted, or whose model was unavailable."""
-    return EventStream(begun.written())
+async def stream_resumed_run(stream: Annotated[RunStream, Depends(resume_run)]) -> EventStream:
+    """Resume a run that was interrupted or whose model was unavailable, and stream its events."""
+    return EventStream(stream.encode_events())
 
 
 @router.get("/confirmations")
-async def pending(
+async def list_confirmations(
     owner: OwnerDep, runner: RunnerDep, limit: Annotated[int, Query(ge=1, le=100)] = 50
 ) -> dict[str, Any]:
-    """The user's open confirmations: undecided, or of unknown result."""
-    return {"confirmations": [confirmation_view(one) for one in await runner.gate.pending(owner, limit)]}
+    """List the user's open confirmations: undecided ones, and approved tool calls of unknown result."""
+    return {
+        "confirmations": [confirmation_to_json(one) for one in await runner.gate.list_pending(owner, limit)]
+    }
 
 
 @router.get("/confirmations/{confirmation_id}")
-async def confirmation(confirmation_id: str, owner: OwnerDep, runner: RunnerDep) -> dict[str, Any]:
-    """One confirmation, with every argument in full, and the arguments as JSON."""
-    one = await runner.gate.find(owner, confirmation_id)
-    return {**confirmation_view(one, whole=True), "json": json.loads(one.arguments)}
+async def read_confirmation(confirmation_id: str, owner: OwnerDep, runner: RunnerDep) -> dict[str, Any]:
+    """Return a confirmation with the full arguments of its tool call, for display and as JSON."""
+    one = await runner.gate.get_confirmation(owner, confirmation_id)
+    return {**confirmation_to_json(one, untruncated=True), "json": json.loads(one.arguments)}
 
 
 @router.post("/confirmations/{confirmation_id}", response_class=EventStream)
 @body_limit(longest_body=LONGEST_BODY)
-async def decide(begun: Annotated[BegunRun, Depends(decided_run)]) -> EventStream:
-    """Approve, reject or edit a pending confirmation, and continue its run."""
-    return EventStream(begun.written())
+async def stream_decided_run(stream: Annotated[RunStream, Depends(carry_out_decision)]) -> EventStream:
+    """Approve, reject or edit a pending confirmation, and stream the events of the resumed run."""
+    return EventStream(stream.encode_events())
 
 
 def _written(event: Event) -> bytes:
-    return json_event(event.as_dict(), event.kind)
+    return encode_json_event(event.as_dict(), event.kind)
 
 
 def _agent(agent: Agent) -> dict[str, Any]:
@@ -255,13 +286,13 @@ def _agent(agent: Agent) -> dict[str, Any]:
     return {"name": agent.name, "about": agent.about, "feature": agent.feature, "tools": tools}
 
 
-async def _run(runner: Runner, run: Run, longest: int | None = None) -> dict[str, Any]:
+async def _run(runner: AgentRunner, run: Run, longest: int | None = None) -> dict[str, Any]:
     return {
         "id": run.id,
         "agent": run.agent,
         "conversation": run.conversation,
         "parent": run.parent,
-        "state": await runner.shown_state(run),
+        "state": await runner.current_state(run),
         "reason": run.reason,
         "question": run.question[:longest],
         "answer": run.answer,

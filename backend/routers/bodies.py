@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
-from .dependencies import admit
+from .dependencies import authorize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,17 +35,17 @@ Endpoint = TypeVar("Endpoint", bound="Callable[..., Any]")
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """The body limits of a route.
+    """The limits on the request body of a route.
 
     Attributes:
-        longest_body: The most bytes of a body.
+        longest_body: The greatest size of a body, in bytes.
     """
 
     longest_body: int = SMALL
 
     @property
-    def seconds(self) -> float:
-        """The most seconds that a body may take to arrive."""
+    def max_seconds(self) -> float:
+        """The longest time, in seconds, that a body may take to arrive."""
         return FIRST_SECONDS + self.longest_body / SLOWEST
 
 
@@ -54,10 +54,12 @@ _terms: Final[dict[Any, BodyLimits]] = {}
 
 
 def body_limit(*, longest_body: int = SMALL) -> Callable[[Endpoint], Endpoint]:
-    """Set how long a request body an endpoint accepts. Use it as a decorator below the route's.
+    """Set the greatest size of the request body of an endpoint.
+
+    Use this as a decorator, below the route's decorator.
 
     Args:
-        longest_body: The most bytes.
+        longest_body: The greatest size in bytes.
     """
 
     def settle(endpoint: Endpoint) -> Endpoint:
@@ -67,29 +69,33 @@ def body_limit(*, longest_body: int = SMALL) -> Callable[[Endpoint], Endpoint]:
     return settle
 
 
-def body_limits_of(endpoint: object) -> BodyLimits:
-    """The body limits of an endpoint; the strictest if it has none, or is None."""
+def find_body_limits(endpoint: object) -> BodyLimits:
+    """Find the body limits that `body_limit` set for ``endpoint``.
+
+    The strictest limits if it set none, or for None.
+    """
     return _terms.get(endpoint, _STRICTEST)
 
 
-class TooLongBodyError(HTTPException):
-    """A body is longer than its route allows."""
+class BodyTooLongError(HTTPException):
+    """The request body is larger than its route allows: status 413."""
 
     def __init__(self, longest: int) -> None:
         super().__init__(413, f"The body is too long: this takes at most {longest} bytes.")
 
 
-class SlowBodyError(HTTPException):
-    """A body did not arrive within its time limit."""
+class BodyTooSlowError(HTTPException):
+    """The request body did not arrive within its time limit: status 408."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(408, f"The body did not come within {seconds:.0f} seconds.")
 
 
-class FailedAdmissionError(HTTPException):
-    """The sender of a body could not be authenticated, because of an internal error; the cause says why.
+class AuthenticationFailureError(HTTPException):
+    """The sender of a request body could not be authenticated, because of an internal error: status 503.
 
-    An `HTTPException`, because FastAPI reports any other exception while it reads a body as a fault of the body.
+    The internal error is the ``__cause__``. This is an `HTTPException`, because FastAPI reports any other
+    exception that is raised while it reads a body as an invalid body.
     """
 
     def __init__(self) -> None:
@@ -97,7 +103,7 @@ class FailedAdmissionError(HTTPException):
 
 
 class BodyLimitMiddleware:
-    """ASGI middleware that authenticates and limits a body when the application reads it."""
+    """ASGI middleware that checks the sender and enforces the limits when a request body is read."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -122,11 +128,11 @@ class _Body:
         """The next piece; after the last piece, the server's messages about the connection.
 
         Raises:
-            FailedAdmissionError: The sender cannot be looked up.
+            AuthenticationFailureError: The sender cannot be looked up.
             UnauthenticatedError: The route wants a token, and none came that is valid.
             ForbiddenError: The token may not use the route.
-            TooLongBodyError: The body is longer than its route takes.
-            SlowBodyError: The body does not arrive in time.
+            BodyTooLongError: The body is longer than its route takes.
+            BodyTooSlowError: The body does not arrive in time.
         """
         if self._is_whole:
             return await self._receive()
@@ -137,32 +143,32 @@ class _Body:
 
     async def _admit(self) -> BodyLimits:
         """Before the first piece is read, authenticate the sender and check the declared length."""
-        terms = body_limits_of(self._connection.scope.get("endpoint"))
+        terms = find_body_limits(self._connection.scope.get("endpoint"))
         await self._authenticate()
         if _declared_length(self._connection.headers) > terms.longest_body:
-            raise TooLongBodyError(terms.longest_body)
-        self._terms, self._deadline = terms, asyncio.get_running_loop().time() + terms.seconds
+            raise BodyTooLongError(terms.longest_body)
+        self._terms, self._deadline = terms, asyncio.get_running_loop().time() + terms.max_seconds
         return terms
 
     async def _authenticate(self) -> None:
         try:
-            await admit(self._connection)
+            await authorize(self._connection)
         except HTTPException:
             raise
         except Exception as error:
-            raise FailedAdmissionError from error
+            raise AuthenticationFailureError from error
 
     async def _next(self, terms: BodyLimits) -> Message:
         try:
             async with asyncio.timeout_at(self._deadline):
                 return await self._receive()
         except TimeoutError:
-            raise SlowBodyError(terms.seconds) from None
+            raise BodyTooSlowError(terms.max_seconds) from None
 
     def _count(self, message: Message, terms: BodyLimits) -> None:
         self._length += len(message.get("body", b""))
         if self._length > terms.longest_body:
-            raise TooLongBodyError(terms.longest_body)
+            raise BodyTooLongError(terms.longest_body)
         self._is_whole = not message.get("more_body", False)
 
 

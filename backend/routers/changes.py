@@ -1,4 +1,7 @@
-"""Changes that an admin makes on a page of the console, sent as HTML forms. They do the same as the routes below `/v1`."""
+"""Changes that users make on pages of the console, sent as HTML forms.
+
+They do the same as the JSON routes below `/v1`.
+"""
 
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -9,47 +12,52 @@ from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
-from backend.access import Owner
-from backend.agents.gate import LONGEST_REASON, Decision
-from backend.agents.runner import Runner
+from backend.access import DataOwner
+from backend.agents.gate import LONGEST_REASON, ApprovalDecision
+from backend.agents.runner import AgentRunner
 
-from .agents import owner_of, runner_of
+from .agents import get_run_owner, get_runner
 from .dependencies import GrantDep, IdentityDep, ServicesDep
 from .forms import FormDep
 from .json_model import InvalidBodyError
-from .overrides import NewOverride, overrides_of
-from .rendering import PRIVATE, Page
+from .overrides import NewOverride, get_overrides
+from .rendering import PRIVATE, PageRoute
 
-router: Final = APIRouter(route_class=Page, default_response_class=Response, include_in_schema=False)
+router: Final = APIRouter(route_class=PageRoute, default_response_class=Response, include_in_schema=False)
 
 
 @router.post("/config/overrides")
-async def store(form: FormDep, admin: GrantDep, services: ServicesDep) -> Response:
-    """Store an override of the table for some hours."""
-    overrides = overrides_of(services)
-    await overrides.decide(_wanted(form).by(admin.user_id))
-    await overrides.put_in_force()
+async def store_override_from_form(form: FormDep, admin: GrantDep, services: ServicesDep) -> Response:
+    """Store an override, as a form describes it, and redirect to the page of the feature table."""
+    overrides = get_overrides(services)
+    await overrides.store_override(_wanted(form).to_request(admin.user_id))
+    await overrides.apply_to_table()
     return _back()
 
 
 @router.post("/config/overrides/{override_id}/revert")
-async def revert(override_id: str, _: FormDep, admin: GrantDep, services: ServicesDep) -> Response:
-    """End an override."""
-    overrides = overrides_of(services)
+async def revert_override_from_form(
+    override_id: str, _: FormDep, admin: GrantDep, services: ServicesDep
+) -> Response:
+    """End an override, and redirect to the page of the feature table."""
+    overrides = get_overrides(services)
     await overrides.revert(override_id, admin.user_id)
-    await overrides.put_in_force()
+    await overrides.apply_to_table()
     return _back()
 
 
 @router.post("/agents/confirmations/{confirmation_id}")
-async def decide(
+async def decide_confirmation_from_form(
     confirmation_id: str, form: FormDep, identity: IdentityDep, services: ServicesDep
 ) -> Response:
-    """Approve or reject a pending confirmation, and continue its run until it ends or waits again."""
-    runner, owner = runner_of(services), owner_of(identity)
+    """Approve or reject a pending confirmation, as a form says, and continue the agent's run.
+
+    The run continues until it ends or needs another confirmation.
+    """
+    runner, owner = get_runner(services), get_run_owner(identity)
     if form.get("decision") == "approve":
         again = await _is_again(runner, owner, confirmation_id, form)
-        events = runner.approve(Decision(owner, confirmation_id, form.get("digest", ""), again))
+        events = runner.approve(ApprovalDecision(owner, confirmation_id, form.get("digest", ""), again))
     else:
         events = runner.reject(owner, confirmation_id, form.get("reason", "")[:LONGEST_REASON])
     async with aclosing(events):
@@ -58,11 +66,13 @@ async def decide(
     return RedirectResponse("/agents", status_code=303, headers=PRIVATE)
 
 
-async def _is_again(runner: Runner, owner: Owner, confirmation_id: str, form: Mapping[str, str]) -> bool:
+async def _is_again(
+    runner: AgentRunner, owner: DataOwner, confirmation_id: str, form: Mapping[str, str]
+) -> bool:
     """Whether the person saw that the call may have been executed before, at this very time, and confirms to repeat it."""
     if "again" not in form:
         return False
-    return form["again"] == str((await runner.gate.find(owner, confirmation_id)).leased_until)
+    return form["again"] == str((await runner.gate.get_confirmation(owner, confirmation_id)).leased_until)
 
 
 def _wanted(form: Mapping[str, str]) -> NewOverride:

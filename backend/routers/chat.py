@@ -1,7 +1,7 @@
-"""Questions over a conversation, answered as server-sent events.
+"""Questions about a conversation, answered as server-sent events.
 
-``delta`` events carry the text, then comes ``receipt``, then ``done``. A failure before the first piece of text is an
-ordinary HTTP error; a later one is an ``error`` event, which ends the stream.
+``delta`` events carry the text, then comes ``receipt``, then ``done``. A failure before the first piece
+of text is an ordinary HTTP error; a later failure is an ``error`` event, which ends the stream.
 """
 
 import logging
@@ -13,14 +13,14 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from backend.conversations.chat import MAX_QUESTION, Delta, Finished, answer
+from backend.conversations.chat import MAX_QUESTION, AnswerChunk, AnswerFinished, stream_answer
 from backend.conversations.text import WHOLE
 from backend.utils.llm.errors import LLMError
-from backend.wires.sse import json_event
+from backend.wires.sse import encode_json_event
 
-from .conversations import find
+from .conversations import find_conversation
 from .dependencies import IdentityDep, ServicesDep
-from .disconnect import while_connected
+from .disconnect import cancel_on_disconnect
 from .errors import INTERNAL
 from .event_stream import EventStream
 from .json_bodies import JsonRoute
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 
 router: Final = APIRouter(prefix="/v1/chat", tags=["chat"], route_class=JsonRoute)
 
-Piece = Delta | Finished
+Piece = AnswerChunk | AnswerFinished
 
 
-class Question(BaseModel):
-    """A question about a conversation."""
+class ChatQuestion(BaseModel):
+    """The body of a request that asks a question about a conversation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,52 +44,59 @@ class Question(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class BegunAnswer:
-    """An answer whose first piece of text has arrived, so that the HTTP status can be sent."""
+class ChatAnswerStream:
+    """An answer that is being streamed, the first piece of which has already arrived.
+
+    A failure before the first piece can still be answered with an HTTP error status, because no status was
+    sent yet.
+    """
 
     first: Piece
     rest: AsyncGenerator[Piece, None]
 
     async def pieces(self) -> AsyncIterator[Piece]:
-        """All pieces of the answer, as they come."""
+        """Yield all pieces of the answer as they arrive, the first piece included."""
         yield self.first
         async for piece in self.rest:
             yield piece
 
 
-async def begin(
-    request: Request, question: Question, identity: IdentityDep, services: ServicesDep
-) -> AsyncIterator[BegunAnswer]:
-    """Ask the question, and wait for the first piece of the answer. If the client disconnects, the provider's stream is closed."""
-    conversation = await find(services, identity, question.conversation_id)
+async def start_answer(
+    request: Request, question: ChatQuestion, identity: IdentityDep, services: ServicesDep
+) -> AsyncIterator[ChatAnswerStream]:
+    """Ask the model the question, and yield the answer once its first piece has arrived. A FastAPI dependency.
+
+    If the client disconnects, the provider's stream is closed.
+    """
+    conversation = await find_conversation(services, identity, question.conversation_id)
     if conversation.transcript.is_empty:
         raise HTTPException(409, "Nothing was said in this conversation, so there is nothing to ask about.")
-    async with aclosing(answer(conversation, question.question, services.facade.get_llm)) as pieces:
-        async with while_connected(request.receive):
+    async with aclosing(stream_answer(conversation, question.question, services.facade.get_llm)) as pieces:
+        async with cancel_on_disconnect(request.receive):
             first = await anext(pieces)
-        yield BegunAnswer(first, pieces)
+        yield ChatAnswerStream(first, pieces)
 
 
 @router.post("", response_class=EventStream)
-async def chat(begun: Annotated[BegunAnswer, Depends(begin)]) -> EventStream:
-    """Answer a question over a conversation."""
-    return EventStream(_events(begun))
+async def stream_chat(stream: Annotated[ChatAnswerStream, Depends(start_answer)]) -> EventStream:
+    """Answer a question about a conversation, and stream the answer."""
+    return EventStream(_events(stream))
 
 
-async def _events(begun: BegunAnswer) -> AsyncGenerator[bytes, None]:
+async def _events(begun: ChatAnswerStream) -> AsyncGenerator[bytes, None]:
     try:
         async for piece in begun.pieces():
             yield _event(piece)
     except LLMError as error:
-        yield json_event(error.as_dict(), "error")
+        yield encode_json_event(error.as_dict(), "error")
     except Exception:  # the status line is long gone: this is the only way to tell
         log.exception("http.stream_broke")
-        yield json_event(INTERNAL, "error")
+        yield encode_json_event(INTERNAL, "error")
     else:
-        yield json_event({}, "done")
+        yield encode_json_event({}, "done")
 
 
 def _event(piece: Piece) -> bytes:
-    if isinstance(piece, Delta):
-        return json_event({"text": piece.text}, "delta")
-    return json_event(piece.receipt or {}, "receipt")
+    if isinstance(piece, AnswerChunk):
+        return encode_json_event({"text": piece.text}, "delta")
+    return encode_json_event(piece.receipt or {}, "receipt")

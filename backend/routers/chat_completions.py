@@ -1,4 +1,4 @@
-"""OpenAI's Chat Completions, with features, groups and agents as models."""
+"""OpenAI's Chat Completions API. The model is the name of a feature, of a group or of an agent."""
 
 from typing import Final
 
@@ -8,21 +8,21 @@ from backend.wires.openai.chat import ChatWire
 
 from .bodies import body_limit
 from .dependencies import identify
-from .wire_bodies import OBJECTS, TEXT, body_with
-from .wire_routes import LONGEST_BODY, answered, route_of
+from .wire_bodies import OBJECTS, TEXT, describe_request_body
+from .wire_routes import LONGEST_BODY, answer_request, make_route_class
 
 WIRE: Final = ChatWire()
 
 router: Final = APIRouter(
     prefix="/v1/chat",
     tags=["completions"],
-    route_class=route_of(WIRE),
+    route_class=make_route_class(WIRE),
     dependencies=[Depends(identify)],
 )
 
 
-@router.post("/completions", openapi_extra=body_with(model=TEXT, messages=OBJECTS))
+@router.post("/completions", openapi_extra=describe_request_body(model=TEXT, messages=OBJECTS))
 @body_limit(longest_body=LONGEST_BODY)
-async def chat_completions(request: Request) -> Response:
-    """Answer a conversation."""
-    return await answered(request, WIRE)
+async def create_chat_completion(request: Request) -> Response:
+    """Create a chat completion, in the format of OpenAI's Chat Completions API."""
+    return await answer_request(request, WIRE)

@@ -1,4 +1,4 @@
-"""Plain completions by a group of endpoints: text and tool calls, in a protocol of our own instead of a vendor's."""
+"""Plain completions by a group of endpoints: text and tool calls, in a protocol of this service's own."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
@@ -6,39 +6,45 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from backend.utils.llm.caller import Caller, use_caller
-from backend.wires.complete import PlainWire
-from backend.wires.faults import Fault, FaultError
+from backend.wires.complete import NativeCompletionWire
+from backend.wires.faults import RequestFault, RequestFaultError
 
 from .bodies import body_limit
 from .dependencies import Identity, IdentityDep
-from .wire_bodies import OBJECTS, TEXT, body_with
-from .wire_routes import LONGEST_BODY, answer_to, read, route_of
+from .wire_bodies import OBJECTS, TEXT, describe_request_body
+from .wire_routes import LONGEST_BODY, answer_exchange, make_route_class, parse_exchange
 
-WIRE: Final = PlainWire()
+WIRE: Final = NativeCompletionWire()
 
-router: Final = APIRouter(prefix="/v1/complete", tags=["completions"], route_class=route_of(WIRE))
+router: Final = APIRouter(prefix="/v1/complete", tags=["completions"], route_class=make_route_class(WIRE))
 
 
-@router.post("", openapi_extra=body_with(model_group=TEXT, messages=OBJECTS))
+@router.post("", openapi_extra=describe_request_body(model_group=TEXT, messages=OBJECTS))
 @body_limit(longest_body=LONGEST_BODY)
-async def complete(request: Request, identity: IdentityDep) -> Response:
-    """Answer messages by a group, on behalf of a tenant."""
-    exchange = await read(request, WIRE)
+async def create_plain_completion(request: Request, identity: IdentityDep) -> Response:
+    """Answer messages with the group of endpoints that ``model_group`` names.
+
+    ``tenant_id`` names the tenant on whose behalf the call is made; by default the token's tenant. Only an
+    admin of the operator may name another tenant.
+    """
+    exchange = await parse_exchange(request, WIRE)
     with _on_behalf_of(exchange.tenant_id, identity):
-        return await answer_to(exchange, request, WIRE)
+        return await answer_exchange(exchange, request, WIRE)
 
 
 def _on_behalf_of(tenant_id: str | None, identity: Identity) -> AbstractContextManager[Caller | None]:
     """The caller for the tenant: the token's tenant counts, because anybody could write any other into a body. Only an admin may name another.
 
     Raises:
-        FaultError: The body names another one.
+        RequestFaultError: The body names another one.
     """
     caller = identity.caller
     if tenant_id is None or tenant_id == caller.tenant_id:
         return nullcontext()
     if "admin" not in identity.grant.scopes or identity.grant.tenant_id:
-        raise FaultError(
-            Fault(403, "tenant_not_allowed", "`tenant_id` is not the tenant of this token.", "tenant_id")
+        raise RequestFaultError(
+            RequestFault(
+                403, "tenant_not_allowed", "`tenant_id` is not the tenant of this token.", "tenant_id"
+            )
         )
     return use_caller(caller.model_copy(update={"tenant_id": tenant_id}))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 
 from backend.conversations.creation import CreationRequest
-from backend.conversations.store import Conversation, InvalidCursorError, Page, Summary
+from backend.conversations.store import Conversation, ConversationPage, InvalidCursorError, Summary
 from backend.conversations.transcript import Transcript
 
 from .bodies import body_limit
@@ -25,7 +25,7 @@ _KEY: Final = re.compile(rf'(?P<quote>"?)(?P<key>[!#-\[\]-~]{{1,{LONGEST_KEY}}})
 """A string of RFC 8941 without blanks and escapes, as the draft of the header wants it, or the same without its quotes."""
 
 
-async def idempotency_key(
+async def read_idempotency_key(
     request: Request,
     _: Annotated[
         str | None,
@@ -36,10 +36,11 @@ async def idempotency_key(
         ),
     ] = None,
 ) -> str | None:
-    """The idempotency key of the request, without quotes; None without one.
+    """Read the request's idempotency key, without quotes; None if the request has none. A FastAPI dependency.
 
     Raises:
-        HTTPException: The key is malformed. Ignoring it could make the user pay twice.
+        HTTPException: The header is malformed or repeated (400). If it were ignored, a repeated request
+            could be paid twice.
     """
     came = request.headers.getlist(IDEMPOTENCY_KEY)
     if not came:
@@ -72,15 +73,17 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 
 @router.post("", status_code=201, response_model=Summary, responses=_RESPONSES)
 @body_limit(longest_body=LONGEST_TRANSCRIPT)
-async def create(
+async def create_conversation(
     transcript: Transcript,
     response: Response,
     identity: IdentityDep,
     services: ServicesDep,
-    key: Annotated[str | None, Depends(idempotency_key)],
+    key: Annotated[str | None, Depends(read_idempotency_key)],
 ) -> Conversation:
     """Process a transcript and store the conversation. Failed steps are named in ``errors``."""
-    order = CreationRequest(transcript, identity.owner, services.facade.get_llm, services.is_demo, key)
+    order = CreationRequest(
+        transcript, identity.owner, services.facade.get_llm, services.is_served_by_demo, key
+    )
     created = await services.creation.create(order)
     response.status_code = 201 if created.is_stored else 202
     response.headers["Location"] = f"{router.prefix}/{created.conversation.id}"
@@ -88,31 +91,36 @@ async def create(
 
 
 @router.get("/{conversation_id}", response_model=Conversation)
-async def read(conversation_id: str, identity: IdentityDep, services: ServicesDep) -> Response:
-    """One conversation with its transcript, which may have megabytes."""
-    found = await find(services, identity, conversation_id)
+async def read_conversation(conversation_id: str, identity: IdentityDep, services: ServicesDep) -> Response:
+    """Return a conversation with its transcript, which can be several megabytes long."""
+    found = await find_conversation(services, identity, conversation_id)
     return Response(await asyncio.to_thread(found.model_dump_json), media_type="application/json")
 
 
 @router.get("")
-async def browse(
+async def list_conversations(
     identity: IdentityDep,
     services: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=500)] = None,
-) -> Page:
-    """A page of conversations, the newest first. ``next_cursor`` leads to the next page; it is null on the last."""
+) -> ConversationPage:
+    """List the user's conversations page by page, the newest first.
+
+    Pass ``next_cursor`` of a page as ``cursor`` to get the next page; it is null on the last page.
+    """
     try:
-        return await services.conversations.page(identity.owner, limit=limit, cursor=cursor)
+        return await services.conversations.list_page(identity.owner, limit=limit, cursor=cursor)
     except InvalidCursorError as error:
         raise HTTPException(422, "cursor: pass a next_cursor as it was given out, or none.") from error
 
 
-async def find(services: ServicesDep, identity: IdentityDep, conversation_id: str) -> Conversation:
+async def find_conversation(
+    services: ServicesDep, identity: IdentityDep, conversation_id: str
+) -> Conversation:
     """Read a conversation of the user by its id.
 
     Raises:
-        HTTPException: 404, whether the conversation does not exist or is another user's.
+        HTTPException: The conversation does not exist or belongs to another user (404 in both cases).
     """
     conversation = await services.creation.find(identity.owner, conversation_id)
     if conversation is None:

@@ -1,8 +1,9 @@
-"""FastAPI dependencies of endpoints: the services, and the identity of the caller.
+"""FastAPI dependencies of the routes: the application's services, and who makes the request.
 
-`identify` authenticates every caller, over HTTP and WebSocket alike. It returns an `Identity`, and keeps its caller in context
-until the response has been sent, streams included. It must be asynchronous: FastAPI runs a synchronous dependency in a thread,
-and context variables set there are lost.
+`identify` authenticates every caller, over HTTP and WebSocket alike. It returns an `Identity`, and keeps
+its caller in the context variable until the response has been sent, streams included. It must be
+asynchronous: FastAPI runs a synchronous dependency in a thread, and context variables set there are
+lost.
 """
 
 import asyncio
@@ -18,91 +19,97 @@ from pydantic import SecretStr, ValidationError
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
-from backend.access import SCOPES, GivenTokens, Grant, Owner
-from backend.agents.runner import Runner
-from backend.background import Background
-from backend.budgets import Budgets
+from backend.access import SCOPES, DataOwner, Grant, TokenManager
+from backend.agents.runner import AgentRunner
+from backend.background import BackgroundRunner
+from backend.budgets import BudgetManager
 from backend.conversations.creation import ConversationCreator
 from backend.conversations.store import ConversationStore
 from backend.keys.keychain import Keychain
-from backend.keys.rate_limit import CheckRateLimit
+from backend.keys.rate_limit import KeyCheckRateLimit
 from backend.keys.request_keys import RequestKeys
 from backend.ledger.usage import UsageStore
 from backend.local_model import State
-from backend.metrics import Metrics
-from backend.overrides import Overrides
+from backend.metrics import AttemptMetrics
+from backend.overrides import OverrideManager
 from backend.recent import RecentAttempts
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.diagnostics.models import ModelInfo
 from backend.utils.llm.diagnostics.qos import QosInfo
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.routing.route import Needs
-from backend.wires.features import Models
-from backend.wires.responders import Responders, ResponderSource
+from backend.wires.features import ChatModelRegistry
+from backend.wires.responders import ResponderRegistry, ResponderSource
 
-from .access import row_of
+from .access import find_route_access
 from .headers import KEY_HEADER
-from .logins import Sessions, cookie_value
-from .origins import is_foreign
-from .rates import RequestRates
-from .readiness import Readiness
+from .logins import BrowserSessions, read_session_cookie
+from .origins import is_cross_origin_write
+from .rates import TokenRateLimiter
+from .readiness import ReadinessChecker
 
 log = logging.getLogger(__name__)
 
 _PROVIDER: Final = re.compile(r"[a-z0-9_-]+")
 
 
-class Tokens(Protocol):
-    """Finds out what an access token may do. Used to authenticate requests and browser logins."""
+class TokenLookup(Protocol):
+    """Looks up the rights of an access token, for requests of programs and for logins of browsers."""
 
-    async def find(self, plain: str) -> Grant | None:
-        """The rights of the token whose text is ``plain``; None if there is no such token, or it has expired or been revoked."""
+    async def find_grant(self, plain: str) -> Grant | None:
+        """Find the rights of the token with the plain text ``plain``; None if it is unknown, expired or revoked."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class LaunchToken:
-    """Accepts one more token for the first user, beside the stored ones. It is valid until the process ends.
+class LaunchTokenLookup:
+    """Looks up access tokens, and accepts an extra token of the first user until the process ends.
 
-    Whoever starts the service knows this token and can use it at once, for example to send the sample conversation.
+    The command that starts the service knows the extra token, and can use it at once, for example to send
+    the sample conversation.
+
+    Attributes:
+        plain: The extra token in plain text.
+        user_id: The first user.
+        others: Looks up all other tokens.
     """
 
     plain: str = field(repr=False)
     user_id: str
-    others: Tokens
+    others: TokenLookup
 
-    async def find(self, plain: str) -> Grant | None:
-        """The rights of the token ``plain``: every scope if it is the launch token, else those of the stored token.
+    async def find_grant(self, plain: str) -> Grant | None:
+        """Find the rights of the token ``plain``: every scope for the extra token, else those of the stored token.
 
-        None if it is neither. See `Tokens.find`.
+        None if ``plain`` is neither. See `TokenLookup.find_grant`.
         """
         if secrets.compare_digest(plain.encode(errors="surrogatepass"), self.plain.encode()):
             return Grant(self.user_id, scopes=frozenset(SCOPES))
-        return await self.others.find(plain)
+        return await self.others.find_grant(plain)
 
 
 class Explanation(Protocol):
-    """Where a call would be routed and why, as `Facade.explain` returns it."""
+    """Explains where a call would be routed and why. Returned by `LLMFacade.explain`."""
 
     def as_dict(self) -> dict[str, Any]:
         """The explanation as a dict for the JSON response."""
         ...
 
 
-class Facade(Models, Protocol):
-    """What the HTTP routes need of the LLM clients. `Patchbay` implements it."""
+class LLMFacade(ChatModelRegistry, Protocol):
+    """The methods of the LLM clients that the HTTP routes call. `Patchbay` implements them."""
 
     @property
     def demo_active(self) -> bool:
-        """Whether the demo model serves calls for which there is no key."""
+        """Whether the built-in demo model serves calls for which nobody has a provider's key."""
         ...
 
     def get_qos_info(self) -> QosInfo:
-        """The table in force, with its endpoints' health and limits as this process knows them."""
+        """Return the feature table in force, with its endpoints' health and limits as this process knows them."""
         ...
 
     def declared_needs(self, feature: str) -> Needs:
-        """What every call of ``feature`` needs of a model, such as tools, according to the feature's row of the table."""
+        """What every call of ``feature`` needs of a model, such as tool calling, as the feature table declares it."""
         ...
 
     def explain(
@@ -113,35 +120,38 @@ class Facade(Models, Protocol):
         needs: Needs | None = None,
         balances: bool = True,
     ) -> Explanation:
-        """Explain where a call of ``feature`` would be routed now, and why. Nothing is sent.
+        """Explain where a call of ``feature`` would be routed now, and why. Nothing is sent to a provider.
 
         Args:
             feature: The feature that would be called.
             caller: Who would call; by default the caller in context.
-            needs: What the call needs of a model; by default what the feature's row declares.
-            balances: Whether to include the balances of the caller's budgets, for which it may have to wait.
+            needs: What the call needs of a model; by default what the feature table declares for the feature.
+            balances: Whether to include the balances of the caller's budgets. Reading them may block.
         """
         ...
 
     def get_models(self) -> tuple[ModelInfo, ...]:
-        """Every model that the table names, with its capabilities, prices and retirement."""
+        """Return every model that the feature table names, with its capabilities, prices and retirement date."""
         ...
 
     def fault_of(self, base_url: str) -> str | None:
-        """The reason why users may not enrol an endpoint of their own at ``base_url``; None if they may."""
+        """Why ``base_url`` is not allowed as an endpoint of a user's own; None if it is allowed."""
         ...
 
 
-class Database(Protocol):
-    """Checks whether the database can be used, for the readiness check."""
+class DatabaseCheck(Protocol):
+    """Checks whether the database works, for the readiness check."""
 
-    async def fault(self) -> str | None:
-        """Why the database cannot be read or written, as a code; None if it can. Answers within about a second."""
+    async def find_fault(self) -> str | None:
+        """Return an error code that says why the database cannot be read or written; None if it can.
+
+        Takes about a second at most.
+        """
         ...
 
 
-class SpoolFigures(Protocol):
-    """The counters of the spool, the folder on disk where records of attempts wait to be written into the database."""
+class SpoolStatsView(Protocol):
+    """Counters of the spool: the folder on disk where records of attempts wait to be written into the database."""
 
     @property
     def lost(self) -> int:
@@ -150,25 +160,25 @@ class SpoolFigures(Protocol):
 
     @property
     def fault(self) -> str | None:
-        """Why records cannot be written now; None if they can."""
+        """Why records cannot be written to disk now; None if they can."""
         ...
 
 
 class SpoolView(Protocol):
-    """What pages and metrics read of the spool, the folder on disk where records of attempts wait for the database."""
+    """The spool, a folder on disk where records of attempts wait to be written into the database."""
 
     @property
-    def figures(self) -> SpoolFigures:
-        """The counters as they are now."""
+    def figures(self) -> SpoolStatsView:
+        """The current counters of the spool in this process."""
         ...
 
 
 class LocalModelView(Protocol):
-    """What pages and health checks read of the built-in local model."""
+    """The built-in local model as pages and health checks see it."""
 
     @property
     def label(self) -> str:
-        """The name of the model, as it is shown to people."""
+        """The name of the model, as pages show it."""
         ...
 
     @property
@@ -178,7 +188,7 @@ class LocalModelView(Protocol):
 
     @property
     def reason(self) -> str | None:
-        """What to do if the model has failed; else None."""
+        """What the operator can do about a model that has failed; None if it has not failed."""
         ...
 
 
@@ -189,59 +199,73 @@ def _one_by_one() -> asyncio.Semaphore:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that endpoints use. Created once, by the composition root.
+    """Everything that the routes use, created once by `create_app` and kept in the application's state.
 
     Attributes:
-        tokens: Looks up access tokens, of programs' requests and of browsers' logins.
+        conversations: Stores and lists conversations.
+        creation: Processes transcripts into conversations.
+        tokens: Looks up access tokens, for requests of programs and for logins of browsers.
+        sessions: Starts, looks up and ends browser sessions.
+        facade: The LLM clients.
+        keychain: Stores and finds users' own keys.
+        database: Checks whether the database works.
+        local_model: The built-in local model; None without one.
+        background: Runs the background tasks.
+        metrics: The Prometheus counters of attempts.
         overrides: Reads and changes the stored overrides; None if ``facade`` is no `Patchbay`.
-        usage: The usage in the ledger; None without a ledger.
+        usage: Reads the usage in the ledger; None without a ledger.
         budgets: Reads and changes the budgets; None if ``facade`` is no `Patchbay`.
-        responder_sources: The sources of models beside features and groups.
+        responder_sources: Further sources of models that a request may name, besides features and groups.
         agents: Runs agents; None if the service has none.
         recent: The statistics of the last 15 minutes.
-        spool: The spool to which attempts are written; None without one.
+        spool: The folder on disk to which records of attempts are written first; None without one.
         given_tokens: Issues and revokes access tokens; None if that is not possible here.
-        has_own_weights: Whether the local model is the operator's file instead of the demo model.
+        has_own_weights: Whether the local model is a file of the operator's instead of the built-in demo
+            model.
+        rate_limit: Limits how often a user may have a key checked.
+        rates: Enforces the rate limits of access tokens.
+        readiness: Computes the report for the readiness check.
+        long_bodies: Lets one long request body at a time be parsed.
     """
 
     conversations: ConversationStore
     creation: ConversationCreator
-    tokens: Tokens
-    sessions: Sessions
-    facade: Facade
+    tokens: TokenLookup
+    sessions: BrowserSessions
+    facade: LLMFacade
     keychain: Keychain
-    database: Database
+    database: DatabaseCheck
     local_model: LocalModelView | None = None
-    background: Background = field(default_factory=Background)
-    metrics: Metrics = field(default_factory=Metrics)
-    overrides: Overrides | None = None
+    background: BackgroundRunner = field(default_factory=BackgroundRunner)
+    metrics: AttemptMetrics = field(default_factory=AttemptMetrics)
+    overrides: OverrideManager | None = None
     usage: UsageStore | None = None
-    budgets: Budgets | None = None
+    budgets: BudgetManager | None = None
     responder_sources: tuple[ResponderSource, ...] = ()
-    agents: Runner | None = None
+    agents: AgentRunner | None = None
     recent: RecentAttempts = field(default_factory=RecentAttempts)
     spool: SpoolView | None = None
-    given_tokens: GivenTokens | None = None
+    given_tokens: TokenManager | None = None
     has_own_weights: bool = False
-    rate_limit: CheckRateLimit = field(default_factory=CheckRateLimit)
-    rates: RequestRates = field(default_factory=RequestRates)
-    readiness: Readiness = field(default_factory=Readiness)
+    rate_limit: KeyCheckRateLimit = field(default_factory=KeyCheckRateLimit)
+    rates: TokenRateLimiter = field(default_factory=TokenRateLimiter)
+    readiness: ReadinessChecker = field(default_factory=ReadinessChecker)
     long_bodies: asyncio.Semaphore = field(default_factory=_one_by_one)
 
     @property
-    def responders(self) -> Responders:
-        """Finds what answers to a model name: a feature, a group, or a model of `responder_sources`."""
-        return Responders(self.facade, self.responder_sources)
+    def responders(self) -> ResponderRegistry:
+        """Finds the feature, the group or the model of `responder_sources` that answers to a model name."""
+        return ResponderRegistry(self.facade, self.responder_sources)
 
-    async def qos_info(self) -> QosInfo:
-        """The table in force with the health of its endpoints, computed in a thread.
+    async def compute_qos_info(self) -> QosInfo:
+        """Compute the feature table in force with the health of its endpoints, in a thread.
 
-        Every feature is routed for it, which takes some 30 ms per thousand features.
+        Takes about 30 ms per thousand features, because every feature is routed.
         """
         return await asyncio.to_thread(self.facade.get_qos_info)
 
-    def is_demo(self, feature: str) -> bool:
-        """Whether the built-in demo model would serve ``feature`` for the caller in context."""
+    def is_served_by_demo(self, feature: str) -> bool:
+        """Whether the built-in demo model would serve a call of ``feature`` by the caller in context."""
         if self.has_own_weights or not self.facade.demo_active:
             return False
         try:
@@ -252,7 +276,13 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who makes the request: what the token or session may do, and the `Caller` with the user's keys for LLM calls."""
+    """Who makes the request.
+
+    Attributes:
+        grant: The rights of the request's access token or browser session.
+        caller: The `Caller` for LLM calls, with the user's own keys.
+        request_keys: The user's keys that this request may use.
+    """
 
     grant: Grant
     caller: Caller
@@ -260,12 +290,12 @@ class Identity:
 
     @property
     def user_id(self) -> str:
-        """The user as whom the caller acts."""
+        """The user in whose name the request is made."""
         return self.grant.user_id
 
     @property
-    def owner(self) -> Owner:
-        """The same user with the tenant, as the owner of stored data."""
+    def owner(self) -> DataOwner:
+        """The user together with the tenant, as the owner of stored data."""
         return self.grant.owner
 
 
@@ -281,12 +311,16 @@ class UnauthenticatedError(HTTPException):
 
 
 def get_services(connection: HTTPConnection) -> Services:
-    """The `Services` of the application that serves ``connection``."""
+    """Return the `Services` of the application that serves ``connection``."""
     return cast("Services", connection.app.state.services)
 
 
-async def services_of(connection: HTTPConnection) -> Services:
-    """`get_services` as a FastAPI dependency. It is asynchronous, because FastAPI runs synchronous dependencies in a thread."""
+async def get_services_async(connection: HTTPConnection) -> Services:
+    """Return the `Services` of the application, as a FastAPI dependency.
+
+    Unlike `get_services` it is asynchronous, because FastAPI runs every synchronous dependency in a thread,
+    which costs time.
+    """
     return get_services(connection)
 
 
@@ -298,10 +332,12 @@ class ForbiddenError(HTTPException):
 
 
 async def authenticate(connection: HTTPConnection) -> Grant:
-    """Find the rights of the request's token or session, and count the request for its rate limit, once per request.
+    """Find the rights of the request's access token or session. A FastAPI dependency.
+
+    However often it is called, a request is looked up and counted for its token's rate limit only once.
 
     Raises:
-        UnauthenticatedError: There is no valid token.
+        UnauthenticatedError: The request has no valid token or session.
         TooManyRequestsError: The token exceeds its rate limit.
     """
     if (known := getattr(connection.state, "grant", None)) is not None:
@@ -311,48 +347,61 @@ async def authenticate(connection: HTTPConnection) -> Grant:
     if grant is None:
         raise UnauthenticatedError
     connection.state.grant = grant
-    services.rates.admit(grant)
+    services.rates.count_request(grant)
     return grant
 
 
-async def admit(connection: HTTPConnection) -> None:
-    """Check that the caller may use the route, by `access.ROUTES`. A dependency of all routes, before the body is read.
+async def authorize(connection: HTTPConnection) -> None:
+    """Refuse the request unless its token may use the route, as `access.ROUTES` says.
+
+    A dependency of all routes.
+
+    The check happens before the request body is read.
 
     Raises:
-        UnauthenticatedError: There is no valid token, where one is needed.
+        UnauthenticatedError: The route needs a token, and the request has no valid one.
         TooManyRequestsError: The token exceeds its rate limit.
-        ForbiddenError: The token may not use the route.
+        ForbiddenError: The token may not use the route, or the route has no row in the table.
     """
-    row = row_of(connection)
+    row = find_route_access(connection)
     if row is not None and row.scopes is None:
         return
     grant = await authenticate(connection)
     if row is None or row.scopes is None:
         log.error("access.no_row path=%s", connection.scope["path"])
         raise ForbiddenError("No token may do this.")
-    if not grant.may(row.scopes):
+    if not grant.has_any_scope(row.scopes):
         needed = " or ".join(f"`{scope}`" for scope in SCOPES if scope in row.scopes | {"admin"})
         raise ForbiddenError(f"Your access token may not do this. It takes one with the scope {needed}.")
     if row.is_of_the_house and grant.tenant_id:
         raise ForbiddenError("This is not of your tenant alone, so no token of a tenant may do it.")
 
 
-async def own(connection: HTTPConnection) -> Owner:
-    """The user who makes the request, as the owner whose stored data it may read and change."""
+async def get_owner(connection: HTTPConnection) -> DataOwner:
+    """The user who makes the request, as the owner of stored data. A FastAPI dependency.
+
+    Raises:
+        UnauthenticatedError: The request has no valid token or session.
+        TooManyRequestsError: The token exceeds its rate limit.
+    """
     return (await authenticate(connection)).owner
 
 
 async def identify(connection: HTTPConnection) -> AsyncIterator[Identity]:
-    """Authenticate the request, and set its `Caller`, with all keys, in the context variable until the response is sent.
+    """Authenticate the request, and make its user the caller of all LLM calls until the response is sent.
+
+    A FastAPI dependency.
+
+    The `Caller`, with the user's own keys, is set in a context variable, so that LLM calls find it.
 
     Raises:
         UnauthenticatedError: There is no valid token.
-        HTTPException: A header with a key does not name a provider.
-        NotEnrolledError: A supplied key is not enrolled by the user.
+        HTTPException: A header with a key names no provider, or a provider twice.
+        KeyNotEnrolledError: The user has not enrolled a key that the request supplies.
     """
     services, grant = get_services(connection), await authenticate(connection)
     asking = _caller(grant, _keys(connection.headers))
-    request_keys = await services.keychain.for_request(grant.owner, asking.keys)
+    request_keys = await services.keychain.collect_request_keys(grant.owner, asking.keys)
     caller = request_keys.apply_to(asking)
     try:
         with use_caller(caller):
@@ -362,8 +411,8 @@ async def identify(connection: HTTPConnection) -> AsyncIterator[Identity]:
 
 
 GrantDep = Annotated[Grant, Depends(authenticate)]
-OwnerDep = Annotated[Owner, Depends(own)]
-ServicesDep = Annotated[Services, Depends(services_of)]
+OwnerDep = Annotated[DataOwner, Depends(get_owner)]
+ServicesDep = Annotated[Services, Depends(get_services_async)]
 IdentityDep = Annotated[Identity, Depends(identify)]
 
 
@@ -371,16 +420,16 @@ async def _grant(connection: HTTPConnection, services: Services) -> Grant | None
     """The grant of the token in a header, or else of the session in the cookie."""
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme:
-        return await services.tokens.find(token.strip()) if scheme.lower() == "bearer" else None
+        return await services.tokens.find_grant(token.strip()) if scheme.lower() == "bearer" else None
     if token := connection.headers.get("x-api-key", "").strip():  # as Anthropic's clients send it
-        return await services.tokens.find(token)
-    return None if is_foreign(connection) else await session_of(connection, services)
+        return await services.tokens.find_grant(token)
+    return None if is_cross_origin_write(connection) else await find_session_grant(connection, services)
 
 
-async def session_of(connection: HTTPConnection, services: Services) -> Grant | None:
-    """The rights of the browser's session, found by its cookie; None if there is no valid one."""
-    plain = cookie_value(connection)
-    return await services.sessions.find(plain) if plain else None
+async def find_session_grant(connection: HTTPConnection, services: Services) -> Grant | None:
+    """Find the rights of the browser session, by the request's cookie; None if there is no valid session."""
+    plain = read_session_cookie(connection)
+    return await services.sessions.find_grant(plain) if plain else None
 
 
 def _caller(grant: Grant, keys: Mapping[str, SecretStr]) -> Caller:
@@ -389,7 +438,7 @@ def _caller(grant: Grant, keys: Mapping[str, SecretStr]) -> Caller:
             user_id=grant.user_id,
             tenant_id=grant.tenant_id or None,
             keys=keys,
-            budgets=grant.budgets(),
+            budgets=grant.token_budgets(),
         )
     except ValidationError as error:
         raise HTTPException(400, f"{KEY_HEADER}*: {error.errors()[0]['msg']}.") from None

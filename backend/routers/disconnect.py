@@ -1,4 +1,4 @@
-"""Cancels work for a client that disconnects before anything was sent to it."""
+"""Cancels work for a client that disconnects before the response has begun."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,19 +8,21 @@ from fastapi import HTTPException
 from starlette.types import Receive
 
 
-class ClientGoneError(HTTPException):
-    """The client has disconnected. Nobody reads the answer."""
+class DisconnectedClientError(HTTPException):
+    """The client has disconnected before it was answered."""
 
     def __init__(self) -> None:
         super().__init__(400, "The client went away before there was an answer.")
 
 
 @asynccontextmanager
-async def while_connected(receive: Receive) -> AsyncIterator[None]:
-    """Run the body of the ``async with``, and cancel it when the client disconnects. The request's body must have been read.
+async def cancel_on_disconnect(receive: Receive) -> AsyncIterator[None]:
+    """Cancel the body of the ``async with`` statement if the client disconnects.
+
+    The request body must have been read before, because this reads from ``receive``.
 
     Raises:
-        ClientGoneError: The client has disconnected.
+        DisconnectedClientError: The client has disconnected.
     """
     limit = asyncio.timeout(None)
     try:
@@ -35,7 +37,7 @@ async def while_connected(receive: Receive) -> AsyncIterator[None]:
     except TimeoutError:
         if not limit.expired():
             raise
-        raise ClientGoneError from None
+        raise DisconnectedClientError from None
 
 
 async def _end_when_gone(receive: Receive, limit: asyncio.Timeout) -> None:

@@ -13,12 +13,12 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from backend.conversations.text import one_line
-from backend.database.faults import is_unavailable
-from backend.ledger.store import StoreAwayError
+from backend.conversations.text import collapse_to_one_line
+from backend.database.faults import is_database_unavailable
+from backend.ledger.store import StoreUnreachableError
 from backend.utils.llm.errors import LLMError, UnknownFeatureError
 
-from .bodies import FailedAdmissionError
+from .bodies import AuthenticationFailureError
 from .json_model import InvalidBodyError
 
 log = logging.getLogger(__name__)
@@ -42,60 +42,64 @@ INTERNAL: Final[Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """What a client is told of an error: the HTTP status, the JSON and the headers."""
+class ErrorDescription:
+    """An error as it is described to a client: the HTTP status, the JSON object and further headers."""
 
     status: int
     error: Mapping[str, Any]
     headers: Mapping[str, str] | None = None
 
 
-def install(app: FastAPI) -> None:
-    """Make `answer` the handler of every exception of ``app``."""
+def install_error_handlers(app: FastAPI) -> None:
+    """Make `respond_to_error` the handler of every exception in ``app``."""
     for kind in (LLMError, RequestValidationError, HTTPException, SQLAlchemyError, Exception):
-        app.add_exception_handler(kind, answer)
+        app.add_exception_handler(kind, respond_to_error)
 
 
-async def answer(_: Request, error: Exception) -> JSONResponse:
-    """Turn any exception into the JSON response that the client gets."""
-    problem = describe(error)
+async def respond_to_error(_: Request, error: Exception) -> JSONResponse:
+    """Turn any exception into the JSON error response for the client. An exception handler of FastAPI."""
+    problem = describe_error(error)
     return JSONResponse({"error": problem.error}, problem.status, problem.headers)
 
 
 def _what_was_raised(error: Exception) -> Exception:
-    cause = error.__cause__ if isinstance(error, FailedAdmissionError) else None
+    cause = error.__cause__ if isinstance(error, AuthenticationFailureError) else None
     return cause if isinstance(cause, Exception) else error
 
 
-def describe(error: Exception) -> Problem:
-    """What the client may be told of ``error``. Of an unexpected error only that there was one: its text may hold secrets."""
+def describe_error(error: Exception) -> ErrorDescription:
+    """Describe ``error`` for the client.
+
+    An unexpected exception is described only as an internal error, because its text may hold secrets; it is
+    logged.
+    """
     error = _what_was_raised(error)
     if isinstance(error, UnknownFeatureError):
-        return Problem(error.http_status, error.as_dict() | {"nearest": list(error.nearest)})
+        return ErrorDescription(error.http_status, error.as_dict() | {"nearest": list(error.nearest)})
     if isinstance(error, LLMError):
-        return Problem(error.http_status, error.as_dict(), _retry_after(error))
+        return ErrorDescription(error.http_status, error.as_dict(), _retry_after(error))
     if isinstance(error, RequestValidationError | InvalidBodyError):
         return _invalid(error.errors())
     if isinstance(error, HTTPException):
         code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
-        return Problem(error.status_code, {"code": code, "message": error.detail}, error.headers)
-    if isinstance(error, StoreAwayError) or is_unavailable(error):
+        return ErrorDescription(error.status_code, {"code": code, "message": error.detail}, error.headers)
+    if isinstance(error, StoreUnreachableError) or is_database_unavailable(error):
         log.error("http.storage_unavailable", exc_info=error)
-        return Problem(503, BUSY, {"Retry-After": "1"})
+        return ErrorDescription(503, BUSY, {"Retry-After": "1"})
     log.error("http.internal_error", exc_info=error)
-    return Problem(500, INTERNAL)
+    return ErrorDescription(500, INTERNAL)
 
 
 def _retry_after(error: LLMError) -> Mapping[str, str] | None:
     return None if error.retry_after is None else {"Retry-After": str(ceil(error.retry_after))}
 
 
-def _invalid(found: Sequence[Mapping[str, Any]]) -> Problem:
+def _invalid(found: Sequence[Mapping[str, Any]]) -> ErrorDescription:
     """The place and reason of each fault, without the input, which may be a secret and which pydantic's own list repeats."""
     problems = [_place_and_reason(problem) for problem in found[:PROBLEMS_SHOWN]]
     first = f"{problems[0]['field']}: {problems[0]['message']}" if problems else "The request is not valid."
     more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
-    return Problem(422, {"code": "invalid_request", "message": first + more, "problems": problems})
+    return ErrorDescription(422, {"code": "invalid_request", "message": first + more, "problems": problems})
 
 
 def _place_and_reason(problem: Mapping[str, Any]) -> dict[str, str]:
@@ -115,4 +119,4 @@ def _where(loc: Sequence[str | int]) -> str:
 
 def _field(loc: Sequence[str | int]) -> str:
     """The path of the field, each name cut, because an unknown name may be as long as the body."""
-    return ".".join(one_line(str(name)[:LONGEST_NAME]) for name in loc)
+    return ".".join(collapse_to_one_line(str(name)[:LONGEST_NAME]) for name in loc)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import Response
 from typing_extensions import override
 
-from .disconnect import ClientGoneError, while_connected
+from .disconnect import DisconnectedClientError, cancel_on_disconnect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -38,15 +38,15 @@ PING: Final = b": ping\n\n"
 class EventStream(Response):
     """A response that streams server-sent events, sends keep-alives, and stops when the client disconnects.
 
-    Its source is closed when the last event is written, and as soon as the client is gone. An error that the source raises
-    aborts the connection: a source should send its errors as events.
+    The generator ``events`` is closed after its last event, or when the client disconnects. An exception in
+    it aborts the connection, so it should yield errors as events instead.
 
     Args:
-        events: Yields complete events, one or several at a time.
-        status_code: The status, which FastAPI documents.
+        events: Yields one or several complete, encoded events at a time.
+        status_code: The HTTP status.
         headers: Further headers.
-        stopping: The event that ends the stream if the server stops; by default one named ``error``.
-        ping: The keep-alive; by default a comment.
+        stopping: The last event to send if the server stops; None for an event named ``error``.
+        ping: The keep-alive to send; by default a comment.
         ping_seconds: Seconds without an event after which a keep-alive is sent.
     """
 
@@ -81,12 +81,12 @@ class EventStream(Response):
             async with (
                 aclosing(self._events),
                 _writing(send, start, self._ping, self._ping_seconds) as writer,
-                while_connected(receive),
+                cancel_on_disconnect(receive),
             ):
                 async for some in self._events:
                     await writer.write(some)
                 writer.end()
-        except ClientGoneError:
+        except DisconnectedClientError:
             return
 
 

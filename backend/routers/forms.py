@@ -1,4 +1,4 @@
-"""HTML forms of the application's own pages: limited, and refused from other origins."""
+"""HTML forms of the application's own pages: limited in size, and refused from pages of other sites."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from fastapi import Depends, HTTPException, Request
 
 from .dependencies import OwnerDep  # noqa: TC001 - FastAPI reads signatures at run time
-from .logins import is_own_form
+from .logins import is_same_origin_form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,18 +17,18 @@ MOST_FIELDS: Final = 100
 _KIND: Final = "application/x-www-form-urlencoded"
 
 
-def want_our_page(request: Request) -> None:
-    """Check that the browser confirms that a page of this application sent the form.
+def require_same_origin_form(request: Request) -> None:
+    """Refuse a form unless the browser's headers confirm that a page of this application sent it.
 
     Raises:
-        HTTPException: The browser does not confirm it.
+        HTTPException: The headers do not confirm it (403).
     """
-    if not is_own_form(request):
+    if not is_same_origin_form(request):
         raise HTTPException(403, "Only a page of the console itself may ask for this.")
 
 
 async def _form(request: Request, _: OwnerDep) -> Mapping[str, str]:
-    want_our_page(request)
+    require_same_origin_form(request)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _KIND:
         raise HTTPException(415, f"A form is sent as {_KIND}.")
     try:

@@ -20,9 +20,9 @@ KEY_HEADER: Final = "x-byok-"
 
 
 class KeyRemovalMiddleware:
-    """ASGI middleware that deletes users' keys from a request's headers when it is answered.
+    """ASGI middleware that deletes users' own keys from the request headers once the request is answered.
 
-    It has to be the outermost: inner middleware may have a copy of the headers.
+    It has to be the outermost middleware, because inner middleware may pass on a copy of the headers.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -39,7 +39,10 @@ class KeyRemovalMiddleware:
 
 
 class SecurityHeadersMiddleware:
-    """ASGI middleware that adds `SECURITY_HEADERS`, and keeps answers out of caches. Does not buffer streams."""
+    """ASGI middleware that adds `SECURITY_HEADERS` to each response, and forbids caching it.
+
+    Does not buffer streams.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

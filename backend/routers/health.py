@@ -1,4 +1,4 @@
-"""Liveness and readiness. Open to everybody, so they tell nothing else."""
+"""The liveness and readiness checks. They need no token, so they show nothing but the state of the service."""
 
 import asyncio
 from typing import Any, Final
@@ -19,30 +19,32 @@ router: Final = APIRouter(tags=["health"])
 
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """The process is running."""
+    """Report that the process is running. Nothing else is checked."""
     return {"status": "ok"}
 
 
 @router.get("/readyz")
 async def readyz(request: Request, services: ServicesDep, response: Response) -> dict[str, Any]:
-    """The database can be read and written, some feature can be served by somebody's key, now or after a rest, and no stop is near.
+    """Report whether the service can serve requests; 503 if it cannot.
 
-    Missing parts of the table's configuration are listed, too; the server can serve without them.
+    It can if the database can be read and written, if at least one feature can be served with somebody's
+    key, and if the server is not about to stop. Endpoints on cooldown still count. Missing configuration is
+    listed, but does not make the service unready.
     """
     if request.app.state.stop.is_leaving:
         response.status_code = 503
         return {"error": {**STOPPING, "reason": "stopping"}}
     fault, lacks = await asyncio.gather(
-        services.database.fault(), services.readiness.lacks(services.qos_info)
+        services.database.find_fault(), services.readiness.get_report(services.compute_qos_info)
     )
     if fault is not None:
         response.status_code = 503
         return {"error": BUSY | {"reason": fault}}
-    if lacks.is_useless:
+    if lacks.can_serve_nothing:
         response.status_code = 503
         return {"error": {**NO_FEATURE, "reason": "no_feature"}}
     model = services.local_model
-    failing = ", ".join(services.background.failing)
+    failing = ", ".join(services.background.failing_tasks)
     return {
         "status": "degraded" if lacks.is_degraded or failing else "ready",
         **lacks.as_dict(),

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from .bodies import SMALL
 from .dependencies import get_services
-from .json_model import InvalidBodyError, JsonModel
+from .json_model import InvalidBodyError, JsonBodyValidator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -26,14 +26,19 @@ _NOT_JSON: Final = {
 
 
 class JsonRoute(APIRoute):
-    """A route class for FastAPI that parses and validates JSON bodies itself, with limits, and passes FastAPI the finished model."""
+    """A FastAPI route class that limits the size and nesting of JSON bodies, and validates them.
+
+    A long body is validated in a thread.
+
+    The endpoint gets the validated model as usual.
+    """
 
     @override
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         if self.body_field is None:
             return handle
-        model = JsonModel(self.body_field.field_info.annotation)
+        model = JsonBodyValidator(self.body_field.field_info.annotation)
 
         async def handle_validated(request: Request) -> Response:
             return await handle(_JsonRequest(request, model))
@@ -42,14 +47,14 @@ class JsonRoute(APIRoute):
 
 
 class _JsonRequest(Request):
-    def __init__(self, request: Request, model: JsonModel) -> None:
+    def __init__(self, request: Request, model: JsonBodyValidator) -> None:
         super().__init__(request.scope, request.receive)
         self._model = model
 
     @override
     async def body(self) -> bytes:
         body = await super().body()
-        if body and not (is_json(self) and _is_not_packed(self)):
+        if body and not (has_json_content_type(self) and _is_not_packed(self)):
             raise InvalidBodyError([_NOT_JSON])
         return body
 
@@ -57,13 +62,13 @@ class _JsonRequest(Request):
     async def json(self) -> Any:
         body = await super().body()  # which FastAPI has asked for before
         if len(body) <= SMALL:
-            return self._model.read(body)
+            return self._model.parse_body(body)
         async with get_services(self).long_bodies:
-            return await asyncio.to_thread(self._model.read, body)
+            return await asyncio.to_thread(self._model.parse_body, body)
 
 
-def is_json(request: Request) -> bool:
-    """Whether ``request`` declares a JSON body."""
+def has_json_content_type(request: Request) -> bool:
+    """Whether the ``Content-Type`` of ``request`` is JSON."""
     kind = Message()
     kind["content-type"] = request.headers.get("content-type", "")
     return kind.get_content_type() == "application/json" or kind.get_content_type().endswith("+json")

@@ -1,4 +1,4 @@
-"""Validates a JSON body as the model of its route."""
+"""Validates JSON bodies with the pydantic model of their route."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, FailFast, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
 from .bodies import SMALL
-from .json_shape import Shape, ShapeError
+from .json_shape import JsonShape, JsonShapeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,58 +17,59 @@ _BODY: Final = ("body",)
 
 
 class InvalidBodyError(HTTPException):
-    """The JSON body does not fit the model that its route declares."""
+    """The request body is not valid JSON, or does not fit the pydantic model of its route: status 422."""
 
     def __init__(self, problems: Sequence[Any]) -> None:
         super().__init__(422, "The request is not valid.")
         self._problems = problems
 
     def errors(self) -> Sequence[Any]:
-        """The faults, each with ``type``, ``loc`` and ``msg``, as pydantic lists them."""
+        """The errors in pydantic's form, each with ``type``, ``loc`` and ``msg``."""
         return self._problems
 
     @property
-    def is_no_json(self) -> bool:
-        """Whether the body is no JSON at all."""
+    def is_malformed_json(self) -> bool:
+        """Whether the body cannot be parsed as JSON."""
         return any(problem["type"] == "json_invalid" for problem in self._problems)
 
 
-class JsonModel:
-    """Validates JSON bodies with a pydantic model, strictly, in a way that keeps memory low for long lists.
+class JsonBodyValidator:
+    """Parses and strictly validates JSON bodies with a pydantic model, with little memory for long lists.
 
-    The items of a body's long list are validated last, and piece by piece: so only one piece at a time is in memory
-    twice, other threads get to run, and an invalid body is refused before its items are read.
+    The items of the list are validated last, in several pieces. So an invalid field beside the list is
+    reported before the items are read, only one piece is held twice in memory, and other threads run between
+    two pieces.
     """
 
     def __init__(self, wanted: Any) -> None:
         self._model: TypeAdapter[Any] = TypeAdapter(wanted)
         self._lists = _lists_of(wanted)
 
-    def read(self, body: bytes) -> Any:
-        """Parse and validate ``body``.
+    def parse_body(self, body: bytes) -> Any:
+        """Parse and validate ``body``, and return the model.
 
         Raises:
-            InvalidBodyError: The body is invalid. The error repeats no input but the names of fields.
+            InvalidBodyError: The body is invalid. The error contains names of fields but no values.
         """
         try:
-            shape = Shape(body)
-        except ShapeError as error:
+            shape = JsonShape(body)
+        except JsonShapeError as error:
             raise InvalidBodyError([{"type": "json_shape", "loc": _BODY, "msg": str(error)}]) from None
         if len(body) > SMALL:
             try:
                 return self._read_long(body, shape)
             except InvalidBodyError as error:
-                if not error.is_no_json:
+                if not error.is_malformed_json:
                     raise
         return self._validated(body)  # which tells the place
 
-    def _read_long(self, body: bytes, shape: Shape) -> Any:
-        beside = self._validated(shape.beside_list(body))
+    def _read_long(self, body: bytes, shape: JsonShape) -> Any:
+        beside = self._validated(shape.without_long_list(body))
         name = next((name for name in self._lists if name in beside.model_fields_set), None)
         if name is None:
             return self._validated(body)
         items: list[Any] = []
-        for piece in shape.pieces(body):
+        for piece in shape.split_long_list(body):
             items += _checked(self._lists[name].validate_json, piece, (*_BODY, name), len(items))
         fields = {name: getattr(beside, name) for name in beside.model_fields_set}
         return _checked(self._model.validate_python, fields | {name: tuple(items)}, _BODY)

@@ -1,8 +1,8 @@
-"""Measures JSON text without parsing it, and finds where it can be split.
+"""Counts the values and nesting levels of JSON text without parsing it, and splits its long list.
 
-A parser builds the whole value before its size is known: a hundred megabytes out of one. So this module first counts the
-punctuation outside strings. It is not a parser: for invalid JSON its result may be wrong, but it never refuses valid JSON
-within the limits.
+A parser builds the whole value before its size is known: one megabyte of text can become a hundred
+megabytes of objects. So this module first counts the punctuation outside strings. It is not a parser:
+for invalid JSON its result may be wrong, but it never refuses valid JSON within the limits.
 """
 
 from __future__ import annotations
@@ -28,15 +28,18 @@ _OTHERS: Final = bytes(set(range(256)) - set(_NESTING))
 _OBJECT, _LIST, _COLON = b"{[:"
 
 
-class ShapeError(ValueError):
-    """A body has too many values or too many levels; the message says which."""
+class JsonShapeError(ValueError):
+    """A JSON body exceeds a limit, such as the number of values or of nesting levels.
+
+    The message names the limit.
+    """
 
 
-class Shape:
-    """Counts the values and levels of a JSON body, and finds its long list, if it has one.
+class JsonShape:
+    """The outline of a JSON body: checks the number of values and nesting levels, and finds its only list.
 
     Raises:
-        ShapeError: The body exceeds a limit.
+        JsonShapeError: The body exceeds a limit.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -51,15 +54,18 @@ class Shape:
             self._count(signs)
             self._nest(signs.translate(None, _OTHERS))
             self._note(start, signs)
-        if len(self.beside_list(body)) > SMALL:
-            raise ShapeError(f"has more than {SMALL} bytes beside a list")
+        if len(self.without_long_list(body)) > SMALL:
+            raise JsonShapeError(f"has more than {SMALL} bytes beside a list")
 
-    def beside_list(self, body: bytes) -> bytes:
-        """The JSON of ``body`` with an empty list in place of the long one."""
+    def without_long_list(self, body: bytes) -> bytes:
+        """Return ``body``, a JSON text, with an empty list in place of its list. Unchanged if it has no list."""
         return body if self._begin is None else body[: self._begin] + body[self._end or len(body) :]
 
-    def pieces(self, body: bytes) -> Iterator[bytes]:
-        """The long list, cut into several shorter JSON lists. The long list is valid JSON if, and only if, all pieces are."""
+    def split_long_list(self, body: bytes) -> Iterator[bytes]:
+        """Cut the list of ``body`` into several shorter JSON lists.
+
+        All of them are valid JSON if, and only if, the whole list is.
+        """
         begin = self._begin
         for item in self._items:
             if piece := body[begin:item].strip(_BLANKS):
@@ -71,9 +77,9 @@ class Shape:
         self._values += signs.count(b",") + signs.count(b"{") + signs.count(b"[")
         self._lists += signs.count(b"[")
         if self._values > MOST_VALUES:
-            raise ShapeError(f"has more than {MOST_VALUES} values")
+            raise JsonShapeError(f"has more than {MOST_VALUES} values")
         if self._lists > 1:
-            raise ShapeError("has more than one list")
+            raise JsonShapeError("has more than one list")
 
     def _nest(self, signs: bytes) -> None:
         keys = self._keys
@@ -81,11 +87,11 @@ class Shape:
             if sign == _COLON and keys:
                 keys[-1] += 1
                 if keys[-1] > MOST_KEYS:
-                    raise ShapeError(f"has an object of more than {MOST_KEYS} keys")
+                    raise JsonShapeError(f"has an object of more than {MOST_KEYS} keys")
             elif sign in (_OBJECT, _LIST):
                 keys.append(0)
                 if len(keys) > DEEPEST:
-                    raise ShapeError(f"is nested more than {DEEPEST} deep")
+                    raise JsonShapeError(f"is nested more than {DEEPEST} deep")
             elif keys:
                 keys.pop()
 

@@ -1,6 +1,7 @@
-"""A user's own keys over HTTP. No answer holds a key.
+"""Users' own provider keys over HTTP. No response contains a key.
 
-The token alone identifies the user, so that a client that sends its key with every request can enrol it.
+The access token alone identifies the user, so that a client that sends its key with every request can
+enrol it.
 """
 
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from backend.keys.check import Verdict, check_key
 from backend.keys.errors import KeyNotFoundError, UnknownProviderError
 from backend.keys.problem import KeyProblem, Reason
 from backend.keys.store import KeyVersion
-from backend.keys.vault import Server
+from backend.keys.vault import OwnServer
 from backend.utils.llm.caller import BaseUrl, ModelName
 from backend.utils.llm.errors import OwnEndpointError
 from backend.utils.llm.model_config import OWN
@@ -26,11 +27,13 @@ LONGEST_OVERLAP: Final = 30 * 24 * 60 * 60
 router: Final = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=JsonRoute)
 
 
-class Enrolment(BaseModel):
-    """A key to enrol.
+class KeyEnrolment(BaseModel):
+    """The body of a request that enrols a user's own key for a provider.
 
     Attributes:
-        store: Whether to store the key, encrypted; else it has to come with every request.
+        key: The key itself.
+        store: Whether to store the key, encrypted. If false, the client has to send the key with every
+            request.
         overlap_s: For how many seconds the previous key stays valid.
     """
 
@@ -41,29 +44,31 @@ class Enrolment(BaseModel):
     overlap_s: Annotated[int, Field(ge=0, le=LONGEST_OVERLAP)] = 0
 
     @property
-    def overlap(self) -> timedelta:
-        """``overlap_s`` as a timedelta."""
+    def overlap_period(self) -> timedelta:
+        """For how long the previous key stays valid: ``overlap_s`` as a timedelta."""
         return timedelta(seconds=self.overlap_s)
 
 
-class OwnEnrolment(Enrolment):
-    """A key for an endpoint of the user's own.
+class OwnEndpointEnrolment(KeyEnrolment):
+    """The body of a request that enrols a key for an endpoint that the user runs or rents.
 
     Attributes:
-        base_url: ``https://host[:port][/path]``.
-        model: The endpoint's name of the model.
+        base_url: The base URL of the endpoint: ``https://host[:port][/path]``.
+        model: The name of the model, as the endpoint knows it.
     """
 
     base_url: BaseUrl
     model: ModelName
 
 
-class TroubleView(BaseModel):
-    """Why a provider refuses a key: it is revoked, used up, or may not use a model. Without the provider's message.
+class KeyProblemView(BaseModel):
+    """Why a provider refuses a key: it is revoked, has no credit left, or may not use a model.
 
     Attributes:
+        reason: The kind of refusal. The provider's own message is not shown.
+        endpoint: The endpoint that was called.
         since: When the key was first refused for this reason.
-        last: When the key was last refused, to the minute.
+        last: When the key was last refused for this reason, to the minute.
     """
 
     reason: Reason
@@ -72,21 +77,23 @@ class TroubleView(BaseModel):
     last: datetime
 
     @classmethod
-    def of(cls, problem: KeyProblem) -> "TroubleView":
-        """Select what the user may see of ``problem``."""
+    def from_problem(cls, problem: KeyProblem) -> "KeyProblemView":
+        """Make a view of what the user may see of ``problem``."""
         return cls(**problem._asdict())
 
 
 class KeyView(BaseModel):
-    """The public facts of a key.
+    """What the user may see of an enrolled key, without the key itself.
 
     Attributes:
-        last_four: The last four characters of the key; blank if the key is short.
-        fingerprint: The fingerprint of this enrolment; the same key enrolled again has another one.
-        valid_until: When the key becomes invalid, if it was replaced.
-        trouble: Why its provider refuses the key; null if it does not.
-        base_url: The base URL of an endpoint of the user's own; else null.
-        model: That endpoint's name of the model.
+        provider: The provider that the key is for.
+        base_url: The base URL, if the key is for an endpoint of the user's own; else null.
+        model: The name of the model at that endpoint; else null.
+        stored: Whether the key is stored, or has to come with every request.
+        last_four: The last four characters of the key; empty if the key is short.
+        fingerprint: Identifies this enrolment. The same key, enrolled again, gets another fingerprint.
+        valid_until: Until when the key is valid, if a newer key replaced it; else null.
+        trouble: Why the provider refuses the key; null if it does not.
     """
 
     provider: str
@@ -98,11 +105,11 @@ class KeyView(BaseModel):
     created_at: datetime
     last_used_at: datetime | None
     valid_until: datetime | None
-    trouble: TroubleView | None
+    trouble: KeyProblemView | None
 
     @classmethod
-    def of(cls, key: KeyVersion) -> "KeyView":
-        """Select what the user may see of ``key``; the key itself is left out."""
+    def from_key(cls, key: KeyVersion) -> "KeyView":
+        """Make a view of what the user may see of ``key``, without the key itself."""
         return cls(
             provider=key.place.provider,
             base_url=key.place.server and key.place.server.base_url,
@@ -113,21 +120,21 @@ class KeyView(BaseModel):
             created_at=key.created_at,
             last_used_at=key.last_used_at,
             valid_until=key.valid_until,
-            trouble=key.problem and TroubleView.of(key.problem),
+            trouble=key.problem and KeyProblemView.from_problem(key.problem),
         )
 
 
 class KeyList(BaseModel):
-    """Every valid version of the key, the newest first."""
+    """A user's valid keys, the newest first. After a replacement, the previous key is listed while it is valid."""
 
     keys: tuple[KeyView, ...]
 
 
-class Choice(BaseModel):
-    """A user's choice for all of their keys.
+class HouseFallbackChoice(BaseModel):
+    """Whether the operator may pay for a user's calls if the user's own keys cannot serve them.
 
     Attributes:
-        house_fallback: Whether the house may pay where the user's keys do not serve, for features that allow it.
+        house_fallback: True to allow it, for the features whose row of the table allows it, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -135,12 +142,19 @@ class Choice(BaseModel):
     house_fallback: bool
 
 
-class KeyRing(KeyList, Choice):
-    """All keys of a user, and the user's choice."""
+class KeysAndFallbackChoice(KeyList, HouseFallbackChoice):
+    """All valid keys of a user, and whether the operator may pay for calls that these keys cannot serve."""
 
 
-class TrialView(BaseModel):
-    """The result of checking a key."""
+class KeyCheckResult(BaseModel):
+    """The result of checking a key with a call to its provider.
+
+    Attributes:
+        provider: The provider that the key is for.
+        verdict: ``valid``, or why the key does not work.
+        message: The verdict as a sentence for the user.
+        endpoint: The endpoint that was called; null if none was.
+    """
 
     provider: str
     verdict: Verdict
@@ -149,69 +163,90 @@ class TrialView(BaseModel):
 
 
 @router.get("")
-async def browse(owner: OwnerDep, services: ServicesDep) -> KeyRing:
-    """All keys of the user, and the user's choice."""
-    held = await services.keychain.of(owner)
-    chosen = await services.keychain.chosen(owner)
-    return KeyRing(keys=tuple(map(KeyView.of, held)), house_fallback=chosen)
+async def list_keys(owner: OwnerDep, services: ServicesDep) -> KeysAndFallbackChoice:
+    """List the user's own keys, and say whether the operator may pay for calls that these keys cannot serve."""
+    held = await services.keychain.list_versions(owner)
+    chosen = await services.keychain.allows_house_fallback(owner)
+    return KeysAndFallbackChoice(keys=tuple(map(KeyView.from_key, held)), house_fallback=chosen)
 
 
 @router.put("")
-async def choose(choice: Choice, owner: OwnerDep, services: ServicesDep) -> KeyRing:
-    """Set whether the house may pay where the user's keys do not serve."""
-    await services.keychain.choose(owner, house_fallback=choice.house_fallback)
-    return await browse(owner, services)
+async def set_house_fallback(
+    choice: HouseFallbackChoice, owner: OwnerDep, services: ServicesDep
+) -> KeysAndFallbackChoice:
+    """Set whether the operator may pay for the user's calls if the user's own keys cannot serve them."""
+    await services.keychain.set_house_fallback(owner, house_fallback=choice.house_fallback)
+    return await list_keys(owner, services)
 
 
 @router.get("/{provider}")
-async def read(provider: str, owner: OwnerDep, services: ServicesDep) -> KeyList:
-    """The user's key for one provider, and the previous key while it is valid."""
-    held = await services.keychain.of(owner)
-    mine = tuple(KeyView.of(key) for key in held if key.place.provider == provider)
+async def read_provider_keys(provider: str, owner: OwnerDep, services: ServicesDep) -> KeyList:
+    """List the user's key for a provider, and the previous key while it is valid."""
+    held = await services.keychain.list_versions(owner)
+    mine = tuple(KeyView.from_key(key) for key in held if key.place.provider == provider)
     if not mine:
         raise KeyNotFoundError
     return KeyList(keys=mine)
 
 
 @router.put(f"/{OWN}")
-async def enrol_own(enrolment: OwnEnrolment, owner: OwnerDep, services: ServicesDep) -> KeyView:
-    """Enrol an endpoint of the user's own, in place of the previous one. It serves the user in place of their keys."""
+async def enrol_own_endpoint(
+    enrolment: OwnEndpointEnrolment, owner: OwnerDep, services: ServicesDep
+) -> KeyView:
+    """Enrol an endpoint of the user's own, with its key.
+
+    It serves the user's calls instead of providers with the user's keys.
+
+    A previous endpoint of the user's own is replaced.
+    """
     if fault := services.facade.fault_of(enrolment.base_url):
         raise OwnEndpointError(f"An endpoint of your own cannot be used there: {fault}.")
-    server = Server(enrolment.base_url, enrolment.model)
-    kept = await services.keychain.enrol_own(
-        owner, server, enrolment.key, keep=enrolment.store, overlap=enrolment.overlap
+    server = OwnServer(enrolment.base_url, enrolment.model)
+    kept = await services.keychain.enrol_own_endpoint(
+        owner, server, enrolment.key, keep=enrolment.store, overlap=enrolment.overlap_period
     )
-    return KeyView.of(kept)
+    return KeyView.from_key(kept)
 
 
 @router.put("/{provider}")
-async def enrol(provider: str, enrolment: Enrolment, owner: OwnerDep, services: ServicesDep) -> KeyView:
-    """Enrol a key of the user's, in place of the previous one."""
-    rows = (await services.qos_info()).providers
+async def enrol_key(
+    provider: str, enrolment: KeyEnrolment, owner: OwnerDep, services: ServicesDep
+) -> KeyView:
+    """Enrol the user's own key for a provider. A previous key is replaced."""
+    rows = (await services.compute_qos_info()).providers
     known = sorted(name for name, row in rows.items() if row.access != "embedded")
     if provider not in known:
         raise UnknownProviderError([*known, OWN])
     kept = await services.keychain.enrol(
-        owner, provider, enrolment.key, keep=enrolment.store, overlap=enrolment.overlap
+        owner, provider, enrolment.key, keep=enrolment.store, overlap=enrolment.overlap_period
     )
-    return KeyView.of(kept)
+    return KeyView.from_key(kept)
 
 
 @router.delete("/{provider}", status_code=204)
-async def remove(provider: str, owner: OwnerDep, services: ServicesDep) -> Response:
-    """Delete the user's key, and the previous one. No request is served with them from now on."""
+async def delete_key(provider: str, owner: OwnerDep, services: ServicesDep) -> Response:
+    """Delete the user's key for a provider, and the previous key if it is still valid.
+
+    New requests can no longer use them.
+    """
     await services.keychain.remove(owner, provider)
     return Response(status_code=204)
 
 
 @router.post("/{provider}/test")
-async def test(provider: str, owner: OwnerDep, identity: IdentityDep, services: ServicesDep) -> TrialView:
-    """Check the user's key with one cheap call: the key of this request, else the stored one."""
+async def check_user_key(
+    provider: str, owner: OwnerDep, identity: IdentityDep, services: ServicesDep
+) -> KeyCheckResult:
+    """Check the user's key for a provider with one cheap call.
+
+    Uses the key that the request supplies, else the stored key.
+    """
     if provider not in identity.request_keys.keys:
         raise KeyNotFoundError
     services.rate_limit.admit(owner)
-    check = await check_key(services.facade, identity.request_keys.only(provider).apply_to(identity.caller))
-    return TrialView(
+    check = await check_key(
+        services.facade, identity.request_keys.restrict_to(provider).apply_to(identity.caller)
+    )
+    return KeyCheckResult(
         provider=provider, verdict=check.verdict, message=check.sentence, endpoint=check.endpoint
     )

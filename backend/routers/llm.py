@@ -1,4 +1,4 @@
-"""Shows the table in force (`/v1/llm/qos`), and explains how a call would be routed (`/v1/llm/explain`)."""
+"""Shows the feature table in force (`/v1/llm/qos`), and explains the routing of calls (`/v1/llm/explain`)."""
 
 import asyncio
 from functools import partial
@@ -11,11 +11,14 @@ from backend.utils.llm.caller import current_caller
 from backend.utils.llm.diagnostics.qos import QosInfo
 
 from .dependencies import IdentityDep, ServicesDep, identify
-from .own_plan import visible_to
+from .own_plan import redact_explanation
 
 
 class CallNeeds(BaseModel):
-    """The needs of a call. By default, those that the feature's row declares."""
+    """The query parameters that say what a call to explain needs of a model.
+
+    A missing parameter means what the feature declares.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,19 +36,22 @@ router: Final = APIRouter(prefix="/v1/llm", tags=["llm"], dependencies=[Depends(
 
 
 @router.get("/qos")
-async def qos(services: ServicesDep) -> QosInfo:
-    """The whole table in force, without secrets."""
-    return await services.qos_info()
+async def read_qos_info(services: ServicesDep) -> QosInfo:
+    """Return the feature table in force, with the health and limits of its endpoints. It contains no secrets."""
+    return await services.compute_qos_info()
 
 
 @router.get("/explain/{feature}")
-async def explain(
+async def explain_route(
     feature: str, services: ServicesDep, identity: IdentityDep, wanted: Annotated[CallNeeds, Query()]
 ) -> dict[str, Any]:
-    """Explain how a call of ``feature`` by this caller, made now, would be served. Nothing is sent.
+    """Explain which endpoint would serve a call of ``feature`` by this user now, and why.
 
-    Callers see the balances of their own budgets; admins see all. Effects of other users' calls, such as resting
-    endpoints, and the authors of overrides are shown only to those who may see the table.
+    Nothing is sent to a provider.
+
+    Users see the balances of their own budgets; admins see all balances. Effects of other users' calls, such
+    as endpoints on cooldown, and the authors of overrides are shown only to users who may see the whole
+    feature table.
     """
     given = {
         "tools": wanted.tools,
@@ -62,4 +68,4 @@ async def explain(
     if wanted.conversation is not None:
         caller = caller.model_copy(update={"conversation_id": wanted.conversation})
     work = partial(services.facade.explain, feature, caller=caller, needs=needs)
-    return visible_to(identity.grant, (await asyncio.to_thread(work)).as_dict())
+    return redact_explanation(identity.grant, (await asyncio.to_thread(work)).as_dict())

@@ -1,4 +1,4 @@
-"""Browser logins: the session, and its cookie."""
+"""Browser logins: the store of sessions, the session cookie, and checks of the headers that browsers send."""
 
 import re
 from typing import Final, Protocol
@@ -16,70 +16,88 @@ REMEMBERED: Final = 30 * 24 * 60 * 60
 _PORT: Final = re.compile(r":(\d{1,5})$")
 
 
-class Sessions(Protocol):
-    """Starts, looks up and ends the logins of browsers. The value of a session cookie does not work as an access token."""
+class BrowserSessions(Protocol):
+    """Starts, looks up and ends browser sessions. A session cookie's value does not work as an access token."""
 
-    async def open(self, user_id: str, token_id: str | None = None) -> str:
-        """Open a session, which ends when the token is revoked, and return the value of its cookie."""
+    async def open_session(self, user_id: str, token_id: str | None = None) -> str:
+        """Start a session of the user, and return the value of its cookie.
+
+        Args:
+            user_id: The user who logs in.
+            token_id: The access token with which the user logs in. The session ends when it is revoked; None for
+                no token.
+        """
         ...
 
-    async def find(self, plain: str) -> Grant | None:
-        """The rights of the session whose cookie has the value ``plain``; None if there is no such session, or it has ended."""
+    async def find_grant(self, plain: str) -> Grant | None:
+        """Find the rights of the session with the cookie value ``plain``; None if it is unknown or has ended."""
         ...
 
-    async def end(self, plain: str) -> None:
-        """End the session whose cookie is ``plain``, if there is one."""
+    async def end_session(self, plain: str) -> None:
+        """End the session with the cookie value ``plain``. Does nothing if there is no such session."""
         ...
 
 
-def cookie_name(connection: HTTPConnection) -> str:
-    """The name of the session cookie. It contains the port, because browsers send a host's cookies to all of its ports.
+def session_cookie_name(connection: HTTPConnection) -> str:
+    """The name of the session cookie.
 
-    Over TLS the name's prefix keeps other hosts from setting it, and browsers from sending it without TLS.
+    It contains the port, because browsers send a host's cookies to all ports of the host. With HTTPS it has
+    the prefix ``__Host-``, so that other hosts cannot set the cookie, and browsers never send it
+    unencrypted.
     """
     found = _PORT.search(connection.headers.get("host", ""))
-    port = found[1] if found else ("443" if is_secure(connection) else "80")
-    return f"{'__Host-' if is_secure(connection) else ''}{COOKIE}_{port}"
+    port = found[1] if found else ("443" if is_https(connection) else "80")
+    return f"{'__Host-' if is_https(connection) else ''}{COOKIE}_{port}"
 
 
-def is_secure(connection: HTTPConnection) -> bool:
-    """Whether the browser uses HTTPS, as far as the configured public URL or the connection tells."""
+def is_https(connection: HTTPConnection) -> bool:
+    """Whether the browser uses HTTPS: by the configured public URL, else by the connection itself."""
     return connection.scope["scheme"] in {"https", "wss"}
 
 
-def cookie_value(connection: HTTPConnection) -> str | None:
-    """The value of the session cookie that the browser sent."""
-    return connection.cookies.get(cookie_name(connection))
+def read_session_cookie(connection: HTTPConnection) -> str | None:
+    """Read the value of the session cookie that the browser sent; None without one."""
+    return connection.cookies.get(session_cookie_name(connection))
 
 
-def is_own_form(connection: HTTPConnection) -> bool:
-    """Whether the browser confirms that a page of this application sent the form; False if it says nothing."""
+def is_same_origin_form(connection: HTTPConnection) -> bool:
+    """Whether the browser's headers confirm that a page of this application sent the form.
+
+    False if they say nothing about it.
+    """
     if (site := connection.headers.get("sec-fetch-site")) is not None:
         return site == "same-origin"
-    scheme = "https" if is_secure(connection) else "http"
+    scheme = "https" if is_https(connection) else "http"
     return connection.headers.get("origin") == f"{scheme}://{connection.headers.get('host')}"
 
 
 def is_direct_navigation(connection: HTTPConnection) -> bool:
-    """Whether the browser confirms that a person opened the address: from a terminal, the address bar or a bookmark."""
+    """Whether the browser's headers confirm that the user opened the address directly, not from a page."""
     return connection.headers.get("sec-fetch-site") == "none"
 
 
-def set_cookie(connection: HTTPConnection, response: Response, plain: str) -> None:
-    """Set the session cookie to ``plain``, out of reach of scripts and other sites."""
+def set_session_cookie(connection: HTTPConnection, response: Response, plain: str) -> None:
+    """Set the session cookie to the value ``plain``.
+
+    Scripts cannot read it, and other sites cannot make the browser send it.
+    """
     response.set_cookie(
-        cookie_name(connection),
+        session_cookie_name(connection),
         plain,
         max_age=REMEMBERED,
         path="/",
-        secure=is_secure(connection),
+        secure=is_https(connection),
         httponly=True,
         samesite="strict",
     )
 
 
-def delete_cookie(connection: HTTPConnection, response: Response) -> None:
-    """Delete the session cookie."""
+def delete_session_cookie(connection: HTTPConnection, response: Response) -> None:
+    """Make the browser delete the session cookie."""
     response.delete_cookie(
-        cookie_name(connection), path="/", secure=is_secure(connection), httponly=True, samesite="strict"
+        session_cookie_name(connection),
+        path="/",
+        secure=is_https(connection),
+        httponly=True,
+        samesite="strict",
     )

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API, with features, groups and agents as models."""
+"""Anthropic's Messages API. The model is the name of a feature, of a group or of an agent."""
 
 from typing import Any, Final
 
@@ -6,35 +6,35 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from backend.wires.anthropic.messages import MessagesWire
 from backend.wires.anthropic.messages_answer import PING
-from backend.wires.anthropic.messages_request import read_count
-from backend.wires.estimates import prompt_tokens
+from backend.wires.anthropic.messages_request import parse_count_tokens_request
+from backend.wires.estimates import estimate_prompt_tokens
 
 from .bodies import body_limit
 from .dependencies import ServicesDep, identify
-from .wire_bodies import NUMBER, OBJECTS, TEXT, body_with
-from .wire_routes import LONGEST_BODY, answered, read_body, route_of
+from .wire_bodies import NUMBER, OBJECTS, TEXT, describe_request_body
+from .wire_routes import LONGEST_BODY, answer_request, make_route_class, parse_json_body
 
 WIRE: Final = MessagesWire()
 
 router: Final = APIRouter(
     prefix="/v1/messages",
     tags=["completions"],
-    route_class=route_of(WIRE),
+    route_class=make_route_class(WIRE),
     dependencies=[Depends(identify)],
 )
 
 
-@router.post("", openapi_extra=body_with(model=TEXT, max_tokens=NUMBER, messages=OBJECTS))
+@router.post("", openapi_extra=describe_request_body(model=TEXT, max_tokens=NUMBER, messages=OBJECTS))
 @body_limit(longest_body=LONGEST_BODY)
-async def messages(request: Request) -> Response:
-    """Answer a conversation."""
-    return await answered(request, WIRE, ping=PING)
+async def create_message(request: Request) -> Response:
+    """Create a message, in the format of Anthropic's Messages API."""
+    return await answer_request(request, WIRE, ping=PING)
 
 
-@router.post("/count_tokens", openapi_extra=body_with(model=TEXT, messages=OBJECTS))
+@router.post("/count_tokens", openapi_extra=describe_request_body(model=TEXT, messages=OBJECTS))
 @body_limit(longest_body=LONGEST_BODY)
 async def count_tokens(request: Request, services: ServicesDep) -> dict[str, Any]:
-    """Estimate the tokens of a prompt, for any model. No provider is called."""
-    counted = await read_body(request, read_count)
-    services.responders.responder(counted.model)
-    return {"input_tokens": prompt_tokens(counted)}
+    """Estimate the number of tokens of a prompt, for any model. No provider is called."""
+    counted = await parse_json_body(request, parse_count_tokens_request)
+    services.responders.find_responder(counted.model)
+    return {"input_tokens": estimate_prompt_tokens(counted)}

@@ -1,4 +1,4 @@
-"""Prometheus metrics: the counters of calls, and the present state of the table and the process."""
+"""Prometheus metrics: the counters of attempts, and the current state of the feature table."""
 
 import asyncio
 from collections import Counter
@@ -20,19 +20,23 @@ router: Final = APIRouter(tags=["metrics"], dependencies=[Depends(identify)])
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-async def metrics(services: ServicesDep) -> Response:
-    """Counters of calls, resting endpoints, days until models go off sale, and the arms of splits and shadows."""
+async def read_metrics(services: ServicesDep) -> Response:
+    """Return the metrics in Prometheus's text format.
+
+    They count attempts, and show endpoints on cooldown, the days until models are retired, and the arms of
+    splits and shadow calls.
+    """
     text = await asyncio.to_thread(_exposition, services)
     return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 def _exposition(services: Services) -> str:
     """The metrics as text, made in a thread, because they may have a hundred thousand lines."""
-    return exposition(services.facade.get_qos_info()) + services.metrics.exposition()
+    return render_table_metrics(services.facade.get_qos_info()) + services.metrics.render_text()
 
 
-def exposition(qos: QosInfo) -> str:
-    """Write the state ``qos`` of the table as metrics in Prometheus's text format."""
+def render_table_metrics(qos: QosInfo) -> str:
+    """Write the state ``qos`` of the feature table as metrics in Prometheus's text format."""
     registry = CollectorRegistry()
     registry.register(_Table(qos))
     return generate_latest(registry).decode()

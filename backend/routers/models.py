@@ -1,18 +1,18 @@
-"""The models that a request may name, in OpenAI's form, or in Anthropic's for its clients."""
+"""Lists the models that a request may name, in OpenAI's format or, for Anthropic's clients, in Anthropic's."""
 
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Request
 
 from backend.wires.anthropic.messages import MessagesWire
-from backend.wires.anthropic.models import model_info, model_page, read_page
+from backend.wires.anthropic.models import parse_page_query, to_anthropic_model, to_anthropic_model_page
 from backend.wires.faults import UnknownModelError
 from backend.wires.openai.chat import ChatWire
-from backend.wires.openai.models import model_list, model_object
+from backend.wires.openai.models import to_openai_model, to_openai_model_list
 from backend.wires.wire import Wire
 
 from .dependencies import ServicesDep, identify
-from .wire_routes import route_of
+from .wire_routes import make_route_class
 
 ANTHROPICS: Final = "anthropic-version"
 """The header that every client of Anthropic's API sends."""
@@ -21,40 +21,40 @@ _WIRE_OF_OPENAI: Final = ChatWire()
 _WIRE_OF_ANTHROPIC: Final = MessagesWire()
 
 
-def wire_for(request: Request) -> Wire:
-    """The wire that the client speaks, by its headers."""
+def choose_wire(request: Request) -> Wire:
+    """Choose the response's protocol: Anthropic's if its clients' header is present, else OpenAI's."""
     return _WIRE_OF_ANTHROPIC if ANTHROPICS in request.headers else _WIRE_OF_OPENAI
 
 
 router: Final = APIRouter(
     prefix="/v1/models",
     tags=["models"],
-    route_class=route_of(wire_for),
+    route_class=make_route_class(choose_wire),
     dependencies=[Depends(identify)],
 )
 
 
 @router.get("")
-async def models(
+async def list_models(
     request: Request,
     services: ServicesDep,
     limit: str | None = None,
     after_id: str | None = None,
     before_id: str | None = None,
 ) -> dict[str, Any]:
-    """All features, groups and agents as models; for clients of Anthropic's, a page of them."""
-    found = services.responders.models()
+    """List all features, groups and agents as models. Clients of Anthropic's API get a page of the list."""
+    found = services.responders.list_models()
     return (
-        model_page(found, read_page(limit, after_id, before_id))
+        to_anthropic_model_page(found, parse_page_query(limit, after_id, before_id))
         if ANTHROPICS in request.headers
-        else model_list(found)
+        else to_openai_model_list(found)
     )
 
 
 @router.get("/{name:path}")
-async def model(name: str, request: Request, services: ServicesDep) -> dict[str, Any]:
-    """One model: a feature, a group or an agent."""
-    found = next((one for one in services.responders.models() if one.name == name), None)
+async def read_model(name: str, request: Request, services: ServicesDep) -> dict[str, Any]:
+    """Return one model: a feature, a group or an agent."""
+    found = next((one for one in services.responders.list_models() if one.name == name), None)
     if found is None:
         raise UnknownModelError(name)
-    return model_info(found) if ANTHROPICS in request.headers else model_object(found)
+    return to_anthropic_model(found) if ANTHROPICS in request.headers else to_openai_model(found)

@@ -1,4 +1,4 @@
-"""The OpenAPI description of the HTTP API, and a page of it, for users of the API."""
+"""The OpenAPI document of the HTTP API, and a page that shows it to users of the API."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -11,8 +11,8 @@ from typing_extensions import override
 
 from .dependencies import OwnerDep
 from .logins import COOKIE
-from .rendering import PRIVATE, Page, rendered
-from .statuses import OPEN, document_statuses
+from .rendering import PRIVATE, PageRoute, render_view
+from .statuses import OPEN, document_response_statuses
 
 _ERROR: Final = "Error"
 _OF_FASTAPI: Final = ("HTTPValidationError", "ValidationError")
@@ -58,16 +58,18 @@ _ERRORS: Final = {"$ref": f"#/components/schemas/{_ERROR}"}
 router: Final = APIRouter(include_in_schema=False)
 
 
-class Operation(NamedTuple):
-    """One method of one path of the HTTP API, with what the page about the API shows of it.
+class ApiOperation(NamedTuple):
+    """An operation of the HTTP API (a method of a path), as the page about the API shows it.
 
     Attributes:
         method: The HTTP method, in capitals.
-        summary: The first sentence of its description.
+        path: The path template.
+        summary: The first paragraph of its description.
         details: The rest of its description; may be empty.
-        parameters: The names of its parameters, optional ones with a ``?``.
-        body: The name of the schema of its JSON body; None if it takes none.
-        statuses: The statuses that it may answer with.
+        parameters: The names of its parameters; optional ones end with ``?``.
+        body: The name of the schema of its request body, ``JSON`` if the schema has no name; None without a
+            body.
+        statuses: The HTTP statuses of its responses.
     """
 
     method: str
@@ -79,8 +81,8 @@ class Operation(NamedTuple):
     statuses: tuple[str, ...]
 
 
-class DescribedApp(FastAPI):
-    """An application whose OpenAPI description includes its authentication and its errors."""
+class DocumentedFastAPI(FastAPI):
+    """A `FastAPI` application whose OpenAPI document also describes authentication and error responses."""
 
     _completed: dict[str, Any] | None = None
 
@@ -93,31 +95,33 @@ class DescribedApp(FastAPI):
 
 
 @router.get("/openapi.json")
-async def openapi(request: Request, _: OwnerDep) -> Response:
-    """The OpenAPI description, for programs."""
+async def read_openapi_document(request: Request, _: OwnerDep) -> Response:
+    """Return the OpenAPI document."""
     return JSONResponse(await asyncio.to_thread(request.app.openapi), headers=PRIVATE)
 
 
-pages: Final = APIRouter(route_class=Page, default_response_class=Response, include_in_schema=False)
+pages: Final = APIRouter(route_class=PageRoute, default_response_class=Response, include_in_schema=False)
 
 
 @pages.get("/docs")
-async def docs(request: Request, owner: OwnerDep) -> Response:
-    """The API's description as a page, which loads nothing from other sites."""
+async def show_api_docs_page(request: Request, owner: OwnerDep) -> Response:
+    """Show the OpenAPI document as a page. The page loads nothing from other sites."""
     document = await asyncio.to_thread(request.app.openapi)
-    return await rendered(request, "docs", {"operations": list(operations(document))}, user=owner.user_id)
+    return await render_view(
+        request, "docs", {"operations": list(list_operations(document))}, user=owner.user_id
+    )
 
 
 router.include_router(pages)
 
 
-def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
-    """The operations of an OpenAPI document, in its order."""
+def list_operations(document: Mapping[str, Any]) -> Iterator[ApiOperation]:
+    """List the operations of an OpenAPI document, in the document's order."""
     for path, method, operation in _each(document):
         parameters = tuple(
             f"{one['name']}{'' if one['required'] else '?'}" for one in operation.get("parameters", ())
         )
-        yield Operation(
+        yield ApiOperation(
             method.upper(),
             path,
             operation["summary"],
@@ -145,7 +149,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     document["security"] = [{name: []} for name in _SCHEMES]
     for path, method, operation in _each(document):
         _complete(path, operation)
-        document_statuses(path, method, operation, _ERRORS)
+        document_response_statuses(path, method, operation, _ERRORS)
     return document
 
 

@@ -1,6 +1,7 @@
-"""The service's origin as browsers see it, and the check whether a request comes from its own page.
+"""The service's public URL, and the check whether a page of another site sent a request.
 
-A request's own ``Host`` and ``X-Forwarded-*`` are trusted only for the comparison with ``Origin``, where a browser sets both.
+A request's own ``Host`` and ``X-Forwarded-*`` are trusted only for the comparison with ``Origin``, where
+a browser sets both.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ _OWN_PAGES: Final = frozenset({"same-origin", "none"})
 
 
 class Origin(NamedTuple):
-    """An origin: scheme, host and port, as a browser compares them."""
+    """A web origin (scheme, host and port), as browsers compare them."""
 
     scheme: str
     host: str
     port: int
 
     @classmethod
-    def read(cls, url: str) -> Origin | None:
+    def parse(cls, url: str) -> Origin | None:
         """Parse the origin of ``url``; None if the URL is invalid or has no host."""
         try:
             parts = urlsplit(url)
@@ -37,11 +38,11 @@ class Origin(NamedTuple):
 
 
 class PublicUrlMiddleware:
-    """ASGI middleware that sets each request's scheme and host to those of the configured public URL."""
+    """ASGI middleware that gives each request the scheme and server address of the configured public URL."""
 
     def __init__(self, app: ASGIApp, url: str) -> None:
         self._app = app
-        self._origin = Origin.read(url)
+        self._origin = Origin.parse(url)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -52,22 +53,27 @@ class PublicUrlMiddleware:
 
 
 def base_url(connection: HTTPConnection) -> str:
-    """The service's base URL, without a trailing slash: the configured one, else that of the connection."""
+    """The service's base URL without a trailing slash: the configured public URL, else the connection's URL."""
     scheme = _scheme(connection)
     host, port = connection.scope.get("server") or ("127.0.0.1", None)
     shown = f"[{host}]" if ":" in host else host
     return f"{scheme}://{shown}" + (f":{port}" if port and port != _PORTS[scheme] else "")
 
 
-def is_foreign(connection: HTTPConnection) -> bool:
-    """Whether a page of another origin sent the request, and it is not a mere read. Such requests are refused."""
+def is_cross_origin_write(connection: HTTPConnection) -> bool:
+    """Whether a page of another origin sent a request that may change something.
+
+    The session cookie of such a request is ignored.
+
+    False for ``GET``, ``HEAD`` and ``OPTIONS``.
+    """
     if connection.scope.get("method") in _SAFE:
         return False
     origin = connection.headers.get("origin")
     if origin is None:
         return connection.headers.get("sec-fetch-site", "none") not in _OWN_PAGES
     asked = f"{_scheme(connection)}://{connection.headers.get('host', '')}"
-    return Origin.read(origin) not in {Origin.read(asked), Origin.read(base_url(connection))} - {None}
+    return Origin.parse(origin) not in {Origin.parse(asked), Origin.parse(base_url(connection))} - {None}
 
 
 def _scheme(connection: HTTPConnection) -> str:

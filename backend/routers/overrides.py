@@ -1,11 +1,11 @@
-"""Stored overrides over HTTP, for admins."""
+"""The stored overrides of the feature table over HTTP, for admins."""
 
 from typing import Annotated, Final, Self
 
 from fastapi import APIRouter, HTTPException, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from backend.overrides import LONGEST_REASON, OverrideRequest, Overrides
+from backend.overrides import LONGEST_REASON, OverrideManager, OverrideRequest
 from backend.utils.llm.diagnostics.qos import OverrideInfo
 
 from .dependencies import GrantDep, Services, ServicesDep
@@ -16,11 +16,13 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class NewOverride(BaseModel):
-    """An override to store: of a feature, or of an endpoint to disable.
+    """The body of a request that changes a feature's endpoints, or disables an endpoint, for a limited time.
 
     Attributes:
-        links: The endpoints and groups to serve ``feature``, in this order.
-        reason: The reason, shown to everybody who may see overrides.
+        feature: The feature to change; None to disable an endpoint.
+        links: The endpoints and groups that are to serve ``feature``, in the order in which they are tried.
+        disable: The endpoint to disable; None to change a feature.
+        reason: The reason, which is shown to everybody who may see overrides.
         until: When the override expires.
     """
 
@@ -38,24 +40,27 @@ class NewOverride(BaseModel):
             raise ValueError("write either feature and links, or disable")
         return self
 
-    def by(self, author: str) -> OverrideRequest:
-        """Make the request to store this override, decided by ``author``."""
+    def to_request(self, author: str) -> OverrideRequest:
+        """Convert to an `OverrideRequest` of the user ``author``."""
         return OverrideRequest(
             self.feature or self.disable or "", self.links, author, self.reason, self.until
         )
 
 
 class OverrideList(BaseModel):
-    """Every override that holds."""
+    """All stored overrides that have neither ended nor expired."""
 
     overrides: tuple[OverrideInfo, ...]
 
 
 class StoredOverride(BaseModel):
-    """An override that was stored: in force in this process now, in all others within two seconds.
+    """The response after an override was stored.
+
+    This process applies it at once, all others within two seconds.
 
     Attributes:
-        unserved: The features that no endpoint serves because of the override.
+        override: The override.
+        unserved: The features that no endpoint can serve any more because of the override.
     """
 
     override: OverrideInfo
@@ -63,35 +68,35 @@ class StoredOverride(BaseModel):
 
 
 @router.get("")
-async def browse(_: GrantDep, services: ServicesDep) -> OverrideList:
-    """Every override that holds, and whether it is in force."""
-    return OverrideList(overrides=tuple(overrides_of(services).infos()))
+async def list_overrides(_: GrantDep, services: ServicesDep) -> OverrideList:
+    """List the overrides that have neither ended nor expired, and say whether each is in force."""
+    return OverrideList(overrides=tuple(get_overrides(services).list_active_infos()))
 
 
 @router.post("", status_code=201)
-async def store(wanted: NewOverride, admin: GrantDep, services: ServicesDep) -> StoredOverride:
-    """Store an override, in place of the present one of the same feature or endpoint."""
-    overrides = overrides_of(services)
-    outcome = await overrides.decide(wanted.by(admin.user_id))
-    await overrides.put_in_force()
+async def store_override(wanted: NewOverride, admin: GrantDep, services: ServicesDep) -> StoredOverride:
+    """Store an override. It replaces the current override of the same feature or endpoint."""
+    overrides = get_overrides(services)
+    outcome = await overrides.store_override(wanted.to_request(admin.user_id))
+    await overrides.apply_to_table()
     view = OverrideInfo(**outcome.override._asdict(), state="in_force")
     return StoredOverride(override=view, unserved=outcome.unserved)
 
 
 @router.delete("/{override_id}", status_code=204)
-async def revert(override_id: str, admin: GrantDep, services: ServicesDep) -> Response:
-    """End an override."""
-    overrides = overrides_of(services)
+async def revert_override(override_id: str, admin: GrantDep, services: ServicesDep) -> Response:
+    """End an override before it expires."""
+    overrides = get_overrides(services)
     await overrides.revert(override_id, admin.user_id)
-    await overrides.put_in_force()
+    await overrides.apply_to_table()
     return Response(status_code=204)
 
 
-def overrides_of(services: Services) -> Overrides:
-    """The stored overrides of the service.
+def get_overrides(services: Services) -> OverrideManager:
+    """Return the store of overrides.
 
     Raises:
-        HTTPException: The service takes no overrides.
+        HTTPException: The service has none, because its LLM clients are no `Patchbay` (404).
     """
     if services.overrides is None:
         raise HTTPException(404, "The table of this service takes no overrides.")

@@ -1,16 +1,17 @@
-"""Filters an explanation by what its reader may see.
+"""Removes from a routing explanation what its reader may not see.
 
-A token with ``debug`` sees everything. Other callers see where their own call would run, and reasons against an endpoint that
-lie in the call, the table or their own keys. Effects of other users' calls are hidden.
+A token with the scope ``debug`` sees everything. Other users see where their own call would run, and
+reasons against an endpoint that lie in the call, the feature table or their own keys. Effects of other
+users' calls are hidden.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from backend.utils.llm.routing.route import SkipCode
+from backend.utils.llm.routing.route import RejectionCode
 
-from .access import HOUSE_DEBUG, allows
+from .access import HOUSE_DEBUG, can_use_route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,33 +20,38 @@ if TYPE_CHECKING:
 
 UNAVAILABLE: Final = {"code": "unavailable", "reason": "is not available now"}
 """Replaces a breaker, a cooldown, a limit, a trial or a lesson."""
-OVER_BUDGET: Final = {"code": SkipCode.BUDGET.value, "reason": "a budget does not allow it"}
+OVER_BUDGET: Final = {"code": RejectionCode.BUDGET.value, "reason": "a budget does not allow it"}
 _OF_ALL: Final = frozenset({"disabled", "hedge", "notice", "override"})
 """Decisions of people in their words, and what is learnt from everybody's calls."""
 _OWN_BUDGETS: Final = frozenset({"user", "token"})
 _STATE: Final = {
     **dict.fromkeys(
         (
-            SkipCode.COOLING,
-            SkipCode.LIMITED,
-            SkipCode.OPEN,
-            SkipCode.PROBING,
-            SkipCode.SPLIT_OVER,
-            SkipCode.UNSUPPORTED,
+            RejectionCode.COOLING,
+            RejectionCode.LIMITED,
+            RejectionCode.OPEN,
+            RejectionCode.PROBING,
+            RejectionCode.SPLIT_OVER,
+            RejectionCode.UNSUPPORTED,
         ),
         UNAVAILABLE,
     ),
-    SkipCode.BUDGET: OVER_BUDGET,
-    SkipCode.BUDGET_AWAY: OVER_BUDGET,
+    RejectionCode.BUDGET: OVER_BUDGET,
+    RejectionCode.BUDGET_AWAY: OVER_BUDGET,
 }
 
 
-def visible_to(grant: Grant, route: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove from ``route``, an explanation as JSON, everything that the holder of ``grant`` may not see. Returns a copy."""
-    seen = dict(route)
+def redact_explanation(grant: Grant, explanation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a routing explanation without everything that the holder of ``grant`` may not see.
+
+    Args:
+        grant: The rights of the reader.
+        explanation: The explanation as JSON. It is not changed.
+    """
+    seen = dict(explanation)
     if "budgets" in seen and ("admin" not in grant.scopes or grant.tenant_id):
         seen["budgets"] = [one for one in seen["budgets"] if one["per"] in _OWN_BUDGETS]
-    if allows(HOUSE_DEBUG, grant):
+    if can_use_route(HOUSE_DEBUG, grant):
         return seen
     kept = {name: value for name, value in seen.items() if name not in _OF_ALL}
     for name, own in (("candidates", _candidate), ("skipped", _skipped)):

@@ -1,4 +1,4 @@
-"""Login and logout of browsers, and the static files of pages."""
+"""Login and logout of browsers, and the static files of the console."""
 
 import asyncio
 from functools import cache
@@ -9,10 +9,10 @@ from fastapi.responses import RedirectResponse
 
 from backend.access import Grant
 
-from .dependencies import Services, ServicesDep, UnauthenticatedError, session_of
-from .forms import want_our_page
-from .logins import cookie_value, delete_cookie, is_direct_navigation, set_cookie
-from .rendering import CONSOLE, PRIVATE, Page, page
+from .dependencies import Services, ServicesDep, UnauthenticatedError, find_session_grant
+from .forms import require_same_origin_form
+from .logins import delete_session_cookie, is_direct_navigation, read_session_cookie, set_session_cookie
+from .rendering import CONSOLE, PRIVATE, PageRoute, render_page
 
 STATIC: Final = {
     "console.css": "text/css",
@@ -25,52 +25,55 @@ STATIC: Final = {
 Token = Annotated[str, Query(max_length=500)]
 """The token in the address of the link and of its form, so that the page does not repeat it."""
 
-router: Final = APIRouter(route_class=Page, default_response_class=Response, include_in_schema=False)
+router: Final = APIRouter(route_class=PageRoute, default_response_class=Response, include_in_schema=False)
 
 
 @router.get("/login")
-async def login(request: Request, services: ServicesDep, token: Token = "") -> Response:
-    """Log in by an opened link. A visitor from another site, or one who would change users, must confirm first.
+async def log_in_by_link(request: Request, services: ServicesDep, token: Token = "") -> Response:
+    """Log in with the token in the link that the user opened, or ask for a confirmation first.
+
+    The confirmation is needed if a page led to the link instead of the address bar or a terminal, or if
+    another user is logged in.
 
     Raises:
         UnauthenticatedError: The token is unknown.
     """
     grant = await _grant(services, token)
-    before = await session_of(request, services)
+    before = await find_session_grant(request, services)
     if is_direct_navigation(request) and (before is None or before.owner == grant.owner):
         return await _logged_in(request, services, grant)
-    return await page(request, "confirm", asked=grant.user_id, held=before and before.user_id)
+    return await render_page(request, "confirm", asked=grant.user_id, held=before and before.user_id)
 
 
 @router.post("/login")
-async def confirm(request: Request, services: ServicesDep, token: Token = "") -> Response:
-    """Log in after the confirmation on our page.
+async def confirm_login(request: Request, services: ServicesDep, token: Token = "") -> Response:
+    """Log in after the user has confirmed it on the console's own page.
 
     Raises:
-        HTTPException: The browser does not confirm that our page sent the request.
+        HTTPException: The browser's headers do not confirm that the console's page sent the request.
         UnauthenticatedError: The token is unknown.
     """
-    want_our_page(request)
+    require_same_origin_form(request)
     return await _logged_in(request, services, await _grant(services, token))
 
 
 @router.post("/logout")
 async def log_out(request: Request, services: ServicesDep) -> Response:
-    """End the session, here and in the browser.
+    """End the session on the server, and delete its cookie in the browser.
 
     Raises:
-        HTTPException: The browser does not confirm that our page sent the request.
+        HTTPException: The browser's headers do not confirm that a page of the console sent the request.
     """
-    want_our_page(request)
-    await services.sessions.end(cookie_value(request) or "")
+    require_same_origin_form(request)
+    await services.sessions.end_session(read_session_cookie(request) or "")
     response = RedirectResponse("/", status_code=303, headers=PRIVATE)
-    delete_cookie(request, response)
+    delete_session_cookie(request, response)
     return response
 
 
 @router.get("/static/{name}")
-async def static(name: str) -> Response:
-    """A static file: a style sheet, a script or a picture.
+async def serve_static_file(name: str) -> Response:
+    """Return a static file of the console: a style sheet, a script or an image.
 
     Raises:
         HTTPException: There is no such file.
@@ -87,14 +90,14 @@ def _content(name: str) -> bytes:
 
 
 async def _grant(services: Services, token: str) -> Grant:
-    if (grant := await services.tokens.find(token)) is None:
+    if (grant := await services.tokens.find_grant(token)) is None:
         raise UnauthenticatedError
     return grant
 
 
 async def _logged_in(request: Request, services: Services, grant: Grant) -> Response:
     """Open a new session; the session that the browser had ends."""
-    await services.sessions.end(cookie_value(request) or "")
+    await services.sessions.end_session(read_session_cookie(request) or "")
     response = RedirectResponse("/", status_code=303, headers=PRIVATE)
-    set_cookie(request, response, await services.sessions.open(grant.user_id, grant.token_id))
+    set_session_cookie(request, response, await services.sessions.open_session(grant.user_id, grant.token_id))
     return response

@@ -1,10 +1,10 @@
-"""The query parameters of the console's pages. An empty form field counts as absent."""
+"""The query parameters of the console's pages. An empty form field counts as missing."""
 
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from backend.console.views.explain import Question
+from backend.console.views.explain import ExplainQuestion
 from backend.console.views.features import Which
 from backend.console.views.spend import By
 from backend.ledger.usage import UsageFilter
@@ -27,7 +27,7 @@ class _Query(BaseModel):
 
 
 class FeaturesQuery(_Query):
-    """The filter of the list of features."""
+    """The query parameters of the features page: which features to show, and which page of the list."""
 
     text: Annotated[str, Field(max_length=200)] = ""
     only: Which = "all"
@@ -35,7 +35,7 @@ class FeaturesQuery(_Query):
 
 
 class RequestsQuery(_Query):
-    """The filter of the list of requests."""
+    """The query parameters of the requests page: which calls to show, or the id of the one call to show."""
 
     feature: Name = None
     model: Name = None
@@ -47,20 +47,20 @@ class RequestsQuery(_Query):
     call: Name = None
 
     @property
-    def only(self) -> UsageFilter:
-        """The same filter in the form that the ledger's store takes."""
+    def usage_filter(self) -> UsageFilter:
+        """The filter as the ledger's store takes it."""
         return UsageFilter(self.feature, self.model, self.user, self.tenant, self.owner, self.outcome)
 
 
 class SpendQuery(_Query):
-    """The dimension and the number of days of the costs."""
+    """The query parameters of the spend page: by what to group the costs, and for how many days."""
 
     by: By = "feature"
     days: Literal["7", "30", "90"] = "30"
 
 
 class ExplainQuery(_Query):
-    """The call to explain."""
+    """The query parameters of the explain page: the call whose routing to explain."""
 
     feature: Annotated[str, Field(max_length=200)] = ""
     user: Name = None
@@ -76,6 +76,6 @@ class ExplainQuery(_Query):
     pdf: bool = False
 
     @property
-    def question(self) -> Question:
-        """The call to explain, in the form that the page's view takes."""
-        return Question(**dict(self))
+    def explain_question(self) -> ExplainQuestion:
+        """The call to explain, as the page's view takes it."""
+        return ExplainQuestion(**dict(self))

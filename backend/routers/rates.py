@@ -1,4 +1,4 @@
-"""Rate limits of access tokens."""
+"""Enforces the rate limits of access tokens on HTTP requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REMEMBERED: Final = 10_000
 
 
 class TooManyRequestsError(HTTPException):
-    """A token exceeds its rate limit; says when to try again."""
+    """A token exceeds its rate limit: status 429, with a ``Retry-After`` header."""
 
     def __init__(self, rate: object, retry_after: float) -> None:
         seconds = ceil(retry_after)
@@ -28,19 +28,24 @@ class TooManyRequestsError(HTTPException):
         super().__init__(429, message, {"Retry-After": str(seconds)})
 
 
-class RequestRates:
-    """Enforces the rate limits of access tokens in this process, by GCRA: a burst of one whole period, then an even rate.
+class TokenRateLimiter:
+    """Enforces the rate limits of access tokens in this process with GCRA, a leaky bucket.
 
-    For each token one time is stored: when its requests so far would have ended at the even rate. Only the 10,000 tokens that
-    were used last are remembered.
+    A token may use the requests of a whole period at once, and then continues at an even rate. Only the
+    10,000 tokens that were used last are remembered.
+
+    Args:
+        clock: The monotonic clock, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._through_at: OrderedDict[str, float] = OrderedDict()
 
-    def admit(self, grant: Grant) -> None:
-        """Count one request made with ``grant``. A grant without a rate limit is always admitted.
+    def count_request(self, grant: Grant) -> None:
+        """Count one request of the token with the rights ``grant``, if its rate limit allows it.
+
+        Does nothing without a rate limit.
 
         Raises:
             TooManyRequestsError: The limit is exceeded; the request does not count.

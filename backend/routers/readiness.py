@@ -1,6 +1,6 @@
-"""What the table of features asks for and the service lacks.
+"""Reports what the service lacks to serve every feature of the table.
 
-Open to everybody, so it shows only names of the table, and numbers.
+Everybody may read the report, so it contains only names from the feature table, and numbers.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ WAIT_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class ReadinessReport:
-    """What the service lacks to serve every feature of the table, and how much that matters. Shown by ``/readyz``.
+    """What the service lacks to serve every feature of the table. Shown by ``/readyz``.
 
     Attributes:
-        missing: What is missing, each with its kind as ``what``: a ``house_key``, the operator's key for a provider, with the
-            provider and the variables that may hold the key; or the ``state_server`` that processes should share.
-        served: The number of features that can be served now with the operator's keys, or without any. Includes
-            those that the demo model serves.
-        out_of_service: The number of features that no endpoint may serve until the table, the keys or the day change.
+        missing: What is missing. Each entry has its kind as ``what``: ``house_key`` for the operator's key
+            for a provider, with the provider and the environment variables that may hold the key; or
+            ``state_server`` for the server that processes share their state on.
+        served: The number of features that can be served now without a user's own key, by the demo model
+            included.
+        out_of_service: The number of features that no endpoint can serve until the table, the keys or the
+            date change.
         features: The number of features in the table.
         is_demo: Whether the demo model stands in for providers.
     """
@@ -44,8 +46,8 @@ class ReadinessReport:
     is_demo: bool = False
 
     @classmethod
-    def of(cls, info: QosInfo) -> ReadinessReport:
-        """Find out from ``info`` what the service lacks."""
+    def from_qos_info(cls, info: QosInfo) -> ReadinessReport:
+        """Make the report from the current state ``info`` of the feature table."""
         missing: list[Mapping[str, Any]] = [
             {"what": "house_key", "provider": name, "variables": list(provider.api_key_envs)}
             for name, provider in sorted(info.providers.items())
@@ -64,14 +66,15 @@ class ReadinessReport:
 
     @property
     def is_degraded(self) -> bool:
-        """Whether something is missing, or some feature cannot be served with the operator's keys."""
+        """Whether something is missing, or a feature cannot be served now without a user's own key."""
         return bool(self.missing) or self.served < self.features
 
     @property
-    def is_useless(self) -> bool:
-        """Whether no feature can be served, with whichever key, until the table, the keys or the day change.
+    def can_serve_nothing(self) -> bool:
+        """Whether no feature can be served with any key until the table, the keys or the date change.
 
-        False if only an operator's key is missing or on cooldown: users' own keys can still be served.
+        False if only the operator's keys are missing or on cooldown, because users' own keys can still be
+        served.
         """
         takes_keys = any(one["what"] == "house_key" for one in self.missing)
         return bool(self.features) and self.out_of_service == self.features and not takes_keys
@@ -84,31 +87,34 @@ class ReadinessReport:
         }
 
 
-class Readiness:
-    """Computes the `ReadinessReport` at most once in `FRESH_SECONDS`, however many clients ask.
+class ReadinessChecker:
+    """Computes the `ReadinessReport` at most once in `FRESH_SECONDS`, however many clients ask for it.
 
     Args:
         clock: The monotonic clock, in seconds.
-        wait: The most seconds that a client waits for a new report before it gets the last one.
+        wait: The longest time, in seconds, that a client waits for a new report before it gets the previous
+            report.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, wait: float = WAIT_SECONDS) -> None:
         self._answers = SingleFlight[ReadinessReport](FRESH_SECONDS, wait, clock)
         self._last = ReadinessReport()
 
-    async def lacks(self, ask: Callable[[], Awaitable[QosInfo]]) -> ReadinessReport:
-        """The report of what the service lacks, not older than `FRESH_SECONDS` if a new one can be computed in time.
+    async def get_report(self, fetch_qos_info: Callable[[], Awaitable[QosInfo]]) -> ReadinessReport:
+        """Return the readiness report, at most `FRESH_SECONDS` old if it can be computed in time.
 
-        If that takes more than ``wait`` seconds, returns the last report; before the first one, an empty report.
+        If computing takes longer than ``wait`` seconds, returns the previous report, or an empty report if there
+        is none.
 
         Args:
-            ask: Fetches the state of the table. It is not called again while a call is running.
+            fetch_qos_info: Computes the state of the feature table. Not called while a previous call is still
+                running.
         """
-        answer = await self._answers.ended(partial(_learn, ask))
+        answer = await self._answers.wait_for_result(partial(_learn, fetch_qos_info))
         if answer is not None:
             self._last = answer.result()
         return self._last
 
 
 async def _learn(ask: Callable[[], Awaitable[QosInfo]]) -> ReadinessReport:
-    return ReadinessReport.of(await ask())
+    return ReadinessReport.from_qos_info(await ask())

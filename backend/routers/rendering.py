@@ -1,4 +1,4 @@
-"""Renders a view as an HTML page from its template, or as JSON."""
+"""Renders the data of a page as HTML, from the page's template, or as JSON."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from starlette.responses import HTMLResponse
 from typing_extensions import override
 
 from backend.console import charts, wording
-from backend.ledger.store import StoreAwayError
+from backend.ledger.store import StoreUnreachableError
 from backend.utils.llm.errors import LLMError
 
-from .access import HOUSE_ADMIN, HOUSE_DEBUG, ROUTES, Row, allows
+from .access import HOUSE_ADMIN, HOUSE_DEBUG, ROUTES, RouteAccess, can_use_route
 from .dependencies import UnauthenticatedError
-from .errors import describe
+from .errors import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -34,21 +34,28 @@ if TYPE_CHECKING:
 CONSOLE: Final = Path(__file__).parents[1] / "console"
 PRIVATE: Final = {"Cache-Control": "no-store", "Vary": "Accept, HX-Request, Cookie"}
 _INDENTATION: Final = re.compile(r"(<(pre|textarea)\b.*?</\2>)|\n\s+", re.DOTALL)
-_NO_PAGE: Final = (HTTPException, RequestValidationError, LLMError, SQLAlchemyError, StoreAwayError)
+_NO_PAGE: Final = (HTTPException, RequestValidationError, LLMError, SQLAlchemyError, StoreUnreachableError)
 
 
 @dataclass(frozen=True, slots=True)
 class MenuPage:
-    """A page in the menu, shown to users who may use its route or have the rights of ``row``."""
+    """An entry of the console's menu, shown to users who may open its page.
+
+    Attributes:
+        name: The name of the page and of its template.
+        path: The path of the page.
+        title: The text of the entry.
+        row: The access rule that decides who sees the entry; None for the rule of the page's route.
+    """
 
     name: str
     path: str
     title: str
-    row: Row | None = None
+    row: RouteAccess | None = None
 
-    def is_for(self, grant: Grant) -> bool:
-        """Whether the holder of ``grant`` may see the page."""
-        return allows(self.row or ROUTES[f"GET {self.path}"], grant)
+    def is_visible_to(self, grant: Grant) -> bool:
+        """Whether the menu of a user with the rights ``grant`` has this entry."""
+        return can_use_route(self.row or ROUTES[f"GET {self.path}"], grant)
 
 
 MENU: Final = (
@@ -74,18 +81,31 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    words = (wording.count, wording.short, wording.usd, wording.seconds, wording.percent, wording.span)
-    moments = (wording.ago, wording.until, wording.moment, wording.minute, wording.number_of)
-    made.filters.update({word.__name__: word for word in (*words, *moments)})
-    made.globals.update(columns=charts.columns, spans=charts.spans)
+    made.filters.update(
+        count=wording.format_count,
+        short=wording.format_short_count,
+        usd=wording.format_usd,
+        seconds=wording.format_seconds,
+        percent=wording.format_percent,
+        span=wording.format_timespan,
+        ago=wording.format_time_ago,
+        until=wording.format_time_until,
+        moment=wording.format_utc_second,
+        minute=wording.format_utc_minute,
+        format_quantity=wording.format_quantity,
+    )
+    made.globals.update(columns=charts.make_column_chart, spans=charts.make_timeline_bars)
     return made
 
 
 _environment_of_pages: Final = _environment()
 
 
-class Page(APIRoute):
-    """A route for browsers: a login prompt, and every error, are shown as a page."""
+class PageRoute(APIRoute):
+    """A FastAPI route class for pages: it shows errors as a page, and a login page if a login is needed.
+
+    Clients that accept only JSON get errors as JSON.
+    """
 
     @override
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -102,37 +122,45 @@ class Page(APIRoute):
         return handle_or_tell
 
 
-def is_on_call(grant: Grant) -> bool:
+def can_see_whole_service(grant: Grant) -> bool:
     """Whether the holder of ``grant`` may see how the whole service is doing, not only the holder's own data."""
-    return allows(HOUSE_DEBUG, grant)
+    return can_use_route(HOUSE_DEBUG, grant)
 
 
-def may_change(grant: Grant | None) -> bool:
-    """Whether the holder of ``grant`` may change the operator's configuration, such as overrides. False for None."""
-    return grant is not None and allows(HOUSE_ADMIN, grant)
+def can_change_config(grant: Grant | None) -> bool:
+    """Whether the holder of ``grant`` may change the operator's configuration, for example by overrides.
+
+    False for None.
+    """
+    return grant is not None and can_use_route(HOUSE_ADMIN, grant)
 
 
 def wants_json(request: Request) -> bool:
-    """Whether the client accepts JSON and not HTML, as programs do."""
+    """Whether the client accepts JSON but not HTML, as programs do."""
     accepted = request.headers.get("accept", "")
     return "application/json" in accepted and "text/html" not in accepted
 
 
-async def rendered(request: Request, name: str, view: object, *, user: str = "", **more: Any) -> Response:
-    """Respond with ``view`` in the form the client asks for: the page ``name``, only its changing part for htmx, or JSON.
+async def render_view(request: Request, name: str, view: object, *, user: str = "", **more: Any) -> Response:
+    """Respond with the data ``view`` as the client asks: as an HTML page, a part of it for htmx, or JSON.
 
-    Rendered in a thread, because a page may have a line for each of a thousand features.
+    Args:
+        request: The client's request.
+        name: The name of the page's template.
+        view: The data of the page.
+        user: The user who is logged in; empty for nobody.
+        more: Further variables of the template.
     """
     if wants_json(request):
         body = await asyncio.to_thread(to_json, view, indent=2)
         return Response(body, media_type="application/json", headers=PRIVATE)
-    return await page(request, name, view=view, user=user, **more)
+    return await render_page(request, name, view=view, user=user, **more)
 
 
-async def page(
+async def render_page(
     request: Request, name: str, *, status: int = 200, headers: dict[str, str] | None = None, **context: Any
 ) -> Response:
-    """Respond with the HTML page ``name``, rendered with ``context``."""
+    """Respond with the HTML page of the template ``name``, rendered in a thread with the variables ``context``."""
     html = await asyncio.to_thread(_laid_out, request, name, context)
     return HTMLResponse(html, status, headers=PRIVATE | (headers or {}))
 
@@ -140,18 +168,26 @@ async def page(
 def _laid_out(request: Request, name: str, context: dict[str, Any]) -> str:
     user = context.get("user", "")
     grant: Grant | None = getattr(request.state, "grant", None)
-    menu = [place for place in MENU if grant and user and place.is_for(grant)]
+    menu = [place for place in MENU if grant and user and place.is_visible_to(grant)]
     base = "fragment.html" if request.headers.get("hx-request") == "true" else "base.html"
-    known = {"base": base, "name": name, "menu": menu, "user": user, "may_change": may_change(grant)}
+    known = {
+        "base": base,
+        "name": name,
+        "menu": menu,
+        "user": user,
+        "can_change_config": can_change_config(grant),
+    }
     html = _environment_of_pages.get_template(f"{name}.html").render(known | context)
     return _INDENTATION.sub(lambda found: found[1] or "\n", html)  # a fifth of a page is how it is indented
 
 
 async def _told(request: Request, error: Exception) -> Response:
-    problem = describe(error)
+    problem = describe_error(error)
     headers = dict(problem.headers or {})
     if isinstance(error, UnauthenticatedError):
         refused = request.url.path == "/login"
-        return await page(request, "log_in", status=problem.status, headers=headers, refused=refused)
+        return await render_page(request, "log_in", status=problem.status, headers=headers, refused=refused)
     user = getattr(getattr(request.state, "grant", None), "user_id", "")
-    return await page(request, "problem", status=problem.status, headers=headers, problem=problem, user=user)
+    return await render_page(
+        request, "problem", status=problem.status, headers=headers, problem=problem, user=user
+    )

@@ -1,39 +1,44 @@
-"""OpenAI's Responses, with features, groups and agents as models."""
+"""OpenAI's Responses API. The model is the name of a feature, of a group or of an agent."""
 
 from typing import Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from backend.wires.faults import Fault, FaultError
+from backend.wires.faults import RequestFault, RequestFaultError
 from backend.wires.openai.responses import ResponsesWire
 
 from .bodies import body_limit
 from .dependencies import identify
-from .wire_bodies import OBJECTS, TEXT, body_with
-from .wire_routes import LONGEST_BODY, answered, route_of
+from .wire_bodies import OBJECTS, TEXT, describe_request_body
+from .wire_routes import LONGEST_BODY, answer_request, make_route_class
 
 WIRE: Final = ResponsesWire()
 
 router: Final = APIRouter(
     prefix="/v1/responses",
     tags=["completions"],
-    route_class=route_of(WIRE),
+    route_class=make_route_class(WIRE),
     dependencies=[Depends(identify)],
 )
 
 
-@router.post("", openapi_extra=body_with(model=TEXT, input={"anyOf": [TEXT, OBJECTS]}))
+@router.post("", openapi_extra=describe_request_body(model=TEXT, input={"anyOf": [TEXT, OBJECTS]}))
 @body_limit(longest_body=LONGEST_BODY)
-async def responses(request: Request) -> Response:
-    """Answer a conversation."""
-    return await answered(request, WIRE)
+async def create_response(request: Request) -> Response:
+    """Create a response, in the format of OpenAI's Responses API."""
+    return await answer_request(request, WIRE)
 
 
 @router.get("", include_in_schema=False)
-async def not_stored(request: Request) -> Response:
-    """Always an error: no responses are stored to list, and no WebSocket is opened; clients then use HTTP."""
+async def reject_get_request(request: Request) -> Response:
+    """Refuse a ``GET`` with an error: no responses are stored to list, and WebSockets are not supported.
+
+    Clients that try a WebSocket first then use ``POST``.
+    """
     if request.headers.get("upgrade", "").lower() == "websocket":
-        raise FaultError(
-            Fault(426, "upgrade_required", "WebSockets are not served. Send the request with POST.")
+        raise RequestFaultError(
+            RequestFault(426, "upgrade_required", "WebSockets are not served. Send the request with POST.")
         )
-    raise FaultError(Fault(405, "method_not_allowed", "Nothing is stored here. Send a request with POST."))
+    raise RequestFaultError(
+        RequestFault(405, "method_not_allowed", "Nothing is stored here. Send a request with POST.")
+    )

@@ -1,4 +1,4 @@
-"""The statuses that each operation may answer with, for the OpenAPI description."""
+"""Adds to the OpenAPI document which HTTP statuses each operation may respond with."""
 
 from __future__ import annotations
 
@@ -40,14 +40,16 @@ _WIRES: Final = frozenset({"/v1/chat/completions", "/v1/messages", "/v1/response
 _ANY: Final[Mapping[str, Any]] = {"schema": {}}
 
 
-def document_statuses(path: str, method: str, operation: dict[str, Any], error: Mapping[str, Any]) -> None:
-    """Add to ``operation`` each status that it may answer with.
+def document_response_statuses(
+    path: str, method: str, operation: dict[str, Any], error: Mapping[str, Any]
+) -> None:
+    """Add to the OpenAPI ``operation`` a response for each HTTP status that it may respond with.
 
     Args:
-        path: The path template.
+        path: The path template of the operation.
         method: The HTTP method, in lower case.
-        operation: The operation of the OpenAPI document, which is changed.
-        error: The schema of errors.
+        operation: The operation of the OpenAPI document, changed in place.
+        error: The schema of error responses.
     """
     answers = operation["responses"]
     for status in sorted(set(_statuses(path, method, operation))):

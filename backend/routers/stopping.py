@@ -1,4 +1,4 @@
-"""Ends requests that outlast the server's stop, with an error that says so."""
+"""Ends requests that would outlast the server's stop, with an error that says so."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.wires.sse import json_event
+from backend.wires.sse import encode_json_event
 
 from .event_stream import STOPPING_EVENT
 
@@ -19,12 +19,13 @@ STOPPING: Final[Mapping[str, Any]] = {
 }
 
 
-class Stop:
-    """The graceful stop of one server: tells requests in flight when they have to end.
+class GracefulStop:
+    """The graceful stop of one server: gives requests in flight a deadline.
 
     Attributes:
-        hurry: An event that is set once the stop leaves no time to requests in flight.
-        is_leaving: Whether a stop is about to begin, so that the server reports that it is not ready.
+        hurry: An event that is set when no time is left for requests in flight.
+        is_leaving: Whether a stop is about to begin. The readiness check then reports that the server is not
+            ready.
     """
 
     def __init__(self) -> None:
@@ -34,9 +35,11 @@ class Stop:
         self._running: set[asyncio.Timeout] = set()
 
     def begin(self, seconds: float) -> None:
-        """Begin the stop: requests in flight are ended after ``seconds``. Call it on the event loop of the requests.
+        """Begin the stop: end requests in flight after ``seconds``.
 
-        With 0 seconds they are ended at once, and ``hurry`` is set. A later call replaces the deadline.
+        Call this on the event loop that runs the requests.
+
+        With 0 seconds they are ended at once, and ``hurry`` is set. A further call sets a new deadline.
         """
         if seconds <= 0:
             self.hurry.set()
@@ -46,24 +49,27 @@ class Stop:
                 running.reschedule(self._until)
 
     @contextmanager
-    def ending(self, running: asyncio.Timeout) -> Iterator[None]:
-        """Let the stop end the ``running`` timeout at its deadline, while the context lasts.
+    def apply_deadline(self, timeout: asyncio.Timeout) -> Iterator[None]:
+        """While the context lasts, make ``timeout`` expire at the deadline of the stop.
 
-        Each request has such a timeout around its work, which has to be entered already.
+        `StopMiddleware` runs each request in such a timeout. It must have been entered before.
         """
         if self._until is not None:
-            running.reschedule(self._until)
-        self._running.add(running)
+            timeout.reschedule(self._until)
+        self._running.add(timeout)
         try:
             yield
         finally:
-            self._running.discard(running)
+            self._running.discard(timeout)
 
 
 class StopMiddleware:
-    """ASGI middleware that ends requests which outlast a `Stop`. Does not buffer streams."""
+    """ASGI middleware that ends requests which are still running at the deadline of a `GracefulStop`.
 
-    def __init__(self, app: ASGIApp, stop: Stop) -> None:
+    Does not buffer streams.
+    """
+
+    def __init__(self, app: ASGIApp, stop: GracefulStop) -> None:
         self._app = app
         self._stop = stop
 
@@ -75,7 +81,7 @@ class StopMiddleware:
         answer, limit = _Answer(send), asyncio.timeout(None)
         try:
             async with limit:
-                with self._stop.ending(limit):
+                with self._stop.apply_deadline(limit):
                     await self._app(scope, receive, answer.send)
         except TimeoutError:
             if not limit.expired():
@@ -104,5 +110,5 @@ class _Answer:
             response = JSONResponse({"error": STOPPING}, 503, {"Retry-After": "1"})
             await response(scope, receive, self._send)
         elif not self._is_whole and self._headers.get("content-type", "").startswith("text/event-stream"):
-            event = scope.get("state", {}).get(STOPPING_EVENT) or json_event(STOPPING, "error")
+            event = scope.get("state", {}).get(STOPPING_EVENT) or encode_json_event(STOPPING, "error")
             await self._send({"type": "http.response.body", "body": event, "more_body": False})

@@ -1,4 +1,4 @@
-"""The page of access tokens: lists, issues and revokes them, as over `/v1/tokens`."""
+"""The console's page of access tokens: lists, issues and revokes them, like the routes at `/v1/tokens`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,58 +14,63 @@ from backend.access import SCOPES, Grant
 from .dependencies import GrantDep, Services, ServicesDep
 from .forms import FormDep
 from .json_model import InvalidBodyError
-from .rendering import PRIVATE, Page, rendered
-from .tokens import NewToken, TokenRequest, TokenView, browse
-from .tokens import make as make_token
-from .tokens import revoke as revoke_token
+from .rendering import PRIVATE, PageRoute, render_view
+from .tokens import IssuedToken, TokenRequest, TokenView, issue_token, list_tokens, revoke_token
 
-router: Final = APIRouter(route_class=Page, default_response_class=Response, include_in_schema=False)
+router: Final = APIRouter(route_class=PageRoute, default_response_class=Response, include_in_schema=False)
 SHOWN: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class TokensView:
-    """The view of access tokens.
+class TokensPageView:
+    """The data of the page of access tokens.
 
     Attributes:
-        tokens: The newest tokens; ``more`` if there are others.
-        made: The token that was just issued. Shown only this once.
-        scopes: The scopes that a token may be given.
-        tenant_id: The reader's tenant; blank if they see all tokens.
+        at: The current time.
+        tokens: The newest tokens.
+        more: Whether there are older tokens that are not shown.
+        made: The token that was just issued, in plain text. It cannot be shown again; None if none was
+            issued.
+        scopes: The scopes that a new token may be given.
+        tenant_id: The tenant whose tokens are shown; empty for the tokens of everybody.
     """
 
     at: datetime
     tokens: tuple[TokenView, ...]
     more: bool
-    made: NewToken | None
+    made: IssuedToken | None
     scopes: tuple[str, ...]
     tenant_id: str
 
 
 @router.get("/tokens")
-async def tokens(request: Request, grant: GrantDep, services: ServicesDep) -> Response:
-    """Every token that was issued."""
-    return await rendered(request, "tokens", await _view(grant, services), user=grant.user_id)
+async def show_tokens_page(request: Request, grant: GrantDep, services: ServicesDep) -> Response:
+    """Show the access tokens: all of them, or those of the user's tenant."""
+    return await render_view(request, "tokens", await _view(grant, services), user=grant.user_id)
 
 
 @router.post("/tokens")
-async def make(form: FormDep, request: Request, grant: GrantDep, services: ServicesDep) -> Response:
-    """Issue a token, and show it this once."""
-    made = await make_token(_wanted(form), grant, services)
-    return await rendered(request, "tokens", await _view(grant, services, made), user=grant.user_id)
+async def issue_token_from_form(
+    form: FormDep, request: Request, grant: GrantDep, services: ServicesDep
+) -> Response:
+    """Issue a token as a form describes it, and show the token in plain text. It cannot be shown again."""
+    made = await issue_token(_wanted(form), grant, services)
+    return await render_view(request, "tokens", await _view(grant, services, made), user=grant.user_id)
 
 
 @router.post("/tokens/{token_id}/revoke")
-async def revoke(token_id: str, _: FormDep, grant: GrantDep, services: ServicesDep) -> Response:
-    """Revoke a token, with every session that it opened."""
+async def revoke_token_from_form(
+    token_id: str, _: FormDep, grant: GrantDep, services: ServicesDep
+) -> Response:
+    """Revoke a token, end every session that was opened with it, and redirect to the page of tokens."""
     await revoke_token(token_id, grant, services)
     return RedirectResponse("/tokens", status_code=303, headers=PRIVATE)
 
 
-async def _view(grant: Grant, services: Services, made: NewToken | None = None) -> TokensView:
-    found = (await browse(grant, services)).tokens
+async def _view(grant: Grant, services: Services, made: IssuedToken | None = None) -> TokensPageView:
+    found = (await list_tokens(grant, services)).tokens
     scopes = tuple(SCOPES)
-    return TokensView(datetime.now(UTC), found[:SHOWN], len(found) > SHOWN, made, scopes, grant.tenant_id)
+    return TokensPageView(datetime.now(UTC), found[:SHOWN], len(found) > SHOWN, made, scopes, grant.tenant_id)
 
 
 def _wanted(form: Mapping[str, str]) -> TokenRequest:

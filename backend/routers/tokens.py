@@ -1,4 +1,7 @@
-"""Access tokens over HTTP (`/v1/tokens`), for admins: those of the operator manage all tokens, a tenant's only the tenant's."""
+"""Access tokens over HTTP (`/v1/tokens`), for admins.
+
+An admin of the operator manages all tokens, an admin of a tenant the tenant's.
+"""
 
 from datetime import datetime
 from decimal import Decimal
@@ -8,7 +11,7 @@ from fastapi import APIRouter, HTTPException, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from backend.access import MOST_USD, AccessToken, Allowance, GivenTokens, Grant, Scope
+from backend.access import MOST_USD, AccessToken, Grant, Scope, TokenBudget, TokenManager
 from backend.utils.llm.budgets import BudgetPeriod
 from backend.utils.llm.rate_limits import RateField
 
@@ -31,8 +34,13 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_P
 Tenant = Annotated[str, StringConstraints(max_length=100, pattern=_PRINTABLE), _SEEN]
 
 
-class Spending(BaseModel):
-    """A token's budget of the house's money: US dollars as a decimal number in a text, per day, per month or in total."""
+class TokenBudgetInput(BaseModel):
+    """How much of the operator's money the calls of a token may cost.
+
+    Attributes:
+        usd: The amount in US dollars, as a decimal number in a string.
+        period: The period that the amount is for: a day, a month, or the token's whole life.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,16 +49,16 @@ class Spending(BaseModel):
 
 
 class TokenRequest(BaseModel):
-    """A token to issue.
+    """The body of a request to issue an access token.
 
     Attributes:
         name: What the token is for.
         user_id: The user as whom the token acts.
-        tenant_id: The only tenant whose data the token sees; by default the tenant of the issuer.
+        tenant_id: The only tenant whose data the token may see; None for the tenant of the issuer.
         scopes: What the token may do.
-        rate: The token's rate limit, such as ``60/minute``.
-        budget: What the token's calls may cost the house.
-        expires_at: When the token expires.
+        rate: The rate limit of the token's requests, such as ``60/minute``; None for no limit.
+        budget: How much of the operator's money the token's calls may cost; None for no budget of its own.
+        expires_at: When the token expires; None for never.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,26 +68,26 @@ class TokenRequest(BaseModel):
     tenant_id: Tenant | None = None
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=3)] = ("call",)
     rate: RateField | None = None
-    budget: Spending | None = None
+    budget: TokenBudgetInput | None = None
     expires_at: AwareDatetime | None = None
 
-    def for_maker(self, maker: Grant) -> Grant:
-        """The rights of the token if ``maker``, an admin, issues it.
+    def to_grant(self, issuer: Grant) -> Grant:
+        """The rights that the token gets if ``issuer``, the rights of an admin, is used to issue it.
 
         Raises:
-            ForbiddenError: The token is for another tenant than the maker's.
+            ForbiddenError: The issuer has a tenant, and the token is for another tenant.
         """
-        tenant_id = maker.tenant_id if self.tenant_id is None else self.tenant_id
-        if maker.tenant_id not in {"", tenant_id}:
+        tenant_id = issuer.tenant_id if self.tenant_id is None else self.tenant_id
+        if issuer.tenant_id not in {"", tenant_id}:
             raise ForbiddenError("A token of a tenant makes tokens of that tenant alone.")
-        budget = None if self.budget is None else Allowance(self.budget.usd, self.budget.period)
+        budget = None if self.budget is None else TokenBudget(self.budget.usd, self.budget.period)
         return Grant(
             self.user_id, tenant_id, frozenset(self.scopes), None, self.rate, budget, self.expires_at
         )
 
 
 class TokenView(BaseModel):
-    """The public facts of a token, without the token itself."""
+    """What may be shown of an access token, without the token itself."""
 
     id: str
     name: str
@@ -94,50 +102,56 @@ class TokenView(BaseModel):
     revoked_at: datetime | None
 
     @classmethod
-    def of(cls, token: AccessToken, **more: Any) -> "TokenView":
-        """Select what may be shown of ``token``."""
+    def from_token(cls, token: AccessToken, **more: Any) -> "TokenView":
+        """Make a view of what may be shown of ``token``.
+
+        Args:
+            token: The token.
+            more: Further fields, for a subclass.
+        """
         return cls(**token.as_dict(), **more)
 
 
-class NewToken(TokenView):
+class IssuedToken(TokenView):
     """A token that was just issued.
 
     Attributes:
-        token: The token in plain text, for the client to send with each request. Shown only in this response.
+        token: The token in plain text, which the client sends with each request. Only this response contains
+            it.
     """
 
     token: str
 
 
 class TokenList(BaseModel):
-    """Every token that was ever issued, the newest first."""
+    """All tokens that were ever issued, the newest first, expired and revoked ones included."""
 
     tokens: tuple[TokenView, ...]
 
 
 @router.get("")
-async def browse(admin: GrantDep, services: ServicesDep) -> TokenList:
-    """Every token that was ever issued; for a tenant's admin, those of the tenant."""
-    found = await _given(services).all(admin.tenant_id or None)
-    return TokenList(tokens=tuple(map(TokenView.of, found)))
+async def list_tokens(admin: GrantDep, services: ServicesDep) -> TokenList:
+    """List all tokens that were ever issued. An admin of a tenant sees only the tenant's tokens."""
+    found = await _given(services).list_tokens(admin.tenant_id or None)
+    return TokenList(tokens=tuple(map(TokenView.from_token, found)))
 
 
 @router.post("", status_code=201)
-async def make(wanted: TokenRequest, admin: GrantDep, services: ServicesDep) -> NewToken:
-    """Issue a token. Only this response has its plain text."""
-    made, plain = await _given(services).make(wanted.for_maker(admin), wanted.name, by=admin.user_id)
-    return NewToken(**made.as_dict(), token=plain)
+async def issue_token(wanted: TokenRequest, admin: GrantDep, services: ServicesDep) -> IssuedToken:
+    """Issue a token. Only this response contains the token in plain text."""
+    made, plain = await _given(services).issue_token(wanted.to_grant(admin), wanted.name, by=admin.user_id)
+    return IssuedToken(**made.as_dict(), token=plain)
 
 
 @router.delete("/{token_id}", status_code=204)
-async def revoke(token_id: str, admin: GrantDep, services: ServicesDep) -> Response:
-    """Revoke a token, with every session that it opened. It is refused from now on."""
-    if not await _given(services).revoke(token_id, by=admin.user_id, tenant_id=admin.tenant_id or None):
+async def revoke_token(token_id: str, admin: GrantDep, services: ServicesDep) -> Response:
+    """Revoke a token, and end every session that was opened with it. The token is refused from now on."""
+    if not await _given(services).revoke_token(token_id, by=admin.user_id, tenant_id=admin.tenant_id or None):
         raise HTTPException(404, "There is no such token to end.")
     return Response(status_code=204)
 
 
-def _given(services: Services) -> GivenTokens:
+def _given(services: Services) -> TokenManager:
     if services.given_tokens is None:
         raise HTTPException(404, "This service gives out no tokens.")
     return services.given_tokens

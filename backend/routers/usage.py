@@ -1,4 +1,7 @@
-"""Usage over HTTP: everybody's for admins (`/v1/usage`), the user's own for everybody (`/v1/users/me/usage`)."""
+"""Usage over HTTP: of all calls (`/v1/usage`), and of the user's own calls (`/v1/users/me/usage`).
+
+Usage of all calls is shown to tokens with the scope ``debug``.
+"""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -8,7 +11,14 @@ from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from backend.access import Grant
-from backend.ledger.usage import Dimension, Period, UnkeptError, UsageFilter, UsageStore, report
+from backend.ledger.usage import (
+    Dimension,
+    UsageFilter,
+    UsageNotKeptError,
+    UsagePeriod,
+    UsageStore,
+    build_usage_report,
+)
 
 from .dependencies import ForbiddenError, GrantDep, OwnerDep, Services, ServicesDep
 
@@ -32,7 +42,12 @@ _Day = Annotated[Annotated[date, Field(ge=_EARLIEST)] | None, BeforeValidator(_i
 
 
 class PeriodQuery(BaseModel):
-    """The period: whole days in UTC, both included."""
+    """The query parameters of a period.
+
+    Attributes:
+        since: The first day, in UTC.
+        until: The last day, in UTC; by default today.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,14 +61,23 @@ class PeriodQuery(BaseModel):
         return self
 
     @property
-    def period(self) -> Period:
-        """The period, by default the last 30 days up to ``until`` or today."""
+    def period(self) -> UsagePeriod:
+        """The period that the parameters describe. By default the 30 days that end with ``until`` or today."""
         until = self.until or max(datetime.now(UTC).date(), self.since or _EARLIEST)
-        return Period(self.since or max(_EARLIEST, until - timedelta(days=DAYS - 1)), until)
+        return UsagePeriod(self.since or max(_EARLIEST, until - timedelta(days=DAYS - 1)), until)
 
 
 class FilterQuery(BaseModel):
-    """A filter of calls; by default all."""
+    """The query parameters that filter calls. Without any of them, all calls match.
+
+    Attributes:
+        feature: The feature that was called.
+        model: The endpoint that was called (``provider:model``).
+        user: The user who called.
+        tenant: The tenant of the user.
+        owner: Whose key paid: the operator's (``house``) or the user's own.
+        outcome: How the call ended.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -65,75 +89,94 @@ class FilterQuery(BaseModel):
     outcome: _Name | None = None
 
     @property
-    def only(self) -> UsageFilter:
-        """The same filter in the form that the ledger's store takes."""
+    def usage_filter(self) -> UsageFilter:
+        """The filter as the ledger's store takes it."""
         return UsageFilter(self.feature, self.model, self.user, self.tenant, self.owner, self.outcome)
 
 
 class UsageQuery(PeriodQuery, FilterQuery):
-    """The dimension, the period and the filter of usage."""
+    """The query parameters of a usage report: the period, the filter, and how to group the calls.
+
+    Attributes:
+        by: What to group the calls by.
+        limit: The most groups to return.
+    """
 
     by: Dimension = "feature"
     limit: Annotated[int, Field(ge=1, le=10_000)] = 1_000
 
 
 class RequestsQuery(FilterQuery):
-    """The filter and the position of a page of requests."""
+    """The query parameters of a page of calls: the filter, and where the page begins.
+
+    Attributes:
+        before: The id of the call after which the page begins, as ``next_before`` of the previous page; None
+            for the first page.
+        limit: The most calls of a page.
+    """
 
     before: _Name | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
 class OwnUsageQuery(PeriodQuery):
-    """The period of the user's own usage."""
+    """The query parameters of a report of the user's own usage. It is always grouped by day."""
 
     by: Literal["day"] = "day"
 
 
 @router.get("/usage")
-async def everybodys(
+async def read_usage(
     asked: Annotated[UsageQuery, Query()], grant: GrantDep, services: ServicesDep
 ) -> dict[str, Any]:
-    """The usage and cost of all calls; for a tenant's token, those of the tenant."""
-    store, period, only = _store(services), asked.period, _visible(asked.only, grant)
+    """Return the usage and cost of all calls. A token of a tenant sees only the tenant's calls."""
+    store, period, only = _store(services), asked.period, _visible(asked.usage_filter, grant)
     try:
-        used = await store.used(asked.by, period, only, limit=asked.limit)
-        return report(asked.by, period, used, await store.total(period, only))
-    except UnkeptError as error:
+        used = await store.sum_by_dimension(asked.by, period, only, limit=asked.limit)
+        return build_usage_report(asked.by, period, used, await store.sum_total(period, only))
+    except UsageNotKeptError as error:
         raise HTTPException(422, str(error)) from None
 
 
 @router.get("/usage/requests")
-async def requests(
-    place: Annotated[RequestsQuery, Query()], grant: GrantDep, services: ServicesDep
+async def list_requests(
+    asked: Annotated[RequestsQuery, Query()], grant: GrantDep, services: ServicesDep
 ) -> dict[str, Any]:
-    """The last calls, the newest first, with every attempt; for a tenant's token, those of the tenant."""
-    only = _visible(place.only, grant)
-    found = await _store(services).requests(only, limit=place.limit, before=place.before)
-    more = found[-1].call if len(found) == place.limit else None
+    """List the latest calls with all attempts, the newest first.
+
+    A token of a tenant sees only the tenant's calls.
+    """
+    only = _visible(asked.usage_filter, grant)
+    found = await _store(services).list_requests(only, limit=asked.limit, before=asked.before)
+    more = found[-1].call if len(found) == asked.limit else None
     return {"requests": [each.as_dict() for each in found], "next_before": more}
 
 
 @router.get("/usage/requests/{call}")
-async def request(call: str, grant: GrantDep, services: ServicesDep) -> dict[str, Any]:
-    """One call, by the id in its receipt."""
-    found = await _store(services).request(call)
+async def read_request(call: str, grant: GrantDep, services: ServicesDep) -> dict[str, Any]:
+    """Return one call with all attempts, by the id in its receipt."""
+    found = await _store(services).find_request(call)
     if found is None or grant.tenant_id not in {"", found.attempts[0].tenant}:
         raise HTTPException(404, "No call has this id.")
     return found.as_dict()
 
 
 @router.get("/users/me/usage")
-async def mine(
+async def read_own_usage(
     asked: Annotated[OwnUsageQuery, Query()], owner: OwnerDep, services: ServicesDep
 ) -> dict[str, Any]:
-    """The usage and cost of the user's own calls, by day."""
+    """Return the usage and cost of the user's own calls, by day."""
     store, period, only = (
         _store(services),
         asked.period,
         UsageFilter(user=owner.user_id, tenant=owner.tenant_id),
     )
-    return report(asked.by, period, await store.used(asked.by, period, only), await store.total(period, only))
+    return build_usage_report(
+        asked.by,
+        period,
+        await store.sum_by_dimension(asked.by, period, only),
+        await store.sum_total(period, only),
+    )
 
 
 def _visible(only: UsageFilter, grant: Grant) -> UsageFilter:

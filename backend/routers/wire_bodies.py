@@ -1,4 +1,4 @@
-"""The request bodies of wires in the OpenAPI description: only their required fields."""
+"""Describes request bodies of vendors' protocols in the OpenAPI document, mainly their required fields."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _MAY: Final[Mapping[str, Any]] = {
 }
 
 
-def body_with(**needed: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe a JSON body with these required fields for OpenAPI; it may have other fields, too.
+def describe_request_body(**required_fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a JSON request body for OpenAPI, as the ``openapi_extra`` of a route.
 
-    The result is the ``openapi_extra`` of a route.
+    Args:
+        required_fields: The JSON schema of each required field, by name. Other fields are allowed, too.
     """
-    schema = {"type": "object", "required": [*needed], "properties": {**_MAY, **needed}}
+    schema = {"type": "object", "required": [*required_fields], "properties": {**_MAY, **required_fields}}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

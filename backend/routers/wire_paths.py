@@ -1,4 +1,4 @@
-"""Paths and methods that a wire does not have: refused in the wire's own form."""
+"""Answers unknown paths and methods of a vendor's API with an error in the format of that API."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.exceptions import HTTPException
 
 from . import chat_completions, complete, errors, messages, models, responses
-from .wire_routes import refusal
+from .wire_routes import make_error_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from backend.wires.wire import Wire
 
 
-def install(app: FastAPI) -> None:
-    """Answer unknown paths and methods below each wire's path with an error in that wire's form. Call it after `errors.install`."""
+def install_wire_error_handler(app: FastAPI) -> None:
+    """Make ``app`` write HTTP errors below the path of a vendor's API in the format of that API.
+
+    Examples are unknown paths and methods.
+
+    Call this after `errors.install_error_handlers`.
+    """
     app.add_exception_handler(HTTPException, _answer)
 
 
@@ -32,11 +37,11 @@ _WIRES: Final[Mapping[str, Wire]] = {
 
 async def _answer(request: Request, error: Exception) -> Response:
     wire = _wire_at(request)
-    return await errors.answer(request, error) if wire is None else refusal(wire, error)
+    return await errors.respond_to_error(request, error) if wire is None else make_error_response(wire, error)
 
 
 def _wire_at(request: Request) -> Wire | None:
     path = f"{request.url.path}/"
     if path.startswith(f"{models.router.prefix}/"):
-        return models.wire_for(request)
+        return models.choose_wire(request)
     return next((wire for prefix, wire in _WIRES.items() if path.startswith(f"{prefix}/")), None)

@@ -1,4 +1,4 @@
-"""Routes of a wire: read a body, let a responder answer, and write errors in the wire's form."""
+"""Routes that speak a vendor's protocol (a wire), and write errors in its format, too."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from typing_extensions import override
 from uuid_utils import uuid7
 
 from backend.utils.llm.errors import LLMError
-from backend.wires.bodies import LONGEST, read_object
-from backend.wires.faults import Fault, FaultError, NotServedError, fault_of
-from backend.wires.sse import json_bytes
+from backend.wires.bodies import LONGEST, parse_json_object
+from backend.wires.faults import RequestFault, RequestFaultError, UnsupportedParameterError, fault_from_error
+from backend.wires.sse import encode_json
 from backend.wires.streams import with_error_event
-from backend.wires.wire import written
+from backend.wires.wire import encode_events
 
 from .dependencies import get_services
-from .disconnect import while_connected
-from .errors import describe
+from .disconnect import cancel_on_disconnect
+from .errors import describe_error
 from .event_stream import PING, EventStream
-from .json_bodies import is_json
+from .json_bodies import has_json_content_type
 from .stopping import STOPPING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from backend.wires.request import CompletionRequest
-    from backend.wires.wire import Exchange, Wire, WireOf
+    from backend.wires.wire import Wire, WireExchange, WireProtocol
 
 log = logging.getLogger(__name__)
 
-ExchangeT = TypeVar("ExchangeT", bound="Exchange")
+ExchangeT = TypeVar("ExchangeT", bound="WireExchange")
 T = TypeVar("T")
 
 LONGEST_BODY: Final = LONGEST
@@ -55,10 +55,11 @@ _READ_AT_ONCE: Final = 64 * 1024
 """Bytes that are read in a fraction of a millisecond, as the first requests of coding clients are."""
 
 
-def route_of(wire: Wire | Callable[[Request], Wire]) -> type[APIRoute]:
-    """Make a route class for FastAPI that writes every error in the form of ``wire``.
+def make_route_class(wire: Wire | Callable[[Request], Wire]) -> type[APIRoute]:
+    """Make a FastAPI route class that writes every error in the format of the protocol ``wire``.
 
-    If ``wire`` is a function, it chooses the protocol for each request.
+    Args:
+        wire: The protocol, or a function that chooses the protocol for each request.
     """
 
     class WireRoute(APIRoute):
@@ -70,7 +71,7 @@ def route_of(wire: Wire | Callable[[Request], Wire]) -> type[APIRoute]:
                 try:
                     response = await handle(request)
                 except Exception as error:  # noqa: BLE001 - described, and logged if nobody foresaw it
-                    return refusal(wire(request) if callable(wire) else wire, error)
+                    return make_error_response(wire(request) if callable(wire) else wire, error)
                 response.headers.update(dict.fromkeys(REQUEST_IDS, _request_id()))
                 return response
 
@@ -79,29 +80,30 @@ def route_of(wire: Wire | Callable[[Request], Wire]) -> type[APIRoute]:
     return WireRoute
 
 
-async def answered(request: Request, wire: Wire, *, ping: bytes = PING) -> Response:
-    """Read ``request``, let the responder of its model answer, and return the response, complete or as a stream.
+async def answer_request(request: Request, wire: Wire, *, ping: bytes = PING) -> Response:
+    """Answer a request to the model that it names. The response is complete or a stream, as the request asks.
 
-    If the client disconnects, the request to the provider is cancelled.
+    If the client disconnects, the call to the provider is cancelled.
 
     Args:
         request: The client's request.
         wire: The protocol that the client speaks.
-        ping: The bytes that keep a silent stream open.
+        ping: The keep-alive that a stream sends while there are no events.
     """
-    return await answer_to(await read(request, wire), request, wire, ping=ping)
+    return await answer_exchange(await parse_exchange(request, wire), request, wire, ping=ping)
 
 
-async def read(request: Request, wire: WireOf[ExchangeT]) -> ExchangeT:
-    """Parse ``request`` by ``wire``.
+async def parse_exchange(request: Request, wire: WireProtocol[ExchangeT]) -> ExchangeT:
+    """Parse ``request`` by the protocol ``wire``.
 
     Raises:
-        FaultError: The request is invalid for ``wire``, or strict and has unsupported fields.
+        RequestFaultError: The request is invalid, or has unsupported fields and a header that forbids ignoring
+            them.
     """
     tells_receipt = request.headers.get(RECEIPT_WANTED, "").lower() == "body"
-    exchange = await read_body(request, partial(wire.read, tells_receipt=tells_receipt))
+    exchange = await parse_json_body(request, partial(wire.parse_request, tells_receipt=tells_receipt))
     if exchange.request.ignored and _is_strict(request):
-        raise NotServedError(exchange.request.ignored)
+        raise UnsupportedParameterError(exchange.request.ignored)
     return exchange
 
 
@@ -109,76 +111,90 @@ def _is_strict(request: Request) -> bool:
     return request.headers.get(STRICT, "").lower() == "true"
 
 
-async def answer_to(exchange: Exchange, request: Request, wire: Wire, *, ping: bytes = PING) -> Response:
-    """Like `answered`, for a request that was already parsed into ``exchange``."""
+async def answer_exchange(
+    exchange: WireExchange, request: Request, wire: Wire, *, ping: bytes = PING
+) -> Response:
+    """Answer a request that `parse_exchange` has parsed into ``exchange``. Like `answer_request` otherwise.
+
+    Args:
+        exchange: The parsed request.
+        request: The client's request.
+        wire: The protocol that the client speaks.
+        ping: The keep-alive that a stream sends while there are no events.
+    """
     asked = replace(exchange.request, is_strict=True) if _is_strict(request) else exchange.request
-    responder = get_services(request).responders.responder(asked.model)
+    responder = get_services(request).responders.find_responder(asked.model)
     if asked.streams:
         stream = responder.stream(asked)
-        async with while_connected(request.receive):
+        async with cancel_on_disconnect(request.receive):
             first = await anext(stream)
         ignored = getattr(first, "ignored", ())
         return EventStream(
-            written(with_error_event(first, stream), exchange.writer()),
+            encode_events(with_error_event(first, stream), exchange.make_event_writer()),
             headers=_headers(asked, ignored),
-            stopping=wire.stopped(_STOPPED),
+            stopping=wire.shutdown_event(_STOPPED),
             ping=ping,
         )
-    async with while_connected(request.receive):
+    async with cancel_on_disconnect(request.receive):
         answer = await responder.answer(asked)
-    return json_response(exchange.document(answer), headers=_headers(asked, answer.ignored))
+    return json_response(exchange.response_body(answer), headers=_headers(asked, answer.ignored))
 
 
-async def read_body(request: Request, reading: Callable[[dict[str, Any]], T]) -> T:
-    """Parse the JSON body of ``request``, and return what ``reading`` makes of it.
+async def parse_json_body(request: Request, convert: Callable[[dict[str, Any]], T]) -> T:
+    """Parse the JSON body of ``request``, and return the result of calling ``convert`` with it.
 
-    A long or compressed body is parsed in a thread, one body at a time, so that it does not block the event loop.
+    A long or compressed body is parsed in a thread, one body at a time, so that it does not block the event
+    loop.
 
     Raises:
-        FaultError: The body is no JSON object or too large, or ``reading`` refuses it.
-        HTTPException: The body is too long or too slow, or its sender has no token.
+        RequestFaultError: The body is no JSON object or too large, or ``convert`` refuses it.
+        HTTPException: The body is too long or arrives too slowly, or its sender has no valid token.
     """
     body, encoding = await request.body(), request.headers.get("content-encoding", "")
-    if not is_json(request):
-        raise FaultError(
-            Fault(415, "unsupported_media_type", "The body has to be JSON: `Content-Type: application/json`.")
+    if not has_json_content_type(request):
+        raise RequestFaultError(
+            RequestFault(
+                415, "unsupported_media_type", "The body has to be JSON: `Content-Type: application/json`."
+            )
         )
     if len(body) <= _READ_AT_ONCE and not encoding:
-        return reading(read_object(body))
+        return convert(parse_json_object(body))
     async with get_services(request).long_bodies:
-        return await asyncio.to_thread(lambda: reading(read_object(body, encoding)))
+        return await asyncio.to_thread(lambda: convert(parse_json_object(body, encoding)))
 
 
 def json_response(
     document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """``document`` as a JSON response."""
-    return Response(json_bytes(document), status, dict(headers or {}), "application/json")
+    """Make a JSON response with the content ``document``."""
+    return Response(encode_json(document), status, dict(headers or {}), "application/json")
 
 
-def fault_from(error: Exception) -> tuple[Fault, Mapping[str, str]]:
+def fault_from_exception(error: Exception) -> tuple[RequestFault, Mapping[str, str]]:
     """Translate any exception into the `Fault` that the client is told, and the headers to send with it.
 
     An unexpected exception becomes an internal error without details.
     """
-    if isinstance(error, FaultError):
+    if isinstance(error, RequestFaultError):
         return error.fault, {}
     if isinstance(error, LLMError):
-        fault = fault_of(error)
+        fault = fault_from_error(error)
         wait = {} if fault.retry_after is None else {"retry-after": str(ceil(fault.retry_after))}
         return fault, wait if fault.call_id is None else {**wait, RECEIPT_ID: fault.call_id}
-    problem = describe(error)
-    return Fault(problem.status, problem.error["code"], problem.error["message"]), problem.headers or {}
+    problem = describe_error(error)
+    return RequestFault(
+        problem.status, problem.error["code"], problem.error["message"]
+    ), problem.headers or {}
 
 
-_STOPPED: Final = Fault(503, STOPPING["code"], STOPPING["message"])
+_STOPPED: Final = RequestFault(503, STOPPING["code"], STOPPING["message"])
 
 
-def refusal(wire: Wire, error: Exception) -> Response:
-    """The error response for an exception, in the form of ``wire``."""
+def make_error_response(wire: Wire, error: Exception) -> Response:
+    """Make the error response for an exception, in the format of the protocol ``wire``."""
     request_id = _request_id()
-    fault, headers = fault_from(error)
-    status, body = wire.error(fault, request_id)
+    fault, headers = fault_from_exception(error)
+    status, body = wire.error_response(fault, request_id)
     return json_response(body, status, {**headers, **dict.fromkeys(REQUEST_IDS, request_id)})
 
 

@@ -17,8 +17,8 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from backend.local_model.server import CannotStartError, gguf_path, runtime
-from backend.tools.lock import ROOT, read_lock
+from backend.local_model.server import CannotStartError, find_model_file, import_runtime
+from backend.tools.lock import ROOT, parse_lock_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,12 +41,13 @@ _MOST: Final = 5
 """How many names are told."""
 
 
-class Check(NamedTuple):
-    """The result of one check.
+class CheckResult(NamedTuple):
+    """The result of one check of ``doctor``.
 
     Attributes:
-        name: The name of the thing checked.
-        state: ``ok``; ``warning`` if Patchbay runs, but perhaps not for long or not well; ``fault`` if it does not run.
+        name: The name of what was checked, such as ``database``.
+        state: ``ok``; ``warning`` if Patchbay can run, but perhaps not well or not for long; ``fault`` if it
+            cannot run.
         says: What was found.
         advice: What to do; empty if there is nothing to do.
     """
@@ -57,63 +58,69 @@ class Check(NamedTuple):
     advice: str = ""
 
 
-def examine(now: datetime) -> Iterator[Check]:
-    """Run every check, and yield its result. If a package is missing, the checks that need it are left out."""
-    yield python()
-    yield packages()
+def run_checks(now: datetime) -> Iterator[CheckResult]:
+    """Run all checks, and yield their results. If a package is missing, the checks that need it are left out."""
+    yield check_python_version()
+    yield check_packages()
     try:
-        from backend.settings import environment
+        from backend.settings import read_environment
 
-        yield from table(environment())
+        yield from check_table(read_environment())
         yield from _settled(now)
     except ImportError as error:
-        yield Check("imports", "fault", str(error), _INSTALL)
+        yield CheckResult("imports", "fault", str(error), _INSTALL)
 
 
-def _settled(now: datetime) -> Iterator[Check]:
+def _settled(now: datetime) -> Iterator[CheckResult]:
     """The checks that depend on the settings."""
-    from backend.database.condition import condition
-    from backend.database.migrations import revisions
+    from backend.database.condition import examine_database
+    from backend.database.migrations import list_revisions
     from backend.settings import UnusableSettingsError, read_settings
 
     try:
         settings = read_settings()
     except UnusableSettingsError as error:
         says = " ".join(str(error).splitlines())
-        yield Check("settings", "fault", says, "Correct it in the environment or in .env.")
+        yield CheckResult("settings", "fault", says, "Correct it in the environment or in .env.")
         return
-    found = asyncio.run(condition(settings))
-    yield database(found.fault, place=found.place, exists=found.exists)
+    found = asyncio.run(examine_database(settings))
+    yield check_database(found.fault, location=found.place, exists=found.exists)
     if found.fault is None:
-        yield migrations(found.revision, revisions())
-    yield port(settings.host, settings.port)
-    yield disk(settings.data_dir.expanduser(), settings.ledger_spool_mb * 1024**2)
-    yield clock(now, found.now)
-    yield demo_model(settings.local_llm_gguf)
+        yield check_migrations(found.revision, list_revisions())
+    yield check_port(settings.host, settings.port)
+    yield check_disk_space(settings.data_dir.expanduser(), settings.ledger_spool_mb * 1024**2)
+    yield check_clock(now, found.now)
+    yield check_demo_model(settings.local_llm_gguf)
 
 
-def python(running: tuple[int, int] = sys.version_info[:2]) -> Check:
-    """Check whether the lock file has packages for the Python version ``running``."""
+def check_python_version(running: tuple[int, int] = sys.version_info[:2]) -> CheckResult:
+    """Check whether the lock file supports the Python version ``running``."""
     says = f"{platform.python_version()} at {sys.executable}"
     if OLDEST <= running <= NEWEST:
-        return Check("python", "ok", says)
+        return CheckResult("python", "ok", says)
     state: State = "fault" if running < OLDEST else "warning"
-    return Check(
+    return CheckResult(
         "python", state, says, "Use Python 3.11 to 3.14, then remove .venv and run ./backend/run.sh."
     )
 
 
-def packages(installed: Callable[[str], str] = version) -> Check:
-    """Check whether the installed packages are those of the lock file. ``installed`` returns the version of a package."""
+def check_packages(installed_version: Callable[[str], str] = version) -> CheckResult:
+    """Check whether the installed packages have the versions of the lock file.
+
+    Args:
+        installed_version: Returns the installed version of a package, like `importlib.metadata.version`.
+    """
     wanted = [
         release
-        for release in read_lock(*((ROOT / name).read_text("utf-8") for name in _INSTALLED))
-        if release.is_wanted_here
+        for release in parse_lock_files(*((ROOT / name).read_text("utf-8") for name in _INSTALLED))
+        if release.is_installed_here
     ]
-    others = [f"{one.name} {has}" for one in wanted if (has := _version(one.name, installed)) != one.version]
+    others = [
+        f"{one.name} {has}" for one in wanted if (has := _version(one.name, installed_version)) != one.version
+    ]
     if not others:
-        return Check("packages", "ok", f"{len(wanted)}, as the lock has them")
-    return Check(
+        return CheckResult("packages", "ok", f"{len(wanted)}, as the lock has them")
+    return CheckResult(
         "packages", "fault", f"{len(others)} are not as the lock has them: {_some(others)}", _INSTALL
     )
 
@@ -129,8 +136,8 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST]) + (f" and {len(names) - _MOST} more" if len(names) > _MOST else "")
 
 
-def table(environ: Mapping[str, str]) -> Iterator[Check]:
-    """Check whether the table loads, and which of the keys that it names are set."""
+def check_table(environ: Mapping[str, str]) -> Iterator[CheckResult]:
+    """Check whether the table loads, and which of the API keys that it names are set."""
     from backend.utils.llm import Table
     from backend.utils.llm.errors import ConfigError
 
@@ -139,15 +146,17 @@ def table(environ: Mapping[str, str]) -> Iterator[Check]:
     except ConfigError as error:
         count = len(error.problems)
         says = f"{count} problem{'s' * (count != 1)}, the first: {error.problems[0]}"
-        yield Check("table", "fault", says, "Run: python -m backend check")
+        yield CheckResult("table", "fault", says, "Run: python -m backend check")
         return
     snapshot = made.snapshot
-    yield Check("table", "ok", f"{made.path}, {len(snapshot.features)} features, profile {snapshot.profile}")
-    yield keys(snapshot)
+    yield CheckResult(
+        "table", "ok", f"{made.path}, {len(snapshot.features)} features, profile {snapshot.profile}"
+    )
+    yield check_house_keys(snapshot)
 
 
-def keys(snapshot: Snapshot) -> Check:
-    """List the providers for which the operator has a key, by the names of the environment variables. Shows no key."""
+def check_house_keys(snapshot: Snapshot) -> CheckResult:
+    """Check for which providers the operator's API key is set. Shows the names of environment variables, and no key."""
     accounts = [
         account for one in snapshot.providers.values() for account in one.accounts if account.api_key_env
     ]
@@ -155,43 +164,54 @@ def keys(snapshot: Snapshot) -> Check:
     missing = [one.api_key_env for one in accounts if one.slot not in snapshot.house_keys]
     if there:
         absent = f"; not set: {', '.join(missing)}" if missing else ""
-        return Check("keys", "ok", f"{', '.join(there)}{absent}")
+        return CheckResult("keys", "ok", f"{', '.join(there)}{absent}")
     advice = f"Set one of {', '.join(missing)}, in the environment or in .env." if missing else ""
     served = f"the demo model {snapshot.demo} serves" if snapshot.demo else "nothing serves"
-    return Check("keys", "warning", f"none is set: {served}", advice)
+    return CheckResult("keys", "warning", f"none is set: {served}", advice)
 
 
-def database(fault: str | None, *, place: str, exists: bool) -> Check:
-    """Make the result of the check of the database: a fault if ``fault`` says why it cannot be read."""
-    if fault is not None:
-        return Check(
-            "database", "fault", fault, "Mend it, or name another in DATABASE_URL or PATCHBAY_DATA_DIR."
+def check_database(error: str | None, *, location: str, exists: bool) -> CheckResult:
+    """Turn what is known of the database into a check result.
+
+    Args:
+        error: Why the database cannot be read; None if it can.
+        location: Where the database is.
+        exists: Whether the database exists already. A missing one is created at the first start.
+    """
+    if error is not None:
+        return CheckResult(
+            "database", "fault", error, "Mend it, or name another in DATABASE_URL or PATCHBAY_DATA_DIR."
         )
-    return Check("database", "ok", place if exists else f"{place} is made at the first start")
+    return CheckResult("database", "ok", location if exists else f"{location} is made at the first start")
 
 
-def migrations(revision: str | None, known: Sequence[str]) -> Check:
-    """Check whether the database has the tables of this version.
+def check_migrations(revision: str | None, known_revisions: Sequence[str]) -> CheckResult:
+    """Check whether the database's schema is that of this version.
 
     Args:
         revision: The last migration that was applied; None if there was none.
-        known: The migrations of this version, the newest first.
+        known_revisions: The migrations of this version, the newest first.
     """
     if revision is None:
-        return Check("migrations", "ok", "none yet: the first start applies them")
-    if revision not in known:
+        return CheckResult("migrations", "ok", "none yet: the first start applies them")
+    if revision not in known_revisions:
         says = f"{revision} is unknown: a newer version of Patchbay has made it"
-        return Check("migrations", "fault", says, "Run the version that made it, or name another database.")
-    if (behind := known.index(revision)) > 0:
-        advice = "The next start upgrades the database. Back it up first."
-        return Check(
-            "migrations", "warning", f"{behind} behind: at {revision}, and the newest is {known[0]}", advice
+        return CheckResult(
+            "migrations", "fault", says, "Run the version that made it, or name another database."
         )
-    return Check("migrations", "ok", f"at {revision}, the newest")
+    if (behind := known_revisions.index(revision)) > 0:
+        advice = "The next start upgrades the database. Back it up first."
+        return CheckResult(
+            "migrations",
+            "warning",
+            f"{behind} behind: at {revision}, and the newest is {known_revisions[0]}",
+            advice,
+        )
+    return CheckResult("migrations", "ok", f"at {revision}, the newest")
 
 
-def port(host: str, number: int) -> Check:
-    """Check whether the server can listen on the port. It is also well if a Patchbay already answers there."""
+def check_port(host: str, number: int) -> CheckResult:
+    """Check whether the server can listen on the port. A port on which a Patchbay server answers already is also fine."""
     where = f"{host}:{number}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
@@ -200,10 +220,10 @@ def port(host: str, number: int) -> Check:
             listener.bind(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE and _answers(host, number):
-            return Check("port", "ok", f"{where}: a server answers there")
+            return CheckResult("port", "ok", f"{where}: a server answers there")
         advice = "Stop what listens there, or set PATCHBAY_PORT (0 takes a free one) or PATCHBAY_HOST."
-        return Check("port", "fault", f"{where}: {error.strerror or error}", advice)
-    return Check("port", "ok", f"{where} is free")
+        return CheckResult("port", "fault", f"{where}: {error.strerror or error}", advice)
+    return CheckResult("port", "ok", f"{where} is free")
 
 
 def _answers(host: str, number: int) -> bool:
@@ -216,43 +236,43 @@ def _answers(host: str, number: int) -> bool:
             return False
 
 
-def disk(folder: Path, spool: int) -> Check:
-    """Check whether the disk has enough free space for the stored data.
+def check_disk_space(folder: Path, spool_bytes: int) -> CheckResult:
+    """Check whether the disk has enough free space for the data folder.
 
     Args:
-        folder: The folder of the data; it need not exist yet.
-        spool: Bytes that the ledger's spool may take.
+        folder: The data folder. It does not have to exist yet.
+        spool_bytes: The most bytes that the ledger's spool may take.
     """
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     free = shutil.disk_usage(there).free
     says = f"{free / _GIBIBYTE:.1f} GiB free at {folder}"
-    if free >= max(spool, _SMALL):
-        return Check("disk", "ok", says)
+    if free >= max(spool_bytes, _SMALL):
+        return CheckResult("disk", "ok", says)
     advice = "Make room, set PATCHBAY_DATA_DIR to a larger disk, or PATCHBAY_LEDGER_SPOOL_MB to less."
-    return Check("disk", "fault" if free < _SMALL else "warning", says, advice)
+    return CheckResult("disk", "fault" if free < _SMALL else "warning", says, advice)
 
 
-def clock(now: datetime, elsewhere: datetime | None) -> Check:
+def check_clock(now: datetime, database_time: datetime | None) -> CheckResult:
     """Check whether this machine's clock is roughly right.
 
     Args:
         now: The time of this machine's clock.
-        elsewhere: The time of the database server's clock; None for SQLite.
+        database_time: The time of the database server's clock; None for SQLite, which has none of its own.
     """
     advice = "Set the clock, and let NTP keep it: retirements, budgets and TLS go by it."
     if now < _WRITTEN:
-        return Check("clock", "fault", f"{now:%Y-%m-%d %H:%M}Z, which is long ago", advice)
-    if elsewhere is not None and abs(now - elsewhere) > _DRIFT:
-        apart = abs(now - elsewhere).total_seconds()
-        return Check("clock", "warning", f"{apart:.0f} s from that of the database's server", advice)
-    return Check("clock", "ok", f"{now:%Y-%m-%d %H:%M}Z")
+        return CheckResult("clock", "fault", f"{now:%Y-%m-%d %H:%M}Z, which is long ago", advice)
+    if database_time is not None and abs(now - database_time) > _DRIFT:
+        apart = abs(now - database_time).total_seconds()
+        return CheckResult("clock", "warning", f"{apart:.0f} s from that of the database's server", advice)
+    return CheckResult("clock", "ok", f"{now:%Y-%m-%d %H:%M}Z")
 
 
-def demo_model(gguf: Path | None) -> Check:
-    """Check whether the embedded model can be started: its file, and the library that runs it."""
+def check_demo_model(gguf: Path | None) -> CheckResult:
+    """Check whether the embedded demo model can be started: whether its file and the library that runs it are there."""
     try:
-        path = gguf_path("" if gguf is None else str(gguf.expanduser()))
-        runtime()
+        path = find_model_file("" if gguf is None else str(gguf.expanduser()))
+        import_runtime()
     except CannotStartError as error:
-        return Check("demo model", "warning", str(error), "Without it a provider's key is needed.")
-    return Check("demo model", "ok", path.name)
+        return CheckResult("demo model", "warning", str(error), "Without it a provider's key is needed.")
+    return CheckResult("demo model", "ok", path.name)

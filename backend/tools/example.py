@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from backend.tools.lift import PLACE, lift
+from backend.tools.lift import PLACE, lift_facade
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,14 +45,14 @@ for name in sys.argv[1:]:
 _SECONDS: Final = 600
 
 
-class Outcome(NamedTuple):
-    """The result of the tests of one copy of the sample monolith.
+class SampleTestResult(NamedTuple):
+    """The result of running the tests of one copy of the sample application.
 
     Attributes:
-        name: Its Python, and the kind of releases.
-        passed: Whether its tests passed; None if it was skipped.
-        says: The last line of its tests' output, or why there is none.
-        output: The whole output, printed after a failure.
+        name: The Python version, and whether the locked or the newest releases were installed.
+        passed: Whether the tests passed; None if they were skipped.
+        says: The last line of the tests' output, or why there is no output.
+        output: The whole output, which is printed if the tests fail.
     """
 
     name: str
@@ -60,13 +60,17 @@ class Outcome(NamedTuple):
     says: str
     output: str = ""
 
-    def counts(self, *, warns_newest: bool) -> bool:
-        """Whether this outcome makes the command fail. A failure with the newest releases does not if ``warns_newest``."""
+    def is_failure(self, *, warns_newest: bool) -> bool:
+        """Whether this result makes the command fail. With ``warns_newest``, a failure with the newest releases does not."""
         return self.passed is False and not (warns_newest and self.name.endswith("newest"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run every copy and print the results; 1 if one failed, or if there is no Python to run."""
+    """Run the tests of every copy of the sample application, and print the results.
+
+    Returns:
+        The exit status: 1 if a copy failed, or if no copy could be run; else 0.
+    """
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -78,11 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warns = options.parse_args(arguments).warn_newest
     with tempfile.TemporaryDirectory(prefix="monolith-") as folder, ThreadPoolExecutor(2) as pool:
         outcomes = list(pool.map(lambda one: _outcome(*one, folder=Path(folder)), _wanted()))
-    return report(outcomes, warns_newest=warns)
+    return print_results(outcomes, warns_newest=warns)
 
 
-def report(outcomes: Iterable[Outcome], *, warns_newest: bool) -> int:
-    """Print the result of each copy, and return the exit status."""
+def print_results(outcomes: Iterable[SampleTestResult], *, warns_newest: bool) -> int:
+    """Print the result of each copy of the sample application, and return the exit status."""
     told = list(outcomes)
     for outcome in told:
         if outcome.passed is False:
@@ -91,11 +95,11 @@ def report(outcomes: Iterable[Outcome], *, warns_newest: bool) -> int:
         word = {True: "ok", False: "FAILED", None: "skipped"}[outcome.passed]
         sys.stdout.write(f"example  {word:<8} {outcome.name}: {outcome.says}\n")
     ran = any(outcome.passed is not None for outcome in told)
-    return int(not ran or any(outcome.counts(warns_newest=warns_newest) for outcome in told))
+    return int(not ran or any(outcome.is_failure(warns_newest=warns_newest) for outcome in told))
 
 
-def constraints() -> Iterator[str]:
-    """The locked releases without their hashes."""
+def read_locked_constraints() -> Iterator[str]:
+    """Yield the releases in the lock files as lines of a pip constraints file, without their hashes."""
     for lock in LOCKS:
         for line in (ROOT / lock).read_text(encoding="utf-8").splitlines():
             if line[:1].isalnum():
@@ -106,12 +110,15 @@ def constraints() -> Iterator[str]:
 
 def _wanted() -> Iterator[tuple[str, str, Path | None]]:
     for version in PYTHONS:
-        python = interpreter(version)
+        python = find_python(version)
         yield from ((version, releases, python) for releases in RELEASES)
 
 
-def interpreter(version: str) -> Path | None:
-    """The path of a Python of that version: this one, one on PATH, or one of pyenv's."""
+def find_python(version: str) -> Path | None:
+    """Find a Python of ``version``, such as ``3.11``: this one, one on the PATH, or one that pyenv installed.
+
+    None if there is none.
+    """
     on_path = shutil.which(f"python{version}")
     candidates = [
         Path(sys.base_prefix) / "bin" / f"python{version}",
@@ -127,23 +134,25 @@ def _is_version(python: Path, version: str) -> bool:
     return done.stdout.strip() == version
 
 
-def _outcome(version: str, releases: str, python: Path | None, *, folder: Path) -> Outcome:
+def _outcome(version: str, releases: str, python: Path | None, *, folder: Path) -> SampleTestResult:
     name = f"Python {version}, {releases}"
     if python is None:
-        return Outcome(name, None, f"there is no Python {version} here, neither on the path nor of pyenv")
+        return SampleTestResult(
+            name, None, f"there is no Python {version} here, neither on the path nor of pyenv"
+        )
     place = folder / f"{version}-{releases}"
     shutil.copytree(SAMPLE, place, ignore=shutil.ignore_patterns("__pycache__", "utils"))
-    lift(place)
+    lift_facade(place)
     locked = place / "constraints.txt"
-    locked.write_text("\n".join(constraints()) + "\n", encoding="utf-8")
+    locked.write_text("\n".join(read_locked_constraints()) + "\n", encoding="utf-8")
     installed = _install(place, python, ["--constraint", str(locked)] if releases == "locked" else [])
     if installed.returncode:
-        return Outcome(name, passed=False, says="it could not be installed", output=installed.stdout)
+        return SampleTestResult(name, passed=False, says="it could not be installed", output=installed.stdout)
     own = str(place / ".venv" / "bin" / "python")
     tested = _run([own, "-m", "pytest", "-q", "-p", "no:cacheprovider"], place)
     told = _run([own, "-c", _VERSIONS, *SHOWN], place).stdout.rstrip(", ")
     last = (tested.stdout.strip().splitlines() or ["nothing was printed"])[-1]
-    return Outcome(name, not tested.returncode, f"{last} ({told})", tested.stdout)
+    return SampleTestResult(name, not tested.returncode, f"{last} ({told})", tested.stdout)
 
 
 def _install(place: Path, python: Path, extra: list[str]) -> subprocess.CompletedProcess[str]:

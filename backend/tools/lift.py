@@ -43,15 +43,16 @@ _STAYS_BEHIND: Final = frozenset({"__pycache__", "conversation_folder"})
 State = Literal["added", "updated", "removed", "same", "yours", "conflict"]
 
 
-class Change(NamedTuple):
-    """What a lift does, or would do, to one file of the copied facade.
+class FileChange(NamedTuple):
+    """What copying the facade does, or would do, to one file of the copy.
 
     Attributes:
         path: The path within the copy.
-        state: ``added``, ``updated`` or ``removed``: the copy follows this version. ``same``: nothing to do. ``yours``: changed in
-            the project only, and kept. ``conflict``: changed in both places, and written over only with ``force``.
+        state: ``added``, ``updated`` or ``removed``: the file becomes that of this version. ``same``: the
+            file is equal already. ``yours``: changed in the project only, and kept. ``conflict``: changed in
+            the project and in this version, and overwritten only with ``force``.
         old: The present content; None if there is no file.
-        new: The content of this version; None if this version has no such file.
+        new: The content in this version; None if this version has no such file.
     """
 
     path: str
@@ -60,28 +61,32 @@ class Change(NamedTuple):
     new: str | None
 
     def diff(self) -> Iterator[str]:
-        """The lines of a unified diff from ``old`` to ``new``."""
+        """Yield the lines of a unified diff from ``old`` to ``new``."""
         before, after = (text.splitlines(keepends=True) if text else [] for text in (self.old, self.new))
         return difflib.unified_diff(before, after, f"a/{self.path}", f"b/{self.path}")
 
 
 class LiftError(Exception):
-    """The facade cannot be copied as things are. Nothing was written."""
+    """The facade cannot be copied into the project. Nothing was written."""
 
     code = "cannot_lift"
 
 
-def lift(project: Path, *, update: bool = False, force: bool = False, dry_run: bool = False) -> list[Change]:
-    """Copy the facade into ``project``, the folder that its modules are imported from.
+def lift_facade(
+    project: Path, *, update: bool = False, force: bool = False, dry_run: bool = False
+) -> list[FileChange]:
+    """Copy the facade into a project as its package ``utils.llm``, or update an earlier copy.
 
     Args:
-        project: An existing folder, which gets ``utils/llm``, and a first ``llm.toml`` if it has none.
+        project: The project's root, from which its modules are imported. It also gets a first ``llm.toml``
+            if it has none.
         update: Update an existing copy to this version.
-        force: Overwrite files that were changed in both places.
+        force: Overwrite files that were changed in the project and in this version.
         dry_run: Write nothing; only return the changes.
 
     Raises:
-        LiftError: A copy exists without ``update``, or is missing with it; or files were changed in both places.
+        LiftError: There is a copy already and ``update`` is not set, there is no copy to update, or files
+            have conflicts.
     """
     place = project / PLACE
     if not project.is_dir():
@@ -103,8 +108,12 @@ def lift(project: Path, *, update: bool = False, force: bool = False, dry_run: b
     return changes
 
 
-def requirements() -> dict[str, list[str]]:
-    """The packages that the copy needs, by requirements file: from the tested version up to the next that may be incompatible."""
+def facade_requirements() -> dict[str, list[str]]:
+    """List the packages that a copy of the facade needs, by the name of its requirements file.
+
+    Each package is limited to releases from the tested version up to the next release that may be
+    incompatible.
+    """
     tested = _tested_versions()
     gemini = packages.OF_API["gemini"]
     base = {**packages.ALWAYS, **packages.OF_API["openai"], **packages.FOR_PRICES}
@@ -137,7 +146,7 @@ def _source() -> dict[str, str]:
         for path in sorted(found.relative_to(FACADE) for found in FACADE.rglob("*"))
         if path.suffix in {".py", ".typed"} and not _STAYS_BEHIND & set(path.parts)
     }
-    return files | {name: "\n".join(lines) + "\n" for name, lines in requirements().items()}
+    return files | {name: "\n".join(lines) + "\n" for name, lines in facade_requirements().items()}
 
 
 def _known(place: Path) -> Mapping[str, str]:
@@ -153,12 +162,12 @@ def _known(place: Path) -> Mapping[str, str]:
     return known
 
 
-def _changes(place: Path, known: Mapping[str, str]) -> Iterator[Change]:
+def _changes(place: Path, known: Mapping[str, str]) -> Iterator[FileChange]:
     source = _source()
     for path in sorted({*source, *known}):
         there, new = place / path, source.get(path)
         old = there.read_text(encoding="utf-8", errors="replace") if there.is_file() else None
-        yield Change(path, _state(old, new, known.get(path)), old, new)
+        yield FileChange(path, _state(old, new, known.get(path)), old, new)
 
 
 def _state(old: str | None, new: str | None, came_with: str | None) -> State:
@@ -175,7 +184,7 @@ def _hash(text: str | None) -> str | None:
     return None if text is None else hashlib.sha256(text.encode()).hexdigest()
 
 
-def _write(place: Path, changes: list[Change], *, force: bool) -> None:
+def _write(place: Path, changes: list[FileChange], *, force: bool) -> None:
     written = {"added", "updated", "removed"} | ({"conflict"} if force else set())
     place.mkdir(parents=True, exist_ok=True)
     (place.parent / "__init__.py").touch()

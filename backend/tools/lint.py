@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from backend.tools.retirements import HORIZON, replacement_sentence, retirement_in_words
-from backend.utils.llm.diagnostics.retirements import Retires, endpoint_uses, retirement_as_of, retiring
-from backend.utils.llm.model_config.rows import fit
-from backend.utils.llm.models import UNKNOWN, is_known, retirement
-from backend.utils.llm.pricing import cost
+from backend.utils.llm.diagnostics.retirements import (
+    EndpointRetirement,
+    find_endpoint_uses,
+    list_retirement_impacts,
+    make_endpoint_retirement,
+)
+from backend.utils.llm.model_config.rows import validate_rows
+from backend.utils.llm.models import UNKNOWN, find_retirement, is_known_model
+from backend.utils.llm.pricing import compute_cost
 from backend.utils.llm.problems import Problems
 from backend.utils.llm.receipt import Usage
-from backend.utils.llm.routing.charges import most_usage
+from backend.utils.llm.routing.charges import max_usage
 from backend.utils.llm.routing.route import Needs
 
 if TYPE_CHECKING:
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.budgets import Budget
     from backend.utils.llm.model_config import Endpoint, Feature, Snapshot
-    from backend.utils.llm.model_config.rows import Rows
+    from backend.utils.llm.model_config.rows import TableRows
 
 Kind = Literal[
     "retires",
@@ -41,14 +46,15 @@ Kind = Literal[
 ]
 
 
-class Finding(BaseModel):
-    """A warning about a table.
+class LintFinding(BaseModel):
+    """A warning about a valid table.
 
     Attributes:
-        subject: The endpoint or feature concerned.
-        says: The whole finding, in words that begin with the subject.
-        features: The features concerned, in ``profiles``.
-        retires: The retirement, if the finding is about a model that goes off sale.
+        subject: The endpoint or feature that the warning is about.
+        says: The whole message, which begins with the subject.
+        features: The features concerned.
+        profiles: The profiles in which they are concerned.
+        retires: The model's retirement date, if the warning is about a model that goes off sale.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -58,32 +64,33 @@ class Finding(BaseModel):
     says: str
     features: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
-    retires: Retires | None = None
+    retires: EndpointRetirement | None = None
 
-    def fails(self, *, strict: bool, within: timedelta | None) -> bool:
-        """Whether this finding makes ``check`` exit with an error, rather than only print a warning.
+    def fails_check(self, *, strict: bool, within: timedelta | None) -> bool:
+        """Whether this warning makes the command ``check`` fail.
 
         Args:
-            strict: Whether every finding fails.
-            within: If set, a retirement fails only if it has passed or is at most this far ahead, even if ``strict``.
+            strict: Whether all warnings make the command fail.
+            within: If set, a warning about a retirement counts only if the model is off sale already or goes off
+                sale within this time, even if ``strict``.
         """
         if self.retires is None or within is None:
             return strict
         return timedelta(days=self.retires.days) <= _whole_days(within)
 
 
-def lint(
+def lint_table(
     snapshot: Snapshot, document: Mapping[str, Any], today: date, *, horizon: timedelta = HORIZON
-) -> tuple[Finding, ...]:
-    """Find everything in a valid table that may fail soon or has an unknown cost; models that go off sale come first.
+) -> tuple[LintFinding, ...]:
+    """Find what may soon fail in a valid table, and what has an unknown cost. Models that go off sale come first.
 
     Args:
-        snapshot: The table in force.
-        document: The table's file as parsed, including the rows that are not in force.
-        today: The day.
+        snapshot: The loaded table.
+        document: The parsed file of the table, including rows that do not take effect.
+        today: The day for which models are judged.
         horizon: How far ahead retirements are reported.
     """
-    rows = fit(document, "", Problems())
+    rows = validate_rows(document, "", Problems())
     return (
         *_retirements(snapshot, rows, today, _whole_days(horizon)),
         *_unknown_models(snapshot),
@@ -99,10 +106,10 @@ def lint(
 # Retirements -------------------------------------------------------------------------------------------------------
 
 
-def _retirements(snapshot: Snapshot, rows: Rows, today: date, horizon: timedelta) -> list[Finding]:
+def _retirements(snapshot: Snapshot, rows: TableRows, today: date, horizon: timedelta) -> list[LintFinding]:
     in_force = [
         _retirement(model, _served(model.features, model.profiles), model.features, model.profiles)
-        for model in retiring(snapshot, today)
+        for model in list_retirement_impacts(snapshot, today)
     ]
     found = [*in_force, *_out_of_force(snapshot, rows, today)]
     near = [
@@ -113,20 +120,22 @@ def _retirements(snapshot: Snapshot, rows: Rows, today: date, horizon: timedelta
     return [finding for _, finding in sorted(near, key=lambda pair: (pair[0].day, pair[0].endpoint))]
 
 
-def _out_of_force(snapshot: Snapshot, rows: Rows, today: date) -> Iterator[Finding]:
+def _out_of_force(snapshot: Snapshot, rows: TableRows, today: date) -> Iterator[LintFinding]:
     """Retirements of endpoints in the file that a pin or a variable hides, and that would serve without it."""
-    in_force = {str(endpoint) for endpoint in endpoint_uses(snapshot)}
+    in_force = {str(endpoint) for endpoint in find_endpoint_uses(snapshot)}
     for written, places in _places(rows).items():
-        gone = retirement(written.partition(":")[2])
+        gone = find_retirement(written.partition(":")[2])
         if written not in in_force and gone is not None:
-            yield _retirement(retirement_as_of(written, gone, today), f"{', '.join(places)}, not in force")
+            yield _retirement(
+                make_endpoint_retirement(written, gone, today), f"{', '.join(places)}, not in force"
+            )
 
 
 def _retirement(
-    model: Retires, whom: str, features: tuple[str, ...] = (), profiles: tuple[str, ...] = ()
-) -> Finding:
+    model: EndpointRetirement, whom: str, features: tuple[str, ...] = (), profiles: tuple[str, ...] = ()
+) -> LintFinding:
     goes = "goes" if model.days > 0 else "went"
-    return Finding(
+    return LintFinding(
         kind="retires",
         subject=model.endpoint,
         says=f"{model.endpoint} {goes} off sale {retirement_in_words(model)}: {whom}.{replacement_sentence(model)}",
@@ -136,7 +145,7 @@ def _retirement(
     )
 
 
-def _places(rows: Rows) -> Mapping[str, list[str]]:
+def _places(rows: TableRows) -> Mapping[str, list[str]]:
     """Every endpoint in the file, with the places that name it."""
     chains = {
         f"profiles.{profile}.{feature}": links
@@ -157,17 +166,17 @@ def _places(rows: Rows) -> Mapping[str, list[str]]:
 # Endpoints ---------------------------------------------------------------------------------------------------------
 
 
-def _unknown_models(snapshot: Snapshot) -> Iterator[Finding]:
-    for endpoint, served in endpoint_uses(snapshot).items():
+def _unknown_models(snapshot: Snapshot) -> Iterator[LintFinding]:
+    for endpoint, served in find_endpoint_uses(snapshot).items():
         declared = endpoint.can != UNKNOWN
-        if not (declared or is_known(endpoint.model) or endpoint.retirement):
+        if not (declared or is_known_model(endpoint.model) or endpoint.retirement):
             fault = "the catalogue does not know this model, so what it can do is assumed"
             yield _on_endpoint("unknown_model", endpoint, f"{fault}. Say it in {_row(endpoint)}", served)
 
 
-def _unpriced(snapshot: Snapshot, today: date) -> Iterator[Finding]:
+def _unpriced(snapshot: Snapshot, today: date) -> Iterator[LintFinding]:
     noon = datetime.combine(today, time(12), tzinfo=UTC)
-    for endpoint, served in endpoint_uses(snapshot).items():
+    for endpoint, served in find_endpoint_uses(snapshot).items():
         if endpoint.provider.access == "key" and not _is_priced(endpoint, noon):
             provider, model = endpoint.priced_as
             fault = (
@@ -178,30 +187,30 @@ def _unpriced(snapshot: Snapshot, today: date) -> Iterator[Finding]:
 
 def _is_priced(endpoint: Endpoint, moment: datetime) -> bool:
     a_word = Usage(input=1, output=1)
-    return cost(endpoint, a_word, moment) is not None
+    return compute_cost(endpoint, a_word, moment) is not None
 
 
-def _tight_budgets(snapshot: Snapshot, today: date) -> Iterator[Finding]:
+def _tight_budgets(snapshot: Snapshot, today: date) -> Iterator[LintFinding]:
     """Budgets smaller than the longest answer of every endpoint, so that no request is ever sent."""
     for name, feature in snapshot.features.items():
         chain = list(snapshot.chain(name, snapshot.profile))
-        for budget in feature.budgets if snapshot.lower is None else ():
+        for budget in feature.budgets if snapshot.step_down_snapshot is None else ():
             needed = [_most(budget, feature, endpoint, today) for endpoint in chain]
             least = min((amount for amount in needed if amount is not None), default=0)
             if budget.keys != "user" and least > budget.cap:
-                fault = f"a request of {name} sets aside {budget.shown(least)} at least, more than all of it"
+                fault = f"a request of {name} sets aside {budget.format_amount(least)} at least, more than all of it"
                 says = f"budgets.{budget.name}: {fault}. Write max_output_tokens in features.{name}.options."
-                yield Finding(kind="tight_budget", subject=budget.name, says=says, features=(name,))
+                yield LintFinding(kind="tight_budget", subject=budget.name, says=says, features=(name,))
 
 
 def _most(budget: Budget, feature: Feature, endpoint: Endpoint, today: date) -> int | None:
-    options = feature.options.over(endpoint.options)
-    return most_usage(budget, endpoint, feature, options, Needs(), today)
+    options = feature.options.with_defaults(endpoint.options)
+    return max_usage(budget, endpoint, feature, options, Needs(), today)
 
 
-def _refused_tools(snapshot: Snapshot) -> Iterator[Finding]:
+def _refused_tools(snapshot: Snapshot) -> Iterator[LintFinding]:
     """Endpoints of OpenAI's newer models that refuse tools in Chat Completions, always or with an effort."""
-    for endpoint, served in endpoint_uses(snapshot).items():
+    for endpoint, served in find_endpoint_uses(snapshot).items():
         refused = [pair for pair in served if not _takes_tools(endpoint, snapshot.features[pair[0]])]
         if refused:
             fault = "OpenAI takes no tools for it in Chat Completions with this effort"
@@ -210,20 +219,22 @@ def _refused_tools(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _takes_tools(endpoint: Endpoint, feature: Feature) -> bool:
-    return not feature.tools or endpoint.takes_tools(feature.options.effort or endpoint.options.effort)
+    return not feature.tools or endpoint.supports_tools(feature.options.effort or endpoint.options.effort)
 
 
-def _unused(snapshot: Snapshot, rows: Rows) -> Iterator[Finding]:
-    used = {str(endpoint) for endpoint in endpoint_uses(snapshot)} | set(_places(rows))
+def _unused(snapshot: Snapshot, rows: TableRows) -> Iterator[LintFinding]:
+    used = {str(endpoint) for endpoint in find_endpoint_uses(snapshot)} | set(_places(rows))
     for written in sorted(set(rows.models) - used):
         says = f'models."{written}": no profile, group, pin or demo leads to it. Use it or delete it.'
-        yield Finding(kind="unused_row", subject=written, says=says)
+        yield LintFinding(kind="unused_row", subject=written, says=says)
 
 
-def _on_endpoint(kind: Kind, endpoint: Endpoint, says: str, served: Collection[tuple[str, str]]) -> Finding:
+def _on_endpoint(
+    kind: Kind, endpoint: Endpoint, says: str, served: Collection[tuple[str, str]]
+) -> LintFinding:
     features = tuple(sorted({feature for feature, _ in served}))
     profiles = tuple(sorted({profile for _, profile in served}))
-    return Finding(
+    return LintFinding(
         kind=kind,
         subject=str(endpoint),
         says=f"{endpoint}: {says}. Serves {_served(features, profiles)}.",
@@ -235,7 +246,7 @@ def _on_endpoint(kind: Kind, endpoint: Endpoint, says: str, served: Collection[t
 # Features ----------------------------------------------------------------------------------------------------------
 
 
-def _single_provider(snapshot: Snapshot) -> Iterator[Finding]:
+def _single_provider(snapshot: Snapshot) -> Iterator[LintFinding]:
     single: dict[tuple[str, str], list[str]] = defaultdict(list)
     for profile, served in snapshot.chains.items():
         for feature, chain in served.items():
@@ -244,7 +255,7 @@ def _single_provider(snapshot: Snapshot) -> Iterator[Finding]:
                 single[feature, providers.pop()].append(profile)
     for (feature, provider), profiles in sorted(single.items()):
         says = f"{_served([feature], sorted(profiles))}: only {provider} serves it."
-        yield Finding(
+        yield LintFinding(
             kind="one_provider",
             subject=feature,
             says=says,
@@ -253,7 +264,7 @@ def _single_provider(snapshot: Snapshot) -> Iterator[Finding]:
         )
 
 
-def _unhedged(snapshot: Snapshot) -> Iterator[Finding]:
+def _unhedged(snapshot: Snapshot) -> Iterator[LintFinding]:
     """Features with a hedge, but without a second endpoint."""
     for name, feature in sorted(snapshot.features.items()):
         alone = {
@@ -263,7 +274,7 @@ def _unhedged(snapshot: Snapshot) -> Iterator[Finding]:
         }
         if alone:
             only = ", ".join(sorted({str(endpoint) for chain in alone.values() for endpoint in chain}))
-            yield Finding(
+            yield LintFinding(
                 kind="no_hedge",
                 subject=name,
                 says=f"{_served([name], alone)}: hedge needs a second endpoint, and only {only} serves it.",

@@ -46,7 +46,7 @@ _LOCKED: Final = re.compile(
 
 @dataclass(frozen=True)
 class LockedRelease:
-    """One line of the lock file: a distribution, its version, and the marker that says where it is installed."""
+    """A release in the lock file: a package, its version, and the environment marker that says where it is installed."""
 
     name: str
     version: str
@@ -56,19 +56,25 @@ class LockedRelease:
     def __str__(self) -> str:
         return f"{self.name}=={self.version}"
 
-    def is_wanted(self, platform: Platform) -> bool:
-        """Whether the release is installed on ``platform``, according to its marker. Without a marker it always is."""
+    def is_installed_on(self, platform: Platform) -> bool:
+        """Whether the release's environment marker applies to ``platform``.
+
+        A release without a marker is installed everywhere.
+        """
         return self.marker is None or Marker(self.marker).evaluate(dict(platform.markers))
 
     @property
-    def is_wanted_here(self) -> bool:
-        """Whether the release is installed on this machine, according to its marker. Without a marker it always is."""
+    def is_installed_here(self) -> bool:
+        """Whether the release's environment marker applies to this machine.
+
+        A release without a marker is installed everywhere.
+        """
         return self.marker is None or Marker(self.marker).evaluate()
 
 
 @dataclass(frozen=True)
-class Metadata:
-    """What one release requires: other distributions, and a range of Python versions."""
+class ReleaseMetadata:
+    """The requirements of one release: other packages, and a range of Python versions."""
 
     requires: tuple[str, ...] = ()
     requires_python: str = ""
@@ -76,7 +82,11 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Platform:
-    """An operating system, processor and Python version that the lock file supports."""
+    """An operating system, processor and Python version that the lock file supports.
+
+    Attributes:
+        tags: The platform's tags in the file names of wheels, for pip.
+    """
 
     system: str
     machine: str
@@ -90,7 +100,7 @@ class Platform:
 
     @property
     def markers(self) -> Mapping[str, str]:
-        """The values that environment markers, such as ``sys_platform``, have on this platform."""
+        """The values of the variables in environment markers, such as ``sys_platform``, on this platform."""
         sys_platform, os_name = {"Linux": ("linux", "posix"), "Darwin": ("darwin", "posix")}.get(
             self.system, ("win32", "nt")
         )
@@ -128,8 +138,8 @@ def _platforms() -> Iterator[Platform]:
 PLATFORMS: Final = tuple(_platforms())
 
 
-def read_lock(*texts: str) -> tuple[LockedRelease, ...]:
-    """The releases in the lock files, each once.
+def parse_lock_files(*texts: str) -> tuple[LockedRelease, ...]:
+    """Parse the releases from lock files, without duplicates.
 
     Args:
         texts: The contents of the lock files.
@@ -142,27 +152,34 @@ def read_lock(*texts: str) -> tuple[LockedRelease, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def read_declared(*texts: str) -> tuple[Requirement, ...]:
-    """The hand-written requirements from which the lock file is made."""
+def parse_declared_requirements(*texts: str) -> tuple[Requirement, ...]:
+    """Parse the hand-written ``requirements*.in``, from which the lock files are made.
+
+    Args:
+        texts: The contents of these files.
+    """
     lines = (line.partition("#")[0].strip() for text in texts for line in text.splitlines())
     return tuple(Requirement(line) for line in lines if line)
 
 
-def faults(
+def find_lock_problems(
     locked: Sequence[LockedRelease],
-    metadata: Mapping[str, Metadata],
+    metadata: Mapping[str, ReleaseMetadata],
     declared: Iterable[Requirement],
     platform: Platform,
 ) -> list[str]:
-    """Check that the lock file is complete for one platform. Returns a sentence for each fault; an empty list if there is none.
+    """Check that the lock files are complete and consistent for one platform.
 
     Args:
         locked: The releases of all lock files that are installed together.
-        metadata: What each release requires, by ``name==version``.
-        declared: The requirements from which to start, with their extras.
+        metadata: The requirements of each release, by ``name==version``.
+        declared: The project's own requirements, with their extras.
         platform: The platform to install on.
+
+    Returns:
+        A sentence for each problem; empty if there is none.
     """
-    wanted = [release for release in locked if release.is_wanted(platform)]
+    wanted = [release for release in locked if release.is_installed_on(platform)]
     chosen = {release.name: release for release in wanted}
     found = [
         f"{release} is locked beside {chosen[release.name]}"
@@ -198,15 +215,15 @@ def _holds(requirement: Requirement, platform: Platform, extra: str) -> bool:
     return marker is None or marker.evaluate({**platform.markers, "extra": extra})
 
 
-def read_metadata(text: str) -> dict[str, Metadata]:
-    """Parse the file that ``make lock`` wrote: the requirements of each locked release, by ``name==version``."""
+def parse_release_metadata(text: str) -> dict[str, ReleaseMetadata]:
+    """Parse ``requirements-metadata.json``: the requirements of each locked release, by ``name==version``."""
     return {
-        release: Metadata(tuple(row["requires"]), row["requires_python"])
+        release: ReleaseMetadata(tuple(row["requires"]), row["requires_python"])
         for release, row in json.loads(text).items()
     }
 
 
-def _ask_pip(releases: Sequence[LockedRelease], platform: Platform) -> dict[str, Metadata]:
+def _ask_pip(releases: Sequence[LockedRelease], platform: Platform) -> dict[str, ReleaseMetadata]:
     """Ask pip for the metadata of releases for a platform, without installing any.
 
     Raises:
@@ -234,14 +251,14 @@ def _ask_pip(releases: Sequence[LockedRelease], platform: Platform) -> dict[str,
         )
         rows = [row["metadata"] for row in json.loads(report.read_text())["install"]]
     return {
-        f"{canonicalize_name(row['name'])}=={row['version']}": Metadata(
+        f"{canonicalize_name(row['name'])}=={row['version']}": ReleaseMetadata(
             tuple(row.get("requires_dist", ())), row.get("requires_python", "")
         )
         for row in rows
     }
 
 
-def _dump(metadata: Mapping[str, Metadata]) -> str:
+def _dump(metadata: Mapping[str, ReleaseMetadata]) -> str:
     rows = {
         release: {"requires": found.requires, "requires_python": found.requires_python}
         for release, found in sorted(metadata.items())
@@ -250,21 +267,29 @@ def _dump(metadata: Mapping[str, Metadata]) -> str:
 
 
 def main() -> int:
-    """Ask pip for every platform, write the metadata, and print what the lock file lacks; the exit status."""
-    locked = read_lock(*((ROOT / name).read_text() for name in LOCKS))
-    declared = read_declared(*((ROOT / name).read_text() for name in DECLARED))
-    metadata: dict[str, Metadata] = {}
+    """Write the metadata of all locked releases, as pip reports it for each platform, and print what the lock files lack.
+
+    Returns:
+        The exit status: 1 if the lock files have a problem, else 0.
+    """
+    locked = parse_lock_files(*((ROOT / name).read_text() for name in LOCKS))
+    declared = parse_declared_requirements(*((ROOT / name).read_text() for name in DECLARED))
+    metadata: dict[str, ReleaseMetadata] = {}
     for platform in PLATFORMS:
         sys.stderr.write(f"{platform}\n")
         try:
-            metadata |= _ask_pip([release for release in locked if release.is_wanted(platform)], platform)
+            metadata |= _ask_pip(
+                [release for release in locked if release.is_installed_on(platform)], platform
+            )
         except subprocess.CalledProcessError:
             sys.stderr.write(
                 f"Not everything that is locked has a wheel for {platform}; pip's reason is above.\n"
             )
             return 1
     METADATA.write_text(_dump(metadata))
-    found = {fault for platform in PLATFORMS for fault in faults(locked, metadata, declared, platform)}
+    found = {
+        fault for platform in PLATFORMS for fault in find_lock_problems(locked, metadata, declared, platform)
+    }
     sys.stderr.writelines(f"{fault}\n" for fault in sorted(found))
     return 1 if found else 0
 

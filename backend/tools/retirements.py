@@ -1,4 +1,4 @@
-"""Retirements in words, for the log and the command line."""
+"""Describes the retirements of models in words, for the log and the command line."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from backend.utils.llm.diagnostics.retirements import Retires, Retiring
+    from backend.utils.llm.diagnostics.retirements import EndpointRetirement, RetirementImpact
 
 HORIZON: Final = timedelta(days=90)
 """How far ahead a retirement is reported."""
 
 
-def headline(found: Iterable[Retiring], within: timedelta = HORIZON) -> str | None:
-    """One line that names the features whose models have gone off sale, or will ``within`` this time; None if there are none."""
+def retirement_headline(found: Iterable[RetirementImpact], within: timedelta = HORIZON) -> str | None:
+    """Make a line of text that names the features with models that are off sale, or will be ``within`` this time.
+
+    None if there are no such models.
+    """
     near = [model for model in found if timedelta(days=model.days) <= within]
     features = sorted({feature for model in near for feature in model.features})
     if not features:
@@ -27,8 +30,8 @@ def headline(found: Iterable[Retiring], within: timedelta = HORIZON) -> str | No
     )
 
 
-def retirement_in_words(model: Retires) -> str:
-    """The day of the retirement and the days until then, in words."""
+def retirement_in_words(model: EndpointRetirement) -> str:
+    """Describe when a model goes off sale, such as ``on 2026-12-01, in 5 days``."""
     match model.days:
         case 0:
             distance = "today"
@@ -39,8 +42,8 @@ def retirement_in_words(model: Retires) -> str:
     return f"on {model.day}, {distance}"
 
 
-def replacement_sentence(model: Retires) -> str:
-    """A sentence that names the vendor's replacement, with a space before it; empty if there is none."""
+def replacement_sentence(model: EndpointRetirement) -> str:
+    """Make a sentence, after a space, that names the replacement which the vendor recommends. Empty if there is none."""
     return f" Its vendor names {model.replacement} instead." if model.replacement else ""
 
 

@@ -43,29 +43,33 @@ ROUNDS: Final = 8
 _LISTED: Final = re.compile(r"^\d+\. `([a-z_/0-9]+\.py)`", re.MULTILINE)
 
 
-class Trace(NamedTuple):
-    """The calls that a piece of code made, in order: the file and the function of each."""
+class CallTrace(NamedTuple):
+    """The function calls that a piece of code made, in order.
+
+    Attributes:
+        calls: The file and the function of each call.
+    """
 
     calls: tuple[tuple[str, str], ...]
 
     @property
-    def functions(self) -> int:
-        """The number of different functions called."""
+    def function_count(self) -> int:
+        """The number of different functions that were called."""
         return len(set(self.calls))
 
     @property
-    def files(self) -> int:
-        """The number of different files with these functions."""
+    def file_count(self) -> int:
+        """The number of different files that have these functions."""
         return len({file for file, _ in self.calls})
 
     @property
-    def moves(self) -> int:
-        """How often the trace goes from one file to another, in calls that follow one another."""
+    def file_switches(self) -> int:
+        """How often a call is in another file than the call before it."""
         return sum(before != after for (before, _), (after, _) in pairwise(self.calls))
 
 
-class Figure(NamedTuple):
-    """A measured number, with the largest value that it may have."""
+class BoundedMetric(NamedTuple):
+    """A measured number of calls, files or lines, and the largest value that is allowed for it."""
 
     name: str
     value: int
@@ -73,12 +77,21 @@ class Figure(NamedTuple):
 
     @property
     def is_within_bound(self) -> bool:
-        """Whether the number is within its bound."""
+        """Whether the number is at most the largest value that is allowed."""
         return self.value <= self.bound
 
 
-class Kind(NamedTuple):
-    """A kind of call: what is invoked, how the provider replies, and the bounds of its trace."""
+class CallKind(NamedTuple):
+    """A kind of model call to be traced, such as a failover.
+
+    Attributes:
+        invoke: Makes the call.
+        replies: The provider's replies, in order.
+        chain: The endpoints of the feature that is called.
+        calls: The most function calls that are allowed.
+        files: The most different files that are allowed.
+        moves: The most switches from file to file that are allowed.
+    """
 
     invoke: Callable[[BaseChatModel], object]
     replies: tuple[Reply, ...]
@@ -96,12 +109,14 @@ _ANSWER: Final = Text('{"text": "hi"}')
 _FAILURES: Final = (Status(503),) * 3
 _ALONE, _CHAIN = ("openai:gpt-6-luna",), ("openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite")
 KINDS: Final = {
-    "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 147, 22, 55),
-    "asynchronous call": Kind(
+    "plain call": CallKind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 147, 22, 55),
+    "asynchronous call": CallKind(
         lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 208, 27, 104
     ),
-    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 406, 27, 176),
-    "structured call": Kind(
+    "stream of one chunk": CallKind(
+        lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 406, 27, 176
+    ),
+    "structured call": CallKind(
         lambda model: model.with_structured_output(_Greeting).invoke("Hello"),
         (_ANSWER,),
         _ALONE,
@@ -109,20 +124,20 @@ KINDS: Final = {
         27,
         66,
     ),
-    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1181, 45, 312),
+    "failover": CallKind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1181, 45, 312),
 }
 
 
-def trace(run: Callable[[], object], root: Path = FACADE, without: Path = KIT) -> Trace:
-    """Run ``run`` and record every call of a function below ``root``, in this thread.
+def trace_calls(run: Callable[[], object], root: Path = FACADE, excluded: Path = KIT) -> CallTrace:
+    """Execute ``run``, and record the function calls in files below ``root``, in this thread only.
 
     Args:
         run: The code to trace.
-        root: The folder of the files that count.
-        without: A folder below ``root`` that does not count.
+        root: The folder whose files are recorded.
+        excluded: A folder below ``root`` whose files are not recorded.
     """
     calls: list[tuple[str, str]] = []
-    counted, ignored = f"{root}/", f"{without}/"
+    counted, ignored = f"{root}/", f"{excluded}/"
 
     def note(frame: FrameType, event: str, _: object) -> None:
         file = frame.f_code.co_filename
@@ -134,15 +149,15 @@ def trace(run: Callable[[], object], root: Path = FACADE, without: Path = KIT) -
         run()
     finally:
         sys.setprofile(None)
-    return Trace(tuple(calls))
+    return CallTrace(tuple(calls))
 
 
-def trace_kind(kind: Kind) -> Trace:
-    """The shortest of `ROUNDS` traces of a kind of call, each on a fresh and warm patchbay."""
+def find_shortest_trace(kind: CallKind) -> CallTrace:
+    """Trace a kind of call `ROUNDS` times, each time with a new, warmed-up `Patchbay`, and return the shortest trace."""
     return min((_trace_once(kind) for _ in range(ROUNDS)), key=lambda trace: len(trace.calls))
 
 
-def _trace_once(kind: Kind) -> Trace:
+def _trace_once(kind: CallKind) -> CallTrace:
     with LoopbackProvider() as provider:
         patchbay = loopback_patchbay(provider, {"greet": kind.chain}, time=VirtualTime().time)
         with use(patchbay):
@@ -151,26 +166,29 @@ def _trace_once(kind: Kind) -> Trace:
             for _ in range(3):
                 kind.invoke(model)
             provider.script(*kind.replies)
-            traced = trace(lambda: kind.invoke(model))
+            traced = trace_calls(lambda: kind.invoke(model))
         patchbay.close()
     return traced
 
 
-def spine(page: str) -> tuple[str, ...]:
-    """The files of the spine in the order in which a page lists them: ``1. `clients.py```, and so on."""
+def parse_spine_files(page: str) -> tuple[str, ...]:
+    """Get from ``page``, the text of `ARCHITECTURE`, the files that one has to read to understand a call, in order.
+
+    They are the items of the page's numbered list, such as ``1. `clients.py```.
+    """
     return tuple(_LISTED.findall(page))
 
 
-def lines(files: Iterable[Path]) -> int:
-    """The total number of lines of ``files``."""
+def count_lines(files: Iterable[Path]) -> int:
+    """Count the lines of all ``files``."""
     return sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files)
 
 
-def circles(imports: dict[str, set[str]]) -> list[list[str]]:
-    """Find groups of modules that import one another, directly or through others.
+def find_import_cycles(imports: dict[str, set[str]]) -> list[list[str]]:
+    """Find import cycles: groups of modules that import one another, directly or through others.
 
     Args:
-        imports: The imports of each module.
+        imports: For each module, the modules that it imports.
     """
     reached = {module: _reached(module, imports) for module in imports}
     groups = {
@@ -191,8 +209,8 @@ def _reached(module: str, imports: dict[str, set[str]]) -> set[str]:
     return found
 
 
-def own_imports() -> dict[str, set[str]]:
-    """The imports within ``backend`` without its tests, type-only imports included."""
+def collect_backend_imports() -> dict[str, set[str]]:
+    """Get the imports among the modules of ``backend`` except its tests, including imports for type checking only."""
     graph = grimp.build_graph("backend", exclude_type_checking_imports=False, cache_dir=None)
     return {
         module: graph.find_modules_directly_imported_by(module)
@@ -201,21 +219,21 @@ def own_imports() -> dict[str, set[str]]:
     }
 
 
-def figures() -> Iterator[Figure]:
-    """Measure everything, and yield each number with its bound."""
+def measure_metrics() -> Iterator[BoundedMetric]:
+    """Measure calls, files and lines, and yield each number with the largest value that is allowed."""
     for name, kind in KINDS.items():
-        found = trace_kind(kind)
-        yield Figure(f"{name}: calls", len(found.calls), kind.calls)
-        yield Figure(f"{name}: files", found.files, kind.files)
-        yield Figure(f"{name}: moves between files", found.moves, kind.moves)
-    listed = spine(ARCHITECTURE.read_text(encoding="utf-8"))
-    yield Figure("spine: lines", lines(FACADE / file for file in listed), 5_140)
-    yield Figure("facade with its testing kit: lines", lines(FACADE.rglob("*.py")), 36_150)
-    found_circles = circles(own_imports())
-    yield Figure("modules that import each other, types included", sum(map(len, found_circles)), 0)
+        found = find_shortest_trace(kind)
+        yield BoundedMetric(f"{name}: calls", len(found.calls), kind.calls)
+        yield BoundedMetric(f"{name}: files", found.file_count, kind.files)
+        yield BoundedMetric(f"{name}: moves between files", found.file_switches, kind.moves)
+    listed = parse_spine_files(ARCHITECTURE.read_text(encoding="utf-8"))
+    yield BoundedMetric("spine: lines", count_lines(FACADE / file for file in listed), 5_420)
+    yield BoundedMetric("facade with its testing kit: lines", count_lines(FACADE.rglob("*.py")), 37_800)
+    found_circles = find_import_cycles(collect_backend_imports())
+    yield BoundedMetric("modules that import each other, types included", sum(map(len, found_circles)), 0)
 
 
-def _print_path(traced: Trace) -> None:
+def _print_path(traced: CallTrace) -> None:
     """Print the path of a call: each file when it is entered, and the functions called in it."""
     before = None
     for file, function in traced.calls:
@@ -225,18 +243,24 @@ def _print_path(traced: Trace) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Print every figure with its bound; with ``-v`` also each call's path, and the circles. 1 if one is above its bound."""
+    """Print every measured number with the largest value that is allowed.
+
+    With ``-v``, also prints the functions that each kind of call runs through, and the import cycles.
+
+    Returns:
+        The exit status: 1 if a number is too large, else 0.
+    """
     warnings.simplefilter("ignore")
     kept = True
-    for figure in figures():
+    for figure in measure_metrics():
         kept = kept and figure.is_within_bound
         mark = "" if figure.is_within_bound else "  TOO MANY"
         sys.stdout.write(f"{figure.name:50} {figure.value:6} of {figure.bound:6}{mark}\n")
     if "-v" in arguments:
         for name, kind in KINDS.items():
             sys.stdout.write(f"\n{name}:")
-            _print_path(trace_kind(kind))
-        for circle in circles(own_imports()):
+            _print_path(find_shortest_trace(kind))
+        for circle in find_import_cycles(collect_backend_imports()):
             sys.stdout.write(f"\ncircle: {', '.join(circle)}\n")
     return 0 if kept else 1
 

@@ -10,7 +10,7 @@ from backend.utils.llm.receipt import Usage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from .faults import Fault
+    from .faults import RequestFault
 
 NOTHING_USED: Final = Usage()
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -27,15 +27,18 @@ class ToolCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One complete answer of the model. A request with ``n`` greater than 1 gets several.
+    """One complete answer of the model. A request with ``n`` greater than 1 gets several choices.
 
     Attributes:
-        refusal: The model's refusal; empty if it does not refuse.
-        reasoning: The reasoning text, as far as the provider sends it.
-        reasoning_items: The reasoning as the provider's own items, to be sent back unchanged.
+        refusal: The text of the model's refusal; empty if the model does not refuse.
+        reasoning: The model's reasoning as text; empty if the provider sends none.
+        reasoning_items: The provider's own reasoning items, which the client has to send back unchanged in
+            its next request.
+        calls: The tool calls.
         logprobs: The tokens' log probabilities, in the form of Chat Completions.
         receipt: The receipt of the call; empty if there is none.
-        stop_sequence: The stop sequence of the request that ended the choice, if the provider names it.
+        stop_sequence: The stop sequence that ended the choice; None if there was none, or the provider does
+            not report it.
     """
 
     text: str = ""
@@ -63,7 +66,7 @@ class Answer:
 
     @property
     def usage(self) -> Usage:
-        """The token usage of all choices added up; each choice was a call of its own."""
+        """The sum of the token usage of all choices. Each choice is a separate call of the model."""
         return total_usage(choice.usage for choice in self.choices)
 
 
@@ -76,7 +79,12 @@ def total_usage(parts: Iterable[Usage]) -> Usage:
 
 
 class ChoiceStarted(NamedTuple):
-    """The first event of a choice, sent when its first content has arrived. ``ignored`` names options that were left out."""
+    """The first event of a choice, sent when the model's first output arrives.
+
+    Attributes:
+        ignored: The names of requested options that were left out, because no endpoint supports them.
+        choice: The index of the choice, from 0.
+    """
 
     ignored: Sequence[str] = ()
     choice: int = 0
@@ -91,21 +99,24 @@ class TextDelta(NamedTuple):
 
 
 class RefusalDelta(NamedTuple):
-    """The next piece of the model's refusal."""
+    """The next piece of the text with which the model refuses to answer."""
 
     text: str
     choice: int = 0
 
 
 class ReasoningDelta(NamedTuple):
-    """The next piece of the model's reasoning."""
+    """The next piece of the model's reasoning text."""
 
     text: str
     choice: int = 0
 
 
 class ReasoningItems(NamedTuple):
-    """The provider's own reasoning items, which the client sends back in its next request. Comes once, complete, near the end."""
+    """The provider's own reasoning items of a choice, which the client has to send back unchanged in its next request.
+
+    Sent complete, towards the end of the choice.
+    """
 
     items: Sequence[Mapping[str, Any]]
     choice: int = 0
@@ -115,8 +126,11 @@ class ToolCallDelta(NamedTuple):
     """The beginning of a tool call, or the next piece of its arguments.
 
     Attributes:
-        place: The index, from 0, of the tool call among the choice's calls.
-        id: The id of the call in its first piece, where ``name`` is set too; None later.
+        place: The index of the tool call among the calls of its choice, from 0.
+        id: The id of the call; None in later pieces of the same call.
+        name: The name of the tool; None in later pieces of the same call.
+        arguments: The next piece of the arguments' JSON text.
+        choice: The index of the choice, from 0.
     """
 
     place: int
@@ -126,8 +140,14 @@ class ToolCallDelta(NamedTuple):
     choice: int = 0
 
 
-class Finished(NamedTuple):
-    """The last event of a choice, with its finish reason, usage and receipt. ``stop_sequence`` is as in `Choice`."""
+class ChoiceFinished(NamedTuple):
+    """The last event of a choice: its finish reason, token usage and receipt.
+
+    Attributes:
+        choice: The index of the choice, from 0.
+        stop_sequence: The stop sequence that ended the choice; None if there was none, or the provider does
+            not report it.
+    """
 
     reason: FinishReason
     usage: Usage
@@ -136,10 +156,10 @@ class Finished(NamedTuple):
     stop_sequence: str | None = None
 
 
-class Failed(NamedTuple):
-    """The last event of a stream that ends with an error before the answer is complete."""
+class StreamFailed(NamedTuple):
+    """The last event of a stream that fails before the answer is complete."""
 
-    fault: Fault
+    fault: RequestFault
 
 
 Event = (
@@ -149,7 +169,7 @@ Event = (
     | ReasoningDelta
     | ReasoningItems
     | ToolCallDelta
-    | Finished
-    | Failed
+    | ChoiceFinished
+    | StreamFailed
 )
 """An event of a stream. Each choice begins with `ChoiceStarted` and ends with `Finished`, or the whole stream with `Failed`."""

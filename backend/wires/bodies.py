@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import zstandard
 from pydantic_core import from_json
 
-from .faults import Fault, FaultError, InvalidRequestError
+from .faults import InvalidRequestError, RequestFault, RequestFaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,14 +24,17 @@ _GZIP: Final = 16 + zlib.MAX_WBITS
 _ANY_ZLIB: Final = 32 + zlib.MAX_WBITS
 
 
-def read_object(body: bytes, encoding: str = "") -> dict[str, Any]:
-    """Parse ``body`` as a JSON object, decompressed if ``encoding`` names a compression.
+def parse_json_object(body: bytes, encoding: str = "") -> dict[str, Any]:
+    """Parse a request body as a JSON object.
+
+    ``encoding`` is the header ``Content-Encoding``; empty for a body that is not compressed.
 
     Raises:
-        FaultError: The encoding is unknown, or the body is too long, has too many values, or is no JSON object.
+        RequestFaultError: The encoding is unknown, or the body is too long, has too many values, or is no
+            JSON object.
     """
-    plain = unpacked(body, encoding)
-    if values_in(plain, MOST_VALUES) > MOST_VALUES:
+    plain = decompress_body(body, encoding)
+    if count_json_values(plain, MOST_VALUES) > MOST_VALUES:
         raise InvalidRequestError(f"The body has more than {MOST_VALUES:,} values.")
     try:
         read = from_json(plain, allow_inf_nan=False)
@@ -42,25 +45,29 @@ def read_object(body: bytes, encoding: str = "") -> dict[str, Any]:
     return read
 
 
-def check_embedded(texts: Iterable[object], param: str) -> None:
-    """Check JSON inside strings of a body, such as tool calls' arguments, before it is parsed.
+def check_embedded_json_size(texts: Iterable[object], param: str) -> None:
+    """Check the size of JSON inside strings of a body, such as tool calls' arguments, before that JSON is parsed.
+
+    Args:
+        texts: The strings. Anything that is no string is skipped.
+        param: The request's field that has the strings, for the error.
 
     Raises:
-        InvalidRequestError: Together they have more than `MOST_VALUES`.
+        InvalidRequestError: The strings together have more than `MOST_VALUES` JSON values.
     """
     left = MOST_VALUES
     for text in texts:
         if isinstance(text, str):
-            left -= values_in(text.encode(errors="replace"), left)
+            left -= count_json_values(text.encode(errors="replace"), left)
             if left < 0:
                 raise InvalidRequestError(f"Arguments of calls have more than {MOST_VALUES:,} values.", param)
 
 
-def unpacked(body: bytes, encoding: str) -> bytes:
-    """Decompress ``body``, up to `LONGEST` bytes.
+def decompress_body(body: bytes, encoding: str) -> bytes:
+    """Decompress a request body, up to `LONGEST` bytes. An empty ``encoding`` or ``identity`` returns ``body`` unchanged.
 
     Raises:
-        FaultError: The result is longer, ``body`` cannot be decompressed, or ``encoding`` is unknown.
+        RequestFaultError: The result is longer, ``body`` cannot be decompressed, or ``encoding`` is unknown.
     """
     kind = encoding.strip().lower()
     if kind in {"", "identity"}:
@@ -68,16 +75,20 @@ def unpacked(body: bytes, encoding: str) -> bytes:
     unpack = _UNPACKERS.get(kind)
     if unpack is None:
         known = ", ".join(_UNPACKERS)
-        raise FaultError(
-            Fault(415, "unsupported_media_type", f"The body may be packed as {known}, and in no other way.")
+        raise RequestFaultError(
+            RequestFault(
+                415, "unsupported_media_type", f"The body may be packed as {known}, and in no other way."
+            )
         )
     try:
         plain = unpack(body)
     except ValueError:
         raise InvalidRequestError(f"The body is not packed as {kind}, or not all of it is there.") from None
     if len(plain) > LONGEST:
-        raise FaultError(
-            Fault(413, "content_too_large", f"The body is too long: unpacked, it may have {LONGEST} bytes.")
+        raise RequestFaultError(
+            RequestFault(
+                413, "content_too_large", f"The body is too long: unpacked, it may have {LONGEST} bytes."
+            )
         )
     return plain
 
@@ -114,15 +125,16 @@ _UNPACKERS: Final[dict[str, Callable[[bytes], bytes]]] = {
 # What JSON holds, without building it -----------------------------------------------------------------------------------
 
 
-def values_in(text: bytes, most: int) -> int:
-    """The approximate number of objects, lists and members in JSON, exact only if there may be more than ``most``.
+def count_json_values(text: bytes, limit: int) -> int:
+    """Count the objects, lists and members in JSON text, without parsing it.
 
-    Counts punctuation outside strings. Once escapes are removed, every quotation mark begins or ends a string.
+    It counts commas and opening brackets, and serves only to tell whether there are more than ``limit``: up
+    to that number, it may include punctuation inside strings.
     """
-    if (signs := _signs_in(text)) <= most:
+    if (signs := _signs_in(text)) <= limit:
         return signs
     plain = text.replace(rb"\\", b"").replace(rb"\"", b"") if b"\\" in text else text
-    if (quotes := plain.count(b'"')) > _QUOTES_OF_A_VALUE * most:
+    if (quotes := plain.count(b'"')) > _QUOTES_OF_A_VALUE * limit:
         return quotes // _QUOTES_OF_A_VALUE
     return sum(map(_signs_in, plain.split(b'"')[::2]))
 

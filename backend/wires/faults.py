@@ -1,4 +1,4 @@
-"""Errors as values, which each wire writes in its own form. They hold no stack trace, secret or input."""
+"""Errors as clients are told of them, without stack traces, secrets or input. Each protocol has its own form of them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """An error of a request.
+class RequestFault:
+    """What a client is told about an error, independent of the protocol.
 
     Attributes:
         status: The HTTP status.
-        code: A stable code: an `LLMError.code`, or one of the HTTP edge.
-        message: A message that is safe to show.
-        param: The faulty field of the request, by the wire's name; None if no single field is at fault.
+        code: A stable error code: the `LLMError.code` of a failed call, or a code of the HTTP API's own.
+        message: A message that is safe to show to the client.
+        param: The invalid field of the request, as the client's protocol calls it; None if no single field
+            is invalid.
         retry_after: Seconds after which to try again; None if unknown.
         call_id: The id of the failed call; None if there was no call.
     """
@@ -34,43 +35,52 @@ class Fault:
     call_id: str | None = None
 
 
-class FaultError(Exception):
-    """The request is refused before any provider is called. The attribute ``fault`` holds what the client is told."""
+class RequestFaultError(Exception):
+    """A request is rejected before any provider is called. ``fault`` is what the client is told."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: RequestFault) -> None:
         super().__init__(fault.message)
         self.fault = fault
 
 
-class InvalidRequestError(FaultError):
-    """The request is not valid for the protocol it came over: status 400. ``param`` names the field."""
+class InvalidRequestError(RequestFaultError):
+    """The request is invalid in its protocol: HTTP status 400. ``param`` names the invalid field."""
 
     def __init__(self, message: str, param: str | None = None, code: str = "invalid_request") -> None:
-        super().__init__(Fault(400, code, message, param))
+        super().__init__(RequestFault(400, code, message, param))
 
 
-class NotServedError(InvalidRequestError):
-    """A strict request asks for something that is not served. ``names`` says what, at least one."""
+class UnsupportedParameterError(InvalidRequestError):
+    """The request asks for features that this service does not support, and it is strict, so they are not just ignored.
+
+    Args:
+        names: The names of these features, at least one.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(f"Not served here: {', '.join(names)}.", names[0], "unsupported_parameter")
 
 
-class UnknownModelError(FaultError):
-    """The requested model name is no feature, group or agent: status 404. The message may suggest a similar name."""
+class UnknownModelError(RequestFaultError):
+    """The model name of the request is no feature, group or agent: HTTP status 404.
+
+    Args:
+        model: The requested name.
+        nearest: A similar name that exists, to be suggested in the message; empty for none.
+    """
 
     def __init__(self, model: str, nearest: str = "") -> None:
         hint = f" Did you mean `{nearest}`?" if nearest else ""
         told = f"The model `{model[:LONGEST]}` does not exist.{hint} Models are features here: GET /v1/models lists them."
-        super().__init__(Fault(404, "unknown_feature", told, "model"))
+        super().__init__(RequestFault(404, "unknown_feature", told, "model"))
 
 
-INTERNAL = Fault(500, "internal_error", "Something went wrong here. The log of the server knows more.")
+INTERNAL = RequestFault(500, "internal_error", "Something went wrong here. The log of the server knows more.")
 
 
-def fault_of(error: LLMError) -> Fault:
-    """Translate an error of an LLM call into the `Fault` that a wire sends to the client."""
-    return Fault(
+def fault_from_error(error: LLMError) -> RequestFault:
+    """Translate the error of a failed LLM call into the `RequestFault` that the client is told."""
+    return RequestFault(
         error.http_status,
         error.code,
         error.message,

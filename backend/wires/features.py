@@ -15,8 +15,8 @@ from .answer import (
     NOTHING_USED,
     Answer,
     Choice,
+    ChoiceFinished,
     ChoiceStarted,
-    Finished,
     FinishReason,
     ReasoningDelta,
     ReasoningItems,
@@ -26,8 +26,8 @@ from .answer import (
     ToolCallDelta,
     total_usage,
 )
-from .merging import all_of, merged
-from .tool_names import ToolNames, names_of
+from .merging import gather_or_cancel, merge_streams
+from .tool_names import ToolNameReplacer, list_tool_names
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -46,63 +46,63 @@ _SOFT: Final = (
 _REASONS: Final[frozenset[str]] = frozenset(get_args(FinishReason))
 
 
-class Models(Protocol):
-    """What is needed of `Patchbay` to answer requests: its chat models, by name."""
+class ChatModelRegistry(Protocol):
+    """The methods of `Patchbay` that are used to answer requests. They look up chat models by name."""
 
     def get_llm(self, feature: str) -> BaseChatModel:
-        """Get the chat model of the feature or group called ``feature``."""
+        """Get the chat model of a feature or group."""
         ...
 
     def chat_models(self) -> Mapping[str, str]:
-        """The names of all chat models with their descriptions: features, then groups."""
+        """The description of each chat model, by the name of its feature or group: features first, then groups."""
         ...
 
     def has_chat_model(self, name: str) -> bool:
-        """Whether there is a chat model called ``name``."""
+        """Whether a feature or group called ``name`` has a chat model."""
         ...
 
 
 class FeatureResponder:
-    """Answers requests by calling one feature's or group's chat model, once for each wanted choice."""
+    """Answers requests with the chat model of one feature or group, which is called once for each requested choice."""
 
-    def __init__(self, models: Models, name: str) -> None:
+    def __init__(self, models: ChatModelRegistry, name: str) -> None:
         self._models = models
         self._name = name
 
     async def answer(self, request: CompletionRequest) -> Answer:
-        """The complete answer. See `Responder.answer`."""
-        names = ToolNames(names_of(request.tools))
+        """Call the model, and return its complete answer. See `Responder.answer`."""
+        names = ToolNameReplacer(list_tool_names(request.tools))
         if names:
-            return names.in_answer(await self.answer(names.in_request(request)))
+            return names.restore_in_answer(await self.answer(names.replace_in_request(request)))
         calls = [self._answer(request, call_id) for call_id in request.ids]
-        found = [await calls[0]] if len(calls) == 1 else await all_of(calls)
+        found = [await calls[0]] if len(calls) == 1 else await gather_or_cancel(calls)
         return Answer([choice for choice, _ in found], found[0][1])
 
     def stream(self, request: CompletionRequest) -> AsyncGenerator[Event]:
-        """The answer as a stream of events. See `Responder.stream`."""
-        names = ToolNames(names_of(request.tools))
+        """Call the model, and yield its answer as events. See `Responder.stream`."""
+        names = ToolNameReplacer(list_tool_names(request.tools))
         if names:
-            return names.in_events(self.stream(names.in_request(request)))
+            return names.restore_in_events(self.stream(names.replace_in_request(request)))
         streams = [self._stream(request, number, call_id) for number, call_id in enumerate(request.ids)]
-        return streams[0] if len(streams) == 1 else merged(streams)
+        return streams[0] if len(streams) == 1 else merge_streams(streams)
 
     async def _answer(self, request: CompletionRequest, call_id: str) -> tuple[Choice, Sequence[str]]:
         model = self._models.get_llm(self._name)
         for options, ignored, is_last in _weaker(request.options, is_strict=request.is_strict):
-            settings = settings_of(request, options, call_id)
+            settings = make_call_kwargs(request, options, call_id)
             try:
                 message = await model.ainvoke(list(request.messages), **settings)
             except NoEndpointError:
                 if is_last:
                     raise
             else:
-                return choice_of(message), ignored
+                return choice_from_message(message), ignored
         raise AssertionError
 
     async def _stream(self, request: CompletionRequest, number: int, call_id: str) -> AsyncGenerator[Event]:
         model = self._models.get_llm(self._name)
         for options, ignored, is_last in _weaker(request.options, is_strict=request.is_strict):
-            settings = settings_of(request, options, call_id)
+            settings = make_call_kwargs(request, options, call_id)
             chunks = cast("AsyncGenerator[AIMessageChunk]", model.astream(list(request.messages), **settings))
             try:
                 first = await anext(chunks)
@@ -134,8 +134,15 @@ def _weaker(options: Options, *, is_strict: bool) -> Iterator[tuple[Options, Seq
         yield weaker, tuple(sorted(ignored)), number == len(steps)
 
 
-def settings_of(request: CompletionRequest, options: Options, call_id: str) -> dict[str, Any]:
-    """The keyword arguments for the chat model's call that answers ``request``: options, tools, stop sequences and so on."""
+def make_call_kwargs(request: CompletionRequest, options: Options, call_id: str) -> dict[str, Any]:
+    """Build the keyword arguments with which the chat model is called for ``request``.
+
+    Args:
+        request: The request. Its tools, stop sequences and response format are among the arguments.
+        options: The options to call with; perhaps fewer than the request has, if no endpoint supports them
+            all.
+        call_id: The id of the call.
+    """
     settings = {name: getattr(options, name) for name in options.model_fields_set}
     settings["call_id"] = call_id
     if request.stop:
@@ -154,8 +161,8 @@ def settings_of(request: CompletionRequest, options: Options, call_id: str) -> d
 # Whole answers -------------------------------------------------------------------------------------------------------
 
 
-def choice_of(message: AIMessage) -> Choice:
-    """Translate the model's complete message into a `Choice`."""
+def choice_from_message(message: AIMessage) -> Choice:
+    """Translate the complete message of a chat model into a `Choice`."""
     extras, metadata = message.additional_kwargs, message.response_metadata
     calls = [
         *(ToolCall(call["id"] or "", call["name"], json.dumps(call["args"])) for call in message.tool_calls),
@@ -173,7 +180,7 @@ def choice_of(message: AIMessage) -> Choice:
         calls=calls,
         finish_reason=_reason(metadata.get("finish_reason"), calls=bool(calls)),
         stop_sequence=metadata.get(STOP_KEY),
-        usage=Usage.of(message.usage_metadata) or _estimated(receipt),
+        usage=Usage.from_metadata(message.usage_metadata) or _estimated(receipt),
         logprobs=(metadata.get("logprobs") or {}).get("content") or (),
         receipt=receipt,
     )
@@ -211,7 +218,7 @@ class _ChunkReader:
         """The events for ``chunk``. Usage in chunks adds up."""
         extras, metadata, choice = chunk.additional_kwargs, chunk.response_metadata, self._choice
         if chunk.usage_metadata:
-            self._usage.append(Usage.of(chunk.usage_metadata) or Usage())
+            self._usage.append(Usage.from_metadata(chunk.usage_metadata) or Usage())
         if metadata:
             self._reason = metadata.get("finish_reason", self._reason)
             self._stop_sequence = metadata.get(STOP_KEY, self._stop_sequence)
@@ -229,8 +236,8 @@ class _ChunkReader:
         if extras and (items := extras.get(REASONING_KEY)):
             yield ReasoningItems(items, choice)
 
-    def end(self) -> Finished:
+    def end(self) -> ChoiceFinished:
         """The end of the choice."""
         usage = total_usage(self._usage) if self._usage else _estimated(self._receipt)
         reason = _reason(self._reason, calls=bool(self._places))
-        return Finished(reason, usage, self._receipt, self._choice, self._stop_sequence)
+        return ChoiceFinished(reason, usage, self._receipt, self._choice, self._stop_sequence)

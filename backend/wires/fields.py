@@ -1,4 +1,4 @@
-"""Reads single fields of a request's body. A field of the wrong type is refused with an error that names the field."""
+"""Reads single fields of a request's JSON body. A field of the wrong type raises an error that names the field."""
 
 from __future__ import annotations
 
@@ -28,10 +28,16 @@ _SERVED_TIERS = frozenset({None, "auto", "default", "standard", "standard_only"}
 
 
 def optional_field(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -> T | None:
-    """The value of the field ``name``; None if absent or null. ``within`` is the path before the name, for error messages.
+    """Get the field ``name`` of a JSON object in the request. None if the field is absent or null.
+
+    Args:
+        body: The JSON object.
+        name: The name of the field.
+        kind: The type that the value must have.
+        within: The path of ``body`` in the request, with a dot at its end, for error messages.
 
     Raises:
-        InvalidRequestError: The value is no ``kind``.
+        InvalidRequestError: The value has another type.
     """
     value = body.get(name)
     if value is None or (isinstance(value, kind) and not (kind is int and isinstance(value, bool))):
@@ -40,10 +46,16 @@ def optional_field(body: Mapping[str, Any], name: str, kind: type[T], within: st
 
 
 def required_field(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -> T:
-    """The value of the field ``name``. ``within`` is the path before the name, for error messages.
+    """Get the field ``name`` of a JSON object in the request.
+
+    Args:
+        body: The JSON object.
+        name: The name of the field.
+        kind: The type that the value must have.
+        within: The path of ``body`` in the request, with a dot at its end, for error messages.
 
     Raises:
-        InvalidRequestError: The field is missing or null, or its value is no ``kind``.
+        InvalidRequestError: The field is missing or null, or its value has another type.
     """
     value = optional_field(body, name, kind, within)
     if value is None:
@@ -53,8 +65,8 @@ def required_field(body: Mapping[str, Any], name: str, kind: type[T], within: st
     return value
 
 
-def model_name(body: Mapping[str, Any], field: str = "model") -> str:
-    """The model's name in ``field`` of ``body``.
+def read_model_name(body: Mapping[str, Any], field: str = "model") -> str:
+    """Get the name of the requested model from ``field`` of the request's body.
 
     Raises:
         InvalidRequestError: The name is missing or too long.
@@ -65,28 +77,31 @@ def model_name(body: Mapping[str, Any], field: str = "model") -> str:
     return name
 
 
-def objects(values: Sequence[Any], place: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Check that every item of a list in the request is an object, and yield each with its path, such as ``tools[2]``.
+def iter_objects_with_paths(values: Sequence[Any], field_path: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Check that every item of a list in the request is a JSON object, and yield each with its path, such as ``tools[2]``.
 
     Args:
         values: The items of the list.
-        place: The path of the list, for error messages.
+        field_path: The path of the list in the request, for error messages.
 
     Raises:
         InvalidRequestError: An item is no object.
     """
     for number, value in enumerate(values):
         if not isinstance(value, dict):
-            raise InvalidRequestError(f"`{place}[{number}]` has to be an object.", f"{place}[{number}]")
-        yield value, f"{place}[{number}]"
+            raise InvalidRequestError(
+                f"`{field_path}[{number}]` has to be an object.", f"{field_path}[{number}]"
+            )
+        yield value, f"{field_path}[{number}]"
 
 
-def options_from(body: Mapping[str, Any], names: Mapping[str, str]) -> Options:
+def read_options(body: Mapping[str, Any], names: Mapping[str, str]) -> Options:
     """Read the options of the model call, such as ``temperature``, from the fields of a request.
 
     Args:
         body: The request.
-        names: The option of each field. If several fields set the same option, the first one present counts.
+        names: The option that each field sets. If several fields set the same option, the first field that
+            is present counts.
 
     Raises:
         InvalidRequestError: A value is invalid for its option.
@@ -106,16 +121,16 @@ def options_from(body: Mapping[str, Any], names: Mapping[str, str]) -> Options:
     raise InvalidRequestError(f"`{field}`: {first['msg']}.", field)
 
 
-def ignored_in(body: Mapping[str, Any], known: frozenset[str], within: str = "") -> list[str]:
-    """List the fields of a request's body that this service does not know and therefore leaves out.
+def find_unknown_fields(body: Mapping[str, Any], known: frozenset[str], within: str = "") -> list[str]:
+    """List the fields of a JSON object in the request that this service does not know and therefore ignores.
 
     Args:
-        body: The request, or an object within it.
-        known: The names of the fields that are read. They are not listed.
-        within: The path that is put before each name, such as ``output_config.``.
+        body: The JSON object: the body, or an object within it.
+        known: The names of the fields that this service reads.
+        within: The path of ``body`` in the request, such as ``output_config.``. It is put before each name.
 
     Returns:
-        The paths of the fields. Fields that are null, empty, zero or false are not listed.
+        The paths of the unknown fields, except for those that are null, empty, zero or false.
     """
     return [
         f"{within}{name}"
@@ -124,32 +139,36 @@ def ignored_in(body: Mapping[str, Any], known: frozenset[str], within: str = "")
     ]
 
 
-def ignored_tier(tier: str | None) -> list[str]:
-    """``["service_tier"]`` if the request asks for a ``tier`` that is not served, else an empty list."""
+def find_ignored_service_tier(tier: str | None) -> list[str]:
+    """Return ``["service_tier"]`` if the requested ``tier`` is not supported and so has no effect, else an empty list."""
     return [] if tier in _SERVED_TIERS else ["service_tier"]
 
 
-def ignored_callers(tool: Mapping[str, Any], within: str) -> list[str]:
-    """``["tools.allowed_callers"]`` if only programs, not the model itself, may call ``tool``; else an empty list.
+def find_ignored_allowed_callers(tool: Mapping[str, Any], within: str) -> list[str]:
+    """Return ``["tools.allowed_callers"]`` if ``tool`` may not be called by the model directly, else an empty list.
 
-    The field has no effect here, because tools are always called by the model.
+    Such a restriction is ignored here, because the model always calls tools directly.
+
+    Args:
+        tool: The definition of the tool.
+        within: The path of ``tool`` in the request, with a dot at its end, for error messages.
 
     Raises:
-        InvalidRequestError: The field is no list.
+        InvalidRequestError: ``allowed_callers`` is no list.
     """
     callers = optional_field(tool, "allowed_callers", list, within)
     return ["tools.allowed_callers"] if callers and "direct" not in callers else []
 
 
-def refuse(body: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
-    """Raise an error if the request uses a field that this service cannot honour.
+def reject_unsupported_fields(body: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
+    """Raise an error if the request uses a field that this service does not support.
 
     Args:
         body: The request.
-        reasons: The error message for each such field.
+        reasons: The error message for each unsupported field.
 
     Raises:
-        InvalidRequestError: One of the fields is neither empty nor false.
+        InvalidRequestError: An unsupported field is present, and neither null, empty nor false.
     """
     for field, reason in reasons.items():
         if body.get(field):

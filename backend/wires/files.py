@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from backend.utils.llm.caller import current_caller
-from backend.utils.llm.providers.content_blocks import MEDIA, standard_blocks
+from backend.utils.llm.providers.content_blocks import MEDIA, to_standard_blocks
 
 from .faults import InvalidRequestError
 
@@ -22,29 +22,30 @@ _PUBLIC: Final = ".storage.googleapis.com"
 """Where anybody opens what is public or signed, and nothing else."""
 
 
-def check_files(content: object, place: str) -> None:
-    """Refuse ``content`` that names a file stored at a provider, unless the caller's requests use only the caller's own keys.
+def check_provider_file_access(content: object, field_path: str) -> None:
+    """Reject a message that refers to a file stored at a provider, unless only the caller's own keys are used.
 
     Args:
-        content: The content of a message.
-        place: Its path in the request, for the error message.
+        content: The content of the message.
+        field_path: The path of the content in the request, for the error message.
 
     Raises:
-        InvalidRequestError: ``content`` names such a file, and the operator's key may be used.
+        InvalidRequestError: ``content`` refers to such a file, and the caller's requests are not limited to
+            the caller's own keys.
     """
-    if current_caller().policy != "byok_only" and names_files(content):
-        raise InvalidRequestError(f"{place}: {_REFUSED}", place, "unsupported_parameter")
+    if current_caller().effective_key_policy != "byok_only" and has_provider_file_reference(content):
+        raise InvalidRequestError(f"{field_path}: {_REFUSED}", field_path, "unsupported_parameter")
 
 
-def names_files(content: object) -> bool:
-    """Whether the ``content`` of a message refers to a file stored at a provider, in the notation of any vendor."""
-    return any(map(_names_file, standard_blocks(content)))
+def has_provider_file_reference(content: object) -> bool:
+    """Whether the ``content`` of a message refers to a file stored at a provider, in any vendor's notation."""
+    return any(map(_names_file, to_standard_blocks(content)))
 
 
 def _names_file(part: dict[str, Any]) -> bool:
     match part["type"]:
         case "tool_result":
-            return names_files(part["content"])
+            return has_provider_file_reference(part["content"])
         case "non_standard":
             return _holds_name(part["value"])
         case kind:

@@ -1,4 +1,4 @@
-"""Runs several calls at a time, and merges their answers or streams."""
+"""Runs several model calls concurrently, and collects their answers or merges their streams."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ class _Ended(NamedTuple):
     error: Exception | None
 
 
-async def merged(streams: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[T]:
-    """Yield the events of all ``streams`` as they arrive. The first exception closes the other streams and is raised."""
+async def merge_streams(streams: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[T]:
+    """Run all ``streams`` concurrently, and yield their events as they arrive.
+
+    If a stream fails, the others are closed, and its exception is raised.
+    """
     queue = asyncio.Queue[T | _Ended](_HELD)
     tasks = [asyncio.create_task(_pass_on(stream, queue)) for stream in streams]
     running = len(tasks)
@@ -39,8 +42,11 @@ async def merged(streams: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[T]:
         await _cancelled(tasks)
 
 
-async def all_of(calls: Sequence[Coroutine[object, object, T]]) -> list[T]:
-    """Run all ``calls`` at once, and return their results in order. The first exception cancels the others and is raised."""
+async def gather_or_cancel(calls: Sequence[Coroutine[object, object, T]]) -> list[T]:
+    """Run all ``calls`` concurrently, and return their results in order.
+
+    If a call fails, the others are cancelled, and its exception is raised.
+    """
     tasks = [asyncio.create_task(call) for call in calls]
     try:
         return await asyncio.gather(*tasks)

@@ -1,4 +1,4 @@
-"""A request for a completion, whichever wire it came over."""
+"""A request for a completion, in the form that is the same for all HTTP protocols."""
 
 from __future__ import annotations
 
@@ -24,25 +24,29 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.\-]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionRequest:
-    """A request for a completion, in the form that all wires share.
+    """A request for a completion, in the form that is the same for all HTTP protocols.
 
     Attributes:
         model: The name of a feature, ``group:NAME`` for a group, or ``@NAME`` for an agent.
         messages: The messages so far, as LangChain's.
         tools: Functions only, in the form of Chat Completions.
-        tool_choice: ``auto``, ``none``, ``required``, or the name of the tool to call; None leaves it to the provider.
-        parallel_tool_calls: Whether one answer may call several tools; None leaves it to the model.
+        tool_choice: ``auto``, ``none``, ``required``, or the name of the tool to call; None leaves it to the
+            provider.
+        parallel_tool_calls: Whether one answer may call several tools; None leaves it to the provider.
         response_format: The format of the answer, in the form of Chat Completions; None for plain text.
-        options: Temperature and the like. Options that no endpoint supports are left out, and reported as ignored.
-        is_strict: Whether to refuse a request with unsupported options, instead of leaving them out.
+        options: Options such as the temperature. Some of them are left out if no endpoint supports them, and
+            the answer says so.
+        is_strict: Whether the request fails if it uses options that no endpoint supports, instead of leaving
+            them out.
         stop: The stop sequences.
         choices: How many answers are wanted.
         streams: Whether to stream the answer.
         cache_key: The prompt cache key, shared by requests with the same prefix; None for none.
         metadata: The client's own notes, which are not sent to the provider.
-        ignored: The names of requested features that are not served, each once, for a response header.
-        text_tools: The names of functions that stand for a custom tool of Chat Completions: calls of them are written as
-            plain text.
+        ignored: The names of requested features that this service does not support, without duplicates, for
+            a response header.
+        text_tools: The names of functions that stand for a custom tool of Chat Completions: calls of them
+            are written as plain text.
         ids: The call id of each choice, as in its receipt and in the ledger.
     """
 
@@ -76,5 +80,5 @@ class CompletionRequest:
 
     @property
     def created(self) -> int:
-        """When the request was made, in whole seconds since 1970, as its UUIDv7 tells."""
+        """The time of the request, in whole seconds since 1970, taken from its id, which is a UUIDv7."""
         return int(self.id.replace("-", "")[:12], 16) // 1000

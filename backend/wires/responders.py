@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from backend.utils.llm.nearest import nearest
+from backend.utils.llm.nearest import find_similar_words
 
 from .faults import UnknownModelError
 from .features import FeatureResponder
@@ -13,68 +13,74 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from .answer import Answer, Event
-    from .features import Models
+    from .features import ChatModelRegistry
     from .request import CompletionRequest
 
 
-class Model(NamedTuple):
-    """A model name that requests may use, with a short description."""
+class ListedModel(NamedTuple):
+    """An entry of the list of models: a model name that requests may use, and its description."""
 
     name: str
     about: str = ""
 
 
 class Responder(Protocol):
-    """Answers requests for one model name: a feature, a group or an agent. Acts for the caller in the context variable."""
+    """Answers the requests for one model name: a feature, a group or an agent.
+
+    It acts for the current caller, which is in a context variable.
+    """
 
     async def answer(self, request: CompletionRequest) -> Answer:
-        """The complete answer.
+        """Answer ``request``, and return the complete answer.
 
         Raises:
             LLMError: The call failed.
-            FaultError: The request asks for something that is not served.
+            RequestFaultError: The request asks for something that is not supported.
         """
         ...
 
     def stream(self, request: CompletionRequest) -> AsyncGenerator[Event]:
-        """The answer as a stream of events. Closing it ends the request to the provider.
+        """Answer ``request`` as a stream of events. Closing the stream also ends the request to the provider.
 
         Raises:
             LLMError: The call failed, before or during the answer.
-            FaultError: The request asks for something that is not served.
+            RequestFaultError: The request asks for something that is not supported.
         """
         ...
 
 
 class ResponderSource(Protocol):
-    """Offers further model names beside features and groups, such as agents."""
+    """Provides further model names beside features and groups, such as agents, and their responders."""
 
-    def models(self) -> Iterable[Model]:
-        """The models that the caller in context may use."""
+    def list_models(self) -> Iterable[ListedModel]:
+        """List the models that the current caller may use."""
         ...
 
-    def responder(self, name: str) -> Responder | None:
-        """The responder of the model ``name``; None if it is none of this source's, or not allowed to the caller in context."""
+    def find_responder(self, name: str) -> Responder | None:
+        """Find the responder for the model ``name``.
+
+        None if this source does not have the model, or the current caller may not use it.
+        """
         ...
 
 
-class Responders:
-    """Finds what answers to a model name: the table's features and groups first, then further sources such as agents."""
+class ResponderRegistry:
+    """Finds the responder for a model name: among features and groups first, then in sources such as agents."""
 
-    def __init__(self, models: Models, sources: Sequence[ResponderSource] = ()) -> None:
+    def __init__(self, models: ChatModelRegistry, sources: Sequence[ResponderSource] = ()) -> None:
         self._models = models
         self._sources = sources
 
-    def models(self) -> list[Model]:
-        """All model names: features and groups, then what each further source offers to the caller in context.
+    def list_models(self) -> list[ListedModel]:
+        """List all model names: features and groups, then the models of each further source that the current caller may use.
 
-        The order is stable. Whether a model can be served now is not checked.
+        The order is stable. Models are listed even if no endpoint can serve them now.
         """
-        found = [Model(name, about) for name, about in self._models.chat_models().items()]
-        return [*found, *(model for source in self._sources for model in source.models())]
+        found = [ListedModel(name, about) for name, about in self._models.chat_models().items()]
+        return [*found, *(model for source in self._sources for model in source.list_models())]
 
-    def responder(self, name: str) -> Responder:
-        """Find what answers requests for the model ``name``.
+    def find_responder(self, name: str) -> Responder:
+        """Find the responder that answers requests for the model ``name``.
 
         Raises:
             UnknownModelError: There is no such model.
@@ -82,6 +88,8 @@ class Responders:
         if self._models.has_chat_model(name):
             return FeatureResponder(self._models, name)
         for source in self._sources:
-            if (found := source.responder(name)) is not None:
+            if (found := source.find_responder(name)) is not None:
                 return found
-        raise UnknownModelError(name, *nearest(name, (model.name for model in self.models()), most=1))
+        raise UnknownModelError(
+            name, *find_similar_words(name, (model.name for model in self.list_models()), limit=1)
+        )

@@ -1,4 +1,4 @@
-"""Streams whose HTTP status is already sent: an error can then only be reported as an event within the stream."""
+"""Reports errors within a stream, as its last event, because the HTTP status has been sent already."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from backend.utils.llm.errors import LLMError
 
-from .answer import Failed
-from .faults import INTERNAL, FaultError, fault_of
+from .answer import StreamFailed
+from .faults import INTERNAL, RequestFaultError, fault_from_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -20,9 +20,10 @@ log = logging.getLogger(__name__)
 
 
 async def with_error_event(first: Event, rest: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
-    """Yield ``first`` and the events of ``rest``; if ``rest`` fails, yield a `Failed` event instead of raising the error.
+    """Yield ``first`` and the events of ``rest``.
 
-    ``rest`` is closed at the end.
+    If ``rest`` fails, yield a `StreamFailed` event instead of raising the error. ``rest`` is closed at the
+    end.
     """
     try:
         async with aclosing(rest):
@@ -30,9 +31,9 @@ async def with_error_event(first: Event, rest: AsyncGenerator[Event]) -> AsyncGe
             async for event in rest:
                 yield event
     except LLMError as error:
-        yield Failed(fault_of(error))
-    except FaultError as error:
-        yield Failed(error.fault)
+        yield StreamFailed(fault_from_error(error))
+    except RequestFaultError as error:
+        yield StreamFailed(error.fault)
     except Exception:
         log.exception("http.stream_broke")
-        yield Failed(INTERNAL)
+        yield StreamFailed(INTERNAL)

@@ -31,13 +31,13 @@ _INVALID: Final = re.compile(r"[^A-Za-z0-9_-]")
 _HASH_DIGITS: Final = 8
 
 
-class ToolNames:
-    """Replaces the tool names of one request that some provider would refuse.
+class ToolNameReplacer:
+    """Replaces tool names that some provider would reject, and restores the client's names in the answer.
 
-    In a condition, an instance counts as false if no name has to be replaced.
+    An instance is false in a condition if no name has to be replaced.
 
     Args:
-        names: The names of all tools of the request.
+        names: The names of all tools of one request.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -53,8 +53,8 @@ class ToolNames:
         """Whether there are any."""
         return bool(self._sent)
 
-    def in_request(self, request: CompletionRequest) -> CompletionRequest:
-        """A copy of ``request`` with names that all providers accept: in the tools, the tool choice and the history."""
+    def replace_in_request(self, request: CompletionRequest) -> CompletionRequest:
+        """Return a copy of ``request`` with the replaced names in the tools, the tool choice and the message history."""
         choice = request.tool_choice
         return replace(
             request,
@@ -63,16 +63,16 @@ class ToolNames:
             messages=[self._message(message) for message in request.messages],
         )
 
-    def in_answer(self, answer: Answer) -> Answer:
-        """A copy of ``answer`` with the client's own tool names."""
+    def restore_in_answer(self, answer: Answer) -> Answer:
+        """Return a copy of ``answer`` whose tool calls have the client's own tool names again."""
         choices = [
             replace(choice, calls=[call._replace(name=self._heard(call.name)) for call in choice.calls])
             for choice in answer.choices
         ]
         return replace(answer, choices=choices)
 
-    async def in_events(self, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
-        """Yield ``events`` with the client's own tool names. Closes ``events`` at the end."""
+    async def restore_in_events(self, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+        """Yield ``events``, in which tool calls have the client's own tool names again. Closes ``events`` at the end."""
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, ToolCallDelta) and event.name is not None:
@@ -106,19 +106,19 @@ class ToolNames:
         return self._named(block) if is_call else block
 
 
-def names_of(tools: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The names of ``tools``, which are in the form of Chat Completions."""
+def list_tool_names(tools: Iterable[Mapping[str, Any]]) -> list[str]:
+    """List the names of ``tools``, which are in the form of Chat Completions."""
     return [tool["function"]["name"] for tool in tools]
 
 
-def check_names_differ(tools: Iterable[Mapping[str, Any]]) -> None:
-    """Check that all tools have different names.
+def check_tool_names_unique(tools: Iterable[Mapping[str, Any]]) -> None:
+    """Check that no two ``tools`` have the same name.
 
     Raises:
         InvalidRequestError: Two tools have the same name.
     """
     seen = set[str]()
-    for name in names_of(tools):
+    for name in list_tool_names(tools):
         if name in seen:
             raise InvalidRequestError(f"Two tools are called {name!r}.", "tools")
         seen.add(name)

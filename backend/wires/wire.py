@@ -1,4 +1,4 @@
-"""The Protocol of a wire: it reads requests, and writes answers, events and errors."""
+"""The interface of a wire: an HTTP protocol that parses requests, and writes answers, events and errors."""
 
 from __future__ import annotations
 
@@ -9,64 +9,74 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from .answer import Answer, Event
-    from .faults import Fault
+    from .faults import RequestFault
     from .request import CompletionRequest
 
 
 class EventWriter(Protocol):
-    """Writes the events of one stream, in order."""
+    """Encodes the events of one streamed answer, in order. It keeps state, so each stream needs a writer of its own."""
 
     def write(self, event: Event) -> bytes:
-        """``event`` as server-sent events, in bytes; empty for an event that has none in the wire."""
+        """Encode ``event`` as server-sent events of the client's protocol.
+
+        Returns empty bytes if the protocol has no such event.
+        """
         ...
 
 
-class Exchange(Protocol):
-    """One parsed request of a client, which also knows how to write the answer in the client's protocol."""
+class WireExchange(Protocol):
+    """One parsed request of a client, which also writes the answer in the client's protocol."""
 
     @property
     def request(self) -> CompletionRequest:
-        """The request in the form that all wires share."""
+        """The request in the form that is the same for all protocols."""
         ...
 
-    def document(self, answer: Answer) -> Mapping[str, Any]:
-        """The JSON body of a complete answer, as a dict."""
+    def response_body(self, answer: Answer) -> Mapping[str, Any]:
+        """Build the JSON body of a complete answer, as a dict."""
         ...
 
-    def writer(self) -> EventWriter:
-        """A new writer for the answer as a stream. It keeps state, so each stream needs its own."""
+    def make_event_writer(self) -> EventWriter:
+        """Make a new writer that encodes a streamed answer. Each stream needs a writer of its own."""
         ...
 
 
-ExchangeT_co = TypeVar("ExchangeT_co", bound=Exchange, covariant=True)
+ExchangeT_co = TypeVar("ExchangeT_co", bound=WireExchange, covariant=True)
 
 
-class WireOf(Protocol[ExchangeT_co]):
-    """An HTTP protocol that clients speak, such as Chat Completions: reads requests, and writes errors."""
+class WireProtocol(Protocol[ExchangeT_co]):
+    """An HTTP protocol that clients speak, such as Chat Completions.
 
-    def read(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> ExchangeT_co:
-        """Parse ``body`` as a request. With ``tells_receipt``, its answer will hold the receipts.
+    It parses requests, and writes errors in its own form. Generic over the type of its parsed requests.
+    """
+
+    def parse_request(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> ExchangeT_co:
+        """Parse the JSON body of a request.
+
+        Args:
+            body: The JSON body.
+            tells_receipt: Whether the answer will include the receipts of its calls.
 
         Raises:
             InvalidRequestError: ``body`` is no valid request.
         """
         ...
 
-    def error(self, fault: Fault, request_id: str) -> tuple[int, Mapping[str, Any]]:
-        """The HTTP status and the JSON body of an error response."""
+    def error_response(self, fault: RequestFault, request_id: str) -> tuple[int, Mapping[str, Any]]:
+        """Build the HTTP status and the JSON body of an error response."""
         ...
 
-    def stopped(self, fault: Fault) -> bytes:
-        """The bytes of the event that ends a stream when the server stops."""
+    def shutdown_event(self, fault: RequestFault) -> bytes:
+        """Encode the event that ends an open stream when the server shuts down."""
         ...
 
 
-Wire = WireOf[Exchange]
+Wire = WireProtocol[WireExchange]
 """Any protocol that clients speak."""
 
 
-async def written(events: AsyncGenerator[Event], writer: EventWriter) -> AsyncGenerator[bytes]:
-    """Translate ``events`` into the bytes of the HTTP response, with ``writer``."""
+async def encode_events(events: AsyncGenerator[Event], writer: EventWriter) -> AsyncGenerator[bytes]:
+    """Encode ``events`` with ``writer``, and yield the bytes of the HTTP response. Closes ``events`` at the end."""
     async with aclosing(events):
         async for event in events:
             if some := writer.write(event):

@@ -25,10 +25,11 @@ PAUSE_SECONDS: Final = 1.0
 """Seconds after which accepting is tried again, where no descriptor was free."""
 
 
-class Channel:
-    """Passes accepted connections from the supervisor to one worker, over a pair of sockets.
+class WorkerChannel:
+    """Passes client connections, as file descriptors, from the supervisor to one worker process.
 
-    The supervisor keeps both ends open, so that it can take back connections that a worker had not accepted when it ended.
+    The supervisor keeps both ends of the channel open. If the worker ends, the supervisor takes back the
+    connections that the worker has not accepted.
     """
 
     def __init__(self) -> None:
@@ -38,18 +39,22 @@ class Channel:
         self._unaccepted = 0
 
     @property
-    def descriptor(self) -> int:
-        """The file descriptor of the worker's end, for the worker to inherit."""
+    def worker_descriptor(self) -> int:
+        """The file descriptor of the worker's end, which the worker process inherits."""
         return self._receiving.fileno()
 
     def fileno(self) -> int:
-        """The file descriptor of the supervisor's end, readable once the worker has accepted a connection; -1 if it is closed."""
+        """Return the file descriptor of the supervisor's end; -1 if the channel is closed.
+
+        It becomes readable when the worker has accepted a connection.
+        """
         return self._sending.fileno()
 
-    def send(self, connection: socket.socket) -> bool:
-        """Pass ``connection`` to the worker; False if the worker has too many connections that it has not accepted yet.
+    def send_connection(self, connection: socket.socket) -> bool:
+        """Pass ``connection`` to the worker. The caller must still close its own copy.
 
-        The connection also stays open in this process. The caller closes it.
+        Returns:
+            False if nothing was sent, because too many connections in the channel have not been accepted.
         """
         if self._unaccepted:
             with suppress(BlockingIOError):
@@ -63,11 +68,11 @@ class Channel:
         self._unaccepted += 1
         return True
 
-    def taken_back(self) -> Iterator[socket.socket]:
-        """Take the connections that the worker has not accepted out of the channel, to give them to another worker.
+    def take_back_connections(self) -> Iterator[socket.socket]:
+        """Take the connections that the worker has not accepted out of the channel, and yield them.
 
         Raises:
-            OSError: No descriptor is free. The remaining connections can be taken back later.
+            OSError: The process has too many open files. The remaining connections can be taken back later.
         """
         while True:
             try:
@@ -78,23 +83,26 @@ class Channel:
                 yield connection
 
     def close(self) -> None:
-        """Close both ends, and every connection that is left."""
+        """Close both ends, and every connection that is still in the channel."""
         self._sending.close()
         self._receiving.close()
 
 
-class ChannelListener(socket.socket):
-    """The worker's end of a channel, as a listening socket: it accepts the connections that the supervisor sends."""
+class WorkerChannelListener(socket.socket):
+    """The worker's end of a channel, in the form of a listening socket, for the worker's HTTP server.
+
+    Its `accept` returns the connections that the supervisor passes on.
+    """
 
     _has_failed = False
 
     @override
     def listen(self, backlog: int = 0, /) -> None:
-        """Do nothing: the supervisor listens."""
+        """Do nothing: only the supervisor listens on the port."""
 
     @override
     def accept(self) -> tuple[socket.socket, Any]:
-        """Accept the next connection, and acknowledge it. Must be called in a running loop."""
+        """Return the next connection, and acknowledge it to the supervisor. An asyncio event loop must be running."""
         connection = self._next()
         with suppress(OSError):  # the supervisor is gone, or waits for no answer any more
             self.send(b"\0")
@@ -142,11 +150,11 @@ def _received(channel: socket.socket) -> socket.socket | None:
     return connection
 
 
-class Dispatcher:
-    """Accepts connections while there are workers, and sends each to the next worker in turn.
+class ConnectionDispatcher:
+    """Accepts connections in the supervisor, and passes each to the next worker in turn.
 
-    So all workers have equally many connections. The kernel does not ensure that: it may wake the same waiting process each
-    time.
+    So all workers get equally many connections. If they all accepted from one socket, the kernel might wake
+    the same process each time. While there are no workers, nothing is accepted.
 
     Args:
         listener: The socket to which clients connect. `close` closes it.
@@ -156,18 +164,21 @@ class Dispatcher:
         listener.settimeout(0)
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self._channels: deque[Channel] = deque()
-        self._removed: deque[Channel] = deque()
+        self._channels: deque[WorkerChannel] = deque()
+        self._removed: deque[WorkerChannel] = deque()
         self._waiting: deque[socket.socket] = deque()
         self._retry: asyncio.TimerHandle | None = None
 
-    def add(self, channel: Channel) -> None:
-        """Add a worker's channel to the rotation."""
+    def add_channel(self, channel: WorkerChannel) -> None:
+        """Add a worker's channel, so that the worker gets connections."""
         self._channels.append(channel)
         self._dispatch()
 
-    def remove(self, channel: Channel) -> None:
-        """Remove a worker's channel, give its unaccepted connections to others, and close it. Does nothing if it was removed before."""
+    def remove_channel(self, channel: WorkerChannel) -> None:
+        """Remove a worker's channel, pass its unaccepted connections to other workers, and close it.
+
+        Does nothing if the channel was removed before.
+        """
         if self._listener.fileno() < 0:
             channel.close()
         elif channel.fileno() >= 0 and channel not in self._removed:
@@ -178,7 +189,7 @@ class Dispatcher:
             self._dispatch()
 
     def close(self) -> None:
-        """Stop accepting, and close the connections that no worker could take."""
+        """Stop accepting, and close the connections that no worker has taken."""
         if self._listener.fileno() >= 0:
             self._pause()
             self._listener.close()
@@ -209,7 +220,7 @@ class Dispatcher:
 
     def _take_back(self) -> None:
         while self._removed:
-            self._waiting.extend(self._removed[0].taken_back())
+            self._waiting.extend(self._removed[0].take_back_connections())
             self._removed.popleft().close()
 
     def _try_later(self, error: OSError) -> None:
@@ -244,6 +255,6 @@ class Dispatcher:
         for _ in range(len(self._channels)):
             channel = self._channels[0]
             self._channels.rotate(-1)
-            if channel.send(connection):
+            if channel.send_connection(connection):
                 return True
         return False

@@ -1,6 +1,7 @@
-"""The messages between a supervisor and its workers: lines of JSON over the worker's standard input and output.
+"""The messages between supervisor and workers: lines of JSON over the worker's standard input and output.
 
-The messages contain secrets, so they are not in environment variables or arguments, where other users could read them.
+The messages contain secrets, so they are not in environment variables or arguments, where other users
+could read them.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ class _Message(BaseModel):
 
 
 class ModelAddress(_Message):
-    """The address at which the supervisor's model answers.
+    """The address of the built-in model, which runs in the supervisor, as it is sent to workers.
 
     Attributes:
         base_url: The base URL of its OpenAI-compatible API.
-        key: The key that the model requires.
+        key: The API key that the model requires.
     """
 
     base_url: str
@@ -33,12 +34,14 @@ class ModelAddress(_Message):
 
 
 class ModelState(_Message):
-    """The state of the built-in model, sent at the start and after each change.
+    """The state of the built-in model. Sent to each worker at its start and after each change.
 
     Attributes:
-        label: The name of the model, for people.
-        reason: What to do, if the model has failed.
-        address: The address, if the model is ready.
+        kind: The type of the message.
+        label: The model's name for display.
+        state: The state, such as ``starting``.
+        reason: What the user can do about it if the model has failed; else None.
+        address: The model's address if it is ready; else None.
     """
 
     kind: Literal["model"] = "model"
@@ -48,13 +51,14 @@ class ModelState(_Message):
     address: ModelAddress | None = None
 
 
-class Start(_Message):
-    """The first message to a worker: everything that it needs to begin to serve.
+class StartWorker(_Message):
+    """The first message to a worker, with everything that it needs to start serving.
 
     Attributes:
-        channel: The file descriptor of the worker's channel.
-        launch_token: A further token of the first user, as in `create_app`.
-        model: The built-in model.
+        kind: The type of the message.
+        channel: The file descriptor of the worker's end of the channel.
+        launch_token: An additional access token of the first user. See `create_app`.
+        model: The state of the built-in model.
     """
 
     kind: Literal["start"] = "start"
@@ -67,24 +71,28 @@ class Start(_Message):
         return token.get_secret_value()
 
 
-class Leave(_Message):
-    """Orders a worker to report that it is not ready, so that load balancers go elsewhere, while it still accepts requests."""
+class ReportNotReady(_Message):
+    """Orders a worker to report in its readiness check that it is not ready, while it still accepts requests.
+
+    Load balancers then send requests elsewhere before the worker stops.
+    """
 
     kind: Literal["leave"] = "leave"
 
 
-class Stop(_Message):
-    """Orders a worker to accept no further connections, finish the requests in flight, and end.
+class StopWorker(_Message):
+    """Orders a worker to accept no more connections, finish the requests in flight, and exit.
 
     Attributes:
-        seconds: The most seconds for requests in flight.
+        kind: The type of the message.
+        seconds: The maximum time for the requests in flight.
     """
 
     kind: Literal["stop"] = "stop"
     seconds: float
 
 
-Order = Annotated[Start | ModelState | Leave | Stop, Field(discriminator="kind")]
+Order = Annotated[StartWorker | ModelState | ReportNotReady | StopWorker, Field(discriminator="kind")]
 """A message to a worker."""
 ORDERS: TypeAdapter[Order] = TypeAdapter(Order, config=ConfigDict(hide_input_in_errors=True))
 READY = b"ready"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from backend.local_model import LocalModelUnavailable
-from backend.local_model.process import Address
-from backend.utils.llm.forks import PerProcess
+from backend.local_model.process import LocalModelAddress
+from backend.utils.llm.forks import ForkSafe
 
 if TYPE_CHECKING:
     from backend.local_model.process import State
@@ -17,57 +17,59 @@ if TYPE_CHECKING:
     from .lines import ModelState
 
 
-class SharedModel(PerProcess):
-    """The embedded model as a worker sees it: the supervisor runs the model for all workers, and sends messages about it.
+class SharedModel(ForkSafe):
+    """The built-in model as seen from a worker: the supervisor runs it, and sends its state to all workers.
 
     Thread-safe.
 
     Args:
-        told: The state of the model at the start.
+        initial_state: The state of the model when the worker starts.
     """
 
-    def __init__(self, told: ModelState) -> None:
-        self._told = told
+    def __init__(self, initial_state: ModelState) -> None:
+        self._told = initial_state
         super().__init__()
 
     @override
     def _begin(self) -> None:
         self._changed = threading.Condition()
 
-    def tell(self, told: ModelState) -> None:
-        """Update the model's state with a message of the supervisor's, and wake up those who wait for its address."""
+    def update_state(self, new_state: ModelState) -> None:
+        """Replace the model's state by a new one from the supervisor, and wake the threads that wait in `address`."""
         with self._changed:
-            self._told = told
+            self._told = new_state
             self._changed.notify_all()
 
     @property
     def label(self) -> str:
-        """The name of the model, as it is shown to people."""
+        """The model's name for display."""
         return self._told.label
 
     @property
     def state(self) -> State:
-        """The last state that the supervisor has reported."""
+        """The last state that the supervisor has reported, such as ``starting``."""
         return self._told.state
 
     @property
     def reason(self) -> str | None:
-        """What to do if the model has failed; else None."""
+        """What the user can do about it if the model has failed; else None."""
         return self._told.reason
 
-    def current(self) -> Address | None:
-        """The model's address if it is ready now, else None. Never waits."""
+    def current(self) -> LocalModelAddress | None:
+        """Return the model's address if the model is ready, else None. Does not wait."""
         address = self._told.address
-        return None if address is None else Address(address.base_url, address.key.get_secret_value())
+        return (
+            None if address is None else LocalModelAddress(address.base_url, address.key.get_secret_value())
+        )
 
-    def address(self, timeout: float) -> Address:
-        """Wait until the model is ready, and return its address.
+    def address(self, timeout: float) -> LocalModelAddress:
+        """Wait until the model is ready, and return its address. Blocks the thread.
 
         Args:
-            timeout: The most seconds to wait.
+            timeout: The maximum wait, in seconds.
 
         Raises:
-            LocalModelUnavailable: The model failed, was stopped or never started, or ``timeout`` seconds passed.
+            LocalModelUnavailable: The model failed, was stopped or was never started, or ``timeout`` is over.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._told.state != "starting", timeout)

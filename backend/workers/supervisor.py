@@ -1,4 +1,4 @@
-"""Supervises workers: starts them, replaces those that end, and ends them all."""
+"""Supervises the worker processes: starts them, replaces those that end, and stops them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from prometheus_client.multiprocess import mark_process_dead
 from pydantic import SecretStr
 
-from backend.settings import worker_environment
+from backend.settings import make_worker_environment
 
-from .connections import Channel, Dispatcher
-from .lines import Leave, ModelAddress, ModelState, Start
+from .connections import ConnectionDispatcher, WorkerChannel
+from .lines import ModelAddress, ModelState, ReportNotReady, StartWorker
 from .worker_process import WorkerProcess
 
 if TYPE_CHECKING:
@@ -37,15 +37,17 @@ MODEL_SECONDS: Final = 0.2
 """Seconds between two checks of the built-in model's state."""
 
 
-class Times(NamedTuple):
+class SupervisorTimes(NamedTuple):
     """The timing of a supervisor, in seconds.
 
     Attributes:
-        pauses: The pauses before a crashed worker is replaced, longer with each crash in a row.
-        start: The most time for the start of a worker, before it is killed.
-        leaving: The time at a stop for which workers still accept requests but report that they are not ready, so that a
-            load balancer stops sending requests first.
-        ending: The most time for the end of a worker, beyond the time for its answers, before it is killed.
+        pauses: The pauses before an ended worker is replaced: the first after one crash, the next after
+            another crash in a row, and so on.
+        start: The maximum time for a worker to start, after which it is killed.
+        leaving: How long, when the supervisor is stopped, workers report that they are not ready but still
+            accept requests, so that load balancers send no more requests.
+        ending: The maximum time for a worker to end after its requests are finished, after which it is
+            killed.
     """
 
     pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -55,33 +57,35 @@ class Times(NamedTuple):
 
 
 class Supervisor:
-    """Runs several workers on one port. SIGHUP replaces them one after the other, without a failed request.
+    """Runs several worker processes on one port, and replaces workers that crash.
+
+    The signal SIGHUP replaces all workers one by one, without a failed request.
 
     Args:
-        number: How many workers.
+        worker_count: The number of workers.
         model: The built-in model, which all workers share. The caller starts and stops it.
         launch_token: See `create_app`.
         command: The command that starts a worker.
-        times: The timing.
+        times: The timing; None for the defaults.
     """
 
     def __init__(
         self,
-        number: int,
+        worker_count: int,
         model: LocalModel,
         launch_token: str,
         command: Sequence[str] = COMMAND,
-        times: Times | None = None,
+        times: SupervisorTimes | None = None,
     ) -> None:
-        self._number = number
+        self._number = worker_count
         self._model = model
         self._launch_token = SecretStr(launch_token)
         self._command = tuple(command)
-        self._times = times or Times()
+        self._times = times or SupervisorTimes()
         self._places: dict[int, WorkerProcess] = {}
         self._living: set[WorkerProcess] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._filling = [asyncio.Lock() for _ in range(number)]
+        self._filling = [asyncio.Lock() for _ in range(worker_count)]
         self._is_restarting = self._is_wanted_again = False
         self._endings = 0
         self._over = asyncio.Event()
@@ -90,26 +94,31 @@ class Supervisor:
         self.is_stopping = False
 
     @property
-    def pids(self) -> tuple[int, ...]:
-        """The process ids of the workers that serve, or are starting."""
+    def worker_pids(self) -> tuple[int, ...]:
+        """The process ids of the workers that are serving or starting."""
         return tuple(worker.process.pid for worker in self._places.values())
 
-    def stop(self, seconds: float) -> None:
-        """Stop all workers, leaving ``seconds`` to requests in flight. Thread-safe.
+    def stop(self, grace_seconds: float) -> None:
+        """Stop all workers. Requests in flight get at most ``grace_seconds`` to finish. Thread-safe.
 
-        At first they report that they are not ready for ``times.leaving`` seconds; a second call ends them at once.
+        Before that, workers report that they are not ready for ``times.leaving`` seconds, but still accept
+        requests. A second call skips that wait.
         """
         is_leaving = self._times.leaving > 0 and self.is_started and not self.is_stopping
         self.is_stopping = True
         if self._loop is not None:
             with suppress(RuntimeError):  # it is closed: all have ended
-                self._loop.call_soon_threadsafe(self._leave if is_leaving else self._end_all, seconds)
+                self._loop.call_soon_threadsafe(self._leave if is_leaving else self._end_all, grace_seconds)
 
     async def serve(self, listener: socket.socket) -> None:
-        """Serve until the supervisor is stopped, or the first worker cannot start."""
+        """Run the workers until they have ended after `stop`, or until the first workers fail to start.
+
+        Args:
+            listener: The socket to which clients connect.
+        """
         self._loop = asyncio.get_running_loop()
         with tempfile.TemporaryDirectory(prefix="patchbay-metrics-") as folder, self._on_hangup():
-            self._dispatcher, self._metrics = Dispatcher(listener), Path(folder)
+            self._dispatcher, self._metrics = ConnectionDispatcher(listener), Path(folder)
             telling = asyncio.create_task(self._tell_of_model())
             try:
                 await asyncio.gather(*map(self._fill, range(self._number)))
@@ -124,9 +133,9 @@ class Supervisor:
             await asyncio.gather(telling, *self._tasks, return_exceptions=True)
 
     async def restart(self) -> None:
-        """Replace every worker, one after the other. If a new worker does not start, the others stay.
+        """Replace all workers, one by one. If a new worker does not start, the remaining old workers stay.
 
-        A call during a restart causes another one afterwards.
+        If a restart is in progress, another restart follows it.
         """
         self._is_wanted_again = self._is_restarting
         if self._is_restarting:
@@ -161,8 +170,8 @@ class Supervisor:
             before, self._places[place] = self._places.get(place), fresh
             self._admit(fresh)
         if before is not None:
-            self._dispatcher.remove(before.channel)
-            self._spawn(before.end(DRAIN_SECONDS, self._times.ending))
+            self._dispatcher.remove_channel(before.channel)
+            self._spawn(before.stop_or_kill(DRAIN_SECONDS, self._times.ending))
         return True
 
     async def _fill(self, place: int, ended: WorkerProcess | None = None) -> None:
@@ -180,7 +189,7 @@ class Supervisor:
     def _admit(self, worker: WorkerProcess) -> None:
         """Send connections to ``worker``, unless it is stopping or has ended."""
         if worker.serves and not worker.stopping.is_set():
-            self._dispatcher.add(worker.channel)
+            self._dispatcher.add_channel(worker.channel)
 
     async def _settled(self, worker: WorkerProcess) -> None:
         """Wait until ``worker`` serves or has ended. It is killed if that takes too long."""
@@ -194,15 +203,15 @@ class Supervisor:
             await worker.settled.wait()
 
     async def _start(self, place: int) -> WorkerProcess:
-        channel = Channel()
+        channel = WorkerChannel()
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                pass_fds=(channel.descriptor,),
+                pass_fds=(channel.worker_descriptor,),
                 start_new_session=True,  # Ctrl-C is for the supervisor, which stops them in order
-                env=worker_environment(self._metrics),
+                env=make_worker_environment(self._metrics),
             )
         except OSError:
             channel.close()
@@ -210,17 +219,19 @@ class Supervisor:
         worker = WorkerProcess(process, channel)
         self._living.add(worker)
         self._spawn(self._watch(worker, place))
-        model = model_state(self._model)
-        worker.tell(Start(channel=channel.descriptor, launch_token=self._launch_token, model=model))
+        model = make_model_state(self._model)
+        worker.send_order(
+            StartWorker(channel=channel.worker_descriptor, launch_token=self._launch_token, model=model)
+        )
         if self.is_stopping:
-            self._spawn(worker.end(0, self._times.ending))
+            self._spawn(worker.stop_or_kill(0, self._times.ending))
         return worker
 
     async def _watch(self, worker: WorkerProcess, place: int) -> None:
         """Wait for the end of ``worker``. Unless the end was wanted, start another worker in its place."""
         await worker.stopping.wait()
-        self._dispatcher.remove(worker.channel)
-        status = await worker.ended()
+        self._dispatcher.remove_channel(worker.channel)
+        status = await worker.wait_for_exit()
         self._living.discard(worker)
         mark_process_dead(worker.process.pid, str(self._metrics))  # type: ignore[no-untyped-call]
         if self.is_stopping:
@@ -253,13 +264,13 @@ class Supervisor:
                 await self._over.wait()
 
     async def _tell_of_model(self) -> None:
-        told = model_state(self._model)
+        told = make_model_state(self._model)
         while True:
             await asyncio.sleep(MODEL_SECONDS)
-            now = model_state(self._model)
+            now = make_model_state(self._model)
             if now != told:
                 for worker in self._living:
-                    worker.tell(now)
+                    worker.send_order(now)
             told = now
 
     def _give_up(self) -> None:
@@ -268,13 +279,13 @@ class Supervisor:
 
     def _leave(self, seconds: float) -> None:
         for worker in self._living:
-            worker.tell(Leave())
+            worker.send_order(ReportNotReady())
         asyncio.get_running_loop().call_later(self._times.leaving, self._end_all, seconds)
 
     def _end_all(self, seconds: float) -> None:
         self._dispatcher.close()
         for worker in self._living:
-            self._spawn(worker.end(seconds, self._times.ending))
+            self._spawn(worker.stop_or_kill(seconds, self._times.ending))
         self._end_if_alone()
 
     def _end_if_alone(self) -> None:
@@ -300,8 +311,8 @@ class Supervisor:
             loop.remove_signal_handler(signal.SIGHUP)
 
 
-def model_state(model: LocalModel) -> ModelState:
-    """The current state of ``model``, as the message that is sent to workers."""
+def make_model_state(model: LocalModel) -> ModelState:
+    """Make the message that tells workers the current state of ``model``."""
     state, address = model.state, model.current()
     told = address and ModelAddress(base_url=address.base_url, key=SecretStr(address.key))
     return ModelState(label=model.label, state=state, reason=model.reason, address=told)

@@ -1,6 +1,6 @@
-"""A worker process: the application, for connections that its supervisor accepts.
+"""The main program of a worker process: serves the application on connections from the supervisor.
 
-It stops gracefully on an order, on SIGTERM, and when its supervisor has ended, for whatever reason.
+The worker stops gracefully on an order, on SIGTERM, and when the supervisor has ended for any reason.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 from backend.database.engine import UnusableDatabaseError
 from backend.keys.errors import MasterKeyError
-from backend.server import GRACE_SECONDS, composed_server
-from backend.settings import Settings, environment
-from backend.signals import Signals
+from backend.server import GRACE_SECONDS, build_server
+from backend.settings import Settings, read_environment
+from backend.signals import SignalHandler
 from backend.utils.llm import LLMError, Table
 
-from .connections import ChannelListener
-from .lines import ORDERS, READY, STOPPING, Leave, ModelState, Start, Stop
+from .connections import WorkerChannelListener
+from .lines import ORDERS, READY, STOPPING, ModelState, ReportNotReady, StartWorker, StopWorker
 from .shared_model import SharedModel
 
 if TYPE_CHECKING:
@@ -34,37 +34,40 @@ if TYPE_CHECKING:
 _POLL: Final = 0.02
 
 
-def work(orders: Iterator[Order], answers: FileIO) -> int:
-    """Serve until an order to end arrives.
+def run_worker(orders: Iterator[Order], to_supervisor: FileIO) -> int:
+    """Run the worker: serve requests until the supervisor orders it to stop, or it receives SIGTERM.
 
     Args:
-        orders: The supervisor's messages; their end means that the supervisor is gone.
-        answers: The stream to the supervisor, for two messages: that this worker serves, and that it stops by itself.
+        orders: The supervisor's messages. If they end, the supervisor is gone, and the worker stops.
+        to_supervisor: The stream for messages to the supervisor: that the worker serves, and that it is
+            stopping.
 
     Returns:
         The exit status: 0 after a graceful stop, 1 if the worker could not start.
     """
     start = next(orders, None)
-    if not isinstance(start, Start):
+    if not isinstance(start, StartWorker):
         return 1
     try:
-        with ChannelListener(fileno=start.channel) as listener:
-            return _serve(start, listener, orders, answers)
+        with WorkerChannelListener(fileno=start.channel) as listener:
+            return _serve(start, listener, orders, to_supervisor)
     except (LLMError, MasterKeyError, UnusableDatabaseError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
 
 
-def _serve(start: Start, listener: ChannelListener, orders: Iterator[Order], answers: FileIO) -> int:
-    model, table = SharedModel(start.model), Table(environ=environment())
-    with composed_server(Settings(), table, model, start.launch_token.get_secret_value()) as server:
+def _serve(
+    start: StartWorker, listener: WorkerChannelListener, orders: Iterator[Order], answers: FileIO
+) -> int:
+    model, table = SharedModel(start.model), Table(environ=read_environment())
+    with build_server(Settings(), table, model, start.launch_token.get_secret_value()) as server:
         threading.Thread(target=_follow, args=(orders, server, model), daemon=True).start()
-        with Signals(lambda: _stop(server, answers)):
+        with SignalHandler(lambda: _stop(server, answers)):
             asyncio.run(_run(server, listener, answers))
     return 0 if server.is_started else 1
 
 
-async def _run(server: Server, listener: ChannelListener, answers: FileIO) -> None:
+async def _run(server: Server, listener: WorkerChannelListener, answers: FileIO) -> None:
     serving = asyncio.create_task(server.serve(listener))
     while not server.is_started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(_POLL)
@@ -84,10 +87,10 @@ def _stop(server: Server, answers: FileIO) -> None:
 def _follow(orders: Iterator[Order], server: Server, model: SharedModel) -> None:
     for order in orders:
         if isinstance(order, ModelState):
-            model.tell(order)
-        elif isinstance(order, Leave):
-            server.leave()
-        elif isinstance(order, Stop):
+            model.update_state(order)
+        elif isinstance(order, ReportNotReady):
+            server.report_not_ready()
+        elif isinstance(order, StopWorker):
             server.stop(order.seconds)
     server.stop(0 if server.is_stopping else GRACE_SECONDS)
 
@@ -95,4 +98,4 @@ def _follow(orders: Iterator[Order], server: Server, model: SharedModel) -> None
 if __name__ == "__main__":
     with FileIO(os.dup(1), "wb") as supervisor:
         os.dup2(2, 1)  # whatever an application prints is for people
-        sys.exit(work(map(ORDERS.validate_json, sys.stdin), supervisor))
+        sys.exit(run_worker(map(ORDERS.validate_json, sys.stdin), supervisor))

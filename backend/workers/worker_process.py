@@ -1,4 +1,4 @@
-"""A worker process, as its supervisor sees it."""
+"""The supervisor's view of one worker process."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .lines import READY, STOPPING, Stop
+from .lines import READY, STOPPING, StopWorker
 
 if TYPE_CHECKING:
-    from .connections import Channel
+    from .connections import WorkerChannel
     from .lines import Order
 
 log = logging.getLogger(__name__)
 
 
 class WorkerProcess:
-    """A worker process that serves, or is starting.
+    """The supervisor's handle of one worker process, which is starting, serving or stopping.
 
     Attributes:
-        channel: The channel that passes it connections.
-        settled: Set when the worker serves, or has ended before that.
-        serves: Whether the worker serves, or did.
-        stopping: Set when the worker stops by itself, or has ended, so that it must get no more connections.
+        process: The process.
+        channel: The channel that passes connections to the worker.
+        began: When the process was started, by the event loop's clock.
+        settled: Set when the worker serves, or ended without having served.
+        serves: Whether the worker is ready to serve, or was before it stopped.
+        stopping: Set when the worker stops on its own, or has ended. It must get no more connections then.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, channel: WorkerChannel) -> None:
         self.process = process
         self.channel = channel
         self.began = asyncio.get_running_loop().time()
@@ -46,27 +48,27 @@ class WorkerProcess:
         self.settled.set()
         self.stopping.set()
 
-    def tell(self, order: Order) -> None:
-        """Send ``order`` to the worker's standard input. Does nothing if the worker has ended."""
+    def send_order(self, order: Order) -> None:
+        """Send ``order`` to the worker, through its standard input. Does nothing if the worker has ended."""
         if self.process.stdin is not None and not self.process.stdin.is_closing():
             self.process.stdin.write(f"{order.model_dump_json()}\n".encode())
 
-    async def ended(self) -> int:
-        """Wait for the end of the process, and return its exit status."""
+    async def wait_for_exit(self) -> int:
+        """Wait until the process has ended, and return its exit status."""
         status = await self.process.wait()
         await self._listening
         return status
 
-    async def end(self, seconds: float, more: float) -> None:
-        """Ask the worker to stop, and wait until it has ended.
+    async def stop_or_kill(self, grace_seconds: float, kill_after_seconds: float) -> None:
+        """Order the worker to stop, wait until it has ended, and kill it if that takes too long.
 
         Args:
-            seconds: What the worker may leave to its requests in flight.
-            more: Further seconds, after which the worker is killed.
+            grace_seconds: The time that the worker may give its requests in flight.
+            kill_after_seconds: How long after ``grace_seconds`` the worker is killed.
         """
-        self.tell(Stop(seconds=seconds))
+        self.send_order(StopWorker(seconds=grace_seconds))
         try:
-            async with asyncio.timeout(seconds + more):
+            async with asyncio.timeout(grace_seconds + kill_after_seconds):
                 await self.process.wait()
         except TimeoutError:
             log.warning("workers.killed pid=%d", self.process.pid)

@@ -93,7 +93,7 @@ class _Canned:
     def __contains__(self, endpoint: object) -> bool:
         return True
 
-    def client(self, *_: object) -> _Canned:
+    def get_client(self, *_: object) -> _Canned:
         return self
 
     def generate(self, _request: object) -> AIMessage:

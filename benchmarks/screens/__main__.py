@@ -23,7 +23,7 @@ from backend.routers.rendering import MENU
 from backend.settings import Settings
 from backend.tests.fakes.records import record
 from backend.utils.llm import Table
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.watchers import Watchers
 
 if TYPE_CHECKING:
@@ -73,8 +73,10 @@ def happen(watchers: Watchers, facade: Patchbay) -> None:
         watchers.append(_attempt(chance, at, name, chance.choice(features[name].chain[:2]), facade))
     for candidate in facade.explain("conv_structure").candidates[-1:]:
         for _ in range(6):
-            facade.health.failed(candidate.circuit, Category.SERVER)
-    facade.health.cool(facade.explain("conv_folder").candidates[0].circuit, 240, Category.RATE_LIMIT)
+            facade.health.record_failure(candidate.circuit, FailureCategory.SERVER)
+    facade.health.start_cooldown(
+        facade.explain("conv_folder").candidates[0].circuit, 240, FailureCategory.RATE_LIMIT
+    )
 
 
 def _attempt(chance: random.Random, at: int, feature: str, endpoint: str, facade: Patchbay) -> AttemptRecord:

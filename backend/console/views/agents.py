@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from backend.agents.events import confirmation_view
-from backend.ledger.usage import dollars
+from backend.agents.events import confirmation_to_json
+from backend.ledger.usage import format_dollars
 
-from .windows import moment
+from .windows import datetime_from_microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PendingCall:
-    """A tool call that waits for the user's decision, as the page shows it.
+    """A tool call on which the user can decide, as shown on the page.
 
     Attributes:
-        state: ``pending``, or ``unknown`` if the call may have been executed.
-        again: For ``unknown``, the time at which the call may have been executed, which an approval to repeat it names;
-            else
-            None.
-        arguments: The arguments: ``name``, escaped ``text``, and ``is_hiding`` if the value has invisible characters.
-        is_cut: Whether arguments are too long to be shown in full, so that they cannot be approved here.
-        digest: The digest that an approval has to name; empty if ``is_cut``.
+        state: ``pending``; or ``unknown``, if the call may already have been executed.
+        again: For an ``unknown`` call, the deadline of its last execution, which an approval to execute it
+            again must repeat; else None.
+        arguments: For each argument, its ``name``, its escaped ``text``, and ``is_hiding`` if the value has
+            invisible characters.
+        is_cut: Whether an argument is too long to be shown completely. The call cannot be approved on this
+            page then.
+        digest: The digest that an approval must contain; empty if ``is_cut``.
     """
 
     id: str
@@ -51,7 +52,7 @@ class PendingCall:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run as a row of the list, with what it used of its budget."""
+    """One run in the list of runs, with what it has used of its budget."""
 
     id: str
     agent: str
@@ -69,7 +70,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class AgentRow:
-    """An agent as a row of the list.
+    """One agent in the list of agents.
 
     Attributes:
         tools: The title, risk and policy of each tool.
@@ -83,11 +84,11 @@ class AgentRow:
 
 @dataclass(frozen=True, slots=True)
 class AgentsView:
-    """Everything that the page shows: the user's own runs and confirmations.
+    """The data of the page "Agents": the user's runs, and the tool calls on which the user can decide.
 
     Attributes:
-        whole: The id of the confirmation that is shown in full; None if none is.
-        agents: The agents of the application; None if it has none.
+        whole: The id of the confirmation that is shown without truncation; None if there is none.
+        agents: The agents of the application; None if it has no agents.
     """
 
     at: datetime
@@ -97,12 +98,12 @@ class AgentsView:
     agents: tuple[AgentRow, ...] | None
 
 
-class RunInState(NamedTuple):
-    """A run with what the page shows besides its stored fields.
+class RunWithState(NamedTuple):
+    """A run together with its present state and its usage.
 
     Attributes:
-        run: The run.
-        state: The state as people are shown it, such as ``interrupted``.
+        run: The run as stored.
+        state: The present state, such as ``interrupted``, which is never stored.
         spent: What the run has used.
     """
 
@@ -114,18 +115,18 @@ class RunInState(NamedTuple):
 def agents_view(
     agents: Sequence[Agent] | None,
     pending: Sequence[Confirmation],
-    runs: Sequence[RunInState],
+    runs: Sequence[RunWithState],
     at: datetime,
     whole: str | None = None,
 ) -> AgentsView:
-    """Build the page from the user's pending confirmations and last runs.
+    """Make the data of the page "Agents".
 
     Args:
-        agents: The agents of the application; None if it has none.
+        agents: The agents of the application; None if it has no agents.
         pending: The confirmations on which the user can decide.
         runs: The user's last runs.
-        at: The time of the view.
-        whole: The id of a confirmation to show in full; None for none.
+        at: The present time.
+        whole: The id of the confirmation to show without truncation; None for none.
     """
     return AgentsView(
         at=at,
@@ -137,7 +138,7 @@ def agents_view(
 
 
 def _pending(one: Confirmation, whole: str | None) -> PendingCall:
-    told = confirmation_view(one, whole=one.id == whole)
+    told = confirmation_to_json(one, untruncated=one.id == whole)
     return PendingCall(
         id=one.id,
         agent=one.agent,
@@ -150,12 +151,12 @@ def _pending(one: Confirmation, whole: str | None) -> PendingCall:
         arguments=tuple(told["arguments"]),
         is_cut=told["is_cut"],
         digest=told["digest"] or "",
-        asked_at=moment(one.asked_at),
-        expires_at=moment(one.expires_at),
+        asked_at=datetime_from_microseconds(one.asked_at),
+        expires_at=datetime_from_microseconds(one.expires_at),
     )
 
 
-def _run(told: RunInState) -> RunRow:
+def _run(told: RunWithState) -> RunRow:
     run, state, spent = told
     return RunRow(
         id=run.id,
@@ -163,12 +164,12 @@ def _run(told: RunInState) -> RunRow:
         state=state,
         reason=run.reason,
         question=run.question,
-        at=moment(run.created_at),
+        at=datetime_from_microseconds(run.created_at),
         turns=spent.turns,
         most_turns=run.budget.turns,
         tool_calls=spent.tool_calls,
-        tokens=spent.tokens,
-        cost_usd=dollars(spent.pico_usd),
+        tokens=spent.total_tokens,
+        cost_usd=format_dollars(spent.pico_usd),
         unpriced=spent.unpriced,
     )
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from .windows import moment
+from .windows import datetime_from_microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from backend.ledger.usage import Worker
-    from backend.overrides import KeptOverride
+    from backend.ledger.usage import RecentWorker
+    from backend.overrides import OverrideRecord
     from backend.utils.llm.diagnostics.qos import OverrideInfo, QosInfo
 
 PAST: Final = 20
@@ -23,14 +23,14 @@ WORKING_SECONDS: Final = 3_600
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A process that made calls lately.
+    """A server process that has made calls recently.
 
     Attributes:
         writer: The id of the process in the ledger.
-        at: When its last attempt began.
-        table_hash: The hash of the table that routed that attempt.
-        attempts: How many of the last attempts the process made.
-        drifts: Whether its table differs from the one in force in this process.
+        at: The start of its last attempt.
+        table_hash: The hash of the table that the process used for this attempt.
+        attempts: How many of the last attempts in the ledger are from this process.
+        drifts: Whether its table differs from the table of the process that shows the page.
     """
 
     writer: str
@@ -42,7 +42,7 @@ class WorkerRow:
 
 @dataclass(frozen=True, slots=True)
 class PastOverride:
-    """An override that has ended or expired."""
+    """A temporary change of the table that was reverted or has expired."""
 
     id: str
     subject: str
@@ -55,8 +55,8 @@ class PastOverride:
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """A layer of the table (such as a profile), and the number of features whose chain it decides."""
+class LayerRow:
+    """A layer of the table, such as a profile, and how many features get their chain of endpoints from it."""
 
     name: str
     features: int
@@ -64,7 +64,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class ProviderRow:
-    """A provider, and whether there is an operator's key for it."""
+    """One provider in the list of providers. ``house_key`` says whether the operator has an API key for it."""
 
     name: str
     api: str
@@ -75,14 +75,14 @@ class ProviderRow:
 
 @dataclass(frozen=True, slots=True)
 class ConfigView:
-    """Everything that the page shows about the table in force.
+    """The data of the page "Config": the table in force, the processes that use it, and the overrides.
 
     Attributes:
-        problems: Why the present file is not in force; empty if it is.
-        layers: The layers that decide the features' chains.
-        takes_overrides: Whether overrides are possible.
-        features: The features that an override may change.
-        endpoints: The endpoints that an override may disable.
+        problems: Why the present table file is not in force; empty if it is in force.
+        layers: The layers from which features get their chains of endpoints.
+        takes_overrides: Whether overrides can be made.
+        features: The features that an override can change.
+        endpoints: The endpoints that an override can disable.
     """
 
     at: datetime
@@ -94,7 +94,7 @@ class ConfigView:
     demo: str | None
     demo_active: bool
     problems: tuple[str, ...]
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerRow, ...]
     workers: tuple[WorkerRow, ...]
     overrides: tuple[OverrideInfo, ...]
     past: tuple[PastOverride, ...]
@@ -105,15 +105,15 @@ class ConfigView:
 
 
 def config_view(
-    qos: QosInfo, workers: Sequence[Worker], kept: Sequence[KeptOverride] | None, at: datetime
+    qos: QosInfo, workers: Sequence[RecentWorker], kept: Sequence[OverrideRecord] | None, at: datetime
 ) -> ConfigView:
-    """Build the page at the time ``at``.
+    """Make the data of the page "Config".
 
     Args:
         qos: The table in force.
-        workers: The processes that made calls lately.
-        kept: The last overrides; None if the table takes none.
-        at: The time of the view.
+        workers: The processes that made the last attempts.
+        kept: The last overrides, including ended ones; None if overrides cannot be made.
+        at: The present time.
     """
     chains = {endpoint for info in qos.features.values() for endpoint in info.chain}
     return ConfigView(
@@ -140,20 +140,26 @@ def config_view(
     )
 
 
-def _layers(qos: QosInfo) -> tuple[Layer, ...]:
+def _layers(qos: QosInfo) -> tuple[LayerRow, ...]:
     names = [info.layer or "nothing" for info in qos.features.values()]
-    return tuple(Layer(name, names.count(name)) for name in sorted(set(names)))
+    return tuple(LayerRow(name, names.count(name)) for name in sorted(set(names)))
 
 
-def _is_recent(worker: Worker, at: datetime) -> bool:
-    return (at - moment(worker.at)).total_seconds() < WORKING_SECONDS
+def _is_recent(worker: RecentWorker, at: datetime) -> bool:
+    return (at - datetime_from_microseconds(worker.at)).total_seconds() < WORKING_SECONDS
 
 
-def _worker(one: Worker, table_hash: str) -> WorkerRow:
-    return WorkerRow(one.writer, moment(one.at), one.table_hash, one.attempts, one.table_hash != table_hash)
+def _worker(one: RecentWorker, table_hash: str) -> WorkerRow:
+    return WorkerRow(
+        one.writer,
+        datetime_from_microseconds(one.at),
+        one.table_hash,
+        one.attempts,
+        one.table_hash != table_hash,
+    )
 
 
-def _past(kept: KeptOverride) -> PastOverride:
+def _past(kept: OverrideRecord) -> PastOverride:
     one = kept.override
     ended = kept.ended_at or one.until
     return PastOverride(

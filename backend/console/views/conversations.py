@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from backend.conversations.categories import SYSTEM_FOLDERS
 from backend.conversations.outcome import EXTRACT
-from backend.conversations.store import Page, Summary
-from backend.conversations.text import one_line
+from backend.conversations.store import ConversationPage, Summary
+from backend.conversations.text import collapse_to_one_line
 
 _FOLDER_NAMES: Final = {folder["id"]: folder["name"] for folder in SYSTEM_FOLDERS}
 _EXAMPLE: Final = {
@@ -21,7 +21,7 @@ _EXAMPLE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ReceiptView:
-    """One answered model call of a conversation. Tokens and time include all its attempts; unknown numbers are None."""
+    """One model call of a conversation, with tokens and time of all its attempts. Unknown counts are None."""
 
     feature: str
     endpoint: str
@@ -34,12 +34,12 @@ class ReceiptView:
 
 @dataclass(frozen=True, slots=True)
 class ConversationView:
-    """A conversation in the list.
+    """One conversation in the list of conversations.
 
     Attributes:
-        tasks: The action items: the owner, if there is one, and the task.
-        cut: The parts that were cut from the transcript without a model.
-        errors: The feature and code of each error.
+        tasks: The owner (None if there is no particular one) and the text of each task.
+        cut: The parts that were taken from the transcript without a model, such as ``action items``.
+        errors: The feature and the error code of each failed model call.
     """
 
     title: str
@@ -56,11 +56,11 @@ class ConversationView:
 
 @dataclass(frozen=True, slots=True)
 class ConversationsView:
-    """The last conversations of a user.
+    """The data of the page "Conversations": the last conversations of a user.
 
     Attributes:
         more: Whether there are older conversations.
-        curl: A curl command that creates a conversation.
+        curl: An example curl command that creates a conversation.
     """
 
     conversations: tuple[ConversationView, ...]
@@ -68,12 +68,12 @@ class ConversationsView:
     curl: str
 
 
-def conversations_view(recent: Page, *, base_url: str) -> ConversationsView:
-    """Build the page.
+def conversations_view(recent: ConversationPage, *, base_url: str) -> ConversationsView:
+    """Make the data of the page "Conversations".
 
     Args:
         recent: The user's last conversations.
-        base_url: The address of the service, without a trailing slash, for the curl command.
+        base_url: The URL of the service without a trailing slash, for the curl command.
     """
     return ConversationsView(
         conversations=tuple(_conversation(summary) for summary in recent.items),
@@ -84,8 +84,8 @@ def conversations_view(recent: Page, *, base_url: str) -> ConversationsView:
 
 def _conversation(summary: Summary) -> ConversationView:
     return ConversationView(
-        title=one_line(summary.title or "") or "Untitled",
-        overview=summary.overview and one_line(summary.overview),
+        title=collapse_to_one_line(summary.title or "") or "Untitled",
+        overview=summary.overview and collapse_to_one_line(summary.overview),
         category=summary.category,
         tasks=tuple((item.owner, item.description) for item in summary.action_items),
         cut=tuple(part.replace("_", " ") for part, by in summary.made_by.items() if by == EXTRACT),

@@ -14,11 +14,11 @@ ABILITIES: Final = ("tools", "structured", "images", "audio", "video", "pdf")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A call to explain: the feature, the caller, and what the call needs.
+class ExplainQuestion:
+    """A possible call, whose route the page "Explain" shows: its feature, its caller and what it needs.
 
     Attributes:
-        byok: The providers for which the caller brings a key.
+        byok: The providers for which the caller brings an API key.
     """
 
     feature: str = ""
@@ -36,25 +36,25 @@ class Question:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The abilities that the call needs of an endpoint."""
+        """The capabilities that the endpoint must have for this call, such as ``tools``."""
         told = asdict(self)
         return tuple(name for name in ABILITIES if told[name])
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainView:
-    """Everything that the page shows: the question, and its answer if there is one.
+    """The data of the page "Explain": the call that the user asks about, and its route.
 
     Attributes:
         features: The features to choose from.
         providers: The providers whose keys a caller may bring.
-        route: The route, as in `/v1/llm/explain`; None without a question, or if ``error`` says why there is none.
-        error: Why there is no route; None if there is one, or without a question.
-        curl: The same question as a curl command; None without a question.
-        command: The same question as a command line; None without a question.
+        route: The route, as from `/v1/llm/explain`; None if no call was entered, or there is no route.
+        error: Why there is no route; None if there is a route, or no call was entered.
+        curl: A curl command that gets the same route; None if no call was entered.
+        command: A shell command that shows the same route; None if no call was entered.
     """
 
-    question: Question
+    question: ExplainQuestion
     features: tuple[str, ...]
     providers: tuple[str, ...]
     route: dict[str, Any] | None
@@ -64,21 +64,21 @@ class ExplainView:
 
 
 def explain_view(
-    question: Question,
+    question: ExplainQuestion,
     answer: dict[str, Any] | str | None,
     *,
     features: Sequence[str],
     providers: Sequence[str],
     base_url: str,
 ) -> ExplainView:
-    """Build the page.
+    """Make the data of the page "Explain".
 
     Args:
-        question: What the user asked.
-        answer: The route, or an error as text; None without a question.
+        question: The call that the user asks about. Its feature is empty if no call was entered.
+        answer: The route, or an error message as text; None if no call was entered.
         features: The features to choose from.
         providers: The providers whose keys a caller may bring.
-        base_url: The address of the service, for the curl command.
+        base_url: The URL of the service, for the curl command.
     """
     is_asked = bool(question.feature)
     return ExplainView(
@@ -92,14 +92,14 @@ def explain_view(
     )
 
 
-def _curl(asked: Question, base_url: str) -> str:
+def _curl(asked: ExplainQuestion, base_url: str) -> str:
     needs = [(name, "true") for name in asked.needs]
     query = urlencode([*([("tokens", asked.tokens)] if asked.tokens else []), *needs])
     address = f"{base_url}/v1/llm/explain/{asked.feature}" + (f"?{query}" if query else "")
     return f'curl -H "Authorization: Bearer $PATCHBAY_TOKEN" {shlex.quote(address)}'
 
 
-def _command(asked: Question) -> str:
+def _command(asked: ExplainQuestion) -> str:
     who = [("--user", asked.user), ("--tenant", asked.tenant), ("--tier", asked.tier)]
     given = [*who, *(("--byok", one) for one in asked.byok)]
     words = [word for name, value in given if value for word in (name, value)]

@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from backend.ledger.usage import UsageSums
 
-from .windows import RecentStatistics, Sums, microseconds, recent_statistics, sums
+from .windows import (
+    RecentStatistics,
+    UsageTotals,
+    datetime_to_microseconds,
+    to_recent_statistics,
+    to_usage_totals,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import date, datetime
 
-    from backend.ledger.usage import CrossSums, Period
+    from backend.ledger.usage import CrossSums, UsagePeriod
     from backend.recent import RecentAttempts
     from backend.utils.llm.diagnostics.qos import FeatureInfo, OverrideInfo, QosInfo
-    from backend.utils.llm.diagnostics.retirements import Retires
+    from backend.utils.llm.diagnostics.retirements import EndpointRetirement
 
 DAYS: Final = 7
 PAGE: Final = 36
@@ -26,8 +32,8 @@ Which = Literal["all", "trouble", "overridden", "unused"]
 
 
 @dataclass(frozen=True, slots=True)
-class Override:
-    """An override of a feature that is in force: a person's temporary change."""
+class ActiveOverride:
+    """The temporary change of a feature's chain of endpoints that is in force."""
 
     id: str
     author: str
@@ -37,17 +43,17 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class FeatureRow:
-    """A feature as a row of the list.
+    """One feature in the list of features.
 
     Attributes:
-        endpoint: The endpoint that serves it now; None if none can.
-        chain: The endpoints and groups, in the order in which they are tried.
-        problem: Why nothing can serve the feature; None if something can.
-        instead_of: The first choice, if another endpoint replaces it now; else None.
-        override: The override in force for the feature; None if there is none.
-        now: The statistics of this process's last 15 minutes.
-        week: The sums of the last seven days, all processes.
-        by_day: Each of these days' attempts and failures, the oldest first.
+        endpoint: The endpoint that serves the feature now; None if no endpoint can.
+        chain: The endpoints and groups of the feature, in the order in which they are tried.
+        problem: Why no endpoint can serve the feature; None if one can.
+        instead_of: The first endpoint of the chain, if another one is used now; else None.
+        override: The override that changes the feature now; None if there is none.
+        now: The statistics of the last 15 minutes, of this process.
+        week: The sums of the last seven days, of all processes.
+        by_day: The numbers of attempts and failures on each of the last seven days, the oldest first.
     """
 
     name: str
@@ -58,31 +64,32 @@ class FeatureRow:
     layer: str
     problem: str | None
     instead_of: str | None
-    override: Override | None
-    retires: Retires | None
+    override: ActiveOverride | None
+    retires: EndpointRetirement | None
     now: RecentStatistics
-    week: Sums
+    week: UsageTotals
     by_day: tuple[tuple[int, int], ...]
 
     @property
-    def is_in_trouble(self) -> bool:
+    def needs_attention(self) -> bool:
         """Whether somebody should look at the feature.
 
-        That is so if it cannot be served, its first choice is replaced, or an attempt failed in the last 15 minutes.
+        True if no endpoint can serve it, its first endpoint is replaced now, or an attempt failed in the last 15
+        minutes.
         """
         return bool(self.problem or self.instead_of or self.now.failures)
 
 
 @dataclass(frozen=True, slots=True)
 class FeaturesView:
-    """One page of the list of features.
+    """The data of the page "Features": one page of the filtered list of features.
 
     Attributes:
-        text: The text of the filter, searched in names, descriptions and chains.
-        found: The number of matching features.
-        all: The number of features in the table.
-        page: The number of the page, from 1.
-        pages: The number of pages.
+        text: The text that was searched in names, descriptions and chains.
+        found: How many features match the filter.
+        all: How many features the table has.
+        page: The number of this page, from 1.
+        pages: How many pages there are.
     """
 
     profile: str
@@ -98,11 +105,11 @@ class FeaturesView:
 
 @dataclass(frozen=True, slots=True)
 class FeatureFilter:
-    """Which features the list shows, and which page of them.
+    """The filter and the page number for the list of features.
 
     Attributes:
-        text: Text to search in names, descriptions and chains; empty for all.
-        only: All features, or only some.
+        text: The text to search in names, descriptions and chains; empty for all features.
+        only: Which features to list: ``all``, or those in ``trouble``, ``overridden`` or ``unused``.
         page: The number of the page, from 1.
     """
 
@@ -115,19 +122,19 @@ def features_view(
     qos: QosInfo,
     recent: RecentAttempts,
     days: Sequence[CrossSums],
-    period: Period,
+    period: UsagePeriod,
     wanted: FeatureFilter,
     at: datetime,
 ) -> FeaturesView:
-    """The page of features that ``wanted`` asks for.
+    """Make the data of the page "Features".
 
     Args:
         qos: The table in force.
-        recent: The statistics of the last 15 minutes.
-        days: Sums by feature and day.
-        period: The period of ``days``.
+        recent: The attempts of the last 15 minutes, of this process.
+        days: The sums by feature and day, of all processes.
+        period: The days that ``days`` covers.
         wanted: The filter and the page number.
-        at: The time of the view.
+        at: The present time.
     """
     rows = [row for row in _rows(qos, recent, days, period, at) if _is_wanted(row, wanted)]
     pages = max(1, -(-len(rows) // PAGE))
@@ -146,10 +153,10 @@ def features_view(
 
 
 def _rows(
-    qos: QosInfo, recent: RecentAttempts, days: Sequence[CrossSums], period: Period, at: datetime
+    qos: QosInfo, recent: RecentAttempts, days: Sequence[CrossSums], period: UsagePeriod, at: datetime
 ) -> Iterator[FeatureRow]:
     overrides = {one.subject: one for one in qos.overrides if one.state == "in_force" and one.links}
-    windows, silent = recent.by_feature(microseconds(at)), recent.total(0)
+    windows, silent = recent.by_feature(datetime_to_microseconds(at)), recent.total(0)
     weeks = _weeks(days)
     for name, info in qos.features.items():
         week = weeks.get(name, {})
@@ -157,7 +164,7 @@ def _rows(
             name,
             info,
             overrides.get(name),
-            recent_statistics(windows.get(name, silent)),
+            to_recent_statistics(windows.get(name, silent)),
             week,
             _dates(period),
         )
@@ -181,12 +188,12 @@ def _row(
         layer=info.layer,
         problem=info.problem,
         instead_of=info.preferred if info.degraded else None,
-        override=Override(override.id, override.author, override.reason, override.until)
+        override=ActiveOverride(override.id, override.author, override.reason, override.until)
         if override
         else None,
         retires=info.retires,
         now=now,
-        week=sums(UsageSums.of(week.values())),
+        week=to_usage_totals(UsageSums.from_parts(week.values())),
         by_day=tuple((one.attempts, one.failures) for one in each),
     )
 
@@ -199,7 +206,7 @@ def _weeks(days: Iterable[CrossSums]) -> Mapping[str, dict[str, UsageSums]]:
     return found
 
 
-def _dates(period: Period) -> Sequence[str]:
+def _dates(period: UsagePeriod) -> Sequence[str]:
     first: date = period.since
     count = (period.until - first).days + 1
     return [first.fromordinal(first.toordinal() + place).isoformat() for place in range(count)]
@@ -213,7 +220,7 @@ def _is_wanted(row: FeatureRow, wanted: FeatureFilter) -> bool:
         case "all":
             return True
         case "trouble":
-            return row.is_in_trouble
+            return row.needs_attention
         case "overridden":
             return row.override is not None
         case "unused":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .windows import Sums, sums
+from .windows import UsageTotals, to_usage_totals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,39 +13,42 @@ if TYPE_CHECKING:
 
     from backend.ledger.usage import GroupSums
     from backend.utils.llm.diagnostics.models import ModelInfo
-    from backend.utils.llm.diagnostics.retirements import Retiring
+    from backend.utils.llm.diagnostics.retirements import RetirementImpact
 
 
 @dataclass(frozen=True, slots=True)
-class UsedModel:
-    """A model of the table, with the usage of the last 30 days."""
+class ModelWithUsage:
+    """A model of the table, with its usage in the last 30 days."""
 
     info: ModelInfo
-    month: Sums
+    month: UsageTotals
 
 
 @dataclass(frozen=True, slots=True)
 class ModelsView:
-    """Everything that the page shows: models that will be withdrawn soon come first."""
+    """The data of the page "Models": all models of the table, those that are withdrawn soon first."""
 
     today: date
-    retiring: tuple[Retiring, ...]
-    models: tuple[UsedModel, ...]
+    retiring: tuple[RetirementImpact, ...]
+    models: tuple[ModelWithUsage, ...]
 
 
 def models_view(
-    models: Sequence[ModelInfo], retiring: Sequence[Retiring], used: Sequence[GroupSums], today: date
+    models: Sequence[ModelInfo], retiring: Sequence[RetirementImpact], used: Sequence[GroupSums], today: date
 ) -> ModelsView:
-    """Build the page on the day ``today``.
+    """Make the data of the page "Models".
 
     Args:
         models: The models of the table.
-        retiring: The announced withdrawals.
+        retiring: The announced withdrawals of models by their providers.
         used: The usage of each model in the last 30 days.
         today: The present day.
     """
-    month = {one.key: sums(one.total) for one in used}
-    found = [UsedModel(info, month.get(info.endpoint, Sums())) for info in sorted(models, key=_sale_ends)]
+    month = {one.key: to_usage_totals(one.total) for one in used}
+    found = [
+        ModelWithUsage(info, month.get(info.endpoint, UsageTotals()))
+        for info in sorted(models, key=_sale_ends)
+    ]
     return ModelsView(today, tuple(retiring), tuple(found))
 
 

@@ -10,8 +10,24 @@ from backend.ledger.usage import UsageSums
 from backend.recent import RecentAttempts
 from backend.utils.llm.receipt import endpoint_label
 
-from .signs import EndpointNow, Gauge, Level, LocalModel, Process, Sign, is_in_trouble, signs_of, verdict_of
-from .windows import RecentStatistics, Sums, microseconds, recent_statistics, sums
+from .signs import (
+    EndpointStatus,
+    HealthWarning,
+    Level,
+    LocalModelStatus,
+    ProcessFaults,
+    UsageGauge,
+    find_warnings,
+    is_failing_often,
+    summarize_warnings,
+)
+from .windows import (
+    RecentStatistics,
+    UsageTotals,
+    datetime_to_microseconds,
+    to_recent_statistics,
+    to_usage_totals,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,8 +45,11 @@ NEARLY_FULL: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Resting:
-    """An endpoint or key that is not used for a while after failures. See `HealthInfo`."""
+class CooldownRow:
+    """An endpoint or key that is not used after failures: in cooldown, or its circuit breaker is open.
+
+    The fields are those of `HealthInfo`.
+    """
 
     name: str
     owner: str
@@ -44,8 +63,11 @@ class Resting:
 
 
 @dataclass(frozen=True, slots=True)
-class MissingKey:
-    """A provider whose key is missing. ``variable`` is the environment variable for it, if the table in force names one."""
+class MissingProviderKey:
+    """A provider for which the operator has no API key.
+
+    ``variable`` names the environment variables for the key; None if the table names none.
+    """
 
     provider: str
     host: str
@@ -54,40 +76,40 @@ class MissingKey:
 
 @dataclass(frozen=True, slots=True)
 class DemoNotice:
-    """Tells that the demo model serves every feature, until one of the missing ``keys`` is set."""
+    """A notice that the built-in demo model serves every feature, because all of these ``keys`` are missing."""
 
     label: str
-    keys: tuple[MissingKey, ...]
+    keys: tuple[MissingProviderKey, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class NowView:
-    """Everything that the page shows.
+    """The data of the page "Now": the present state of the whole service.
 
     Attributes:
-        level: The state in one word.
-        verdict: The state in a sentence.
-        signs: The warnings that led to this level, the worst first.
-        demo: Set while the demo model serves every feature; else None.
-        window: The statistics of this process's last 15 minutes.
-        day: The sums of the last 24 hours, all processes.
-        ledger: Whether the ledger could be read; without it, ``day`` is empty.
+        level: The state in one word, such as ``warn``.
+        verdict: The state in one sentence.
+        signs: All warnings, the most serious first.
+        demo: The notice that the demo model serves every feature; None if it does not.
+        window: The statistics of the last 15 minutes, of this process.
+        day: The sums of the last 24 hours, of all processes.
+        ledger: Whether the ledger could be read. If not, ``day`` is empty.
     """
 
     at: datetime
     level: Level
     verdict: str
-    signs: tuple[Sign, ...]
+    signs: tuple[HealthWarning, ...]
     demo: DemoNotice | None
-    local_model: LocalModel | None
+    local_model: LocalModelStatus | None
     problems: tuple[str, ...]
-    resting: tuple[Resting, ...]
-    limits: tuple[Gauge, ...]
-    budgets: tuple[Gauge, ...]
+    resting: tuple[CooldownRow, ...]
+    limits: tuple[UsageGauge, ...]
+    budgets: tuple[UsageGauge, ...]
     window: RecentStatistics
-    day: Sums
+    day: UsageTotals
     by_hour: tuple[tuple[int, int], ...]
-    endpoints: tuple[EndpointNow, ...]
+    endpoints: tuple[EndpointStatus, ...]
     overrides: int
     ledger: bool
 
@@ -95,28 +117,28 @@ class NowView:
 def now_view(
     qos: QosInfo,
     recent: RecentAttempts,
-    process: Process,
+    process: ProcessFaults,
     hours: Sequence[CrossSums] | None,
     balances: Sequence[Balance],
     at: datetime,
 ) -> NowView:
-    """Build the page at the time ``at``.
+    """Make the data of the page "Now".
 
     Args:
-        qos: The table in force.
-        recent: The statistics of the last 15 minutes.
-        process: The state of this process.
-        hours: Sums by endpoint and hour of the last days; None if they are unavailable.
-        balances: The counters of budgets, the fullest first.
-        at: The time of the view.
+        qos: The table in force, with the health of its endpoints.
+        recent: The attempts of the last 15 minutes, of this process.
+        process: The faults of this process.
+        hours: The sums by endpoint and hour, of all processes; None if the ledger cannot be read.
+        balances: The counters of the budgets, the fullest first.
+        at: The present time.
     """
     day = _by_endpoint(hours or (), at)
     endpoints = tuple(_endpoints(qos, recent, day, at))
     budgets = tuple(map(_budget, (one for one in balances if _share(one) >= NEARLY_FULL)))
-    limits = tuple(_limit(one) for one in qos.limits if one.share >= NEARLY_FULL or one.waiting)
-    signs = sorted(signs_of(qos, process, endpoints, limits, budgets), key=lambda one: one.level)
-    window = recent_statistics(recent.total(microseconds(at)))
-    level, verdict = verdict_of(signs, window)
+    limits = tuple(_limit(one) for one in qos.limits if one.used_share >= NEARLY_FULL or one.waiting)
+    signs = sorted(find_warnings(qos, process, endpoints, limits, budgets), key=lambda one: one.level)
+    window = to_recent_statistics(recent.total(datetime_to_microseconds(at)))
+    level, verdict = summarize_warnings(signs, window)
     return NowView(
         at=at,
         level=level,
@@ -158,11 +180,11 @@ def _by_endpoint(hours: Sequence[CrossSums], at: datetime) -> Mapping[str, _Day]
 
 def _day(totals: Mapping[int, UsageSums]) -> _Day:
     each = (totals.get(place, UsageSums()) for place in range(HOURS))
-    return _Day(UsageSums.of(totals.values()), tuple((one.attempts, one.failures) for one in each))
+    return _Day(UsageSums.from_parts(totals.values()), tuple((one.attempts, one.failures) for one in each))
 
 
-def _total(days: Iterable[_Day]) -> Sums:
-    return sums(UsageSums.of(one.total for one in days))
+def _total(days: Iterable[_Day]) -> UsageTotals:
+    return to_usage_totals(UsageSums.from_parts(one.total for one in days))
 
 
 def _stacked(series: Iterable[tuple[tuple[int, int], ...]]) -> tuple[tuple[int, int], ...]:
@@ -172,35 +194,37 @@ def _stacked(series: Iterable[tuple[tuple[int, int], ...]]) -> tuple[tuple[int, 
 
 def _endpoints(
     qos: QosInfo, recent: RecentAttempts, days: Mapping[str, _Day], at: datetime
-) -> Iterator[EndpointNow]:
+) -> Iterator[EndpointStatus]:
     """The endpoints called in the last 24 hours: first those in trouble, then by number of calls."""
     states = {one.endpoint: one.state for one in qos.health}
-    windows = recent.by_endpoint(microseconds(at))
-    silent = RecentAttempts().total(microseconds(at))
+    windows = recent.by_endpoint(datetime_to_microseconds(at))
+    silent = RecentAttempts().total(datetime_to_microseconds(at))
     found = [
-        EndpointNow(
+        EndpointStatus(
             name=name,
             state=states.get(name) or states.get(name.partition(":")[0]),
-            now=recent_statistics(windows.get(name, silent)),
-            day=sums(days.get(name, _NO_DAY).total),
+            now=to_recent_statistics(windows.get(name, silent)),
+            day=to_usage_totals(days.get(name, _NO_DAY).total),
             by_hour=days.get(name, _NO_DAY).by_hour,
         )
         for name in sorted({*windows, *days})
     ]
-    yield from sorted(found, key=lambda one: (not is_in_trouble(one), -one.now.attempts, -one.day.attempts))
+    yield from sorted(
+        found, key=lambda one: (not is_failing_often(one), -one.now.attempts, -one.day.attempts)
+    )
 
 
-def _demo(qos: QosInfo, local_model: LocalModel | None) -> DemoNotice:
+def _demo(qos: QosInfo, local_model: LocalModelStatus | None) -> DemoNotice:
     missing = (
-        MissingKey(name, provider.host, ", ".join(provider.api_key_envs) or None)
+        MissingProviderKey(name, provider.host, ", ".join(provider.api_key_envs) or None)
         for name, provider in qos.providers.items()
         if provider.house_key == "absent"
     )
     return DemoNotice(local_model.label if local_model else "the built-in demo model", tuple(missing))
 
 
-def _resting(info: HealthInfo) -> Resting:
-    return Resting(
+def _resting(info: HealthInfo) -> CooldownRow:
+    return CooldownRow(
         name=endpoint_label(info.endpoint, info.account),
         owner=info.key_owner,
         keys=info.keys,
@@ -213,17 +237,19 @@ def _resting(info: HealthInfo) -> Resting:
     )
 
 
-def _limit(info: LimitInfo) -> Gauge:
+def _limit(info: LimitInfo) -> UsageGauge:
     what = f"{info.what} per {info.per}" if info.per else f"requests {info.what}"
-    return Gauge(f"{what} {info.whose}", info.share, str(info.used), str(info.most), waiting=info.waiting)
+    return UsageGauge(
+        f"{what} {info.whose}", info.used_share, str(info.used), str(info.most), waiting=info.waiting
+    )
 
 
 def _share(balance: Balance) -> float:
-    return float(balance.counter.used(balance.budget.cap))
+    return float(balance.counter.used_share(balance.budget.cap))
 
 
-def _budget(balance: Balance) -> Gauge:
+def _budget(balance: Balance) -> UsageGauge:
     told = balance.as_dict()
     name = f"budget {told['budget']} of the {told['per']} {told['subject']}"
     unit = "$" if told["unit"] == "usd" else ""
-    return Gauge(name, told["used"], f"{unit}{told['spent']}", f"{unit}{told['cap']}", balance.resets_at)
+    return UsageGauge(name, told["used"], f"{unit}{told['spent']}", f"{unit}{told['cap']}", balance.resets_at)

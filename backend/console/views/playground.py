@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PlaygroundFeature:
-    """A feature to chat with.
+    """A feature to chat with on the page "Playground".
 
     Attributes:
         name: The name of the feature.
         about: What the feature is for.
-        endpoint: The endpoint that serves it with the operator's keys; None if none can.
+        endpoint: The endpoint that serves it with the operator's keys; None if no endpoint can.
     """
 
     name: str
@@ -26,11 +26,11 @@ class PlaygroundFeature:
 
 @dataclass(frozen=True, slots=True)
 class PlaygroundView:
-    """Everything that the page shows.
+    """The data of the page "Playground".
 
     Attributes:
         features: The features to chat with.
-        address: The URL to which the page sends its requests.
+        address: The URL to which the page sends chat requests.
     """
 
     features: tuple[PlaygroundFeature, ...]
@@ -38,6 +38,11 @@ class PlaygroundView:
 
 
 def playground_view(qos: QosInfo, *, base_url: str) -> PlaygroundView:
-    """Build the page from the table in force and the address of the service."""
+    """Make the data of the page "Playground".
+
+    Args:
+        qos: The table in force.
+        base_url: The URL of the service, without a trailing slash.
+    """
     features = (PlaygroundFeature(name, info.about, info.endpoint) for name, info in qos.features.items())
     return PlaygroundView(tuple(features), f"{base_url}/v1/chat/completions")

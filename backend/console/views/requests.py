@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from backend.ledger.usage import UsageFilter, dollars
+from backend.ledger.usage import UsageFilter, format_dollars
 
-from .windows import moment
+from .windows import datetime_from_microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from backend.ledger.usage import FoundRequests, Request
+    from backend.ledger.usage import FoundRequests, LedgerRequest
     from backend.utils.llm.ledger.record import AttemptRecord
 
 PAGE: Final = 40
@@ -24,15 +24,15 @@ OUTCOMES: Final = ("ok", "failed", "rejected", "cancelled")
 
 @dataclass(frozen=True, slots=True)
 class RequestRow:
-    """One call as a row of the list.
+    """One call in the list of calls.
 
     Attributes:
-        endpoint: The endpoint that answered; if none did, the one asked last.
-        outcome: The outcome of the last attempt.
-        category: The category of the last attempt's failure; None if it did not fail.
-        chips: What was unusual about the call, one word each.
-        seconds: The time from the call's first attempt to the end of its last.
-        cost_usd: The cost of all attempts; None if that of any is unknown.
+        endpoint: The endpoint that answered; if no endpoint did, the last one that was tried.
+        outcome: The outcome of the successful attempt, or else of the last one.
+        category: The category of the failure; None if there was no failure.
+        chips: Labels for what is unusual about the call, such as ``fallback``.
+        seconds: The time from the start of the first attempt to the end of the last one.
+        cost_usd: The cost of all attempts; None if the cost of any attempt is unknown.
     """
 
     call: str
@@ -55,15 +55,15 @@ class RequestRow:
 
 @dataclass(frozen=True, slots=True)
 class RequestsView:
-    """A page of the list of calls.
+    """The data of the page "Requests": one page of the filtered list of calls, the newest first.
 
     Attributes:
-        only: The filter of the calls, by dimension; None for a dimension that is not restricted.
-        before: The id of the call before which the page begins; None on the first page.
-        further: The id of the call before which the next page begins; None on the last page.
-        is_cut: Whether the search stopped early, so that older calls may match.
-        features: The features to filter by.
-        models: The models to filter by.
+        only: The value of the filter for each dimension, such as ``feature``; None for no filter.
+        before: The cursor of this page: the id of the call before which it begins; None for the first page.
+        further: The cursor of the next page; None if this is the last page.
+        is_cut: Whether the search was stopped before it had filled the page, so that older calls may match.
+        features: The features to choose from in the filter.
+        models: The models to choose from in the filter.
     """
 
     at: datetime
@@ -78,11 +78,11 @@ class RequestsView:
 
 @dataclass(frozen=True, slots=True)
 class AttemptView:
-    """One attempt of a call: a request to a provider.
+    """One attempt of a call: one request to a provider.
 
     Attributes:
-        offset_s: Seconds from the beginning of the call to that of the attempt.
-        requested_model: The requested model.
+        offset_s: Seconds from the start of the call to the start of the attempt.
+        requested_model: The model that was requested.
         served_model: The model that answered, as the provider names it; None if unknown.
     """
 
@@ -116,21 +116,21 @@ class AttemptView:
     price_version: str | None
 
     @property
-    def is_renamed(self) -> bool:
-        """Whether another model answered than the requested one, which is more than another version of it."""
+    def is_served_by_other_model(self) -> bool:
+        """Whether a different model than the requested one answered, not just another version of it."""
         served = self.served_model
         return served is not None and self.requested_model.rpartition("/")[2] not in served
 
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
-    """Everything that the page of one call shows.
+    """The data of the page of one call.
 
     Attributes:
-        table_hash: The hash of the table that routed the call.
-        is_table_now: Whether that table is still in force.
-        arm: The arm of the feature's A/B split; None without one.
-        trace: The id of the OpenTelemetry trace; None without one.
+        table_hash: The hash of the table that was in force during the call.
+        is_table_now: Whether the same table is in force now.
+        arm: The arm of the feature's A/B test that the call was in; None if there was no test.
+        trace: The id of the OpenTelemetry trace; None if there is none.
     """
 
     row: RequestRow
@@ -151,15 +151,15 @@ def requests_view(
     features: Sequence[str],
     models: Sequence[str],
 ) -> RequestsView:
-    """Build the list of calls.
+    """Make the data of the page "Requests".
 
     Args:
         found: The calls that match the filter.
         only: The filter.
-        before: The id of the call before which the page begins; None for the first page.
-        at: The time of the view.
-        features: The features to filter by.
-        models: The models to filter by.
+        before: The cursor of the page; None for the first page.
+        at: The present time.
+        features: The features to choose from in the filter.
+        models: The models to choose from in the filter.
     """
     return RequestsView(
         at=at,
@@ -173,8 +173,8 @@ def requests_view(
     )
 
 
-def request_view(request: Request, table_hash: str) -> RequestView:
-    """Build the page of one call. ``table_hash`` is that of the table in force now."""
+def request_view(request: LedgerRequest, table_hash: str) -> RequestView:
+    """Make the data of the page of one call. ``table_hash`` is the hash of the table that is in force now."""
     first, *_ = request.attempts
     return RequestView(
         row=_row(request),
@@ -187,7 +187,7 @@ def request_view(request: Request, table_hash: str) -> RequestView:
     )
 
 
-def _row(request: Request) -> RequestRow:
+def _row(request: LedgerRequest) -> RequestRow:
     attempts = request.attempts
     first, last = attempts[0], attempts[-1]
     told = next((one for one in attempts if one.outcome == "ok"), last)
@@ -195,7 +195,7 @@ def _row(request: Request) -> RequestRow:
     costs = [one.cost for one in attempts]
     return RequestRow(
         call=request.call,
-        at=moment(first.at),
+        at=datetime_from_microseconds(first.at),
         feature=first.feature,
         endpoint=told.endpoint,
         user=first.user,
@@ -209,7 +209,7 @@ def _row(request: Request) -> RequestRow:
         first_token_s=None if told.first_token is None else (told.at + told.first_token - first.at) / 1e6,
         input=_sum([one.input for one in attempts]),
         output=_sum([one.output for one in attempts]),
-        cost_usd=None if None in costs else dollars(sum(filter(None, costs))),
+        cost_usd=None if None in costs else format_dollars(sum(filter(None, costs))),
     )
 
 
@@ -237,7 +237,7 @@ def _sum(counts: Sequence[int | None]) -> int | None:
 def _attempt(one: AttemptRecord, began: int) -> AttemptView:
     return AttemptView(
         number=one.number,
-        at=moment(one.at),
+        at=datetime_from_microseconds(one.at),
         offset_s=(one.at - began) / 1e6,
         seconds=one.duration / 1e6,
         first_byte_s=_seconds(one.first_byte),
@@ -262,7 +262,7 @@ def _attempt(one: AttemptRecord, began: int) -> AttemptView:
         cache_write=one.cache_write,
         reasoning=one.reasoning,
         estimated=one.estimated,
-        cost_usd=None if one.cost is None else dollars(one.cost),
+        cost_usd=None if one.cost is None else format_dollars(one.cost),
         price_version=one.price_version,
     )
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.diagnostics.qos import QosInfo
 
-    from .windows import RecentStatistics, Sums
+    from .windows import RecentStatistics, UsageTotals
 
 ENOUGH: Final = 5
 """The number of attempts from which a failure rate is meaningful."""
@@ -28,14 +28,14 @@ Blame = Literal["us", "them"]
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
-    """A warning that something is wrong.
+class HealthWarning:
+    """A warning about the present state of the service.
 
     Attributes:
-        level: ``bad`` for a serious fault; ``warn`` for what somebody should look at.
-        blame: Whether we or a provider must fix it.
+        level: ``bad`` for a serious fault; ``warn`` for something that somebody should look at.
+        blame: Who must fix it: ``us`` for the operator, ``them`` for a provider.
         says: The warning as a sentence.
-        link: The page with more about it; None if there is none.
+        link: The page with details; None if there is none.
     """
 
     level: Literal["warn", "bad"]
@@ -45,15 +45,15 @@ class Sign:
 
 
 @dataclass(frozen=True, slots=True)
-class Gauge:
-    """How full a limit or a budget is.
+class UsageGauge:
+    """How much of a rate limit or budget is used.
 
     Attributes:
-        share: The used share: 1 when it is full.
+        share: The used share; 1 if it is used up.
         used: The used amount, as text.
         most: The limit, as text.
-        resets_at: When the count begins again; None if it does not, or if that is unknown.
-        waiting: How many calls wait until there is room.
+        resets_at: When the counter is reset; None if never or unknown.
+        waiting: How many calls wait for the limit.
     """
 
     name: str
@@ -65,114 +65,123 @@ class Gauge:
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointNow:
-    """How an endpoint does now, and did in the last 24 hours.
+class EndpointStatus:
+    """The state and the recent statistics of an endpoint.
 
     Attributes:
-        state: The state of the breaker or cooldown; None if the endpoint may be used.
-        now: The statistics of this process's last 15 minutes.
-        day: The sums of the last 24 hours, in all processes.
-        by_hour: Attempts and failures of each of these hours, the oldest first.
+        state: The state of the circuit breaker or cooldown, such as ``open``; None if the endpoint is
+            healthy.
+        now: The statistics of the last 15 minutes, of this process.
+        day: The sums of the last 24 hours, of all processes.
+        by_hour: The numbers of attempts and failures in each of the last 24 hours, the oldest first.
     """
 
     name: str
     state: str | None
     now: RecentStatistics
-    day: Sums
+    day: UsageTotals
     by_hour: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class LocalModel:
-    """The state of the local model, and what to do if it has failed."""
+class LocalModelStatus:
+    """The state of the built-in local model. ``reason`` says why it has failed, if it has."""
 
     label: str
     state: str
     reason: str | None
 
 
-class Process(NamedTuple):
-    """Faults of this process itself: its database, background tasks, ledger and local model.
+class ProcessFaults(NamedTuple):
+    """The faults of this server process: of its database, background tasks, ledger and local model.
 
     Attributes:
         database: Why the database cannot be used, as a code; None if it can.
-        failing: The names of the failing background tasks.
-        ledger_fault: Why no records of attempts can be written; None if they can.
-        lost: How many records were lost because there was no room.
-        local_model: The state of the local model; None if there is none.
+        failing: The names of the background tasks that fail.
+        ledger_fault: Why attempts cannot be written to the ledger; None if they can.
+        lost: How many attempts were not recorded, because the space for records was used up.
+        local_model: The state of the local model; None if there is no local model.
     """
 
     database: str | None = None
     failing: tuple[str, ...] = ()
     ledger_fault: str | None = None
     lost: int = 0
-    local_model: LocalModel | None = None
+    local_model: LocalModelStatus | None = None
 
 
-def is_in_trouble(one: EndpointNow) -> bool:
-    """Whether the endpoint made enough attempts in the last 15 minutes, and too many of them failed."""
-    return one.now.attempts >= ENOUGH and one.now.failure_rate >= TOO_MANY
+def is_failing_often(endpoint: EndpointStatus) -> bool:
+    """Whether the share of failed attempts in the last 15 minutes is `TOO_MANY` or more.
+
+    False for fewer attempts than `ENOUGH`.
+    """
+    return endpoint.now.attempts >= ENOUGH and endpoint.now.failure_rate >= TOO_MANY
 
 
-def signs_of(
+def find_warnings(
     qos: QosInfo,
-    process: Process,
-    endpoints: Sequence[EndpointNow],
-    limits: Sequence[Gauge],
-    budgets: Sequence[Gauge],
-) -> Iterator[Sign]:
-    """Find everything that is wrong now. Faults of our own process and table come first.
+    process: ProcessFaults,
+    endpoints: Sequence[EndpointStatus],
+    limits: Sequence[UsageGauge],
+    budgets: Sequence[UsageGauge],
+) -> Iterator[HealthWarning]:
+    """Yield a warning for everything that is wrong now, first for faults of our own process and table.
 
     Args:
         qos: The table in force, with the health of its endpoints.
-        process: The state of this process.
-        endpoints: How each endpoint does.
-        limits: The limits that are nearly full.
-        budgets: The budgets that are nearly full.
+        process: The faults of this process.
+        endpoints: The state and statistics of all endpoints.
+        limits: The rate limits that are nearly used up.
+        budgets: The budgets that are nearly used up.
     """
     yield from _signs_of_ours(qos, process)
     for one in qos.health:
         level: Literal["warn", "bad"] = "bad" if one.state == "open" and one.key_owner == "house" else "warn"
         blame: Blame = "us" if one.category.value == "credential" and one.key_owner == "house" else "them"
-        yield Sign(
+        yield HealthWarning(
             level, blame, f"{endpoint_label(one.endpoint, one.account)} rests: it {one.reason}.", "#resting"
         )
-    for one_endpoint in filter(is_in_trouble, endpoints):
+    for one_endpoint in filter(is_failing_often, endpoints):
         share = f"{one_endpoint.now.failure_rate:.0%}".replace("%", " %")
         says = f"{one_endpoint.name} failed {share} of the attempts of the last quarter of an hour."
-        yield Sign("bad", "them", says, f"/requests?model={quote(one_endpoint.name)}&outcome=failed")
+        yield HealthWarning("bad", "them", says, f"/requests?model={quote(one_endpoint.name)}&outcome=failed")
     for gauge in (*limits, *budgets):
-        yield Sign("warn", "us", f"{gauge.name}: {gauge.used} of {gauge.most} used.", "#full")
+        yield HealthWarning("warn", "us", f"{gauge.name}: {gauge.used} of {gauge.most} used.", "#full")
     gone = [one for one in qos.retirements if one.features and one.days <= SOON]
     if gone:
         names = ", ".join(one.endpoint for one in gone[:3])
-        yield Sign("warn", "us", f"Off sale within {SOON} days, or already: {names}.", "/models")
+        yield HealthWarning("warn", "us", f"Off sale within {SOON} days, or already: {names}.", "/models")
 
 
-def _signs_of_ours(qos: QosInfo, process: Process) -> Iterator[Sign]:
+def _signs_of_ours(qos: QosInfo, process: ProcessFaults) -> Iterator[HealthWarning]:
     if process.database is not None:
-        yield Sign("bad", "us", f"The database cannot be used: {process.database}.")
+        yield HealthWarning("bad", "us", f"The database cannot be used: {process.database}.")
     if process.ledger_fault is not None or process.lost:
         says = process.ledger_fault or f"there was no room for {process.lost} records"
-        yield Sign("bad", "us", f"Attempts are not written to the ledger: {says}.")
+        yield HealthWarning("bad", "us", f"Attempts are not written to the ledger: {says}.")
     if process.failing:
-        yield Sign("warn", "us", f"Work beside requests fails: {', '.join(process.failing)}.")
+        yield HealthWarning("warn", "us", f"Work beside requests fails: {', '.join(process.failing)}.")
     if qos.problems:
-        yield Sign(
+        yield HealthWarning(
             "warn", "us", "The table's file has problems. The last good version stays in force.", "/config"
         )
     unserved = [name for name, info in qos.features.items() if info.problem]
     if unserved:
         names = ", ".join(unserved[:3]) + (f" and {len(unserved) - 3} more" if len(unserved) > 3 else "")  # noqa: PLR2004
-        yield Sign("warn", "us", f"Nothing can serve {names}.", "/features?only=trouble")
+        yield HealthWarning("warn", "us", f"Nothing can serve {names}.", "/features?only=trouble")
     if process.local_model is not None and process.local_model.state == "failed":
-        yield Sign(
+        yield HealthWarning(
             "warn", "us", f"The local model failed: {process.local_model.reason or 'nobody knows why'}"
         )
 
 
-def verdict_of(signs: Sequence[Sign], window: RecentStatistics) -> tuple[Level, str]:
-    """Summarize all warnings, and the calls of the last 15 minutes, as a level in one word and a sentence."""
+def summarize_warnings(signs: Sequence[HealthWarning], window: RecentStatistics) -> tuple[Level, str]:
+    """Summarize the warnings and the recent calls as a level and a sentence.
+
+    Args:
+        signs: The warnings.
+        window: The statistics of the last 15 minutes.
+    """
     worst = [one for one in signs if one.level == "bad"]
     if worst:
         blamed = {one.blame for one in worst}

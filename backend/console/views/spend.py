@@ -8,15 +8,15 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from backend.ledger.usage import GroupSums, UsageSums, dollars
+from backend.ledger.usage import GroupSums, UsageSums, format_dollars
 
-from .windows import Sums, sums
+from .windows import UsageTotals, to_usage_totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
-    from backend.ledger.usage import CrossSums, Period
+    from backend.ledger.usage import CrossSums, UsagePeriod
     from backend.utils.llm.budgets import Balance
 
 By = Literal["feature", "model", "owner", "tenant", "user"]
@@ -30,23 +30,23 @@ OTHERS: Final = "others"
 
 
 @dataclass(frozen=True, slots=True)
-class Spender:
-    """A feature, user, tenant or model, with its cost.
+class SpendRow:
+    """The cost of one feature, user, tenant, model or key owner in a period.
 
     Attributes:
-        name: The name; None for calls without one.
+        name: The name; None for calls that have none.
         sums: The usage in the period.
-        share: The share of the whole cost, from 0 to 1.
+        share: The share of the total cost, from 0 to 1.
     """
 
     name: str | None
-    sums: Sums
+    sums: UsageTotals
     share: float
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """A day of the chart, with the cost for each of the chart's series."""
+class ChartDay:
+    """One day of the chart. ``cost_usd`` has the cost for each of the chart's series."""
 
     day: date
     cost_usd: tuple[str, ...]
@@ -54,43 +54,42 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class SpendView:
-    """Everything that the page shows.
+    """The data of the page "Spend": what calls cost in a period, by feature, user, tenant, model or key owner.
 
     Attributes:
         total: The sums of the period.
-        before_usd: The cost of the period before it.
-        month_usd: The cost of this month so far.
-        projected_usd: The expected cost of the whole month, at the rate of the last seven days.
-        series: The names of the chart's series.
-        spenders: The most expensive spenders.
-        more: Whether there are other spenders.
-        budgets: Every counter, the fullest first.
-        shown: Whether there is a chart of the dimension ``by``.
+        before_usd: The cost of the preceding period of the same length.
+        month_usd: The cost of this month until now.
+        projected_usd: The expected cost of the whole month, if the rate of the last seven days continues.
+        series: The names of the chart's series; empty if there is no chart.
+        spenders: The rows with the highest cost.
+        more: Whether there are further rows.
+        budgets: The counters of all budgets, the fullest first.
     """
 
     by: By
     since: date
     until: date
-    total: Sums
+    total: UsageTotals
     before_usd: str
     month_usd: str
     projected_usd: str
     series: tuple[str, ...]
-    days: tuple[Day, ...]
-    spenders: tuple[Spender, ...]
+    days: tuple[ChartDay, ...]
+    spenders: tuple[SpendRow, ...]
     more: bool
     budgets: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SpendSums:
-    """The sums that the page needs from the ledger.
+    """The sums from the ledger that the page "Spend" needs.
 
     Attributes:
-        used: The sums by the chosen dimension, the most expensive first.
-        days: The sums by the dimension and by day; empty if there is no such roll-up.
+        used: The sums by the chosen dimension, the highest cost first.
+        days: The sums by the chosen dimension and by day; empty if the ledger does not have these.
         total: The sums of the period.
-        before: The sums of the period before it.
+        before: The sums of the preceding period.
         by_day: The sums of each day of this month and of the last seven days.
     """
 
@@ -101,42 +100,46 @@ class SpendSums:
     by_day: Sequence[GroupSums]
 
     @classmethod
-    def of(cls, days: Sequence[CrossSums], before: UsageSums, by_day: Sequence[GroupSums]) -> SpendSums:
-        """Add up the other sums from ``days``, which must cover every spender in the period."""
+    def from_days(
+        cls, days: Sequence[CrossSums], before: UsageSums, by_day: Sequence[GroupSums]
+    ) -> SpendSums:
+        """Compute the sums of the period from ``days``, which must have every row of the period."""
         totals: dict[str | None, list[UsageSums]] = {}
         for (name, _), total in days:
             totals.setdefault(name, []).append(total)
-        used = [GroupSums(name, UsageSums.of(parts)) for name, parts in totals.items()]
+        used = [GroupSums(name, UsageSums.from_parts(parts)) for name, parts in totals.items()]
         used.sort(key=lambda one: (-one.total.cost, one.key or ""))
-        return cls(used, days, UsageSums.of(total for _, total in days), before, by_day)
+        return cls(used, days, UsageSums.from_parts(total for _, total in days), before, by_day)
 
 
-def spend_view(by: By, period: Period, told: SpendSums, balances: Sequence[Balance]) -> SpendView:
-    """Build the page.
+def spend_view(
+    dimension: By, period: UsagePeriod, spend_sums: SpendSums, balances: Sequence[Balance]
+) -> SpendView:
+    """Make the data of the page "Spend".
 
     Args:
-        by: The dimension by which the cost is shown.
-        period: The days, whose last is today.
-        told: The sums from the ledger.
-        balances: The counters of budgets.
+        dimension: By what the cost is shown, such as ``feature``.
+        period: The days of the period. The last one is today.
+        spend_sums: The sums from the ledger.
+        balances: The counters of the budgets, the fullest first.
     """
-    known = told.used[:ROWS]
-    cost = told.total.cost or 1
-    series, days = _chart(told, period)
-    month = _costs(told.by_day)
+    known = spend_sums.used[:ROWS]
+    cost = spend_sums.total.cost or 1
+    series, days = _chart(spend_sums, period)
+    month = _costs(spend_sums.by_day)
     so_far = sum(cost for day, cost in month.items() if day[:7] == period.until.isoformat()[:7])
     return SpendView(
-        by=by,
+        by=dimension,
         since=period.since,
         until=period.until,
-        total=sums(told.total),
-        before_usd=dollars(told.before.cost),
-        month_usd=dollars(so_far),
-        projected_usd=dollars(so_far + _to_come(month, period.until)),
+        total=to_usage_totals(spend_sums.total),
+        before_usd=format_dollars(spend_sums.before.cost),
+        month_usd=format_dollars(so_far),
+        projected_usd=format_dollars(so_far + _to_come(month, period.until)),
         series=series,
         days=days,
-        spenders=tuple(Spender(one.key, sums(one.total), one.total.cost / cost) for one in known),
-        more=len(told.used) > ROWS,
+        spenders=tuple(SpendRow(one.key, to_usage_totals(one.total), one.total.cost / cost) for one in known),
+        more=len(spend_sums.used) > ROWS,
         budgets=tuple(one.as_dict() for one in balances),
     )
 
@@ -152,7 +155,7 @@ def _to_come(costs: Mapping[str, int], today: date) -> int:
     return round(Decimal(sum(week)) / 7 * left)
 
 
-def _chart(told: SpendSums, period: Period) -> tuple[tuple[str, ...], tuple[Day, ...]]:
+def _chart(told: SpendSums, period: UsagePeriod) -> tuple[tuple[str, ...], tuple[ChartDay, ...]]:
     if not told.days:
         return (), ()
     names = [one.key or "" for one in told.used[:SERIES] if one.total.cost]
@@ -165,7 +168,7 @@ def _chart(told: SpendSums, period: Period) -> tuple[tuple[str, ...], tuple[Day,
     has_others = any(each[-1] for each in costs.values())
     kept = len(names) + has_others
     days = (
-        Day(period.since + timedelta(days=number), tuple(map(dollars, each[:kept])))
+        ChartDay(period.since + timedelta(days=number), tuple(map(format_dollars, each[:kept])))
         for number, each in enumerate(costs.values())
     )
     return (*names, *([OTHERS] if has_others else [])), tuple(days)

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from backend.ledger.usage import dollars
+from backend.ledger.usage import format_dollars
 
 if TYPE_CHECKING:
     from backend.ledger.usage import UsageSums
-    from backend.recent import LastFailure, Window
+    from backend.recent import AttemptStats, LastFailure
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """The last failure of an endpoint or a feature."""
+class LastFailureView:
+    """The last failed attempt of an endpoint or a feature. ``call`` is the id of the call."""
 
     at: datetime
     category: str
@@ -25,7 +25,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class RecentStatistics:
-    """Statistics of this process's last 15 minutes. See `backend.recent.Window`."""
+    """Statistics of the attempts of the last 15 minutes, of this process. See `backend.recent.Window`."""
 
     attempts: int
     failures: int
@@ -37,12 +37,12 @@ class RecentStatistics:
     first_token_s: float | None
     by_minute: tuple[tuple[int, int], ...]
     success_at: datetime | None
-    failure: Failure | None
+    failure: LastFailureView | None
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
-    """The usage of some hours or days, in all processes, as the views show it."""
+class UsageTotals:
+    """Sums of calls, attempts, tokens and cost over some hours or days, of all processes."""
 
     calls: int = 0
     attempts: int = 0
@@ -57,23 +57,23 @@ class Sums:
 
     @property
     def failure_rate(self) -> float:
-        """The share of attempts that failed."""
+        """The share of attempts that failed, from 0 to 1."""
         return self.failures / self.attempts if self.attempts else 0.0
 
     @property
     def degraded_rate(self) -> float:
-        """The share of answers from an endpoint other than the first choice."""
+        """The share of answers, from 0 to 1, that came from another endpoint than the first choice."""
         answers = self.attempts - self.failures
         return self.degraded / answers if answers > 0 else 0.0
 
     @property
     def cached_rate(self) -> float:
-        """The share of prompt tokens read from a provider's cache."""
+        """The share of input tokens, from 0 to 1, that were read from a provider's prompt cache."""
         return self.cached / self.input if self.input else 0.0
 
 
-def recent_statistics(window: Window) -> RecentStatistics:
-    """Convert ``window`` to the statistics that the views show."""
+def to_recent_statistics(window: AttemptStats) -> RecentStatistics:
+    """Convert the statistics of a time window to the form that the pages show, with times as datetimes."""
     return RecentStatistics(
         attempts=window.attempts,
         failures=window.failures,
@@ -84,28 +84,28 @@ def recent_statistics(window: Window) -> RecentStatistics:
         p95_s=window.p95_s,
         first_token_s=window.first_token_s,
         by_minute=window.by_minute,
-        success_at=None if window.success_at is None else moment(window.success_at),
+        success_at=None if window.success_at is None else datetime_from_microseconds(window.success_at),
         failure=None if window.failure is None else _failure(window.failure),
     )
 
 
-def sums(total: UsageSums) -> Sums:
-    """Convert ``total`` to the sums that the views show, with the cost in dollars."""
+def to_usage_totals(total: UsageSums) -> UsageTotals:
+    """Convert sums from the ledger to the form that the pages show, with the cost in dollars."""
     told = total._asdict()
-    cost = dollars(told.pop("cost"))
+    cost = format_dollars(told.pop("cost"))
     del told["reasoning"]
-    return Sums(**told, cost_usd=cost)
+    return UsageTotals(**told, cost_usd=cost)
 
 
-def moment(microseconds: int) -> datetime:
+def datetime_from_microseconds(microseconds: int) -> datetime:
     """Convert microseconds since 1970 to a datetime in UTC."""
     return datetime.fromtimestamp(microseconds / 1e6, UTC)
 
 
-def microseconds(at: datetime) -> int:
+def datetime_to_microseconds(at: datetime) -> int:
     """Convert a datetime to microseconds since 1970 (UTC)."""
     return int(at.timestamp() * 1e6)
 
 
-def _failure(last: LastFailure) -> Failure:
-    return Failure(moment(last.at), last.category, last.status, last.call)
+def _failure(last: LastFailure) -> LastFailureView:
+    return LastFailureView(datetime_from_microseconds(last.at), last.category, last.status, last.call)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .extract import Extract, extract
+from .extract import ExtractedSummary, extract_summary
 
-__all__ = ["Extract", "extract"]
+__all__ = ["ExtractedSummary", "extract_summary"]

@@ -8,10 +8,17 @@ from heapq import nlargest
 from math import sqrt
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from backend.conversations.words import WORD, carries_meaning, folded, is_blankless, stem, words_of
+from backend.conversations.words import (
+    WORD,
+    fold_case_and_accents,
+    folded_word_set,
+    is_meaningful_word,
+    is_written_without_blanks,
+    stem,
+)
 
 from .sentences import LEADING
-from .topic import speaks_for
+from .topic import hints_at_category
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +45,7 @@ _EARLY: Final = 0.3
 """What it counts to be said first: people name their subject early."""
 _NAMED: Final = 1.3
 """What it counts to follow an article: it names something."""
-_DETERMINERS: Final = words_of(
+_DETERMINERS: Final = folded_word_set(
     "the a an my our your their his her this these no der die das den dem ein eine einen mein meine unser unsere "
     "el la los las un una mi mis nuestro nuestra le les une des mon ma mes notre nos l d"
 )
@@ -46,19 +53,22 @@ _QUESTION: Final = 0.7
 _BLANKLESS_TITLE: Final = 24
 
 
-class Weights:
-    """The weight of each word in a conversation: higher for frequent words, and for words that name the subject."""
+class WordWeights:
+    """How important each word of a conversation is for its title and overview.
+
+    Frequent words, and words that are typical of the conversation's category, weigh more.
+    """
 
     def __init__(self, sentences: Sequence[Sentence], category: Category) -> None:
         self._counts = Counter(stem(word) for sentence in sentences for word in _meant(sentence.text))
         self._category = category
         self._known: dict[str, float] = {}
 
-    def of(self, word: str) -> float:
-        """The weight of ``word``, which must be folded: in lower case, without accents."""
+    def weight_of(self, word: str) -> float:
+        """Return the weight of ``word``, which must be in lower case without accents."""
         if (known := self._known.get(word)) is None:
             often = sqrt(min(self._counts[stem(word)], _MOST_OFTEN))
-            known = self._known[word] = often * (_TELLING if speaks_for(word, self._category) else 1.0)
+            known = self._known[word] = often * (_TELLING if hints_at_category(word, self._category) else 1.0)
         return known
 
 
@@ -67,9 +77,9 @@ class _Span(NamedTuple):
     text: str
 
 
-def title_of(sentences: Sequence[Sentence], weights: Weights) -> str:
-    """Choose a title: the group of adjacent words with the highest weight."""
-    if is_blankless(sentences[0].text):
+def choose_title(sentences: Sequence[Sentence], weights: WordWeights) -> str:
+    """Choose as title the group of adjacent words with the highest weight."""
+    if is_written_without_blanks(sentences[0].text):
         return _cut(max((sentence.text for sentence in sentences[:5]), key=len), _BLANKLESS_TITLE)
     spans = (
         span
@@ -80,8 +90,8 @@ def title_of(sentences: Sequence[Sentence], weights: Weights) -> str:
     return best.text if best else _cut(sentences[0].text, TITLE)
 
 
-def overview_of(sentences: Sequence[Sentence], weights: Weights) -> str:
-    """Choose the one or two sentences with the highest weight, in the order in which they were said."""
+def choose_overview(sentences: Sequence[Sentence], weights: WordWeights) -> str:
+    """Choose as overview the one or two sentences with the highest weight, in spoken order."""
     places = nlargest(
         4, range(len(sentences)), key=lambda place: _score(sentences[place], weights, place / len(sentences))
     )
@@ -93,21 +103,21 @@ def overview_of(sentences: Sequence[Sentence], weights: Weights) -> str:
     )
 
 
-def _score(sentence: Sentence, weights: Weights, place: float) -> float:
+def _score(sentence: Sentence, weights: WordWeights, place: float) -> float:
     words = set(_meant(sentence.text))
     length = len(sentence.text.split())
     fits = 1.0 if length in _WORDS_OF_SENTENCE else 0.3
     asks = _QUESTION if sentence.is_question else 1.0
-    return sum(map(weights.of, words)) / sqrt(4 + length) * fits * asks * (1 + _EARLY * (1 - place))
+    return sum(map(weights.weight_of, words)) / sqrt(4 + length) * fits * asks * (1 + _EARLY * (1 - place))
 
 
-def _spans(sentence: Sentence, weights: Weights, place: float) -> Iterator[_Span]:
+def _spans(sentence: Sentence, weights: WordWeights, place: float) -> Iterator[_Span]:
     """Runs of words that begin and end with a meaningful word, and do not split words that belong together."""
     early = 1 + _EARLY * (1 - place)
     for piece in _PIECE.split(sentence.text):
         tokens = list(_TOKEN.finditer(piece))
-        words = [folded(token.group()) for token in tokens]
-        weighs = [weights.of(word) if carries_meaning(word) else 0.0 for word in words]
+        words = [fold_case_and_accents(token.group()) for token in tokens]
+        weighs = [weights.weight_of(word) if is_meaningful_word(word) else 0.0 for word in words]
         for start, end in _runs(weighs):
             text = piece[tokens[start].start() : tokens[end - 1].end()]
             named = _NAMED if start and words[start - 1] in _DETERMINERS else 1.0
@@ -125,7 +135,7 @@ def _runs(weighs: Sequence[float]) -> Iterator[tuple[int, int]]:
 
 
 def _meant(text: str) -> Iterator[str]:
-    return (word for word in map(folded, WORD.findall(text)) if carries_meaning(word))
+    return (word for word in map(fold_case_and_accents, WORD.findall(text)) if is_meaningful_word(word))
 
 
 def _cut(text: str, most: int) -> str:

@@ -14,24 +14,25 @@ _NEVER: Final = r"(?!)"
 
 
 @dataclass(frozen=True)
-class Language:
-    """The phrases of one language.
+class LanguagePhrases:
+    """Patterns of the phrases with which people of one language promise, request and accept tasks.
 
     Attributes:
-        marks: Small words that give the language away.
-        promises: Phrases before what the speaker will do.
-        duties: Phrases before what the speaker has to do.
-        idle: Phrases after a promise that make it no task: states, opinions, refusals.
-        others: Phrases before what a named person will do.
-        requests: Phrases before what another person is asked to do.
-        offers: Phrases before what the speaker offers to do, as a question.
-        agrees: Beginnings of an answer that says yes.
-        declines: Beginnings of an answer that says no.
-        takes: Phrases that accept the task that was just mentioned.
-        points: Beginnings of a promise that names its task only as `it`: the task was mentioned before.
-        calls: Phrases before a task that nobody has yet; they are cut off.
-        unsure: Phrases that make a sentence a mere thought.
-        breaks: Words at which another thought begins.
+        code: The language code, such as ``en``.
+        marks: Small words by which the language is recognized.
+        promises: Phrases before a task that the speaker promises to do: "I will".
+        duties: Phrases before a task that the speaker has to do: "I must".
+        idle: Phrases after a promise that show that it is no task: states, opinions, refusals.
+        others: Phrases before a task that a person called by name will do.
+        requests: Phrases before a task that another person is asked to do.
+        offers: Phrases before a task that the speaker offers to do, as a question.
+        agrees: The beginning of an answer that accepts.
+        declines: The beginning of an answer that declines.
+        takes: Phrases that take on the task that was just mentioned: "I'll do it".
+        points: The beginning of a promise whose task is only named by a pronoun.
+        calls: Phrases before a task that nobody has taken on yet. They are removed from the task.
+        unsure: Phrases that show that a sentence is only a thought, not a promise.
+        breaks: Words at which a new thought begins.
     """
 
     code: str
@@ -85,7 +86,7 @@ _DOING: Final = (
 )
 """What one person does for others."""
 
-ENGLISH: Final = Language(
+ENGLISH: Final = LanguagePhrases(
     code="en",
     marks=_words("the and is are was you i it that of to in we have i'll don't what for with my"),
     promises=_any(
@@ -201,7 +202,7 @@ _DE_VERBS: Final = (
     r"drucke?|unterschreibe?|zahle|bezahle?|suche|plane?|putze?|räume?|spreche?|rede|informiere|kontaktiere|korrigiere|installiere|überprüfe?|"
     r"sage?|zeige?|maile?|fülle?|packe?|stelle?|schaue?|sehe|lese|lerne|fahre?|verschiebe?|storniere|kündige|richte|trage|sorge)"
 )
-GERMAN: Final = Language(
+GERMAN: Final = LanguagePhrases(
     code="de",
     marks=_words("der die das und ist ich du wir nicht ein eine zu mit auf für es den habe wird kann ja"),
     promises=_any(
@@ -265,7 +266,7 @@ _YO: Final = (
     "aviso|arreglo|busco|cocino|compro|confirmo|consigo|corrijo|entrego|envío|escribo|hablo|hago|imprimo|invito|limpio|llamo|llevo|mando|miro|organizo|"
     "pago|paso|pido|pregunto|preparo|recojo|reservo|reviso|saco|subo|termino|traigo"
 )
-SPANISH: Final = Language(
+SPANISH: Final = LanguagePhrases(
     code="es",
     marks=_words("el la los las y que de en es un una no por para con yo te lo está qué muy voy"),
     promises=_any(
@@ -318,7 +319,7 @@ _JE: Final = (
     "achète|amène|appelle|apporte|commande|contacte|corrige|demande|dépose|emmène|envoie|imprime|installe|invite|loue|nettoie|organise|prépare|"
     "préviens|ramène|rappelle|récupère|redémarre|règle|répare|réserve|téléphone|transmets|vérifie"
 )
-FRENCH: Final = Language(
+FRENCH: Final = LanguagePhrases(
     code="fr",
     marks=_words(
         "le la les et est je tu il elle nous vous des une que qui pas pour dans avec c'est ce du oui"
@@ -372,11 +373,14 @@ FRENCH: Final = Language(
 LANGUAGES: Final = (ENGLISH, GERMAN, SPANISH, FRENCH)
 
 
-def language_of(language: str | None, words: frozenset[str]) -> Language:
-    """Choose the phrases by the language code ``language``, such as ``de-AT``.
+def choose_language(language_code: str | None, words: frozenset[str]) -> LanguagePhrases:
+    """Choose the phrases of a language.
 
-    Without a supported code, choose the language with the most marker words among ``words``.
+    Args:
+        language_code: A language code, such as ``de-AT``; None if unknown.
+        words: The words of the transcript. If the code is missing or not supported, the language with the
+            most marker words among them is chosen.
     """
-    code = (language or "").partition("-")[0].lower()
+    code = (language_code or "").partition("-")[0].lower()
     named = next((language for language in LANGUAGES if language.code == code), None)
     return named or max(LANGUAGES, key=lambda language: len(language.marks & words))

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from backend.conversations.figures import CALENDAR, OF_TIME
-from backend.conversations.words import STOPWORDS, WORD, carries_meaning, folded
+from backend.conversations.words import STOPWORDS, WORD, fold_case_and_accents, is_meaningful_word
 
 from .sentences import LEADING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from .languages import Language
+    from .languages import LanguagePhrases
     from .sentences import Sentence
 
 LONGEST: Final = 120
@@ -41,14 +41,14 @@ _TURN: Final = re.compile(r"\b(?:but|so|anyway|aber|deshalb|pero|así que|mais|d
 _NO_NAMES: Final = CALENDAR | {"today", "tomorrow", "tonight", "heute", "morgen"}
 
 
-class Promise(NamedTuple):
-    """A task that somebody took on.
+class PromisedTask(NamedTuple):
+    """A task that somebody took on in a conversation.
 
     Attributes:
-        owner: Who takes the task on.
+        owner: The person who took the task on.
         what: The task, in the speaker's words.
-        is_duty: Whether the person only has to do it, and did not promise to.
-        about: What a word such as `it` in ``what`` refers to; empty if nothing has to be explained.
+        is_duty: Whether the person said that they must do it, rather than that they will.
+        about: What a pronoun in ``what`` refers to; empty if ``what`` is clear by itself.
     """
 
     owner: str
@@ -58,7 +58,7 @@ class Promise(NamedTuple):
 
     @property
     def description(self) -> str:
-        """The task as a sentence that is understood by itself; at most `LONGEST` characters."""
+        """The task with an explanation in parentheses, if it needs one; at most `LONGEST` characters."""
         room = LONGEST - len(self.what) - len(" ()")
         return f"{self.what} ({_trimmed(self.about, room)})" if self.about and room >= _ROOM else self.what
 
@@ -85,18 +85,18 @@ class _Asked:
             return False
         return self.is_offer or self.owner in {None, sentence.speaker}
 
-    def accepted_by(self, speaker: str) -> Promise:
+    def accepted_by(self, speaker: str) -> PromisedTask:
         """The promise that results from the yes of ``speaker``."""
-        return Promise(self.asker if self.is_offer else speaker, self.what, about=self.about)
+        return PromisedTask(self.asker if self.is_offer else speaker, self.what, about=self.about)
 
 
-class Reader:
-    """Finds promised tasks in a transcript that is read sentence by sentence.
+class PromiseReader:
+    """Finds promised tasks in a transcript, sentence by sentence.
 
-    It remembers requests and offers, because they become promises when another person says yes.
+    It remembers requests and offers: they become promises when another person accepts.
     """
 
-    def __init__(self, language: Language, speakers: Iterable[str]) -> None:
+    def __init__(self, language: LanguagePhrases, speakers: Iterable[str]) -> None:
         self._language = language
         self._speakers = _by_name(speakers)
         self._open: list[_Asked] = []
@@ -104,8 +104,8 @@ class Reader:
         self._before: list[Sentence] = []
         self._last: deque[Sentence] = deque(maxlen=_REACH)
 
-    def read(self, sentence: Sentence) -> list[Promise]:
-        """The promises in ``sentence``, including acceptances of an earlier request."""
+    def read_sentence(self, sentence: Sentence) -> list[PromisedTask]:
+        """Read the next sentence, and return its promises. Accepting an earlier request is a promise, too."""
         if self._now and sentence.turn != self._now[-1].turn:
             self._end_turn()
         self._open = [asked for asked in self._open if sentence.turn <= asked.turn + 1 + bool(asked.owner)]
@@ -127,7 +127,7 @@ class Reader:
 
     # Promised ----------------------------------------------------------------------------------------------------
 
-    def _promised(self, sentence: Sentence) -> Iterator[Promise]:
+    def _promised(self, sentence: Sentence) -> Iterator[PromisedTask]:
         text = _TAG.sub(".", sentence.text)
         if text.endswith("?"):
             return
@@ -135,7 +135,9 @@ class Reader:
             if not (self._language.idle.match(text[start:end]) or self._is_unsure(text, begin)):
                 what = self._meant(self._clause(text[start:end]), sentence)
                 if what:
-                    yield Promise(sentence.speaker, what, is_duty, self._about(what, text[:begin], sentence))
+                    yield PromisedTask(
+                        sentence.speaker, what, is_duty, self._about(what, text[:begin], sentence)
+                    )
 
     def _is_unsure(self, text: str, begin: int) -> bool:
         """Whether the part of ``text`` in which a promise begins is a mere thought."""
@@ -159,22 +161,29 @@ class Reader:
             if end > match.end()  # "I'll, I'll"
         ]
 
-    def _others(self, sentence: Sentence) -> Iterator[Promise]:
+    def _others(self, sentence: Sentence) -> Iterator[PromisedTask]:
         """The tasks that ``sentence`` gives to other people."""
         if sentence.is_question:
             return
         for match in self._language.others.finditer(sentence.text):
             owner, what = self._named(match), self._clause(sentence.text[match.end() :])
             if owner is not None and what and owner != sentence.speaker:
-                yield Promise(owner, what)
+                yield PromisedTask(owner, what)
 
     def _named(self, match: re.Match[str]) -> str | None:
         groups = match.groupdict()
         if (kin := groups.get("kin")) is not None:
             return kin
-        words = [word for word in groups["who"].split() if folded(word) not in STOPWORDS]
-        known = next((self._speakers[folded(word)] for word in words if folded(word) in self._speakers), None)
-        is_no_name = any(folded(word) in _NO_NAMES for word in words)
+        words = [word for word in groups["who"].split() if fold_case_and_accents(word) not in STOPWORDS]
+        known = next(
+            (
+                self._speakers[fold_case_and_accents(word)]
+                for word in words
+                if fold_case_and_accents(word) in self._speakers
+            ),
+            None,
+        )
+        is_no_name = any(fold_case_and_accents(word) in _NO_NAMES for word in words)
         return known or (None if is_no_name else " ".join(words) or None)
 
     def _clause(self, text: str) -> str:
@@ -200,19 +209,19 @@ class Reader:
     def _uncalled(self, text: str) -> str:
         """``text`` without the name of the addressed person at its end."""
         what, _, name = (trimmed := _trimmed(_TAG.sub("", text))).rpartition(", ")
-        return _trimmed(what) if folded(name) in self._speakers else trimmed
+        return _trimmed(what) if fold_case_and_accents(name) in self._speakers else trimmed
 
     def _addressed(self, sentence: Sentence) -> str | None:
         """The person whom ``sentence`` calls by name, if they take part in the conversation."""
         called = (
             word
             for groups in _ADDRESS.findall(sentence.text)
-            for word in WORD.findall(folded("".join(groups)))
+            for word in WORD.findall(fold_case_and_accents("".join(groups)))
         )
         found = (self._speakers[word] for word in called if word in self._speakers)
         return next((speaker for speaker in found if speaker != sentence.speaker), None)
 
-    def _accepted(self, sentence: Sentence) -> Iterator[Promise]:
+    def _accepted(self, sentence: Sentence) -> Iterator[PromisedTask]:
         text, bare = sentence.text, sentence.text.strip(_FRINGE)
         if sentence.is_question:
             return
@@ -223,7 +232,7 @@ class Reader:
             self._open = [asked for asked in self._open if asked not in mine]
             yield mine[-1].accepted_by(sentence.speaker)
         elif self._language.takes.fullmatch(bare) and (what := self._spoken_of(sentence)):
-            yield Promise(sentence.speaker, what)
+            yield PromisedTask(sentence.speaker, what)
 
     def _meant(self, what: str, sentence: Sentence) -> str | None:
         """The promised task; for `it`, the task that it refers to."""
@@ -265,7 +274,10 @@ class Reader:
     @staticmethod
     def _meaning(text: str) -> int:
         """The number of words that say more than a time."""
-        return sum(carries_meaning(word) and word not in OF_TIME for word in WORD.findall(folded(text)))
+        return sum(
+            is_meaningful_word(word) and word not in OF_TIME
+            for word in WORD.findall(fold_case_and_accents(text))
+        )
 
     def _start(self, sentence: Sentence) -> int:
         """The place in ``sentence``, after its introduction, where a task begins that nobody has yet."""
@@ -273,12 +285,14 @@ class Reader:
         return called.end() if called else 0
 
 
-def promises(sentences: Iterable[Sentence], speakers: Iterable[str], language: Language) -> Iterator[Promise]:
-    """Find every promised task, in order; a repeated promise is listed once."""
-    reader, seen = Reader(language, speakers), set[tuple[str, str]]()
+def find_promises(
+    sentences: Iterable[Sentence], speakers: Iterable[str], language: LanguagePhrases
+) -> Iterator[PromisedTask]:
+    """Find all promised tasks in order. A repeated promise is listed once."""
+    reader, seen = PromiseReader(language, speakers), set[tuple[str, str]]()
     for sentence in sentences:
-        for promise in reader.read(sentence):
-            key = promise.owner, folded(promise.what)
+        for promise in reader.read_sentence(sentence):
+            key = promise.owner, fold_case_and_accents(promise.what)
             if key not in seen:
                 seen.add(key)
                 yield promise
@@ -288,7 +302,7 @@ def _by_name(speakers: Iterable[str]) -> dict[str, str]:
     """The speakers by each word of their name that no other speaker has."""
     found: dict[str, str] = {}
     for speaker in dict.fromkeys(speakers):
-        for word in WORD.findall(folded(speaker)):
+        for word in WORD.findall(fold_case_and_accents(speaker)):
             found[word] = "" if word in found else speaker
     return {word: speaker for word, speaker in found.items() if speaker and word not in STOPWORDS}
 

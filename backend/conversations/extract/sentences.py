@@ -6,7 +6,7 @@ import re
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from backend.conversations.text import one_line
+from backend.conversations.text import collapse_to_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ _OPENING: Final = "\"“«'¿¡ "
 
 
 class Sentence(NamedTuple):
-    """A sentence of one person. ``turn`` counts the changes of speaker before it."""
+    """A sentence of one speaker. ``turn`` is the number of speaker changes before it."""
 
     speaker: str
     text: str
@@ -52,20 +52,20 @@ class Sentence(NamedTuple):
 
     @property
     def is_question(self) -> bool:
-        """Whether the sentence is a question."""
+        """Whether the sentence ends with a question mark."""
         return self.text.rstrip("\"”»' ").endswith(("?", "？"))
 
 
-def sentences(transcript: Transcript) -> Iterator[Sentence]:
-    """Split the transcript into sentences, in spoken order. A sentence may span several segments of one speaker."""
+def split_into_sentences(transcript: Transcript) -> Iterator[Sentence]:
+    """Split a transcript into sentences, in spoken order. A sentence may span several segments of one speaker."""
     spoken = (segment for segment in transcript.segments if segment.text.strip())
     turns = groupby(spoken, key=lambda segment: segment.speaker)
     for turn, (speaker, segments) in enumerate(turns):
-        texts = [one_line(segment.text) for segment in segments]
+        texts = [collapse_to_one_line(segment.text) for segment in segments]
         whole = " ".join(filter(None, texts))
         parts = _split(whole) if _STOP.search(whole) else texts
         pieces = (piece for part in parts for piece in _breaths(part.strip(_OPENING)))
-        yield from (Sentence(one_line(speaker), text, turn) for text in pieces if text)
+        yield from (Sentence(collapse_to_one_line(speaker), text, turn) for text in pieces if text)
 
 
 def _split(text: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, Final
 
 from backend.conversations.categories import Category
-from backend.conversations.words import WORD, folded
+from backend.conversations.words import WORD, fold_case_and_accents
 
 from .lexicon import HINTS, TELLING
 
@@ -25,7 +25,7 @@ _SHORTEST_STEM: Final = 2
 def _lines() -> Iterator[tuple[str, Category, float]]:
     for weight, lexicon in ((1.0, HINTS), (2.0, TELLING)):
         for category, line in lexicon.items():
-            yield from ((folded(entry), category, weight) for entry in line.split())
+            yield from ((fold_case_and_accents(entry), category, weight) for entry in line.split())
 
 
 def _weights() -> tuple[Weights, Weights]:
@@ -41,22 +41,25 @@ def _weights() -> tuple[Weights, Weights]:
 _WHOLE, _PREFIXES = _weights()
 
 
-def category_of(counts: Counter[str]) -> Category:
-    """Choose the category whose words are the most frequent; `OTHER` if its score is below `ENOUGH`.
+def choose_category(word_counts: Counter[str]) -> Category:
+    """Choose the category whose typical words are said most; `OTHER` if no category reaches the score `ENOUGH`.
 
     Args:
-        counts: How often each word was said. The words must be folded.
+        word_counts: How often each word was said. The words must be in lower case without accents.
     """
     scores = dict.fromkeys(Category, 0.0)
-    for word, count in counts.items():
+    for word, count in word_counts.items():
         for category, weight in _weighed(word).items():
             scores[category] += weight * sqrt(min(count, _MOST_OFTEN))
     best = max(scores, key=scores.__getitem__)
     return best if scores[best] >= ENOUGH else Category.OTHER
 
 
-def speaks_for(word: str, category: Category) -> bool:
-    """Whether ``word``, which must be folded, is in the lexicon of ``category``, so that it hints at that category."""
+def hints_at_category(word: str, category: Category) -> bool:
+    """Whether ``word`` is typical of ``category``, according to the lexicon.
+
+    ``word`` must be in lower case without accents.
+    """
     return category in _weighed(word)
 
 
@@ -68,6 +71,6 @@ def _weighed(word: str) -> Mapping[Category, float]:
     return next((_PREFIXES[stem[:end]] for end in ends if stem[:end] in _PREFIXES), {})
 
 
-def words_in(text: str) -> Iterator[str]:
-    """Yield the words of ``text``, folded: in lower case, without accents."""
-    return iter(WORD.findall(folded(text).replace("’", "'")))
+def split_into_folded_words(text: str) -> Iterator[str]:
+    """Yield the words of ``text`` in order, in lower case without accents."""
+    return iter(WORD.findall(fold_case_and_accents(text).replace("’", "'")))

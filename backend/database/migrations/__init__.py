@@ -22,17 +22,17 @@ _ALONE: Final = {
 
 
 async def upgrade(engine: AsyncEngine) -> None:
-    """Apply every migration that the database lacks, all of them or none.
+    """Apply all migrations that the database lacks, in one transaction.
 
-    Safe to repeat, and to run in several processes at once.
+    Safe to call again, and in several processes at once: a lock lets one process migrate at a time.
     """
     async with engine.begin() as connection:
         await connection.exec_driver_sql(_ALONE[engine.dialect.name])
         await connection.run_sync(_upgrade)
 
 
-def revisions() -> tuple[str, ...]:
-    """The names of the migrations, the newest first."""
+def list_revisions() -> tuple[str, ...]:
+    """List the names of all migrations (Alembic revisions), the newest first."""
     return tuple(one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions())
 
 

@@ -32,7 +32,7 @@ from backend.main import create_app
 from backend.tests.fakes.commands import run
 from backend.utils.llm import Caller, Needs, Patchbay, Table, use
 from backend.utils.llm.diagnostics.explain import Explanation
-from backend.utils.llm.model_config import parse
+from backend.utils.llm.model_config import parse_table
 from backend.utils.llm.routing.plan import plan
 from backend.utils.llm.testing import LoopbackProvider
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
@@ -175,7 +175,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 class TestTables:
     @pytest.mark.parametrize("block", [one for one in blocks("toml") if one.name not in NO_TABLES], ids=str)
     def test_it_loads(self, block: Block) -> None:
-        parse(_completed(block.text), environ={})
+        parse_table(_completed(block.text), environ={})
 
     @pytest.mark.parametrize("block", [one for one in blocks("toml") if one.name in NO_TABLES], ids=str)
     def test_what_is_no_table_is_toml(self, block: Block) -> None:
@@ -292,7 +292,7 @@ class TestExplanations:
         asked = shlex.split(command.partition(" explain ")[2])
         keys = {name: SecretStr("a-key") for at, name in enumerate(asked) if at and asked[at - 1] == "--byok"}
         table = (ROOT / "backend/llm.toml").read_text("utf-8")
-        snapshot = parse(table, environ=_variables(command), source=Path("llm.toml"))
+        snapshot = parse_table(table, environ=_variables(command), source=Path("llm.toml"))
 
         route = plan(snapshot, asked[0], Caller(keys=keys), Needs(), today=WRITTEN_ON)
 

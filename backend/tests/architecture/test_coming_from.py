@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from backend.tools.code_scan import scan
+from backend.tools.code_scan import scan_code_base
 from backend.utils.llm import use
 from backend.utils.llm.testing import LoopbackProvider
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -56,7 +56,7 @@ def test_no_block_of_the_page_is_left_out() -> None:
 def test_the_table_is_what_is_written(move: Move, tmp_path: Path) -> None:
     # The page's first line says what the block is; in the file a comment stands there, too.
     (tmp_path / move.name).write_text(f"#\n{move.before}", encoding="utf-8")
-    made = scan(tmp_path).table
+    made = scan_code_base(tmp_path).table
 
     assert made is not None
     assert tomllib.loads(made) == tomllib.loads(move.table)

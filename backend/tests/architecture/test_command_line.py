@@ -12,7 +12,7 @@ import pytest
 from typer.core import TyperGroup
 
 from backend.cli import SUMMARIES
-from backend.commands.groups import Deferred
+from backend.commands.groups import LazyCommand
 from backend.commands.terminal import ExitStatus
 from backend.tests.fakes.commands import run
 
@@ -31,9 +31,9 @@ except SystemExit:
 EVERY_HELP = """
 import sys
 from backend.cli import SUMMARIES
-from backend.commands.groups import Deferred
+from backend.commands.groups import LazyCommand
 for name, summary in SUMMARIES.items():
-    Deferred(name, summary).load()
+    LazyCommand(name, summary).load_command()
     loud = sorted({loaded.split(".")[0] for loaded in sys.modules} & HEAVY)
     if loud:
         print(name, loud)
@@ -60,7 +60,7 @@ def test_help_of_a_command_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_a_command_says_of_itself_what_the_list_says_of_it(name: str) -> None:
-    command = Deferred(name, SUMMARIES[name]).load()
+    command = LazyCommand(name, SUMMARIES[name]).load_command()
 
     assert command.name == name
     assert " ".join(command.help.split()).startswith(SUMMARIES[name])
@@ -68,14 +68,16 @@ def test_a_command_says_of_itself_what_the_list_says_of_it(name: str) -> None:
 
 def test_every_module_of_a_command_is_in_the_list() -> None:
     folder = ROOT / "backend" / "commands"
-    modules = {path.stem for path in folder.glob("*.py") if "\napp = commands(" in path.read_text("utf-8")}
+    modules = {
+        path.stem for path in folder.glob("*.py") if "\napp = make_command_app(" in path.read_text("utf-8")
+    }
 
-    assert {Deferred(name, "").module.rpartition(".")[2] for name in SUMMARIES} == modules
+    assert {LazyCommand(name, "").module.rpartition(".")[2] for name in SUMMARIES} == modules
 
 
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_a_group_of_commands_says_something_of_each(name: str) -> None:
-    command = Deferred(name, SUMMARIES[name]).load()
+    command = LazyCommand(name, SUMMARIES[name]).load_command()
 
     assert (
         all(each.help for each in command.commands.values())

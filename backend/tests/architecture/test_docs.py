@@ -18,24 +18,24 @@ from backend.utils.llm.budgets import BudgetRow
 from backend.utils.llm.caller import Caller
 from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.errors import LLMError
-from backend.utils.llm.failures import POLICY, Category
+from backend.utils.llm.failures import POLICY, FailureCategory
 from backend.utils.llm.ledger.record import AttemptRecord
-from backend.utils.llm.model_config import Limits, parse
+from backend.utils.llm.model_config import Limits, parse_table
 from backend.utils.llm.model_config.schema import (
     AccountRow,
     FeatureRow,
     GroupRow,
-    Head,
     ModelRow,
     ProfileRow,
     ProviderRow,
+    TopLevelRow,
 )
 from backend.utils.llm.options import Options
 from backend.utils.llm.receipt import Attempt, Receipt
 from backend.utils.llm.routing.plan import plan
 from backend.utils.llm.routing.route import Needs
-from backend.utils.llm.state.experiments import StopRow
-from backend.utils.llm.strategies import STRATEGIES, Allowance
+from backend.utils.llm.state.experiments import TrialStopConditions
+from backend.utils.llm.strategies import STRATEGIES, TierAllowance
 from backend.utils.llm.testing import LoopbackProvider
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 
@@ -61,7 +61,7 @@ WRITTEN_ON = date(2026, 11, 21)
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 SECTIONS: dict[str, type[BaseModel]] = {
-    "## Before the first section": Head,
+    "## Before the first section": TopLevelRow,
     "## `[budgets.NAME]`": BudgetRow,
     "## `[features.NAME]`": FeatureRow,
     "## `[groups.NAME]`": GroupRow,
@@ -71,8 +71,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## `[providers.NAME]`": ProviderRow,
     "## `limits = { … }`": Limits,
     "## `options = { … }`": Options,
-    "## `stop = { … }`": StopRow,
-    "### `tiers.TIER = { … }`": Allowance,
+    "## `stop = { … }`": TrialStopConditions,
+    "### `tiers.TIER = { … }`": TierAllowance,
 }
 OF_A_STRATEGY = {f'### `select = {{ by = "{by}" }}`': kind for by, kind in STRATEGIES.items()}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -178,7 +178,7 @@ def test_the_reference_of_attempts_states_every_policy_as_it_is() -> None:
             str(policy.tries),
             policy.next_endpoint,
             f"{policy.health}, {policy.cool_seconds:g} s" if policy.cool_seconds else policy.health,
-            "the cancellation itself" if category is Category.CANCELLED else policy.error.__name__,
+            "the cancellation itself" if category is FailureCategory.CANCELLED else policy.error.__name__,
         ]
         for category, policy in POLICY.items()
     }
@@ -251,7 +251,7 @@ def explained(one: Shown) -> str:
     asked = options.parse_args(shlex.split(one.command.partition(" explain ")[2]))
     keys = {name: f"a-key-of-{name}" for name in re.findall(r'api_key_env *= *"(.*?)"', one.table)}
     caller = Caller(user_id=asked.user, tier=asked.tier)
-    snapshot = parse(one.table, environ=keys, source=Path("llm.toml"))
+    snapshot = parse_table(one.table, environ=keys, source=Path("llm.toml"))
     route = plan(snapshot, asked.feature, caller, Needs(tokens=asked.tokens), today=WRITTEN_ON)
     return f"{Explanation._make(route)}\n"
 

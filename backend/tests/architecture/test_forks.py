@@ -22,16 +22,16 @@ WORKERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor"}
 HOMES = {"threading", "queue", "concurrent.futures", "multiprocessing"}
 SHORT_LIVED = {
     "execution/own_thread.py _begun": "one question to the application; only the call that asked it waits for it",
-    "shared/awaited.py Awaited.wait": "one answer; only the call that asked for it waits",
+    "shared/awaited.py SingleWaiterFuture.wait": "one answer; only the call that asked for it waits",
     "backend/serve.py _Run.stop": "nobody waits for it",
     "local_model/process.py LocalModel.start": "of the run, which a forked child has none of",
     "local_model/process.py _Run": "one run of the model; a forked child has none",
-    "local_model/child.py Child": "follows the model's process, whose parent is another one after a fork",
+    "local_model/child.py ChildProcess": "follows the model's process, whose parent is another one after a fork",
     "local_model/server.py end_with_parent": "of the model's process, which runs nothing else",
     "local_model/server.py _end_after": "the same",
     "workers/worker.py _serve": "follows the supervisor, whose worker a forked child is not",
     "tools/example.py main": "of a command that forks nobody",
-    "testing/server.py Server": "the test kit's: it serves where it was started, and stands by itself",
+    "testing/server.py LoopbackServer": "the test kit's: it serves where it was started, and stands by itself",
     "testing/loopback.py LoopbackProvider": "the same",
     "testing/scripted.py ScriptedChatModel": "the same",
 }
@@ -43,7 +43,7 @@ Scope = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Made(NamedTuple):
-    """A lock or a thread: what, where, and whether in a `_begin`, or somewhere in a `PerProcess`."""
+    """A lock or a thread: what, where, and whether in a `_begin`, or somewhere in a `ForkSafe`."""
 
     what: str
     place: str
@@ -66,7 +66,7 @@ def _made(node: ast.AST, within: list[Scope], names: dict[str, str], path: Path)
     if isinstance(node, ast.Attribute | ast.Name) and (what := _kind(node, names)) in LOCKS | WORKERS:
         classes = [one for one in within if isinstance(one, ast.ClassDef)]
         methods = [one.name for one in within if isinstance(one, FUNCTIONS)]
-        is_owned = any(ast.unparse(base) == "PerProcess" for one in classes for base in one.bases)
+        is_owned = any(ast.unparse(base) == "ForkSafe" for one in classes for base in one.bases)
         is_begun = is_owned and methods == ["_begin"]
         place = f"{'/'.join(path.parts[-2:])} {'.'.join(one.name for one in within)}"
         yield Made(what, place, is_begun, is_owned)
@@ -132,7 +132,7 @@ def test_nothing_is_cached_behind_a_lock_that_a_class_shares() -> None:
     [
         "import threading\nlock = threading.Lock()",
         "from threading import RLock as Mine\nclass A:\n  def __init__(self):\n    self.lock = Mine()",
-        "import threading\nclass A(PerProcess):\n  def other(self):\n    self.lock = threading.Condition()",
+        "import threading\nclass A(ForkSafe):\n  def other(self):\n    self.lock = threading.Condition()",
         "import threading\nclass A:\n  lock: object = field(default_factory=threading.Lock)",
     ],
 )

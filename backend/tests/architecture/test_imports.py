@@ -38,7 +38,7 @@ with LoopbackProvider() as provider:
     with use(patchbay), use_caller(Caller(keys={"gemini": "mine"})):
         answer = get_llm("greet").invoke("hi")
     patchbay.close()
-record = AttemptRecord.of_json(open("ledger.jsonl").read())
+record = AttemptRecord.from_json(open("ledger.jsonl").read())
 assert record.call == answer.response_metadata["receipt"]["id"]
 print(record.endpoint, provider.requests[0].key)
 """

@@ -16,15 +16,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from backend.ledger.shipper import Shipper
 from backend.ledger.spool import Spool
-from backend.metrics import Metrics
-from backend.routers.metrics import exposition
+from backend.metrics import AttemptMetrics
+from backend.routers.metrics import render_table_metrics
 from backend.tests.fakes.records import record
 from backend.tests.fakes.services import FakeFacade
 from backend.tests.fakes.spools import MemoryLedgerStore
 from backend.utils.llm.diagnostics.health import HealthInfo
 from backend.utils.llm.diagnostics.qos import FeatureInfo, QosInfo, TrialInfo
-from backend.utils.llm.diagnostics.retirements import Retiring
-from backend.utils.llm.failures import Category
+from backend.utils.llm.diagnostics.retirements import RetirementImpact
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.state.health import Circuit, HealthChange
 from backend.watchers import LedgerMetrics
 
@@ -48,19 +48,21 @@ OF_A_HISTOGRAM = ("_bucket", "_sum", "_count")
 @cache
 def exposed() -> dict[str, dict[str, set[str]]]:
     """Every sample that ``/metrics`` can have, with the values of its labels here."""
-    metrics, now = Metrics(), datetime(2026, 11, 21, tzinfo=UTC)
+    metrics, now = AttemptMetrics(), datetime(2026, 11, 21, tzinfo=UTC)
     spool = Spool(Path("nowhere"))
     LedgerMetrics(metrics.registry, spool, Shipper(spool, MemoryLedgerStore()))
     for outcome in ("ok", "failed"):
         metrics.append(record(outcome=outcome, first_token=1))
-    metrics.health_changed(HealthChange("opened", Circuit("openai:m", "k"), Category.SERVER, 30.0, 5))
+    metrics.record_health_change(
+        HealthChange("opened", Circuit("openai:m", "k"), FailureCategory.SERVER, 30.0, 5)
+    )
     rests = [
         HealthInfo(
             endpoint="openai:m",
             key_owner="house",
             account=None,
             state=state,
-            category=Category.SERVER,
+            category=FailureCategory.SERVER,
             reason="",
             since=now,
             until=now,
@@ -68,7 +70,7 @@ def exposed() -> dict[str, dict[str, set[str]]]:
         )
         for state in ("open", "cooling", "probing", "half open")
     ]
-    leaves = Retiring(
+    leaves = RetirementImpact(
         endpoint="openai:m", day=date(2026, 12, 11), days=20, replacement=None, features=(), profiles=()
     )
     arm = TrialInfo(
@@ -78,7 +80,7 @@ def exposed() -> dict[str, dict[str, set[str]]]:
     qos = FakeFacade().get_qos_info().model_copy(update=told)
     found: dict[str, dict[str, set[str]]] = {}
     for family in text_string_to_metric_families(
-        exposition(qos) + generate_latest(metrics.registry).decode()
+        render_table_metrics(qos) + generate_latest(metrics.registry).decode()
     ):
         for sample in family.samples:
             labels = found.setdefault(sample.name, {})

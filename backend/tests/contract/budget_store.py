@@ -10,7 +10,7 @@ import pytest
 
 from backend.tests.fakes.budgets import charge, reservation, window
 from backend.utils.llm.budgets import Counter
-from backend.utils.llm.state.budget_store import Shortage
+from backend.utils.llm.state.budget_store import BudgetShortage
 
 if TYPE_CHECKING:
     from backend.utils.llm.budgets import BudgetWindow
@@ -33,7 +33,9 @@ class BudgetStoreContract:
         ann = window()
 
         assert store.reserve(reservation(charge(ann, 60))) == (Counter(reserved=60),)
-        assert store.reserve(reservation(late := charge(ann, 41))) == Shortage(late, Counter(reserved=60))
+        assert store.reserve(reservation(late := charge(ann, 41))) == BudgetShortage(
+            late, Counter(reserved=60)
+        )
         assert store.reserve(reservation(charge(ann, 40))) == (Counter(reserved=100),)
 
     def test_what_was_used_is_counted_and_the_rest_is_there_again(self, store: BudgetStore) -> None:
@@ -73,7 +75,7 @@ class BudgetStoreContract:
 
         found = store.reserve(reservation(charge(acme, 10), full := charge(ann, 101)))
 
-        assert found == Shortage(full, Counter())
+        assert found == BudgetShortage(full, Counter())
         assert store.counters([acme]).get(acme, Counter()) == Counter()
 
     def test_windows_are_counted_apart(self, store: BudgetStore) -> None:
@@ -102,7 +104,7 @@ class BudgetStoreContract:
         store.settle(held, [5])
 
         assert counter(store, odd) == Counter(spent=5)
-        assert store.reserve(reservation(full := charge(odd, 96))) == Shortage(full, Counter(spent=5))
+        assert store.reserve(reservation(full := charge(odd, 96))) == BudgetShortage(full, Counter(spent=5))
 
     def test_two_long_names_are_not_one(self, store: BudgetStore) -> None:
         store.reserve(reservation(charge(window("a" * 1_000 + "b"), 10)))
@@ -119,7 +121,7 @@ class BudgetStoreContract:
         ann = window()
         store.reserve(reservation(charge(ann, 100), seconds=3600))
 
-        assert isinstance(store.reserve(reservation(charge(ann, 1))), Shortage)
+        assert isinstance(store.reserve(reservation(charge(ann, 1))), BudgetShortage)
 
     def test_who_is_settled_after_their_lease_is_counted_all_the_same_once(self, store: BudgetStore) -> None:
         ann = window()
@@ -156,7 +158,7 @@ class BudgetStoreContract:
             if number < ready.parties:
                 ready.wait()
             found = store.reserve(held := reservation(charge(ann, 1, count + 1)))
-            if isinstance(found, Shortage):
+            if isinstance(found, BudgetShortage):
                 return False
             store.settle(held, [1])
             return True
@@ -170,14 +172,14 @@ class BudgetStoreContract:
         assert counter(store, ann) == Counter(spent=count + 1)
 
     def test_requests_that_set_aside_of_several_never_wait_for_each_other(self, store: BudgetStore) -> None:
-        windows = sorted((window(name) for name in "abcd"), key=lambda one: one.order)
+        windows = sorted((window(name) for name in "abcd"), key=lambda one: one.sort_key)
 
         def ask(number: int) -> bool:
             some = [one for place, one in enumerate(windows) if number >> place & 1]
             charges = [charge(one, 1, 10_000) for one in some]
             found = store.reserve(held := reservation(*charges))
             store.settle(held, [1] * len(charges))
-            return not isinstance(found, Shortage)
+            return not isinstance(found, BudgetShortage)
 
         with ThreadPoolExecutor(8) as pool:
             assert all(pool.map(ask, [1 + number % 15 for number in range(300)]))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from langchain_core.messages import AIMessage
 from pydantic import Field
 
-from backend.access import Owner
+from backend.access import DataOwner
 from backend.agents.agent import Agent, Agents
 from backend.agents.events import ConfirmationChanged, RunEnded
-from backend.agents.gate import Decision, Gate
-from backend.agents.in_memory import MemoryConfirmations, MemoryRuns
-from backend.agents.runner import Runner
+from backend.agents.gate import ApprovalDecision, ConfirmationGate
+from backend.agents.in_memory import InMemoryConfirmationStore, InMemoryRunStore
+from backend.agents.runner import AgentRunner
 from backend.agents.tools import Execution, Tool, tool
 from backend.utils.llm.testing import ScriptedChatModel
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from backend.agents.events import Event
     from backend.agents.runs import RunStore
 
-ANN, BOB, CAT = Owner("ann", "acme"), Owner("bob", "acme"), Owner("ann", "globex")
+ANN, BOB, CAT = DataOwner("ann", "acme"), DataOwner("bob", "acme"), DataOwner("ann", "globex")
 NOON = 1_796_000_000_000_000
 SECOND = 1_000_000
 
@@ -92,8 +92,8 @@ class World:
         self.now = NOON
         self.effects = Effects()
         self.model = ScriptedChatModel(script=list(script))
-        self.confirmations = confirmations or MemoryConfirmations()
-        self.runs = runs or MemoryRuns()
+        self.confirmations = confirmations or InMemoryConfirmationStore()
+        self.runs = runs or InMemoryRunStore()
         given = self.effects.tools if tools is None else tuple(tools)
         self.models: Callable[[str], Any] = lambda _: self.model
         self.agent = Agent("clerk", "chat_agent", "You help.", given, **more)
@@ -101,8 +101,8 @@ class World:
 
     def put_in_force(self, *agents: Agent, **more: Any) -> None:
         """Have these agents from now on, as another process would."""
-        self.gate = Gate(self.confirmations, Agents(agents), now=lambda: self.now, **more)
-        self.runner = Runner(
+        self.gate = ConfirmationGate(self.confirmations, Agents(agents), now=lambda: self.now, **more)
+        self.runner = AgentRunner(
             Agents(agents), self.models, self.runs, self.gate, now=lambda: self.now, clock=lambda: 0.0
         )
 
@@ -110,20 +110,20 @@ class World:
         self.now += int(seconds * SECOND)
 
     async def say(
-        self, text: str = "Do it.", conversation: str | None = "c", owner: Owner = ANN
+        self, text: str = "Do it.", conversation: str | None = "c", owner: DataOwner = ANN
     ) -> list[Event]:
-        return await whole(self.runner.start(owner, "clerk", text, conversation))
+        return await whole(self.runner.start_run(owner, "clerk", text, conversation))
 
-    async def pending(self, owner: Owner = ANN) -> Sequence[Confirmation]:
-        return await self.gate.pending(owner)
+    async def pending(self, owner: DataOwner = ANN) -> Sequence[Confirmation]:
+        return await self.gate.list_pending(owner)
 
     async def approve(
-        self, one: Confirmation, owner: Owner = ANN, *, again: bool = False, arguments: Any = None
+        self, one: Confirmation, owner: DataOwner = ANN, *, again: bool = False, arguments: Any = None
     ) -> list[Event]:
-        decision = Decision(owner, one.id, one.digest, again, arguments)
+        decision = ApprovalDecision(owner, one.id, one.digest, again, arguments)
         return await whole(self.runner.approve(decision))
 
-    async def reject(self, one: Confirmation, reason: str = "", owner: Owner = ANN) -> list[Event]:
+    async def reject(self, one: Confirmation, reason: str = "", owner: DataOwner = ANN) -> list[Event]:
         return await whole(self.runner.reject(owner, one.id, reason))
 
     def told(self, call: int = -1) -> list[tuple[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import uvicorn
 from typing_extensions import override
 
-from backend.protocol import configured
+from backend.protocol import make_uvicorn_config
 from backend.settings import Settings
 from backend.tests.fakes.applications import application
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -59,7 +59,7 @@ def loopback_edge(
     """The service, with its data in ``folder``, until the end of the block; its facade is the one of `loopback_patchbay`."""
     patchbay = loopback_patchbay(provider, chains, **more)
     app = application(Settings(_env_file=None, data_dir=folder), patchbay=patchbay, launch_token=TOKEN)
-    config = configured(app)
+    config = make_uvicorn_config(app)
     config.port = 0
     server = _Server(config)
     thread = threading.Thread(target=server.run)

@@ -19,4 +19,4 @@ def learn(patchbay: Patchbay, seconds: float, hedges: int = 1, feature: str = "f
         for endpoint in patchbay.table.snapshot.chain(feature, "premium"):
             for _ in range(ENOUGH):
                 for what in ("total", "first_token"):
-                    traffic.tail_latency.of(feature, str(endpoint), what).took(seconds)
+                    traffic.tail_latency.latencies_of(feature, str(endpoint), what).record_answer(seconds)

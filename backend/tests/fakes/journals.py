@@ -10,7 +10,7 @@ from backend.conversations.errors import StorageUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from backend.conversations.journal import Claim
+    from backend.conversations.journal import JournalClaim
 
 
 def nothing(_step: str) -> None:
@@ -21,14 +21,14 @@ def nothing(_step: str) -> None:
 class Kept:
     """What one journal holds."""
 
-    claim: Claim | None = None
+    claim: JournalClaim | None = None
     answers: dict[str, bytes] = field(default_factory=dict)
     conversation: bytes | None = None
     age: float = 0.0
 
 
 class InMemoryJournals:
-    """`Journals`. Before and after each step they tell ``happens``, which may raise."""
+    """`JournalStore`. Before and after each step they tell ``happens``, which may raise."""
 
     def __init__(self, happens: Callable[[str], None] = nothing) -> None:
         self.happens = happens
@@ -42,14 +42,14 @@ class InMemoryJournals:
         self.held.add(conversation_id)
         return InMemoryJournal(self, conversation_id)
 
-    async def finished(self, conversation_id: str) -> bytes | None:
+    async def read_finished(self, conversation_id: str) -> bytes | None:
         return self.kept.get(conversation_id, Kept()).conversation
 
-    async def abandoned(self, older: float) -> Sequence[str]:
+    async def list_abandoned(self, older_than_s: float) -> Sequence[str]:
         return [
             name
             for name, one in self.kept.items()
-            if name not in self.held and (one.conversation is not None or one.age > older)
+            if name not in self.held and (one.conversation is not None or one.age > older_than_s)
         ]
 
 
@@ -64,7 +64,7 @@ class InMemoryJournal:
         return self._journals.kept.setdefault(self._id, Kept())
 
     @property
-    def claim(self) -> Claim | None:
+    def claim(self) -> JournalClaim | None:
         return self._kept.claim
 
     @property
@@ -72,25 +72,25 @@ class InMemoryJournal:
         return self._kept.conversation
 
     @property
-    def age(self) -> float:
+    def age_s(self) -> float:
         return self._kept.age
 
-    def answer(self, feature: str) -> bytes | None:
+    def read_answer(self, feature: str) -> bytes | None:
         return self._kept.answers.get(feature)
 
-    async def begin(self, claim: Claim, room: int) -> None:
+    async def reserve_space(self, claim: JournalClaim, room: int) -> None:
         assert room > 0
         self._write("begin")
         self._kept.claim = self._kept.claim or claim
         self._journals.happens("begun")
 
-    async def keep(self, feature: str, answer: bytes) -> None:
+    async def write_answer(self, feature: str, answer: bytes) -> None:
         self._journals.happens(f"keep {feature}")
         if not self._journals.is_full:
             self._kept.answers[feature] = answer
         self._journals.happens(f"kept {feature}")
 
-    async def finish(self, conversation: bytes) -> None:
+    async def write_conversation(self, conversation: bytes) -> None:
         self._write("finish")
         self._kept.conversation = conversation
         self._journals.happens("finished")

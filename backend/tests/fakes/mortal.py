@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.agents.agent import Agent, Agents
 from backend.agents.budget import RunBudget
-from backend.agents.gate import Decision, Gate
-from backend.agents.runner import Runner
+from backend.agents.gate import ApprovalDecision, ConfirmationGate
+from backend.agents.runner import AgentRunner
 from backend.agents.runs import ENDED
 from backend.agents.tools import Execution, tool
 from backend.database import audit
@@ -28,7 +28,7 @@ from backend.database.confirmations import SqlConfirmationStore
 from backend.database.engine import make_engine
 from backend.database.postgres import make_postgres_engine
 from backend.database.runs import SqlRunStore
-from backend.database.transactions import transactions
+from backend.database.transactions import get_transaction_runner
 from backend.database.valkey_confirmations import ValkeyConfirmationStore
 from backend.tests.fakes.agents import ANN, NOON, whole
 
@@ -173,7 +173,7 @@ def turns_of(seed: int) -> list[list[tuple[str, Any]]]:
 
 
 @asynccontextmanager
-async def alive(seed: int, place: Place, moments: Moments, now: int) -> AsyncIterator[Runner]:
+async def alive(seed: int, place: Place, moments: Moments, now: int) -> AsyncIterator[AgentRunner]:
     """An application on ``place``, at ``now``."""
 
     def effect(kind: str, number: int, execution: Execution) -> str:
@@ -205,24 +205,26 @@ async def alive(seed: int, place: Place, moments: Moments, now: int) -> AsyncIte
     engine = make_postgres_engine(place.database) if is_url else make_engine(Path(place.database))
     client = Redis.from_url(place.valkey) if place.valkey else None
     try:
-        transacting = transactions(engine)
+        transacting = get_transaction_runner(engine)
         store: Any = SqlConfirmationStore(transacting)
         if client is not None:
-            store = ValkeyConfirmationStore(client, partial(audit.record_alone, async_sessionmaker(engine)))
-        gate = Gate(Mortal(store, moments), agents, now=lambda: now)
+            store = ValkeyConfirmationStore(
+                client, partial(audit.record_in_own_transaction, async_sessionmaker(engine))
+            )
+        gate = ConfirmationGate(Mortal(store, moments), agents, now=lambda: now)
         model: Any = TurnModel(turns_of(seed))
         runs: Any = Mortal(SqlRunStore(transacting), moments)
-        yield Runner(agents, lambda _: model, runs, gate, now=lambda: now)
+        yield AgentRunner(agents, lambda _: model, runs, gate, now=lambda: now)
     finally:
         if client is not None:
             await client.aclose()
         await engine.dispose()
 
 
-async def _answer_all(runner: Runner) -> None:
+async def _answer_all(runner: AgentRunner) -> None:
     """Approve what is pending, until nothing is."""
-    while pending := [one for one in await runner.gate.pending(ANN) if one.state == "pending"]:
-        await whole(runner.approve(Decision(ANN, pending[0].id, pending[0].digest)))
+    while pending := [one for one in await runner.gate.list_pending(ANN) if one.state == "pending"]:
+        await whole(runner.approve(ApprovalDecision(ANN, pending[0].id, pending[0].digest)))
 
 
 def live(seed: int, place: Place, at: At = never, now: int = NOON) -> int:
@@ -231,7 +233,7 @@ def live(seed: int, place: Place, at: At = never, now: int = NOON) -> int:
     async def run() -> int:
         moments = Moments(at)
         async with alive(seed, place, moments, now) as runner:
-            await whole(runner.start(ANN, "clerk", "Go.", "c"))
+            await whole(runner.start_run(ANN, "clerk", "Go.", "c"))
             await _answer_all(runner)
         return moments.count
 
@@ -259,20 +261,20 @@ def live_on(seed: int, place: Place, now: int = NOON + LATER) -> Left:
 
     async def run() -> Left:
         async with alive(seed, place, Moments(never), now) as runner:
-            await runner.sweep()
-            parked = [one for one in await runner.gate.pending(ANN) if one.state == "unknown"]
+            await runner.end_expired_runs()
+            parked = [one for one in await runner.gate.list_pending(ANN) if one.state == "unknown"]
             for one in parked:
                 await whole(runner.reject(ANN, one.id, "Leave it."))
             for _ in range(_SWEEPS):
                 await _answer_all(runner)
-                for kept in await runner.recent(ANN):
-                    if kept.state not in ENDED and await runner.shown_state(kept) == "interrupted":
-                        await whole(runner.resume(ANN, kept.id))
+                for kept in await runner.list_recent_runs(ANN):
+                    if kept.state not in ENDED and await runner.current_state(kept) == "interrupted":
+                        await whole(runner.resume_run(ANN, kept.id))
             return await _left(runner, len(parked))
 
-    async def _left(runner: Runner, parked: int) -> Left:
-        runs = await runner.recent(ANN)
-        kept = [one for each in runs for one in (await runner.gate.of_run(each.id)).values()]
+    async def _left(runner: AgentRunner, parked: int) -> Left:
+        runs = await runner.list_recent_runs(ANN)
+        kept = [one for each in runs for one in (await runner.gate.latest_confirmations(each.id)).values()]
         lines = place.lines()
         done = {line.rsplit("-", 1)[1] for line in lines}
         lost = [one for one in kept if one.state == "done" and one.id not in done]

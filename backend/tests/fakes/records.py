@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from backend.ledger.store import Spooled
+from backend.ledger.store import SpooledRecord
 from backend.utils.llm.ledger.record import AttemptRecord
 
 if TYPE_CHECKING:
@@ -58,6 +58,6 @@ def record(**fields: Any) -> AttemptRecord:
     return _RECORD._replace(**fields)
 
 
-def spooled(records: Iterable[AttemptRecord], writer: str = WRITER, first: int = 1) -> list[Spooled]:
+def spooled(records: Iterable[AttemptRecord], writer: str = WRITER, first: int = 1) -> list[SpooledRecord]:
     """Rows of one writer."""
-    return [Spooled(writer, number, each) for number, each in enumerate(records, first)]
+    return [SpooledRecord(writer, number, each) for number, each in enumerate(records, first)]

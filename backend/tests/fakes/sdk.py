@@ -17,10 +17,10 @@ from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr, model_validator
 
-from backend.utils.llm.failures import named
+from backend.utils.llm.failures import to_chat_finish_reason
 from backend.utils.llm.providers import anthropic_api, chat_completions, gemini_api, responses_api
-from backend.utils.llm.providers.answer import message_of
-from backend.utils.llm.providers.answer_stream import AnswerStream
+from backend.utils.llm.providers.answer import to_ai_message
+from backend.utils.llm.providers.answer_stream import ChunkBuilder
 from backend.utils.llm.transport import ERROR_STATUS, HOUSE, TICKET_HEADER, Request
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class _Clients:
     def __contains__(self, endpoint: Endpoint) -> bool:
         return True
 
-    def client(self, endpoint: Endpoint, seconds: float | None = None) -> Any:
+    def get_client(self, endpoint: Endpoint, seconds: float | None = None) -> Any:
         if endpoint.provider.api == "gemini":
             return _Gemini(endpoint, self._transport)
         if endpoint.provider.api == "anthropic":
@@ -185,11 +185,15 @@ class _Responses:
 
     def generate(self, request: ModelRequest) -> AIMessage:
         response = self._chat.root_client.responses.create(**self._payload(request))
-        return message_of(responses_api.ResponsesReader(request.stop).answer(_plain(response)), HOUSE)
+        return to_ai_message(
+            responses_api.ResponsesAnswerReader(request.stop).parse_answer(_plain(response)), HOUSE
+        )
 
     async def agenerate(self, request: ModelRequest) -> AIMessage:
         response = await self._chat.root_async_client.responses.create(**self._payload(request))
-        return message_of(responses_api.ResponsesReader(request.stop).answer(_plain(response)), HOUSE)
+        return to_ai_message(
+            responses_api.ResponsesAnswerReader(request.stop).parse_answer(_plain(response)), HOUSE
+        )
 
     def stream(self, request: ModelRequest) -> Iterator[ChatGenerationChunk]:
         reading = _Reading(request)
@@ -212,13 +216,13 @@ class _Responses:
 
 class _Reading:
     def __init__(self, request: ModelRequest) -> None:
-        self._reader = responses_api.ResponsesReader(request.stop)
-        self._stream = AnswerStream(HOUSE)
+        self._reader = responses_api.ResponsesAnswerReader(request.stop)
+        self._stream = ChunkBuilder(HOUSE)
 
     def read(self, event: Any) -> Iterator[ChatGenerationChunk]:
-        if (piece := self._reader.event(_plain(event))) is not None:
-            self._stream.add(piece)
-        if (chunk := self._stream.chunk()) is not None:
+        if (piece := self._reader.parse_event(_plain(event))) is not None:
+            self._stream.add_event(piece)
+        if (chunk := self._stream.take_chunk()) is not None:
             yield chunk
 
     def flush(self) -> Iterator[ChatGenerationChunk]:
@@ -336,7 +340,7 @@ class _Anthropic:
 
 
 def _anthropic(request: ModelRequest) -> tuple[tuple[Any], dict[str, Any]]:
-    request, schema = anthropic_api.held_to_schema(request)
+    request, schema = anthropic_api.choose_schema_enforcement(request)
     ask = request.ask
     settings = dict(request.settings)
     if schema is not None:
@@ -392,7 +396,9 @@ _NOT_TOLD = {
 
 def _metadata(told: dict[str, Any], *, called: bool) -> dict[str, Any]:
     found = {name: value for name, value in told.items() if name not in _NOT_TOLD and value != []}
-    reason = found["finish_reason"] = named(found.get("finish_reason") or told.get("stop_reason"))
+    reason = found["finish_reason"] = to_chat_finish_reason(
+        found.get("finish_reason") or told.get("stop_reason")
+    )
     if found.get("model_provider") == "anthropic":
         found = {
             name: value for name, value in found.items() if name not in {"model", "model_provider", "usage"}

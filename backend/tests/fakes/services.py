@@ -6,9 +6,9 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from backend.access import Grant, Owner, default_grant
+from backend.access import DataOwner, Grant, default_grant
 from backend.conversations.creation import ConversationCreator
-from backend.conversations.store import InvalidCursorError, Page
+from backend.conversations.store import ConversationPage, InvalidCursorError
 from backend.database.sessions import IDLE, LIFETIME
 from backend.database.tokens import utc_now
 from backend.routers.dependencies import Services
@@ -48,32 +48,32 @@ class InMemoryConversations:
         if all(one.id != conversation.id for one in self.kept):
             self.kept.insert(0, conversation)
 
-    async def get(self, owner: Owner, conversation_id: str) -> Conversation | None:
+    async def get(self, owner: DataOwner, conversation_id: str) -> Conversation | None:
         return next((one for one in self._of(owner) if one.id == conversation_id), None)
 
-    async def page(self, owner: Owner, *, limit: int, cursor: str | None = None) -> Page:
+    async def list_page(self, owner: DataOwner, *, limit: int, cursor: str | None = None) -> ConversationPage:
         if cursor is not None and not cursor.isdigit():
             raise InvalidCursorError(cursor)
         seen = int(cursor or 0)
         found = self._of(owner)
         more = str(seen + limit) if len(found) > seen + limit else None
-        return Page(tuple(found[seen : seen + limit]), more)
+        return ConversationPage(tuple(found[seen : seen + limit]), more)
 
-    async def add_action_item(self, owner: Owner, conversation_id: str, item: ActionItem) -> bool:
+    async def add_action_item(self, owner: DataOwner, conversation_id: str, item: ActionItem) -> bool:
         found = await self.get(owner, conversation_id)
         if found is not None:
             items = (*found.action_items, item)
             self.kept[self.kept.index(found)] = found.model_copy(update={"action_items": items})
         return found is not None
 
-    async def delete(self, owner: Owner, conversation_id: str) -> bool:
+    async def delete(self, owner: DataOwner, conversation_id: str) -> bool:
         found = await self.get(owner, conversation_id)
         if found is not None:
             self.kept.remove(found)
         return found is not None
 
-    def _of(self, owner: Owner) -> list[Conversation]:
-        return [one for one in self.kept if Owner(one.user_id, one.tenant_id) == owner]
+    def _of(self, owner: DataOwner) -> list[Conversation]:
+        return [one for one in self.kept if DataOwner(one.user_id, one.tenant_id) == owner]
 
 
 class InMemoryTokens:
@@ -83,7 +83,7 @@ class InMemoryTokens:
         usually = (replace(default_grant(user), token_id=user) for user in ("ann", "bob", "admin"))
         self._given = {f"token-of-{grant.user_id}": grant for grant in usually} | more
 
-    async def find(self, plain: str) -> Grant | None:
+    async def find_grant(self, plain: str) -> Grant | None:
         return self._given.get(plain)
 
 
@@ -95,12 +95,12 @@ class InMemorySessions:
         now = clock()
         self._open = {f"session-of-{user}": (default_grant(user), now, now) for user in ("ann", "bob")}
 
-    async def open(self, user_id: str, token_id: str | None = None) -> str:
+    async def open_session(self, user_id: str, token_id: str | None = None) -> str:
         now, plain = self._clock(), secrets.token_urlsafe()
         self._open[plain] = (default_grant(user_id), now, now)
         return plain
 
-    async def find(self, plain: str) -> Grant | None:
+    async def find_grant(self, plain: str) -> Grant | None:
         owner, opened, used = self._open.get(plain, (None, self._clock(), self._clock()))
         now = self._clock()
         if owner is None or now - opened >= LIFETIME or now - used >= IDLE:
@@ -108,7 +108,7 @@ class InMemorySessions:
         self._open[plain] = (owner, opened, now)
         return owner
 
-    async def end(self, plain: str) -> None:
+    async def end_session(self, plain: str) -> None:
         self._open.pop(plain, None)
 
 
@@ -180,7 +180,12 @@ class FakeFacade:
         tokens = needs.tokens if needs else 0
         asking = caller or current_caller()
         return FakeRoute(
-            {"feature": feature, "user": asking.user_id, "tokens": tokens, "policy": asking.policy}
+            {
+                "feature": feature,
+                "user": asking.user_id,
+                "tokens": tokens,
+                "policy": asking.effective_key_policy,
+            }
         )
 
 
@@ -190,7 +195,7 @@ class FakeDatabase:
 
     why: str | None = None
 
-    async def fault(self) -> str | None:
+    async def find_fault(self) -> str | None:
         return self.why
 
 

@@ -9,25 +9,31 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from backend.utils.llm.forks import PerProcess
+from backend.utils.llm.forks import ForkSafe
 from backend.utils.llm.state.shared.store import (
     KEPT_ASIDE_SECONDS,
     LEASE_SECONDS,
     LOOK_SECONDS,
     PART,
-    Answer,
-    Room,
+    LimitState,
+    ReservationAnswer,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from backend.utils.llm.state.shared.store import Change, Event, Heard, Limit, Reporter
+    from backend.utils.llm.state.shared.store import (
+        CounterChange,
+        CountReporter,
+        EventHandler,
+        SharedEvent,
+        SharedLimit,
+    )
 
 
-def bucket_at(limit: Limit, at: float) -> int:
+def bucket_at(limit: SharedLimit, at: float) -> int:
     """The part of a window at the time ``at``, in whole milliseconds, as the server counts."""
-    return math.floor(round(1000 * at) / round(1000 * limit.grain, 6))
+    return math.floor(round(1000 * at) / round(1000 * limit.bucket_seconds, 6))
 
 
 class _Window:
@@ -36,23 +42,23 @@ class _Window:
     def __init__(self) -> None:
         self.buckets: defaultdict[int, int] = defaultdict(int)
 
-    def expire(self, limit: Limit, now: float) -> int:
+    def expire(self, limit: SharedLimit, now: float) -> int:
         """Drop the buckets that no longer count, and return the oldest that does."""
-        first = bucket_at(limit, now - limit.length)
+        first = bucket_at(limit, now - limit.grant_seconds)
         for bucket in [one for one in self.buckets if one < first]:
             del self.buckets[bucket]
         return first
 
-    def until_free(self, limit: Limit, need: int, now: float) -> float:
+    def until_free(self, limit: SharedLimit, need: int, now: float) -> float:
         """Seconds until ``need`` is free."""
         for bucket in sorted(self.buckets):
             need -= self.buckets[bucket]
             if need <= 0:
-                return max(0.001, (bucket + 1) * limit.grain + limit.length - now)
-        return limit.length
+                return max(0.001, (bucket + 1) * limit.bucket_seconds + limit.grant_seconds - now)
+        return limit.grant_seconds
 
 
-class SharedMemory(PerProcess):
+class SharedMemory(ForkSafe):
     """The state that the members share.
 
     Args:
@@ -73,7 +79,7 @@ class SharedMemory(PerProcess):
         self.aside: defaultdict[str, dict[MemoryStore, tuple[int, float]]] = defaultdict(dict)
         self.sums: defaultdict[str, int] = defaultdict(int)
 
-    def used(self, limit: Limit, now: float) -> int:
+    def used(self, limit: SharedLimit, now: float) -> int:
         """The amount of ``limit`` that is used."""
         if limit.kind == "window":
             window = self.windows[limit.key]
@@ -87,7 +93,7 @@ class SharedMemory(PerProcess):
             del places[name]
         return len(places)
 
-    def take(self, limit: Limit, name: str, now: float) -> None:
+    def take(self, limit: SharedLimit, name: str, now: float) -> None:
         """Count the amount that ``limit`` asks for, by the request ``name``."""
         if limit.kind == "window":
             self.windows[limit.key].buckets[bucket_at(limit, now)] += limit.ask
@@ -96,17 +102,17 @@ class SharedMemory(PerProcess):
         else:
             self.places[limit.key][name] = now + LEASE_SECONDS
 
-    def others(self, limit: Limit, process: MemoryStore) -> int:
+    def others(self, limit: SharedLimit, process: MemoryStore) -> int:
         """The amount set aside for processes other than ``process``, as of the last `set_aside`."""
         own, _ = self.aside[limit.key].get(process, (0, 0.0))
         return self.sums[limit.key] - own
 
-    def keep(self, limit: Limit, process: MemoryStore, amount: int, ends: float) -> None:
+    def keep(self, limit: SharedLimit, process: MemoryStore, amount: int, ends: float) -> None:
         """Set aside ``amount`` for ``process`` until ``ends``."""
         self.sums[limit.key] = self.others(limit, process) + amount
         self.aside[limit.key][process] = amount, ends
 
-    def set_aside(self, limit: Limit, process: MemoryStore, now: float, least: int = 0) -> int:
+    def set_aside(self, limit: SharedLimit, process: MemoryStore, now: float, least: int = 0) -> int:
         """Set aside a share of what is left for ``process``, and at least ``least``; return the share."""
         processes = len(self.members)
         for one in [one for one, (_, ends) in self.aside[limit.key].items() if ends <= now]:
@@ -117,7 +123,7 @@ class SharedMemory(PerProcess):
         self.keep(limit, process, max(amount, least), now + KEPT_ASIDE_SECONDS)
         return amount
 
-    def allowance(self, limit: Limit, process: MemoryStore, now: float) -> int | None:
+    def allowance(self, limit: SharedLimit, process: MemoryStore, now: float) -> int | None:
         """A newly set aside amount for ``process``; None if the earlier one holds, which is cut to what is left."""
         amount, ends = self.aside[limit.key].get(process, (0, now))
         if ends <= now:
@@ -126,7 +132,7 @@ class SharedMemory(PerProcess):
         self.keep(limit, process, min(amount, max(0, left)), ends)
         return None
 
-    def room(self, limit: Limit, process: MemoryStore, now: float) -> Room:
+    def room(self, limit: SharedLimit, process: MemoryStore, now: float) -> LimitState:
         """The state of ``limit`` for ``process`` at ``now``."""
         allowance = self.allowance(limit, process, now)
         used = self.used(limit, now)
@@ -134,11 +140,11 @@ class SharedMemory(PerProcess):
         is_window = limit.kind == "window"
         bucket = bucket_at(limit, now) if is_window else -1
         if left >= limit.ask:
-            return Room(left, 0.0, bucket, allowance)
+            return LimitState(left, 0.0, bucket, allowance)
         need, wait = limit.ask - limit.most + used, math.inf
         if is_window:
             wait = self.windows[limit.key].until_free(limit, need, now) if need > 0 else LOOK_SECONDS
-        return Room(left, wait, bucket, allowance)
+        return LimitState(left, wait, bucket, allowance)
 
 
 class MemoryStore:
@@ -146,9 +152,9 @@ class MemoryStore:
 
     away_since: float | None = None
     patience = 1.0
-    reporter: Reporter | None = None
+    reporter: CountReporter | None = None
 
-    def __init__(self, shared: SharedMemory, heard: Heard) -> None:
+    def __init__(self, shared: SharedMemory, heard: EventHandler) -> None:
         self._shared = shared
         self._heard = heard
         self.joined = True
@@ -160,7 +166,9 @@ class MemoryStore:
         """The number of members."""
         return len(self._shared.members)
 
-    def reserve(self, name: str, limits: Sequence[Limit], told: Callable[[Answer | None], None]) -> None:
+    def reserve(
+        self, name: str, limits: Sequence[SharedLimit], on_answer: Callable[[ReservationAnswer | None], None]
+    ) -> None:
         """Take all that ``limits`` ask for, or nothing. See `Store.reserve`."""
         shared = self._shared
         with shared.lock:
@@ -170,28 +178,28 @@ class MemoryStore:
             )
             for one in limits if granted else ():
                 shared.take(one, name, now)
-            answer = Answer(granted, tuple(shared.room(one, self, now) for one in limits))
-        told(answer)
+            answer = ReservationAnswer(granted, tuple(shared.room(one, self, now) for one in limits))
+        on_answer(answer)
 
     def beat(self) -> None:
         """Renew the allowances of this member. A store on a server does that by itself, every second."""
         if self.reporter is None:
             return
-        shared, in_use = self._shared, self.reporter.in_use()
+        shared, in_use = self._shared, self.reporter.limits_in_use()
         with shared.lock:
             now = shared.clock()
             rooms = [(limit, self._set_aside(limit, least, now)) for limit, least in in_use]
-        self.reporter.allowed(rooms)
+        self.reporter.set_allowances(rooms)
 
-    def _set_aside(self, limit: Limit, least: int, now: float) -> Room:
+    def _set_aside(self, limit: SharedLimit, least: int, now: float) -> LimitState:
         shared = self._shared
         own, _ = shared.aside[limit.key].get(self, (0, now))
         amount = shared.set_aside(limit, self, now, min(least, own))
         left = limit.most - shared.used(limit, now) - shared.others(limit, self)
-        return Room(left, allowance=amount)
+        return LimitState(left, allowance=amount)
 
-    def change(self, changes: Sequence[Change]) -> None:
-        """Apply these counter changes. See `Store.change`."""
+    def queue_changes(self, changes: Sequence[CounterChange]) -> None:
+        """Apply these counter changes. See `Store.queue_changes`."""
         shared = self._shared
         with shared.lock:
             now = shared.clock()
@@ -203,13 +211,15 @@ class MemoryStore:
                     if bucket < 0 or bucket >= window.expire(limit, now):
                         window.buckets[current if bucket < 0 else bucket] += amount
 
-    def release(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:
-        """Release the places of the request ``name``. See `Store.release`."""
+    def release_slots(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:
+        """Release the places of the request ``name``. See `Store.release_slots`."""
         with self._shared.lock:
             for key in keys:
                 self._shared.places[key].pop(name, None)
 
-    def publish(self, event: Event, *, merge: Callable[[Event, Event], Event] | None = None) -> None:
+    def publish(
+        self, event: SharedEvent, *, merge: Callable[[SharedEvent, SharedEvent], SharedEvent] | None = None
+    ) -> None:
         """Pass ``event`` on to all other members. See `Store.publish`."""
         for other in self._others():
             other._heard(event, 0.0)
@@ -217,7 +227,7 @@ class MemoryStore:
     def _others(self) -> Iterable[MemoryStore]:
         return (one for one in list(self._shared.members) if one is not self)
 
-    def late(self) -> bool:
+    def is_unreachable(self) -> bool:
         """False: this store answers at once."""
         return False
 

@@ -18,14 +18,14 @@ from backend.utils.llm.errors import LLMError
 from backend.utils.llm.execution.custom_selection import CustomDispatch
 from backend.utils.llm.execution.hedged_dispatch import HedgedDispatch
 from backend.utils.llm.execution.loop import Dispatch
-from backend.utils.llm.execution.steps import Consult, Reserve, Try, Wait
-from backend.utils.llm.failures import POLICY, Category, Failure
-from backend.utils.llm.model_config import parse
+from backend.utils.llm.execution.steps import AskSelector, ReserveThenTry, Try, Wait
+from backend.utils.llm.failures import POLICY, ClassifiedFailure, FailureCategory
+from backend.utils.llm.model_config import parse_table
 from backend.utils.llm.receipt import Attempt, Usage
 from backend.utils.llm.routing.plan import plan
 from backend.utils.llm.routing.route import Needs
-from backend.utils.llm.state.health import Health
-from backend.utils.llm.state.traffic import Traffic
+from backend.utils.llm.state.health import HealthTracker
+from backend.utils.llm.state.traffic import TrafficState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +71,7 @@ class Reply(NamedTuple):
         partial: The text that had been handed on when a stream broke.
     """
 
-    failure: Failure | None = None
+    failure: ClassifiedFailure | None = None
     seconds: float = 0.0
     partial: str | None = None
 
@@ -88,14 +88,14 @@ def ok(seconds: float = 0.0) -> Reply:
 
 
 def fails(
-    category: Category,
+    category: FailureCategory,
     status: int | None = None,
     *,
     hint: float | None = None,
     may_retry: bool = True,
     seconds: float = 0.0,
 ) -> Reply:
-    return Reply(Failure(category, status, hint, may_retry), seconds)
+    return Reply(ClassifiedFailure(category, status, hint, may_retry), seconds)
 
 
 class Running(NamedTuple):
@@ -174,13 +174,16 @@ class World:
         jitter: float | None = None,
         selectors: Mapping[str, Callable[[Choosing], object]] | None = None,
     ) -> None:
-        self.snapshot = parse(table(features, more), environ=environ)
+        self.snapshot = parse_table(table(features, more), environ=environ)
         self.behaves: dict[str, Behaviour] = dict(behaves or {})
         self.selectors = dict(selectors or {})
         self.first_tokens: dict[str, float] = {}
         self.tokens: dict[str, int] = {}
         self.now = 0.0
-        self.health = Health(self.clock, Traffic(self.clock, self.wall_clock, random.Random(11).random))  # noqa: S311
+        self.health = HealthTracker(
+            self.clock,
+            TrafficState(self.clock, self.wall_clock, random.Random(11).random),  # noqa: S311
+        )
         self.requests: list[Request] = []
         self.calls: list[Called] = []
         self._lag = lag
@@ -245,15 +248,15 @@ class World:
 
     def _course(self, feature: str, caller: Caller, needs: Needs | None) -> Iterator[float]:
         called = Called(self.plan(feature, caller, needs), self.now)
-        self.health.traffic.planned()
+        self.health.traffic.mark_call_planned()
         self.calls.append(called)
         try:
             dispatch = self._dispatch(called.route)
             while called.receipt is None and called.error is None:
-                step = dispatch.next()
-                if isinstance(step, Consult):
+                step = dispatch.next_step()
+                if isinstance(step, AskSelector):
                     assert isinstance(dispatch, CustomDispatch)
-                    step = dispatch.choose(step, self.selectors[step.selector](step.choosing))
+                    step = dispatch.apply_choice(step, self.selectors[step.selector](step.choosing))
                 if isinstance(step, Wait):
                     called.waits.append(step.seconds)
                     yield step.seconds
@@ -266,21 +269,21 @@ class World:
     def _sent(self, dispatch: Dispatch, step: Try, called: Called) -> Iterator[float]:
         """One request, and its hedge, if there is one."""
         running = [self._begun(step, called)]
-        after = dispatch.hedge_after(step) if isinstance(dispatch, HedgedDispatch) else None
+        after = dispatch.hedge_delay(step) if isinstance(dispatch, HedgedDispatch) else None
         if (
             isinstance(dispatch, HedgedDispatch)
             and after is not None
             and running[0].ends_at > self.now + after
         ):
             yield after
-            hedge = dispatch.hedge(step)
+            hedge = dispatch.choose_hedge(step)
             running += [] if hedge is None else [self._begun(_reserved(hedge), called)]
         while running:
             ended = min(running, key=lambda one: one.ends_at)
             yield ended.ends_at - self.now
             running.remove(ended)
             failure = ended.reply.failure
-            if failure is None or dispatch.ends_with(ended.step, failure):
+            if failure is None or dispatch.ends_call(ended.step, failure):
                 for loser in running:
                     self._lost(dispatch, loser)
                 running = []
@@ -290,7 +293,7 @@ class World:
         called.steps.append(step)
         reply = self._reply(step.candidate)
         if reply.seconds > step.seconds:
-            reply = Reply(Failure(Category.TIMEOUT), step.seconds + self._lag)
+            reply = Reply(ClassifiedFailure(FailureCategory.TIMEOUT), step.seconds + self._lag)
         begun = Running(step, reply, self.now)
         is_probe = self.is_open(step.candidate.circuit)
         self.requests.append(Request(step.candidate, self.now, is_probe, begun.ends_at))
@@ -301,15 +304,15 @@ class World:
         called.replies.append(reply)
         attempt = _attempt(step.candidate, reply, ended.started)._replace(hedge=step.hedge)
         if reply.failure is None:
-            called.receipt = dispatch.succeeded(step, self._measured(attempt))
+            called.receipt = dispatch.record_success(step, self._measured(attempt))
         else:
-            called.error = dispatch.failed(step, attempt, reply.failure, partial=reply.partial)
+            called.error = dispatch.record_failure(step, attempt, reply.failure, partial=reply.partial)
 
     def _lost(self, dispatch: Dispatch, loser: Running) -> None:
-        cancelled = Reply(Failure(Category.CANCELLED), self.now - loser.started)
+        cancelled = Reply(ClassifiedFailure(FailureCategory.CANCELLED), self.now - loser.started)
         attempt = _attempt(loser.step.candidate, cancelled, loser.started)
         attempt = attempt._replace(outcome="cancelled", hedge=loser.step.hedge)
-        dispatch.failed(loser.step, attempt, Failure(Category.CANCELLED))
+        dispatch.record_failure(loser.step, attempt, ClassifiedFailure(FailureCategory.CANCELLED))
 
     # Endpoints -----------------------------------------------------------------------------------------------------
 
@@ -343,7 +346,7 @@ class World:
     def open(self, circuit: Circuit) -> None:
         """Five failures in a row: its breaker opens."""
         for _ in range(5):
-            self.health.failed(circuit, Category.SERVER)
+            self.health.record_failure(circuit, FailureCategory.SERVER)
 
     def is_open(self, circuit: Circuit) -> bool:
         """Whether its breaker is not closed: open, or half open."""
@@ -351,14 +354,14 @@ class World:
         return condition is not None and condition.breaker.opens_until is not None
 
 
-def settle(dispatch: Dispatch, step: Try, category: Category | None = None) -> LLMError | None:
+def settle(dispatch: Dispatch, step: Try, category: FailureCategory | None = None) -> LLMError | None:
     """Tell ``dispatch`` at once what came of ``step``."""
     reply = OK if category is None else fails(category)
     attempt = _attempt(step.candidate, reply, 0.0)
     if reply.failure is None:
-        dispatch.succeeded(step, attempt)
+        dispatch.record_success(step, attempt)
         return None
-    return dispatch.failed(step, attempt, reply.failure)
+    return dispatch.record_failure(step, attempt, reply.failure)
 
 
 def users_own(*providers: str, name: str = "ann", policy: KeyPolicy | None = None) -> Caller:
@@ -387,6 +390,6 @@ def _attempt(candidate: Candidate, reply: Reply, started: float) -> Attempt:
     )
 
 
-def _reserved(step: Try | Reserve) -> Try:
+def _reserved(step: Try | ReserveThenTry) -> Try:
     """Nobody has a budget here that is used up."""
-    return step.step if isinstance(step, Reserve) else step
+    return step.step if isinstance(step, ReserveThenTry) else step

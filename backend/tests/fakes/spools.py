@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from backend.ledger.store import LedgerStore, RefusedRowError, Spooled, StoreAwayError
+from backend.ledger.store import LedgerStore, RefusedRowError, SpooledRecord, StoreUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,16 +24,16 @@ class MemoryLedgerStore(LedgerStore):
         refuses: Which rows it will never take.
     """
 
-    def __init__(self, refuses: Callable[[Spooled], bool] = lambda _: False) -> None:
+    def __init__(self, refuses: Callable[[SpooledRecord], bool] = lambda _: False) -> None:
         self.rows: dict[tuple[str, int], AttemptRecord] = {}
         self.batches: list[int] = []
         self.is_away = False
         self.refuses = refuses
 
-    async def add(self, rows: Sequence[Spooled]) -> int:
+    async def add(self, rows: Sequence[SpooledRecord]) -> int:
         """See `LedgerStore.add`."""
         if self.is_away:
-            raise StoreAwayError
+            raise StoreUnreachableError
         self.batches.append(len(rows))
         if any(map(self.refuses, rows)):
             raise RefusedRowError

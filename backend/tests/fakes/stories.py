@@ -87,8 +87,8 @@ async def told(world: World, seed: int) -> list[Any]:
         events += await _decision(chance)(world, first)
     facts = [_fact(event) for event in events]
     done = sorted(world.effects.done, key=str)
-    run = await world.runner.find(ANN, end(events).run_id)
-    steps = [step.kind for step in (await world.runner.progress(run)).steps]
+    run = await world.runner.get_run(ANN, end(events).run_id)
+    steps = [step.kind for step in (await world.runner.load_progress(run)).steps]
     calls = [world.told(place) for place in range(len(world.model.calls))]
     return [sorted(filter(None, facts), key=str), calls, done, steps, run.state, run.reason, run.answer]
 

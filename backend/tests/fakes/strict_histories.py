@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from backend.utils.llm.testing import RecordedRequest
-    from backend.utils.llm.testing.wire import Wire
+    from backend.utils.llm.testing.wire import FakeProviderApi
 
 Message = dict[str, Any]
 
@@ -45,9 +45,9 @@ class StrictProvider(LoopbackProvider):
     """A loopback provider that answers a history that its vendor would refuse with a 400."""
 
     @override
-    def rejection(self, request: RecordedRequest, wire: Wire) -> Status | None:
+    def find_key_error(self, request: RecordedRequest, wire: FakeProviderApi) -> Status | None:
         faults = history_faults(request.path, request.body, request.model)
-        return super().rejection(request, wire) or (Status(400, message=faults[0]) if faults else None)
+        return super().find_key_error(request, wire) or (Status(400, message=faults[0]) if faults else None)
 
 
 def history_faults(path: str, body: Mapping[str, Any], model: str) -> list[str]:

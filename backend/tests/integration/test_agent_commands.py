@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from backend.access import Owner
+from backend.access import DataOwner
 from backend.conversations.sample import SAMPLE
 from backend.conversations.store import Conversation
 from backend.database.conversations import SqlConversationStore
-from backend.database.engine import opened_sqlite
-from backend.database.transactions import transactions
+from backend.database.engine import open_and_migrate_sqlite
+from backend.database.transactions import get_transaction_runner
 from backend.tests.fakes.commands import in_force, run, told
 from backend.utils.llm.testing import Status, Text, ToolCalls
 from backend.utils.llm.testing.patchbays import loopback_table
@@ -39,8 +39,8 @@ def data(provider: LoopbackProvider, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 async def _keep(data: Path) -> None:
-    async with opened_sqlite(data / "patchbay.sqlite3") as engine:
-        transacting = transactions(engine)
+    async with open_and_migrate_sqlite(data / "patchbay.sqlite3") as engine:
+        transacting = get_transaction_runner(engine)
         await SqlConversationStore(async_sessionmaker(engine), transacting).add(
             Conversation(
                 id="c1",
@@ -55,10 +55,10 @@ async def _keep(data: Path) -> None:
 
 
 async def _kept(data: Path) -> bool:
-    async with opened_sqlite(data / "patchbay.sqlite3") as engine:
-        transacting = transactions(engine)
+    async with open_and_migrate_sqlite(data / "patchbay.sqlite3") as engine:
+        transacting = get_transaction_runner(engine)
         store = SqlConversationStore(async_sessionmaker(engine), transacting)
-        return await store.get(Owner("admin"), "c1") is not None
+        return await store.get(DataOwner("admin"), "c1") is not None
 
 
 def asks() -> Any:

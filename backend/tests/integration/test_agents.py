@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.access import Owner
+from backend.access import DataOwner
 from backend.conversations.sample import SAMPLE
 from backend.conversations.store import Conversation
 from backend.settings import Settings
@@ -91,7 +91,7 @@ async def test_a_conversation_is_found_and_deleted_once_its_user_says_yes(
 
     begun = await client.post("/v1/agents/assistant/runs", json={"message": "Delete the budget talk."})
     (one,) = (await client.get("/v1/confirmations")).json()["confirmations"]
-    there = await app.state.services.conversations.get(Owner("admin"), "c1")
+    there = await app.state.services.conversations.get(DataOwner("admin"), "c1")
     body = {"decision": "approve", "digest": one["digest"]}
     answered = await client.post(f"/v1/confirmations/{one['id']}", json=body)
     again = await client.post(f"/v1/confirmations/{one['id']}", json=body)
@@ -102,7 +102,7 @@ async def test_a_conversation_is_found_and_deleted_once_its_user_says_yes(
         "title": TITLE,
     }
     assert (last(answered)[1]["text"], again.status_code) == ("It is deleted.", 409)
-    assert await app.state.services.conversations.get(Owner("admin"), "c1") is None
+    assert await app.state.services.conversations.get(DataOwner("admin"), "c1") is None
     assert last(answered)[1]["spent"]["turns"] == len(provider.requests) == 3
 
 
@@ -116,7 +116,7 @@ async def test_a_task_is_added_when_its_user_says_so(
     (one,) = (await client.get("/v1/confirmations")).json()["confirmations"]
     await client.post(f"/v1/confirmations/{one['id']}", json={"decision": "approve", "digest": one["digest"]})
 
-    kept = await app.state.services.conversations.get(Owner("admin"), "c1")
+    kept = await app.state.services.conversations.get(DataOwner("admin"), "c1")
     assert [(item.description, item.owner) for item in kept.action_items] == [("Send the budget", "Ana")]
 
 

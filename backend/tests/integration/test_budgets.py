@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from backend.database.budgets import open_counters
-from backend.database.engine import opened_sqlite
+from backend.database.budgets import make_budget_store
+from backend.database.engine import open_and_migrate_sqlite
 from backend.database.tokens import TokenStore
 from backend.settings import Settings
 from backend.tests.fakes.applications import application, client_of
@@ -130,7 +130,7 @@ class TestHttp:
         async with server(data) as (client, app):
             await spend(app, provider, "bob", 30)
             await spend(app, provider, "admin", 10)
-            async with opened_sqlite(data / "patchbay.sqlite3") as engine:
+            async with open_and_migrate_sqlite(data / "patchbay.sqlite3") as engine:
                 token = await TokenStore(async_sessionmaker(engine)).create("bob", "test")
             bob = {"authorization": f"Bearer {token}"}
 
@@ -199,7 +199,7 @@ class TestHttp:
     ) -> None:
         async with server(data) as (_, app):
             await spend(app, provider, "bob", 30)
-        with closing(open_counters(data / "patchbay.sqlite3", None)) as counters:
+        with closing(make_budget_store(data / "patchbay.sqlite3", None)) as counters:
             known = await asyncio.to_thread(counters.known)
 
         assert sorted((one.budget, one.subject, said.reserved) for one, said in known.items()) == [

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from backend import protocol
 from backend.main import create_app
-from backend.protocol import configured
+from backend.protocol import make_uvicorn_config
 from backend.settings import Settings
 from backend.tests.fakes.services import services
 
@@ -48,7 +48,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 
 @asynccontextmanager
 async def serving(app: ASGIApp, grace_seconds: int) -> AsyncIterator[Server]:
-    config = configured(app, grace_seconds=grace_seconds)
+    config = make_uvicorn_config(app, grace_seconds=grace_seconds)
     config.port, config.lifespan = 0, "off"
     server = Server(config)
     task = asyncio.create_task(server.serve())

@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from typing_extensions import override
 
 from backend.conversations.sample import SAMPLE
-from backend.database.engine import opened_sqlite
+from backend.database.engine import open_and_migrate_sqlite
 from backend.database.probe import FRESH, SqliteProbe
-from backend.database.tokens import TokenStore, token_hash
+from backend.database.tokens import TokenStore, hash_token
 from backend.keys.monitor import KeyMonitor
 from backend.main import FIRST_USER, create_app
 from backend.routers.stopping import STOPPING
@@ -211,13 +211,13 @@ async def test_logging_out_ends_the_session_and_removes_it_from_disk(started: St
         login = await client.get("/login", params={"token": started.told[0]}, headers=OPENED)
         cookie = login.headers["set-cookie"].partition(";")[0]
         secret = cookie.partition("=")[2]
-        assert token_hash(secret).encode() in on_disk(started.data_dir)
+        assert hash_token(secret).encode() in on_disk(started.data_dir)
 
         await client.post("/logout", headers={"sec-fetch-site": "same-origin"})
         stolen = await client.get("/", headers={"cookie": cookie})
 
         assert stolen.status_code == 401
-        assert token_hash(secret).encode() not in on_disk(started.data_dir)
+        assert hash_token(secret).encode() not in on_disk(started.data_dir)
         assert secret.encode() not in on_disk(started.data_dir)
 
 
@@ -271,11 +271,11 @@ async def test_server_without_its_database_is_not_ready_and_refuses_to_write(sta
 
 async def revoke_all(data_dir: Path) -> Sequence[AccessToken]:
     """As `python -m backend tokens revoke` does, beside the server."""
-    async with opened_sqlite(data_dir / "patchbay.sqlite3") as engine:
+    async with open_and_migrate_sqlite(data_dir / "patchbay.sqlite3") as engine:
         store = TokenStore(async_sessionmaker(engine))
-        found = await store.all()
+        found = await store.list_tokens()
         for token in found:
-            await store.revoke(token.id)
+            await store.revoke_token(token.id)
     return found
 
 

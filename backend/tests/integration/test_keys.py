@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from backend.access import Owner
+from backend.access import DataOwner
 from backend.database.engine import make_engine
 from backend.keys.errors import KeyRemovedError
 from backend.keys.monitor import KeyMonitor
@@ -171,7 +171,7 @@ async def test_a_key_that_one_server_removed_is_out_of_use_in_another_within_a_s
 async def for_request(client: httpx2.AsyncClient) -> RequestKey:
     """As the server behind ``client`` lends it to a request."""
     transport: Any = client._transport
-    request_keys = await transport.app.state.services.keychain.for_request(Owner("admin"), {})
+    request_keys = await transport.app.state.services.keychain.collect_request_keys(DataOwner("admin"), {})
     key: RequestKey = request_keys.keys["openai"]
     return key
 

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from backend.conversations.sample import SAMPLE
-from backend.database.engine import opened_sqlite
-from backend.ledger.folders import folders
+from backend.database.engine import open_and_migrate_sqlite
+from backend.ledger.folders import list_spool_folders
 from backend.ledger.spool import Spool
 from backend.settings import Settings
 from backend.tests.fakes.applications import application, client_of
@@ -57,7 +57,7 @@ async def running(
 
 async def calls(settings: Settings) -> list[tuple[str, int, str]]:
     """What is in the database."""
-    async with opened_sqlite(settings.database_path) as engine, engine.connect() as connection:
+    async with open_and_migrate_sqlite(settings.database_path) as engine, engine.connect() as connection:
         found = await connection.execute(text("SELECT call, number, feature FROM ledger_attempts"))
         return [(*row,) for row in found]
 
@@ -81,7 +81,7 @@ async def test_the_houses_key_has_a_name_in_the_ledger_that_is_not_the_key(
     async with running(named, provider) as client:
         await client.post("/v1/conversations", json=SAMPLE.model_dump(mode="json"))
 
-    async with opened_sqlite(settings.database_path) as engine, engine.connect() as connection:
+    async with open_and_migrate_sqlite(settings.database_path) as engine, engine.connect() as connection:
         (key,) = (await connection.execute(text("SELECT DISTINCT key FROM ledger_attempts"))).scalars()
     assert re.fullmatch("[0-9a-f]{16}", key)
 
@@ -90,12 +90,12 @@ async def test_texts_of_a_feature_that_says_so_are_kept_and_old_ones_are_gone_at
     settings: Settings, provider: LoopbackProvider
 ) -> None:
     old = AttemptText("of-long-ago", 1, "2026-01-31", "chat", None, None, [["human", "hi"]], "well", [])
-    TextFolder(settings.texts_path).keep(old)
+    TextFolder(settings.prompt_texts_path).keep(old)
 
     async with running(settings, provider, "[features.conv_structure]\nkeep_text_days = 7") as client:
         made = await client.post("/v1/conversations", json=SAMPLE.model_dump(mode="json"))
 
-    receipts, folder = made.json()["receipts"], TextFolder(settings.texts_path)
+    receipts, folder = made.json()["receipts"], TextFolder(settings.prompt_texts_path)
     kept = {step: [*folder.of(receipt["id"])] for step, receipt in receipts.items()}
     assert {step for step, texts in kept.items() if texts} == {"conv_structure"}
     assert [*folder.of("of-long-ago")] == []
@@ -104,7 +104,7 @@ async def test_texts_of_a_feature_that_says_so_are_kept_and_old_ones_are_gone_at
 async def test_what_a_killed_server_left_is_in_the_database_after_the_next_start(
     settings: Settings, provider: LoopbackProvider
 ) -> None:
-    killed = Spool(settings.ledger_path)
+    killed = Spool(settings.ledger_spool_path)
     killed.append(record(call="of-the-killed"))
     crash(killed)
 
@@ -112,7 +112,7 @@ async def test_what_a_killed_server_left_is_in_the_database_after_the_next_start
         pass
 
     assert await calls(settings) == [("of-the-killed", 1, "conv_folder")]
-    assert len(folders(settings.ledger_path)) == 1
+    assert len(list_spool_folders(settings.ledger_spool_path)) == 1
 
 
 async def test_metrics_tell_how_records_get_to_the_database(

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from backend.database.engine import opened_sqlite
-from backend.database.ledger import sql_ledger
-from backend.ledger.folders import folders
+from backend.database.engine import open_and_migrate_sqlite
+from backend.database.ledger import make_ledger_store
+from backend.ledger.folders import list_spool_folders
 from backend.ledger.shipper import Shipper
 from backend.ledger.spool import Spool
 from backend.tests.fakes.children import fork
@@ -63,10 +63,10 @@ async def shipped(spool: Spool, database: Path) -> tuple[dict[str, list[int]], i
     """The numbers of each call's attempts that a store has in the end, and how many the roll-ups count."""
     away = MemoryLedgerStore()
     away.is_away = True
-    assert not await Shipper(spool, away).finish(20.0)
+    assert not await Shipper(spool, away).ship_remaining(20.0)
     found: defaultdict[str, list[int]] = defaultdict(list)
-    async with opened_sqlite(database) as engine:
-        assert await Shipper(spool, sql_ledger(engine)).finish(20.0)
+    async with open_and_migrate_sqlite(database) as engine:
+        assert await Shipper(spool, make_ledger_store(engine)).ship_remaining(20.0)
         async with engine.connect() as connection:
             for each, number in await connection.execute(text("SELECT call, number FROM ledger_attempts")):
                 found[each].append(number)
@@ -97,4 +97,4 @@ def test_each_answered_call_of_workers_that_are_killed_has_its_rows_once(
         }
         assert all(len(numbers) == len(set(numbers)) for numbers in found.values())
         assert summed == sum(map(len, found.values()))
-        assert folders(spool.root) == []
+        assert list_spool_folders(spool.root) == []

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from backend.local_model import Address, LocalModel
+from backend.local_model import LocalModel, LocalModelAddress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,12 +45,12 @@ sys.stdin.read()
 
 
 @pytest.fixture(scope="session")
-def address() -> Iterator[Address]:
+def address() -> Iterator[LocalModelAddress]:
     with LocalModel() as model:
         yield model.address(120)
 
 
-def ask(address: Address, **more: object) -> httpx.Response:
+def ask(address: LocalModelAddress, **more: object) -> httpx.Response:
     body = {"model": "any", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16}
     return httpx.post(
         f"{address.base_url}/chat/completions",
@@ -85,7 +85,7 @@ def listens(host: str, port: int) -> bool:
     return True
 
 
-def test_chat(address: Address) -> None:
+def test_chat(address: LocalModelAddress) -> None:
     answer = ask(address).raise_for_status().json()
 
     assert answer["model"] == "smollm2-135m-instruct"
@@ -93,7 +93,7 @@ def test_chat(address: Address) -> None:
     assert is_complete(answer["usage"])
 
 
-def test_stream_with_usage(address: Address) -> None:
+def test_stream_with_usage(address: LocalModelAddress) -> None:
     response = ask(address, stream=True, stream_options={"include_usage": True}).raise_for_status()
 
     data = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
@@ -104,7 +104,7 @@ def test_stream_with_usage(address: Address) -> None:
     assert is_complete(chunks[-1]["usage"])
 
 
-def test_structured_output_keeps_to_the_schema(address: Address) -> None:
+def test_structured_output_keeps_to_the_schema(address: LocalModelAddress) -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "task", "schema": SCHEMA, "strict": True}}
 
     answer = ask(address, max_tokens=48, response_format=schema).raise_for_status().json()
@@ -115,8 +115,8 @@ def test_structured_output_keeps_to_the_schema(address: Address) -> None:
     assert task["urgency"] in {"low", "high"}
 
 
-def test_another_key_is_refused(address: Address) -> None:
-    assert ask(Address(address.base_url, "wrong")).status_code == 401
+def test_another_key_is_refused(address: LocalModelAddress) -> None:
+    assert ask(LocalModelAddress(address.base_url, "wrong")).status_code == 401
 
 
 def test_child_is_gone_after_stop() -> None:

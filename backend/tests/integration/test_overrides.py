@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.commands.terminal import ExitStatus
-from backend.database.engine import opened_sqlite
+from backend.database.engine import open_and_migrate_sqlite
 from backend.database.tokens import TokenStore
-from backend.settings import Settings, environment
+from backend.settings import Settings, read_environment
 from backend.tests.fakes.applications import application, client_of
 from backend.tests.fakes.commands import in_force, run, told
 from backend.utils.llm import Caller, Patchbay, Table
@@ -177,7 +177,7 @@ class TestAudit:
 @asynccontextmanager
 async def server(data: Path) -> AsyncIterator[tuple[httpx2.AsyncClient, Patchbay]]:
     """An application as in a process of its own."""
-    patchbay = Patchbay(Table(environ=environment()), require_caller=True)
+    patchbay = Patchbay(Table(environ=read_environment()), require_caller=True)
     app = application(Settings(_env_file=None, data_dir=data), patchbay=patchbay, launch_token=ADMIN)
     async with app.router.lifespan_context(app), client_of(app, ADMIN, raises=False) as client:
         yield client, patchbay
@@ -248,7 +248,7 @@ class TestHttp:
 
     async def test_only_admins_may(self, data: Path) -> None:
         async with server(data) as (client, _):
-            async with opened_sqlite(data / "patchbay.sqlite3") as engine:
+            async with open_and_migrate_sqlite(data / "patchbay.sqlite3") as engine:
                 token = await TokenStore(async_sessionmaker(engine)).create("bob", "test")
             bob = {"authorization": f"Bearer {token}"}
 

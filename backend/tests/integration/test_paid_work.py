@@ -15,13 +15,13 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from backend.access import Owner
+from backend.access import DataOwner
 from backend.conversations.creation import STORING, ConversationCreator, CreatedConversation, CreationRequest
 from backend.conversations.errors import StorageUnavailableError
 from backend.conversations.sample import SAMPLE
 from backend.database.conversations import SqlConversationStore
-from backend.database.engine import make_blocking_engine, opened_sqlite
-from backend.database.journals import FileJournal, FileJournals
+from backend.database.engine import make_blocking_sqlite_engine, open_and_migrate_sqlite
+from backend.database.journals import FileJournal, FileJournalStore
 from backend.tests.fakes.children import forking
 from backend.tests.fakes.models import ScriptedModels
 from backend.tests.integration.test_http import ANSWERS, MODELS, STEPS, Started
@@ -63,12 +63,12 @@ class Step(NamedTuple):
 
 
 WRITES = [
-    ("begin", 1),
-    ("keep", 1),
-    ("keep", 2),
-    ("keep", 3),
-    ("keep", 4),
-    ("finish", 1),
+    ("reserve_space", 1),
+    ("write_answer", 1),
+    ("write_answer", 2),
+    ("write_answer", 3),
+    ("write_answer", 4),
+    ("write_conversation", 1),
     ("remove", 1),
     ("close", 1),
 ]
@@ -96,7 +96,7 @@ def killed(step: Step) -> None:
         return result
 
     setattr(step.owner, step.function, watched)
-    if step.function == "finish":  # which nobody needs while the database is prompt
+    if step.function == "write_conversation":  # which nobody needs while the database is prompt
         setattr(SqlConversationStore, SqlConversationStore.add.__name__, unavailable)
 
 
@@ -168,12 +168,12 @@ async def test_a_process_that_is_killed_loses_nothing_and_pays_for_nothing_twice
     assert list((tmp_path / "unstored").iterdir()) == []
     again = {feature for feature, times in paid(provider).items() if times > 1}
     assert not again & answered, "what was kept is not asked for again"
-    assert step.function == "keep" or not again, "nor is anything, but what was under way"
+    assert step.function == "write_answer" or not again, "nor is anything, but what was under way"
     assert len(again) <= AT_ONCE
 
 
 class Writing(NamedTuple):
-    """`Transactions` of an engine that a test can spoil."""
+    """`TransactionRunner` of an engine that a test can spoil."""
 
     engine: Engine
 
@@ -181,7 +181,7 @@ class Writing(NamedTuple):
         with self.engine.begin() as connection:
             return work(connection)
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
+    async def run_read_only(self, work: Callable[[Connection], T]) -> T:
         return await self.run(work)
 
 
@@ -198,13 +198,13 @@ class Trouble:
         self.scripted = ScriptedModels()
         self.creation = ConversationCreator(
             SqlConversationStore(async_sessionmaker(engine), Writing(writing)),
-            FileJournals(path.parent / "unstored"),
+            FileJournalStore(path.parent / "unstored"),
             replace(self.time.time, asleep=self._asleep),
         )
 
     async def create(self) -> CreatedConversation:
         return await self.creation.create(
-            CreationRequest(LONG, Owner("ann"), self._models, lambda _: False, "a-key-of-anns")
+            CreationRequest(LONG, DataOwner("ann"), self._models, lambda _: False, "a-key-of-anns")
         )
 
     @property
@@ -253,8 +253,8 @@ class Trouble:
 @pytest.fixture(params=["locked", "full", "read-only", "gone", "replaced"])
 async def trouble(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Trouble]:
     path = tmp_path / "patchbay.sqlite3"
-    async with opened_sqlite(path) as engine:
-        writing = make_blocking_engine(path)
+    async with open_and_migrate_sqlite(path) as engine:
+        writing = make_blocking_sqlite_engine(path)
         yield Trouble(request.param, path, engine, writing)
         writing.dispose()
 
@@ -275,7 +275,7 @@ async def test_a_database_that_stays_unavailable_costs_nothing_twice(trouble: Tr
     assert second.conversation == first.conversation
 
     trouble.mend()
-    await trouble.creation.store_abandoned()
+    await trouble.creation.settle_abandoned_journals()
 
     third = await trouble.create()
     assert third.is_stored

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from backend.utils.llm.testing import Reply
-    from backend.utils.llm.testing.transmission import Exchange
+    from backend.utils.llm.testing.transmission import ReplyContext
 
 ROOT = Path(__file__).parents[3]
 SOON = 60.0
@@ -174,7 +174,7 @@ class Held(LoopbackProvider):
         self.released = threading.Event()
 
     @override
-    def next_reply(self, exchange: Exchange) -> Reply:
+    def next_reply(self, exchange: ReplyContext) -> Reply:
         reply = super().next_reply(exchange)
         self.released.wait(SOON)
         return reply

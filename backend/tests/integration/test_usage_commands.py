@@ -14,9 +14,9 @@ from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
 from backend.cli import app
-from backend.database.engine import opened_sqlite
-from backend.database.ledger import sql_ledger
-from backend.ledger.usage import dollars
+from backend.database.engine import open_and_migrate_sqlite
+from backend.database.ledger import make_ledger_store
+from backend.ledger.usage import format_dollars
 from backend.settings import Settings
 from backend.tests.fakes.records import DAY, NOON, record, spooled
 
@@ -43,8 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("data")
 
     async def fill() -> None:
-        async with opened_sqlite(Settings(data_dir=made).database_path) as engine:
-            await sql_ledger(engine).add(spooled([*ROWS, OLD]))
+        async with open_and_migrate_sqlite(Settings(data_dir=made).database_path) as engine:
+            await make_ledger_store(engine).add(spooled([*ROWS, OLD]))
 
     asyncio.run(fill())
     return made
@@ -196,7 +196,7 @@ class TestCare:
 
         assert told("recompute", "--prices", str(prices), *PERIOD)["changed"] == 1
 
-        assert told(*PERIOD)["total"]["cost_usd"] == dollars(900_000_000_000 + 1_100_000_000)
+        assert told(*PERIOD)["total"]["cost_usd"] == format_dollars(900_000_000_000 + 1_100_000_000)
 
     def test_a_file_that_has_no_prices_is_told(self, tmp_path: Path) -> None:
         result = run("recompute", "--prices", str(tmp_path / "nothing.toml"), "--json")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backend.database.engine import opened_sqlite
+from backend.database.engine import open_and_migrate_sqlite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ def with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "patchbay.sqlite3"
 
     async def make() -> None:
-        async with opened_sqlite(path):
+        async with open_and_migrate_sqlite(path):
             pass
 
     with ThreadPoolExecutor(1) as apart:  # a loop may be running here

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend import background
-from backend.background import LONGEST_PAUSE, STUCK, Background, pause
+from backend.background import LONGEST_PAUSE, STUCK, BackgroundRunner, retry_delay_s
 from backend.tests.fakes.clock import Clock
 
 if TYPE_CHECKING:
@@ -46,18 +46,18 @@ def fails(error: BaseException) -> Callable[[], object]:
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """How long a pause is has a test of its own."""
-    monkeypatch.setattr(background, "pause", lambda _every, _fails: SOON)
+    monkeypatch.setattr(background, "retry_delay_s", lambda _every, _fails: SOON)
 
 
 @pytest.mark.parametrize(
     "error", [OSError("disk"), RecursionError(), ValueError("digits"), asyncio.CancelledError()], ids=type
 )
 async def test_it_goes_on_after_any_fault(error: BaseException) -> None:
-    work, running = Work(fails(error)), Background()
+    work, running = Work(fails(error)), BackgroundRunner()
 
-    async with running.repeating("work", work, every=SOON):
+    async with running.run_repeatedly("work", work, every=SOON):
         await work.done.wait()
-        assert running.failing == ()
+        assert running.failing_tasks == ()
 
     assert work.tries >= 2
 
@@ -66,7 +66,7 @@ async def test_the_same_fault_is_logged_once_and_another_one_too(caplog: pytest.
     same = fails(OSError("no space"))
     work = Work(same, same, same, fails(ValueError()), same)
 
-    async with Background().repeating("work", work, every=SOON):
+    async with BackgroundRunner().run_repeatedly("work", work, every=SOON):
         await work.done.wait()
 
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [OSError, ValueError]
@@ -80,60 +80,60 @@ async def test_a_fault_that_comes_back_after_a_success_is_logged_again(
     same = fails(OSError("no space"))
     work = Work(same, lambda: None, same)
 
-    async with Background().repeating("work", work, every=SOON):
+    async with BackgroundRunner().run_repeatedly("work", work, every=SOON):
         await work.done.wait()
 
     assert len(caplog.records) == 2
 
 
 async def test_what_fails_is_named_until_it_works_again() -> None:
-    running, seen = Background(), []
-    work = Work(fails(OSError()), lambda: seen.append(running.failing))
+    running, seen = BackgroundRunner(), []
+    work = Work(fails(OSError()), lambda: seen.append(running.failing_tasks))
 
-    async with running.repeating("work", work, every=SOON):
+    async with running.run_repeatedly("work", work, every=SOON):
         await work.done.wait()
-        assert running.failing == ()
+        assert running.failing_tasks == ()
 
     assert seen == [("work",)]
 
 
 async def test_what_does_not_end_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, begun = Clock(), asyncio.Event()
-    running = Background(clock)
+    running = BackgroundRunner(clock)
 
     async def work() -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    async with running.repeating("work", work, every=SOON):
+    async with running.run_repeatedly("work", work, every=SOON):
         await begun.wait()
-        before = running.failing
+        before = running.failing_tasks
         clock.now = STUCK + 1
-        assert (before, running.failing) == ((), ("work",))
+        assert (before, running.failing_tasks) == ((), ("work",))
         monkeypatch.setattr(background, "PATIENCE", SOON)
 
-    assert running.failing == ()
+    assert running.failing_tasks == ()
 
 
 async def test_work_that_somebody_ended_is_named() -> None:
-    running, work = Background(), Work()
+    running, work = BackgroundRunner(), Work()
 
-    async with running.repeating("work", work, every=SOON):
+    async with running.run_repeatedly("work", work, every=SOON):
         await work.done.wait()
         (task,) = [one for one in asyncio.all_tasks() if one.get_name() == "work"]
         task.cancel()
         await asyncio.wait([task])
 
-        assert running.failing == ("work",)
+        assert running.failing_tasks == ("work",)
 
 
 async def test_what_is_done_once_is_done_until_it_has_worked() -> None:
-    running, work = Background(), Work(fails(OSError()), lambda: None)
+    running, work = BackgroundRunner(), Work(fails(OSError()), lambda: None)
 
-    async with running.once("work", work):
+    async with running.run_until_success("work", work):
         (task,) = [one for one in asyncio.all_tasks() if one.get_name() == "work"]
         await task
-        assert running.failing == ()
+        assert running.failing_tasks == ()
 
     assert work.tries == 2
 
@@ -147,7 +147,7 @@ async def test_a_try_that_is_under_way_at_the_end_is_not_broken_off() -> None:
         await asyncio.sleep(0)
         written.append(True)
 
-    async with Background().repeating("work", work, every=SOON):
+    async with BackgroundRunner().run_repeatedly("work", work, every=SOON):
         await begun.wait()
 
     assert written
@@ -155,5 +155,7 @@ async def test_a_try_that_is_under_way_at_the_end_is_not_broken_off() -> None:
 
 @given(st.floats(0.001, 3600), st.integers(0, 10_000))
 def test_pauses_grow_and_have_a_bound(every: float, failed: int) -> None:
-    assert every == pause(every, 0) <= pause(every, failed) <= pause(every, failed + 1)
-    assert pause(every, failed) <= max(every, LONGEST_PAUSE)
+    assert (
+        every == retry_delay_s(every, 0) <= retry_delay_s(every, failed) <= retry_delay_s(every, failed + 1)
+    )
+    assert retry_delay_s(every, failed) <= max(every, LONGEST_PAUSE)

@@ -8,10 +8,10 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from backend.metrics import OTHER, Metrics
+from backend.metrics import OTHER, AttemptMetrics
 from backend.tests.fakes import records
 from backend.tests.fakes.threads import hammer
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.state.health import Circuit, HealthChange
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ USED = {"input": 100, "output": 20, "cached": 60, "cache_write": 0, "reasoning":
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
+def metrics() -> AttemptMetrics:
+    return AttemptMetrics()
 
 
 def record(**fields: Any) -> AttemptRecord:
@@ -31,11 +31,11 @@ def record(**fields: Any) -> AttemptRecord:
     return records.record(**given | fields)
 
 
-def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+def value(metrics: AttemptMetrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(f"patchbay_{name}", WHERE | labels)
 
 
-def labels(metrics: Metrics) -> dict[str, set[str]]:
+def labels(metrics: AttemptMetrics) -> dict[str, set[str]]:
     """Every label that is told, with its values."""
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(generate_latest(metrics.registry).decode()):
@@ -45,7 +45,7 @@ def labels(metrics: Metrics) -> dict[str, set[str]]:
     return found
 
 
-def test_an_attempt_is_counted_by_what_became_of_it(metrics: Metrics) -> None:
+def test_an_attempt_is_counted_by_what_became_of_it(metrics: AttemptMetrics) -> None:
     metrics.append(record())
     metrics.append(record(outcome="failed", category="server"))
     metrics.append(record(outcome="failed", category="server"))
@@ -56,19 +56,19 @@ def test_an_attempt_is_counted_by_what_became_of_it(metrics: Metrics) -> None:
 
 
 @pytest.mark.parametrize(("kind", "tokens"), USED.items())
-def test_tokens_are_counted_by_kind(metrics: Metrics, kind: str, tokens: int) -> None:
+def test_tokens_are_counted_by_kind(metrics: AttemptMetrics, kind: str, tokens: int) -> None:
     metrics.append(record())
 
     assert value(metrics, "tokens_total", kind=kind) == tokens
 
 
-def test_tokens_that_nobody_knows_are_none(metrics: Metrics) -> None:
+def test_tokens_that_nobody_knows_are_none(metrics: AttemptMetrics) -> None:
     metrics.append(record(**dict.fromkeys(USED)))
 
     assert value(metrics, "tokens_total", kind="input") == 0
 
 
-def test_cost_is_in_dollars_and_what_is_unknown_is_counted_apart(metrics: Metrics) -> None:
+def test_cost_is_in_dollars_and_what_is_unknown_is_counted_apart(metrics: AttemptMetrics) -> None:
     metrics.append(record())
     metrics.append(record(cost=None))
 
@@ -76,7 +76,7 @@ def test_cost_is_in_dollars_and_what_is_unknown_is_counted_apart(metrics: Metric
     assert value(metrics, "unpriced_attempts_total") == 1
 
 
-def test_first_tokens_are_those_of_streams(metrics: Metrics) -> None:
+def test_first_tokens_are_those_of_streams(metrics: AttemptMetrics) -> None:
     metrics.append(record())
     metrics.append(record(first_token=400_000))
 
@@ -85,7 +85,7 @@ def test_first_tokens_are_those_of_streams(metrics: Metrics) -> None:
 
 
 def test_answers_of_another_than_the_first_choice_are_counted_and_its_failures_are_not(
-    metrics: Metrics,
+    metrics: AttemptMetrics,
 ) -> None:
     metrics.append(record(degraded=True))
     metrics.append(record(degraded=True, outcome="failed", category="server"))
@@ -93,16 +93,16 @@ def test_answers_of_another_than_the_first_choice_are_counted_and_its_failures_a
     assert value(metrics, "degraded_answers_total") == 1
 
 
-def test_openings_of_breakers_are_counted_and_other_changes_are_not(metrics: Metrics) -> None:
+def test_openings_of_breakers_are_counted_and_other_changes_are_not(metrics: AttemptMetrics) -> None:
     circuit = Circuit("openai:gpt-6-luna", "secret", "house", "eu")
     for kind in ("opened", "closed", "opened", "rests", "back"):
-        metrics.health_changed(HealthChange(kind, circuit, Category.SERVER, 30.0, 5))
+        metrics.record_health_change(HealthChange(kind, circuit, FailureCategory.SERVER, 30.0, 5))
 
     where = {"endpoint": "openai:gpt-6-luna", "key_owner": "house", "account": "eu"}
     assert metrics.registry.get_sample_value("patchbay_breaker_openings_total", where) == 2
 
 
-def test_no_label_names_anybody_or_what_a_provider_said(metrics: Metrics) -> None:
+def test_no_label_names_anybody_or_what_a_provider_said(metrics: AttemptMetrics) -> None:
     metrics.append(record(key="fingerprint", account="eu", first_token=1))
     metrics.append(record(endpoint="own:a-model-of-anns", key_owner="user"))
 
@@ -111,7 +111,7 @@ def test_no_label_names_anybody_or_what_a_provider_said(metrics: Metrics) -> Non
     assert told["endpoint"] == {"openai:gpt-6-luna", "own"}
 
 
-def test_there_is_a_bound_on_series(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_a_bound_on_series(metrics: AttemptMetrics, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backend.metrics.MOST_SERIES", 10)
     for number in range(100):
         metrics.append(record(feature=f"feature-{number}"))
@@ -122,14 +122,14 @@ def test_there_is_a_bound_on_series(metrics: Metrics, monkeypatch: pytest.Monkey
     assert metrics.registry.get_sample_value("patchbay_attempts_total", other) == 90
 
 
-def test_endpoints_that_users_bring_are_one_however_many_there_are(metrics: Metrics) -> None:
+def test_endpoints_that_users_bring_are_one_however_many_there_are(metrics: AttemptMetrics) -> None:
     for number in range(50):
         metrics.append(record(endpoint=f"own:model-{number}", key_owner="user"))
 
     assert value(metrics, "attempts_total", endpoint="own", key_owner="user", outcome="ok", category="") == 50
 
 
-def test_of_many_at_once_none_is_lost(metrics: Metrics) -> None:
+def test_of_many_at_once_none_is_lost(metrics: AttemptMetrics) -> None:
     def work(number: int) -> None:
         for _ in range(200):
             metrics.append(record(feature=f"f{number % 2}"))

@@ -10,10 +10,10 @@ import pytest
 
 from backend.overrides import (
     InvalidOverrideError,
-    KeptOverride,
+    OverrideManager,
     OverrideNotFoundError,
+    OverrideRecord,
     OverrideRequest,
-    Overrides,
 )
 from backend.tests.unit.llm.test_overrides import ENVIRON, FLASH, LUNA, SOL, TABLE, chain
 from backend.utils.llm import Table
@@ -41,13 +41,13 @@ class InMemoryOverrides:
         self.kept = [other for other in self.kept if other.id != one]
         return ended
 
-    async def holding(self, now: datetime) -> Sequence[Override]:
+    async def list_active(self, now: datetime) -> Sequence[Override]:
         if self.is_away:
             raise ConnectionError("away")
         return [one for one in self.kept if now < one.until]
 
-    async def all(self, limit: int) -> Sequence[KeptOverride]:
-        return [KeptOverride(one) for one in self.kept[:limit]]
+    async def list_recent(self, limit: int) -> Sequence[OverrideRecord]:
+        return [OverrideRecord(one) for one in self.kept[:limit]]
 
 
 class Desk:
@@ -57,11 +57,11 @@ class Desk:
         self.now = NOON
         self.store = InMemoryOverrides()
         self.table = Table(text=text, environ=ENVIRON | environ, now=lambda: self.now)
-        self.overrides = Overrides(self.store, self.table, clock=lambda: self.now)
+        self.overrides = OverrideManager(self.store, self.table, clock=lambda: self.now)
 
     async def decide(self, subject: str, *links: str, **changes: Any) -> Any:
         wanted = OverrideRequest(subject, links, "ann", "an outage", NOON + timedelta(hours=2))
-        return await self.overrides.decide(wanted._replace(**changes))
+        return await self.overrides.store_override(wanted._replace(**changes))
 
     async def refused(self, subject: str, *links: str, **changes: Any) -> str:
         with pytest.raises(InvalidOverrideError) as caught:
@@ -74,20 +74,20 @@ async def test_a_decision_is_kept_and_in_force_at_the_next_look() -> None:
     desk = Desk()
 
     made = await desk.decide("greet", SOL)
-    await desk.overrides.put_in_force()
+    await desk.overrides.apply_to_table()
 
     assert desk.store.kept == [made.override]
     assert chain(desk.table.snapshot) == [SOL]
-    assert [info.state for info in desk.overrides.infos()] == ["in_force"]
+    assert [info.state for info in desk.overrides.list_active_infos()] == ["in_force"]
 
 
 async def test_its_end_puts_back_what_was_before() -> None:
     desk = Desk()
     made = await desk.decide("greet", SOL)
-    await desk.overrides.put_in_force()
+    await desk.overrides.apply_to_table()
 
     await desk.overrides.revert(made.override.id, "bob")
-    await desk.overrides.put_in_force()
+    await desk.overrides.apply_to_table()
 
     assert chain(desk.table.snapshot) == [LUNA, FLASH]
     with pytest.raises(OverrideNotFoundError):
@@ -97,7 +97,7 @@ async def test_its_end_puts_back_what_was_before() -> None:
 async def test_who_looked_before_a_decision_does_not_have_the_last_word_after_it() -> None:
     desk = Desk()
     looks, goes_on = asyncio.Event(), asyncio.Event()
-    holding = desk.store.holding
+    holding = desk.store.list_active
 
     async def slow(now: datetime) -> Sequence[Override]:
         found = await holding(now)
@@ -106,11 +106,11 @@ async def test_who_looked_before_a_decision_does_not_have_the_last_word_after_it
             await goes_on.wait()
         return found
 
-    desk.store.holding = slow  # type: ignore[method-assign]
-    before = asyncio.create_task(desk.overrides.put_in_force())
+    desk.store.list_active = slow  # type: ignore[method-assign]
+    before = asyncio.create_task(desk.overrides.apply_to_table())
     await looks.wait()
     await desk.decide("greet", SOL)
-    after = asyncio.create_task(desk.overrides.put_in_force())
+    after = asyncio.create_task(desk.overrides.apply_to_table())
     await asyncio.sleep(0)
     goes_on.set()
     await asyncio.gather(before, after)
@@ -121,15 +121,15 @@ async def test_who_looked_before_a_decision_does_not_have_the_last_word_after_it
 async def test_while_nobody_can_tell_what_holds_the_end_still_comes() -> None:
     desk = Desk()
     await desk.decide("greet", SOL)
-    await desk.overrides.put_in_force()
+    await desk.overrides.apply_to_table()
 
     desk.store.is_away = True
     with pytest.raises(ConnectionError):
-        await desk.overrides.put_in_force()
+        await desk.overrides.apply_to_table()
     held = chain(desk.table.snapshot)
     desk.now = NOON + timedelta(hours=2)
     with pytest.raises(ConnectionError):
-        await desk.overrides.put_in_force()
+        await desk.overrides.apply_to_table()
 
     assert (held, chain(desk.table.snapshot)) == ([SOL], [LUNA, FLASH])
 

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table as Grid
 
-from backend.printing import Terminal, TextTable, json_text
+from backend.printing import Terminal, TextTable, format_json
 from backend.serve import _print_conversation
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def test_a_conversation_of_the_sample(monkeypatch: pytest.MonkeyPatch, written: 
 
 
 def test_json_is_in_letters_that_every_terminal_takes() -> None:
-    text = json_text({ACTS: f"{ACTS}\x7fGrüße"})
+    text = format_json({ACTS: f"{ACTS}\x7fGrüße"})
 
     assert set(text) <= {"\n", *map(chr, range(0x20, 0x7F))}
     assert json.loads(text) == {ACTS: f"{ACTS}\x7fGrüße"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from backend.settings import ROOT, Settings, environment
+from backend.settings import ROOT, Settings, read_environment
 
 
 def settings(text: str, tmp_path: Path) -> Settings:
@@ -70,7 +70,7 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_environment_lays_the_file_below_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODEL_QOS", "max")
     monkeypatch.setenv("GEMINI_API_KEY", "")
-    merged = environment(
+    merged = read_environment(
         dotenv("MODEL_QOS=premium\nOPENAI_API_KEY=of-the-file\nGEMINI_API_KEY=off\nLLM_CONFIG=\n", tmp_path)
     )
     assert merged["MODEL_QOS"] == "max"
@@ -82,7 +82,7 @@ def test_environment_lays_the_file_below_the_process(tmp_path: Path, monkeypatch
 def test_the_master_keys_are_not_for_the_facade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATCHBAY_MASTER_KEYS", "canary")
 
-    assert "canary" not in environment(dotenv("PATCHBAY_MASTER_KEYS=canary\n", tmp_path)).values()
+    assert "canary" not in read_environment(dotenv("PATCHBAY_MASTER_KEYS=canary\n", tmp_path)).values()
     assert "canary" not in repr(Settings(_env_file=None))
     assert Settings(_env_file=None).master_keys == SecretStr("canary")
 
@@ -90,7 +90,7 @@ def test_the_master_keys_are_not_for_the_facade(tmp_path: Path, monkeypatch: pyt
 def test_the_databases_url_is_not_for_the_facade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://ann:canary@db/patchbay")
 
-    assert "DATABASE_URL" not in environment(dotenv("DATABASE_URL=canary\n", tmp_path))
+    assert "DATABASE_URL" not in read_environment(dotenv("DATABASE_URL=canary\n", tmp_path))
     assert "canary" not in repr(Settings(_env_file=None))
     assert Settings(_env_file=None).database_url == SecretStr("postgresql://ann:canary@db/patchbay")
 
@@ -100,7 +100,7 @@ def test_the_ledgers_secret_is_not_for_the_facades_environment_and_is_not_printe
 ) -> None:
     monkeypatch.setenv("PATCHBAY_LEDGER_SECRET", "canary-of-16-bytes")
 
-    assert "PATCHBAY_LEDGER_SECRET" not in environment(tmp_path / "absent")
+    assert "PATCHBAY_LEDGER_SECRET" not in read_environment(tmp_path / "absent")
     assert "canary" not in repr(Settings(_env_file=None))
     assert Settings(_env_file=None).ledger_secret == SecretStr("canary-of-16-bytes")
 
@@ -114,7 +114,7 @@ def test_a_secret_of_the_ledger_that_is_none_is_refused_and_not_repeated(wrong: 
 
 
 def test_the_ledger_waits_beside_the_database(tmp_path: Path) -> None:
-    assert settings(f"PATCHBAY_DATA_DIR={tmp_path}\n", tmp_path).ledger_path == tmp_path / "ledger"
+    assert settings(f"PATCHBAY_DATA_DIR={tmp_path}\n", tmp_path).ledger_spool_path == tmp_path / "ledger"
 
 
 def test_the_master_keys_lie_beside_the_database_by_default(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_the_master_keys_lie_beside_the_database_by_default(tmp_path: Path) -> N
 
 def test_environment_needs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODEL_QOS", "max")
-    assert environment(tmp_path / "absent")["MODEL_QOS"] == "max"
+    assert read_environment(tmp_path / "absent")["MODEL_QOS"] == "max"
 
 
 def test_the_example_names_every_variable() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.signals import HANDLED, Signals
+from backend.signals import HANDLED, SignalHandler
 from backend.tests.fakes.children import in_child
 
 ROOT = Path(__file__).parents[3]
@@ -21,20 +21,20 @@ SOON = 20.0
 def test_each_signal_is_reported_and_the_first_is_remembered(number: signal.Signals, status: int) -> None:
     told = threading.Semaphore(0)
 
-    with Signals(told.release) as signals:
-        before = signals.status
+    with SignalHandler(told.release) as signals:
+        before = signals.exit_status
         signal.raise_signal(number)
         assert told.acquire(timeout=SOON)
         signal.raise_signal(signal.SIGINT)
         assert told.acquire(timeout=SOON)
 
-    assert (before, signals.status) == (None, status)
+    assert (before, signals.exit_status) == (None, status)
 
 
 def test_afterwards_signals_are_what_they_were() -> None:
     before = [signal.getsignal(one) for one in HANDLED]
 
-    with Signals(lambda: None):
+    with SignalHandler(lambda: None):
         assert [signal.getsignal(one) for one in HANDLED] != before
 
     assert [signal.getsignal(one) for one in HANDLED] == before
@@ -45,7 +45,7 @@ def test_in_another_thread_they_are_left_alone() -> None:
     within: list[object] = []
 
     def run() -> None:
-        with Signals(lambda: None):
+        with SignalHandler(lambda: None):
             within.extend(signal.getsignal(one) for one in HANDLED)
 
     thread = threading.Thread(target=run)
@@ -56,7 +56,7 @@ def test_in_another_thread_they_are_left_alone() -> None:
 
 
 def test_nothing_is_left_that_could_end_the_process_later() -> None:
-    with Signals(lambda: None):
+    with SignalHandler(lambda: None):
         signal.raise_signal(signal.SIGTERM)
         (thread,) = [one for one in threading.enumerate() if one.name == "signals"]
 
@@ -68,7 +68,7 @@ DEAF = """
 import signal, threading
 from backend import signals
 signals.LONGEST_STOP = {longest}
-with signals.Signals(lambda: None):
+with signals.SignalHandler(lambda: None):
     for _ in range({times}):
         signal.raise_signal(signal.SIGTERM)
     threading.Event().wait(60)
@@ -90,7 +90,7 @@ def test_in_a_forked_child_signals_are_what_they_were() -> None:
     """It has no thread that would follow them, so `terminate()` of a process pool would do nothing."""
     before = [signal.getsignal(one) for one in HANDLED]
 
-    with Signals(lambda: None):
+    with SignalHandler(lambda: None):
         told = in_child(lambda: [signal.getsignal(one) for one in HANDLED] == before)
 
     assert told is True

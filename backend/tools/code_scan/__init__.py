@@ -6,6 +6,6 @@ code (`values`), and become features with chains (`features`), beside those from
 (`scan`). A key is reported by its place in the code, never by its value.
 """
 
-from backend.tools.code_scan.scan import scan
+from backend.tools.code_scan.scan import scan_code_base
 
-__all__ = ["scan"]
+__all__ = ["scan_code_base"]

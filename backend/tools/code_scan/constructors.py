@@ -25,15 +25,16 @@ _OPENAI: Final = _USUAL | {
 
 
 @dataclass(frozen=True)
-class Constructor:
-    """Describes one class or function whose call makes a model, so that the scan can recognise the call and its arguments.
+class ModelConstructor:
+    """Describes a class or function whose call makes a chat or embedding model, so that the scan can read its calls.
 
     Attributes:
-        provider: LiteLLM's name of the provider; None if the model's name includes it.
+        provider: LiteLLM's name of the provider; None if the model's name includes the provider.
         names: LiteLLM's name of each argument.
-        kind: The kind of model: chat, or embeddings.
-        is_call: Whether it also calls the model, with messages and tools among its arguments.
-        positional: The names of its positional arguments.
+        kind: The kind of model: ``chat`` or ``embedding``.
+        is_call: Whether the function also calls the model, so that messages and tools are among its
+            arguments.
+        positional: The names of the positional arguments.
     """
 
     provider: str | None
@@ -66,45 +67,45 @@ def _own(name: str, **names: str) -> dict[str, str]:
 
 
 LANGCHAIN: Final = {
-    "AzureChatOpenAI": Constructor("azure", _AZURE),
-    "AzureOpenAIEmbeddings": Constructor("azure", _AZURE, kind="embedding"),
-    "ChatAnthropic": Constructor("anthropic", _ANTHROPIC),
-    "ChatAnthropicVertex": Constructor("vertex_ai"),
-    "ChatBedrock": Constructor("bedrock", _USUAL | {"model_id": "model"}),
-    "ChatBedrockConverse": Constructor("bedrock", _USUAL | {"model_id": "model"}),
-    "ChatCohere": Constructor("cohere_chat"),
-    "ChatDeepSeek": Constructor("deepseek", _own("deepseek")),
-    "ChatFireworks": Constructor("fireworks_ai", _own("fireworks")),
-    "ChatGoogleGenerativeAI": Constructor("gemini", _GOOGLE),
-    "ChatGroq": Constructor("groq", _own("groq")),
-    "ChatHuggingFace": Constructor("huggingface"),
-    "ChatLiteLLM": Constructor(None, _USUAL | {"api_base": "api_base"}),
-    "ChatMistralAI": Constructor("mistral", _own("mistral", endpoint="api_base")),
-    "ChatNVIDIA": Constructor("nvidia_nim", _own("nvidia")),
-    "ChatOllama": Constructor("ollama_chat"),
-    "ChatOpenAI": Constructor("openai", _OPENAI),
-    "ChatOpenRouter": Constructor("openrouter", _own("openrouter")),
-    "ChatPerplexity": Constructor("perplexity", _own("pplx")),
-    "ChatTogether": Constructor("together_ai", _own("together")),
-    "ChatVertexAI": Constructor("vertex_ai"),
-    "ChatXAI": Constructor("xai", _own("xai")),
-    "CohereEmbeddings": Constructor("cohere", kind="embedding"),
-    "GoogleGenerativeAIEmbeddings": Constructor("gemini", _GOOGLE, kind="embedding"),
-    "MistralAIEmbeddings": Constructor("mistral", _own("mistral"), kind="embedding"),
-    "OllamaEmbeddings": Constructor("ollama", kind="embedding"),
-    "OpenAIEmbeddings": Constructor("openai", _OPENAI, kind="embedding"),
-    "VertexAIEmbeddings": Constructor("vertex_ai", kind="embedding"),
+    "AzureChatOpenAI": ModelConstructor("azure", _AZURE),
+    "AzureOpenAIEmbeddings": ModelConstructor("azure", _AZURE, kind="embedding"),
+    "ChatAnthropic": ModelConstructor("anthropic", _ANTHROPIC),
+    "ChatAnthropicVertex": ModelConstructor("vertex_ai"),
+    "ChatBedrock": ModelConstructor("bedrock", _USUAL | {"model_id": "model"}),
+    "ChatBedrockConverse": ModelConstructor("bedrock", _USUAL | {"model_id": "model"}),
+    "ChatCohere": ModelConstructor("cohere_chat"),
+    "ChatDeepSeek": ModelConstructor("deepseek", _own("deepseek")),
+    "ChatFireworks": ModelConstructor("fireworks_ai", _own("fireworks")),
+    "ChatGoogleGenerativeAI": ModelConstructor("gemini", _GOOGLE),
+    "ChatGroq": ModelConstructor("groq", _own("groq")),
+    "ChatHuggingFace": ModelConstructor("huggingface"),
+    "ChatLiteLLM": ModelConstructor(None, _USUAL | {"api_base": "api_base"}),
+    "ChatMistralAI": ModelConstructor("mistral", _own("mistral", endpoint="api_base")),
+    "ChatNVIDIA": ModelConstructor("nvidia_nim", _own("nvidia")),
+    "ChatOllama": ModelConstructor("ollama_chat"),
+    "ChatOpenAI": ModelConstructor("openai", _OPENAI),
+    "ChatOpenRouter": ModelConstructor("openrouter", _own("openrouter")),
+    "ChatPerplexity": ModelConstructor("perplexity", _own("pplx")),
+    "ChatTogether": ModelConstructor("together_ai", _own("together")),
+    "ChatVertexAI": ModelConstructor("vertex_ai"),
+    "ChatXAI": ModelConstructor("xai", _own("xai")),
+    "CohereEmbeddings": ModelConstructor("cohere", kind="embedding"),
+    "GoogleGenerativeAIEmbeddings": ModelConstructor("gemini", _GOOGLE, kind="embedding"),
+    "MistralAIEmbeddings": ModelConstructor("mistral", _own("mistral"), kind="embedding"),
+    "OllamaEmbeddings": ModelConstructor("ollama", kind="embedding"),
+    "OpenAIEmbeddings": ModelConstructor("openai", _OPENAI, kind="embedding"),
+    "VertexAIEmbeddings": ModelConstructor("vertex_ai", kind="embedding"),
 }
 """LangChain's classes, recognised by name, wherever they are imported from."""
 
 _LITELLM_CALL: Final = _USUAL | {"api_base": "api_base", "num_retries": "max_retries"}
 FUNCTIONS: Final = {
-    "langchain.chat_models.init_chat_model": Constructor(None),
-    "langchain.chat_models.base.init_chat_model": Constructor(None),
-    "langchain.embeddings.init_embeddings": Constructor(None, kind="embedding"),
-    "langchain.embeddings.base.init_embeddings": Constructor(None, kind="embedding"),
+    "langchain.chat_models.init_chat_model": ModelConstructor(None),
+    "langchain.chat_models.base.init_chat_model": ModelConstructor(None),
+    "langchain.embeddings.init_embeddings": ModelConstructor(None, kind="embedding"),
+    "langchain.embeddings.base.init_embeddings": ModelConstructor(None, kind="embedding"),
 } | {
-    f"litellm.{name}": Constructor(None, _LITELLM_CALL, kind=kind, is_call=True)
+    f"litellm.{name}": ModelConstructor(None, _LITELLM_CALL, kind=kind, is_call=True)
     for name, kind in (
         ("acompletion", "chat"),
         ("aembedding", "embedding"),

@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 from backend.tools.code_scan.constructors import CARRIED_ELSEWHERE, LANGCHAINS_PROVIDERS, LANGCHAINS_VARIABLES
 from backend.tools.code_scan.values import VARIABLE
-from backend.tools.config_import import CODE, Config, Findings, Node, Spec, Unknown, deployment_fields
+from backend.tools.config_import import (
+    CODE,
+    ImportedFeature,
+    ImportReport,
+    InputNode,
+    ModelSpec,
+    UnknownValue,
+    azure_deployment_fields,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from backend.tools.code_scan.constructors import Constructor
-    from backend.tools.code_scan.sites import ModelCall, Site
-    from backend.tools.code_scan.values import Project, Value
+    from backend.tools.code_scan.constructors import ModelConstructor
+    from backend.tools.code_scan.sites import ModelCall, ModelSite
+    from backend.tools.code_scan.values import CodeBase, StaticValue
 
 _LATER = "is known only when the code runs. Give it to the call."
 _STAYS = "stays in product code: get_llm(FEATURE).with_config(...) takes it."
@@ -42,20 +50,31 @@ _VERTEX = (
 )
 
 
-def config_of(site: Site, feature: str, project: Project, findings: Findings) -> Config:
-    """Make a feature, with its chain of models and their settings, from the place ``site`` in the code where a model is made."""
-    place = Node(None, site.module.place(site.node), findings)
+def make_imported_feature(
+    site: ModelSite, feature: str, project: CodeBase, findings: ImportReport
+) -> ImportedFeature:
+    """Make a feature for the table from ``site``, a place in the code where a model is made.
+
+    Args:
+        site: The place, with the calls that make the model and its fallbacks.
+        feature: The name for the feature.
+        project: The code base, to evaluate the calls' arguments.
+        findings: The report, which gets a message about everything that could not be imported.
+    """
+    place = InputNode(None, site.module.location(site.node), findings)
     specs = [spec for made in site.chain for spec in _specs(made, site, project, findings)]
     for method in site.changes:
-        findings.add("dropped", f"{site.module.place(method)} {method.attr}", _CHANGES[method.attr])
+        findings.add_finding(
+            "dropped", f"{site.module.location(method)} {method.attr}", _CHANGES[method.attr]
+        )
     for other in site.others:
         is_one = any(other is made.node for made in site.chain)
-        findings.add("todo", site.module.place(other), _ALONE if is_one else _OTHER)
-    return Config(feature, place, tuple(specs), CODE, needs=site.needs, about=place.path)
+        findings.add_finding("todo", site.module.location(other), _ALONE if is_one else _OTHER)
+    return ImportedFeature(feature, place, tuple(specs), CODE, needs=site.needs, about=place.path)
 
 
-def _specs(made: ModelCall, site: Site, project: Project, findings: Findings) -> list[Spec]:
-    place = Node(None, site.module.place(made.node), findings).apart()
+def _specs(made: ModelCall, site: ModelSite, project: CodeBase, findings: ImportReport) -> list[ModelSpec]:
+    place = InputNode(None, site.module.location(made.node), findings).with_own_report()
     reader = _Reader(made, site, project, place)
     spec = reader.spec()
     return [spec, *reader.fallbacks(spec)] if reader.is_named else []
@@ -64,27 +83,27 @@ def _specs(made: ModelCall, site: Site, project: Project, findings: Findings) ->
 class _Reader:
     """The arguments of one call, by LiteLLM's names."""
 
-    def __init__(self, made: ModelCall, site: Site, project: Project, place: Node) -> None:
-        self._constructor: Constructor = made.constructor
+    def __init__(self, made: ModelCall, site: ModelSite, project: CodeBase, place: InputNode) -> None:
+        self._constructor: ModelConstructor = made.constructor
         self._place = place
         self.is_named = True
-        self._fallbacks: Value | None = None
-        self._arguments: dict[str, tuple[str, Value]] = {}
+        self._fallbacks: StaticValue | None = None
+        self._arguments: dict[str, tuple[str, StaticValue]] = {}
         for name, node in _written(made.node, made.constructor):
-            value = project.value(node, site.module)
+            value = project.evaluate(node, site.module)
             for each, one in _spread(name, value):
                 self._arguments[self._constructor.names.get(each, each)] = (each, one)
 
-    def spec(self) -> Spec:
+    def spec(self) -> ModelSpec:
         """The model and settings of the call."""
         own = {name: self._take(name) for name in _OWN}
         base_model = own["model"] if own["deployment"] else None
         row = self._of_deployment(base_model)
         name = self._name(own["deployment"] or own["model"])
         if name is None and self.is_named and "**" in self._arguments:
-            self._tell_unknown("model", self._node("model", None), Unknown())
+            self._tell_unknown("model", self._node("model", None), UnknownValue())
         self._refuse_clouds()
-        return Spec(
+        return ModelSpec(
             self._place,
             self._rest(),
             name=name,
@@ -97,30 +116,37 @@ class _Reader:
             row=row,
         )
 
-    def fallbacks(self, first: Spec) -> list[Spec]:
+    def fallbacks(self, first: ModelSpec) -> list[ModelSpec]:
         """The further models that a call of LiteLLM's names."""
         listed = self._fallbacks.value if self._fallbacks else None
-        found: list[Spec] = []
+        found: list[ModelSpec] = []
         for at, one in enumerate(listed if isinstance(listed, list) else ()):
-            place = Node(one, f"{self._place.path} fallbacks.{at}", self._place.findings).apart()
+            place = InputNode(
+                one, f"{self._place.path} fallbacks.{at}", self._place.findings
+            ).with_own_report()
             name = one.get("model") if isinstance(one, dict) else one
             found.append(
-                Spec(place, first.params, name=Node(name, place.path, place.findings), timeout=first.timeout)
+                ModelSpec(
+                    place,
+                    first.params,
+                    name=InputNode(name, place.path, place.findings),
+                    timeout=first.timeout,
+                )
             )
         return found
 
     # Arguments ----------------------------------------------------------------------------------------------------
 
-    def _node(self, written: str, value: object) -> Node:
-        return Node(value, f"{self._place.path} {written}", self._place.findings)
+    def _node(self, written: str, value: object) -> InputNode:
+        return InputNode(value, f"{self._place.path} {written}", self._place.findings)
 
-    def _take(self, name: str) -> Node | None:
+    def _take(self, name: str) -> InputNode | None:
         """The argument ``name``; None if it is absent, None, or unknown."""
         written, value = self._arguments.pop(name, ("", None))
         if value is None or value.value is None:
             return None
         node = self._node(written, value.value)
-        if isinstance(value.value, Unknown):
+        if isinstance(value.value, UnknownValue):
             self._tell_unknown(name, node, value.value)
             return None
         if name in _SETTINGS and not isinstance(value.value, int | float):
@@ -137,7 +163,7 @@ class _Reader:
             node.report("guessed", f"is taken as it stands: {value.note}.")
         return node
 
-    def _tell_unknown(self, name: str, node: Node, value: Unknown) -> None:
+    def _tell_unknown(self, name: str, node: InputNode, value: UnknownValue) -> None:
         called = f" ({value.name})" if value.name else ""
         self.is_named &= name not in {"model", "deployment"}
         if name in {"model", "deployment", "api_base"}:
@@ -153,9 +179,9 @@ class _Reader:
         else:
             node.report("dropped", _LATER)
 
-    def _rest(self) -> dict[str, Node]:
+    def _rest(self) -> dict[str, InputNode]:
         """The other arguments, which become extra parameters of requests."""
-        found: dict[str, Node] = {}
+        found: dict[str, InputNode] = {}
         for name, (written, value) in self._arguments.items():
             node = self._node(written, value.value)
             if name == "fallbacks" and self._constructor.is_call:
@@ -187,16 +213,16 @@ class _Reader:
 
     # The model ----------------------------------------------------------------------------------------------------
 
-    def _key(self, node: Node | None, name: Node | None) -> Node | None:
+    def _key(self, node: InputNode | None, name: InputNode | None) -> InputNode | None:
         """The given key, or the variable in which LangChain looks for one."""
         provider = str(name.value).partition("/")[0] if name and not self._constructor.is_call else ""
         variable = LANGCHAINS_VARIABLES.get(provider)
         return node if node or variable is None else self._node("api_key", f"{VARIABLE}{variable}")
 
-    def _of_deployment(self, base: Node | None) -> Mapping[str, Any]:
-        return deployment_fields(base.value) if base is not None and isinstance(base.value, str) else {}
+    def _of_deployment(self, base: InputNode | None) -> Mapping[str, Any]:
+        return azure_deployment_fields(base.value) if base is not None and isinstance(base.value, str) else {}
 
-    def _name(self, node: Node | None) -> Node | None:
+    def _name(self, node: InputNode | None) -> InputNode | None:
         """The model in LiteLLM's notation: provider/model."""
         if node is None or not isinstance(node.value, str):
             return node
@@ -205,9 +231,9 @@ class _Reader:
             text = f"{self._constructor.provider}/{text.removeprefix('models/')}"
         elif not self._constructor.is_call:
             text = self._langchains(text, node)
-        return Node(text, node.path, node.findings)
+        return InputNode(text, node.path, node.findings)
 
-    def _langchains(self, text: str, node: Node) -> str:
+    def _langchains(self, text: str, node: InputNode) -> str:
         """The model that `init_chat_model` makes of ``provider:model``, or of a model beside its provider."""
         _, said = self._arguments.get("model_provider", ("", None))
         provider, colon, model = text.partition(":")
@@ -217,14 +243,14 @@ class _Reader:
             provider, model = self._inferred(text, node), text
         return f"{LANGCHAINS_PROVIDERS.get(provider, provider)}/{model}" if provider else model
 
-    def _inferred(self, text: str, node: Node) -> str:
+    def _inferred(self, text: str, node: InputNode) -> str:
         found = next((provider for provider, starts in _BARE if text.startswith(starts)), "")
         if found == "gemini":
             node.report("guessed", _VERTEX)
         return "google_genai" if found == "gemini" else found
 
 
-def _written(call: ast.Call, constructor: Constructor) -> list[tuple[str, ast.expr]]:
+def _written(call: ast.Call, constructor: ModelConstructor) -> list[tuple[str, ast.expr]]:
     """The arguments in the code, by name; ``**`` for those in a mapping."""
     positional = call.args
     if isinstance(call.func, ast.Name | ast.Attribute) and _last(call.func) == "partial":
@@ -234,14 +260,14 @@ def _written(call: ast.Call, constructor: Constructor) -> list[tuple[str, ast.ex
 
 
 def _is_unknown(value: object) -> bool:
-    return isinstance(value, Unknown) or (isinstance(value, str) and value.startswith(VARIABLE))
+    return isinstance(value, UnknownValue) or (isinstance(value, str) and value.startswith(VARIABLE))
 
 
 def _last(node: ast.Name | ast.Attribute) -> str:
     return node.id if isinstance(node, ast.Name) else node.attr
 
 
-def _spread(name: str, value: Value) -> list[tuple[str, Value]]:
+def _spread(name: str, value: StaticValue) -> list[tuple[str, StaticValue]]:
     """``value`` by its name, or the items of a mapping of further arguments."""
     if name in {"**", "extra", "extra_body", "model_kwargs"} and isinstance(value.value, dict):
         return [(str(key), value._replace(value=one)) for key, one in value.value.items()]

@@ -1,4 +1,4 @@
-"""A parsed Python file, never imported, with the values of its names."""
+"""Parses a Python file without importing it, and finds the values of its names."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 class UnreadableError(Exception):
-    """A file cannot be parsed as Python by this interpreter. The message has the place, and no content."""
+    """A file cannot be parsed as Python by this interpreter. The message says where, and quotes nothing from the file."""
 
 
 @dataclass(frozen=True)
-class Module:
-    """A parsed Python file.
+class ParsedModule:
+    """A parsed Python file, which is never executed.
 
     Attributes:
         name: The path within the code base.
-        imports: The full dotted name of what each imported name stands for.
-        values: The expression assigned to each name, by the id of its scope's node and the name. Names that are assigned more
-            than once are left out.
-        nodes: All nodes of the tree, parents first.
-        scopes: The scopes around each node, by the node's id, the innermost last.
-        parents: The parent of each node, by the node's id.
+        nodes: All nodes of the syntax tree, parents before their children.
+        imports: For each imported name, the full dotted name that it stands for.
+        values: The expression assigned to each name. The key is the id of the scope's node and the name.
+            Names that are assigned more than once are left out.
+        scopes: The scopes around each node, by the id of the node; the innermost scope is the last.
+        parents: The parent of each node, by the id of the node.
     """
 
     name: str
@@ -40,14 +40,15 @@ class Module:
     scopes: Mapping[int, tuple[Scope, ...]] = field(repr=False)
     parents: Mapping[int, ast.AST] = field(repr=False)
 
-    def place(self, node: ast.AST) -> str:
-        """Where ``node`` is in the code base, as ``file:line``."""
+    def location(self, node: ast.AST) -> str:
+        """The location of ``node`` in the code base, as ``file:line``."""
         return f"{self.name}:{getattr(node, 'lineno', 1)}"
 
-    def dotted(self, node: ast.AST) -> str | None:
-        """The full dotted name of ``node``, such as ``langchain_openai.ChatOpenAI`` for the name ``ChatOpenAI`` that was imported from there.
+    def resolve_dotted_name(self, node: ast.AST) -> str | None:
+        """Resolve ``node`` to a full dotted name by means of the file's imports.
 
-        None if ``node`` is no name or attribute of a name.
+        With ``from langchain_openai import ChatOpenAI``, the name ``ChatOpenAI`` gives
+        ``langchain_openai.ChatOpenAI``. Returns None if ``node`` is neither a name nor an attribute of a name.
         """
         names: list[str] = []
         while isinstance(node, ast.Attribute):
@@ -57,20 +58,23 @@ class Module:
             return None
         return ".".join([self.imports.get(node.id, node.id), *reversed(names)])
 
-    def assigned(self, name: str, at: ast.AST) -> ast.expr | None:
-        """The expression that was assigned to ``name``, as seen from the node ``at``; None if there is none, or several."""
+    def find_assignment(self, name: str, at: ast.AST) -> ast.expr | None:
+        """Find the expression assigned to the variable ``name`` that is visible at the node ``at``.
+
+        None if there is no assignment, or more than one.
+        """
         for scope in reversed(self.scopes[id(at)]):
             if (found := self.values.get((id(scope), name))) is not None:
                 return found
         return None
 
-    def default(self, name: str, at: ast.AST) -> ast.expr | None:
-        """The default value of the argument ``name`` of the function around ``at``; None if it has none."""
+    def find_parameter_default(self, name: str, at: ast.AST) -> ast.expr | None:
+        """Find the default value of the parameter ``name`` of the function around the node ``at``; None if there is none."""
         arguments = self._arguments(at)
         return _defaults(arguments).get(name) if arguments else None
 
-    def annotation(self, name: str, at: ast.AST) -> ast.expr | None:
-        """The type annotation of the argument ``name`` of the function around ``at``; None if it has none."""
+    def find_parameter_annotation(self, name: str, at: ast.AST) -> ast.expr | None:
+        """Find the type annotation of the parameter ``name`` of the function around the node ``at``; None if absent."""
         arguments = self._arguments(at)
         named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs] if arguments else []
         return next((one.annotation for one in named if one.arg == name), None)
@@ -82,8 +86,12 @@ class Module:
         return found.args if found else None
 
 
-def parse(name: str, path: Path) -> Module:
-    """Read and parse the Python file ``path``; nothing of it is run.
+def parse_module(name: str, path: Path) -> ParsedModule:
+    """Read and parse the Python file at ``path``, without executing it.
+
+    Args:
+        name: The path within the code base, for reports.
+        path: The file.
 
     Raises:
         UnreadableError: The file cannot be parsed.
@@ -98,7 +106,7 @@ def parse(name: str, path: Path) -> Module:
         raise UnreadableError(f"it cannot be parsed ({type(error).__name__})") from None
     scopes, parents = _places(tree)
     nodes = tuple(ast.walk(tree))
-    return Module(name, tree, nodes, _imports(nodes, name), _values(nodes, scopes), scopes, parents)
+    return ParsedModule(name, tree, nodes, _imports(nodes, name), _values(nodes, scopes), scopes, parents)
 
 
 def _places(tree: ast.Module) -> tuple[dict[int, tuple[Scope, ...]], dict[int, ast.AST]]:
@@ -148,11 +156,14 @@ def _assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
         pairs = [(node.target, node.value)]
     else:
         return
-    yield from ((name, value) for target, value in pairs if (name := target_name(target)))
+    yield from ((name, value) for target, value in pairs if (name := assignment_target_name(target)))
 
 
-def target_name(target: ast.AST) -> str | None:
-    """The name of an assignment's target: ``a``, or ``b`` of ``self.b``."""
+def assignment_target_name(target: ast.AST) -> str | None:
+    """Get the name that an assignment sets: ``a`` for the target ``a``, ``b`` for the target ``self.b``.
+
+    None for other targets.
+    """
     if isinstance(target, ast.Name):
         return target.id
     return target.attr if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) else None

@@ -1,4 +1,4 @@
-"""Makes a first table of a code base's models, with a report of each row's source and of what was left out."""
+"""Makes a first table of the models in a code base, with a report on each row's source and on what was left out."""
 
 from __future__ import annotations
 
@@ -7,32 +7,37 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from backend.tools.code_scan.features import config_of
-from backend.tools.code_scan.modules import UnreadableError, parse
-from backend.tools.code_scan.sites import routers, sdk_calls, sites, subclasses
-from backend.tools.code_scan.sources import find
-from backend.tools.code_scan.values import Project
+from backend.tools.code_scan.features import make_imported_feature
+from backend.tools.code_scan.modules import UnreadableError, parse_module
+from backend.tools.code_scan.sites import (
+    find_model_sites,
+    find_model_subclasses,
+    find_router_calls,
+    find_sdk_calls,
+)
+from backend.tools.code_scan.sources import find_source_files
+from backend.tools.code_scan.values import CodeBase
 from backend.tools.config_import import (
-    Findings,
-    Group,
-    Import,
-    Node,
-    Unknown,
+    ImportReport,
+    ImportResult,
+    InputNode,
+    ModelGroup,
+    UnknownValue,
     UnusableInputError,
-    assemble,
-    deployments,
-    identifier,
-    read,
-    read_configs,
-    system_of,
+    assemble_table,
+    detect_system,
+    read_config_file,
+    read_imported_features,
+    read_litellm_features,
+    to_feature_name,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from backend.tools.code_scan.modules import Module
-    from backend.tools.config_import import Config
+    from backend.tools.code_scan.modules import ParsedModule
+    from backend.tools.config_import import ImportedFeature
 
 _HEADING = "A first table, of what `python -m backend init` found in the code."
 _NOTHING = (
@@ -49,48 +54,50 @@ _KEYS = re.compile(
 _KEY = "a key stands in the code. Revoke it, and put a new one into the variable that the table names."
 
 
-def scan(folder: Path) -> Import:
-    """Scan ``folder``: its Python, which is parsed and never run, and its LiteLLM and TensorZero configurations.
+def scan_code_base(folder: Path) -> ImportResult:
+    """Make a table of the models that a code base uses.
+
+    Reads its Python files, which are never executed, and its configurations of LiteLLM and TensorZero.
 
     Raises:
-        UnusableInputError: There is no such folder.
+        UnusableInputError: ``folder`` does not exist.
     """
     if not folder.is_dir():
         raise UnusableInputError(f"There is no folder {folder}.")
-    findings, found = Findings(), find(folder)
+    findings, found = ImportReport(), find_source_files(folder)
     for name in (*found.large, *found.notebooks):
-        findings.add("dropped", name, "is not read: it is a notebook, or larger than a megabyte.")
+        findings.add_finding("dropped", name, "is not read: it is a notebook, or larger than a megabyte.")
     modules = [module for name, path in found.python.items() if (module := _parsed(name, path, findings))]
     documents = [_document(name, path, findings) for name, path in found.configs.items()]
     names = _Names()
     configs = [
-        *_of_code(Project(modules), modules, names, findings),
+        *_of_code(CodeBase(modules), modules, names, findings),
         *(config for document in documents for config in names.apart(document)),
     ]
     if not configs:
-        findings.add("todo", "", _NOTHING)
-    return assemble(configs, findings, _HEADING, leave_out=True)
+        findings.add_finding("todo", "", _NOTHING)
+    return assemble_table(configs, findings, _HEADING, skip_invalid=True)
 
 
-def _parsed(name: str, path: Path, findings: Findings) -> Module | None:
+def _parsed(name: str, path: Path, findings: ImportReport) -> ParsedModule | None:
     try:
-        return parse(name, path)
+        return parse_module(name, path)
     except UnreadableError as error:
-        findings.add("dropped", name, f"is not read: {error}.")
+        findings.add_finding("dropped", name, f"is not read: {error}.")
         return None
 
 
-def _document(name: str, path: Path, findings: Findings) -> list[Config]:
+def _document(name: str, path: Path, findings: ImportReport) -> list[ImportedFeature]:
     """The features of a configuration file of LiteLLM or TensorZero."""
     try:
-        value = read(path)
+        value = read_config_file(path)
     except UnusableInputError as error:
-        findings.add("dropped", name, f"is not read: {str(error).removeprefix(f'{path}: ')}")
+        findings.add_finding("dropped", name, f"is not read: {str(error).removeprefix(f'{path}: ')}")
         return []
-    system = system_of(value)
+    system = detect_system(value)
     if system not in {"litellm", "tensorzero"}:
         return []
-    named = read_configs(Node(value, name, findings), path.name, system)
+    named = read_imported_features(InputNode(value, name, findings), path.name, system)
     return [replace(config, about=config.place.path) for config in named]
 
 
@@ -98,34 +105,38 @@ def _document(name: str, path: Path, findings: Findings) -> list[Config]:
 
 
 def _of_code(
-    project: Project, modules: Iterable[Module], names: _Names, findings: Findings
-) -> Iterator[Config]:
-    own = subclasses(modules)
+    project: CodeBase, modules: Iterable[ParsedModule], names: _Names, findings: ImportReport
+) -> Iterator[ImportedFeature]:
+    own = find_model_subclasses(modules)
     for module in modules:
         _tell_keys(module, findings)
-        for call in sdk_calls(module):
-            findings.add("dropped", module.place(call), _SDK)
-        found = sorted(sites(module, project, own), key=lambda site: getattr(site.node, "lineno", 0))
+        for call in find_sdk_calls(module):
+            findings.add_finding("dropped", module.location(call), _SDK)
+        found = sorted(
+            find_model_sites(module, project, own), key=lambda site: getattr(site.node, "lineno", 0)
+        )
         for site in found:
-            yield config_of(site, names.free(site.words), project, findings)
-        for call in routers(module):
+            yield make_imported_feature(site, names.free(site.words), project, findings)
+        for call in find_router_calls(module):
             yield from names.apart(_router(call, module, project, findings))
 
 
-def _tell_keys(module: Module, findings: Findings) -> None:
+def _tell_keys(module: ParsedModule, findings: ImportReport) -> None:
     """Report every key in the code of ``module``, by its line, and mask it everywhere."""
     for node in module.nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             for key in _KEYS.findall(node.value):
-                findings.hide(key)
-                findings.add("todo", module.place(node), _KEY)
+                findings.mask_secret(key)
+                findings.add_finding("todo", module.location(node), _KEY)
 
 
-def _router(call: ast.Call, module: Module, project: Project, findings: Findings) -> list[Config]:
+def _router(
+    call: ast.Call, module: ParsedModule, project: CodeBase, findings: ImportReport
+) -> list[ImportedFeature]:
     """The features of a Router of LiteLLM's, whose arguments correspond to a proxy's file."""
-    arguments = {one.arg: project.value(one.value, module).value for one in call.keywords if one.arg}
-    place = module.place(call)
-    named = deployments(Node(_without_unknown(arguments), place, findings))
+    arguments = {one.arg: project.evaluate(one.value, module).value for one in call.keywords if one.arg}
+    place = module.location(call)
+    named = read_litellm_features(InputNode(_without_unknown(arguments), place, findings))
     return [replace(config, about=place) for config in named]
 
 
@@ -139,7 +150,7 @@ def _inner(key: str, value: object) -> object:
         return _without_unknown(value)
     if isinstance(value, list):
         return [_inner(key, one) for one in value]
-    return None if isinstance(value, Unknown) and key == "api_key" else value
+    return None if isinstance(value, UnknownValue) and key == "api_key" else value
 
 
 class _Names:
@@ -150,10 +161,10 @@ class _Names:
 
     def free(self, words: Iterable[str]) -> str:
         """The first of ``words`` that is free, as a feature's name; else the first with a number."""
-        wanted = [identifier(word) for word in words] or ["model"]
+        wanted = [to_feature_name(word) for word in words] or ["model"]
         return self._take(next((name for name in wanted if name not in self._taken), wanted[0]))
 
-    def apart(self, configs: list[Config]) -> list[Config]:
+    def apart(self, configs: list[ImportedFeature]) -> list[ImportedFeature]:
         """``configs`` of one source, renamed where their names are taken."""
         groups = {spec.group.name for config in configs for spec in config.specs if spec.group}
         renamed = {name: self._take(name) for name in sorted(groups)}
@@ -162,7 +173,7 @@ class _Names:
                 config,
                 feature=self._feature(config.feature, renamed),
                 specs=tuple(
-                    replace(spec, group=Group(renamed[spec.group.name], spec.group.select))
+                    replace(spec, group=ModelGroup(renamed[spec.group.name], spec.group.select))
                     if spec.group
                     else spec
                     for spec in config.specs

@@ -8,21 +8,28 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from backend.tools.code_scan.constructors import AGENTS, FUNCTIONS, LANGCHAIN, ROUTERS, SDK_CALLS, Constructor
-from backend.tools.code_scan.modules import target_name
+from backend.tools.code_scan.constructors import (
+    AGENTS,
+    FUNCTIONS,
+    LANGCHAIN,
+    ROUTERS,
+    SDK_CALLS,
+    ModelConstructor,
+)
+from backend.tools.code_scan.modules import assignment_target_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from backend.tools.code_scan.modules import Module
-    from backend.tools.code_scan.values import Project
+    from backend.tools.code_scan.modules import ParsedModule
+    from backend.tools.code_scan.values import CodeBase
 
 _NEEDS = {"bind_tools": "tools", "with_structured_output": "structured_output"}
 _FLUENT = {*_NEEDS, "bind", "with_config", "with_fallbacks", "with_listeners", "with_retry", "with_types"}
 """Methods that give the same model, and something beside it."""
 CHANGES = ("bind", "configurable_alternatives", "configurable_fields", "with_retry")
 """Methods that change how a model is called, by more than a need."""
-_BY_NAME = Constructor(None)
+_BY_NAME = ModelConstructor(None)
 _GENERIC = re.compile(
     "a|ai|api|app|async|base|build|call|chain|chat|client|completion|config|core|create|default|factory|fallbacks?|fn|for|get"
     "|handler|helpers|init|invoke|llms?|load|main|make|models?|new|of|primary|response|result|router|run|services?|setup|src"
@@ -33,26 +40,27 @@ _GENERIC = re.compile(
 
 @dataclass(frozen=True)
 class ModelCall:
-    """A call in the code that makes a model, or that passes a model's name to a function."""
+    """A call in the scanned code that makes a model, or that passes the name of a model to a function."""
 
     node: ast.Call
-    constructor: Constructor
+    constructor: ModelConstructor
 
 
 @dataclass(frozen=True)
-class Site:
-    """A place in the code where a model is made, with its fallbacks. It becomes one feature.
+class ModelSite:
+    """A place in the scanned code where a model is made, together with its fallbacks. It becomes one feature.
 
     Attributes:
         node: The call that makes the first model.
-        chain: The calls that make the model and its fallbacks, in the order in which they are asked.
+        chain: The calls that make the model and its fallbacks, in the order in which the models are called.
         words: Candidates for the feature's name, the best first.
-        needs: What calls of the model need of an endpoint, such as ``tools``.
+        needs: The abilities that the code uses and an endpoint must have, such as ``tools``.
         changes: The places where methods such as ``bind`` change how the model is called.
-        others: Other chains and models in the file that begin with one of its models and become no feature.
+        others: Other chains and models in the file that begin with a model of ``chain``. They become no
+            features.
     """
 
-    module: Module
+    module: ParsedModule
     node: ast.AST
     chain: tuple[ModelCall, ...]
     words: tuple[str, ...]
@@ -65,30 +73,41 @@ Chain = tuple[ast.Call, tuple[ModelCall, ...]]
 """A call, and the models that it stands for, in the order in which they are asked."""
 
 
-def subclasses(modules: Iterable[Module]) -> dict[str, Constructor]:
-    """The classes of the code base that inherit from LangChain's models, by name.
+def find_model_subclasses(modules: Iterable[ParsedModule]) -> dict[str, ModelConstructor]:
+    """Find the classes of the code base that inherit from LangChain's model classes, by name.
 
-    Each comes with the description of the LangChain class, because calls of the subclass are read alike.
+    Each comes with the description of the LangChain class, because calls of the subclass have the same
+    arguments.
     """
     return {
         node.name: LANGCHAIN[base]
         for module in modules
         for node in module.nodes
         if isinstance(node, ast.ClassDef)
-        for base in [(module.dotted(each) or "").rpartition(".")[2] for each in node.bases]
+        for base in [(module.resolve_dotted_name(each) or "").rpartition(".")[2] for each in node.bases]
         if base in LANGCHAIN
     }
 
 
-def sites(module: Module, project: Project, own: Mapping[str, Constructor]) -> Iterator[Site]:
-    """Find every place in ``module`` where a model is made, the longest chains first, and those of one length in the order of the lines."""
-    finder = _Finder(module, project, own)
+def find_model_sites(
+    module: ParsedModule, project: CodeBase, model_subclasses: Mapping[str, ModelConstructor]
+) -> Iterator[ModelSite]:
+    """Find every place in ``module`` where a model is made.
+
+    The longest chains come first, then chains are in the order of their lines.
+
+    Args:
+        module: The file.
+        project: The code base, to evaluate expressions.
+        model_subclasses: The code base's own subclasses of LangChain's models, by name.
+    """
+    finder = _Finder(module, project, model_subclasses)
     found = sorted(finder.chains(), key=lambda pair: (pair[0].lineno, pair[0].col_offset))
     chosen, others = _chosen(found, finder)
     for node, chain in chosen:
         mine = [other for other, models in others if models[0] in chain]
         others = [pair for pair in others if pair[0] not in mine]
-        yield Site(
+        yield ModelSite(
             module,
             chain[0].node,
             chain,
@@ -118,17 +137,17 @@ def _is_part(chain: Sequence[ModelCall], whole: Sequence[ModelCall]) -> bool:
     return any(tuple(whole[at : at + len(chain)]) == tuple(chain) for at in range(len(whole)))
 
 
-def routers(module: Module) -> Iterator[ast.Call]:
+def find_router_calls(module: ParsedModule) -> Iterator[ast.Call]:
     """Find every call that makes a LiteLLM ``Router``."""
     calls = (node for node in module.nodes if isinstance(node, ast.Call))
-    return (call for call in calls if (module.dotted(call.func) or "") in ROUTERS)
+    return (call for call in calls if (module.resolve_dotted_name(call.func) or "") in ROUTERS)
 
 
-def sdk_calls(module: Module) -> Iterator[ast.Call]:
-    """Find every call of a vendor's own client library that names a model."""
+def find_sdk_calls(module: ParsedModule) -> Iterator[ast.Call]:
+    """Find every call of a vendor's own SDK that passes ``model=``."""
     for node in module.nodes:
         if isinstance(node, ast.Call) and any(one.arg == "model" for one in node.keywords):
-            called = module.dotted(node.func) or ".".join(reversed(_attributes(node.func)))
+            called = module.resolve_dotted_name(node.func) or ".".join(reversed(_attributes(node.func)))
             if called.endswith(SDK_CALLS):
                 yield node
 
@@ -142,7 +161,7 @@ def _attributes(node: ast.AST) -> list[str]:
 
 
 class _Finder:
-    def __init__(self, module: Module, project: Project, own: Mapping[str, Constructor]) -> None:
+    def __init__(self, module: ParsedModule, project: CodeBase, own: Mapping[str, ModelConstructor]) -> None:
         self._module, self._project, self._own = module, project, own
 
     def chains(self) -> Iterator[tuple[ast.Call, tuple[ModelCall, ...]]]:
@@ -159,13 +178,13 @@ class _Finder:
         return _method(node) == "with_fallbacks" or self._called(node) == "RunnableWithFallbacks"
 
     def _called(self, node: ast.Call) -> str:
-        return (self._module.dotted(node.func) or "").rpartition(".")[2]
+        return (self._module.resolve_dotted_name(node.func) or "").rpartition(".")[2]
 
     def _made(self, node: ast.Call) -> ModelCall | None:
-        dotted = self._module.dotted(node.func) or ""
+        dotted = self._module.resolve_dotted_name(node.func) or ""
         name = dotted.rpartition(".")[2]
         if name == "partial" and node.args:
-            inner = (self._module.dotted(node.args[0]) or "").rpartition(".")[2]
+            inner = (self._module.resolve_dotted_name(node.args[0]) or "").rpartition(".")[2]
             return ModelCall(node, LANGCHAIN[inner]) if inner in LANGCHAIN else None
         if name in AGENTS:
             return ModelCall(node, _BY_NAME) if self._is_named(node) else None
@@ -175,7 +194,7 @@ class _Finder:
     def _is_named(self, agent: ast.Call) -> bool:
         """Whether the agent's model is a name, rather than a model."""
         models = [*agent.args[:1], *(one.value for one in agent.keywords if one.arg == "model")]
-        return any(isinstance(self._project.value(model, self._module).value, str) for model in models)
+        return any(isinstance(self._project.evaluate(model, self._module).value, str) for model in models)
 
     def _heads(self, node: ast.AST | None, seen: set[int]) -> list[ModelCall]:
         """The models that an expression stands for, in order. Expressions already ``seen`` are skipped."""
@@ -185,8 +204,8 @@ class _Finder:
         if isinstance(node, ast.Call):
             return self._heads_of_call(node, seen)
         if isinstance(node, ast.Name):
-            return self._heads(self._module.assigned(node.id, node), seen)
-        name = target_name(node)
+            return self._heads(self._module.find_assignment(node.id, node), seen)
+        name = assignment_target_name(node)
         return self._heads(self._of_instance(name), seen) if name else []
 
     def _heads_of_call(self, node: ast.Call, seen: set[int]) -> list[ModelCall]:
@@ -219,7 +238,7 @@ class _Finder:
         found = {_NEEDS[name] for place in places for name in self._names(place) if name in _NEEDS}
         for made in chain:
             arguments = {one.arg for one in made.node.keywords} if made.constructor.is_call else set()
-            called = (self._module.dotted(made.node.func) or "").rpartition(".")[2]
+            called = (self._module.resolve_dotted_name(made.node.func) or "").rpartition(".")[2]
             if called in AGENTS or "tools" in arguments:
                 found.add("tools")
             if "response_format" in arguments:
@@ -271,17 +290,17 @@ class _Finder:
 
     def _stands_for(self, node: ast.Name | ast.Attribute, name: str, value: ast.AST) -> bool:
         """Whether ``node`` reads ``name``, in the scope or class in which ``value`` is assigned to it."""
-        if target_name(node) != name or not isinstance(node.ctx, ast.Load):
+        if assignment_target_name(node) != name or not isinstance(node.ctx, ast.Load):
             return False
         if isinstance(node, ast.Name):
-            return self._module.assigned(name, node) is value
+            return self._module.find_assignment(name, node) is value
         return _class_of(node, self._module) is _class_of(value, self._module)
 
     def _agents_above(self, node: ast.AST) -> Iterator[str]:
         above = self._module.parents.get(id(node))
         if isinstance(above, ast.keyword):
             above = self._module.parents.get(id(above))
-        called = self._module.dotted(above.func) if isinstance(above, ast.Call) else None
+        called = self._module.resolve_dotted_name(above.func) if isinstance(above, ast.Call) else None
         if (called or "").rpartition(".")[2] in AGENTS:
             yield "bind_tools"
 
@@ -290,7 +309,7 @@ def _method(node: ast.Call) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else ""
 
 
-def _methods_above(node: ast.AST, module: Module) -> Iterator[ast.Attribute]:
+def _methods_above(node: ast.AST, module: ParsedModule) -> Iterator[ast.Attribute]:
     above = module.parents.get(id(node))
     while isinstance(above, ast.Attribute | ast.Call):
         if isinstance(above, ast.Attribute):
@@ -298,7 +317,7 @@ def _methods_above(node: ast.AST, module: Module) -> Iterator[ast.Attribute]:
         above = module.parents.get(id(above))
 
 
-def _whole(node: ast.AST, module: Module) -> ast.AST:
+def _whole(node: ast.AST, module: ParsedModule) -> ast.AST:
     """``node`` together with the methods called on it."""
     above = module.parents.get(id(node))
     while isinstance(above, ast.Attribute | ast.Call | ast.Await):
@@ -306,14 +325,14 @@ def _whole(node: ast.AST, module: Module) -> ast.AST:
     return node
 
 
-def _assigned_to(node: ast.AST, module: Module) -> str | None:
+def _assigned_to(node: ast.AST, module: ParsedModule) -> str | None:
     above = module.parents.get(id(_whole(node, module)))
     if isinstance(above, ast.Assign):
-        return target_name(above.targets[0])
-    return target_name(above.target) if isinstance(above, ast.AnnAssign | ast.NamedExpr) else None
+        return assignment_target_name(above.targets[0])
+    return assignment_target_name(above.target) if isinstance(above, ast.AnnAssign | ast.NamedExpr) else None
 
 
-def _class_of(node: ast.AST, module: Module) -> ast.ClassDef | None:
+def _class_of(node: ast.AST, module: ParsedModule) -> ast.ClassDef | None:
     return next(
         (scope for scope in reversed(module.scopes[id(node)]) if isinstance(scope, ast.ClassDef)), None
     )
@@ -322,7 +341,7 @@ def _class_of(node: ast.AST, module: Module) -> ast.ClassDef | None:
 # Names ------------------------------------------------------------------------------------------------------------
 
 
-def _words(module: Module, node: ast.AST) -> Iterator[str]:
+def _words(module: ParsedModule, node: ast.AST) -> Iterator[str]:
     """Candidate names for the model at ``node``, the most specific first."""
     scopes = [scope.name for scope in reversed(module.scopes[id(node)]) if not isinstance(scope, ast.Module)]
     parts = module.name.removesuffix(".py").removesuffix("/__init__").split("/")
@@ -332,7 +351,7 @@ def _words(module: Module, node: ast.AST) -> Iterator[str]:
     yield from (f"{word}_{other}" for word in found[:1] for other in found[1:])
 
 
-def _key_of(node: ast.AST, module: Module) -> str:
+def _key_of(node: ast.AST, module: ParsedModule) -> str:
     """The key of the mapping that contains the model; empty if none does."""
     whole = _whole(node, module)
     above = module.parents.get(id(whole))

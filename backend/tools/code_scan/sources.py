@@ -22,10 +22,14 @@ _MARKS = (b"model_list", b"[functions.", b"[models.", b"[embedding_models.")
 """What stands in any configuration that is known."""
 
 
-class Found(NamedTuple):
-    """The files of a code base that the scan reads or has to leave out, by their paths within it.
+class SourceFiles(NamedTuple):
+    """The files of a code base that the scan reads, and those that it reports as not read.
+
+    All paths are within the code base.
 
     Attributes:
+        python: The Python files to read, by their paths.
+        configs: The configuration files to read, by their paths.
         large: Files that are too large to be read.
         notebooks: Notebooks, which are not read.
     """
@@ -36,9 +40,9 @@ class Found(NamedTuple):
     notebooks: list[str]
 
 
-def find(folder: Path) -> Found:
-    """The files below ``folder``, sorted by name. Links are not followed."""
-    found = Found({}, {}, [], [])
+def find_source_files(folder: Path) -> SourceFiles:
+    """Find the files below ``folder`` that the scan may read, sorted by name. Symbolic links are not followed."""
+    found = SourceFiles({}, {}, [], [])
     for path in _files(folder):
         name = path.relative_to(folder).as_posix()
         if path.suffix == ".ipynb":
@@ -50,7 +54,7 @@ def find(folder: Path) -> Found:
     return found
 
 
-def _put(found: Found, files: dict[str, Path], name: str, path: Path) -> None:
+def _put(found: SourceFiles, files: dict[str, Path], name: str, path: Path) -> None:
     if path.stat().st_size > _LARGEST:
         found.large.append(name)
     else:

@@ -7,44 +7,44 @@ A file is read (`reading`) and turned into features with chains, from the shapes
 table or in a finding. No table and no finding contains a secret.
 """
 
-from backend.tools.config_import.assembly import Import, assemble
-from backend.tools.config_import.findings import Finding, Findings
+from backend.tools.config_import.assembly import ImportResult, assemble_table
+from backend.tools.config_import.findings import ImportFinding, ImportReport
 from backend.tools.config_import.importer import (
     SYSTEMS,
     System,
+    detect_system,
     import_config,
     import_file,
-    read_configs,
-    system_of,
+    read_imported_features,
 )
-from backend.tools.config_import.litellm_models import deployment_fields
-from backend.tools.config_import.litellm_proxy import deployments
-from backend.tools.config_import.nodes import Node, Unknown
+from backend.tools.config_import.litellm_models import azure_deployment_fields
+from backend.tools.config_import.litellm_proxy import read_litellm_features
+from backend.tools.config_import.nodes import InputNode, UnknownValue
 from backend.tools.config_import.origins import CODE
-from backend.tools.config_import.reading import UnusableInputError, read
-from backend.tools.config_import.shapes import identifier
-from backend.tools.config_import.specs import Config, Group, Spec
+from backend.tools.config_import.reading import UnusableInputError, read_config_file
+from backend.tools.config_import.shapes import to_feature_name
+from backend.tools.config_import.specs import ImportedFeature, ModelGroup, ModelSpec
 
 __all__ = [
     "CODE",
     "SYSTEMS",
-    "Config",
-    "Finding",
-    "Findings",
-    "Group",
-    "Import",
-    "Node",
-    "Spec",
+    "ImportFinding",
+    "ImportReport",
+    "ImportResult",
+    "ImportedFeature",
+    "InputNode",
+    "ModelGroup",
+    "ModelSpec",
     "System",
-    "Unknown",
+    "UnknownValue",
     "UnusableInputError",
-    "assemble",
-    "deployment_fields",
-    "deployments",
-    "identifier",
+    "assemble_table",
+    "azure_deployment_fields",
+    "detect_system",
     "import_config",
     "import_file",
-    "read",
-    "read_configs",
-    "system_of",
+    "read_config_file",
+    "read_imported_features",
+    "read_litellm_features",
+    "to_feature_name",
 ]

@@ -1,7 +1,7 @@
-"""Accounts: a provider, its address and its key, which become a row of providers.
+"""Reads accounts from the input: a provider, its address and its API key. Accounts become rows of the table's providers.
 
-Keys are compared, to tell accounts apart, and never written. A wrong value is reported and replaced by a harmless one, so that
-reading continues; no table is then written.
+Keys are compared, to tell accounts apart, and never written. A wrong value is reported and replaced by a
+harmless one, so that reading continues; no table is then written.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import SecretStr, ValidationError
 
-from backend.tools.config_import.addresses import split, translated_address
+from backend.tools.config_import.addresses import split_url, translate_address
 from backend.tools.config_import.findings import SECRET_LENGTH, looks_secret
-from backend.tools.config_import.nodes import unless_null
-from backend.tools.config_import.vendors import KNOWN, house_variable, vendor_at
+from backend.tools.config_import.nodes import none_if_null
+from backend.tools.config_import.vendors import KNOWN, find_vendor_by_address, house_key_variable
 from backend.utils.llm.model_config.schema import LOOPBACK, ProviderRow
-from backend.utils.llm.secrets import is_key
+from backend.utils.llm.secrets import is_valid_key
 
 if TYPE_CHECKING:
-    from backend.tools.config_import.nodes import Node
-    from backend.tools.config_import.specs import Spec
+    from backend.tools.config_import.nodes import InputNode
+    from backend.tools.config_import.specs import ModelSpec
     from backend.utils.llm.options import Api
 
 Placeholder = Literal["nothing", "key", "mask", "filler", "variable"]
@@ -51,13 +51,13 @@ _FILLERS = {
 
 
 @dataclass(frozen=True)
-class Key:
-    """Where the key of an account comes from: a literal, an environment variable, or nowhere.
+class KeySource:
+    """Where an account's API key comes from in the input: the text itself, an environment variable, or nowhere.
 
     Attributes:
-        secret: The key itself, if the input holds it.
-        variable: The variable that the input names.
-        needed: Whether a key is needed at all.
+        secret: The key itself, if the input contains it; else None.
+        variable: The environment variable that the input names; else None.
+        needed: Whether the server needs a key at all.
     """
 
     secret: SecretStr | None = None
@@ -66,60 +66,60 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Account:
-    """The credentials for a server: provider, address and key. Models with equal accounts share one row of providers.
+class ProviderAccount:
+    """A provider's server and the key to call it with. Models with equal accounts share one row of the table's providers.
 
     Attributes:
         provider: The provider's name in the input.
-        base_url: The address; None for the vendor's own.
+        base_url: The server's base URL; None for the vendor's own server.
     """
 
     provider: str
     api: Api
     base_url: str | None
-    key: Key
+    key: KeySource
 
 
-def account_of(spec: Spec, provider: str, model: str) -> tuple[Account, Placeholder]:
-    """Read the account with which the input calls ``model``.
+def read_account(spec: ModelSpec, provider: str, model: str) -> tuple[ProviderAccount, Placeholder]:
+    """Read from the input the account with which ``model`` is called.
 
     Args:
         spec: The model's entry in the input.
         provider: The provider's name in the input.
-        model: The provider's name of the model.
+        model: The model's name at the provider.
 
     Returns:
-        The account, and the text in the input that stands for its key.
+        The account, and what the input has in place of its key, such as a variable or a mask.
     """
-    placeholder, key = _key(unless_null(spec.api_key))
-    address = _address(unless_null(spec.api_base))
-    provider = vendor_at(provider, address)
+    placeholder, key = _key(none_if_null(spec.api_key))
+    address = _address(none_if_null(spec.api_base))
+    provider = find_vendor_by_address(provider, address)
     vendor = KNOWN.get(provider)
     if vendor and (address is None or address.rstrip("/") in vendor.addresses):
         kept = replace(key, needed=False) if vendor.keyless and placeholder == "nothing" else key
-        return Account(provider, vendor.api, None, _house_key(kept, provider)), placeholder
-    account = Account(provider, "openai", address, _server_key(placeholder, key, address or ""))
+        return ProviderAccount(provider, vendor.api, None, _house_key(kept, provider)), placeholder
+    account = ProviderAccount(provider, "openai", address, _server_key(placeholder, key, address or ""))
     return _checked(spec.api_base, account, model), placeholder
 
 
 # Keys -------------------------------------------------------------------------------------------------------------
 
 
-def _key(node: Node | None) -> tuple[Placeholder, Key]:
+def _key(node: InputNode | None) -> tuple[Placeholder, KeySource]:
     text = (node.text() or "") if node else ""
     if node is None or not text:
-        return "nothing", Key()
+        return "nothing", KeySource()
     if not text.strip("*"):
-        return "mask", Key()
+        return "mask", KeySource()
     if text.lower() in _FILLERS:
-        return "filler", Key(needed=False)
+        return "filler", KeySource(needed=False)
     if text.startswith(_REFERENCE):
-        return "variable", Key(variable=_variable(node, text.removeprefix(_REFERENCE)))
-    node.findings.hide(text)
-    return "key", Key(secret=SecretStr(text))
+        return "variable", KeySource(variable=_variable(node, text.removeprefix(_REFERENCE)))
+    node.findings.mask_secret(text)
+    return "key", KeySource(secret=SecretStr(text))
 
 
-def _variable(node: Node, name: str) -> str:
+def _variable(node: InputNode, name: str) -> str:
     if re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
         return name
     node.report(
@@ -128,32 +128,32 @@ def _variable(node: Node, name: str) -> str:
     return "KEY"
 
 
-def _house_key(key: Key, vendor: str) -> Key:
+def _house_key(key: KeySource, vendor: str) -> KeySource:
     """``key``; an empty `Key` if it is in the vendor's usual variable."""
-    usual = key.needed and key.secret is None and key.variable in {None, house_variable(vendor)}
-    return Key() if usual else key
+    usual = key.needed and key.secret is None and key.variable in {None, house_key_variable(vendor)}
+    return KeySource() if usual else key
 
 
-def _server_key(placeholder: Placeholder, key: Key, address: str) -> Key:
+def _server_key(placeholder: Placeholder, key: KeySource, address: str) -> KeySource:
     """``key``, if it was given or the server is publicly reachable; else a key that is not needed."""
-    parts = split(address)
+    parts = split_url(address)
     if placeholder != "nothing" or (parts.scheme == "https" and parts.hostname not in LOOPBACK):
         return key
-    return Key(needed=False)
+    return KeySource(needed=False)
 
 
 # Addresses --------------------------------------------------------------------------------------------------------
 
 
-def _address(node: Node | None) -> str | None:
+def _address(node: InputNode | None) -> str | None:
     return (node.text() or None) if node else None
 
 
-def _checked(node: Node | None, account: Account, model: str) -> Account:
+def _checked(node: InputNode | None, account: ProviderAccount, model: str) -> ProviderAccount:
     """``account`` at an address that can be called; without a base URL, and with a finding, if there is none."""
     if node is None or account.base_url is None:
         return account
-    address = translated_address(account.provider, model, account.base_url)
+    address = translate_address(account.provider, model, account.base_url)
     asked = replace(account, api=address.api, base_url=address.base_url)
     # What is no address at all, or holds a key, is told before what it could be.
     if refusal := _refusal(account.base_url, asked) or address.refusal or _unfit(asked):
@@ -165,15 +165,15 @@ def _checked(node: Node | None, account: Account, model: str) -> Account:
     return asked
 
 
-def _refusal(address: str, account: Account) -> str | None:
+def _refusal(address: str, account: ProviderAccount) -> str | None:
     """Why no row may have ``address``, for any provider."""
     if address.startswith(_REFERENCE):
         return "names a variable, and a table says the address itself"
     if _holds_key(address, account.key):
         return "must not hold a key"
-    if not is_key(address):
+    if not is_valid_key(address):
         return "must be ASCII without white space"
-    parts = split(address)
+    parts = split_url(address)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return "must be an http or https address"
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -181,7 +181,7 @@ def _refusal(address: str, account: Account) -> str | None:
     return None
 
 
-def _unfit(account: Account) -> str | None:
+def _unfit(account: ProviderAccount) -> str | None:
     """Why no row can describe ``account``."""
     variable = "KEY" if account.key.needed else None
     try:
@@ -191,7 +191,7 @@ def _unfit(account: Account) -> str | None:
     return None
 
 
-def _holds_key(address: str, key: Key) -> bool:
-    path = split(address).path
+def _holds_key(address: str, key: KeySource) -> bool:
+    path = split_url(address).path
     secret = key.secret.get_secret_value() if key.secret else ""
     return looks_secret(path) or (len(secret) >= SECRET_LENGTH and secret in path)

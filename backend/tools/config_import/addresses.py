@@ -15,11 +15,12 @@ AZURE_HOSTS = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservice
 _VERSIONED = "/v1"
 
 
-class Address(NamedTuple):
-    """The base URL and the API of a server.
+class TranslatedAddress(NamedTuple):
+    """The API and the base URL of a server.
 
     Attributes:
-        note: What was changed in the address, as a sentence; empty if nothing was.
+        note: A sentence that says how the base URL differs from the address in the input; empty if it does
+            not.
         refusal: Why the address cannot be used; empty if it can.
     """
 
@@ -29,22 +30,27 @@ class Address(NamedTuple):
     refusal: str = ""
 
 
-def translated_address(provider: str, model: str, written: str) -> Address:
-    """Translate the address of ``model`` in LiteLLM's file into an API and a base URL.
+def translate_address(provider: str, model: str, address: str) -> TranslatedAddress:
+    """Translate a server's address from LiteLLM's configuration into an API and a base URL.
 
-    The result's ``note`` says what was changed; its ``refusal``, why the address cannot be used.
+    The result says if the address was changed (``note``), or why it cannot be used (``refusal``).
+
+    Args:
+        provider: LiteLLM's name of the provider.
+        model: The model that is called at the address.
+        address: The address as LiteLLM's configuration has it.
     """
     if provider in {"azure", "azure_ai"}:
-        return _azure(model, written)
+        return _azure(model, address)
     if provider in {"bedrock", "bedrock_converse"}:
-        return _bedrock(written)
+        return _bedrock(address)
     if provider in {"vertex_ai", "vertex_ai_beta"}:
-        return _vertex(written)
+        return _vertex(address)
     if provider in {"ollama", "ollama_chat", "huggingface"}:
-        return _below_v1(written)
-    if provider in _SERVED_AT_V1 and not split(written).path.strip("/"):
-        return _below_v1(written)
-    return Address(_API.get(provider, "openai"), written)
+        return _below_v1(address)
+    if provider in _SERVED_AT_V1 and not split_url(address).path.strip("/"):
+        return _below_v1(address)
+    return TranslatedAddress(_API.get(provider, "openai"), address)
 
 
 _SERVED_AT_V1 = frozenset({"hosted_vllm", "llamafile", "lm_studio", "vllm"})
@@ -52,18 +58,18 @@ _SERVED_AT_V1 = frozenset({"hosted_vllm", "llamafile", "lm_studio", "vllm"})
 _API: dict[str, Api] = {"anthropic": "anthropic", "gemini": "gemini"}
 
 
-def _azure(model: str, written: str) -> Address:
-    parts = split(written)
+def _azure(model: str, written: str) -> TranslatedAddress:
+    parts = split_url(written)
     host, path = parts.hostname or "", parts.path.rstrip("/")
     if host.endswith(AZURE_HOSTS):
         claude = model.startswith("claude") and host.endswith(".services.ai.azure.com")
         api: Api = "anthropic" if claude else "openai"
         asked = f"https://{host}{'/anthropic' if claude else '/openai/v1'}"
         note = f"the same resource is asked at {asked}, which takes no api-version; {model} has to be a deployment there."
-        return Address(api, asked, "" if written.rstrip("/") == asked else note)
+        return TranslatedAddress(api, asked, "" if written.rstrip("/") == asked else note)
     if path.endswith("/openai/v1"):
-        return Address("openai", written)
-    return Address(
+        return TranslatedAddress("openai", written)
+    return TranslatedAddress(
         "openai",
         written,
         refusal="is no resource of Azure's, and Azure's API with an api-version is not spoken here. If it hands "
@@ -71,31 +77,35 @@ def _azure(model: str, written: str) -> Address:
     )
 
 
-def _bedrock(written: str) -> Address:
-    if split(written).path.rstrip("/").endswith("/openai/v1"):
-        return Address("openai", written)
-    return Address("openai", written, refusal=f"signs requests for AWS, which is not done here. {BEDROCK}")
+def _bedrock(written: str) -> TranslatedAddress:
+    if split_url(written).path.rstrip("/").endswith("/openai/v1"):
+        return TranslatedAddress("openai", written)
+    return TranslatedAddress(
+        "openai", written, refusal=f"signs requests for AWS, which is not done here. {BEDROCK}"
+    )
 
 
-def _vertex(written: str) -> Address:
-    if "/publishers/google" in split(written).path:
-        return Address("gemini", written)
-    return Address("gemini", written, refusal=f"wants tokens of Google's OAuth. {VERTEX}")
+def _vertex(written: str) -> TranslatedAddress:
+    if "/publishers/google" in split_url(written).path:
+        return TranslatedAddress("gemini", written)
+    return TranslatedAddress("gemini", written, refusal=f"wants tokens of Google's OAuth. {VERTEX}")
 
 
-def _below_v1(written: str) -> Address:
-    path = split(written).path.rstrip("/")
+def _below_v1(written: str) -> TranslatedAddress:
+    path = split_url(written).path.rstrip("/")
     if path.endswith(_VERSIONED):
-        return Address("openai", written)
+        return TranslatedAddress("openai", written)
     if path:
-        return Address(
+        return TranslatedAddress(
             "openai", written, refusal="must end in /v1, where the server speaks OpenAI's Chat Completions"
         )
     asked = f"{written.rstrip('/')}{_VERSIONED}"
-    return Address("openai", asked, f"is asked at {asked}, where it speaks OpenAI's Chat Completions.")
+    return TranslatedAddress(
+        "openai", asked, f"is asked at {asked}, where it speaks OpenAI's Chat Completions."
+    )
 
 
-def split(address: str) -> SplitResult:
+def split_url(address: str) -> SplitResult:
     """Split ``address`` like `urllib.parse.urlsplit`, but return empty parts for an invalid address instead of raising."""
     try:
         return urlsplit(address)

@@ -1,4 +1,4 @@
-"""The options for LMI's and litellm's settings, and advice for settings that no table can hold."""
+"""Which options the settings of LMI and litellm become, and advice for settings that a table cannot have."""
 
 from __future__ import annotations
 
@@ -152,6 +152,6 @@ OF_LITELLM = {
 }
 
 
-def advice_on_key(key: str) -> str:
-    """The advice for a LiteLLM key that no table can hold."""
+def advice_for_litellm_key(key: str) -> str:
+    """Get the message of the report about a LiteLLM setting that cannot be imported: what to do instead."""
     return OF_LITELLM.get(key) or INSTEAD.get(key) or "is not imported: a table has nothing of the kind."

@@ -1,4 +1,4 @@
-"""Assembles features and chains, from whichever system, into a table that loads."""
+"""Assembles the imported features of any system into a table that loads."""
 
 from __future__ import annotations
 
@@ -8,58 +8,64 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from backend.tools.config_import.accounts import account_of
-from backend.tools.config_import.kinds import kind_of_model
-from backend.tools.config_import.names import name_of
-from backend.tools.config_import.nodes import unless_null
-from backend.tools.config_import.providers import providers
-from backend.tools.config_import.settings import wants_of
-from backend.tools.config_import.table import Link, document, embedding_settings, plan
+from backend.tools.config_import.accounts import read_account
+from backend.tools.config_import.kinds import kind_from_model_name
+from backend.tools.config_import.names import resolve_model_name
+from backend.tools.config_import.nodes import none_if_null
+from backend.tools.config_import.providers import make_providers
+from backend.tools.config_import.settings import translate_settings
+from backend.tools.config_import.table import (
+    PlannedEndpoint,
+    build_table,
+    embedding_settings,
+    make_feature_plan,
+)
 from backend.utils.llm.errors import ConfigError
-from backend.utils.llm.model_config import parse
-from backend.utils.llm.models import retirement
+from backend.utils.llm.model_config import parse_table
+from backend.utils.llm.models import find_retirement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from backend.tools.config_import.accounts import Account, Placeholder
-    from backend.tools.config_import.findings import Finding, Findings
-    from backend.tools.config_import.nodes import Node
-    from backend.tools.config_import.origins import Origin
-    from backend.tools.config_import.providers import Provider
+    from backend.tools.config_import.accounts import Placeholder, ProviderAccount
+    from backend.tools.config_import.findings import ImportFinding, ImportReport
+    from backend.tools.config_import.nodes import InputNode
+    from backend.tools.config_import.origins import SourceSystem
+    from backend.tools.config_import.providers import ImportedProvider
     from backend.tools.config_import.settings import Wants
-    from backend.tools.config_import.specs import Config, Spec
-    from backend.tools.config_import.table import Plan
+    from backend.tools.config_import.specs import ImportedFeature, ModelSpec
+    from backend.tools.config_import.table import FeaturePlan
 
 _FALLS_OVER = "`on_refusal` is next: a refusal goes to the next model, as in LMI, but once only."
 _FILTERS = "`safety` of Gemini is only_high where nothing is said. LMI did the same for a name, and nothing for `models`."
 
 
 @dataclass(frozen=True)
-class Import:
-    """The result of importing a configuration.
+class ImportResult:
+    """The result of importing a configuration: a table, and the report.
 
     Attributes:
-        table: The table as TOML; None if anything is wrong, or nothing could be imported.
-        findings: The findings about the import, errors first.
+        table: The table as TOML; None if there were errors that were not skipped, or nothing to import.
+        findings: The messages of the report, in the order in which they are shown.
     """
 
     table: str | None
-    findings: tuple[Finding, ...]
+    findings: tuple[ImportFinding, ...]
 
 
 @dataclass(frozen=True)
-class Target:
-    """One resolved model of a chain: its account, its name and its options.
+class ResolvedModel:
+    """A model of a feature's chain whose account, name and options have been translated for the table.
 
     Attributes:
-        placeholder: The text in the input that stands for the key.
+        spec: The model as the input describes it.
+        placeholder: What the input has in place of the key, such as a variable or a mask.
         embeds: Whether it is an embedding model.
-        dimensions: The length of its vectors; None if not given.
+        dimensions: The length of its embedding vectors; None if not given.
     """
 
-    spec: Spec
-    account: Account
+    spec: ModelSpec
+    account: ProviderAccount
     placeholder: Placeholder
     model: str
     wants: Wants
@@ -71,34 +77,34 @@ class Target:
 class _Chained:
     """A feature with those of its models that can be served."""
 
-    config: Config
-    targets: tuple[Target, ...]
+    config: ImportedFeature
+    targets: tuple[ResolvedModel, ...]
 
 
-def assemble(
-    configs: Sequence[Config], findings: Findings, heading: str, *, leave_out: bool = False
-) -> Import:
-    """Write the table, as TOML, for features from any system, and report what had to be changed or left out.
+def assemble_table(
+    configs: Sequence[ImportedFeature], findings: ImportReport, heading: str, *, skip_invalid: bool = False
+) -> ImportResult:
+    """Write imported features as a table in TOML, and report what had to be changed or left out.
 
     Args:
-        configs: Features with their chains, in any order.
-        findings: The findings so far, to which new ones are added.
-        heading: The table's first line, a comment.
-        leave_out: Leave out what is wrong; else there is no table if anything is wrong.
+        configs: The features with their models, from any system.
+        findings: The report so far, to which messages are added.
+        heading: The first line of the table, a comment.
+        skip_invalid: Leave out models that have errors. Otherwise there is no table if there is any error.
     """
     chained = [_Chained(config, _targets(config)) for config in configs]
-    if leave_out:
+    if skip_invalid:
         chained = _without_wrong(chained)
-    text = _written(chained, heading, lenient=leave_out)
-    if (findings.any_wrong and not leave_out) or not any(one.targets for one in chained):
-        return Import(None, findings.all)
+    text = _written(chained, heading, lenient=skip_invalid)
+    if (findings.has_errors and not skip_invalid) or not any(one.targets for one in chained):
+        return ImportResult(None, findings.sorted_findings)
     if not _loads(text, findings):
-        return Import(None, findings.all)
+        return ImportResult(None, findings.sorted_findings)
     _report_general(chained, findings)
-    return Import(text, findings.all)
+    return ImportResult(text, findings.sorted_findings)
 
 
-def _targets(config: Config) -> tuple[Target, ...]:
+def _targets(config: ImportedFeature) -> tuple[ResolvedModel, ...]:
     made = tuple(target for spec in config.specs if (target := _target(spec, config.origin)))
     embeds = any(target.embeds for target in made)
     for target in made:
@@ -107,23 +113,23 @@ def _targets(config: Config) -> tuple[Target, ...]:
     return made
 
 
-def _target(spec: Spec, origin: Origin) -> Target | None:
-    name = name_of(spec)
+def _target(spec: ModelSpec, origin: SourceSystem) -> ResolvedModel | None:
+    name = resolve_model_name(spec)
     provider, model = name or ("openai", "the model")
-    account, placeholder = account_of(spec, provider, model)
-    embeds = (spec.kind or kind_of_model(model)) == "embedding"
+    account, placeholder = read_account(spec, provider, model)
+    embeds = (spec.kind or kind_from_model_name(model)) == "embedding"
     length = spec.params.get("dimensions") if embeds else None
     params = {key: node for key, node in spec.params.items() if node is not length}
-    wants = wants_of(replace(spec, params=params), account, model, origin)
+    wants = translate_settings(replace(spec, params=params), account, model, origin)
     if name is None:
         return None
     if embeds and account.api == "anthropic":
         spec.place.report("wrong", "asks for vectors, and Anthropic's API has none.")
     wants = embedding_settings(wants) if embeds else wants
-    return Target(spec, account, placeholder, model, wants, embeds, _dimensions(length))
+    return ResolvedModel(spec, account, placeholder, model, wants, embeds, _dimensions(length))
 
 
-def _dimensions(node: Node | None) -> int | None:
+def _dimensions(node: InputNode | None) -> int | None:
     if node is None or node.value is None:
         return None
     if type(node.value) is not int or node.value < 1:
@@ -147,7 +153,7 @@ def _without_wrong(chained: Iterable[_Chained]) -> list[_Chained]:
 
 
 def _good(one: _Chained) -> _Chained:
-    good = tuple(target for target in one.targets if not target.spec.is_wrong)
+    good = tuple(target for target in one.targets if not target.spec.has_errors)
     return replace(one, targets=good)
 
 
@@ -166,17 +172,17 @@ def _written(chained: Sequence[_Chained], heading: str, *, lenient: bool) -> str
 
 def _document(
     chained: Iterable[_Chained], *, lenient: bool
-) -> tuple[dict[str, Any], Mapping[Account, Provider]]:
+) -> tuple[dict[str, Any], Mapping[ProviderAccount, ImportedProvider]]:
     served = [one for one in chained if one.targets]
-    rows = providers(target.account for one in served for target in one.targets)
+    rows = make_providers(target.account for one in served for target in one.targets)
     plans = [_plan(one, rows, lenient=lenient) for one in served]
-    return document(plans, {row.name: row.row() for row in rows.values()}, lenient=lenient), rows
+    return build_table(plans, {row.name: row.to_row() for row in rows.values()}, lenient=lenient), rows
 
 
-def _plan(one: _Chained, rows: Mapping[Account, Provider], *, lenient: bool) -> Plan:
+def _plan(one: _Chained, rows: Mapping[ProviderAccount, ImportedProvider], *, lenient: bool) -> FeaturePlan:
     config = one.config
     links = [
-        Link(
+        PlannedEndpoint(
             target.spec.place,
             f"{rows[target.account].name}:{target.model}",
             target.wants,
@@ -188,7 +194,7 @@ def _plan(one: _Chained, rows: Mapping[Account, Provider], *, lenient: bool) -> 
     ]
     about = {"about": config.about} if config.about else {}
     return replace(
-        plan(config.feature, links, lenient=lenient),
+        make_feature_plan(config.feature, links, lenient=lenient),
         row={**about, **dict.fromkeys(config.needs, True)},
         embeds=any(target.embeds for target in one.targets),
         dimensions=next((target.dimensions for target in one.targets if target.dimensions), None),
@@ -196,12 +202,12 @@ def _plan(one: _Chained, rows: Mapping[Account, Provider], *, lenient: bool) -> 
     )
 
 
-def _loads(text: str, findings: Findings) -> bool:
+def _loads(text: str, findings: ImportReport) -> bool:
     try:
-        parse(text, environ={})
+        parse_table(text, environ={})
     except ConfigError as error:
         for problem in error.problems:
-            findings.add("wrong", "", f"our own fault, please report it: {problem}")
+            findings.add_finding("wrong", "", f"our own fault, please report it: {problem}")
         return False
     return True
 
@@ -209,15 +215,15 @@ def _loads(text: str, findings: Findings) -> bool:
 # The report -------------------------------------------------------------------------------------------------------
 
 
-def _report(target: Target, row: Provider) -> None:
+def _report(target: ResolvedModel, row: ImportedProvider) -> None:
     _report_key(target, row)
-    if gone := retirement(target.model):
+    if gone := find_retirement(target.model):
         instead = f"; its vendor names {gone.replacement} instead" if gone.replacement else ""
         target.spec.place.report("todo", f"{target.model} is off sale from {gone.day}{instead}.")
 
 
-def _report_key(target: Target, row: Provider) -> None:
-    node, variable = unless_null(target.spec.api_key), row.variable
+def _report_key(target: ResolvedModel, row: ImportedProvider) -> None:
+    node, variable = none_if_null(target.spec.api_key), row.variable
     if node is None and target.account.base_url and variable:
         says = f"set {variable} to the key of {row.name}, or take out its api_key_env if it needs none."
         target.spec.place.report("todo", says)
@@ -229,7 +235,7 @@ def _report_key(target: Target, row: Provider) -> None:
         node.report("dropped", f"is taken for no key.{f' Set {variable} to one.' if variable else ''}")
 
 
-def _report_general(chained: Iterable[_Chained], findings: Findings) -> None:
+def _report_general(chained: Iterable[_Chained], findings: ImportReport) -> None:
     """Add the general findings for readers of any such table, once."""
     served = [one for one in chained if one.targets]
     for origin in dict.fromkeys(one.config.origin for one in served):
@@ -240,8 +246,8 @@ def _report_general(chained: Iterable[_Chained], findings: Findings) -> None:
         )
         notes = (*origin.notes, _FALLS_OVER if falls_over else "", _FILTERS if unfiltered else "")
         for says in filter(None, notes):
-            findings.add("changed", "", says)
+            findings.add_finding("changed", "", says)
 
 
-def _is_unfiltered(target: Target) -> bool:
+def _is_unfiltered(target: ResolvedModel) -> bool:
     return target.account.api == "gemini" and "safety_settings" not in target.spec.params

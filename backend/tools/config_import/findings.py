@@ -1,4 +1,4 @@
-"""The findings of an import, each with the place in the input that it is about."""
+"""The report of an import: messages, each with the path of the value in the input that it is about."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 from typing_extensions import override
 
-from backend.utils.llm.secrets import KEY_LIKE, looks_like_key
+from backend.utils.llm.secrets import KEY_LIKE, contains_likely_key
 
 SECRET_LENGTH = 6
 """The shortest key that is masked in reports: shorter texts would mask half of the report."""
@@ -20,14 +20,14 @@ _SHOWN = 80
 
 
 @dataclass(frozen=True)
-class Finding:
+class ImportFinding:
     """One message of the import's report: what happened to one value of the input.
 
     Attributes:
-        kind: ``wrong`` could not be imported. ``carried`` is in the table; ``guessed`` was missing in the input and had to be
-            chosen; ``dropped`` is in the input and not in the table; ``changed`` has another meaning here than in the input;
-            ``todo`` is left to do.
-        path: The place in the input; empty for the input as a whole.
+        kind: ``wrong``: could not be imported. ``carried``: is in the table. ``guessed``: was missing in the
+            input, so a value was chosen. ``dropped``: is in the input, but not in the table. ``changed``:
+            means something else in the table than in the input. ``todo``: must be done by hand.
+        path: The path of the value in the input; empty for the whole input.
         says: The message, as a sentence.
     """
 
@@ -40,54 +40,57 @@ class Finding:
         return f"{self.kind:<8} {self.path or '(all)'}: {self.says}"
 
 
-class Findings:
-    """Collects the messages of an import's report while the input is read. Duplicates are dropped, secrets are masked.
+class ImportReport:
+    """Collects the messages of an import's report while the input is read.
+
+    Duplicates are dropped, and secrets are masked.
 
     Args:
-        whole: The collection that also gets every message added here; None for the collection of the whole input.
+        whole: The report to which all messages are added as well; None if this is the report on the whole
+            input.
     """
 
-    def __init__(self, whole: Findings | None = None) -> None:
+    def __init__(self, whole: ImportReport | None = None) -> None:
         self._whole = whole
-        self._found: dict[Finding, None] = {}
+        self._found: dict[ImportFinding, None] = {}
         self._secrets: set[str] = set()
 
-    def part(self) -> Findings:
-        """A new collection for a part of the input, which also tells whether that part has errors.
+    def make_subreport(self) -> ImportReport:
+        """Make a report on a part of the input, which can tell whether that part has errors.
 
-        Its messages are added to this collection, too.
+        Its messages are added to this report as well.
         """
-        return Findings(self)
+        return ImportReport(self)
 
-    def add(self, kind: Kind, path: str, says: str) -> None:
+    def add_finding(self, kind: Kind, path: str, says: str) -> None:
         """Add a message about the value at ``path`` in the input."""
-        self._found.setdefault(Finding(kind, path, says))
+        self._found.setdefault(ImportFinding(kind, path, says))
         if self._whole is not None:
-            self._whole.add(kind, path, says)
+            self._whole.add_finding(kind, path, says)
 
-    def hide(self, secret: str) -> None:
-        """Mask ``secret`` in all findings, earlier and later ones."""
+    def mask_secret(self, secret: str) -> None:
+        """Mask ``secret`` in all messages of the report, including messages that were added before."""
         if len(secret) >= SECRET_LENGTH:
             self._secrets.add(secret)
         if self._whole is not None:
-            self._whole.hide(secret)
+            self._whole.mask_secret(secret)
 
     @property
-    def any_wrong(self) -> bool:
-        """Whether there is an error, so that something could not be imported."""
+    def has_errors(self) -> bool:
+        """Whether the report has an error: something that could not be imported."""
         return any(finding.kind == "wrong" for finding in self._found)
 
     @property
-    def is_spoilt_part(self) -> bool:
-        """Whether this collection was made by `part`, and its part of the input has errors. False for the whole input."""
-        return self._whole is not None and self.any_wrong
+    def is_subreport_with_errors(self) -> bool:
+        """Whether this is a report on a part of the input, and that part has errors. False for the whole input."""
+        return self._whole is not None and self.has_errors
 
     @property
-    def all(self) -> tuple[Finding, ...]:
-        """Every finding: rows of the table, then errors, otherwise in the order of the input."""
+    def sorted_findings(self) -> tuple[ImportFinding, ...]:
+        """All messages with secrets masked: first what is in the table, then errors, then the others, in input order."""
         found = sorted(self._found, key=lambda finding: _ORDER.get(finding.kind, len(_ORDER)))
         return tuple(
-            Finding(finding.kind, self._concealed(finding.path), self._concealed(finding.says))
+            ImportFinding(finding.kind, self._concealed(finding.path), self._concealed(finding.says))
             for finding in found
         )
 
@@ -98,10 +101,10 @@ class Findings:
 
 
 def looks_secret(text: str) -> bool:
-    """Whether ``text`` contains something in the form of a key."""
-    return looks_like_key(text)
+    """Whether ``text`` contains something that looks like an API key."""
+    return contains_likely_key(text)
 
 
-def shown(text: str) -> str:
-    """Make a name from the input safe to print in the report: quoted, on one line, of limited length."""
+def quote_for_report(text: str) -> str:
+    """Quote a text from the input for the report: escaped to one line of ASCII, and cut to a limited length."""
     return ascii(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")

@@ -5,27 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, get_args
 
-from backend.tools.config_import.assembly import Import, assemble
-from backend.tools.config_import.findings import Findings, shown
-from backend.tools.config_import.litellm_proxy import PROXY_MARKS, deployments
-from backend.tools.config_import.nodes import Node
+from backend.tools.config_import.assembly import ImportResult, assemble_table
+from backend.tools.config_import.findings import ImportReport, quote_for_report
+from backend.tools.config_import.litellm_proxy import PROXY_MARKS, read_litellm_features
+from backend.tools.config_import.nodes import InputNode
 from backend.tools.config_import.origins import LITELLM, LMI, TENSORZERO
-from backend.tools.config_import.reading import UnusableInputError, read
-from backend.tools.config_import.shapes import LMI_MARKS, configs, identifier, is_one_config
-from backend.tools.config_import.tensorzero import functions
+from backend.tools.config_import.reading import UnusableInputError, read_config_file
+from backend.tools.config_import.shapes import (
+    LMI_MARKS,
+    is_single_feature_config,
+    read_lmi_features,
+    to_feature_name,
+)
+from backend.tools.config_import.tensorzero import read_tensorzero_features
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from backend.tools.config_import.specs import Config
+    from backend.tools.config_import.specs import ImportedFeature
 
 System = Literal["lmi", "litellm", "tensorzero"]
 SYSTEMS: tuple[System, ...] = get_args(System)
 
-_READERS: dict[System, Callable[[Node, str], list[Config]]] = {
-    "lmi": configs,
-    "litellm": lambda document, _: deployments(document),
-    "tensorzero": lambda document, _: functions(document),
+_READERS: dict[System, Callable[[InputNode, str], list[ImportedFeature]]] = {
+    "lmi": read_lmi_features,
+    "litellm": lambda document, _: read_litellm_features(document),
+    "tensorzero": lambda document, _: read_tensorzero_features(document),
 }
 _TITLES = {"lmi": LMI.title, "litellm": LITELLM.title, "tensorzero": TENSORZERO.title}
 _EITHER = (
@@ -35,20 +40,24 @@ _EITHER = (
 
 
 def import_file(
-    path: Path, *, feature: str | None = None, system: System | None = None, partly: bool = False
-) -> Import:
-    """Import the configuration in a JSON, TOML or YAML file.
+    path: Path, *, feature: str | None = None, system: System | None = None, skip_invalid: bool = False
+) -> ImportResult:
+    """Import a configuration of another system from a JSON, TOML or YAML file.
 
     Args:
         path: The file.
-        feature: The feature of a file with one config; by default the file's name.
-        system: The system of the configuration; by default, recognised by its keys.
-        partly: Leave out what is wrong; else there is no table if anything is.
+        feature: The name of the feature, for a file that configures a single feature; by default the file's
+            name.
+        system: The system that the file is for; by default recognised by the file's keys.
+        skip_invalid: Leave out models that have errors. Otherwise there is no table if there is any error.
 
     Raises:
-        UnusableInputError: The file cannot be read, or ``feature`` is no name for its content.
+        UnusableInputError: The file cannot be read, ``feature`` is an invalid name, or the file names its
+            features itself.
     """
-    return import_config(read(path), source=path.name, feature=feature, system=system, partly=partly)
+    return import_config(
+        read_config_file(path), source=path.name, feature=feature, system=system, skip_invalid=skip_invalid
+    )
 
 
 def import_config(
@@ -57,36 +66,56 @@ def import_config(
     source: str,
     feature: str | None = None,
     system: System | None = None,
-    partly: bool = False,
-) -> Import:
-    """Like `import_file`, for a configuration in memory; ``source`` is the file's name."""
-    told = system or system_of(value) or "lmi"
+    skip_invalid: bool = False,
+) -> ImportResult:
+    """Import a configuration of another system that is already parsed. See `import_file`.
+
+    Args:
+        value: The configuration, as parsed from JSON, TOML or YAML.
+        source: The name of its file, for the table's heading and for the default name of the feature.
+        feature: The name of the feature, for a configuration of a single feature.
+        system: The system that it is for; by default recognised by its keys.
+        skip_invalid: Leave out models that have errors. Otherwise there is no table if there is any error.
+
+    Raises:
+        UnusableInputError: ``feature`` is an invalid name, or the configuration names its features itself.
+    """
+    told = system or detect_system(value) or "lmi"
     _check_feature(value, feature, told)
-    findings = Findings()
+    findings = ImportReport()
     if system is None and told == "litellm" and not _is_proxys(value):
-        findings.add("guessed", "", _EITHER)
-    named = read_configs(Node(value, "", findings), source, told, feature)
+        findings.add_finding("guessed", "", _EITHER)
+    named = read_imported_features(InputNode(value, "", findings), source, told, feature)
     heading = (
         f"Imported from {ascii(source)[1:-1]}, a configuration of {_TITLES[told]}. "
         "`python -m backend import-config` told what is not in it."
     )
-    return assemble(named, findings, heading, leave_out=partly)
+    return assemble_table(named, findings, heading, skip_invalid=skip_invalid)
 
 
-def read_configs(document: Node, source: str, system: System, feature: str | None = None) -> list[Config]:
-    """Read the features in ``document``, which is a configuration of ``system``."""
-    return _READERS[system](document, feature or identifier(source.rpartition(".")[0] or source))
+def read_imported_features(
+    document: InputNode, source: str, system: System, feature: str | None = None
+) -> list[ImportedFeature]:
+    """Read the features from ``document``, a configuration of ``system``.
+
+    Args:
+        document: The configuration.
+        source: The name of its file, the default name of a single feature.
+        system: The system that the configuration is for.
+        feature: The name for a single feature; None to name it after ``source``.
+    """
+    return _READERS[system](document, feature or to_feature_name(source.rpartition(".")[0] or source))
 
 
-def system_of(value: object) -> System | None:
-    """Recognise the system that ``value`` is a configuration of by its keys; None if it looks like none of them."""
+def detect_system(value: object) -> System | None:
+    """Recognise by its keys which system the configuration ``value`` is for. None if it looks like none of them."""
     if not isinstance(value, Mapping):
         return "lmi" if isinstance(value, str) else None
     if _is_tensorzeros(value):
         return "tensorzero"
     if _is_proxys(value) or ("model_list" in value and not any(mark in value for mark in LMI_MARKS)):
         return "litellm"
-    return "lmi" if is_one_config(value) else None
+    return "lmi" if is_single_feature_config(value) else None
 
 
 def _is_proxys(value: object) -> bool:
@@ -104,11 +133,11 @@ def _is_tensorzeros(value: Mapping[object, object]) -> bool:
 def _check_feature(value: object, feature: str | None, system: System) -> None:
     if feature is None:
         return
-    if feature != identifier(feature):
+    if feature != to_feature_name(feature):
         raise UnusableInputError(
-            f"--feature {shown(feature)}: a feature is named by a-z, 0-9 and _, with a letter first."
+            f"--feature {quote_for_report(feature)}: a feature is named by a-z, 0-9 and _, with a letter first."
         )
-    if system != "lmi" or not is_one_config(value):
+    if system != "lmi" or not is_single_feature_config(value):
         raise UnusableInputError(
             f"--feature {feature}: the file does not hold one config, but names its features."
         )

@@ -1,4 +1,4 @@
-"""The kind of a model: chat, embeddings, or one that is not served here."""
+"""Tells the kind of a model: chat, embeddings, or a kind that is not supported here."""
 
 from __future__ import annotations
 
@@ -40,17 +40,20 @@ _SPELT = (
 SERVED = frozenset({"chat", "embedding"})
 
 
-def kind_of_mode(mode: str) -> str | None:
-    """The kind of model, such as ``chat``, for ``mode`` in LiteLLM's model info; None if there is no such mode."""
+def kind_from_litellm_mode(mode: str) -> str | None:
+    """Translate ``mode`` of LiteLLM's model info into the kind of model, such as ``chat``; None for an unknown mode."""
     return _MODES.get(mode)
 
 
-def kind_of_model(model: str) -> str:
-    """The kind of ``model`` by its name; chat by default."""
+def kind_from_model_name(model: str) -> str:
+    """Guess the kind of a model, such as ``chat`` or ``embedding``, from its name.
+
+    It is ``chat`` if the name tells nothing.
+    """
     name = model.lower().rpartition("/")[2]
     return next((kind for kind, spelt in _SPELT if spelt.search(name)), "chat")
 
 
-def unserved_sentence(kind: str) -> str:
-    """The sentence that says that models of this ``kind`` are not served."""
+def unsupported_kind_message(kind: str) -> str:
+    """Make the report's message that models of this ``kind`` are not supported."""
     return f"is a model for {kind}; only chats and embeddings are served here. Take it out, and keep it where it is."

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from backend.tools.config_import.advice import advice_on_key
-from backend.tools.config_import.findings import shown
-from backend.tools.config_import.kinds import kind_of_mode, kind_of_model
-from backend.tools.config_import.nodes import Node, unless_null
-from backend.tools.config_import.specs import Spec
-from backend.utils.llm.models import capabilities, is_known
+from backend.tools.config_import.advice import advice_for_litellm_key
+from backend.tools.config_import.findings import quote_for_report
+from backend.tools.config_import.kinds import kind_from_litellm_mode, kind_from_model_name
+from backend.tools.config_import.nodes import InputNode, none_if_null
+from backend.tools.config_import.specs import ModelSpec
+from backend.utils.llm.models import find_capabilities, is_known_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,37 +42,50 @@ _OF_DEPLOYMENT = ("context_window", "max_output", "images", "temperature", "effo
 
 
 @dataclass(frozen=True)
-class Deployment:
-    """An entry of ``model_list``: one model that LiteLLM may call for a model_name.
+class ProxyDeployment:
+    """An entry of ``model_list`` in LiteLLM's proxy configuration: one of the models behind a ``model_name``.
 
     Attributes:
+        name: The ``model_name``.
+        place: The entry in the input.
         order: The priority; entries with lower numbers are called first.
-        weight: How often the entry is called, relative to the others of its name; None if not given.
-        rate: The rate limit, which LiteLLM uses in place of a missing weight; None if not given.
+        weight: How often the entry is chosen, relative to others with the same ``model_name``; None if not
+            given.
+        rate: The entry's rate limit, which LiteLLM uses as the weight if there is no weight; None if not
+            given.
     """
 
     name: str
-    place: Node
-    spec: Spec
+    place: InputNode
+    spec: ModelSpec
     order: float = 0
     weight: float | None = None
     rate: float | None = None
 
     @property
-    def embeds(self) -> bool:
-        """Whether the deployment serves embeddings."""
+    def is_embedding(self) -> bool:
+        """Whether the entry is for an embedding model."""
         model = str(self.spec.name.value) if self.spec.name else ""
-        return (self.spec.kind or kind_of_model(model)) == "embedding"
+        return (self.spec.kind or kind_from_model_name(model)) == "embedding"
 
 
-def deployment(node: Node, credentials: Mapping[str, dict[str, Node]]) -> Deployment | None:
-    """Read the entry of ``model_list`` at ``node``; None, with a message in the report, if it names no model."""
+def read_deployment(
+    node: InputNode, credentials: Mapping[str, dict[str, InputNode]]
+) -> ProxyDeployment | None:
+    """Read an entry of LiteLLM's ``model_list``.
+
+    None, with an error in the report, if it has no model name or no parameters.
+
+    Args:
+        node: The entry.
+        credentials: The parameters of each named credential in the configuration.
+    """
     entries = node.entries()
-    name = unless_null(entries.pop("model_name", None))
-    params = unless_null(entries.pop("litellm_params", None))
-    info = unless_null(entries.pop("model_info", None))
+    name = none_if_null(entries.pop("model_name", None))
+    params = none_if_null(entries.pop("litellm_params", None))
+    info = none_if_null(entries.pop("model_info", None))
     for key, other in entries.items():
-        other.report("dropped", advice_on_key(key))
+        other.report("dropped", advice_for_litellm_key(key))
     for key, there in (("model_name", name), ("litellm_params", params)):
         if there is None and node.is_mapping:
             node.report("wrong", f"has no {key}.")
@@ -84,18 +97,18 @@ def deployment(node: Node, credentials: Mapping[str, dict[str, Node]]) -> Deploy
     if "*" in text:
         node.report(
             "wrong",
-            f"{shown(text)} stands for many models, and a table names each. Write an entry for each that is used.",
+            f"{quote_for_report(text)} stands for many models, and a table names each. Write an entry for each that is used.",
         )
     return _read(text, node, params.entries(), info, credentials)
 
 
 def _read(
     name: str,
-    place: Node,
-    entries: dict[str, Node],
-    info: Node | None,
-    credentials: Mapping[str, dict[str, Node]],
-) -> Deployment:
+    place: InputNode,
+    entries: dict[str, InputNode],
+    info: InputNode | None,
+    credentials: Mapping[str, dict[str, InputNode]],
+) -> ProxyDeployment:
     _lay_credential(entries, credentials)
     _refuse_tokens(entries)
     rpm, tpm, at_once, order, weight = (
@@ -104,19 +117,19 @@ def _read(
     mode, row = _info(info)
     row = _limits(rpm, tpm, at_once) | _of_deployment(info, entries) | row
     spec = _spec(place, entries, mode == "responses")
-    kind = kind_of_mode(mode) if mode else None
+    kind = kind_from_litellm_mode(mode) if mode else None
     if mode and kind is None:
-        (info or place).report("wrong", f"has a mode that is not known: {shown(mode)}.")
-    return Deployment(name, place, replace(spec, kind=kind, row=row), order or 0, weight, rpm or tpm)
+        (info or place).report("wrong", f"has a mode that is not known: {quote_for_report(mode)}.")
+    return ProxyDeployment(name, place, replace(spec, kind=kind, row=row), order or 0, weight, rpm or tpm)
 
 
-def _spec(place: Node, entries: dict[str, Node], is_responses: bool) -> Spec:  # noqa: FBT001 - read, and handed on
-    own = {key: unless_null(entries.pop(key, None)) for key in _OWN}
+def _spec(place: InputNode, entries: dict[str, InputNode], is_responses: bool) -> ModelSpec:  # noqa: FBT001 - read, and handed on
+    own = {key: none_if_null(entries.pop(key, None)) for key in _OWN}
     model, names_responses = _model(entries)
     if own["api_version"] is not None:
         own["api_version"].report("dropped", "is not needed: Azure's v1 API has none.")
-    asks = Node(value=True, path=place.path, findings=place.findings)
-    return Spec(
+    asks = InputNode(value=True, path=place.path, findings=place.findings)
+    return ModelSpec(
         place,
         entries,
         name=model,
@@ -129,30 +142,30 @@ def _spec(place: Node, entries: dict[str, Node], is_responses: bool) -> Spec:  #
     )
 
 
-def _refuse_tokens(entries: dict[str, Node]) -> None:
-    for key in [key for key in _ENTRA if unless_null(entries.get(key)) is not None]:
+def _refuse_tokens(entries: dict[str, InputNode]) -> None:
+    for key in [key for key in _ENTRA if none_if_null(entries.get(key)) is not None]:
         entries.pop(key).report(
             "wrong", "gets a token of Entra's, which ends within the hour. Give an api_key of the resource."
         )
 
 
-def _lay_credential(entries: dict[str, Node], credentials: Mapping[str, dict[str, Node]]) -> None:
+def _lay_credential(entries: dict[str, InputNode], credentials: Mapping[str, dict[str, InputNode]]) -> None:
     """Add the values of the credential that the entry names, where it has no own value."""
-    named = unless_null(entries.pop("litellm_credential_name", None))
+    named = none_if_null(entries.pop("litellm_credential_name", None))
     text = named.text() if named else None
     if named is None or text is None:
         return
     if text not in credentials:
-        named.report("wrong", f"there is no credential {shown(text)} in credential_list.")
+        named.report("wrong", f"there is no credential {quote_for_report(text)} in credential_list.")
     for key, node in credentials.get(text, {}).items():
         entries.setdefault(key, node)
 
 
-def _model(entries: dict[str, Node]) -> tuple[Node | None, bool]:
+def _model(entries: dict[str, InputNode]) -> tuple[InputNode | None, bool]:
     """The model with its provider, and whether its name asks for the Responses API."""
     node, provider = (
-        unless_null(entries.pop("model", None)),
-        unless_null(entries.pop("custom_llm_provider", None)),
+        none_if_null(entries.pop("model", None)),
+        none_if_null(entries.pop("custom_llm_provider", None)),
     )
     text = node.text() if node else None
     if node is None or text is None:
@@ -160,7 +173,7 @@ def _model(entries: dict[str, Node]) -> tuple[Node | None, bool]:
     if provider is not None and not text.startswith(f"{provider.value}/"):
         text = f"{provider.value}/{text}"
     start, slash, rest = text.partition("/responses/")
-    return Node(f"{start}/{rest}" if slash else text, node.path, node.findings), bool(slash)
+    return InputNode(f"{start}/{rest}" if slash else text, node.path, node.findings), bool(slash)
 
 
 def _limits(rpm: float | None, tpm: float | None, at_once: float | None) -> dict[str, Any]:
@@ -173,7 +186,7 @@ def _limits(rpm: float | None, tpm: float | None, at_once: float | None) -> dict
     return {"limits": said} if said else {}
 
 
-def _number(node: Node | None) -> float | None:
+def _number(node: InputNode | None) -> float | None:
     if node is None or node.value is None:
         return None
     if (
@@ -189,14 +202,14 @@ def _number(node: Node | None) -> float | None:
 # What is said of the model ----------------------------------------------------------------------------------------
 
 
-def _info(info: Node | None) -> tuple[str | None, dict[str, Any]]:
+def _info(info: InputNode | None) -> tuple[str | None, dict[str, Any]]:
     """The model's mode, and the fields of its row."""
     entries = info.entries() if info else {}
-    mode = unless_null(entries.pop("mode", None))
-    prices = [unless_null(entries.pop(f"{side}_cost_per_token", None)) for side in ("input", "output")]
+    mode = none_if_null(entries.pop("mode", None))
+    prices = [none_if_null(entries.pop(f"{side}_cost_per_token", None)) for side in ("input", "output")]
     row: dict[str, Any] = {}
     for key, name in (_SIZES | _ABILITIES).items():
-        node = unless_null(entries.pop(key, None))
+        node = none_if_null(entries.pop(key, None))
         if node is not None and _fits(node.value, bool if key in _ABILITIES else int):
             row[name] = node.value
     if all(price is not None for price in prices):
@@ -204,7 +217,7 @@ def _info(info: Node | None) -> tuple[str | None, dict[str, Any]]:
     elif half := next(filter(None, prices), None):
         half.report("dropped", "is half a price: a row has both, `input` and `output`.")
     for key, node in entries.items():
-        node.report("dropped", advice_on_key(key))
+        node.report("dropped", advice_for_litellm_key(key))
     return (mode.text() if mode else None), row
 
 
@@ -212,30 +225,32 @@ def _fits(value: object, kind: type) -> bool:
     return type(value) is kind and (kind is bool or (isinstance(value, int) and value > 0))
 
 
-def _of_deployment(info: Node | None, entries: Mapping[str, Node]) -> dict[str, Any]:
-    base = unless_null((info.entries() if info and info.is_mapping else {}).get("base_model"))
-    model = unless_null(entries.get("model"))
+def _of_deployment(info: InputNode | None, entries: Mapping[str, InputNode]) -> dict[str, Any]:
+    base = none_if_null((info.entries() if info and info.is_mapping else {}).get("base_model"))
+    model = none_if_null(entries.get("model"))
     text = base.text() if base else None
-    return deployment_fields(text) if text and model and str(model.value).startswith("azure") else {}
+    return azure_deployment_fields(text) if text and model and str(model.value).startswith("azure") else {}
 
 
-def deployment_fields(base_model: str) -> dict[str, Any]:
-    """The fields that a row of the table needs for a deployment at Azure, whose own name does not tell which model it is.
+def azure_deployment_fields(base_model: str) -> dict[str, Any]:
+    """Get the table fields for an Azure deployment: its price and its capabilities.
+
+    The deployment's name alone does not tell them.
 
     Args:
         base_model: The model that is deployed.
 
     Returns:
-        The price and the capabilities of the model; empty if the model is unknown.
+        The fields; empty if the model is unknown.
     """
     name = base_model.removeprefix("azure/")
-    if not is_known(name):
+    if not is_known_model(name):
         return {}
-    can = capabilities(name).model_dump(mode="json")
+    can = find_capabilities(name).model_dump(mode="json")
     return {"priced_as": f"azure:{name}", **{key: can[key] for key in _OF_DEPLOYMENT}}
 
 
-def _per_million(price: Node | None) -> float:
+def _per_million(price: InputNode | None) -> float:
     if price is None or isinstance(price.value, bool) or not isinstance(price.value, int | float):
         if price is not None:
             price.report("wrong", "must be a number of dollars.")

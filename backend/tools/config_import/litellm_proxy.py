@@ -9,14 +9,14 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from backend.tools.config_import.advice import STRATEGIES, advice_on_key
-from backend.tools.config_import.findings import shown
-from backend.tools.config_import.litellm_models import Deployment, deployment
-from backend.tools.config_import.nodes import Node, unless_null
+from backend.tools.config_import.advice import STRATEGIES, advice_for_litellm_key
+from backend.tools.config_import.findings import quote_for_report
+from backend.tools.config_import.litellm_models import ProxyDeployment, read_deployment
+from backend.tools.config_import.nodes import InputNode, none_if_null
 from backend.tools.config_import.origins import LITELLM
-from backend.tools.config_import.shapes import identifier
-from backend.tools.config_import.specs import Config, Group, Spec
-from backend.tools.config_import.weights import whole_weights
+from backend.tools.config_import.shapes import to_feature_name
+from backend.tools.config_import.specs import ImportedFeature, ModelGroup, ModelSpec
+from backend.tools.config_import.weights import to_integer_weights
 from backend.utils.llm.problems import did_you_mean
 
 if TYPE_CHECKING:
@@ -55,16 +55,19 @@ class _Settings:
         renames: A name to the one that LiteLLM reads in its place, also for fallbacks.
     """
 
-    usual: dict[str, Node] = field(default_factory=dict)
+    usual: dict[str, InputNode] = field(default_factory=dict)
     select: str = "weighted"
-    fallbacks: dict[str, dict[str, list[Node]]] = field(default_factory=lambda: defaultdict(dict))
-    everywhere: list[Node] = field(default_factory=list)
-    aliases: dict[str, Node] = field(default_factory=dict)
-    renames: dict[str, Node] = field(default_factory=dict)
+    fallbacks: dict[str, dict[str, list[InputNode]]] = field(default_factory=lambda: defaultdict(dict))
+    everywhere: list[InputNode] = field(default_factory=list)
+    aliases: dict[str, InputNode] = field(default_factory=dict)
+    renames: dict[str, InputNode] = field(default_factory=dict)
 
 
-def deployments(document: Node) -> list[Config]:
-    """Read the features of a LiteLLM proxy's file, or of the arguments of a Router."""
+def read_litellm_features(document: InputNode) -> list[ImportedFeature]:
+    """Read the features from a LiteLLM proxy's configuration, or from the arguments of a LiteLLM ``Router``.
+
+    Each ``model_name`` is a feature.
+    """
     entries = document.entries()
     listed, credentials = entries.pop("model_list", None), _credentials(entries.pop("credential_list", None))
     settings = _settings(entries)
@@ -75,10 +78,10 @@ def deployments(document: Node) -> list[Config]:
 # Settings ---------------------------------------------------------------------------------------------------------
 
 
-def _settings(entries: dict[str, Node]) -> _Settings:
+def _settings(entries: dict[str, InputNode]) -> _Settings:
     settings = _Settings()
     # A Router's own arguments stand beside its list; the router's section goes over the library's.
-    sections = [node.entries() for name in _SECTIONS if (node := unless_null(entries.pop(name, None)))]
+    sections = [node.entries() for name in _SECTIONS if (node := none_if_null(entries.pop(name, None)))]
     _drop_replaced(*sections, entries)
     for section in (*sections, entries):
         for key in list(section):
@@ -90,7 +93,7 @@ def _settings(entries: dict[str, Node]) -> _Settings:
     return settings
 
 
-def _drop_replaced(*sections: dict[str, Node]) -> None:
+def _drop_replaced(*sections: dict[str, InputNode]) -> None:
     """Drop settings that a later section replaces: LiteLLM does not join lists of fallbacks."""
     replacing: dict[str, str] = {}
     for section in reversed(sections):
@@ -106,12 +109,12 @@ def _drop_replaced(*sections: dict[str, Node]) -> None:
         replacing = {meaning: key for key, meaning in found.items()} | replacing
 
 
-def _is_set(key: str, node: Node) -> bool:
+def _is_set(key: str, node: InputNode) -> bool:
     """Whether a value says anything. An empty list of fallbacks is as none."""
     return node.value is not None and not (key in _ALL_LISTS and node.value in ([], ()))
 
 
-def _take(settings: _Settings, key: str, node: Node) -> bool:
+def _take(settings: _Settings, key: str, node: InputNode) -> bool:
     """Store the setting ``key``, if a table can have it."""
     if not _is_set(key, node):
         return True
@@ -132,26 +135,28 @@ def _take(settings: _Settings, key: str, node: Node) -> bool:
     return True
 
 
-def _tell(key: str, node: Node) -> None:
+def _tell(key: str, node: InputNode) -> None:
     if key == "include":
         node.report(
             "wrong", "names other files, which are not followed. Import each of them, or write them into one."
         )
     else:
-        node.report("dropped", advice_on_key(key))
+        node.report("dropped", advice_for_litellm_key(key))
 
 
-def _strategy(node: Node) -> str:
+def _strategy(node: InputNode) -> str:
     name = node.text() or ""
     select = STRATEGIES.get(name)
     if select is None:
-        node.report("dropped", f"{shown(name)} is no strategy here; they are chosen in turn. See `select`.")
+        node.report(
+            "dropped", f"{quote_for_report(name)} is no strategy here; they are chosen in turn. See `select`."
+        )
     elif select != "weighted":
         node.report("changed", f'is `select = "{select}"` here.')
     return select or "weighted"
 
 
-def _note_fallbacks(settings: _Settings, key: str, node: Node) -> None:
+def _note_fallbacks(settings: _Settings, key: str, node: InputNode) -> None:
     for element in node.elements():
         for name, listed in element.entries().items():
             follow = [*_texts(listed.elements())]
@@ -161,16 +166,16 @@ def _note_fallbacks(settings: _Settings, key: str, node: Node) -> None:
                 settings.fallbacks[key][name] = follow
 
 
-def _texts(nodes: Iterable[Node]) -> Iterator[Node]:
+def _texts(nodes: Iterable[InputNode]) -> Iterator[InputNode]:
     return (node for node in nodes if node.text() is not None)
 
 
-def _aliases(node: Node) -> dict[str, Node]:
+def _aliases(node: InputNode) -> dict[str, InputNode]:
     """The model_name of each alias. Aliases that are hidden from lists of models count, too."""
-    found: dict[str, Node] = {}
+    found: dict[str, InputNode] = {}
     for name, other in node.entries().items():
         entries = other.entries() if other.is_mapping else {"model": other}
-        target = unless_null(entries.pop("model", None))
+        target = none_if_null(entries.pop("model", None))
         if target is not None and target.text() is not None:
             found[name] = target
         elif target is None:
@@ -178,14 +183,14 @@ def _aliases(node: Node) -> dict[str, Node]:
     return found
 
 
-def _credentials(node: Node | None) -> dict[str, dict[str, Node]]:
+def _credentials(node: InputNode | None) -> dict[str, dict[str, InputNode]]:
     """The values of each named credential."""
-    found: dict[str, dict[str, Node]] = {}
+    found: dict[str, dict[str, InputNode]] = {}
     for element in node.elements() if node and node.value is not None else ():
         entries = element.entries()
         name, values = (
-            unless_null(entries.get("credential_name")),
-            unless_null(entries.get("credential_values")),
+            none_if_null(entries.get("credential_name")),
+            none_if_null(entries.get("credential_values")),
         )
         if name is not None and values is not None and (text := name.text()):
             found[text] = values.entries()
@@ -196,33 +201,36 @@ def _credentials(node: Node | None) -> dict[str, dict[str, Node]]:
 
 
 def _named(
-    document: Node, listed: Node | None, credentials: Mapping[str, dict[str, Node]], settings: _Settings
-) -> dict[str, list[Deployment]]:
+    document: InputNode,
+    listed: InputNode | None,
+    credentials: Mapping[str, dict[str, InputNode]],
+    settings: _Settings,
+) -> dict[str, list[ProxyDeployment]]:
     """The models of each model_name."""
     if listed is None or not listed.value:
         (listed or document).report("wrong", "has no model_list, which holds the models.")
         return {}
-    named: dict[str, list[Deployment]] = defaultdict(list)
+    named: dict[str, list[ProxyDeployment]] = defaultdict(list)
     for node in listed.elements():
-        if made := deployment(node.apart(), credentials):
+        if made := read_deployment(node.with_own_report(), credentials):
             named[made.name].append(made)
     return {name: _grouped(name, made, settings) for name, made in named.items()}
 
 
-def _grouped(name: str, made: list[Deployment], settings: _Settings) -> list[Deployment]:
+def _grouped(name: str, made: list[ProxyDeployment], settings: _Settings) -> list[ProxyDeployment]:
     """``made`` as one group; models without own settings get the general ones."""
     ordered = sorted(made, key=lambda one: one.order)
     select = "ordered" if ordered[0].order != ordered[-1].order else settings.select
     asked = _asked(ordered, select)
     weights = _weights(asked) if select == "weighted" and len(asked) > 1 else [None] * len(asked)
-    group = Group(identifier(name), select)
+    group = ModelGroup(to_feature_name(name), select)
     return [
         replace(one, spec=_completed(one.spec, group, weight, settings.usual))
         for one, weight in zip(asked, weights, strict=True)
     ]
 
 
-def _asked(made: list[Deployment], select: str) -> list[Deployment]:
+def _asked(made: list[ProxyDeployment], select: str) -> list[ProxyDeployment]:
     """The deployments in ``made`` that can be chosen; unused weights are reported."""
     asked = made
     if select == "weighted" and any(one.weight for one in made):
@@ -235,13 +243,15 @@ def _asked(made: list[Deployment], select: str) -> list[Deployment]:
     return asked
 
 
-def _weights(made: list[Deployment]) -> Sequence[int | None]:
+def _weights(made: list[ProxyDeployment]) -> Sequence[int | None]:
     """The relative frequency of each deployment, by weights or else by limits; None without either."""
     shares = [one.weight for one in made] if any(one.weight for one in made) else [one.rate for one in made]
-    return whole_weights([share or 1 for share in shares]) if any(shares) else [None] * len(made)
+    return to_integer_weights([share or 1 for share in shares]) if any(shares) else [None] * len(made)
 
 
-def _completed(spec: Spec, group: Group, weight: int | None, usual: Mapping[str, Node]) -> Spec:
+def _completed(
+    spec: ModelSpec, group: ModelGroup, weight: int | None, usual: Mapping[str, InputNode]
+) -> ModelSpec:
     return replace(
         spec,
         timeout=spec.timeout or usual.get("timeout"),
@@ -255,47 +265,53 @@ def _completed(spec: Spec, group: Group, weight: int | None, usual: Mapping[str,
 # Features ---------------------------------------------------------------------------------------------------------
 
 
-def _configs(named: Mapping[str, list[Deployment]], settings: _Settings) -> list[Config]:
+def _configs(named: Mapping[str, list[ProxyDeployment]], settings: _Settings) -> list[ImportedFeature]:
     _check_names(named, settings)
-    configs: dict[str, Config] = {}
+    configs: dict[str, ImportedFeature] = {}
     for name in dict.fromkeys((*named, *settings.aliases, *settings.renames)):
         asked = _target(name, settings.renames)
         target = settings.renames.get(name) or settings.aliases.get(name)
         if target is not None and name in named:
-            target.report("changed", f"goes before the models named {shown(name)}, which are not asked.")
+            target.report(
+                "changed", f"goes before the models named {quote_for_report(name)}, which are not asked."
+            )
         if not (models := named.get(_target(asked, settings.aliases))):
             continue
         place = target or models[0].place
-        config = _config(identifier(name), place, asked, named, settings)
+        config = _config(to_feature_name(name), place, asked, named, settings)
         if config.feature in configs:
             place.report(
                 "wrong", f"is the feature {config.feature} here, as another model_name is. Rename one."
             )
-        elif config.feature != name and not models[0].spec.is_wrong:
-            place.report("changed", f"{shown(name)} is the feature {config.feature} here.")
+        elif config.feature != name and not models[0].spec.has_errors:
+            place.report("changed", f"{quote_for_report(name)} is the feature {config.feature} here.")
         configs.setdefault(config.feature, config)
     return list(configs.values())
 
 
 def _config(
-    feature: str, place: Node, asked: str, named: Mapping[str, list[Deployment]], settings: _Settings
-) -> Config:
+    feature: str,
+    place: InputNode,
+    asked: str,
+    named: Mapping[str, list[ProxyDeployment]],
+    settings: _Settings,
+) -> ImportedFeature:
     names = (asked, *_followed(asked, settings, {asked}))
     first, *others = dict.fromkeys(_target(name, settings.aliases) for name in names)
     embeds = _embeds(named[first])
     follow = [other for other in others if embeds == _embeds(named.get(other, []))]
     specs = [one.spec for each in (first, *follow) for one in named.get(each, [])]
     policy = asked in settings.fallbacks["content_policy_fallbacks"]
-    return Config(feature, place, tuple(specs), LITELLM, refusals_fall_over=policy)
+    return ImportedFeature(feature, place, tuple(specs), LITELLM, refusals_fall_over=policy)
 
 
-def _target(name: str, aliases: Mapping[str, Node]) -> str:
+def _target(name: str, aliases: Mapping[str, InputNode]) -> str:
     """What ``name`` stands for in ``aliases``; itself if it is none of them."""
     return aliases[name].text() or "" if name in aliases else name
 
 
-def _embeds(models: Iterable[Deployment]) -> bool:
-    return any(one.embeds for one in models)
+def _embeds(models: Iterable[ProxyDeployment]) -> bool:
+    return any(one.is_embedding for one in models)
 
 
 def _followed(name: str, settings: _Settings, seen: set[str]) -> Iterator[str]:
@@ -322,7 +338,8 @@ def _check_names(named: Mapping[str, object], settings: _Settings) -> None:
                 follow[0].report("wrong", _unknown(name, known))
             elif name in settings.renames and follow:
                 follow[0].report(
-                    "dropped", f"is not used: {shown(name)} is replaced before fallbacks are looked up."
+                    "dropped",
+                    f"is not used: {quote_for_report(name)} is replaced before fallbacks are looked up.",
                 )
     for node in settings.everywhere:
         _check_name(node, node.text() or "", known)
@@ -330,22 +347,25 @@ def _check_names(named: Mapping[str, object], settings: _Settings) -> None:
     _check_targets(settings.renames, {*named, *settings.aliases}, known)
 
 
-def _check_targets(aliases: Mapping[str, Node], reached: set[str], known: set[str]) -> None:
+def _check_targets(aliases: Mapping[str, InputNode], reached: set[str], known: set[str]) -> None:
     """Report aliases of what is not ``reached``: LiteLLM follows an alias once."""
     for node in aliases.values():
         name = node.text() or ""
         if name in known - reached:
             node.report(
-                "wrong", f"{shown(name)} is an alias, too, and no alias of one is followed. Name its model."
+                "wrong",
+                f"{quote_for_report(name)} is an alias, too, and no alias of one is followed. Name its model.",
             )
         else:
             _check_name(node, name, known)
 
 
-def _check_name(node: Node, name: str, known: set[str]) -> None:
+def _check_name(node: InputNode, name: str, known: set[str]) -> None:
     if name not in known:
         node.report("wrong", _unknown(name, known))
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
-    return f"there is no model_name {shown(name)} in model_list. {did_you_mean(name, known)}".rstrip()
+    return (
+        f"there is no model_name {quote_for_report(name)} in model_list. {did_you_mean(name, known)}".rstrip()
+    )

@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from backend.tools.config_import.findings import looks_secret, shown
-from backend.tools.config_import.kinds import SERVED, kind_of_model, unserved_sentence
-from backend.tools.config_import.nodes import unless_null
-from backend.tools.config_import.vendors import KNOWN, advice_for
-from backend.utils.llm.secrets import is_key
+from backend.tools.config_import.findings import looks_secret, quote_for_report
+from backend.tools.config_import.kinds import SERVED, kind_from_model_name, unsupported_kind_message
+from backend.tools.config_import.nodes import none_if_null
+from backend.tools.config_import.vendors import KNOWN, advice_for_provider
+from backend.utils.llm.secrets import is_valid_key
 
 if TYPE_CHECKING:
-    from backend.tools.config_import.nodes import Node
-    from backend.tools.config_import.specs import Spec
+    from backend.tools.config_import.nodes import InputNode
+    from backend.tools.config_import.specs import ModelSpec
 
 
-class Name(NamedTuple):
-    """A model's name in LiteLLM's form ``provider/model``, split at the first slash."""
+class LiteLlmModelName(NamedTuple):
+    """A model's name in LiteLLM's form ``provider/model``, as its two parts."""
 
     provider: str
     model: str
@@ -39,28 +39,32 @@ _NOT_VERTEX = (
 )
 
 
-def name_of(spec: Spec) -> Name | None:
-    """The provider and model that ``spec`` names; None, with a finding, if there is none that can be called."""
-    node = unless_null(spec.name)
+def resolve_model_name(spec: ModelSpec) -> LiteLlmModelName | None:
+    """Split the model name of ``spec`` into provider and model.
+
+    None, with an error in the report, if that model cannot be called.
+    """
+    node = none_if_null(spec.name)
     if node is None:
         spec.place.report("wrong", "names no model.")
         return None
     written = node.text()
     if written is None:
         return None
-    if not is_key(written) or looks_secret(written):
+    if not is_valid_key(written) or looks_secret(written):
         node.report(
-            "wrong", f"{shown(written)} is not a model's name, which has no white space and is no key."
+            "wrong",
+            f"{quote_for_report(written)} is not a model's name, which has no white space and is no key.",
         )
         return None
-    name = _taken_apart(node, written, addressed=unless_null(spec.api_base) is not None)
+    name = _taken_apart(node, written, addressed=none_if_null(spec.api_base) is not None)
     return name if name and _is_served(node, name, spec.kind) else None
 
 
-def _is_served(node: Node, name: Name, kind: str | None) -> bool:
-    kind = kind or kind_of_model(name.model)
+def _is_served(node: InputNode, name: LiteLlmModelName, kind: str | None) -> bool:
+    kind = kind or kind_from_model_name(name.model)
     if kind not in SERVED:
-        node.report("wrong", unserved_sentence(kind))
+        node.report("wrong", unsupported_kind_message(kind))
     return kind in SERVED
 
 
@@ -73,15 +77,15 @@ def _fault_of(written: str) -> str | None:
     return None
 
 
-def _taken_apart(node: Node, written: str, *, addressed: bool) -> Name | None:
+def _taken_apart(node: InputNode, written: str, *, addressed: bool) -> LiteLlmModelName | None:
     if (fault := _fault_of(written)) is not None:
-        node.report("wrong", f"{shown(written)} {fault}")
+        node.report("wrong", f"{quote_for_report(written)} {fault}")
         return None
     provider, slash, model = written.partition("/")
     if not slash:
         return _bare(node, written)
     if not (provider and model):
-        node.report("wrong", f"{shown(written)} is not written provider/model.")
+        node.report("wrong", f"{quote_for_report(written)} is not written provider/model.")
         return None
     if model.startswith("responses/"):
         model = model.removeprefix("responses/")
@@ -90,18 +94,18 @@ def _taken_apart(node: Node, written: str, *, addressed: bool) -> Name | None:
     vendor = KNOWN.get(provider)
     signed = provider in _ADDRESSED and addressed
     if not (signed or (vendor and (addressed or not vendor.anywhere))):
-        where = "" if vendor else f"there is no provider {shown(provider)} here. "
-        node.report("wrong", f"{where}{advice_for(provider, model)}")
+        where = "" if vendor else f"there is no provider {quote_for_report(provider)} here. "
+        node.report("wrong", f"{where}{advice_for_provider(provider, model)}")
         return None
-    return Name(provider, model)
+    return LiteLlmModelName(provider, model)
 
 
-def _bare(node: Node, written: str) -> Name | None:
+def _bare(node: InputNode, written: str) -> LiteLlmModelName | None:
     vendor = next((vendor for vendor, spelt in _BARE.items() if spelt.match(written)), None)
     if vendor is None:
         fix = "Write provider/model: openai/ for a server that speaks OpenAI's Chat Completions."
-        node.report("wrong", f"{shown(written)} names no provider, and none is guessed. {fix}")
+        node.report("wrong", f"{quote_for_report(written)} names no provider, and none is guessed. {fix}")
         return None
     says = _NOT_VERTEX if vendor == "gemini" else _AS_LITELLM
     node.report("guessed", says.format(f"{vendor}/{written}"))
-    return Name(vendor, written)
+    return LiteLlmModelName(vendor, written)

@@ -1,4 +1,4 @@
-"""The systems that configurations come from, with their defaults."""
+"""The systems whose configurations can be imported, with their default settings."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _SHORTER = "`deadline` is what all attempts may take together"
 
 
 @dataclass(frozen=True)
-class Origin:
-    """A system that configurations come from.
+class SourceSystem:
+    """A system whose configurations can be imported, with its default settings.
 
     Attributes:
         title: The system's name in the table's first line and in the report.
-        timeout: The default timeout of an attempt in seconds; None leaves it to the table.
-        attempts: The default number of attempts per model; None leaves it to the table.
-        refusals_fall_over: Whether a refusal falls over to the next model of a chain.
-        notes: Notes for the reader of any table from this system.
+        timeout: The system's default timeout of an attempt in seconds; None to use the table's default.
+        attempts: The system's default number of attempts per model; None to use the table's default.
+        refusals_fall_over: Whether the system calls the next model of a chain after a refusal.
+        notes: Messages for the report of every import from this system.
     """
 
     title: str
@@ -28,7 +28,7 @@ class Origin:
     notes: tuple[str, ...] = ()
 
 
-LMI = Origin(
+LMI = SourceSystem(
     "LMI",
     timeout=60.0,
     attempts=4,
@@ -39,7 +39,7 @@ LMI = Origin(
         f"{_SHORTER}; LMI had none. Choose a shorter one.",
     ),
 )
-LITELLM = Origin(
+LITELLM = SourceSystem(
     "LiteLLM",
     attempts=3,
     notes=(
@@ -49,7 +49,7 @@ LITELLM = Origin(
         "retries and cooldowns follow from the kind of the failure: see docs/reference/attempts.md.",
     ),
 )
-TENSORZERO = Origin(
+TENSORZERO = SourceSystem(
     "TensorZero",
     attempts=1,
     notes=(
@@ -57,7 +57,7 @@ TENSORZERO = Origin(
         f"{_REQUESTS} Where nothing was said it is one, as in TensorZero.",
     ),
 )
-CODE = Origin(
+CODE = SourceSystem(
     "the code",
     notes=(
         "each call is a feature, named after the function, class or variable that it stands in. Rename as you see fit.",

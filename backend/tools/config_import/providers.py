@@ -1,4 +1,4 @@
-"""Turns accounts into rows of providers, each with a name and a variable for its key."""
+"""Turns accounts into rows of the table's providers, each with a name and an environment variable for its key."""
 
 from __future__ import annotations
 
@@ -8,61 +8,62 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from backend.tools.config_import.addresses import AZURE_HOSTS
-from backend.tools.config_import.vendors import KNOWN, VENDORS, house_variable
+from backend.tools.config_import.vendors import KNOWN, VENDORS, house_key_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from backend.tools.config_import.accounts import Account
+    from backend.tools.config_import.accounts import ProviderAccount
 
 
 @dataclass(frozen=True)
-class Provider:
-    """A row of providers.
+class ImportedProvider:
+    """A provider of the table to be written, made of an account in the input.
 
     Attributes:
-        variable: The environment variable of its key; None for a server without keys.
+        name: The provider's name in the table.
+        variable: The environment variable of its key; None for a server that needs no key.
     """
 
     name: str
     variable: str | None
-    account: Account
+    account: ProviderAccount
 
-    def row(self) -> dict[str, object]:
-        """The provider's row of the table, as a dict."""
+    def to_row(self) -> dict[str, object]:
+        """Build the provider's row of the table, as a dict."""
         vendor = KNOWN.get(self.account.provider)
         base_url = self.account.base_url or (vendor.base_url if vendor else None)
         row = {"api": self.account.api, "base_url": base_url, "api_key_env": self.variable}
         return {key: value for key, value in row.items() if value is not None}
 
 
-def providers(accounts: Iterable[Account]) -> dict[Account, Provider]:
-    """Make a row of the table's providers for each different account.
+def make_providers(accounts: Iterable[ProviderAccount]) -> dict[ProviderAccount, ImportedProvider]:
+    """Make a provider of the table for each different account.
 
-    An account at the vendor's own address, with the key in the usual variable, gets the vendor's plain name. Others get names
-    that also contain, for example, their host.
+    An account at the vendor's own address, with the key in the vendor's usual variable, gets the vendor's
+    name. The names of others also have, for example, the host.
     """
     ordered = sorted(dict.fromkeys(accounts), key=lambda account: not _is_usual(account))
     names = {"group"}  # which a chain would take for a group
     variables = {account.key.variable or _usual_variable(account) for account in ordered} - {""}
-    rows: dict[Account, Provider] = {}
+    rows: dict[ProviderAccount, ImportedProvider] = {}
     for account in ordered:
         name = _unique(_name(account, rows), names, "-")
-        rows[account] = Provider(name, _variable(account, name, variables), account)
+        rows[account] = ImportedProvider(name, _variable(account, name, variables), account)
     return rows
 
 
-def _is_usual(account: Account) -> bool:
+def _is_usual(account: ProviderAccount) -> bool:
     """Whether ``account`` is a vendor at its own address, with the key in its usual variable."""
     key = account.key
     return account.base_url is None and key.needed and key.secret is None and key.variable is None
 
 
-def _usual_variable(account: Account) -> str:
-    return house_variable(account.provider) if _is_usual(account) else ""
+def _usual_variable(account: ProviderAccount) -> str:
+    return house_key_variable(account.provider) if _is_usual(account) else ""
 
 
-def _name(account: Account, above: Iterable[Account]) -> str:
+def _name(account: ProviderAccount, above: Iterable[ProviderAccount]) -> str:
     """The provider's own name, with the host for a second address of that name or an address that is not a vendor's."""
     name = re.sub(r"[^a-z0-9_-]+", "-", account.provider.lower()).strip("-_")
     name = name if name[:1].isalpha() else f"provider-{name}".rstrip("-")
@@ -76,7 +77,7 @@ def _name(account: Account, above: Iterable[Account]) -> str:
     return f"{name}-{host}".strip("-")
 
 
-def _variable(account: Account, name: str, taken: set[str]) -> str | None:
+def _variable(account: ProviderAccount, name: str, taken: set[str]) -> str | None:
     if not account.key.needed:
         return None
     if account.key.variable:

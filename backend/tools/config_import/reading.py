@@ -1,6 +1,7 @@
-"""A file's text, read as JSON, TOML or YAML.
+"""Reads JSON, TOML and YAML files.
 
-A parser's message may quote the file, so an error has only the place.
+A parser's message may quote the file, which may contain secrets, so errors say only where the file is
+invalid.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from backend.tools.config_import.findings import looks_secret, shown
+from backend.tools.config_import.findings import looks_secret, quote_for_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
 
 
 class UnusableInputError(ValueError):
-    """There is nothing to import: no file, an unknown format, or an invalid name of a feature."""
+    """There is nothing that could be imported: no file, an unknown format, or an invalid feature name."""
 
 
-def read(path: Path) -> object:
-    """Read the file in the format of its suffix.
+def read_config_file(path: Path) -> object:
+    """Read and parse a JSON, TOML or YAML file. The format follows from the file name's suffix.
 
     Raises:
-        UnusableInputError: The file cannot be read, or a mapping has a key twice; says where.
+        UnusableInputError: The file cannot be read or parsed, or a mapping has a key twice. The message says
+            where.
     """
     parse = _PARSERS.get(path.suffix.lower())
     if parse is None:
@@ -49,7 +51,7 @@ def read(path: Path) -> object:
 
 class _TwiceError(ValueError):
     def __init__(self, key: str) -> None:
-        named = "a key" if looks_secret(key) else f"the key {shown(key)}"
+        named = "a key" if looks_secret(key) else f"the key {quote_for_report(key)}"
         super().__init__(f"{named} stands twice in one mapping, and only one of them can hold.")
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backend.tools.config_import.advice import SIBLINGS
-from backend.tools.config_import.findings import shown
-from backend.tools.config_import.nodes import Node, unless_null
-from backend.tools.config_import.specs import Spec
+from backend.tools.config_import.findings import quote_for_report
+from backend.tools.config_import.nodes import InputNode, none_if_null
+from backend.tools.config_import.specs import ModelSpec
 from backend.utils.llm.problems import did_you_mean
 
 if TYPE_CHECKING:
@@ -23,26 +23,33 @@ _NO_USE = "is not imported: LMI has no use for it either."
 
 
 @dataclass(frozen=True)
-class Deployment:
-    """An entry of ``model_list``, the models that litellm's Router chooses from."""
+class RouterDeployment:
+    """An entry of ``model_list`` in the arguments of litellm's Router: a model, and the name that the Router calls it by."""
 
     name: str
-    spec: Spec
+    spec: ModelSpec
 
 
-def router(place: Node, entries: dict[str, Node]) -> tuple[Spec, ...]:
-    """The models that LMI calls one after the other for these arguments of litellm's Router."""
-    models, fallbacks = entries.pop("model_list", None), unless_null(entries.pop("fallbacks", None))
-    defaults = _defaults(unless_null(entries.pop("router_kwargs", None)))
+def read_router_models(place: InputNode, entries: dict[str, InputNode]) -> tuple[ModelSpec, ...]:
+    """Read a chain of models from the arguments of litellm's Router: the models that LMI would call one after the other.
+
+    Args:
+        place: The configuration, for messages about what is missing in it.
+        entries: The arguments of the Router.
+    """
+    models, fallbacks = entries.pop("model_list", None), none_if_null(entries.pop("fallbacks", None))
+    defaults = _defaults(none_if_null(entries.pop("router_kwargs", None)))
     for key, node in entries.items():
         node.report("dropped", SIBLINGS.get(key, _NO_USE))
-    deployments = [made for node in _listed(place, models) if (made := _deployment(node.apart(), defaults))]
+    deployments = [
+        made for node in _listed(place, models) if (made := _deployment(node.with_own_report(), defaults))
+    ]
     groups = _groups(deployments)
     listed = _fallbacks(fallbacks, groups, deployments[0].name if deployments else "")
     return tuple(made.spec for name in _order(groups, listed) for made in groups[name])
 
 
-def _listed(place: Node, models: Node | None) -> tuple[Node, ...]:
+def _listed(place: InputNode, models: InputNode | None) -> tuple[InputNode, ...]:
     if models is None:
         place.report("wrong", "has no model_list, which holds the models.")
         return ()
@@ -51,12 +58,12 @@ def _listed(place: Node, models: Node | None) -> tuple[Node, ...]:
     return models.elements()
 
 
-def _defaults(node: Node | None) -> dict[str, Node | None]:
+def _defaults(node: InputNode | None) -> dict[str, InputNode | None]:
     """The Router's defaults for every model, by a spec's names; other entries are dropped."""
     entries = node.entries() if node else {}
     defaults = {
         "timeout": _timeout(entries.pop("timeout", None)),
-        "max_retries": unless_null(entries.pop("num_retries", None)),
+        "max_retries": none_if_null(entries.pop("num_retries", None)),
     }
     for key, other in entries.items():
         other.report("dropped", SIBLINGS.get(key, _NO_USE))
@@ -66,30 +73,30 @@ def _defaults(node: Node | None) -> dict[str, Node | None]:
 # Models -----------------------------------------------------------------------------------------------------------
 
 
-def _deployment(node: Node, defaults: Mapping[str, Node | None]) -> Deployment | None:
+def _deployment(node: InputNode, defaults: Mapping[str, InputNode | None]) -> RouterDeployment | None:
     entries = node.entries()
     name, params = (_required(node, entries, key) for key in ("model_name", "litellm_params"))
     for key, other in entries.items():
         other.report("dropped", SIBLINGS.get(key, _NO_USE))
     if params is None:
         return None
-    return Deployment((name and name.text()) or node.path, _spec(params, defaults))
+    return RouterDeployment((name and name.text()) or node.path, _spec(params, defaults))
 
 
-def _required(place: Node, entries: dict[str, Node], key: str) -> Node | None:
-    node = unless_null(entries.pop(key, None))
+def _required(place: InputNode, entries: dict[str, InputNode], key: str) -> InputNode | None:
+    node = none_if_null(entries.pop(key, None))
     if node is None and place.is_mapping:
         place.report("wrong", f"has no {key}.")
     return node
 
 
-def _spec(node: Node, defaults: Mapping[str, Node | None]) -> Spec:
+def _spec(node: InputNode, defaults: Mapping[str, InputNode | None]) -> ModelSpec:
     entries = node.entries()
     own = {
-        key: unless_null(entries.pop(key, None)) for key in ("api_base", "api_key", "max_retries", "model")
+        key: none_if_null(entries.pop(key, None)) for key in ("api_base", "api_key", "max_retries", "model")
     }
     timeout = _timeout(entries.pop("timeout", None))
-    return Spec(
+    return ModelSpec(
         node,
         entries,
         name=own["model"],
@@ -100,15 +107,15 @@ def _spec(node: Node, defaults: Mapping[str, Node | None]) -> Spec:
     )
 
 
-def _timeout(node: Node | None) -> Node | None:
+def _timeout(node: InputNode | None) -> InputNode | None:
     """``node``, unless it is null, which LMI takes for absent here."""
     if node is not None and node.value is None:
         node.report("changed", "null is no value here: LMI goes on to the next one, at last to 60.")
-    return unless_null(node)
+    return none_if_null(node)
 
 
-def _groups(deployments: Iterable[Deployment]) -> dict[str, list[Deployment]]:
-    groups: dict[str, list[Deployment]] = defaultdict(list)
+def _groups(deployments: Iterable[RouterDeployment]) -> dict[str, list[RouterDeployment]]:
+    groups: dict[str, list[RouterDeployment]] = defaultdict(list)
     for made in deployments:
         if groups[made.name]:
             first = groups[made.name][0].spec.place.path
@@ -127,30 +134,31 @@ def _order(groups: Mapping[str, object], fallbacks: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*first, *fallbacks, *groups]))
 
 
-def _fallbacks(node: Node | None, groups: Mapping[str, object], first: str) -> list[str]:
+def _fallbacks(node: InputNode | None, groups: Mapping[str, object], first: str) -> list[str]:
     """The names of the fallbacks of ``first``. LMI ignores the fallbacks of other models."""
     entries = [pair for element in (node.elements() if node else ()) for pair in element.entries().items()]
-    chosen: list[Node] = []
+    chosen: list[InputNode] = []
     for key, listed in entries:
         names = list(_names(listed, groups))
         if key not in groups:
             listed.report("wrong", _unknown(key, groups))
         elif key != first:
             listed.report(
-                "dropped", f"LMI follows the fallbacks of its first model only, which is {shown(first)}."
+                "dropped",
+                f"LMI follows the fallbacks of its first model only, which is {quote_for_report(first)}.",
             )
         else:
             _replace(chosen, names, listed)
     return _once(first, chosen)
 
 
-def _replace(chosen: list[Node], names: list[Node], listed: Node) -> None:
+def _replace(chosen: list[InputNode], names: list[InputNode], listed: InputNode) -> None:
     if chosen:
         listed.report("changed", "goes over an earlier list for the same model, as in LMI.")
     chosen[:] = names
 
 
-def _names(listed: Node, groups: Mapping[str, object]) -> Iterator[Node]:
+def _names(listed: InputNode, groups: Mapping[str, object]) -> Iterator[InputNode]:
     for node in listed.elements():
         name = node.text()
         if name is not None and name not in groups:
@@ -159,7 +167,7 @@ def _names(listed: Node, groups: Mapping[str, object]) -> Iterator[Node]:
             yield node
 
 
-def _once(first: str, nodes: Iterable[Node]) -> list[str]:
+def _once(first: str, nodes: Iterable[InputNode]) -> list[str]:
     names: list[str] = []
     for node in nodes:
         name = node.text() or ""
@@ -171,4 +179,6 @@ def _once(first: str, nodes: Iterable[Node]) -> list[str]:
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
-    return f"there is no model_name {shown(name)} in model_list. {did_you_mean(name, known)}".rstrip()
+    return (
+        f"there is no model_name {quote_for_report(name)} in model_list. {did_you_mean(name, known)}".rstrip()
+    )

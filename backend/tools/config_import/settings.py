@@ -1,4 +1,4 @@
-"""The settings of a model: our options, the number of its attempts, and its API."""
+"""Translates the settings of a model into options of the table, its number of attempts, and its API."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import ValidationError
 
 from backend.tools.config_import.advice import INSTEAD, MISPLACED, NAMES, OF_LITELLM
-from backend.tools.config_import.nodes import unless_null
+from backend.tools.config_import.nodes import none_if_null
 from backend.utils.llm.model_config.schema import FeatureRow
-from backend.utils.llm.models import capabilities
-from backend.utils.llm.options import Options, Safety, Threshold, parameter_of
+from backend.utils.llm.models import find_capabilities
+from backend.utils.llm.options import Options, SafetyThresholds, Threshold, find_api_parameter
 from backend.utils.llm.problems import did_you_mean
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from backend.tools.config_import.accounts import Account
-    from backend.tools.config_import.nodes import Node
-    from backend.tools.config_import.origins import Origin
-    from backend.tools.config_import.specs import Spec
+    from backend.tools.config_import.accounts import ProviderAccount
+    from backend.tools.config_import.nodes import InputNode
+    from backend.tools.config_import.origins import SourceSystem
+    from backend.tools.config_import.specs import ModelSpec
     from backend.utils.llm.options import Api, ApiMode
 
 _TOML_BITS = 64
@@ -32,26 +32,28 @@ CLOCKS = frozenset({"timeout", "first_chunk_timeout"})
 """The options that embedding requests have, too."""
 
 
-def wants_of(spec: Spec, account: Account, model: str, origin: Origin) -> Wants:
-    """Translate a model's settings into options of the table. Options that the model does not support are reported and left out.
+def translate_settings(spec: ModelSpec, account: ProviderAccount, model: str, origin: SourceSystem) -> Wants:
+    """Translate the settings of an imported model into options of the table.
+
+    Options that the model does not support are left out and reported.
 
     Args:
         spec: The model's entry in the input.
-        account: The account with which it is called.
-        model: The provider's name of the model.
-        origin: The system that the input comes from, whose defaults apply.
+        account: The account with which the model is called.
+        model: The model's name at the provider.
+        origin: The system that the input comes from. Its defaults apply.
 
     Returns:
-        The options by name, with ``attempts`` (if known) and ``api_mode`` among them.
+        The options by name, including ``api_mode``, and ``attempts`` if they are known.
     """
-    mode = _api_mode(unless_null(spec.responses_api), account)
+    mode = _api_mode(none_if_null(spec.responses_api), account)
     options, origins = _options(spec.params)
     for option, reason in _refused(options, account.api, mode, model).items():
         origins[option].report("dropped", f"{reason}.")
         del options[option]
     if "effort" in options:
         _tell_effort(origins["effort"], options["effort"], model)
-    retries = unless_null(spec.max_retries)
+    retries = none_if_null(spec.max_retries)
     attempts = (_attempts(retries) if retries else None) or origin.attempts
     return {
         **options,
@@ -63,27 +65,27 @@ def wants_of(spec: Spec, account: Account, model: str, origin: Origin) -> Wants:
 
 def _refused(options: Wants, api: Api, mode: ApiMode, model: str) -> dict[str, str]:
     """The options that would be refused by the table or ignored, each with the reason."""
-    mute = [option for option in options if parameter_of(option).name(api, mode) is None]
-    beyond = Options(**options).problems(api, model, capabilities(model), mode)
+    mute = [option for option in options if find_api_parameter(option).name_in_api(api, mode) is None]
+    beyond = Options(**options).find_unsupported(api, model, find_capabilities(model), mode)
     return dict.fromkeys(mute, f"the {api} API has no such option") | dict(beyond)
 
 
 # Options ----------------------------------------------------------------------------------------------------------
 
 
-def _options(params: Mapping[str, Node]) -> tuple[Wants, dict[str, Node]]:
+def _options(params: Mapping[str, InputNode]) -> tuple[Wants, dict[str, InputNode]]:
     """The options that ``params`` set, each with its place."""
     options: Wants = {}
-    origins: dict[str, Node] = {}
+    origins: dict[str, InputNode] = {}
     for name, node in params.items():
-        for option, value in (_translated(name, node) if unless_null(node) else {}).items():
+        for option, value in (_translated(name, node) if none_if_null(node) else {}).items():
             if options.setdefault(option, value) != value:
                 node.report("wrong", f"says another {option} than {origins[option].path}. Keep one.")
             origins.setdefault(option, node)
     return options, origins
 
 
-def _translated(name: str, node: Node) -> Wants:
+def _translated(name: str, node: InputNode) -> Wants:
     """The options that one parameter sets; none, and a finding, if it is not imported."""
     option = NAMES.get(name, "")
     if name in _NESTED:
@@ -98,7 +100,7 @@ def _translated(name: str, node: Node) -> Wants:
     return {}
 
 
-def _checked(option: str, node: Node) -> Wants:
+def _checked(option: str, node: InputNode) -> Wants:
     """The option, if its value is valid."""
     if isinstance(node.value, int) and node.value.bit_length() >= _TOML_BITS:
         node.report("wrong", "is larger than any number that TOML holds.")
@@ -112,43 +114,45 @@ def _checked(option: str, node: Node) -> Wants:
     return {option: getattr(fitted, option)}
 
 
-def _thinking(node: Node) -> Wants:
+def _thinking(node: InputNode) -> Wants:
     """The option for Anthropic's ``thinking``, which litellm translates for Gemini."""
     entries = node.entries()
-    kind = unless_null(entries.pop("type", None))
+    kind = none_if_null(entries.pop("type", None))
     off = kind is not None and kind.value == "disabled"
-    budget = None if off else unless_null(entries.pop("budget_tokens", None))
+    budget = None if off else none_if_null(entries.pop("budget_tokens", None))
     _drop(entries)
     if budget is None and not off:
         node.report("dropped", "says no budget_tokens.")
     return {"thinking_budget": 0} if off else _checked("thinking_budget", budget) if budget else {}
 
 
-def _effort(node: Node) -> Wants:
+def _effort(node: InputNode) -> Wants:
     """The effort in a text, or in a mapping."""
     if not node.is_mapping:
         return _checked("effort", node)
     entries = node.entries()
-    level = unless_null(entries.pop("effort", None))
+    level = none_if_null(entries.pop("effort", None))
     _drop(entries)
     return _checked("effort", level) if level else {}
 
 
-def _safety(node: Node) -> Wants:
+def _safety(node: InputNode) -> Wants:
     """Gemini's safety settings that differ from the default."""
     thresholds = [_threshold(element) for element in node.elements()]
     levels = {kind: threshold for pair in thresholds for kind, threshold in pair.items()}
-    safety = Safety(**levels).model_dump()
-    return {"safety": safety} if safety != Safety().model_dump() else {}
+    safety = SafetyThresholds(**levels).model_dump()
+    return {"safety": safety} if safety != SafetyThresholds().model_dump() else {}
 
 
-def _threshold(node: Node) -> dict[str, Any]:
+def _threshold(node: InputNode) -> dict[str, Any]:
     entries = node.entries()
-    category, threshold = (unless_null(entries.pop(key, None)) for key in ("category", "threshold"))
+    category, threshold = (none_if_null(entries.pop(key, None)) for key in ("category", "threshold"))
     _drop(entries)
     kind = _word(category).removeprefix("harm_category_")
-    if kind not in Safety.model_fields:
-        node.report("dropped", f"is no kind of harm that is set here: {', '.join(Safety.model_fields)} are.")
+    if kind not in SafetyThresholds.model_fields:
+        node.report(
+            "dropped", f"is no kind of harm that is set here: {', '.join(SafetyThresholds.model_fields)} are."
+        )
         return {}
     level = _word(threshold).removeprefix("block_")
     if level not in get_args(Threshold):
@@ -157,19 +161,19 @@ def _threshold(node: Node) -> dict[str, Any]:
     return {kind: level}
 
 
-def _word(node: Node | None) -> str:
+def _word(node: InputNode | None) -> str:
     return ((node.text() or "") if node else "").lower()
 
 
-def _tell_effort(node: Node, effort: Any, model: str) -> None:
-    nearest = capabilities(model).nearest_effort(effort)
+def _tell_effort(node: InputNode, effort: Any, model: str) -> None:
+    nearest = find_capabilities(model).nearest_effort(effort)
     if nearest is None:
         node.report("changed", f"is kept, and left out of requests to {model}, which has no such control.")
     elif nearest != effort:
         node.report("changed", f"is sent as {nearest}, the nearest level that {model} offers.")
 
 
-def _drop(entries: Mapping[str, Node]) -> None:
+def _drop(entries: Mapping[str, InputNode]) -> None:
     for node in entries.values():
         node.report("dropped", "is no option here.")
 
@@ -185,7 +189,7 @@ _NESTED = {
 # Limits -----------------------------------------------------------------------------------------------------------
 
 
-def _clocks(spec: Spec, usual: float | None) -> Wants:
+def _clocks(spec: ModelSpec, usual: float | None) -> Wants:
     timeout = usual if spec.timeout is None else _timeout(spec.timeout, usual)
     first = None if spec.first_chunk is None else _checked("first_chunk_timeout", spec.first_chunk)
     longest: float = Options.model_fields["first_chunk_timeout"].default
@@ -194,8 +198,8 @@ def _clocks(spec: Spec, usual: float | None) -> Wants:
     return ({} if timeout is None else {"timeout": timeout}) | (first or {})
 
 
-def _timeout(node: Node, usual: float | None) -> float | None:
-    longest = largest(Options, "timeout")
+def _timeout(node: InputNode, usual: float | None) -> float | None:
+    longest = field_maximum(Options, "timeout")
     if node.value is None:
         node.report("changed", f"no timeout becomes the longest, {longest:g} seconds.")
         return longest
@@ -206,9 +210,9 @@ def _timeout(node: Node, usual: float | None) -> float | None:
     return usual if fitted is None else float(fitted)
 
 
-def _attempts(node: Node) -> int | None:
+def _attempts(node: InputNode) -> int | None:
     """The attempts with so many retries; None if that is no number of them."""
-    most = int(largest(FeatureRow, "attempts"))
+    most = int(field_maximum(FeatureRow, "attempts"))
     retries = node.value
     if type(retries) is not int or retries < 0:
         node.report("wrong", "must be a whole number from 0.")
@@ -218,7 +222,7 @@ def _attempts(node: Node) -> int | None:
     return min(retries + 1, most)
 
 
-def _api_mode(node: Node | None, account: Account) -> ApiMode:
+def _api_mode(node: InputNode | None, account: ProviderAccount) -> ApiMode:
     if node is None or node.value is False:
         return "chat"
     if node.value is not True:
@@ -230,7 +234,7 @@ def _api_mode(node: Node | None, account: Account) -> ApiMode:
     return "chat"
 
 
-def largest(row: type[BaseModel], field: str) -> float:
-    """The upper limit that the table's schema sets for ``field`` of ``row``."""
+def field_maximum(row: type[BaseModel], field: str) -> float:
+    """Get the upper limit that the table's schema sets for ``field`` of the row type ``row``."""
     bounds = (getattr(mark, "le", None) for mark in row.model_fields[field].metadata)
     return float(next(bound for bound in bounds if bound is not None))

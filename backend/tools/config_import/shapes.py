@@ -1,6 +1,6 @@
-"""The shapes that LMI reads: a typed config, a name with keyword arguments, the arguments of litellm's Router.
+"""Reads LMI's configurations: a typed config, a name with keyword arguments, or arguments of litellm's Router.
 
-A file holds one of them, or a mapping from features to them.
+A file holds one of these, or a mapping from features to them.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from backend.tools.config_import.advice import DUMPS, NAMES, SIBLINGS
 from backend.tools.config_import.origins import LMI
-from backend.tools.config_import.router import router
-from backend.tools.config_import.specs import SPEC_KEYS, Config, Spec, take_spec
+from backend.tools.config_import.router import read_router_models
+from backend.tools.config_import.specs import SPEC_KEYS, ImportedFeature, ModelSpec, pop_model_spec
 from backend.utils.llm.problems import did_you_mean
 
 if TYPE_CHECKING:
-    from backend.tools.config_import.nodes import Node
+    from backend.tools.config_import.nodes import InputNode
 
 _MARKS = {"models", "model_list", "name", "fallbacks", "router_kwargs"}
 LMI_MARKS = (_MARKS | SIBLINGS.keys()) - {"model_list"}
@@ -25,11 +25,16 @@ LMI_MARKS = (_MARKS | SIBLINGS.keys()) - {"model_list"}
 _FITS = "Write `models`, `model_list` or `name`, or a mapping from features to these."
 
 
-def configs(document: Node, feature: str) -> list[Config]:
-    """Read every feature in ``document``. If it holds a single config without a name, the feature is called ``feature``."""
-    if is_one_config(document.value):
+def read_lmi_features(document: InputNode, feature: str) -> list[ImportedFeature]:
+    """Read the features from a configuration of LMI.
+
+    Args:
+        document: The configuration: of a single feature, or a mapping from features to their configurations.
+        feature: The name for a single feature.
+    """
+    if is_single_feature_config(document.value):
         return [_config(feature, document)]
-    named: dict[str, Config] = {}
+    named: dict[str, ImportedFeature] = {}
     for key, node in document.entries().items():
         name = _feature(key, node)
         if name in named:
@@ -40,44 +45,44 @@ def configs(document: Node, feature: str) -> list[Config]:
     return list(named.values())
 
 
-def is_one_config(value: object) -> bool:
-    """Whether ``value`` is one config rather than a mapping from features to configs."""
+def is_single_feature_config(value: object) -> bool:
+    """Whether ``value`` configures a single feature, rather than being a mapping from features to their configurations."""
     return isinstance(value, str) or (isinstance(value, Mapping) and any(mark in value for mark in _MARKS))
 
 
-def identifier(text: str) -> str:
-    """Turn ``text`` into a valid feature name: a-z, 0-9 and _, beginning with a letter."""
+def to_feature_name(text: str) -> str:
+    """Turn ``text`` into a valid feature name, which has only a-z, 0-9 and _, and begins with a letter."""
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
     free = name and not name[0].isdigit() and name != "extends"
     return name if free else f"feature_{name}".rstrip("_")
 
 
-def _feature(key: str, node: Node) -> str:
-    name = identifier(key)
+def _feature(key: str, node: InputNode) -> str:
+    name = to_feature_name(key)
     if name != key:
         node.report("changed", f"is the feature {name} here: that is what get_llm must be given.")
     return name
 
 
-def _config(feature: str, node: Node) -> Config:
+def _config(feature: str, node: InputNode) -> ImportedFeature:
     if isinstance(node.value, str):
-        return Config(feature, node, (Spec(node, {}, name=node),), LMI)
-    if is_one_config(node.value):
-        return Config(feature, node, _specs(node), LMI)
+        return ImportedFeature(feature, node, (ModelSpec(node, {}, name=node),), LMI)
+    if is_single_feature_config(node.value):
+        return ImportedFeature(feature, node, _specs(node), LMI)
     node.report("wrong", f"is no config that LMI reads. {_FITS}")
-    return Config(feature, node, (), LMI)
+    return ImportedFeature(feature, node, (), LMI)
 
 
-def _specs(node: Node) -> tuple[Spec, ...]:
+def _specs(node: InputNode) -> tuple[ModelSpec, ...]:
     entries = node.entries()
     if "models" in entries:
         return _typed(node, entries)
     if "name" in entries and "model_list" not in entries:
         return (_flat(node, entries),)
-    return router(node, entries)
+    return read_router_models(node, entries)
 
 
-def _typed(node: Node, entries: dict[str, Node]) -> tuple[Spec, ...]:
+def _typed(node: InputNode, entries: dict[str, InputNode]) -> tuple[ModelSpec, ...]:
     models = entries.pop("models")
     if entries.pop("model_list", None):
         node.report("wrong", "holds both `models` and `model_list`. Keep one of them.")
@@ -88,22 +93,22 @@ def _typed(node: Node, entries: dict[str, Node]) -> tuple[Spec, ...]:
             other.report("wrong", f"is no key of a config. {did_you_mean(key, ['models'])}")
     if models.value == []:
         models.report("wrong", "is empty: a chain has one model at least.")
-    return tuple(spec for model in models.elements() if (spec := _spec(model.apart())))
+    return tuple(spec for model in models.elements() if (spec := _spec(model.with_own_report())))
 
 
-def _spec(node: Node) -> Spec | None:
+def _spec(node: InputNode) -> ModelSpec | None:
     entries = node.entries()
     if not node.is_mapping:
         return None
-    spec = take_spec(node, entries)
+    spec = pop_model_spec(node, entries)
     for key, other in entries.items():
         fix = "Write it under extra_params." if key in NAMES else did_you_mean(key, SPEC_KEYS)
         other.report("wrong", f"is no key of a model. {fix}")
     return spec
 
 
-def _flat(node: Node, entries: dict[str, Node]) -> Spec:
-    spec = take_spec(node, entries)
+def _flat(node: InputNode, entries: dict[str, InputNode]) -> ModelSpec:
+    spec = pop_model_spec(node, entries)
     for key in sorted(entries.keys() & spec.params.keys()):
         entries.pop(key).report("dropped", f"{spec.params[key].path} goes over it, as in LMI.")
     for key in sorted(entries.keys() & DUMPS.keys()):

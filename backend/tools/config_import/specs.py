@@ -1,27 +1,27 @@
-"""A configuration, independent of its system: features with their chains of models."""
+"""An imported configuration in a form that all systems share: features with their chains of models."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from backend.tools.config_import.nodes import unless_null
+from backend.tools.config_import.nodes import none_if_null
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from backend.tools.config_import.nodes import Node
-    from backend.tools.config_import.origins import Origin
+    from backend.tools.config_import.nodes import InputNode
+    from backend.tools.config_import.origins import SourceSystem
 
 SPEC_KEYS = ("name", "api_base", "api_key", "timeout", "max_retries", "extra_params", "responses_api")
 
 
 @dataclass(frozen=True)
-class Group:
-    """A named group of models, one of which is chosen for each call.
+class ModelGroup:
+    """A named group of models, of which a strategy chooses one for each call.
 
     Attributes:
-        select: The name of the strategy that chooses.
+        select: The name of the strategy.
     """
 
     name: str
@@ -29,69 +29,73 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Spec:
-    """One model of a feature's chain, as the input describes it. A field that is None was absent in the input.
+class ModelSpec:
+    """A model of a feature's chain as the input describes it. A field is None if the input does not have it.
 
     Attributes:
-        place: Its node in the input.
-        params: The parameters that it adds to each request, by litellm's names.
+        place: The model's entry in the input.
+        params: The parameters of each request to the model, by litellm's names.
         first_chunk: The timeout until the first chunk of a stream.
-        kind: The kind of model, if given.
-        group: The group that it belongs to.
-        weight: Its weight in the group.
-        row: Further fields of its endpoint's row: limits, prices.
+        kind: The kind of model, such as ``embedding``.
+        group: The group that the model belongs to.
+        weight: How often the model is chosen, relative to others in its group.
+        row: Further fields for the endpoint's row in the table, such as limits and prices.
     """
 
-    place: Node
-    params: Mapping[str, Node]
-    name: Node | None = None
-    api_base: Node | None = None
-    api_key: Node | None = None
-    timeout: Node | None = None
-    max_retries: Node | None = None
-    responses_api: Node | None = None
-    first_chunk: Node | None = None
+    place: InputNode
+    params: Mapping[str, InputNode]
+    name: InputNode | None = None
+    api_base: InputNode | None = None
+    api_key: InputNode | None = None
+    timeout: InputNode | None = None
+    max_retries: InputNode | None = None
+    responses_api: InputNode | None = None
+    first_chunk: InputNode | None = None
     kind: str | None = None
-    group: Group | None = None
+    group: ModelGroup | None = None
     weight: int | None = None
     row: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def is_wrong(self) -> bool:
-        """Whether the model itself has errors, apart from errors in values that it shares with other models."""
+    def has_errors(self) -> bool:
+        """Whether the model's own entry has errors. Errors in values that it shares with other models do not count."""
         nodes = (self.place, self.name, self.api_base, self.api_key, self.timeout, *self.params.values())
-        return any(node is not None and node.findings.is_spoilt_part for node in nodes)
+        return any(node is not None and node.findings.is_subreport_with_errors for node in nodes)
 
 
 @dataclass(frozen=True)
-class Config:
-    """One feature as the input describes it, with the models that it calls one after the other.
+class ImportedFeature:
+    """A feature as the input describes it, with the models that are called one after the other until one succeeds.
 
     Attributes:
-        needs: The abilities that its calls need of an endpoint: ``structured_output``, ``tools``.
+        place: The feature's entry in the input.
+        specs: The models, in the order of calling.
+        origin: The system that the input comes from.
+        needs: The abilities that its calls need: ``structured_output``, ``tools``.
         about: The feature's description.
-        refusals_fall_over: Whether a refusal goes to the next model, if the system it comes from has no fixed rule.
+        refusals_fall_over: Whether the next model is called after a refusal. Always the case if the system
+            does so by default.
     """
 
     feature: str
-    place: Node
-    specs: tuple[Spec, ...]
-    origin: Origin
+    place: InputNode
+    specs: tuple[ModelSpec, ...]
+    origin: SourceSystem
     needs: tuple[str, ...] = ()
     about: str = ""
     refusals_fall_over: bool = False
 
 
-def take_spec(place: Node, entries: dict[str, Node]) -> Spec:
-    """Build a `Spec` from the fields of a model that LMI knows, such as ``name`` and ``api_base``.
+def pop_model_spec(place: InputNode, entries: dict[str, InputNode]) -> ModelSpec:
+    """Read a model from the fields that LMI knows, such as ``name`` and ``api_base``, and remove them from ``entries``.
 
     Args:
-        place: The model's place in the input.
-        entries: The model's fields. Those that are read are removed.
+        place: The model's entry in the input.
+        entries: The fields of the model's entry. Those that remain were not read.
     """
     own = {key: entries.pop(key, None) for key in SPEC_KEYS}
-    extra = unless_null(own["extra_params"])
-    return Spec(
+    extra = none_if_null(own["extra_params"])
+    return ModelSpec(
         place,
         extra.entries() if extra else {},
         name=own["name"],

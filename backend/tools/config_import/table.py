@@ -1,8 +1,9 @@
-"""The table as values: chains, groups, and the settings of features and of endpoints.
+"""Builds the table to be written: chains, groups, and the settings of features and of endpoints.
 
-Settings that all models of a feature share become the feature's, which override an endpoint's. Other settings become the
-endpoint's, and so apply to every feature that does not set them: two features that need different values of one endpoint
-cannot both be imported.
+A setting that is equal for all models of a feature is written into the feature's row, which overrides
+those of endpoints. Other settings are written into the endpoint's row, and so apply to every feature
+that does not set them. Two features that need different values for the same endpoint cannot both be
+imported.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from backend.tools.config_import.settings import CLOCKS, largest
+from backend.tools.config_import.settings import CLOCKS, field_maximum
 from backend.utils.llm.cached import cached_property
 from backend.utils.llm.model_config.schema import FeatureRow
 from backend.utils.llm.options import Options
@@ -20,9 +21,9 @@ from backend.utils.llm.options import Options
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from backend.tools.config_import.nodes import Node
+    from backend.tools.config_import.nodes import InputNode
     from backend.tools.config_import.settings import Wants
-    from backend.tools.config_import.specs import Group
+    from backend.tools.config_import.specs import ModelGroup
 
 _ROW_KEYS = ("attempts", "api_mode")
 _OPEN = {"api_mode": "chat"}
@@ -31,54 +32,55 @@ _SAID_AS = {"attempts": "max_retries", "api_mode": "responses_api"}
 
 
 @dataclass(frozen=True)
-class Link:
-    """One endpoint in a feature's chain, with the settings that the feature has for it.
+class PlannedEndpoint:
+    """An endpoint in a feature's chain of the table to be written, with the feature's settings for the endpoint.
 
     Attributes:
-        place: Where the input names the model, for the report.
+        place: The model's entry in the input, for the report.
         endpoint: The endpoint, as ``provider:model``.
         wants: The settings: options, ``attempts`` and ``api_mode``.
-        group: The group in which the endpoint stands; None if it stands in the chain itself.
-        weight: Its weight in the group; None if not given.
+        group: The group that has the endpoint; None if the chain has the endpoint itself.
+        weight: How often the endpoint is chosen, relative to others in its group; None if not given.
         row: Further fields of the endpoint's row, such as prices.
     """
 
-    place: Node
+    place: InputNode
     endpoint: str
     wants: Wants
-    group: Group | None = None
+    group: ModelGroup | None = None
     weight: int | None = None
     row: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
-        """The endpoint's model, without the provider."""
+        """The model of the endpoint, without the provider."""
         return self.endpoint.partition(":")[2]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One feature of the table to be written, with its chain of endpoints.
+class FeaturePlan:
+    """A feature of the table to be written, with its chain of endpoints.
 
     Attributes:
-        row: Fields of its row beside the settings of its links.
-        embeds: Whether the feature gives embeddings.
-        dimensions: The length of its vectors; None for the model's default.
-        refusals_fall_over: Whether a refusal goes to the next link.
+        links: The endpoints, in the order of calling.
+        row: Fields of the feature's row, except for the settings of its endpoints.
+        embeds: Whether the feature makes embeddings.
+        dimensions: The length of the embedding vectors; None for the model's default.
+        refusals_fall_over: Whether the next endpoint is called after a refusal.
     """
 
     feature: str
-    links: tuple[Link, ...]
+    links: tuple[PlannedEndpoint, ...]
     row: Mapping[str, Any] = field(default_factory=dict)
     embeds: bool = False
     dimensions: int | None = None
     refusals_fall_over: bool = False
 
     @cached_property
-    def shared(self) -> Wants:
-        """The settings for the feature's row, which apply to all its endpoints.
+    def shared_settings(self) -> Wants:
+        """The settings to write into the feature's row, which apply to all its endpoints.
 
-        They are the options in which all endpoints agree, and the most frequent number of attempts.
+        These are the options that are equal for all endpoints, and the most frequent number of attempts.
         """
         first, *others = (link.wants for link in self.links)
         options = {
@@ -89,33 +91,44 @@ class Plan:
         said = Counter(link.wants["attempts"] for link in self.links if "attempts" in link.wants)
         return {**options, "attempts": said.most_common(1)[0][0]} if said else options
 
-    def own(self, link: Link) -> Wants:
-        """The settings for the row of ``link``'s endpoint: those that differ from the feature's row and from the defaults."""
-        settled = {**_OPEN, **self.shared}
+    def endpoint_settings(self, link: PlannedEndpoint) -> Wants:
+        """Get the settings for the row of ``link``'s endpoint.
+
+        These are the settings that differ from the feature's row and from the defaults.
+        """
+        settled = {**_OPEN, **self.shared_settings}
         return {key: value for key, value in link.wants.items() if settled.get(key) != value}
 
-    def open_to(self, key: str) -> bool:
-        """Whether a setting ``key`` in an endpoint's row takes effect in this feature. False if the feature's row overrides it."""
-        return key in _ROW_KEYS or key not in self.shared
+    def accepts_endpoint_setting(self, key: str) -> bool:
+        """Whether the setting ``key`` of an endpoint's row takes effect in this feature.
+
+        False if the feature's row overrides it.
+        """
+        return key in _ROW_KEYS or key not in self.shared_settings
 
 
-def plan(feature: str, links: Iterable[Link], *, lenient: bool = False) -> Plan:
-    """Make the `Plan` of a feature; an endpoint that is repeated in the chain or in a group is kept once, and reported.
+def make_feature_plan(
+    feature: str, links: Iterable[PlannedEndpoint], *, lenient: bool = False
+) -> FeaturePlan:
+    """Plan a feature of the table from its chain.
+
+    An endpoint that the chain or a group has twice is kept once, and reported.
 
     Args:
         feature: The name of the feature.
         links: The chain of the feature.
-        lenient: Keep the first of two different settings of one endpoint; else they are errors.
+        lenient: If the repeated endpoint has different settings, keep the first ones. Otherwise that is an
+            error.
     """
-    first: dict[tuple[Group | None, str], Link] = {}
+    first: dict[tuple[ModelGroup | None, str], PlannedEndpoint] = {}
     for link in links:
         kept = first.setdefault((link.group, link.endpoint), link)
         if kept is not link:
             _tell_repeat(link, kept, lenient=lenient)
-    return Plan(feature, tuple(first.values()))
+    return FeaturePlan(feature, tuple(first.values()))
 
 
-def _tell_repeat(link: Link, kept: Link, *, lenient: bool) -> None:
+def _tell_repeat(link: PlannedEndpoint, kept: PlannedEndpoint, *, lenient: bool) -> None:
     keys = link.wants.keys() | kept.wants.keys()
     differ = sorted(_SAID_AS.get(key, key) for key in keys if link.wants.get(key) != kept.wants.get(key))
     where = f"is {link.endpoint}, as {kept.place.path} is"
@@ -127,15 +140,16 @@ def _tell_repeat(link: Link, kept: Link, *, lenient: bool) -> None:
         link.place.report("dropped", f"{where}: once is enough.")
 
 
-def document(
-    plans: Iterable[Plan], providers: dict[str, dict[str, Any]], *, lenient: bool = False
+def build_table(
+    plans: Iterable[FeaturePlan], providers: dict[str, dict[str, Any]], *, lenient: bool = False
 ) -> dict[str, Any]:
-    """Put together the whole table as nested dicts, ready to be written as TOML.
+    """Build the whole table as nested dicts, ready to be written as TOML.
 
     Args:
         plans: The features of the table.
         providers: The providers' rows by name.
-        lenient: Leave out settings of one endpoint in which features differ; else they are errors.
+        lenient: Leave out settings of an endpoint for which features need different values. Otherwise that
+            is an error.
     """
     plans = [plan for plan in plans if plan.links]
     _check_vectors(plans)
@@ -153,22 +167,22 @@ def document(
     return table | {key: row for key, row in rows.items() if row}
 
 
-def _chain(plan: Plan) -> str | list[str]:
+def _chain(plan: FeaturePlan) -> str | list[str]:
     links = list(dict.fromkeys(name for link in plan.links for name in [_link(plan, link)]))
     return links if len(links) > 1 else links[0]
 
 
-def _link(plan: Plan, link: Link) -> str:
+def _link(plan: FeaturePlan, link: PlannedEndpoint) -> str:
     grouped = link.group is not None and _is_choice(plan, link.group)
     return f"group:{link.group.name}" if grouped and link.group else link.endpoint
 
 
-def _is_choice(plan: Plan, group: Group) -> bool:
+def _is_choice(plan: FeaturePlan, group: ModelGroup) -> bool:
     """Whether the group has more than one endpoint."""
     return sum(link.group == group for link in plan.links) > 1
 
 
-def _groups(plans: Iterable[Plan]) -> dict[str, Any]:
+def _groups(plans: Iterable[FeaturePlan]) -> dict[str, Any]:
     """The groups of all chains. A group of several features has the same models in each."""
     rows: dict[str, Any] = {}
     for plan in plans:
@@ -179,7 +193,7 @@ def _groups(plans: Iterable[Plan]) -> dict[str, Any]:
     return rows
 
 
-def _group_row(group: Group, links: list[Link]) -> dict[str, Any]:
+def _group_row(group: ModelGroup, links: list[PlannedEndpoint]) -> dict[str, Any]:
     weights = {link.endpoint: link.weight for link in links if link.weight is not None}
     select = {"by": "weighted", "weights": weights} if weights else group.select
     return {"endpoints": [link.endpoint for link in links]} | (
@@ -187,7 +201,7 @@ def _group_row(group: Group, links: list[Link]) -> dict[str, Any]:
     )
 
 
-def _check_vectors(plans: Iterable[Plan]) -> None:
+def _check_vectors(plans: Iterable[FeaturePlan]) -> None:
     """Report the links whose vectors cannot be compared with those of the first."""
     for plan in plans:
         if not plan.embeds:
@@ -199,18 +213,18 @@ def _check_vectors(plans: Iterable[Plan]) -> None:
                 link.place.report("wrong", says)
 
 
-def _feature_row(plan: Plan) -> dict[str, Any]:
+def _feature_row(plan: FeaturePlan) -> dict[str, Any]:
     """The feature's row, whose limits leave room for all attempts of the original system."""
     wants = [link.wants for link in plan.links]
-    row = {**plan.row, **_row(plan.shared)}
+    row = {**plan.row, **_row(plan.shared_settings)}
     if plan.embeds:
         length = {"dimensions": plan.dimensions} if plan.dimensions else {}
         row = {"embedding": {"model": plan.links[0].model, **length}, **row}
     if any("timeout" in wanted for wanted in wants):
-        row["deadline"] = _short(min(_seconds(wants), largest(FeatureRow, "deadline")))
+        row["deadline"] = _short(min(_seconds(wants), field_maximum(FeatureRow, "deadline")))
     requests = sum(_attempts(wanted) for wanted in wants)
     if requests > FeatureRow.model_fields["max_attempts"].default:
-        row["max_attempts"] = int(min(requests, largest(FeatureRow, "max_attempts")))
+        row["max_attempts"] = int(min(requests, field_maximum(FeatureRow, "max_attempts")))
     if len(wants) > 1 and plan.refusals_fall_over:
         row["on_refusal"] = "next"
     return row
@@ -239,8 +253,8 @@ def _short(value: Any) -> Any:
 # Endpoints --------------------------------------------------------------------------------------------------------
 
 
-def _model_rows(plans: Iterable[Plan], *, lenient: bool) -> dict[str, Any]:
-    uses: dict[str, list[tuple[Plan, Link]]] = defaultdict(list)
+def _model_rows(plans: Iterable[FeaturePlan], *, lenient: bool) -> dict[str, Any]:
+    uses: dict[str, list[tuple[FeaturePlan, PlannedEndpoint]]] = defaultdict(list)
     for plan in plans:
         for link in plan.links:
             uses[link.endpoint].append((plan, link))
@@ -251,7 +265,7 @@ def _model_rows(plans: Iterable[Plan], *, lenient: bool) -> dict[str, Any]:
     return {endpoint: row for endpoint, row in rows.items() if row}
 
 
-def _more(links: Iterable[Link]) -> dict[str, Any]:
+def _more(links: Iterable[PlannedEndpoint]) -> dict[str, Any]:
     """The other fields of an endpoint's row. Limits and prices are written where the endpoint first appears."""
     row: dict[str, Any] = {}
     for link in links:
@@ -259,19 +273,19 @@ def _more(links: Iterable[Link]) -> dict[str, Any]:
     return row
 
 
-def _endpoint_wants(uses: list[tuple[Plan, Link]], *, lenient: bool) -> Wants:
+def _endpoint_wants(uses: list[tuple[FeaturePlan, PlannedEndpoint]], *, lenient: bool) -> Wants:
     """The settings of one endpoint's row; features that differ get a finding."""
     wants: Wants = {}
     for plan, link in uses:
-        wants = {**plan.own(link), **wants}
+        wants = {**plan.endpoint_settings(link), **wants}
     agreed = {
-        key: _agree(key, [link for plan, link in uses if plan.open_to(key)], lenient=lenient)
+        key: _agree(key, [link for plan, link in uses if plan.accepts_endpoint_setting(key)], lenient=lenient)
         for key in sorted(wants)
     }
     return {key: value for key, value in wants.items() if agreed[key] or not lenient}
 
 
-def _agree(key: str, links: list[Link], *, lenient: bool) -> bool:
+def _agree(key: str, links: list[PlannedEndpoint], *, lenient: bool) -> bool:
     """Whether all links have the same value of ``key``; reports those that differ."""
     first, *others = links
     differ = [link for link in others if _wanted(link, key) != _wanted(first, key)]
@@ -293,10 +307,10 @@ def _agree(key: str, links: list[Link], *, lenient: bool) -> bool:
     return not differ
 
 
-def _wanted(link: Link, key: str) -> object:
+def _wanted(link: PlannedEndpoint, key: str) -> object:
     return link.wants.get(key, _OPEN.get(key, "unset"))
 
 
 def embedding_settings(wants: Wants) -> Wants:
-    """The part of ``wants`` that also applies to embedding requests."""
+    """Select those settings in ``wants`` that also apply to embedding requests: timeouts and attempts."""
     return {key: value for key, value in wants.items() if key in CLOCKS or key == "attempts"}

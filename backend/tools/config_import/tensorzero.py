@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from backend.tools.config_import.findings import shown
-from backend.tools.config_import.nodes import Node, unless_null
+from backend.tools.config_import.findings import quote_for_report
+from backend.tools.config_import.nodes import InputNode, none_if_null
 from backend.tools.config_import.origins import TENSORZERO
-from backend.tools.config_import.shapes import identifier
-from backend.tools.config_import.specs import Config, Group, Spec
-from backend.tools.config_import.weights import whole_weights
+from backend.tools.config_import.shapes import to_feature_name
+from backend.tools.config_import.specs import ImportedFeature, ModelGroup, ModelSpec
+from backend.tools.config_import.weights import to_integer_weights
 from backend.utils.llm.problems import did_you_mean
 
 if TYPE_CHECKING:
@@ -68,13 +68,16 @@ _LARGEST = 1e12
 
 class _Variant(NamedTuple):
     name: str
-    place: Node
-    specs: tuple[Spec, ...]
+    place: InputNode
+    specs: tuple[ModelSpec, ...]
     weight: float | None
 
 
-def functions(document: Node) -> list[Config]:
-    """Read the features in a TensorZero gateway's file."""
+def read_tensorzero_features(document: InputNode) -> list[ImportedFeature]:
+    """Read the features from a TensorZero gateway's configuration.
+
+    Each function, and each model that no function uses, is a feature.
+    """
     entries = document.entries()
     models = _entries(entries.pop("models", None))
     vectors = _entries(entries.pop("embedding_models", None))
@@ -83,24 +86,24 @@ def functions(document: Node) -> list[Config]:
         node.report("dropped", _SECTIONS.get(key, "is not imported: a table has nothing of the kind."))
     used: set[str] = set()
     found = [_function(name, node, models, used) for name, node in named.items()]
-    alone: list[tuple[str, Node, str | None]] = [
+    alone: list[tuple[str, InputNode, str | None]] = [
         (name, node, None) for name, node in models.items() if name not in used
     ]
     alone += [(name, node, "embedding") for name, node in vectors.items()]
     for name, node, kind in alone:
         specs = tuple(replace(spec, kind=kind) for spec in _routed(node))
-        found.append(Config(_feature(name, node), node, specs, TENSORZERO))
+        found.append(ImportedFeature(_feature(name, node), node, specs, TENSORZERO))
     if not found:
         document.report("wrong", "has neither a function nor a model.")
     return found
 
 
-def _entries(node: Node | None) -> dict[str, Node]:
+def _entries(node: InputNode | None) -> dict[str, InputNode]:
     return node.entries() if node is not None and node.value is not None else {}
 
 
-def _feature(name: str, node: Node) -> str:
-    feature = identifier(name)
+def _feature(name: str, node: InputNode) -> str:
+    feature = to_feature_name(name)
     if feature != name:
         node.report("changed", f"is the feature {feature} here: that is what get_llm must be given.")
     return feature
@@ -109,30 +112,30 @@ def _feature(name: str, node: Node) -> str:
 # Functions --------------------------------------------------------------------------------------------------------
 
 
-def _function(name: str, node: Node, models: Mapping[str, Node], used: set[str]) -> Config:
+def _function(name: str, node: InputNode, models: Mapping[str, InputNode], used: set[str]) -> ImportedFeature:
     entries = node.entries()
-    kind, tools = unless_null(entries.pop("type", None)), unless_null(entries.pop("tools", None))
+    kind, tools = none_if_null(entries.pop("type", None)), none_if_null(entries.pop("tools", None))
     trial = _entries(entries.pop("experimentation", None))
     listed = _entries(entries.pop("variants", None))
     for key, other in entries.items():
         other.report("dropped", _TOLD.get(key, _IN_CODE))
     if not listed:
         node.report("wrong", "has no variant, which says the model.")
-    variants = [_variant(each, one.apart(), models, used) for each, one in listed.items()]
+    variants = [_variant(each, one.with_own_report(), models, used) for each, one in listed.items()]
     feature = _feature(name, node)
     needs = (("structured_output",) if kind and kind.value == "json" else ()) + (("tools",) if tools else ())
     specs = _chosen(feature, [each for each in variants if each.specs], trial)
-    return Config(feature, node, specs, TENSORZERO, needs=needs)
+    return ImportedFeature(feature, node, specs, TENSORZERO, needs=needs)
 
 
-def _variant(name: str, node: Node, models: Mapping[str, Node], used: set[str]) -> _Variant:
+def _variant(name: str, node: InputNode, models: Mapping[str, InputNode], used: set[str]) -> _Variant:
     entries = node.entries()
-    kind, weight = unless_null(entries.pop("type", None)), unless_null(entries.pop("weight", None))
-    model = unless_null(entries.pop("model", None))
+    kind, weight = none_if_null(entries.pop("type", None)), none_if_null(entries.pop("weight", None))
+    model = none_if_null(entries.pop("model", None))
     if kind is not None and str(kind.value) not in {"chat_completion", "experimental_chain_of_thought"}:
         node.report(
             "wrong",
-            f"is of the type {shown(str(kind.value))}, and one call is made here. Take it out, or ask in product code.",
+            f"is of the type {quote_for_report(str(kind.value))}, and one call is made here. Take it out, or ask in product code.",
         )
         return _Variant(name, node, (), None)
     if model is None or (text := model.text()) is None:
@@ -143,7 +146,7 @@ def _variant(name: str, node: Node, models: Mapping[str, Node], used: set[str]) 
     return _Variant(name, node, tuple(_set(specs, entries)), _share(weight) if weight else None)
 
 
-def _share(weight: Node) -> float | None:
+def _share(weight: InputNode) -> float | None:
     """The relative frequency in ``weight``; None, with a finding, if it is no number."""
     share = weight.value
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < _LARGEST:
@@ -152,11 +155,11 @@ def _share(weight: Node) -> float | None:
     return float(share)
 
 
-def _set(specs: Iterable[Spec], entries: dict[str, Node]) -> Iterable[Spec]:
+def _set(specs: Iterable[ModelSpec], entries: dict[str, InputNode]) -> Iterable[ModelSpec]:
     """``specs`` with the variant's own settings, which override those of the providers."""
     retries = _entries(entries.pop("retries", None))
     clocks = _clocks(_entries(entries.pop("timeouts", None)))
-    again = unless_null(retries.get("num_retries"))
+    again = none_if_null(retries.get("num_retries"))
     params = {_SETTINGS[key]: entries.pop(key) for key in [key for key in entries if key in _SETTINGS]}
     for key, node in entries.items():
         node.report("dropped", _TOLD.get(key, _IN_CODE))
@@ -170,25 +173,25 @@ def _set(specs: Iterable[Spec], entries: dict[str, Node]) -> Iterable[Spec]:
         )
 
 
-def _clocks(timeouts: dict[str, Node]) -> dict[str, Node]:
+def _clocks(timeouts: dict[str, InputNode]) -> dict[str, InputNode]:
     """TensorZero's milliseconds in seconds."""
     whole = _entries(timeouts.get("non_streaming")).get("total_ms")
     first = _entries(timeouts.get("streaming")).get("ttft_ms")
     return {
-        name: Node(node.value / _MILLISECONDS, node.path, node.findings)
+        name: InputNode(node.value / _MILLISECONDS, node.path, node.findings)
         for name, node in (("timeout", whole), ("first_chunk", first))
         if node is not None and isinstance(node.value, int | float) and not isinstance(node.value, bool)
     }
 
 
-def _chosen(feature: str, variants: list[_Variant], trial: Mapping[str, Node]) -> tuple[Spec, ...]:
+def _chosen(feature: str, variants: list[_Variant], trial: Mapping[str, InputNode]) -> tuple[ModelSpec, ...]:
     """The variants' models: first those among which one is chosen, then the fallbacks."""
     shares = _shares(variants, trial)
     among = [each for each in variants if shares.get(each.name)]
     among = among or variants
     follow = _fallbacks(variants, trial)
-    group = Group(feature, "weighted") if len(among) > 1 else None
-    weights = whole_weights([shares.get(each.name, 1.0) for each in among])
+    group = ModelGroup(feature, "weighted") if len(among) > 1 else None
+    weights = to_integer_weights([shares.get(each.name, 1.0) for each in among])
     chosen = [
         replace(each.specs[0], group=group, weight=weight if group else None)
         for each, weight in zip(among, weights, strict=True)
@@ -199,10 +202,10 @@ def _chosen(feature: str, variants: list[_Variant], trial: Mapping[str, Node]) -
     return (*chosen, *behind)
 
 
-def _shares(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> dict[str, float]:
+def _shares(variants: Iterable[_Variant], trial: Mapping[str, InputNode]) -> dict[str, float]:
     """The relative frequency of each variant."""
-    listed = unless_null(trial.get("candidate_variants"))
-    kind = unless_null(trial.get("type"))
+    listed = none_if_null(trial.get("candidate_variants"))
+    kind = none_if_null(trial.get("type"))
     if kind is not None and str(kind.value) in {"adaptive", "track_and_stop"}:
         kind.report(
             "changed", "is a choice in equal shares here. See `split` and `stop` in docs/reference/table.md."
@@ -215,10 +218,10 @@ def _shares(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> dict[str
     return {str(name.value): 1.0 for name in listed.elements()}
 
 
-def _fallbacks(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> list[_Variant]:
+def _fallbacks(variants: Iterable[_Variant], trial: Mapping[str, InputNode]) -> list[_Variant]:
     """The variants that are tried after the chosen ones have failed: the named ones in order; else all others."""
     by_name = {each.name: each for each in variants}
-    listed = unless_null(trial.get("fallback_variants"))
+    listed = none_if_null(trial.get("fallback_variants"))
     if listed is None:
         return [each for each in by_name.values() if each.weight is None] if not trial else []
     return [by_name[text] for node in listed.elements() if (text := node.text()) in by_name and text]
@@ -227,40 +230,44 @@ def _fallbacks(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> list[
 # Models -----------------------------------------------------------------------------------------------------------
 
 
-def _of_model(name: str, place: Node, spec_place: Node, models: Mapping[str, Node]) -> list[Spec]:
+def _of_model(
+    name: str, place: InputNode, spec_place: InputNode, models: Mapping[str, InputNode]
+) -> list[ModelSpec]:
     """The models behind a name: a model of the file, or ``provider::model``."""
     if name in models:
         return _routed(models[name])
     provider, mark, model = name.partition("::")
     if not mark:
-        place.report("wrong", f"there is no model {shown(name)}. {did_you_mean(name, models)}".rstrip())
+        place.report(
+            "wrong", f"there is no model {quote_for_report(name)}. {did_you_mean(name, models)}".rstrip()
+        )
         return []
     written = f"{_PROVIDERS.get(provider, provider)}/{model}"
     return [
-        Spec(
+        ModelSpec(
             spec_place,
             {},
-            name=Node(written, place.path, spec_place.findings),
+            name=InputNode(written, place.path, spec_place.findings),
             api_key=_usual_key(provider, place),
         )
     ]
 
 
-def _usual_key(provider: str, place: Node) -> Node | None:
+def _usual_key(provider: str, place: InputNode) -> InputNode | None:
     """The variable in which TensorZero looks for a provider's key, where it differs from ours."""
     if provider == "google_ai_studio_gemini":
-        return Node("os.environ/GOOGLE_AI_STUDIO_API_KEY", place.path, place.findings)
+        return InputNode("os.environ/GOOGLE_AI_STUDIO_API_KEY", place.path, place.findings)
     return None
 
 
-def _routed(node: Node) -> list[Spec]:
+def _routed(node: InputNode) -> list[ModelSpec]:
     """The providers of a model, in the order of its routing."""
     entries = node.entries()
-    listed, named = unless_null(entries.pop("routing", None)), _entries(entries.pop("providers", None))
+    listed, named = none_if_null(entries.pop("routing", None)), _entries(entries.pop("providers", None))
     for key, other in entries.items():
         if key != "timeouts":
             other.report("dropped", _TOLD.get(key, "is not imported: a table has nothing of the kind."))
-    specs: list[Spec] = []
+    specs: list[ModelSpec] = []
     for name in listed.elements() if listed else ():
         text = name.text() or ""
         if text in named:
@@ -268,36 +275,39 @@ def _routed(node: Node) -> list[Spec]:
         else:
             name.report(
                 "wrong",
-                f"there is no provider {shown(text)} of this model. {did_you_mean(text, named)}".rstrip(),
+                f"there is no provider {quote_for_report(text)} of this model. {did_you_mean(text, named)}".rstrip(),
             )
     if not specs:
         node.report("wrong", "names no provider in its routing.")
     return specs
 
 
-def _provider(node: Node) -> Spec:
-    place = node.apart()
+def _provider(node: InputNode) -> ModelSpec:
+    place = node.with_own_report()
     entries = place.entries()
-    kind = unless_null(entries.pop("type", None))
+    kind = none_if_null(entries.pop("type", None))
     provider = str(kind.value) if kind else ""
     model = (
-        unless_null(entries.pop("model_name", None))
-        or unless_null(entries.pop("deployment_id", None))
-        or unless_null(entries.pop("model_id", None))
+        none_if_null(entries.pop("model_name", None))
+        or none_if_null(entries.pop("deployment_id", None))
+        or none_if_null(entries.pop("model_id", None))
     )
-    base = unless_null(entries.pop("api_base", None)) or unless_null(entries.pop("endpoint", None))
-    api, clocks = unless_null(entries.pop("api_type", None)), _clocks(_entries(entries.pop("timeouts", None)))
-    key = _key(unless_null(entries.pop("api_key_location", None)), provider, place)
+    base = none_if_null(entries.pop("api_base", None)) or none_if_null(entries.pop("endpoint", None))
+    api, clocks = (
+        none_if_null(entries.pop("api_type", None)),
+        _clocks(_entries(entries.pop("timeouts", None))),
+    )
+    key = _key(none_if_null(entries.pop("api_key_location", None)), provider, place)
     for other, value in entries.items():
         value.report("dropped", _TOLD.get(other, "is not imported: a table has nothing of the kind."))
     written = f"{_PROVIDERS.get(provider, provider)}/{model.value if model else 'MODEL'}"
-    return Spec(
+    return ModelSpec(
         place,
         {},
-        name=Node(written, place.path, place.findings),
+        name=InputNode(written, place.path, place.findings),
         api_base=base,
         api_key=key,
-        responses_api=Node(value=True, path=place.path, findings=place.findings)
+        responses_api=InputNode(value=True, path=place.path, findings=place.findings)
         if api and api.value == "responses"
         else None,
         timeout=clocks.get("timeout"),
@@ -305,21 +315,21 @@ def _provider(node: Node) -> Spec:
     )
 
 
-def _key(location: Node | None, provider: str, place: Node) -> Node | None:
+def _key(location: InputNode | None, provider: str, place: InputNode) -> InputNode | None:
     """The source of a key, in LiteLLM's notation."""
     if location is not None and isinstance(location.value, Mapping):
-        location = unless_null(location.entries().get("default"))
+        location = none_if_null(location.entries().get("default"))
     if location is None or (text := location.text()) is None:
         return _usual_key(provider, place)
     source, _, name = text.partition("::")
     if source == "env":
-        return Node(f"os.environ/{name}", location.path, location.findings)
+        return InputNode(f"os.environ/{name}", location.path, location.findings)
     if source == "none":
-        return Node("none", location.path, location.findings)
+        return InputNode("none", location.path, location.findings)
     if source == "dynamic":
         location.report(
             "changed", "comes with each call: `Caller(keys={…})` brings it. The house's stands in a variable."
         )
         return None
-    location.report("todo", f"keys stand in variables here: {shown(source)} is not read.")
+    location.report("todo", f"keys stand in variables here: {quote_for_report(source)} is not read.")
     return None

@@ -1,4 +1,4 @@
-"""The providers that are known by name, in LiteLLM's and others' spelling."""
+"""The providers that are known by the names that LiteLLM and other systems give them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Vendor:
-    """What is known of a provider that other systems' configurations call by a name.
+    """What is known about a provider that configurations of other systems refer to by name.
 
     Attributes:
-        base_url: The base URL for its row; None if it is the API's default, or each server has its own.
-        addresses: Its addresses in other systems' configurations.
-        variable: The environment variable of the operator's key; None if it is named after the provider.
-        keyless: Whether such servers usually need no key.
-        anywhere: Whether it has no fixed address, because it runs on the user's own servers.
+        api: The API that the provider's servers have.
+        base_url: The base URL for the provider's row; None for the API's default, or if each server has its
+            own.
+        addresses: The provider's addresses in configurations of other systems.
+        variable: The environment variable of the operator's key; None if it is made of the provider's name.
+        keyless: Whether its servers usually need no key.
+        anywhere: Whether it has no fixed address, because users run the servers themselves.
     """
 
     api: Api
@@ -102,8 +104,8 @@ ELSEWHERE = {
 """Providers whose own protocols are not spoken here, and what to do instead."""
 
 
-def advice_for(provider: str, model: str) -> str:
-    """What to tell the user about a ``provider`` that cannot be called as it is configured."""
+def advice_for_provider(provider: str, model: str) -> str:
+    """Get the advice for the report on what to do about a ``provider`` that cannot be called as it is configured."""
     if provider in {"vertex_ai", "vertex_ai_beta"} and model.startswith("claude"):
         return f"Claude on Vertex AI has an address for each method, and wants tokens of Google's OAuth. {_CLAUDE}."
     if provider in ELSEWHERE:
@@ -113,15 +115,18 @@ def advice_for(provider: str, model: str) -> str:
     return "If it speaks OpenAI's Chat Completions, give its api_base and write openai/MODEL."
 
 
-def vendor_at(provider: str, address: str | None) -> str:
-    """Find the vendor by the ``address`` that a client of OpenAI's is configured with; ``provider`` if none is known by it."""
+def find_vendor_by_address(provider: str, address: str | None) -> str:
+    """Find the vendor to which ``address`` belongs, if ``provider`` is a name for any server with OpenAI's API.
+
+    Returns ``provider`` itself if it names a certain vendor, or if no vendor has this address.
+    """
     if provider not in _ANYONES or address is None:
         return provider
     asked = address.rstrip("/")
     return next((name for name, known in KNOWN.items() if asked in known.addresses), provider)
 
 
-def house_variable(vendor: str) -> str:
-    """The environment variable that holds the operator's key for ``vendor``."""
+def house_key_variable(vendor: str) -> str:
+    """Get the name of the environment variable that holds the operator's key for ``vendor``."""
     known = KNOWN.get(vendor)
     return (known and known.variable) or f"{vendor.upper()}_API_KEY"

@@ -1,4 +1,4 @@
-"""Turns shares into the integer weights of a table."""
+"""Rounds shares to the integer weights of a table."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _MOST = 1000
 _WHOLE = 100
 
 
-def whole_weights(shares: Sequence[float]) -> list[int]:
-    """Turn ``shares`` into integers from 1 to 1000 with nearly the same proportions."""
+def to_integer_weights(shares: Sequence[float]) -> list[int]:
+    """Round ``shares`` to integers from 1 to 1000 that have nearly the same proportions."""
     if all(share == round(share) and 1 <= share <= _MOST for share in shares):
         return [round(share) for share in shares]
     parts = [share * _WHOLE / sum(shares) for share in shares]

@@ -1,4 +1,4 @@
-"""Reads an answer's metadata, and tests every complete answer before the caller gets it."""
+"""Reads an answer's metadata, and validates every complete answer before the caller gets it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, cast
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from .failures import GOOD, BadAnswer, Category, ending
+from .failures import GOOD, BadAnswer, FailureCategory, interpret_finish_reason
 from .providers import OTHERS_KEY, REASONING_KEY, THOUGHTS_KEY
-from .providers.tool_arguments import is_json, lacks_its_end
+from .providers.tool_arguments import is_json, is_truncated_json_object
 from .receipt import RECEIPT_KEY, collect_receipt
-from .structured import PARSED_KEY, UnfitAnswerError
+from .structured import PARSED_KEY, SchemaMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from .receipt import Receipt
-    from .structured import Schema
+    from .structured import AnswerSchema
 
     Labels = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -29,11 +29,16 @@ _LABELS = frozenset(
 """The keys of names in an answer's metadata. All other values there are contents of the answer, or ids."""
 
 
-def label_metadata(message: AIMessage, label: Labels) -> None:
-    """Replace, in place, each name in the metadata of ``message``, such as model and finish reason, by the result of ``label``."""
+def redact_metadata(message: AIMessage, redact: Labels) -> None:
+    """Redact, in place, the names in the metadata of ``message``, such as the model and the finish reason.
+
+    Args:
+        message: The provider's answer; its ``response_metadata`` is changed.
+        redact: Gets the names as a dictionary, and returns them without API keys and cut to a safe length.
+    """
     metadata = message.response_metadata
     if labels := {name: metadata[name] for name in _LABELS & metadata.keys()}:
-        metadata |= label(labels)
+        metadata |= redact(labels)
 
 
 def finish_reason(message: AIMessage) -> str | None:
@@ -54,37 +59,39 @@ def has_content(message: AIMessage) -> bool:
     return bool(message.content or message.tool_calls or message.invalid_tool_calls or chunks)
 
 
-def refused(message: AIMessage) -> bool:
+def is_refusal(message: AIMessage) -> bool:
     """Whether the model or the provider's filter declined to answer, in any of the choices of ``message``."""
     reasons = (finish_reason(message), *message.response_metadata.get(OTHERS_KEY, ()))
     return "content_filter" in reasons or bool(message.additional_kwargs.get("refusal"))
 
 
-def checked(message: AIMessage, schema: Schema | None, tools: Sequence[dict[str, Any]] = ()) -> AIMessage:
-    """Test a complete answer and return it, or raise `BadAnswer`.
+def validate_answer(
+    message: AIMessage, schema: AnswerSchema | None, tools: Sequence[dict[str, Any]] = ()
+) -> AIMessage:
+    """Validate a complete answer and return it; with a ``schema``, with the parsed object.
 
-    With a ``schema``, the parsed object is in the returned message's ``additional_kwargs``, unless the answer calls a
-    tool of the product.
+    The object is in the returned message's ``additional_kwargs``. An answer that calls one of ``tools`` has
+    no object.
 
     Args:
         message: A complete answer.
-        schema: The schema that the answer has to fit.
-        tools: The tools of the product, which the model may call instead of answering.
+        schema: The schema that the answer must fit; None for free text.
+        tools: The application's tools, which the model may call instead of answering.
 
     Raises:
-        BadAnswer: The answer is a refusal, is empty, was cut off before any part was complete, does not fit
-            ``schema``, or ended for a bad or an unknown reason.
+        BadAnswer: The answer is a refusal, is empty, does not fit ``schema``, ended for a bad or an unknown
+            reason, or was cut off: within a tool call, or anywhere if there is a ``schema``.
     """
-    if refused(message):
-        raise BadAnswer(Category.REFUSAL)
+    if is_refusal(message):
+        raise BadAnswer(FailureCategory.REFUSAL)
     reason = finish_reason(message)
-    fault = None if reason in GOOD else ending(reason).category
-    if fault is not None and not (fault is Category.TRUNCATED and _is_of_use(message, schema)):
+    fault = None if reason in GOOD else interpret_finish_reason(reason).category
+    if fault is not None and not (fault is FailureCategory.TRUNCATED and _is_of_use(message, schema)):
         raise BadAnswer(fault)
     if not has_content(message):
         return _thought(message, schema)
-    if isinstance(message, AIMessageChunk) and any(map(lacks_its_end, _arguments(message))):
-        raise BadAnswer(Category.TRUNCATED)  # else the tool would run with half of what was meant
+    if isinstance(message, AIMessageChunk) and any(map(is_truncated_json_object, _arguments(message))):
+        raise BadAnswer(FailureCategory.TRUNCATED)  # else the tool would run with half of what was meant
     if schema is None:
         return message
     if message.tool_calls or message.invalid_tool_calls:
@@ -92,7 +99,7 @@ def checked(message: AIMessage, schema: Schema | None, tools: Sequence[dict[str,
     return _with_object(message, schema, message.text)
 
 
-def _thought(message: AIMessage, schema: Schema | None) -> AIMessage:
+def _thought(message: AIMessage, schema: AnswerSchema | None) -> AIMessage:
     """``message`` with its thoughts as its text, if they are nothing but the object: some servers put it there.
 
     They do so if the model was asked not to think. One that has thought may have drafted the object, and not answered.
@@ -107,7 +114,7 @@ def _thought(message: AIMessage, schema: Schema | None) -> AIMessage:
         with suppress(BadAnswer, ValueError, RecursionError):
             json.loads(thoughts)
             return _with_object(answer, schema, thoughts)
-    raise BadAnswer(Category.EMPTY)
+    raise BadAnswer(FailureCategory.EMPTY)
 
 
 def _has_thought(message: AIMessage) -> bool:
@@ -117,7 +124,7 @@ def _has_thought(message: AIMessage) -> bool:
     return bool(counted) or REASONING_KEY in message.additional_kwargs
 
 
-def _called(message: AIMessage, schema: Schema, tools: Sequence[dict[str, Any]]) -> AIMessage:
+def _called(message: AIMessage, schema: AnswerSchema, tools: Sequence[dict[str, Any]]) -> AIMessage:
     """``message``, if it calls a tool of the product; else an answer that consists of the arguments of the call.
 
     Some servers enforce a schema by a tool of their own and return its call; for some the facade asks for a schema in this
@@ -137,15 +144,15 @@ def _called(message: AIMessage, schema: Schema, tools: Sequence[dict[str, Any]])
     return _with_object(uncalled, schema, given[0])
 
 
-def _with_object(message: AIMessage, schema: Schema, text: str) -> AIMessage:
+def _with_object(message: AIMessage, schema: AnswerSchema, text: str) -> AIMessage:
     try:
         parsed = schema.parse(text)
-    except UnfitAnswerError as error:
-        raise BadAnswer(Category.INVALID_OUTPUT, str(error)) from None
+    except SchemaMismatchError as error:
+        raise BadAnswer(FailureCategory.INVALID_OUTPUT, str(error)) from None
     return message.model_copy(update={"additional_kwargs": {**message.additional_kwargs, PARSED_KEY: parsed}})
 
 
-def _is_of_use(message: AIMessage, schema: Schema | None) -> bool:
+def _is_of_use(message: AIMessage, schema: AnswerSchema | None) -> bool:
     """Whether a truncated answer is returned: text that needs no test, or complete calls."""
     return schema is None and has_content(message) and all(map(is_json, _arguments(message)))
 
@@ -156,14 +163,14 @@ def _arguments(message: AIMessage) -> Iterator[str]:
     return (call["args"] or "" for call in chunks)
 
 
-def chat_result_of(message: AIMessage, receipt: Receipt) -> ChatResult:
-    """The answer with its receipt, as LangChain's `ChatResult`."""
+def make_chat_result(message: AIMessage, receipt: Receipt) -> ChatResult:
+    """Make LangChain's `ChatResult` of an answer, with ``receipt`` in its metadata and in open `receipts`."""
     message.response_metadata = {**message.response_metadata, RECEIPT_KEY: collect_receipt(receipt)}
     return ChatResult(generations=[ChatGeneration(message=message)])
 
 
-def as_single_chunk(result: ChatResult) -> ChatGenerationChunk:
-    """Turn a whole answer into a stream of one chunk, for a streaming caller whose answer had to pass its tests first."""
+def to_single_chunk(result: ChatResult) -> ChatGenerationChunk:
+    """Convert a complete answer into one stream chunk, for streams whose answer must be validated first."""
     message = cast("AIMessage", result.generations[0].message)
     chunk = AIMessageChunk(
         content=message.content,

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from typing_extensions import override
 
 from .options import NO_OPTIONS, Options
-from .providers import Ask
-from .schema_dialects import OPENAI, in_dialect
-from .structured import Schema, schema_of, schema_of_response_format
+from .providers import CallSettings
+from .schema_dialects import OPENAI, rewrite_for_dialect
+from .structured import AnswerSchema, parse_response_format, schema_of
 from .structured_model import StructuredModel
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _CALL_SETTINGS = frozenset(
 
 
 class BindableChatModel(BaseChatModel, ABC):
-    """A chat model that takes tools and schemas in the same form, whichever endpoint serves it."""
+    """Base class of chat models: tools and schemas are bound in one form, whichever provider serves them."""
 
     @abstractmethod
     def _bound_to_its_caller(self) -> BindableChatModel:
@@ -62,13 +62,13 @@ class BindableChatModel(BaseChatModel, ABC):
         parallel_tool_calls: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """The model with tools it may call. Each endpoint gets them in its own form when it is called.
+        """Return the model with tools that it may call. They are converted to a provider's format at each call.
 
         Args:
             tools: Functions, tools, pydantic classes or JSON Schemas.
             tool_choice: ``auto``, ``none``, ``required`` (or ``any``, or True), or the name of the tool to call.
-            strict: Whether arguments must fit their schema exactly, where the API can enforce that. A tool that its
-                strict dialect cannot express is sent without ``strict``.
+            strict: Whether arguments must fit their schema exactly, where the API can enforce that. A tool whose
+                schema OpenAI's strict mode cannot express is sent without ``strict``.
             parallel_tool_calls: Whether one answer may call several tools.
             kwargs: Options for these calls, as for `invoke`.
 
@@ -147,18 +147,19 @@ class BindableChatModel(BaseChatModel, ABC):
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
-        """The model with ``schema`` for its answers: each is validated here, and one that does not fit counts as a failure.
+        """Return a runnable that gives objects of ``schema``. An answer that does not fit is a failed attempt.
 
         Args:
             schema: A pydantic class, a ``TypedDict`` class, or a JSON Schema with a title.
-            include_raw: Whether to return ``{"raw", "parsed", "parsing_error"}`` instead of the object, and not raise
-                if the answer does not fit.
-            method: ``json_mode`` asks for any JSON and leaves the schema to the prompt. ``function_calling`` is accepted
-                for code that was written for one provider: the result is the same, and the adapter chooses how the
-                endpoint is asked for the schema.
-            strict: Whether OpenAI should enforce the schema itself; by default for types.
-            kwargs: Options for these calls, as for `invoke`; and ``accept``, a further test of the object: any
-                callable, asynchronous ones for `ainvoke` and `astream`. False or a ``ValueError`` rejects it.
+            include_raw: Whether to return ``{"raw", "parsed", "parsing_error"}`` instead of the object, and not
+                raise if the answer does not fit.
+            method: ``json_mode`` asks for any JSON and leaves the schema to the prompt. ``function_calling``
+                gives the same as ``json_schema``: the adapter of each API chooses how to ask for the schema.
+            strict: Whether the endpoint should enforce the schema; by default True for types, False for JSON
+                Schemas.
+            kwargs: Options for these calls, as for `invoke`; and ``accept``, a further test of the object: a
+                callable that rejects the object by returning False or raising ``ValueError``. Only `ainvoke` and
+                `astream` take asynchronous tests.
         """
         wanted = schema_of(schema, "json_mode" if method == "json_mode" else "json_schema", strict=strict)
         traced = {"kwargs": {"method": method, "strict": strict}, "schema": wanted.json_schema or schema}
@@ -166,41 +167,42 @@ class BindableChatModel(BaseChatModel, ABC):
         return StructuredModel(bound, wanted, include_raw=include_raw)
 
 
-def ask_of(kwargs: Mapping[str, Any], feature: str, by_default: Ask) -> Ask:
-    """Read the keyword arguments of a call of ``feature`` into an `Ask`, and check them.
+def parse_call_kwargs(kwargs: Mapping[str, Any], feature: str, defaults: CallSettings) -> CallSettings:
+    """Parse and check the keyword arguments of a call of ``feature``: tools, schema, options and settings.
 
-    Settings that are left out come from ``by_default``, the model's own.
+    ``cache_key``, ``endpoint`` and ``fallbacks`` come from ``defaults``, the chat model's settings, if
+    ``kwargs`` does not have them.
 
     Raises:
-        TypeError: An argument has the wrong type. Nothing was sent.
-        ValueError: An argument is no option or setting of a call, or the tool to call is none of the tools.
+        TypeError: An argument has the wrong type.
+        ValueError: An argument is not known, or ``tool_choice`` names a tool that is not among the tools.
     """
     given, schema = kwargs.get("tools"), kwargs.get("schema")
     tools = () if given is None else _tools(given)
     if schema is None:
-        schema = schema_of_response_format(kwargs.get("response_format"))
-    elif not isinstance(schema, Schema):
+        schema = parse_response_format(kwargs.get("response_format"))
+    elif not isinstance(schema, AnswerSchema):
         schema = schema_of(schema)
-    return Ask(
-        options=options_of(kwargs, feature),
+    return CallSettings(
+        options=parse_options(kwargs, feature),
         tools=tools,
         tool_choice=_tool_choice(kwargs.get("tool_choice"), tools),
         parallel_tool_calls=_setting(kwargs, "parallel_tool_calls", bool) if tools else None,
         schema=schema,
-        cache_key=_setting(kwargs, "cache_key", str) if "cache_key" in kwargs else by_default.cache_key,
-        endpoint=_setting(kwargs, "endpoint", str) if "endpoint" in kwargs else by_default.endpoint,
+        cache_key=_setting(kwargs, "cache_key", str) if "cache_key" in kwargs else defaults.cache_key,
+        endpoint=_setting(kwargs, "endpoint", str) if "endpoint" in kwargs else defaults.endpoint,
         fallbacks=_setting(kwargs, "fallbacks", bool) is not False
         if "fallbacks" in kwargs
-        else by_default.fallbacks,
+        else defaults.fallbacks,
         call_id=_setting(kwargs, "call_id", str) if "call_id" in kwargs else None,
     )
 
 
-def stops_of(stop: Sequence[str] | str) -> list[str]:
-    """Check ``stop``, and return the texts at which an answer ends as a list; a single text becomes a list of one.
+def parse_stop_sequences(stop: Sequence[str] | str) -> list[str]:
+    """Check LangChain's ``stop`` argument, and return it as a list of stop sequences, even if it is a string.
 
     Raises:
-        TypeError: ``stop`` is neither a text nor a sequence of texts.
+        TypeError: ``stop`` is neither a string nor a list or tuple of strings.
     """
     words = [stop] if isinstance(stop, str) else stop
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
@@ -208,11 +210,12 @@ def stops_of(stop: Sequence[str] | str) -> list[str]:
     return list(words)
 
 
-def options_of(kwargs: Mapping[str, Any], feature: str) -> Options:
-    """Read the options, such as ``temperature``, among the keyword arguments of a call of ``feature``, and check them.
+def parse_options(kwargs: Mapping[str, Any], feature: str) -> Options:
+    """Parse and check the options, such as ``temperature``, among the arguments of a call of ``feature``.
 
     Raises:
-        ValueError: An argument is neither an option nor a setting of the call.
+        ValueError: An argument is neither an option nor a setting of a call, such as ``tools``; or its value
+            is invalid.
     """
     if not (settings := {key: kwargs[key] for key in kwargs.keys() - _CALL_SETTINGS}):
         return NO_OPTIONS
@@ -257,7 +260,7 @@ def _formatted(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
     made = convert_to_openai_tool(tool, strict=False if strict else strict)
     if strict and "function" in made:
         function = made["function"]
-        parameters = in_dialect({"type": "object", **function.get("parameters", {})}, OPENAI)
+        parameters = rewrite_for_dialect({"type": "object", **function.get("parameters", {})}, OPENAI)
         if parameters is not None:
             made["function"] = {**function, "parameters": parameters, "strict": True}
     return made

@@ -1,11 +1,12 @@
 """Callers: the user, the tenant, the keys and the budgets of a call.
 
-A `Caller` is immutable, and held for one request in one context variable, which tasks and threads inherit with a copy of the
-context; `carrying` makes an executor do so. Without a caller, a call is made for the operator of the application (``house``).
+A `Caller` is immutable, and held for one request in one context variable, which tasks and threads
+inherit with a copy of the context; `carrying` makes an executor do so. Without a caller, a call is made
+for the operator of the application (``house``).
 
-A timer or a connection of an event loop holds the context in which it was made: a cancelled timer until it is due, a
-connection while it is open. So objects that outlive a call are made `without_caller`, else they would hold the
-caller's keys.
+A timer or a connection of an event loop holds the context in which it was made: a cancelled timer until
+it is due, a connection while it is open. So objects that outlive a call are made in a
+`context_without_caller`, else they would hold the caller's keys.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, fi
 from typing_extensions import override
 
 from .budgets import Budget
-from .network_policy import plain
-from .secrets import key_problem
+from .network_policy import normalize_url
+from .secrets import find_key_problem
 from .types import KeyPolicy
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from .model_config import Provider
 
 T = TypeVar("T")
-BaseUrl = Annotated[str, AfterValidator(plain)]
+BaseUrl = Annotated[str, AfterValidator(normalize_url)]
 ModelName = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
 
 
@@ -62,30 +63,30 @@ class OwnEndpoint(BaseModel):
     @classmethod
     def _usable_key(cls, key: SecretStr) -> SecretStr:
         stripped = key.get_secret_value().strip()
-        if not stripped or (fault := key_problem(stripped)):
+        if not stripped or (fault := find_key_problem(stripped)):
             raise ValueError(f"the key {fault if stripped else 'is empty'}")
         return SecretStr(stripped)
 
 
 class Caller(BaseModel):
-    """The party on whose behalf a feature is called.
+    """The user, and their tenant, on whose behalf a feature is called, with the keys that may pay.
 
     Attributes:
         user_id: The id of the user in the application.
         tenant_id: The user's organisation.
-        tier: The plan they are on; routing may depend on it.
-        conversation_id: The conversation that the calls belong to, so that its calls can stay with one endpoint; None
-            for none.
-        keys: The user's own keys, provider to secret. Never printed, never stored.
-            A key is printable ASCII without spaces: other text cannot be sent in a header, and an HTTP library
-            that refuses such a key would show it in its error.
-        own_endpoint: A server of the user's, which takes the place of ``keys`` and serves every feature except those
-            that only the operator may serve.
-        key_policy: Whose keys may pay: the caller's own (``byok``) or the operator's (``house``). Unset, it is
-            ``byok_only`` for a caller with keys or an endpoint and ``house_only`` for a caller without;
-            ``byok_then_house`` is only ever chosen explicitly, and is ``byok_only`` for a feature whose row does not
-            say ``house_fallback``.
-        budgets: Budgets against which the calls count, in addition to those of the table, such as an access token's.
+        tier: The plan that they are on; routing and budgets may depend on it.
+        conversation_id: The conversation that the calls belong to, so that they can stay with one endpoint.
+        keys: The user's own keys, provider to secret. Never printed, never stored. A key is printable ASCII
+            without spaces: other text cannot be sent in a header, and an HTTP library that refuses such a
+            key would show it in its error.
+        own_endpoint: A server of the user's, which takes the place of ``keys`` and serves every feature
+            except those that only the operator may serve.
+        key_policy: Whose keys may pay: the caller's own (``byok``) or the operator's (``house``). Unset, it
+            is ``byok_only`` for a caller with keys or an endpoint and ``house_only`` for a caller without;
+            ``byok_then_house`` is only ever chosen explicitly, and is ``byok_only`` for a feature whose row
+            does not say ``house_fallback``.
+        budgets: Budgets against which the calls count, in addition to those of the table, such as an access
+            token's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -119,7 +120,7 @@ class Caller(BaseModel):
     def _usable_keys(cls, keys: Mapping[str, SecretStr]) -> dict[str, SecretStr]:
         stripped = {provider: key.get_secret_value().strip() for provider, key in keys.items()}
         for provider, key in stripped.items():
-            if key and (fault := key_problem(key)):
+            if key and (fault := find_key_problem(key)):
                 raise ValueError(f"the key for {provider} {fault}")
         return {provider: SecretStr(key) for provider, key in stripped.items() if key}
 
@@ -131,18 +132,18 @@ class Caller(BaseModel):
 
     @property
     def user(self) -> str | None:
-        """The user's name, unique across tenants (see `user_of`); None if no user is named."""
-        return user_of(self.tenant_id, self.user_id) if self.user_id else None
+        """The user's id, made unique across tenants by `qualify_user_id`; None if ``user_id`` is not set."""
+        return qualify_user_id(self.tenant_id, self.user_id) if self.user_id else None
 
     @property
-    def policy(self) -> KeyPolicy:
-        """The key policy in force: ``key_policy``, or its default if it is unset."""
+    def effective_key_policy(self) -> KeyPolicy:
+        """The key policy in force: ``key_policy``, or its default for callers with or without keys if it is unset."""
         if self.key_policy is not None:
             return self.key_policy
         return "byok_only" if self.keys or self.own_endpoint is not None else "house_only"
 
     def key_for(self, provider: Provider) -> SecretStr | None:
-        """The caller's own key for ``provider``; None if the caller has none there."""
+        """The caller's own key for ``provider``; None if the caller brought no key for it."""
         if provider.access != "own":
             return self.keys.get(provider.name)
         own = self.own_endpoint
@@ -150,14 +151,16 @@ class Caller(BaseModel):
 
     def without_keys(self) -> Caller:
         """A copy without keys, for code that needs no secret. The key policy stays."""
-        return self.model_copy(update={"keys": {}, "own_endpoint": None, "key_policy": self.policy})
+        return self.model_copy(
+            update={"keys": {}, "own_endpoint": None, "key_policy": self.effective_key_policy}
+        )
 
 
-def user_of(tenant_id: str | None, user_id: str) -> str:
-    """The name under which a user's counters are kept: ``acme::ann``, or ``ann`` without a tenant.
+def qualify_user_id(tenant_id: str | None, user_id: str) -> str:
+    """Make a user id that is unique across tenants: ``acme::ann``, or ``ann`` without a tenant.
 
-    No two users share a name: ``%`` and ``:`` in a tenant's name are percent-encoded, and a user's name that contains
-    ``::`` gets an empty tenant if there is none.
+    Budgets and limits count by it. To keep ids distinct, ``%`` and ``:`` in ``tenant_id`` are
+    percent-encoded, and without a tenant a ``user_id`` that contains ``::`` is prefixed with ``::``.
     """
     if tenant_id:
         return f"{tenant_id.replace('%', '%25').replace(':', '%3A')}::{user_id}"
@@ -173,8 +176,8 @@ def current_caller() -> Caller:
     return CURRENT.get()
 
 
-def checked_caller(caller: Caller) -> Caller:
-    """Return ``caller`` unchanged, or raise if it is something else, such as a user's id passed by mistake.
+def ensure_caller(caller: Caller) -> Caller:
+    """Return ``caller`` unchanged, or raise if it is not a `Caller`, such as a user id passed by mistake.
 
     Raises:
         TypeError: ``caller`` is no `Caller`.
@@ -191,7 +194,7 @@ def use_caller(caller: Caller) -> Iterator[Caller]:
     Raises:
         TypeError: ``caller`` is no `Caller`.
     """
-    checked_caller(caller)
+    ensure_caller(caller)
     token = CURRENT.set(caller)
     try:
         yield caller
@@ -215,26 +218,27 @@ class _Carrying(Executor):
 def carrying(executor: Executor) -> Executor:
     """Wrap ``executor`` so that calls in its threads are made for the caller who submitted the job.
 
-    Each job runs in a copy of the submitter's context. Processes cannot: a job submitted to a process pool fails with a
-    ``TypeError``. Threads of a pool end with a fork.
+    Each job runs in a copy of the submitter's context. Process pools are not supported: their jobs fail with
+    a ``TypeError``. A forked child has none of the executor's threads.
     """
     return _Carrying(executor)
 
 
 def context_without_caller() -> Context:
-    """A copy of this context without its caller, for objects that outlive the call and must not keep its keys alive."""
+    """Copy the current context without its caller, for objects that outlive a call and must not hold its keys."""
     context = copy_context()
     context.run(CURRENT.set, HOUSE)
     return context
 
 
 @coroutine
-def without_caller(work: Awaitable[T], context: Context | None = None) -> Generator[Any, Any, T]:
-    """Await ``work`` in a `context_without_caller`, within this task, so that ``work`` is cancelled with the task.
+def await_without_caller(work: Awaitable[T], context: Context | None = None) -> Generator[Any, Any, T]:
+    """Await ``work`` in a context without a caller, but within the current task, which can cancel it.
 
     Args:
         work: The awaitable.
-        context: A `context_without_caller` made earlier, for work done in several parts; by default a new one.
+        context: A context from `context_without_caller`, if several awaits are to share one; by default a
+            new one.
     """
     steps: Any = work.__await__()
     run = (context or context_without_caller()).run

@@ -34,21 +34,21 @@ from pydantic import ConfigDict, Field
 from typing_extensions import override
 from uuid_utils import uuid7
 
-from .answers import as_single_chunk, chat_result_of
-from .bindings import BindableChatModel, ask_of, options_of, stops_of
+from .answers import make_chat_result, to_single_chunk
+from .bindings import BindableChatModel, parse_call_kwargs, parse_options, parse_stop_sequences
 from .caller import CURRENT, HOUSE, Caller, current_caller
 from .errors import CallError, LLMError, MissingCallerError
-from .execution.acceptance import check_accept
+from .execution.acceptance import check_accept_signature
 from .execution.attempt import RunningAttempt
-from .execution.call import TRACING, Call, Question, trace_refusal, with_spans
-from .execution.copies import with_copies
-from .execution.hedged_request import HedgedAttempt, ahedged, hedged
+from .execution.call import TRACING, Call, CallInput, add_call_span, trace_refused_call
+from .execution.copies import add_shadow_copies
+from .execution.hedged_request import HedgedAttempt, async_attempt_context, attempt_context
 from .execution.runtime import Runtime
-from .execution.tracing import RunRecorder, recording, shows_attempts
+from .execution.tracing import RunRecorder, add_run_recorder, has_chain_callbacks
 from .model_profile import model_profile
-from .needs import history_and_needs, tokens_of_text
+from .needs import estimate_text_tokens, prepare_history_and_needs
 from .options import NO_OPTIONS
-from .providers import Ask
+from .providers import CallSettings
 from .routing.plan import plan, preferred_endpoint
 from .routing.route import Needs
 
@@ -68,11 +68,13 @@ class FeatureChatModel(BindableChatModel):
         cache_key: Names the prompt prefix that calls share, on models that can use it.
         endpoint: The endpoint that is tried before those of the feature; see `get_llm`.
         fallbacks: Whether other endpoints are tried if the first fails.
-        caller: The caller of its calls; by default the caller of the context when the model is invoked, or else the
-            caller of the context in which the model was made.
-        run_recorder: Records LangChain's run of the stream that this copy of the model is for.
+        caller: The caller of its calls; by default the caller of the context when the model is invoked, or
+            else the caller of the context in which the model was made.
+        run_recorder: Records LangChain's run of one stream. Set only on the copy of the model that serves
+            the stream.
         output_version: LangChain's ``output_version``; the environment variable for it is ignored.
-        cache: Always off: LangChain's cache does not know callers, and its answers would carry another call's receipt.
+        cache: Always off: LangChain's cache does not know callers, and its answers would carry another
+            call's receipt.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -109,7 +111,9 @@ class FeatureChatModel(BindableChatModel):
         first = preferred_endpoint(snapshot, feature, self._caller())
         model = kwargs.pop("model", first.model)
         params = LangSmithParams(ls_provider=first.provider.name, ls_model_name=model, ls_model_type="chat")
-        options = options_of(kwargs, self.feature).over(feature.options) if kwargs else feature.options
+        options = (
+            parse_options(kwargs, self.feature).with_defaults(feature.options) if kwargs else feature.options
+        )
         if options.temperature is not None:
             params["ls_temperature"] = options.temperature
         if options.max_output_tokens is not None:
@@ -121,9 +125,10 @@ class FeatureChatModel(BindableChatModel):
     @property  # type: ignore[misc]
     @override
     def profile(self) -> ModelProfile | None:  # type: ignore[override] # a field, which would know one table, one caller
-        """LangChain's profile of the model: the abilities that all endpoints have which may serve the caller now.
+        """LangChain's model profile: the abilities that are common to all endpoints that may serve the caller now.
 
-        None without such an endpoint. Agents read it to decide how to ask for a schema and when to summarise a history.
+        None if no endpoint may serve. Agents read it to decide how to ask for a schema and when to summarise a
+        history.
         """
         runtime = self.runtime
         snapshot, today = runtime.table.snapshot, runtime.time.now().date()
@@ -150,7 +155,7 @@ class FeatureChatModel(BindableChatModel):
 
     @override
     def to_json(self) -> SerializedNotImplemented:
-        """The description of the model for callbacks. LangChain's own is slow and swallows exceptions."""
+        """Describe the model for callbacks. Replaces LangChain's method, which is slow and swallows exceptions."""
         kind = type(self)
         place = [*kind.__module__.split("."), kind.__name__]
         return {
@@ -163,16 +168,16 @@ class FeatureChatModel(BindableChatModel):
 
     @override
     def get_num_tokens(self, text: str) -> int:
-        """An estimate of the tokens in ``text``, the same as routing uses; no tokenizer is loaded."""
-        return tokens_of_text(text) or int(bool(text))
+        """Estimate the tokens in ``text`` from its length, as routing does; no tokenizer is loaded."""
+        return estimate_text_tokens(text) or int(bool(text))
 
     @override
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
-        """An estimate of the tokens in ``messages`` and ``tools``; LangChain's `trim_messages` counts by it."""
-        ask = Ask(NO_OPTIONS, tools=tuple(map(convert_to_openai_tool, tools or ())))
-        _, needs = history_and_needs(messages, ask)
+        """Estimate the tokens in ``messages`` and ``tools``. LangChain's `trim_messages` calls it."""
+        ask = CallSettings(NO_OPTIONS, tools=tuple(map(convert_to_openai_tool, tools or ())))
+        _, needs = prepare_history_and_needs(messages, ask)
         return needs.tokens
 
     @override
@@ -190,8 +195,8 @@ class FeatureChatModel(BindableChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
-        """Stream the answer in chunks. The caller is read now, even if the stream is read in another context."""
-        config, recorder = recording(config)
+        """Stream the answer in chunks, for the caller that is current now, wherever the chunks are read."""
+        config, recorder = add_run_recorder(config)
         return super(FeatureChatModel, self._with(caller=self._caller(), run_recorder=recorder)).stream(
             input, config, stop=stop, **kwargs
         )
@@ -205,15 +210,19 @@ class FeatureChatModel(BindableChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        """Stream the answer in chunks, asynchronously. The caller is read now, as by `stream`."""
-        config, recorder = recording(config)
+        """Stream the answer in chunks, asynchronously, for the caller that is current now, as `stream` does."""
+        config, recorder = add_run_recorder(config)
         return super(FeatureChatModel, self._with(caller=self._caller(), run_recorder=recorder)).astream(
             input, config, stop=stop, **kwargs
         )
 
-    def on_behalf_of(self, caller: Caller | None, made_for: Caller) -> FeatureChatModel:
-        """A copy that calls for ``caller``; if that is None, for the context's caller, or else for ``made_for``."""
-        return self._with(caller=caller, made_for=made_for)
+    def with_caller(self, caller: Caller | None, default_caller: Caller) -> FeatureChatModel:
+        """Return a copy of the model that makes its calls for ``caller``.
+
+        If ``caller`` is None, calls are made for the caller of their context, or for ``default_caller`` if there
+        is none.
+        """
+        return self._with(caller=caller, made_for=default_caller)
 
     @override
     def _bound_to_its_caller(self) -> FeatureChatModel:
@@ -240,7 +249,7 @@ class FeatureChatModel(BindableChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return answer_of(self._call(messages, stop, kwargs), run_manager)
+        return run_call(self._call(messages, stop, kwargs), run_manager)
 
     @override
     async def _agenerate(
@@ -250,7 +259,7 @@ class FeatureChatModel(BindableChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return await aanswer_of(self._call(messages, stop, kwargs), run_manager)
+        return await arun_call(self._call(messages, stop, kwargs), run_manager)
 
     @override
     def _stream(
@@ -263,7 +272,7 @@ class FeatureChatModel(BindableChatModel):
         call = self._call(messages, stop, kwargs, streams=True)
         run = run_manager or self._recorded_run()
         if call.question.wants_whole_answer:
-            yield as_single_chunk(answer_of(call, run))
+            yield to_single_chunk(run_call(call, run))
             return
         with call.span:
             try:
@@ -272,9 +281,9 @@ class FeatureChatModel(BindableChatModel):
                         yield from attempt.stream()
                         return
                     del attempt  # what failed stays in no frame of an error
-                    call.raise_if_over()
+                    call.raise_if_ended()
             except BaseException:
-                call.dispatch.abandon()
+                call.dispatch.release_after_interruption()
                 raise
 
     @override
@@ -288,7 +297,7 @@ class FeatureChatModel(BindableChatModel):
         call = self._call(messages, stop, kwargs, streams=True)
         run = run_manager or self._recorded_run()
         if call.question.wants_whole_answer:
-            yield as_single_chunk(await aanswer_of(call, run))
+            yield to_single_chunk(await arun_call(call, run))
             return
         with call.span:
             try:
@@ -299,13 +308,13 @@ class FeatureChatModel(BindableChatModel):
                                 yield chunk
                         return
                     del attempt, chunks  # pyright: ignore - bound, as nothing else comes here
-                    call.raise_if_over()
+                    call.raise_if_ended()
             except BaseException:
-                call.dispatch.abandon()
+                call.dispatch.release_after_interruption()
                 raise
 
     def _recorded_run(self) -> CallbackManager | None:
-        return self.run_recorder.run() if self.run_recorder is not None else None
+        return self.run_recorder.make_callback_manager() if self.run_recorder is not None else None
 
     # The call ------------------------------------------------------------------------------------------------------
 
@@ -323,21 +332,23 @@ class FeatureChatModel(BindableChatModel):
         *,
         streams: bool = False,
     ) -> Call:
-        ask = Ask(NO_OPTIONS, cache_key=self.cache_key, endpoint=self.endpoint, fallbacks=self.fallbacks)
+        ask = CallSettings(
+            NO_OPTIONS, cache_key=self.cache_key, endpoint=self.endpoint, fallbacks=self.fallbacks
+        )
         if kwargs:
-            ask = ask_of(kwargs, self.feature, ask)
+            ask = parse_call_kwargs(kwargs, self.feature, ask)
         if stop is not None:
-            stop = stops_of(stop)
+            stop = parse_stop_sequences(stop)
         accept = kwargs.get("accept")
         if accept is not None:
-            check_accept(accept)
+            check_accept_signature(accept)
         streams = streams and ask.schema is None and accept is None
-        history, needs = history_and_needs(messages, ask, streams=streams)
-        question = Question(messages, history, stop, ask, accept)
-        return call_of(self.feature, self.runtime, self._caller(), question, needs)
+        history, needs = prepare_history_and_needs(messages, ask, streams=streams)
+        question = CallInput(messages, history, stop, ask, accept)
+        return plan_call(self.feature, self.runtime, self._caller(), question, needs)
 
 
-def call_of(feature: str, runtime: Runtime, caller: Caller, question: Question, needs: Needs) -> Call:
+def plan_call(feature: str, runtime: Runtime, caller: Caller, question: CallInput, needs: Needs) -> Call:
     """Plan a call of ``feature`` by ``caller``: choose the endpoints that may serve it. Nothing is sent yet.
 
     Raises:
@@ -349,24 +360,24 @@ def call_of(feature: str, runtime: Runtime, caller: Caller, question: Question, 
     health, call_id = runtime.health, question.ask.call_id or str(uuid7())
     route = plan(snapshot, feature, caller, needs, today=today, health=health, call_id=call_id)
     if route.feature.split:
-        health.traffic.planned()
+        health.traffic.mark_call_planned()
     try:
         call = Call(runtime, snapshot, route, question)
     except LLMError as error:
         if TRACING in modules:
-            trace_refusal(runtime, route, error)
+            trace_refused_call(runtime, route, error)
         raise
-    call = with_copies(call) if route.feature.shadow else call
-    return with_spans(call) if TRACING in modules else call
+    call = add_shadow_copies(call) if route.feature.shadow else call
+    return add_call_span(call) if TRACING in modules else call
 
 
 def _attempt(
     call: Call, run: Any, *, streams: bool = False
 ) -> AbstractContextManager[RunningAttempt | HedgedAttempt, bool]:
     """The next request as a context manager; hedged if it may be, and traced if callbacks want to see it."""
-    step = call.step()
-    if call.hedges or (run is not None and run.inheritable_handlers and shows_attempts(run)):
-        return hedged(call, step, run, streams=streams)
+    step = call.next_try()
+    if call.hedges or (run is not None and run.inheritable_handlers and has_chain_callbacks(run)):
+        return attempt_context(call, step, run, streams=streams)
     return RunningAttempt(call, step)
 
 
@@ -374,44 +385,48 @@ async def _aattempt(
     call: Call, run: Any, *, streams: bool = False
 ) -> AbstractAsyncContextManager[RunningAttempt | HedgedAttempt, bool]:
     """See `_attempt`."""
-    step = await call.astep()
-    if call.hedges or (run is not None and run.inheritable_handlers and shows_attempts(run)):
-        return ahedged(call, step, run, streams=streams)
+    step = await call.anext_try()
+    if call.hedges or (run is not None and run.inheritable_handlers and has_chain_callbacks(run)):
+        return async_attempt_context(call, step, run, streams=streams)
     return RunningAttempt(call, step)
 
 
-def answer_of(call: Call, run: Any = None) -> ChatResult:
-    """Make the requests of ``call`` until one is answered, and return the answer with its receipt; blocks the thread.
+def run_call(call: Call, run_manager: Any = None) -> ChatResult:
+    """Send the requests of ``call`` until one is answered, with retries and fallbacks, and return the answer.
 
-    ``run`` is LangChain's run manager of the call, for callbacks; None without.
+    The answer has its receipt. Blocks the thread. ``run_manager`` is LangChain's, for callbacks; None calls
+    none.
+
+    Raises:
+        LLMError: No attempt succeeded, or no further attempt was allowed.
     """
     if (accept := call.question.accept) is not None:
-        check_accept(accept, blocks=True)
+        check_accept_signature(accept, is_sync=True)
     with call.span:
         try:
             while True:
-                with _attempt(call, run) as attempt:
+                with _attempt(call, run_manager) as attempt:
                     return attempt.generate()
                 del attempt  # what failed stays in no frame of an error
-                call.raise_if_over()
+                call.raise_if_ended()
         except CallError as error:
-            return chat_result_of(*call.second_best(error))
+            return make_chat_result(*call.best_rejected_answer(error))
         except BaseException:
-            call.dispatch.abandon()
+            call.dispatch.release_after_interruption()
             raise
 
 
-async def aanswer_of(call: Call, run: Any = None) -> ChatResult:
-    """Make the requests of ``call`` until one is answered, and return the answer; `answer_of` for an event loop."""
+async def arun_call(call: Call, run_manager: Any = None) -> ChatResult:
+    """Send the requests of ``call`` until one is answered, and return the answer; `run_call` for an event loop."""
     with call.span:
         try:
             while True:
-                async with await _aattempt(call, run) as attempt:
+                async with await _aattempt(call, run_manager) as attempt:
                     return await attempt.agenerate()
                 del attempt
-                call.raise_if_over()
+                call.raise_if_ended()
         except CallError as error:
-            return chat_result_of(*call.second_best(error))
+            return make_chat_result(*call.best_rejected_answer(error))
         except BaseException:
-            call.dispatch.abandon()
+            call.dispatch.release_after_interruption()
             raise

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from .caller import HOUSE, checked_caller, current_caller
+from .caller import HOUSE, current_caller, ensure_caller
 from .clock import Time
 from .errors import UnknownEndpointError
-from .forks import PerProcess, unforked
-from .inspection import Inspection
+from .forks import ForkSafe, delay_forks
+from .inspection import PatchbayInspection
 from .model_config import Problems, Table, did_you_mean
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from .routing.route import Needs, Route
     from .routing.selector import Selector
     from .state.budget_store import BudgetStore
-    from .state.health import Health
-    from .transport import LiveAddress
+    from .state.health import HealthTracker
+    from .transport import AddressSource
 
     Observer = Callable[[Explanation, Attempt], None]
     _ModelKey = tuple[str, bool, str | None, str | None, bool]
@@ -47,30 +47,31 @@ SECRET_BYTES = range(16, 65)
 """The lengths of ``ledger_secret`` in bytes: long enough not to be guessed, at most what a keyed hash takes."""
 
 
-class Patchbay(Inspection, PerProcess):
-    """One table, and everything that serves its features.
+class Patchbay(PatchbayInspection, ForkSafe):
+    """The LLM clients of one table: gives a chat model for each feature, and holds the state that calls share.
 
     Args:
         table: The table; by default the file that ``LLM_CONFIG`` names, or ``llm.toml``.
-        live: Look-ups, by provider name, of addresses known only while a provider runs: of embedded ones, and in tests
-            of any.
+        live: Finds the addresses of providers that are known only while they run, by provider name: of
+            embedded providers, and in tests of any.
         time: Clocks, sleep and random numbers; by default the real ones.
         health: The state of endpoints and limits; by default kept in this process.
         budgets: The store of budget counters; by default in this process.
-        observer: Called with the route and the record of every attempt; None calls nobody. Its exceptions are only
-            logged.
-        ledger: Stores the record of every attempt before its answer is returned; None stores none. Its exceptions are
-            only logged.
-        ledger_secret: 16 to 64 bytes that never change, to hash keys with for the ledger. Without it the ledger only
-            names stored keys of users.
-        texts: Takes the prompts and answers of features whose row has ``keep_text_days``. Without it no text is kept.
+        observer: Called with the route and the record of every attempt; None calls nobody. Its exceptions
+            are only logged.
+        ledger: Stores the record of every attempt before its answer is returned; None stores none. Its
+            exceptions are only logged.
+        ledger_secret: 16 to 64 bytes that never change, to hash keys with for the ledger. Without it the
+            ledger only names stored keys of users.
+        texts: Stores the prompts and answers of features whose row has ``keep_text_days``. Without it no
+            text is kept.
         selectors: The selectors that the table names with ``select = { by = "custom", name = … }``.
         require_caller: Whether to refuse calls without a caller; by default the operator pays for them.
 
     Raises:
         ValueError: ``ledger_secret`` is shorter than 16 bytes or longer than 64.
-        ConfigError: The default table is wrong, or names a selector that is not among ``selectors``; a later table
-            that names such a selector is refused, too.
+        ConfigError: The default table is wrong, or names a selector that is not among ``selectors``; a later
+            table that names such a selector is refused, too.
         TypeError: The observer, or a selector, cannot be called.
     """
 
@@ -78,9 +79,9 @@ class Patchbay(Inspection, PerProcess):
         self,
         table: Table | None = None,
         *,
-        live: Mapping[str, LiveAddress] | None = None,
+        live: Mapping[str, AddressSource] | None = None,
         time: Time | None = None,
-        health: Health | None = None,
+        health: HealthTracker | None = None,
         budgets: BudgetStore | None = None,
         observer: Observer | None = None,
         ledger: LedgerSink | None = None,
@@ -94,7 +95,7 @@ class Patchbay(Inspection, PerProcess):
         for name, called in {"observer": observer, **self._selectors}.items():
             if not (called is None or callable(called)):
                 raise TypeError(f"{name} is called: it must be callable, not {type(called).__name__}")
-        self.table.require(self._missing_selectors)
+        self.table.add_check(self._missing_selectors)
         self._time = time or Time()
         self._health = health
         self._budgets = budgets
@@ -117,8 +118,8 @@ class Patchbay(Inspection, PerProcess):
 
     @property
     @override
-    def health(self) -> Health:
-        """Which endpoints and keys get no requests now, and how full the limits are.
+    def health(self) -> HealthTracker:
+        """The health of endpoints and keys, such as cooldowns, and how full the rate limits are.
 
         Made on first use; calls and `explain` share it.
         """
@@ -127,7 +128,7 @@ class Patchbay(Inspection, PerProcess):
     @property
     @override
     def budgets(self) -> BudgetStore:
-        """The counters of budgets. Made on first use."""
+        """The store of budget counters. Made on first use."""
         if self._budgets is None:
             from .state.budget_store import MemoryBudgets
 
@@ -138,26 +139,26 @@ class Patchbay(Inspection, PerProcess):
 
     @property
     def runtime(self) -> Runtime:
-        """The runtime of calls. Made on first use, because it imports LangChain."""
+        """The objects that calls share, such as clients and state. Made on first use, because it imports LangChain."""
         return self._make_runtime() if self._runtime is None else self._runtime
 
-    @unforked()
-    def _make_health(self) -> Health:
-        from .state.health import Health
-        from .state.traffic import Traffic
+    @delay_forks()
+    def _make_health(self) -> HealthTracker:
+        from .state.health import HealthTracker
+        from .state.traffic import TrafficState
 
         with self._lock:
             if self._health is None:
                 time, server = self._time, self.table.snapshot.state_server
                 if server is None:
-                    self._health = Health(time.clock, Traffic(time.clock, time.now, time.random))
+                    self._health = HealthTracker(time.clock, TrafficState(time.clock, time.now, time.random))
                 else:
-                    from .state.shared.composition import health_at
+                    from .state.shared.composition import connect_shared_health
 
-                    self._health = health_at(server.url, server.secret, time)
+                    self._health = connect_shared_health(server.url, server.secret, time)
             return self._health
 
-    @unforked()
+    @delay_forks()
     def _make_runtime(self) -> Runtime:
         from .execution.runtime import Runtime
 
@@ -195,16 +196,16 @@ class Patchbay(Inspection, PerProcess):
             model = self._make_model(key)
         made_for = current_caller()
         if caller is not None or made_for is not HOUSE:
-            model = model.on_behalf_of(caller and checked_caller(caller), made_for)
+            model = model.with_caller(caller and ensure_caller(caller), made_for)
         return model  # type: ignore[no-any-return]
 
     def get_embeddings(self, feature: str, *, caller: Caller | None = None) -> FeatureEmbeddings:
         """The embeddings of ``feature``. See `get_embeddings` of this module."""
-        from .embeddings import FeatureEmbeddings, not_of_embeddings
+        from .embeddings import FeatureEmbeddings, not_embeddings_error_text
 
         if self.table.snapshot.features[feature].embedding is None:
-            raise ValueError(not_of_embeddings(feature))
-        return FeatureEmbeddings(feature, self.runtime, caller and checked_caller(caller), current_caller())
+            raise ValueError(not_embeddings_error_text(feature))
+        return FeatureEmbeddings(feature, self.runtime, caller and ensure_caller(caller), current_caller())
 
     def rate(self, receipt: Mapping[str, Any], score: float) -> bool:
         """Record a score from 0 to 1 for the answer of ``receipt``. See `rate` of this module."""
@@ -222,7 +223,7 @@ class Patchbay(Inspection, PerProcess):
         self.runtime.warm_up()
 
     def close(self) -> None:
-        """Close each connection of synchronous calls once it is idle, and leave the state shared with other processes."""
+        """Close the connections of synchronous calls once they are idle, and disconnect from the state server."""
         if self._health is not None:
             self._health.close()
         if self._runtime is not None:
@@ -230,7 +231,7 @@ class Patchbay(Inspection, PerProcess):
             self._runtime.transport.pools.close()
 
     async def aclose(self) -> None:
-        """Close each connection of this event loop and of synchronous calls once it is idle.
+        """Close the connections of this event loop and of synchronous calls as soon as they are idle.
 
         Does not wait for calls in flight: they are answered as long as their event loop runs.
         """
@@ -242,7 +243,7 @@ class Patchbay(Inspection, PerProcess):
             await asyncio.to_thread(self._runtime.loop_thread.close)
             await self._runtime.transport.pools.aclose()
 
-    @unforked()
+    @delay_forks()
     def _import_models(self) -> type[FeatureChatModel]:
         from .chat_model import FeatureChatModel
 
@@ -289,7 +290,7 @@ class Patchbay(Inspection, PerProcess):
                 rule = "the application registers no such selector"
                 fix = did_you_mean(name, self._selectors) or "Give it to Patchbay(selectors={…})."
                 found.add(f"{path}.name", rule, value=name, fix=fix)
-        return found.found
+        return found.messages
 
 
 def _explaining(observer: Observer) -> Callable[[Route, Attempt], None]:
@@ -299,7 +300,7 @@ def _explaining(observer: Observer) -> Callable[[Route, Attempt], None]:
     return lambda route, attempt: observer(Explanation._make(route), attempt)
 
 
-class _InForce(PerProcess):
+class _InForce(ForkSafe):
     """The patchbay that this module's functions use."""
 
     def __init__(self) -> None:
@@ -374,7 +375,7 @@ def get_llm(
 
 
 def get_embeddings(feature: str, *, caller: Caller | None = None) -> FeatureEmbeddings:
-    """The embeddings of a feature: LangChain's `Embeddings`, with the table, keys, limits and attempts of chat models.
+    """The embeddings of a feature: LangChain's `Embeddings`, with keys, limits and fallbacks as in chat models.
 
     Args:
         feature: A name in the table whose row says ``embedding``.
@@ -382,14 +383,14 @@ def get_embeddings(feature: str, *, caller: Caller | None = None) -> FeatureEmbe
 
     Raises:
         UnknownFeatureError: The table has no such feature; the error names the nearest.
-        ValueError: ``feature`` is a feature of chat.
+        ValueError: ``feature`` is a chat feature.
         ConfigError: On first use: the default table is wrong.
     """
     return _in_force.get().get_embeddings(feature, caller=caller)
 
 
 def get_model(feature: str) -> str:
-    """The model that a call of ``feature`` without own keys tries first, such as ``gpt-6-luna``.
+    """The model that is tried first for a caller without own keys, such as ``gpt-6-luna``.
 
     Raises:
         LLMError: The feature is unknown, or the operator has no key for any of its endpoints.
@@ -398,7 +399,7 @@ def get_model(feature: str) -> str:
 
 
 def get_provider(feature: str) -> str:
-    """The provider that a call of ``feature`` without own keys tries first, such as ``openai``.
+    """The provider that is tried first for a caller without own keys, such as ``openai``.
 
     Raises:
         LLMError: The feature is unknown, or the operator has no key for any of its endpoints.
@@ -426,10 +427,10 @@ def explain(feature: str, *, caller: Caller | None = None, needs: Needs | None =
 
 
 def rate(receipt: Mapping[str, Any], score: float) -> bool:
-    """Record a score for an answer, such as a user's thumb or the verdict of another model. Sends nothing.
+    """Record a quality score for an answer, such as a user's rating or another model's verdict. Sends nothing.
 
-    Cost ladders start at the cheapest endpoint with good recent scores. Returns True if the endpoint that answered is on
-    a cost ladder; otherwise the score is ignored.
+    The strategy ``select = "cost"`` starts at the cheapest endpoint with good recent scores. Returns True if
+    the endpoint that answered is chosen by this strategy; otherwise the score is ignored.
 
     Args:
         receipt: The answer's ``response_metadata["receipt"]``.

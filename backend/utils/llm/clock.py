@@ -24,7 +24,7 @@ async def _asleep(seconds: float) -> None:
 
 @dataclass(frozen=True)
 class Time:
-    """The clocks, the sleep functions and the random numbers that the code uses.
+    """The clocks, the sleep functions and the random numbers that the code uses; tests pass virtual ones.
 
     Attributes:
         now: The wall clock, timezone-aware.

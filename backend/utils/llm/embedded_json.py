@@ -20,11 +20,11 @@ _DECODER: Final = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
 """Only where a document ends is of interest."""
 
 
-def documents_in(text: str) -> list[str]:
-    """The JSON objects and lists in ``text``, unparsed, without those in the model's thoughts.
+def find_json_documents(text: str) -> list[str]:
+    """Find the JSON objects and arrays in ``text``, outside of the model's thoughts, as unparsed strings.
 
-    Each character is read about twice at most, attempts that find no document included. A text that would take longer yields
-    none.
+    Takes time linear in the length of ``text``. A text that would take longer, with many broken objects,
+    gives an empty list.
     """
     text = _without_thoughts(text[:LONGEST])
     found: list[str] = []

@@ -10,13 +10,13 @@ from langchain_core.messages import HumanMessage
 from typing_extensions import override
 
 from .caller import CURRENT, HOUSE
-from .chat_model import aanswer_of, answer_of, call_of
-from .execution.call import Question
-from .needs import tokens_of_text
+from .chat_model import arun_call, plan_call, run_call
+from .execution.call import CallInput
+from .needs import estimate_text_tokens
 from .options import NO_OPTIONS
-from .providers import Ask
-from .providers.ask import EmbeddingAsk
-from .providers.embeddings import vectors_of
+from .providers import CallSettings
+from .providers.ask import EmbeddingSettings
+from .providers.embeddings import read_vectors
 from .routing.route import Needs
 
 if TYPE_CHECKING:
@@ -39,16 +39,18 @@ AT_ONCE: Final = 4
 
 
 class FeatureEmbeddings(Embeddings):
-    """LangChain's `Embeddings` of a feature whose row says ``embedding``.
+    """LangChain's `Embeddings` for a feature whose row says ``embedding``.
 
-    Many texts go out in several requests, each a call of its own, with retries, fallbacks and a receipt, which `receipts`
-    collects. Only providers of the one model that the row names serve it.
+    Many texts are sent in several requests. Each request is a call of its own with retries, fallbacks and a
+    receipt, which a `receipts` block collects. Fallbacks are other providers of the same model, which the
+    row names.
 
     Args:
         feature: The feature's name in the table.
         runtime: The table, the clients and the state that its calls use.
         caller: The caller of its calls; by default the caller of the context at each call.
-        made_for: The caller of the context in which the object was made, for a call in a context without one.
+        made_for: The caller of the context in which the object was made, for a call in a context without
+            one.
     """
 
     def __init__(self, feature: str, runtime: Runtime, caller: Caller | None, made_for: Caller) -> None:
@@ -65,7 +67,7 @@ class FeatureEmbeddings(Embeddings):
             LLMError: A call failed, as with a chat model. The vectors made before are lost.
         """
         return [
-            vector for part in _parts(texts) for vector in _vectors(answer_of(self._call(part, "document")))
+            vector for part in _parts(texts) for vector in _vectors(run_call(self._call(part, "document")))
         ]
 
     @override
@@ -75,7 +77,7 @@ class FeatureEmbeddings(Embeddings):
         Raises:
             LLMError: The call failed, as with a chat model.
         """
-        (vector,) = _vectors(answer_of(self._call([text], "query")))
+        (vector,) = _vectors(run_call(self._call([text], "query")))
         return vector
 
     @override
@@ -85,7 +87,7 @@ class FeatureEmbeddings(Embeddings):
 
         async def made(part: list[str]) -> list[list[float]]:
             async with places:
-                return _vectors(await aanswer_of(self._call(part, "document")))
+                return _vectors(await arun_call(self._call(part, "document")))
 
         tasks = [asyncio.ensure_future(made(part)) for part in _parts(texts)]
         try:
@@ -97,18 +99,18 @@ class FeatureEmbeddings(Embeddings):
     @override
     async def aembed_query(self, text: str) -> list[float]:
         """Embed ``text``; `embed_query` for an event loop."""
-        (vector,) = _vectors(await aanswer_of(self._call([text], "query")))
+        (vector,) = _vectors(await arun_call(self._call([text], "query")))
         return vector
 
     def _call(self, texts: Sequence[str], kind: Literal["document", "query"]) -> Call:
         embedding = self._runtime.table.snapshot.features[self.feature].embedding
         if embedding is None:
-            raise ValueError(not_of_embeddings(self.feature))
-        ask = Ask(NO_OPTIONS, embedding=EmbeddingAsk(embedding.dimensions, kind))
+            raise ValueError(not_embeddings_error_text(self.feature))
+        ask = CallSettings(NO_OPTIONS, embedding=EmbeddingSettings(embedding.dimensions, kind))
         messages = [HumanMessage(text) for text in texts]
-        question = Question(list(messages), messages, None, ask)
-        needs = Needs(tokens=sum(map(tokens_of_text, texts)))
-        return call_of(self.feature, self._runtime, self._on_behalf_of(), question, needs)
+        question = CallInput(list(messages), messages, None, ask)
+        needs = Needs(tokens=sum(map(estimate_text_tokens, texts)))
+        return plan_call(self.feature, self._runtime, self._on_behalf_of(), question, needs)
 
     def _on_behalf_of(self) -> Caller:
         if self._caller is not None:
@@ -117,8 +119,8 @@ class FeatureEmbeddings(Embeddings):
         return self._made_for if now is HOUSE else now
 
 
-def not_of_embeddings(feature: str) -> str:
-    """The text of the error for using a chat feature as one of embeddings."""
+def not_embeddings_error_text(feature: str) -> str:
+    """Make the error text that says that ``feature`` is a chat feature and has no embeddings."""
     return f'{feature!r} is a feature of chat: its row has no embedding = {{ model = "…" }}'
 
 
@@ -127,7 +129,7 @@ def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
     part: list[str] = []
     tokens = 0
     for text in texts:
-        more = tokens_of_text(text)
+        more = estimate_text_tokens(text)
         if part and (len(part) == MOST_TEXTS or tokens + more > MOST_TOKENS):
             yield part
             part, tokens = [], 0
@@ -138,4 +140,4 @@ def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _vectors(result: ChatResult) -> list[list[float]]:
-    return vectors_of(cast("AIMessage", result.generations[0].message))
+    return read_vectors(cast("AIMessage", result.generations[0].message))

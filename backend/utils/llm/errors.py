@@ -49,7 +49,7 @@ from langchain_core.exceptions import (
 )
 from typing_extensions import override
 
-from .nearest import LONGEST, nearest
+from .nearest import LONGEST, find_similar_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 
 class LLMError(Exception):
-    """Base class of all errors that the facade raises on purpose.
+    """Base class of all errors that this package raises on purpose.
 
     Attributes:
         code: A stable, machine-readable name.
@@ -134,13 +134,13 @@ class ConfigError(LLMError):
 
 
 class UnknownFeatureError(LLMError):
-    """Product code named a feature that the table does not hold. There is no silent default model."""
+    """The called feature is not in the table. No default model takes its place."""
 
     code = "unknown_feature"
     http_status = 404
 
     def __init__(self, feature: str, known: Iterable[str]) -> None:
-        self.nearest = nearest(feature, known)
+        self.nearest = find_similar_words(feature, known)
         hint = f" Did you mean {', '.join(map(repr, self.nearest))}?" if self.nearest else ""
         super().__init__(
             f"Unknown feature {feature[:LONGEST]!r}.{hint} `get_qos_info()`, `features` and `GET /v1/llm/qos` list them all.",
@@ -155,7 +155,7 @@ class UnknownEndpointError(LLMError):
     http_status = 404
 
     def __init__(self, endpoint: str, feature: str, known: Iterable[str]) -> None:
-        self.nearest = nearest(endpoint, known)
+        self.nearest = find_similar_words(endpoint, known)
         hint = f" Did you mean {', '.join(map(repr, self.nearest))}?" if self.nearest else ""
         super().__init__(
             f"The table holds no endpoint {endpoint[:LONGEST]!r}.{hint} A call may name any that stands in a chain or a group.",
@@ -164,21 +164,21 @@ class UnknownEndpointError(LLMError):
 
 
 class CredentialError(LLMError):
-    """No usable key for a call; the base of all errors about keys."""
+    """Base class of all errors about API keys: the call has no usable key."""
 
     code = "credential"
     http_status = 403
 
 
 class MissingCredentialError(CredentialError):
-    """No key that this caller may use serves the feature. Nothing was sent."""
+    """None of the keys that the caller may use is for an endpoint of the feature. Nothing was sent."""
 
     code = "credential_missing"
     http_status = 403
 
 
 class MissingCallerError(CredentialError):
-    """A call without a caller under `Patchbay(require_caller=True)`. Nothing was sent."""
+    """A call was made without a caller, which `Patchbay(require_caller=True)` forbids. Nothing was sent."""
 
     code = "caller_missing"
     http_status = 500
@@ -199,24 +199,24 @@ class RejectedCredentialError(CredentialError, ModelAuthenticationError):
 
 
 class WithheldCredentialError(CredentialError):
-    """The caller's key can no longer be read; the message says why. Raised by a key's ``get_secret_value``."""
+    """The caller's stored key can no longer be read; the message says why. Raised by its ``get_secret_value``."""
 
     code = "credential_withheld"
     http_status = 403
 
 
 class CredentialNotAllowedError(CredentialError, ModelPermissionDeniedError):
-    """A request went to a host that its key is not for, or had no running attempt. It was not sent."""
+    """A request was not sent: it went to another host than its key is for, or belonged to no running attempt."""
 
     code = "credential_not_allowed"
     http_status = 500
 
 
 class CallError(LLMError, ModelError):
-    """An attempt failed, and no further one was allowed or left to try.
+    """A call failed: no attempt succeeded, and no other attempt was allowed or left.
 
     Attributes:
-        answer: The last answer if it was rejected, else None. It is in no error text and no log.
+        answer: The last answer, if it was rejected; else None. It is in no error text and no log.
     """
 
     code = "call_failed"
@@ -288,7 +288,7 @@ class RejectedRequestError(CallError, ModelInvalidRequestError):
 
 
 class ModelUnavailableError(CallError, ModelNotFoundError):
-    """The provider does not serve that model (404). A call whose endpoints are all resting gets other errors."""
+    """The provider does not serve the model (404). If all endpoints are on cooldown, other errors are raised."""
 
     code = "model_unavailable"
     http_status = 502
@@ -327,7 +327,7 @@ class NoEndpointError(CallError):
 
 
 class OwnEndpointError(CallError):
-    """The caller's own endpoint has a forbidden address, or its answer exceeds the bounds for such endpoints."""
+    """The caller's own endpoint has a forbidden address, or its answer is larger than such endpoints may send."""
 
     code = "own_endpoint"
     http_status = 422
@@ -346,15 +346,15 @@ class SelectionStoppedError(CallError):
 
 
 class SelectorError(LLMError):
-    """A custom selector is missing, failed, or returned something invalid. Its own exception is the cause."""
+    """A custom selector is missing, failed, or returned something invalid. Its exception is the ``__cause__``."""
 
     code = "selector_failed"
 
 
 class AllAttemptsFailedError(CallError):
-    """Several endpoints were tried and each failed; see ``attempts``. The ``__cause__`` is that of the last failure.
+    """Several endpoints were tried and each failed; see ``attempts``.
 
-    The error is ``retryable`` if any of the failures is.
+    The ``__cause__`` is the cause of the last failure. The error is ``retryable`` if any of the failures is.
     """
 
     code = "all_attempts_failed"
@@ -362,10 +362,11 @@ class AllAttemptsFailedError(CallError):
 
 
 class BudgetExceededError(LLMError):
-    """A budget has no room for the most that the call could use. Nothing more was sent.
+    """Too little is left of a budget for the most that the call could use. No further request was sent.
 
-    ``retry_after`` is the number of seconds until the budget has room again. The error is ``retryable``, with
-    ``http_status`` 429, only if the missing amount is merely reserved by requests in flight.
+    ``retry_after`` is the number of seconds until enough is left again. The error is ``retryable``, with
+    ``http_status`` 429, only if the missing amount is reserved by requests in flight, and so may become
+    free.
 
     Attributes:
         budget: The name of the budget in the table.
@@ -394,7 +395,7 @@ class BudgetUnavailableError(LLMError):
 
 
 class ConfirmationError(LLMError):
-    """A person's confirmation is missing, late, or for something else."""
+    """A person's confirmation of an action is missing, came too late, or is for another action."""
 
     code = "confirmation"
     http_status = 409

@@ -18,8 +18,8 @@ Not the joiners, non-joiners and marks that Persian, Khmer, Hebrew or an emoji a
 """
 
 
-def visible(text: str, keep: str = "") -> str:
-    r"""``text`` with control and direction characters escaped, such as ``\n``, ``\x1b`` or ``\u202e``.
+def escape_control_characters(text: str, keep: str = "") -> str:
+    r"""Escape the control and direction characters in ``text``, as in ``\n``, ``\x1b`` or ``\u202e``.
 
     Args:
         text: A text of any length.
@@ -28,7 +28,7 @@ def visible(text: str, keep: str = "") -> str:
     return _ACTS.sub(lambda found: found[0] if found[0] in keep else repr(found[0])[1:-1], text)
 
 
-def label(text: str) -> str:
-    """Make untrusted ``text`` safe for a log line or an error: escaped by `visible`, and at most `LONGEST` characters."""
-    shown = visible(text[: LONGEST + 1])
+def sanitize_text(text: str) -> str:
+    """Make untrusted ``text`` safe for a log line or an error: escape it, and cut it to `LONGEST` characters."""
+    shown = escape_control_characters(text[: LONGEST + 1])
     return shown if len(shown) <= LONGEST else shown[: LONGEST - len(CUT)] + CUT

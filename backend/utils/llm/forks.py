@@ -2,7 +2,7 @@
 
 A fork copies the memory of a process, but only the thread that forked. So in the child, a lock that another thread held is
 never released, data that it was changing stays half-changed, and every connection is shared with the parent. Objects that
-own such state are `PerProcess`: a child sets their state up anew before other code runs.
+own such state are `ForkSafe`: a child sets their state up anew before other code runs.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ LONGEST_WAIT = 30.0
 """The most seconds that a fork waits for code in `unforked` to end."""
 
 
-class PerProcess(ABC):
-    """An object whose state each process has for itself, such as locks and connections.
+class ForkSafe(ABC):
+    """Base class of objects with state that a forked child must make anew, such as locks and connections.
 
-    A subclass makes its locks, and all that they guard, in `_begin`, and nowhere else. It is called on construction,
-    so `super().__init__()` comes last in a constructor; and in a forked child, on a copy of the parent's object,
-    which another thread may have been changing.
+    A subclass makes its locks, and all that they guard, in `_begin`, and nowhere else. The constructor calls
+    `_begin`, so `super().__init__()` comes last in a subclass's constructor. In a forked child `_begin` is
+    called again, on a copy of the parent's object that another thread may have been changing.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class PerProcess(ABC):
         """Set up the state from nothing, without another process's locks, threads, connections or requests in flight."""
 
 
-_living: WeakKeyDictionary[PerProcess, None] = WeakKeyDictionary()
+_living: WeakKeyDictionary[ForkSafe, None] = WeakKeyDictionary()
 """In the order in which they were made, and begin again: one may use another, made before it, to begin."""
 _inherited: list[dict[str, Any]] = []
 """The parent's state, kept alive so that it is never finalised here, which would write to the parent's connections."""
@@ -54,12 +54,12 @@ def _begin_again() -> None:
         owner._begin()  # noqa: SLF001 - it is for nobody else to call
 
 
-def cut_off(descriptors: Iterable[int]) -> None:
-    """In a forked child: cut the parent's sockets off without sending anything to their peers.
+def disconnect_inherited_sockets(descriptors: Iterable[int]) -> None:
+    """Disconnect the sockets that a forked child inherited, without sending anything to their peers.
 
-    Negative descriptors are closed already. Each other one is replaced by a socket that was never connected, on which
-    everything fails at once. Its number stays in use, so that code that still holds the number never reaches another
-    file.
+    Each descriptor is replaced by a socket that was never connected, on which every operation fails at once.
+    The number stays in use, so that code that still holds it never reaches another file. Negative
+    descriptors are skipped.
     """
     still_open = [owner for owner in descriptors if owner >= 0]
     if still_open:
@@ -69,7 +69,7 @@ def cut_off(descriptors: Iterable[int]) -> None:
                 os.dup2(dead.fileno(), owner, inheritable=False)
 
 
-class _Gate(PerProcess):
+class _Gate(ForkSafe):
     """A lock that delays forks while something is done that a child could not use half done."""
 
     @override
@@ -93,11 +93,11 @@ _gate = _Gate()
 
 
 @contextmanager
-def unforked() -> Iterator[None]:
-    """Delay forks while the block, or a function that this decorates, runs.
+def delay_forks() -> Iterator[None]:
+    """Delay forks of this process, by up to `LONGEST_WAIT`, while the block, or the decorated function, runs.
 
-    For imports on first use: a child process with a half-imported module would wait for ever for its import lock, which
-    no thread of the child holds.
+    For imports on first use: a child that is forked during an import would wait for ever for the import
+    lock, which no thread of the child holds.
     """
     with _gate.closed():
         yield

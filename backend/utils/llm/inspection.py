@@ -1,11 +1,11 @@
-"""The answers of a `Patchbay` about its table and the state of its endpoints, for which nothing is sent."""
+"""Reports of a `Patchbay` about its table, its routing and the state of its endpoints. Nothing is sent."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from .caller import HOUSE, checked_caller, current_caller
+from .caller import HOUSE, current_caller, ensure_caller
 from .network_policy import network_policy_for
 
 if TYPE_CHECKING:
@@ -15,52 +15,52 @@ if TYPE_CHECKING:
     from .clock import Time
     from .diagnostics.explain import Explanation
     from .diagnostics.models import ModelInfo
-    from .diagnostics.qos import QosInfo, TableInfo
+    from .diagnostics.qos import CachedTableInfo, QosInfo
     from .model_config import Endpoint, Snapshot, Table
     from .routing.route import Needs
     from .state.budget_store import BudgetStore
-    from .state.health import Health
+    from .state.health import HealthTracker
 
 
-class Inspection(ABC):
-    """The part of a `Patchbay` that tells who would serve its features, and why."""
+class PatchbayInspection(ABC):
+    """The part of a `Patchbay` that reports on its table and endpoints, and explains how calls are served."""
 
     table: Table
     _time: Time
-    _table_info: TableInfo | None = None
+    _table_info: CachedTableInfo | None = None
 
     @property
     @abstractmethod
-    def health(self) -> Health:
+    def health(self) -> HealthTracker:
         """The health of the endpoints."""
 
     @property
     @abstractmethod
     def budgets(self) -> BudgetStore:
-        """The counters of budgets."""
+        """The store of budget counters."""
 
     @property
     def demo_active(self) -> bool:
-        """Whether the demo model serves calls without own keys; see `Snapshot.demo_active`."""
+        """Whether the demo model serves callers without own keys; see `Snapshot.demo_active`."""
         return self.table.snapshot.demo_active
 
     def get_model(self, feature: str) -> str:
-        """The model that a call of ``feature`` without own keys tries first; see `clients.get_model`."""
+        """The model that is tried first for a caller without own keys; see `clients.get_model`."""
         return self._first(feature).model
 
     def get_provider(self, feature: str) -> str:
-        """The provider that a call of ``feature`` without own keys tries first; see `clients.get_provider`."""
+        """The provider that is tried first for a caller without own keys; see `clients.get_provider`."""
         return self._first(feature).provider.name
 
     def declared_needs(self, feature: str) -> Needs:
-        """The needs that the row of ``feature`` declares for each of its calls.
+        """The abilities, such as tools or images, that the table declares for all calls of ``feature``.
 
         Raises:
             UnknownFeatureError: The table has no such feature.
         """
         from .routing.route import Needs
 
-        return Needs.declared(self.table.snapshot.features[feature])
+        return Needs.from_feature(self.table.snapshot.features[feature])
 
     def explain(
         self,
@@ -78,12 +78,12 @@ class Inspection(ABC):
             needs: The needs of the call; by default those that the feature's row declares.
             balances: Whether to read what is left of budgets, which blocks if their store is on a disk or a network.
         """
-        from .diagnostics.balances import with_balances
+        from .diagnostics.balances import apply_budget_balances
 
         route = self._planned(feature, caller, needs)
         if not balances:
             return route
-        return with_balances(route, self.table.snapshot, self.budgets, self.health, self._time.now())
+        return apply_budget_balances(route, self.table.snapshot, self.budgets, self.health, self._time.now())
 
     def _planned(
         self,
@@ -102,54 +102,55 @@ class Inspection(ABC):
             plan(
                 snapshot,
                 feature,
-                checked_caller(caller or current_caller()),
-                needs or Needs.declared(snapshot.features[feature]),
+                ensure_caller(caller or current_caller()),
+                needs or Needs.from_feature(snapshot.features[feature]),
                 today=self._today(),
                 health=self.health,
             )
         )
-        return route._replace(notice=self.health.notice())
+        return route._replace(notice=self.health.describe_sharing_problem())
 
     def get_qos_info(self) -> QosInfo:
         """The table in force and the state of its endpoints in this process, JSON-ready, without secrets.
 
-        What depends on the table alone is cached. A feature with limits, with resting endpoints, or with endpoints chosen
-        by load or latency is planned anew, which takes about 30 µs: call this in a thread if there are many.
+        Information from the table alone is cached. A feature is planned anew, in about 30 µs, if it has limits,
+        endpoints on cooldown, or a choice of endpoints by load or latency. With many such features, call this in
+        a thread.
         """
-        from .diagnostics.qos import qos_info
+        from .diagnostics.qos import make_qos_info
 
-        info, self._table_info = qos_info(
+        info, self._table_info = make_qos_info(
             self.table, self._table_info, self._planned, self.health, self._time.now()
         )
         return info
 
     def get_models(self) -> tuple[ModelInfo, ...]:
         """The models of the table, with abilities, prices, retirement dates, and the features that use them."""
-        from .diagnostics.models import model_infos
+        from .diagnostics.models import make_model_infos
 
-        return model_infos(self.table.snapshot, self._today())
+        return make_model_infos(self.table.snapshot, self._today())
 
     def chat_models(self) -> dict[str, str]:
-        """The names that `get_llm` takes, each with its description: features, then groups."""
+        """List the names that `get_llm` accepts, each with its description: features, then groups."""
         features = self.table.snapshot.features
         named = {**features, **features.groups}
         return {name: one.about for name, one in named.items() if one.embedding is None}
 
     def has_chat_model(self, name: str) -> bool:
-        """Whether `get_llm` takes ``name``."""
+        """Whether `get_llm` accepts ``name``: that of a chat feature or of a group."""
         features = self.table.snapshot.features
         found = features.get(name) or features.groups.get(name)
         return found is not None and found.embedding is None
 
     def fault_of(self, base_url: str) -> str | None:
-        """Why a caller's own endpoint may not have ``base_url``; None if it may, as far as that shows without DNS."""
-        return network_policy_for(base_url, self.table.snapshot.private_networks).fault(base_url)
+        """Explain why a caller's own endpoint may not have ``base_url``; None if it may. Does no DNS lookup."""
+        return network_policy_for(base_url, self.table.snapshot.private_networks).find_url_problem(base_url)
 
     def _today(self) -> date:
         return self._time.now().date()
 
     def _first(self, feature: str) -> Endpoint:
         route = self._planned(feature, HOUSE)
-        if (refusal := route.refusal()) is not None:
+        if (refusal := route.expected_error()) is not None:
             raise refusal
         return route.candidates[0].endpoint

@@ -45,25 +45,28 @@ _LIBRARIES = sys.stdlib_module_names | {
 """What runs within an attempt, ourselves apart."""
 
 
-def interruption_in(error: BaseException) -> BaseException | None:
-    """The exception that the application raised into the attempt from outside: ``error`` or a cause of it; None if none."""
+def find_interruption(error: BaseException) -> BaseException | None:
+    """Find the exception that the application raised into an attempt from outside, such as a task's time limit.
+
+    Searches ``error`` and its chain of causes and contexts. None if there is no such exception.
+    """
     return next(filter(_is_from_outside, _chain(error)), None)
 
 
-def is_raised_by_nobody(error: BaseException) -> bool:
-    """Whether ``error`` was raised into an application's callable from outside, as by a signal, not by its own code.
+def is_raised_from_outside(error: BaseException) -> bool:
+    """Whether ``error`` interrupted a callable of the application from outside, as a signal does.
 
-    Such an exception is passed on; any other is a failure of the callable.
+    Such an exception is passed on to the application. Any other is the callable's own, and its failure.
     """
-    if interruption_in(error) is not error:
+    if find_interruption(error) is not error:
         return False
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     is_ours_alone = all(_is_on_the_way(frame.f_globals.get("__name__", "")) for frame in frames)
     return is_ours_alone or any(starmap(_is_handler, pairwise(frames)))
 
 
-def raise_as_it_was(interruption: BaseException) -> NoReturn:
-    """Raise ``interruption`` without the exceptions into which libraries turned it."""
+def raise_without_context(interruption: BaseException) -> NoReturn:
+    """Raise ``interruption`` itself, without the exceptions into which libraries turned it."""
     try:
         raise interruption
     finally:

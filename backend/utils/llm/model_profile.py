@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 
 def model_profile(route: Route) -> ModelProfile | None:
-    """The abilities that all endpoints of ``route`` share, those on cooldown included; None if there is no endpoint.
+    """Describe the abilities that all endpoints of ``route`` have in common, as LangChain's `ModelProfile`.
 
-    Sizes are in tokens, each the smallest of all endpoints: the longest prompt beside an answer, and the longest
-    answer. Whether an endpoint accepts image URLs, or images in tool results, is left out, because it depends on the
-    image.
+    Endpoints on cooldown are included. None if there is no endpoint. The limits on prompt and answer, in
+    tokens, are the smallest of all endpoints. Support for image URLs, and for images in tool results, is
+    left out, because it depends on the image.
     """
     chain = (*route.candidates, *route.resting)
     if not chain:
         return None
     able = [one.endpoint.can for one in chain]
-    takes_tools = all(one.endpoint.takes_tools(one.options.effort) for one in chain)
+    takes_tools = all(one.endpoint.supports_tools(one.options.effort) for one in chain)
     efforts = set.intersection(*(set(can.efforts) for can in able))
     return {
-        "max_input_tokens": min(one.room for one in chain),
+        "max_input_tokens": min(one.max_prompt_tokens for one in chain),
         "max_output_tokens": min(map(_longest_answer, chain)),
         "text_inputs": True,
         "image_inputs": all(can.images for can in able),

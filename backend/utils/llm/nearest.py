@@ -12,6 +12,9 @@ LONGEST: Final = 200
 """The longest name that is compared, in characters: comparing a longer one would be slow."""
 
 
-def nearest(word: str, known: Iterable[str], most: int = 3) -> tuple[str, ...]:
-    """The words of ``known`` most similar to ``word``, best first; none if ``word`` is longer than `LONGEST`."""
-    return tuple(get_close_matches(word, list(known), n=most)) if len(word) <= LONGEST else ()
+def find_similar_words(word: str, known: Iterable[str], limit: int = 3) -> tuple[str, ...]:
+    """Find up to ``limit`` words of ``known`` that resemble ``word``, best first.
+
+    None are found if ``word`` is longer than `LONGEST`.
+    """
+    return tuple(get_close_matches(word, list(known), n=limit)) if len(word) <= LONGEST else ()

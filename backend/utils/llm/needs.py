@@ -1,4 +1,4 @@
-"""The needs of a call, and an estimate of its tokens, on which context windows, limits and prices are checked.
+"""The needs of a call, with an estimate of its tokens, for checks of context windows, limits and prices.
 
 Nothing is tokenised: a prompt may be a megabyte, and each model has a tokenizer of its own.
 """
@@ -12,34 +12,35 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from pydantic_core import to_json
 
 from .providers import THOUGHTS_KEY
-from .providers.content_blocks import Block, is_google_url, media_of
-from .providers.history import normal_history
+from .providers.content_blocks import Block, find_media_blocks, is_google_url
+from .providers.history import normalize_history
 from .routing.route import Needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .providers import Ask
+    from .providers import CallSettings
 
 BYTES_PER_TOKEN = 4
 """A rough average for English prose. Other scripts have more bytes a character, and more tokens as well."""
 _PLAIN = frozenset[type[BaseMessage]]({AIMessage, HumanMessage, SystemMessage})
 
 
-def history_and_needs(
-    messages: Sequence[BaseMessage], ask: Ask, *, streams: bool = False
+def prepare_history_and_needs(
+    messages: Sequence[BaseMessage], ask: CallSettings, *, streams: bool = False
 ) -> tuple[Sequence[BaseMessage], Needs]:
-    """``messages`` in the normal form of `normal_history`, and what the call needs of an endpoint: tools, images, window ….
+    """Return ``messages`` in the normal form of `normalize_history`, and the `Needs` of the call.
 
-    Messages that are plain texts, as in most calls, are in normal form already: the same list is returned.
+    If all messages are plain texts, as in most calls, they are in normal form already, and are returned as
+    they are. ``streams`` says whether the answer is streamed.
     """
     history, media = messages, list[Block]()
     for message in messages:
         kind, content = type(message), message.content
         is_text = type(content) is str and content and not content.isspace() and message.name is None
         if not is_text or kind not in _PLAIN or (kind is AIMessage and _has_more(message)):
-            history = normal_history(messages)
-            media = media_of(history)
+            history = normalize_history(messages)
+            media = find_media_blocks(history)
             break
     kinds = {_kind(part) for part in media} if media else ()
     needs = Needs(
@@ -50,7 +51,7 @@ def history_and_needs(
         audio="audio" in kinds,
         video="video" in kinds,
         pdf="pdf" in kinds,
-        tokens=tokens_of_prompt(history, ask),
+        tokens=estimate_prompt_tokens(history, ask),
         streams=streams,
         options=ask.options,
         endpoint=ask.endpoint,
@@ -75,19 +76,19 @@ def _is_remote(part: Block) -> bool:
     return part["type"] == "image" and "url" in part and not is_google_url(part["url"])
 
 
-def tokens_of_text(text: str) -> int:
-    """An estimate of the tokens in ``text``: its bytes in UTF-8 divided by 4, rounded down."""
+def estimate_text_tokens(text: str) -> int:
+    """Estimate the tokens in ``text``: its bytes in UTF-8 divided by 4, rounded down."""
     return _bytes(text) // BYTES_PER_TOKEN
 
 
-def tokens_of_answer(message: AIMessage) -> int:
-    """An estimate of the tokens in a model's ``message``, its thoughts included."""
+def estimate_answer_tokens(message: AIMessage) -> int:
+    """Estimate the tokens in the model's answer ``message``, including its thoughts."""
     thoughts = message.additional_kwargs.get(THOUGHTS_KEY) or ""
     return (_bytes(thoughts) + _bytes_of_message(message)) // BYTES_PER_TOKEN
 
 
-def tokens_of_prompt(messages: Iterable[BaseMessage], ask: Ask) -> int:
-    """An estimate of the tokens of a request: texts, tool calls, tool definitions, and the schema of the answer."""
+def estimate_prompt_tokens(messages: Iterable[BaseMessage], ask: CallSettings) -> int:
+    """Estimate the tokens of a request: texts, tool calls, tool definitions, and the schema of the answer."""
     size = sum(map(_bytes_of_message, messages))
     if ask.tools:
         size += sum(map(_bytes_of_json, ask.tools))

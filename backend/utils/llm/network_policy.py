@@ -97,7 +97,7 @@ METADATA = tuple(
 
 @dataclass(frozen=True)
 class NetworkPolicy:
-    """The addresses that a user's endpoint may have.
+    """The IP addresses that a user's own endpoint may have.
 
     Attributes:
         networks: The private networks that the operator permits.
@@ -110,11 +110,14 @@ class NetworkPolicy:
     def permits(self, address: Address) -> bool:
         """Whether a connection to the IP address ``address`` may be made."""
         is_opened = any(address in network for network in self.networks) and address not in METADATA
-        return is_opened or (self.is_public and is_public(address))
+        return is_opened or (self.is_public and is_public_address(address))
 
-    def fault(self, url: str) -> str | None:
-        """Why ``url``, which comes from `plain`, is forbidden; None if it is permitted, or only a DNS lookup can tell."""
-        address = literal(url)
+    def find_url_problem(self, url: str) -> str | None:
+        """Explain why ``url`` is forbidden; None if it is permitted, or if only a DNS lookup can tell.
+
+        ``url`` must be in the form that `normalize_url` returns.
+        """
+        address = parse_ip_host(url)
         if address is not None and not self.permits(address):
             return "it is where you may not have one"
         if not self.is_public and not self.networks:
@@ -123,25 +126,26 @@ class NetworkPolicy:
 
 
 def network_policy_for(url: str, networks: tuple[Network, ...]) -> NetworkPolicy:
-    """The policy for ``url``, which comes from `plain`, where the operator permits the private ``networks``."""
+    """The policy for the normalised ``url``, where the operator permits the private ``networks``."""
     return NetworkPolicy(networks, is_public=url.startswith("https:"))
 
 
-def is_public(address: Address) -> bool:
+def is_public_address(address: Address) -> bool:
     """Whether ``address`` can be a host on the public internet."""
     if isinstance(address, IPv6Address) and address in _NAT64:
-        return is_public(IPv4Address(int(address) & 0xFFFF_FFFF))
+        return is_public_address(IPv4Address(int(address) & 0xFFFF_FFFF))
     if isinstance(address, IPv6Address) and address not in _UNICAST:
         return False
     return address not in METADATA and not any(address in network for network in _SPECIAL)
 
 
-def plain(url: str) -> str:
+def normalize_url(url: str) -> str:
     """Check a user's ``url``, and return it in normal form: lower case, no default port, no slash at the end.
 
     Raises:
-        ValueError: ``url`` is not ``https://host[:port][/path]``, or ``http``; or its host is neither a name nor an
-            address; or its port is below 1024 and not the default. The error text does not repeat ``url``.
+        ValueError: ``url`` is not of the form ``http[s]://host[:port][/path]``, or its host is neither a
+            name nor an IP address, or its port is below 1024 and not the default. The error text does not
+            repeat ``url``.
     """
     found = _URL.fullmatch(url) if len(url) <= _LONGEST_URL else None
     if found is None or "/../" in f"{found['path']}/" or "/./" in f"{found['path']}/":
@@ -153,8 +157,8 @@ def plain(url: str) -> str:
     return f"{scheme}://{host}{'' if port == _PORTS[scheme] else f':{port}'}{found['path']}"
 
 
-def literal(url: str) -> Address | None:
-    """The IP address that stands as host in ``url``, which comes from `plain`; None if the host is a name."""
+def parse_ip_host(url: str) -> Address | None:
+    """Parse the host of the normalised ``url`` as an IP address; None if the host is a name."""
     found = _URL.fullmatch(url)
     host = found["host"].strip("[]") if found else ""
     try:

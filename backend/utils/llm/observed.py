@@ -13,22 +13,23 @@ ERROR_STATUS = 300
 
 
 @dataclass
-class Observed:
-    """What the transport saw of one attempt's HTTP exchange, from which a failure is classified.
+class ObservedExchange:
+    """The facts that the transport records of one attempt's HTTP exchange, from which a failure is classified.
 
     Times are seconds of the monotonic clock. A value is None or empty as long as it is not known.
 
     Attributes:
         status: The HTTP status, once headers arrived.
         request_id: The provider's id of the request, from a header.
-        error_body: The body of an error answer, with the key removed if it quotes the key.
+        error_body: The body of an error answer, with the key removed if the body quotes it.
         headers: The answer's headers about limits and identity, with the key removed.
         sent_at: When the request was ready to be sent.
         has_left: Whether the request got a connection, so that the provider may have received it.
         first_byte_at: When the answer's first byte arrived.
         body_sent: The request's body.
         was_late: Whether a wait ended long after its deadline, because this process was busy or stopped.
-        refusal: Why the transport itself did not send the request, or did not read the answer.
+        refusal: The error with which the transport itself refused to send the request, or to read the
+            answer.
     """
 
     status: int | None = None
@@ -44,5 +45,5 @@ class Observed:
 
     @property
     def has_succeeded(self) -> bool:
-        """Whether the status has arrived and is no error."""
+        """Whether an HTTP status has arrived and is below 300."""
         return self.status is not None and self.status < ERROR_STATUS

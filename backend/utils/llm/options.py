@@ -17,7 +17,7 @@ from typing_extensions import override
 from .models import OTHER, Effort
 
 if TYPE_CHECKING:
-    from .models import Capabilities, Vendor
+    from .models import Capabilities, ModelVendor
 
 Api = Literal["openai", "gemini", "anthropic"]
 ApiMode = Literal["chat", "responses", "embeddings"]
@@ -27,14 +27,16 @@ Threshold = Literal["off", "none", "only_high", "medium_and_above", "low_and_abo
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """The names of an option in each API's request; None where the API has no such parameter.
+class ApiParameter:
+    """How one option is named in the requests of each API; None where the API has no such parameter.
 
     Attributes:
         chat_only: Whether OpenAI has the option in Chat Completions only, not in Responses.
-        ours: Whether the facade applies the option itself, such as a timeout, and sends no parameter for it.
-        intent: Whether the option is left out, instead of refused, where the API or model has no such control.
+        ours: Whether Patchbay applies the option itself, such as a timeout, and sends no parameter for it.
+        intent: Whether the option is left out, instead of refused, where the API or model has no such
+            control.
         needs: The capability without which a model rejects the option.
+        extra_body: Whether the parameter is passed in the client's ``extra_body``.
     """
 
     openai: str | None = None
@@ -46,15 +48,15 @@ class Parameter:
     needs: Literal["temperature", "logprobs", "thinking_budget"] | None = None
     extra_body: bool = False
 
-    def name(self, api: Api, mode: ApiMode = "chat") -> str | None:
-        """The option's name in a request of ``api``; None if the API has no such parameter."""
+    def name_in_api(self, api: Api, mode: ApiMode = "chat") -> str | None:
+        """The name of the option's parameter in requests of ``api``; None if the API has no such parameter."""
         if mode == "embeddings" or (self.chat_only and mode == "responses"):
             return None
         return {"openai": self.openai, "gemini": self.gemini, "anthropic": self.anthropic}[api]
 
 
-class Safety(BaseModel):
-    """The probability of harm from which Gemini blocks a prompt or an answer, for each kind of harm.
+class SafetyThresholds(BaseModel):
+    """Gemini's safety filters: for each kind of harm, the probability from which a text is blocked.
 
     ``off`` and ``none`` block nothing; ``off`` also switches the rating off.
     """
@@ -66,12 +68,12 @@ class Safety(BaseModel):
     sexually_explicit: Threshold = "only_high"
     dangerous_content: Threshold = "only_high"
 
-    def over(self, below: Safety) -> Safety:
-        """A copy in which each threshold that is not set here is taken from ``below``."""
-        return below.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
+    def with_defaults(self, defaults: SafetyThresholds) -> SafetyThresholds:
+        """Return a copy in which each threshold that is not set here is taken from ``defaults``."""
+        return defaults.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
 
-    def settings(self) -> dict[str, str]:
-        """The thresholds in the form of Gemini's API: harm category to threshold."""
+    def to_gemini_settings(self) -> dict[str, str]:
+        """Convert the thresholds to the form of Gemini's API: harm category to threshold."""
         return {
             f"HARM_CATEGORY_{kind.upper()}": "OFF" if threshold == "off" else f"BLOCK_{threshold.upper()}"
             for kind, threshold in self
@@ -79,7 +81,7 @@ class Safety(BaseModel):
 
 
 class Options(BaseModel):
-    """Settings of a feature, the same whichever model serves it.
+    """Settings of requests, such as temperature and timeouts, the same whichever model serves.
 
     Attributes:
         temperature: Sampling temperature, 0 to 2.
@@ -87,7 +89,8 @@ class Options(BaseModel):
         seed: The seed of sampling, for repeatable answers as far as the provider supports that.
         max_output_tokens: The longest answer, in tokens.
         effort: How hard a reasoning model should think.
-        thinking_budget: Most tokens of thought, for Gemini 2.5 and Claude up to 4.6; 0 is off, -1 lets the model decide.
+        thinking_budget: Most tokens of thought, for Gemini 2.5 and Claude up to 4.6; 0 is off, -1 lets the
+            model decide.
         safety: The thresholds of Gemini's safety filters.
         logprobs: Whether the answer holds the log probability of each of its tokens.
         top_logprobs: The number of likeliest tokens reported at each position; implies ``logprobs``.
@@ -98,67 +101,70 @@ class Options(BaseModel):
         metadata: Up to 16 pairs that the vendor, or a gateway, keeps with the request.
         timeout: Seconds for one attempt, from its start to the end of its answer.
         connect_timeout: Seconds for an attempt's connection to be made.
-        first_chunk_timeout: Seconds to the first content of a stream, or to the next thought before its content.
+        first_chunk_timeout: Seconds to the first content of a stream, or to the next thought before its
+            content.
         chunk_timeout: Seconds from one chunk of a stream to the next.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature: Annotated[
-        float | None, Parameter("temperature", "temperature", "temperature", needs="temperature")
+        float | None, ApiParameter("temperature", "temperature", "temperature", needs="temperature")
     ] = Field(default=None, ge=0, le=2)
-    top_p: Annotated[float | None, Parameter("top_p", "top_p", "top_p", needs="temperature")] = Field(
+    top_p: Annotated[float | None, ApiParameter("top_p", "top_p", "top_p", needs="temperature")] = Field(
         default=None, gt=0, le=1
     )
-    seed: Annotated[int | None, Parameter("seed", "seed", chat_only=True)] = None
+    seed: Annotated[int | None, ApiParameter("seed", "seed", chat_only=True)] = None
     max_output_tokens: Annotated[
-        int | None, Parameter("max_completion_tokens", "max_output_tokens", "max_tokens")
+        int | None, ApiParameter("max_completion_tokens", "max_output_tokens", "max_tokens")
     ] = Field(default=None, gt=0)
-    effort: Annotated[Effort | None, Parameter("reasoning_effort", "thinking_level", "effort")] = None
+    effort: Annotated[Effort | None, ApiParameter("reasoning_effort", "thinking_level", "effort")] = None
     thinking_budget: Annotated[
-        int | None, Parameter(None, "thinking_budget", "thinking_budget", needs="thinking_budget")
+        int | None, ApiParameter(None, "thinking_budget", "thinking_budget", needs="thinking_budget")
     ] = Field(default=None, ge=-1)
-    safety: Annotated[Safety, Parameter(gemini="safety_settings", intent=True)] = Safety()
-    logprobs: Annotated[bool | None, Parameter("logprobs", "response_logprobs", needs="logprobs")] = None
-    top_logprobs: Annotated[int | None, Parameter("top_logprobs", "logprobs", needs="logprobs")] = Field(
+    safety: Annotated[SafetyThresholds, ApiParameter(gemini="safety_settings", intent=True)] = (
+        SafetyThresholds()
+    )
+    logprobs: Annotated[bool | None, ApiParameter("logprobs", "response_logprobs", needs="logprobs")] = None
+    top_logprobs: Annotated[int | None, ApiParameter("top_logprobs", "logprobs", needs="logprobs")] = Field(
         default=None, ge=0, le=20
     )
     cache_retention: Annotated[
-        Literal["24h"] | None, Parameter("prompt_cache_retention", extra_body=True)
+        Literal["24h"] | None, ApiParameter("prompt_cache_retention", extra_body=True)
     ] = None
-    service_tier: Annotated[str | None, Parameter("service_tier", anthropic="service_tier")] = Field(
+    service_tier: Annotated[str | None, ApiParameter("service_tier", anthropic="service_tier")] = Field(
         default=None, pattern=r"^[a-z_]{1,32}$"
     )
-    verbosity: Annotated[Literal["low", "medium", "high"] | None, Parameter("verbosity")] = None
-    user: Annotated[str | None, Parameter("user", anthropic="user")] = Field(
+    verbosity: Annotated[Literal["low", "medium", "high"] | None, ApiParameter("verbosity")] = None
+    user: Annotated[str | None, ApiParameter("user", anthropic="user")] = Field(
         default=None, min_length=1, max_length=64
     )
-    metadata: Annotated[dict[MetadataKey, MetadataValue] | None, Parameter("metadata")] = Field(
+    metadata: Annotated[dict[MetadataKey, MetadataValue] | None, ApiParameter("metadata")] = Field(
         default=None, max_length=16
     )
-    timeout: Annotated[float, Parameter(ours=True)] = Field(default=120.0, gt=0, le=3600)
-    connect_timeout: Annotated[float, Parameter(ours=True)] = Field(default=5.0, gt=0, le=3600)
-    first_chunk_timeout: Annotated[float, Parameter(ours=True)] = Field(default=60.0, gt=0, le=3600)
-    chunk_timeout: Annotated[float, Parameter(ours=True)] = Field(default=30.0, gt=0, le=3600)
+    timeout: Annotated[float, ApiParameter(ours=True)] = Field(default=120.0, gt=0, le=3600)
+    connect_timeout: Annotated[float, ApiParameter(ours=True)] = Field(default=5.0, gt=0, le=3600)
+    first_chunk_timeout: Annotated[float, ApiParameter(ours=True)] = Field(default=60.0, gt=0, le=3600)
+    chunk_timeout: Annotated[float, ApiParameter(ours=True)] = Field(default=30.0, gt=0, le=3600)
 
     @override
     def __hash__(self) -> int:
         """A hash of the options that differ most between features: hashing all of them for each call would be slow."""
         return hash((self.temperature, self.max_output_tokens, self.effort, self.timeout, self.top_p))
 
-    def over(self, below: Options) -> Options:
-        """A copy in which each option that is not set here is taken from ``below``; in ``safety``, each threshold."""
-        if not (self.model_fields_set and below.model_fields_set):
-            return self if self.model_fields_set else below
+    def with_defaults(self, defaults: Options) -> Options:
+        """Return a copy in which each option, or safety threshold, that is not set is taken from ``defaults``."""
+        if not (self.model_fields_set and defaults.model_fields_set):
+            return self if self.model_fields_set else defaults
         own = {name: getattr(self, name) for name in self.model_fields_set}
         if "safety" in own:
-            own["safety"] = self.safety.over(below.safety)
-        return below.model_copy(update=own)
+            own["safety"] = self.safety.with_defaults(defaults.safety)
+        return defaults.model_copy(update=own)
 
-    def problems(
+    def find_unsupported(
         self, api: Api, model: str, can: Capabilities, mode: ApiMode = "chat"
     ) -> list[tuple[str, str]]:
-        """The set options that ``model`` cannot take, as pairs of option and reason; empty if it can take all."""
+        """List the options set here that ``model`` does not support, each with the reason."""
         return [
             (name, reason)
             for name in sorted(self.model_fields_set)
@@ -172,7 +178,7 @@ class Options(BaseModel):
 
     def _beyond(self, name: str, api: Api, model: str, can: Capabilities) -> str | None:
         """Why ``model`` rejects an option that its API has; None if it accepts the option."""
-        needs = parameter_of(name).needs
+        needs = find_api_parameter(name).needs
         if needs is not None and not getattr(can, needs):
             return f"{model} {_REJECTIONS[needs]}"
         if name in can.lacks:
@@ -194,29 +200,33 @@ _REJECTIONS = {
 
 def _unsupported(option: str, api: Api, mode: ApiMode) -> str | None:
     """Why ``api`` has no parameter for ``option``; None if it has one, or needs none."""
-    parameter = parameter_of(option)
-    if parameter.ours or parameter.intent or parameter.name(api, mode) is not None:
+    parameter = find_api_parameter(option)
+    if parameter.ours or parameter.intent or parameter.name_in_api(api, mode) is not None:
         return None
     where = {"chat": "", "responses": " in Responses", "embeddings": " for embeddings"}[mode]
-    return f"the {api} API has no such option" + (where if parameter.name(api) is not None else "")
+    return f"the {api} API has no such option" + (where if parameter.name_in_api(api) is not None else "")
 
 
 @lru_cache
-def parameter_of(option: str) -> Parameter:
-    """What each API calls the option named ``option``, and how it is handled."""
-    return next(mark for mark in Options.model_fields[option].metadata if isinstance(mark, Parameter))
+def find_api_parameter(option: str) -> ApiParameter:
+    """Look up how the option named ``option`` is called in each API, and how it is handled."""
+    return next(mark for mark in Options.model_fields[option].metadata if isinstance(mark, ApiParameter))
 
 
 @lru_cache(maxsize=4096)
-def request_kwargs(
-    options: Options, api: Api, can: Capabilities, mode: ApiMode = "chat", vendor: Vendor = OTHER
+def make_request_kwargs(
+    options: Options, api: Api, can: Capabilities, mode: ApiMode = "chat", vendor: ModelVendor = OTHER
 ) -> dict[str, Any]:
-    """The set options as keyword arguments of a request of ``api``. The result is cached: copy it before a change."""
+    """Translate the options that are set into keyword arguments for a request of ``api``.
+
+    Options that the API or the model does not support are left out. The result is cached: copy it before a
+    change.
+    """
     kwargs: dict[str, Any] = {}
     body: dict[str, Any] = {}
     for name in Options.model_fields:
-        parameter = parameter_of(name)
-        key, value = parameter.name(api, mode), _value(name, options, can)
+        parameter = find_api_parameter(name)
+        key, value = parameter.name_in_api(api, mode), _value(name, options, can)
         is_taken = name not in can.lacks and (parameter.needs is None or getattr(can, parameter.needs))
         if key is not None and value is not None and is_taken:
             renamed = vendor.renamed.get(key) if mode == "chat" else None
@@ -230,7 +240,7 @@ def _value(name: str, options: Options, can: Capabilities) -> Any:
         case "effort":
             return options.effort and can.nearest_effort(options.effort)
         case "safety":
-            return options.safety.settings()
+            return options.safety.to_gemini_settings()
         case "logprobs":
             asked = options.top_logprobs is not None if options.logprobs is None else options.logprobs
             return asked or None

@@ -1,4 +1,4 @@
-"""The packages that the facade or one API of it needs, and which of them are not installed."""
+"""The packages that Patchbay or one of its APIs needs, and which of them are not installed."""
 
 from __future__ import annotations
 
@@ -35,12 +35,15 @@ FOR_STATE_SERVER: Final = {"redis": "redis"}
 
 
 @cache
-def missing(api: str | None = None) -> tuple[str, ...]:
-    """The packages that ``api``, or by default every call, needs and that are not installed. Imports nothing."""
-    return missing_of(ALWAYS if api is None else OF_API[api])
+def find_missing_api_packages(api: str | None = None) -> tuple[str, ...]:
+    """Find the packages that ``api`` needs and that are not installed; None checks those that every call needs.
+
+    Imports nothing.
+    """
+    return find_missing_packages(ALWAYS if api is None else OF_API[api])
 
 
-def missing_of(needed: Mapping[str, str]) -> tuple[str, ...]:
+def find_missing_packages(needed: Mapping[str, str]) -> tuple[str, ...]:
     """The packages of ``needed`` (module name to package name) that are not installed."""
     return tuple(package for module, package in needed.items() if find_spec(module) is None)
 

@@ -13,8 +13,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from .forks import unforked
-from .interruptions import interruption_in
+from .forks import delay_forks
+from .interruptions import find_interruption
 from .receipt import Usage
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from genai_prices.types import ModelInfo, ModelPrice
 
-    from .model_config import Endpoint, Price
+    from .model_config import Endpoint, TokenPrices
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +34,12 @@ _PICO = 12
 """Decimal places of a cost: it is counted in pico-dollars."""
 
 
-def cost(endpoint: Endpoint, usage: Usage | None, when: datetime) -> Decimal | None:
-    """The cost in US dollars of ``usage`` at ``endpoint`` at the time ``when``; None if price or usage is unknown.
+def compute_cost(endpoint: Endpoint, usage: Usage | None, when: datetime) -> Decimal | None:
+    """Compute the cost of ``usage`` at ``endpoint`` at the time ``when``, in US dollars.
 
-    Counted in whole pico-dollars. The table's own price takes precedence over the list's. Errors of the list are logged, not
-    raised, so that no answer is lost because of its price.
+    None if price or usage is unknown. A price in the table takes precedence over the price list. The cost is
+    rounded to whole pico-dollars. Errors of the price list are only logged, so that no answer is lost
+    because of its price.
     """
     if usage is None:
         return None
@@ -50,21 +51,25 @@ def cost(endpoint: Endpoint, usage: Usage | None, when: datetime) -> Decimal | N
         else:
             prices = known.get_prices(when)
             is_plain = _is_ordinary(usage) and _is_by_token(prices)
-            found = _reckoned(usage, prices) if is_plain else looked_up(*endpoint.priced_as, usage, when)
+            found = (
+                _reckoned(usage, prices)
+                if is_plain
+                else compute_cost_by_genai_prices(*endpoint.priced_as, usage, when)
+            )
         return found if found is None or found == (whole := round(found, _PICO)) else whole
     except Exception as error:
-        if interruption_in(error) is not None:
+        if find_interruption(error) is not None:
             raise
         _warn_once(type(error).__name__)
         return None
 
 
 def price_version(endpoint: Endpoint, table_hash: str) -> str:
-    """The source of the price of ``endpoint``, such as ``genai-prices 0.2.3`` or ``table 0123456789ab``.
+    """Name the source of the endpoint's price, such as ``genai-prices 0.2.3`` or ``table 0123456789ab``.
 
     Args:
         endpoint: The endpoint.
-        table_hash: The hash of the table, for an endpoint whose price, or name in the price list, the table sets.
+        table_hash: The hash of the table, which names the source if the table sets the price.
     """
     if endpoint.price is not None:
         return f"table {table_hash}"
@@ -74,9 +79,9 @@ def price_version(endpoint: Endpoint, table_hash: str) -> str:
 
 
 @lru_cache(maxsize=1)
-@unforked()
+@delay_forks()
 def price_list_version() -> str | None:
-    """The version of the price list; None if the package is not installed."""
+    """The installed version of the price list, the package genai-prices; None if it is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -85,25 +90,32 @@ def price_list_version() -> str | None:
         return None
 
 
-def most_usd(endpoint: Endpoint, prompt: int, answer: int | None, day: date) -> Decimal | None:
-    """The most that one request could cost on ``day``, in US dollars; None if the price is unknown.
+def max_request_cost(
+    endpoint: Endpoint, prompt_tokens: int, max_answer_tokens: int | None, day: date
+) -> Decimal | None:
+    """Compute the most that one request could cost on ``day``, in US dollars; None if the price is unknown.
 
     Args:
         endpoint: The endpoint of the request.
-        prompt: The prompt's length in tokens.
-        answer: The longest answer in tokens; None if only the model limits it.
-        day: The day whose prices count.
+        prompt_tokens: The prompt's length in tokens.
+        max_answer_tokens: The longest answer in tokens; None if only the model limits it.
+        day: The day whose prices apply.
     """
-    return price_on(day, endpoint, Usage(input=prompt, output=answer or endpoint.can.max_output))
+    return compute_cost_on_day(
+        day, endpoint, Usage(input=prompt_tokens, output=max_answer_tokens or endpoint.can.max_output)
+    )
 
 
-def price_on(day: date, endpoint: Endpoint, usage: Usage) -> Decimal | None:
-    """The cost of ``usage`` at ``endpoint`` at the start of ``day`` in UTC, in US dollars; None if unknown."""
-    return cost(endpoint, usage, datetime.combine(day, time(), UTC))
+def compute_cost_on_day(day: date, endpoint: Endpoint, usage: Usage) -> Decimal | None:
+    """Compute the cost of ``usage``, in US dollars, at the start of ``day`` in UTC; None if it is unknown."""
+    return compute_cost(endpoint, usage, datetime.combine(day, time(), UTC))
 
 
-def looked_up(provider: str, model: str, usage: Usage, when: datetime) -> Decimal | None:
-    """The cost in US dollars as the package genai-prices itself computes it; None if it has no such model."""
+def compute_cost_by_genai_prices(provider: str, model: str, usage: Usage, when: datetime) -> Decimal | None:
+    """Compute the cost in US dollars with the function of the package genai-prices itself, which is slow.
+
+    None if the package has no such model, or finds the token counts contradictory.
+    """
     import genai_prices
 
     tokens = genai_prices.Usage(
@@ -122,7 +134,7 @@ def looked_up(provider: str, model: str, usage: Usage, when: datetime) -> Decima
 
 
 @lru_cache(maxsize=1024)
-@unforked()
+@delay_forks()
 def _known(provider: str, model: str) -> ModelInfo | None:
     try:
         from genai_prices.data_snapshot import get_snapshot
@@ -147,7 +159,7 @@ def _warn_once(fault: str) -> None:
     )
 
 
-def _at_own_price(usage: Usage, price: Price) -> Decimal:
+def _at_own_price(usage: Usage, price: TokenPrices) -> Decimal:
     """The cost by the table's own price. Prompt tokens without a separate price cost as much as the others."""
     fresh = usage.input - usage.cached - usage.cache_write
     cached = price.input if price.cache_read is None else price.cache_read

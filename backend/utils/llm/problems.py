@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError
 
-from .nearest import nearest
+from .nearest import find_similar_words
 from .secrets import KEY_LIKE
 
 if TYPE_CHECKING:
@@ -35,62 +35,65 @@ Loc = tuple[int | str, ...]
 
 
 class Problems:
-    """Collects what is wrong with a table while it is read, so that one error can report everything.
+    """Collects the problems of a table while it is read, so that one error can report all of them.
 
-    A rule that is broken at one path is one finding, however many features use that path.
+    A rule that is broken at one path of the table is reported once, however many features use that path.
     """
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, str], str] = {}
 
     @property
-    def found(self) -> tuple[str, ...]:
-        """Every finding so far, each a sentence or two for people, in the order in which they were found."""
+    def messages(self) -> tuple[str, ...]:
+        """The texts of all problems so far, for people, in the order in which they were added."""
         return tuple(self._found.values())
 
     def add(self, path: str, rule: str, *, value: object = None, layer: str = "", fix: str = "") -> None:
-        """Add one finding, worded ``path = value (layer): rule. fix``."""
+        """Add a problem, with the text ``path = value (layer): rule. fix``."""
         shown = "" if value is None else f" = {_cut(KEY_LIKE.sub('[hidden]', repr(value)))}"
         where = f" ({layer})" if layer else ""
         self._found.setdefault(
             (path, rule, shown), f"{path}{shown}{where}: {rule}.{' ' + fix if fix else ''}"
         )
 
-    def add_validation(
+    def add_validation_error(
         self,
         error: ValidationError,
         *,
         layer: str,
-        place: Callable[[Loc], str],
-        known: Callable[[Loc], Iterable[str]],
+        find_path: Callable[[Loc], str],
+        find_valid_keys: Callable[[Loc], Iterable[str]],
     ) -> None:
-        """Add every finding of a row that fails its pydantic model.
+        """Add each problem of a row that fails the validation by its pydantic model.
 
         Args:
             error: The validation error.
             layer: The configuration layer that the row comes from.
-            place: Gives the path of a value of the row.
-            known: Gives the valid keys at the place of an unknown key.
+            find_path: Returns the path in the table of a value of the row.
+            find_valid_keys: Returns the valid keys at the place of an unknown key.
         """
         for detail in error.errors(include_url=False):
             loc, kind, value, context = detail["loc"], detail["type"], detail["input"], detail.get("ctx", {})
             fix = context.get("fix", "")
             if kind == "extra_forbidden":
-                fix = _REMOVED.get(str(loc[-1])) or did_you_mean(str(loc[-1]), known(loc))
+                fix = _REMOVED.get(str(loc[-1])) or did_you_mean(str(loc[-1]), find_valid_keys(loc))
             showable = kind != "missing" and "base_url" not in loc  # which may hold a password
             shown = value if showable and isinstance(value, str | int | float | bool) else None
-            self.add(place(loc), _rule(detail["msg"], kind, context), value=shown, layer=layer, fix=fix)
+            self.add(find_path(loc), _rule(detail["msg"], kind, context), value=shown, layer=layer, fix=fix)
 
 
-def rule_error(rule: str, fix: str = "") -> PydanticCustomError:
+def make_rule_error(rule: str, fix: str = "") -> PydanticCustomError:
     """Make the error for a pydantic validator to raise: the ``rule`` that a value breaks, and a ``fix``, if any."""
     return PydanticCustomError("broken", "{rule}", {"rule": rule, "fix": fix})
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint for an error message, with the ``known`` words nearest to ``word``, or all of them if they are few."""
+    """Make a hint for an error message: the ``known`` words nearest to ``word``, or all if they are few.
+
+    Empty if no word is near and there are many.
+    """
     known = sorted(known)
-    if near := nearest(word, known, most=2):
+    if near := find_similar_words(word, known, limit=2):
         return f"Did you mean {' or '.join(map(repr, near))}?"
     return f"Known: {', '.join(known)}." if known and len(known) <= _FEW else ""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from typing_extensions import override
 
-from .problems import did_you_mean, rule_error
+from .problems import did_you_mean, make_rule_error
 
 Period = Literal["second", "minute", "hour", "day", "month"]
 SECONDS: dict[Period, float] = {
@@ -27,33 +27,33 @@ _RULE = 'must be written like "90000/minute", per second, minute, hour, day or m
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A number of requests or tokens in each period, such as ``90000/minute``."""
+    """A limit on the number of requests or tokens in a period, such as ``90000/minute``."""
 
     amount: int
     per: Period
 
     @classmethod
-    def read(cls, written: object) -> Self:
-        """Parse a rate written as ``amount/period``.
+    def parse(cls, value: object) -> Self:
+        """Parse a rate written as ``amount/period``, such as ``90000/minute``; a `Rate` is returned unchanged.
 
         Raises:
-            ValueError: ``written`` is no such rate.
+            ValueError: ``value`` is no such rate.
         """
-        if isinstance(written, cls):
-            return written
-        found = _WRITTEN.fullmatch(written.strip()) if isinstance(written, str) else None
+        if isinstance(value, cls):
+            return value
+        found = _WRITTEN.fullmatch(value.strip()) if isinstance(value, str) else None
         if found is None:
-            raise rule_error(_RULE, _meant(written))
+            raise make_rule_error(_RULE, _meant(value))
         period: Period | None = next((known for known in SECONDS if known == found[2]), None)
         if period is None:
-            raise rule_error(f"there is no period {found[2]!r}", did_you_mean(found[2], SECONDS))
+            raise make_rule_error(f"there is no period {found[2]!r}", did_you_mean(found[2], SECONDS))
         if (amount := int(found[1])) < 1:
-            raise rule_error("must let out at least 1", "Leave it out if nothing is limited.")
+            raise make_rule_error("must let out at least 1", "Leave it out if nothing is limited.")
         return cls(amount, period)
 
     @property
-    def resets(self) -> bool:
-        """Whether the count is reset at the end of each day or month, as quotas are; else the window slides."""
+    def is_calendar_quota(self) -> bool:
+        """Whether the count restarts with each calendar day or month, like a quota; else the window slides."""
         return self.per in {"day", "month"}
 
     @override
@@ -80,21 +80,21 @@ def _one_for_each_period(rates: tuple[Rate, ...]) -> tuple[Rate, ...]:
     periods = [rate.per for rate in rates]
     for period in SECONDS:
         if periods.count(period) > 1:
-            raise rule_error(f"says twice how much is let out per {period}", "Keep the smaller one.")
+            raise make_rule_error(f"says twice how much is let out per {period}", "Keep the smaller one.")
     return rates
 
 
-RateField = Annotated[Rate, BeforeValidator(Rate.read), PlainSerializer(str)]
+RateField = Annotated[Rate, BeforeValidator(Rate.parse), PlainSerializer(str)]
 Rates = Annotated[tuple[RateField, ...], BeforeValidator(_as_list), AfterValidator(_one_for_each_period)]
 
 
 class Limits(BaseModel):
-    """The limits on requests of one key, endpoint or feature. None stands for no limit.
+    """The limits on requests of one key, endpoint or feature. Empty or None is no limit.
 
     Attributes:
-        requests: Requests in each period.
-        tokens: Tokens in each period, prompt and answer together.
-        concurrency: Requests in flight at once.
+        requests: The most requests in each period.
+        tokens: The most tokens in each period, prompt and answer together.
+        concurrency: The most requests in flight at once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -104,7 +104,7 @@ class Limits(BaseModel):
     concurrency: int | None = Field(default=None, gt=0)
 
     @property
-    def is_none(self) -> bool:
+    def is_unlimited(self) -> bool:
         """Whether no limit is set at all."""
         return not (self.requests or self.tokens or self.concurrency)
 

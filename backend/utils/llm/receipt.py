@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from .types import Category, KeyOwner, Outcome, Per
+    from .types import FailureCategory, KeyOwner, Outcome, Per
 
 RECEIPT_KEY = "receipt"
 """The key of the receipt in a message's ``response_metadata``."""
@@ -22,12 +22,15 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def endpoint_label(endpoint: object, account: str | None) -> str:
-    """The name of ``endpoint`` for people, with the ``account`` in brackets if it is not None."""
+    """Format the name of ``endpoint`` for people, with the operator's ``account`` in brackets if there is one."""
     return f"{endpoint} ({account})" if account else str(endpoint)
 
 
 class Usage(NamedTuple):
-    """Tokens of one attempt; ``cached`` and ``cache_write`` are part of ``input``, ``reasoning`` of ``output``."""
+    """The token counts of one attempt.
+
+    ``input`` includes ``cached`` and ``cache_write``; ``output`` includes ``reasoning``.
+    """
 
     input: int = 0
     output: int = 0
@@ -41,8 +44,8 @@ class Usage(NamedTuple):
         return self.input + self.output
 
     @classmethod
-    def of(cls, metadata: Mapping[str, Any] | None) -> Usage | None:
-        """The usage in LangChain's ``usage_metadata``; None if the provider reported none."""
+    def from_metadata(cls, metadata: Mapping[str, Any] | None) -> Usage | None:
+        """Read the token counts from LangChain's ``usage_metadata``; None if the provider reported none."""
         if not metadata:
             return None
         inward = metadata.get("input_token_details") or {}
@@ -68,16 +71,19 @@ class Attempt(NamedTuple):
         first_byte: Time from the sending of the request to the answer's first byte; None if none came.
         first_token: Time from the start of the attempt to the first content of a stream; None without any.
         account: The operator's account whose key was used, if the provider has several; else None.
-        handed_on: An estimate of the tokens that the caller had received of a stream that broke.
-        score: The answer's quality from 0 to 1, if it was tested: the test's score, or 1 if it only accepted the answer.
+        handed_on: For a stream that broke, an estimate of the tokens that the caller had received by then.
+        score: The answer's quality from 0 to 1, if it was tested: the test's score, or 1 if it only accepted
+            the answer.
         cost_usd: The cost in US dollars; None, never 0, if it is unknown.
-        finish_reason: Why the model stopped, by the name of Chat Completions, or else by the provider's name.
+        finish_reason: Why the model stopped, by the name of Chat Completions, or else by the provider's
+            name.
         request_id: The provider's id of the request, from a header of its answer.
-        number: Its place among the attempts of the call, from 1, in the order in which they began.
+        number: The attempt's number within its call, from 1, in the order in which attempts began.
         hedge: Whether it was a hedge: a second request, sent because the first was slow.
-        withdrawn: Whether the request was not sent, as when a budget has no room for it; then it does not count as an attempt.
-        estimated: Whether usage and cost are estimates: the provider reported none, or the request was cancelled or lost
-            to its hedge and is billed nevertheless.
+        withdrawn: Whether the request was not sent, because a budget had too little left, for example. Such
+            an attempt is not counted.
+        estimated: Whether usage and cost are estimates: the provider reported none, or the request was
+            cancelled or lost to its hedge and is billed nevertheless.
     """
 
     endpoint: str
@@ -85,7 +91,7 @@ class Attempt(NamedTuple):
     outcome: Outcome
     started: datetime
     duration: timedelta
-    category: Category | None = None
+    category: FailureCategory | None = None
     status: int | None = None
     first_byte: timedelta | None = None
     served_model: str | None = None
@@ -128,20 +134,20 @@ class Attempt(NamedTuple):
         }
 
 
-class BudgetMark(NamedTuple):
-    """A remark about one budget in a receipt, such as that it is nearly used up.
+class BudgetRemark(NamedTuple):
+    """A remark in a receipt about one budget, such as that it is nearly used up.
 
     Attributes:
         budget: The budget's name, and ``per`` the kind of its counter.
-        mark: ``warning``: the budget is nearly used up. ``stepped_down``: a cheaper profile served to spare it.
-            ``uncounted``: its counters could not be read, and the call was not counted.
+        mark: ``warning``: the budget is nearly used up. ``stepped_down``: a cheaper profile served to spare
+            it. ``uncounted``: its counters could not be read, and the call was not counted.
     """
 
     budget: str
     per: Per
     mark: Literal["warning", "stepped_down", "uncounted"]
 
-    def as_dict(self) -> BudgetMarkDict:
+    def as_dict(self) -> BudgetRemarkDict:
         """The remark as a JSON-ready dictionary."""
         return {"budget": self.budget, "per": self.per, "mark": self.mark}
 
@@ -150,12 +156,12 @@ class Receipt(NamedTuple):
     """The record of a whole call: every attempt, the one that answered, and what all of them cost.
 
     Attributes:
-        profile: The profile whose chain served the call.
+        profile: The profile whose chain of endpoints served the call.
         degraded: Whether the demo model, or another endpoint than the first choice, answered.
         table_hash: The hash of the table that was in force for the call.
         answered: The attempt whose answer the caller got.
-        arm: The arm of the feature's split that the call was in; None without a split.
-        asked_for: The endpoint that the call itself named; None if the table decided alone.
+        arm: The caller's arm of the feature's A/B split; None if the feature has no split.
+        asked_for: The endpoint that the call itself named; None if it named none.
         budgets: Remarks about budgets, such as a warning; empty if there are none.
         id: The call's id, a UUIDv7.
     """
@@ -168,12 +174,12 @@ class Receipt(NamedTuple):
     answered: Attempt
     arm: str | None = None
     asked_for: str | None = None
-    budgets: tuple[BudgetMark, ...] = ()
+    budgets: tuple[BudgetRemark, ...] = ()
     id: str = ""
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """The cost of all attempts in US dollars; None if that of any attempt is unknown."""
+        """The cost of all attempts in US dollars; None if the cost of any attempt is unknown."""
         total = Decimal(0)
         for attempt in self.attempts:
             if attempt.cost_usd is None:
@@ -198,7 +204,7 @@ class Receipt(NamedTuple):
             "accepted": answered.outcome == "ok",
             "arm": self.arm,
             "asked_for": self.asked_for,
-            "budgets": list(map(BudgetMark.as_dict, self.budgets)),
+            "budgets": list(map(BudgetRemark.as_dict, self.budgets)),
             "table_hash": self.table_hash,
         }
 
@@ -207,7 +213,10 @@ class Receipt(NamedTuple):
 
 
 class UsageDict(TypedDict):
-    """`Usage` as JSON, in tokens. ``cached`` and ``cache_write`` are part of ``input``, ``reasoning`` of ``output``."""
+    """`Usage` as JSON.
+
+    ``input`` includes ``cached`` and ``cache_write``; ``output`` includes ``reasoning``.
+    """
 
     input: int
     output: int
@@ -240,8 +249,8 @@ class AttemptDict(TypedDict):
     cost_usd: str | None
 
 
-class BudgetMarkDict(TypedDict):
-    """`BudgetMark` as JSON."""
+class BudgetRemarkDict(TypedDict):
+    """`BudgetRemark` as JSON."""
 
     budget: str
     per: Per
@@ -263,21 +272,22 @@ class ReceiptDict(TypedDict):
     accepted: bool
     arm: str | None
     asked_for: str | None
-    budgets: list[BudgetMarkDict]
+    budgets: list[BudgetRemarkDict]
     table_hash: str
 
 
-class HasMetadata(Protocol):
-    """Anything with ``response_metadata``: a message of LangChain's, or a chunk of a message."""
+class HasResponseMetadata(Protocol):
+    """An object with ``response_metadata``: a message or a message chunk of LangChain's."""
 
     response_metadata: dict[str, Any]
 
 
-def receipt_of(answer: HasMetadata) -> ReceiptDict:
-    """The receipt of an answer, of the last chunk of a stream, or of the sum of all its chunks.
+def receipt_of(answer: HasResponseMetadata) -> ReceiptDict:
+    """Read the receipt from an answer, from the last chunk of a stream, or from the sum of all its chunks.
 
     Raises:
-        LookupError: ``answer`` has no receipt: it is no answer of a feature, or a chunk before the last.
+        LookupError: ``answer`` has no receipt: it does not come from a feature's model, or is a chunk before
+            the last.
     """
     receipt = answer.response_metadata.get(RECEIPT_KEY)
     if receipt is None:
@@ -306,7 +316,7 @@ def receipts() -> Iterator[list[ReceiptDict]]:
 
 
 def collect_receipt(receipt: Receipt) -> ReceiptDict:
-    """Convert ``receipt`` to JSON for the answer's metadata, and add it to the lists of all open `receipts`."""
+    """Convert ``receipt`` to JSON for the answer's metadata, and add it to the list of each `receipts` block."""
     made = receipt.as_dict()
     for seen in _COLLECTED.get():
         seen.append(made)

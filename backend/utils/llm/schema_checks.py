@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from .schema_dialects import definitions_of
+from .schema_dialects import read_definitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,8 +37,11 @@ _LIMITS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 }
 
 
-def first_fault(value: Any, schema: dict[str, Any]) -> str | None:
-    """Where and how ``value`` first breaks ``schema``, for an error text that quotes no value; None if it is valid."""
+def find_schema_violation(value: Any, schema: dict[str, Any]) -> str | None:
+    """Find the first place where ``value`` violates the JSON Schema ``schema``, and how; None if it is valid.
+
+    The text is for an error, and quotes no value.
+    """
     return next(_Check(schema, _LEAST_STEPS + MOST_STEPS * _size(value)).faults(value, schema, ()), None)
 
 
@@ -49,7 +52,7 @@ class _Check:
         self._definitions = {
             f"#/{word}/{name}": part
             for word in ("$defs", "definitions")
-            for name, part in definitions_of(schema).items()
+            for name, part in read_definitions(schema).items()
         }
         self._definitions["#"] = schema
         self._left = most_steps

@@ -1,7 +1,8 @@
 """JSON Schema in the dialects of the APIs that enforce it.
 
-A dialect lists its keywords; no other keyword is sent. Other keywords that only constrain a value are put into the description
-instead, since the facade validates every answer anyway. A schema that needs still more cannot be expressed.
+A dialect lists its keywords; no other keyword is sent. Other keywords that only constrain a value are
+put into the description instead, since Patchbay validates every answer anyway. A schema that needs still
+more cannot be expressed.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ Node = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """The limits on the size of a schema.
+class SchemaSizeLimits:
+    """The limits of an API on the size of a schema.
 
     Attributes:
         properties: The most properties, in all objects together.
         levels: The most levels of nested objects.
         characters: The most characters in names of properties and definitions and in enum values, together.
         choices: The most enum values, in all enums together.
-        long_enum: The most characters in the values of an enum of more than 250 texts.
+        long_enum: The most characters in all values of an enum, for enums of more than 250 texts.
     """
 
     properties: int
@@ -37,14 +38,14 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Dialect:
-    """The part of JSON Schema that a vendor's API takes.
+class SchemaDialect:
+    """The part of JSON Schema that a vendor's API supports.
 
     Attributes:
-        constraints: The keywords that constrain a value and that the dialect has.
-        formats: The values of ``format`` that the dialect has.
+        constraints: The supported keywords that constrain a value, such as ``minimum``.
+        formats: The supported values of ``format``.
         is_closed: Whether every object must list all of its properties as required, and permits no others.
-        has_tuples: Whether the dialect has ``prefixItems``.
+        has_tuples: Whether ``prefixItems`` is supported.
         is_recursive: Whether a definition may refer to itself, directly or not.
         unrolls: Whether the API unrolls recursion, so that a recursive property must not be required.
         bounds: The limits on a schema's size; None if none are documented.
@@ -56,7 +57,7 @@ class Dialect:
     has_tuples: bool = False
     is_recursive: bool = True
     unrolls: bool = False
-    bounds: Bounds | None = None
+    bounds: SchemaSizeLimits | None = None
 
 
 _OF_TYPE: Final[Mapping[str, tuple[str, ...]]] = {
@@ -70,24 +71,24 @@ _OF_TYPE: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The keywords that narrow a value, by its type."""
 
-OPENAI: Final = Dialect(
+OPENAI: Final = SchemaDialect(
     constraints=frozenset({*_OF_TYPE["number"], "pattern", "format", "minItems", "maxItems"}),
     formats=frozenset({"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uuid"}),
-    bounds=Bounds(properties=5000, levels=10, characters=120_000, choices=1000, long_enum=15_000),
+    bounds=SchemaSizeLimits(properties=5000, levels=10, characters=120_000, choices=1000, long_enum=15_000),
 )
 """https://platform.openai.com/docs/guides/structured-outputs#supported-schemas, as of 2026-11."""
-AZURE: Final = Dialect(
-    bounds=Bounds(properties=100, levels=5, characters=15_000, choices=500, long_enum=7_500)
+AZURE: Final = SchemaDialect(
+    bounds=SchemaSizeLimits(properties=100, levels=5, characters=15_000, choices=500, long_enum=7_500)
 )
 """https://learn.microsoft.com/azure/ai-foundry/openai/how-to/structured-outputs: no constraint at all, nor a ``default``."""
 MINIMAL: Final = replace(OPENAI, constraints=frozenset(), formats=frozenset(), is_recursive=False)
 """The keywords common to all strict dialects, for gateways in front of several vendors and for Anthropic:
 https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations."""
-GRAMMAR: Final = Dialect(
+GRAMMAR: Final = SchemaDialect(
     constraints=frozenset(word for words in _OF_TYPE.values() for word in words), formats=OPENAI.formats
 )
 """Servers that make a grammar of it, such as llama.cpp and vLLM: a constraint is worth more to a small model than a hint."""
-GEMINI: Final = Dialect(
+GEMINI: Final = SchemaDialect(
     constraints=frozenset({"format", "maxItems", "maximum", "minItems", "minimum"}),
     formats=frozenset({"date", "date-time", "time"}),
     is_closed=False,
@@ -130,11 +131,11 @@ class _InexpressibleError(Exception):
     """The dialect cannot express a part of the schema."""
 
 
-def in_dialect(schema: Node, dialect: Dialect) -> Node | None:
-    """Rewrite ``schema``, whose root is an object, with only the keywords of ``dialect``, for an API that enforces it.
+def rewrite_for_dialect(schema: Node, dialect: SchemaDialect) -> Node | None:
+    """Rewrite ``schema``, whose root is an object, with keywords of ``dialect`` only, for APIs that enforce it.
 
-    Returns None if the dialect cannot express a part of the schema, such as ``not``; if the result exceeds its bounds;
-    or if ``schema`` is no valid schema.
+    None if ``schema`` is invalid, if the dialect cannot express a part of it, such as ``not``, or if the
+    result exceeds the size that the API allows.
     """
     try:
         found = _Writer(schema, dialect).root()
@@ -151,9 +152,9 @@ def in_dialect(schema: Node, dialect: Dialect) -> Node | None:
 class _Writer:
     """Writes one schema in a dialect, part by part."""
 
-    def __init__(self, schema: Node, dialect: Dialect) -> None:
+    def __init__(self, schema: Node, dialect: SchemaDialect) -> None:
         self._dialect = dialect
-        self._definitions = definitions_of(schema)
+        self._definitions = read_definitions(schema)
         self._root = {key: value for key, value in schema.items() if key not in {"$defs", "definitions"}}
         if any(reference == "#" for reference in _references(schema)):
             self._definitions[_ROOT] = self._root
@@ -324,7 +325,7 @@ class _Writer:
 # Reading -------------------------------------------------------------------------------------------------------------
 
 
-def definitions_of(schema: Node) -> dict[str, Any]:
+def read_definitions(schema: Node) -> dict[str, Any]:
     """The definitions of ``schema`` by name, from ``$defs`` or, in older drafts, ``definitions``."""
     return {
         name: part
@@ -445,7 +446,7 @@ def _unique(written: Iterable[Node]) -> list[Node]:
 # Sizes ---------------------------------------------------------------------------------------------------------------
 
 
-def _is_within(schema: Node, bounds: Bounds) -> bool:
+def _is_within(schema: Node, bounds: SchemaSizeLimits) -> bool:
     """Whether a written schema is within the bounds."""
     definitions = schema.get("$defs", {})
     names, enums = list(definitions), []

@@ -1,4 +1,4 @@
-"""The form of a provider's key, and fingerprints that name one without revealing it."""
+"""The form of a provider's key, and fingerprints that identify a key without revealing it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ PROCESS_KEY = secrets.token_bytes(32)
 """The hash key of fingerprints that differ from process to process."""
 
 
-def is_key(text: str) -> bool:
-    """Whether ``text`` could be a key: see `key_problem`."""
-    return key_problem(text) is None
+def is_valid_key(text: str) -> bool:
+    """Whether ``text`` has the form of an API key; `find_key_problem` says why not."""
+    return find_key_problem(text) is None
 
 
-def key_problem(text: str) -> str | None:
-    """Why ``text`` cannot be a provider's key, without a quotation of it; None if it can: printable ASCII without spaces.
+def find_key_problem(text: str) -> str | None:
+    """Explain why ``text`` cannot be an API key, without quoting it; None if it can.
 
-    Other text cannot be sent in a header, and an HTTP library that refuses such a key would show it in its error.
+    A key is printable ASCII without spaces. Other text cannot be sent in a header, and an HTTP library that
+    refuses such a key would show it in its error.
     """
     if "…" in text or text.endswith("..."):
         return "is cut short, as an example shows it: put the whole key there"
@@ -42,13 +43,13 @@ KEY_LIKE = re.compile(rf"{VENDORS_KEY.pattern}|\b(?:Bearer|Basic)\s+\S+", re.IGN
 """Matches parts of a text that are most likely keys."""
 
 
-def looks_like_key(text: str) -> bool:
-    """Whether ``text`` contains something that is most likely a key."""
+def contains_likely_key(text: str) -> bool:
+    """Whether ``text`` contains something that is most likely an API key."""
     return KEY_LIKE.search(text) is not None
 
 
-class KeptSecret(SecretStr):
-    """A stored key, which is decrypted only when a request is signed with it.
+class StoredSecret(SecretStr):
+    """A stored API key, which is decrypted only when it is put into a request.
 
     Attributes:
         name: The name of the key, which is no secret and identifies the key without decrypting it.
@@ -59,17 +60,17 @@ class KeptSecret(SecretStr):
     fingerprint: str | None = None
 
 
-def fingerprint(secret: SecretStr | None, place: str = "", key: bytes = PROCESS_KEY) -> str:
-    """A keyed hash that names ``secret`` without revealing it.
+def compute_fingerprint(secret: SecretStr | None, address: str = "", hash_key: bytes = PROCESS_KEY) -> str:
+    """Compute a keyed hash that identifies ``secret`` without revealing it; ``open`` if there is no secret.
 
     Args:
-        secret: The key. A `KeptSecret` is not decrypted.
-        place: The address that the key is for, if the provider's name does not determine it.
-        key: The hash key; by default a random one for each process and its forks.
+        secret: The API key. A `StoredSecret` is not decrypted: its name is hashed.
+        address: The address that the key is for, if the provider's name does not determine it.
+        hash_key: The key of the hash; by default a random one, the same in this process and its forks.
     """
     if secret is None:
         return "open"
-    named = f"kept {secret.name}" if isinstance(secret, KeptSecret) else secret.get_secret_value()
-    if place:
-        named += f" {place}"
-    return blake2b(named.encode(), digest_size=8, key=key).hexdigest()
+    named = f"kept {secret.name}" if isinstance(secret, StoredSecret) else secret.get_secret_value()
+    if address:
+        named += f" {address}"
+    return blake2b(named.encode(), digest_size=8, key=hash_key).hexdigest()

@@ -25,7 +25,9 @@ RELOAD_SECONDS = 1.0
 async def serving(
     patchbay: Patchbay | None = None, *, reload_every: float | None = RELOAD_SECONDS
 ) -> AsyncIterator[Patchbay]:
-    """Install ``patchbay`` as the default, warm it up in the background, reload its table when it changes, and close it at the end.
+    """Install ``patchbay`` as the default, reload its table when it changes, and close it when the block ends.
+
+    It is warmed up in the background.
 
     Args:
         patchbay: By default a patchbay on the default table that refuses calls without a caller.

@@ -1,7 +1,7 @@
-"""A schema goes in, a validated object comes out, whichever API serves.
+"""Schemas of structured answers: a schema goes in, a validated object comes out, whichever API serves.
 
-The schema is turned into JSON Schema once. Each API gets it in its own way (see `providers`); the answer is validated
-here, on the raw text, never by an SDK.
+The schema is turned into JSON Schema once. Each API gets it in its own way (see `providers`); the answer
+is validated here, on the raw text, never by an SDK.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from typing_extensions import is_typeddict, override
 
-from .embedded_json import documents_in
-from .schema_checks import first_fault
-from .schema_dialects import OPENAI, definitions_of, in_dialect
+from .embedded_json import find_json_documents
+from .schema_checks import find_schema_violation
+from .schema_dialects import OPENAI, read_definitions, rewrite_for_dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .schema_dialects import Dialect
+    from .schema_dialects import SchemaDialect
 
 Method = Literal["json_schema", "json_mode"]
 PARSED_KEY = "parsed"
@@ -43,20 +43,21 @@ _MOST_PLACES = 20
 """Of an answer that does not fit. A model that gets more than these wrong is told how many."""
 
 
-class UnfitAnswerError(ValueError):
-    """The answer's text is no JSON, or does not fit the schema. The message never quotes the text."""
+class SchemaMismatchError(ValueError):
+    """The answer's text is not JSON, or does not fit the schema. The message never quotes the text."""
 
 
 @dataclass(frozen=True, eq=False)
-class Schema:
-    """The schema that an answer has to fit: as JSON Schema for the endpoint, and as a parser for its text.
+class AnswerSchema:
+    """The schema that an answer must fit: as JSON Schema for the endpoint, and as a parser of its text.
 
     Attributes:
-        name: The schema's title, as the API wants it.
-        json_schema: The JSON Schema, whose root is an object; None for ``json_mode``, where any JSON object will do.
+        name: The schema's title, which is sent as its name.
+        json_schema: The JSON Schema, whose root is an object; None for ``json_mode``, where any JSON object
+            will do.
         is_strict: Whether an endpoint should enforce the schema, as far as its dialect can express it.
-        parse: Turns the answer's text into the object; raises `UnfitAnswerError`.
-        source: The arguments of `schema_of` from which the schema was made, by which it is pickled.
+        parse: Turns the answer's text into the object; raises `SchemaMismatchError`.
+        source: The arguments of `make_answer_schema` from which the schema was made, by which it is pickled.
     """
 
     name: str
@@ -65,33 +66,38 @@ class Schema:
     is_strict: bool
     parse: Callable[[str], Any]
     source: tuple[Any, Method, bool | None] = field(repr=False)
-    _expressed: dict[Dialect, dict[str, Any] | None] = field(default_factory=dict, repr=False)
+    _expressed: dict[SchemaDialect, dict[str, Any] | None] = field(default_factory=dict, repr=False)
 
     @override
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, self.source
 
-    def expressed_in(self, dialect: Dialect) -> dict[str, Any] | None:
-        """The schema in the keywords of ``dialect``, for an API that enforces it; None if the dialect cannot express it."""
+    def to_dialect(self, dialect: SchemaDialect) -> dict[str, Any] | None:
+        """Rewrite the JSON Schema with the keywords of ``dialect`` only, for an API that enforces it.
+
+        None if the dialect cannot express it, or if there is no JSON Schema. The result is cached.
+        """
         if dialect not in self._expressed:
-            self._expressed[dialect] = in_dialect(self.json_schema, dialect) if self.json_schema else None
+            self._expressed[dialect] = (
+                rewrite_for_dialect(self.json_schema, dialect) if self.json_schema else None
+            )
         return self._expressed[dialect]
 
     @property
     def strict_schema(self) -> dict[str, Any] | None:
         """The schema in OpenAI's strict dialect; None if it is not strict, or the dialect cannot express it."""
-        return self.expressed_in(OPENAI) if self.is_strict else None
+        return self.to_dialect(OPENAI) if self.is_strict else None
 
 
-def schema_of(schema: object, method: Method = "json_schema", *, strict: bool | None = None) -> Schema:
-    """The `Schema` of a pydantic class, a dataclass, a ``TypedDict`` class or a JSON Schema with a title.
+def schema_of(schema: object, method: Method = "json_schema", *, strict: bool | None = None) -> AnswerSchema:
+    """Make the `AnswerSchema` of a pydantic class, dataclass, ``TypedDict`` class or JSON Schema with a title.
 
     Args:
         schema: The type, or the JSON Schema itself.
-        method: ``json_schema`` holds the model to the schema; ``json_mode`` only requires JSON.
-        strict: Whether an endpoint should enforce the schema, which makes every property required; by default True
-            for types, False for a JSON Schema and for a ``TypedDict`` with optional keys. A schema that a strict dialect
-            cannot express is sent without ``strict``.
+        method: ``json_schema`` requires an answer that fits the schema; ``json_mode`` asks only for JSON.
+        strict: Whether an endpoint should enforce the schema, which makes every property required; by
+            default True for types, False for a JSON Schema and for a ``TypedDict`` with optional keys. A
+            schema that a strict dialect cannot express is sent without ``strict``.
     """
     if isinstance(schema, type):
         return _of_type(schema, method, strict)
@@ -101,12 +107,16 @@ def schema_of(schema: object, method: Method = "json_schema", *, strict: bool | 
         return _build(schema, method, strict)
 
 
-def _again(schema: object, method: Method, strict: bool | None) -> Schema:  # noqa: FBT001 - pickle names no arguments
+def _again(schema: object, method: Method, strict: bool | None) -> AnswerSchema:  # noqa: FBT001 - pickle names no arguments
     return schema_of(schema, method, strict=strict)
 
 
-def schema_of_response_format(response_format: Any) -> Schema | None:
-    """The `Schema` of a ``response_format``: OpenAI's, as `create_agent` passes it, a type, or a JSON Schema."""
+def parse_response_format(response_format: Any) -> AnswerSchema | None:
+    """Make the `AnswerSchema` of a ``response_format``: OpenAI's, a type, or a JSON Schema. None for free text.
+
+    Raises:
+        ValueError: A ``json_schema`` in OpenAI's form lacks its schema.
+    """
     kind = response_format.get("type") if isinstance(response_format, dict) else None
     if response_format is None or kind == "text":
         return None
@@ -123,26 +133,26 @@ def schema_of_response_format(response_format: Any) -> Schema | None:
 
 
 @lru_cache(maxsize=512)
-def _of_type(schema: type, method: Method, strict: bool | None) -> Schema:  # noqa: FBT001 - cache key
+def _of_type(schema: type, method: Method, strict: bool | None) -> AnswerSchema:  # noqa: FBT001 - cache key
     return _build(schema, method, strict)
 
 
 @lru_cache(maxsize=512)
-def _of_json(schema: str, method: Method, strict: bool | None) -> Schema:  # noqa: FBT001 - cache key
+def _of_json(schema: str, method: Method, strict: bool | None) -> AnswerSchema:  # noqa: FBT001 - cache key
     """`_build`, cached by the schema's JSON, for code that passes a new schema with each call: `_build` takes ten times as long."""
     return _build(json.loads(schema), method, strict)
 
 
-def _build(schema: Any, method: Method, strict: bool | None) -> Schema:  # noqa: FBT001 - private
+def _build(schema: Any, method: Method, strict: bool | None) -> AnswerSchema:  # noqa: FBT001 - private
     plain, validate = _read(schema)
     source = (schema, method, strict)
     if method == "json_mode":
-        return Schema("json", method, None, is_strict=False, parse=_parser(validate), source=source)
+        return AnswerSchema("json", method, None, is_strict=False, parse=_parser(validate), source=source)
     if strict is None:
         strict = isinstance(schema, type) and not (is_typeddict(schema) and _leaves_out(plain))
     rooted = _rooted(plain)
     is_wrapped = rooted.get("type") != "object"
-    return Schema(
+    return AnswerSchema(
         name=re.sub(r"\W", "_", str(plain.get("title", "answer")), flags=re.ASCII)[:64],
         method=method,
         json_schema=_wrapped(rooted) if is_wrapped else rooted,
@@ -233,7 +243,7 @@ def _annotated(hint: Any, marks: tuple[Any, ...]) -> Any:
 
 def _leaves_out(schema: dict[str, Any]) -> bool:
     """Whether an object of ``schema`` may lack a property."""
-    parts = [schema, *definitions_of(schema).values()]
+    parts = [schema, *read_definitions(schema).values()]
     return any(part.get("properties", {}).keys() - set(part.get("required", ())) for part in parts)
 
 
@@ -242,7 +252,7 @@ def _leaves_out(schema: dict[str, Any]) -> bool:
 
 def _rooted(schema: dict[str, Any]) -> dict[str, Any]:
     """``schema`` with its root inlined, if the root only refers to a definition."""
-    definitions = definitions_of(schema)
+    definitions = read_definitions(schema)
     for _ in range(len(definitions)):
         name = str(schema.get("$ref", "")).rpartition("/")[2]
         if not isinstance(definitions.get(name), dict):
@@ -289,7 +299,7 @@ def _parser(validate: Callable[[str], Any]) -> Callable[[str], Any]:
             found, fault = _found_in(text, validate, error)
         if found:
             return found[-1]
-        raise UnfitAnswerError(_said_of(fault)) from None
+        raise SchemaMismatchError(_said_of(fault)) from None
 
     return parse
 
@@ -297,7 +307,7 @@ def _parser(validate: Callable[[str], Any]) -> Callable[[str], Any]:
 def _found_in(text: str, validate: Callable[[str], Any], fault: Exception) -> tuple[list[Any], Exception]:
     """The documents in ``text`` that fit; and the fault of the last that does not, or else ``fault``."""
     found = []
-    for document in documents_in(text):
+    for document in find_json_documents(text):
         try:
             value = json.loads(document, strict=False)
             found.append(_first_fitting(value, validate))
@@ -334,8 +344,8 @@ def _wrapped_in(value: Any) -> dict[str, Any] | None:
 def _fitting(document: str, schema: dict[str, Any]) -> Any:
     """The value of a document, checked against a JSON Schema."""
     value = json.loads(document, strict=False)
-    if (fault := first_fault(value, schema)) is not None:
-        raise UnfitAnswerError(fault)
+    if (fault := find_schema_violation(value, schema)) is not None:
+        raise SchemaMismatchError(fault)
     return value
 
 
@@ -343,7 +353,7 @@ def _said_of(fault: Exception) -> str:
     """The fault in words, without any part of the answer."""
     if isinstance(fault, ValidationError):
         return _places(fault)
-    return str(fault) if isinstance(fault, UnfitAnswerError) else type(fault).__name__
+    return str(fault) if isinstance(fault, SchemaMismatchError) else type(fault).__name__
 
 
 def _places(error: ValidationError) -> str:

@@ -1,4 +1,4 @@
-"""Basic types of the facade: who pays, how an attempt ended, the kinds of failure."""
+"""Basic types of Patchbay: who pays, how an attempt ended, the kinds of failure."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Outcome = Literal["ok", "rejected", "failed", "cancelled"]
 """How an attempt ended. ``rejected``: an answer came and was paid for, but failed a test, such as that of its schema."""
 
 
-class Category(StrEnum):
+class FailureCategory(StrEnum):
     """The kinds of failure of an attempt; `failures.POLICY` has the consequences of each.
 
-    Less obvious ones: ``unreadable``: the response is no answer of the API. ``unexplained``: the provider refused the
-    request without a reason. ``unworded``: the API's format cannot express a part of the request, which was not sent.
-    ``rejected``: no provider would take the request. ``unknown_reason``: the finish reason is not in our table.
-    ``bug``: a fault on our side.
+    Less obvious ones: ``unreadable``: the response is no answer of the API. ``unexplained``: the provider
+    refused the request without a reason. ``unworded``: the API's format cannot express a part of the
+    request, which was not sent. ``rejected``: no provider would accept the request. ``unknown_reason``: the
+    finish reason is not in our table. ``bug``: an error in this package.
     """
 
     CONNECT = "connect"

@@ -17,14 +17,14 @@ class _Block(BaseModel):
 
 
 class TextBlock(_Block):
-    """A text block."""
+    """A content block that holds text."""
 
     type: Literal["text"]
     text: str
 
 
 class MediaBlock(_Block):
-    """An image or a document, inline or by its address."""
+    """A content block that holds an image or a document, as inline data or as a URL."""
 
     type: Literal["image", "document"]
     source: dict[str, Any]
@@ -53,7 +53,7 @@ class ThinkingBlock(_Block):
 
 
 class RedactedThinkingBlock(_Block):
-    """The model's thinking, encrypted by its provider."""
+    """The model's thinking in encrypted form, which only its provider can read."""
 
     type: Literal["redacted_thinking"]
     data: str
@@ -78,14 +78,17 @@ class ToolResultBlock(_Block):
 
 
 class CompactionBlock(_Block):
-    """A summary of an earlier conversation; None if it failed."""
+    """A summary that replaces the earlier part of a conversation. ``content`` is None if the summary could not be made."""
 
     type: Literal["compaction"]
     content: str | None = None
 
 
 class OtherBlock(BaseModel):
-    """A block of any other type, unchanged, such as those of Anthropic's own tools."""
+    """A block of a type that has no class here, such as the blocks of Anthropic's own tools.
+
+    Its fields are kept unchanged.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -117,11 +120,12 @@ Block = Annotated[
 ToolResultBlock.model_rebuild()
 
 
-def standard(blocks: Iterable[BaseModel]) -> Iterator[dict[str, Any]]:
-    """Translate Anthropic's content blocks to those of LangChain's messages.
+def to_langchain_blocks(blocks: Iterable[BaseModel]) -> Iterator[dict[str, Any]]:
+    """Translate Anthropic's content blocks into content blocks of LangChain's messages.
 
-    The ``context`` of a document becomes a text block before the document. Citations are left out. A summary becomes a text block,
-    and a block that only reports something about an earlier answer is left out.
+    The ``context`` of a document becomes a text block before the document. Citations are dropped. A
+    compaction block becomes a text block. Blocks that only report a fallback or a list of MCP tools are
+    dropped.
     """
     for block in blocks:
         if isinstance(block, MediaBlock) and block.context:
@@ -134,7 +138,7 @@ def standard(blocks: Iterable[BaseModel]) -> Iterator[dict[str, Any]]:
                 yield {"type": "non_standard", "value": block.model_dump()}
         elif isinstance(block, ToolResultBlock):
             content = block.content
-            held = {"content": list(standard(content)) if isinstance(content, list) else content}
+            held = {"content": list(to_langchain_blocks(content)) if isinstance(content, list) else content}
             yield {**_plain(block), **({} if content is None else held)}
         else:
             yield _plain(block)
@@ -151,11 +155,11 @@ def _plain(block: BaseModel) -> dict[str, Any]:
     return block.model_dump(exclude_none=True, exclude=unserved)
 
 
-def ignored_of(content: str | Sequence[BaseModel]) -> Iterator[str]:
-    """The names of features that ``content`` asks for and that have no effect here, such as ``citations``.
+def find_ignored_features(content: str | Sequence[BaseModel]) -> Iterator[str]:
+    """Yield the names of the features that ``content`` uses and that this service ignores, such as ``citations``.
 
     Args:
-        content: A text, which asks for nothing, or the blocks of a message.
+        content: The content of a message: its text, or its blocks. A text uses no such feature.
     """
     for block in content if not isinstance(content, str) else ():
         if isinstance(block, MediaBlock | SearchResultBlock) and (block.citations or {}).get("enabled"):
@@ -165,21 +169,21 @@ def ignored_of(content: str | Sequence[BaseModel]) -> Iterator[str]:
         if isinstance(block, OtherBlock) and block.type == "mcp_tool_listing":
             yield block.type
         if isinstance(block, ToolResultBlock):
-            yield from ignored_of(block.content or "")
+            yield from find_ignored_features(block.content or "")
 
 
-def marked(content: Any, mark: Mapping[str, Any]) -> Any:
-    """Set ``cache_control`` on the last block of a message, so that the prompt is cached up to there.
+def set_cache_control(content: Any, cache_control: Mapping[str, Any]) -> Any:
+    """Set ``cache_control`` on the last block of a message, so that the provider caches the prompt up to that block.
 
     Args:
-        content: The content of a message; a text is turned into a text block.
-        mark: The value of ``cache_control``.
+        content: The content of a message. A plain text is turned into a text block.
+        cache_control: The value to set.
 
     Returns:
-        The changed content. It stays as it is if it is empty, if the last block cannot be cached, or if that block has a
-        ``cache_control`` of its own.
+        The changed content. ``content`` itself if it is empty, or if its last block cannot be cached. A
+        ``cache_control`` that the last block already has is kept.
     """
     blocks = [_text(content)] if isinstance(content, str) else content
     if not blocks or blocks[-1]["type"] not in _CACHED:
         return content
-    return [*blocks[:-1], {"cache_control": dict(mark), **blocks[-1]}]
+    return [*blocks[:-1], {"cache_control": dict(cache_control), **blocks[-1]}]

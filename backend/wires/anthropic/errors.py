@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..faults import Fault
+    from ..faults import RequestFault
 
 _KINDS: Final[Mapping[int, str]] = {
     401: "authentication_error",
@@ -24,8 +24,11 @@ _KINDS: Final[Mapping[int, str]] = {
 _TOO_LONG: Final = "context_too_long"
 
 
-def anthropic_error(fault: Fault, request_id: str | None = None) -> tuple[int, dict[str, Any]]:
-    """The HTTP status for ``fault``, and its JSON in Anthropic's form: a response's body, or the event that ends a stream."""
+def to_anthropic_error(fault: RequestFault, request_id: str | None = None) -> tuple[int, dict[str, Any]]:
+    """Translate ``fault`` into an HTTP status and Anthropic's JSON for errors.
+
+    The JSON is the body of an error response, or the data of the event that ends a stream.
+    """
     status, message = fault.status, fault.message
     if fault.code == _TOO_LONG:  # by these words clients know that they have to sum up
         status, message = HTTPStatus.BAD_REQUEST, f"prompt is too long: {message}"

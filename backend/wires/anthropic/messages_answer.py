@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 from backend.utils.llm.providers.tool_arguments import is_json
 
 from ..answer import (
+    ChoiceFinished,
     ChoiceStarted,
-    Failed,
-    Finished,
     ReasoningDelta,
     ReasoningItems,
     RefusalDelta,
+    StreamFailed,
     TextDelta,
     ToolCallDelta,
 )
-from ..sse import json_event
-from .errors import anthropic_error
-from .thoughts import thoughts_block
+from ..sse import encode_json_event
+from .errors import to_anthropic_error
+from .thoughts import make_redacted_thinking_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from backend.utils.llm.receipt import Usage
 
     from ..answer import Answer, Choice, Event, FinishReason, ToolCall
-    from ..faults import Fault
+    from ..faults import RequestFault
     from .messages_request import MessagesRequest
 
 _REASONS: Final[Mapping[FinishReason, str]] = {
@@ -41,11 +41,16 @@ _REASONS: Final[Mapping[FinishReason, str]] = {
     "tool_calls": "tool_use",
     "content_filter": "refusal",
 }
-PING: Final = json_event({"type": "ping"}, "ping")
+PING: Final = encode_json_event({"type": "ping"}, "ping")
 
 
-def messages_document(request: MessagesRequest, answer: Answer, *, tells_receipt: bool) -> dict[str, Any]:
-    """The JSON body of a complete answer, with the call's receipt if ``tells_receipt``."""
+def make_messages_response_body(
+    request: MessagesRequest, answer: Answer, *, tells_receipt: bool
+) -> dict[str, Any]:
+    """Build the JSON body of a complete answer in the form of Anthropic's Messages API.
+
+    With ``tells_receipt``, the body also has the receipt of the call.
+    """
     choice = answer.choices[0]
     return {
         **_head(request),
@@ -97,7 +102,7 @@ def _blocks(choice: Choice, request: MessagesRequest) -> Iterator[dict[str, Any]
         yield {"type": "text", "text": text}
     yield from map(_call, choice.calls)
     if choice.calls and choice.reasoning_items and request.keeps_thoughts:
-        yield thoughts_block(choice.reasoning_items, choice.receipt)
+        yield make_redacted_thinking_block(choice.reasoning_items, choice.receipt)
 
 
 def _receipt(receipt: Mapping[str, Any], *, is_told: bool) -> dict[str, Any]:
@@ -140,13 +145,13 @@ class _Call:
         return self.checked[1]
 
 
-class MessagesWriter:
-    """Writes the events of one streamed answer in the form of Anthropic's Messages API.
+class MessagesEventWriter:
+    """Encodes the events of one streamed answer as server-sent events of Anthropic's Messages API.
 
     Args:
         request: The request that is answered.
-        prompt_tokens: An estimate of the prompt's tokens.
-        tells_receipt: Whether the last event holds the receipt.
+        prompt_tokens: An estimate of the prompt's tokens, which the first event reports.
+        tells_receipt: Whether the end of the stream includes the call's receipt.
     """
 
     def __init__(self, request: MessagesRequest, prompt_tokens: int, *, tells_receipt: bool = False) -> None:
@@ -163,7 +168,7 @@ class MessagesWriter:
         self._is_refused = False
 
     def write(self, event: Event) -> bytes:
-        """``event`` as Anthropic server-sent events, in bytes; empty for an event that has none there."""
+        """Encode ``event`` as server-sent events of the Messages API. Returns empty bytes if that API has no such event."""
         return b"".join(self._events_of(event))
 
     def _events_of(self, event: Event) -> Iterator[bytes]:
@@ -174,9 +179,9 @@ class MessagesWriter:
                 yield from self._piece_of_call(event)
             case ChoiceStarted():
                 yield from self._start()
-            case Finished():
+            case ChoiceFinished():
                 yield from self._finish(event)
-            case Failed(fault=fault):
+            case StreamFailed(fault=fault):
                 yield error_event(fault)
             case _:
                 yield from self._beside(event)
@@ -204,14 +209,16 @@ class MessagesWriter:
         yield _event("message_start", message={**_head(self._request), "usage": used})
         yield PING
 
-    def _finish(self, event: Finished) -> Iterator[bytes]:
+    def _finish(self, event: ChoiceFinished) -> Iterator[bytes]:
         yield from self._calls_that_wait()
         yield from self._close()
         if self._late_text:
             yield from self._text("".join(self._late_text))
             yield from self._close()
         if self._calls and self._items and self._request.keeps_thoughts:
-            yield from self._begin("redacted_thinking", thoughts_block(self._items, event.receipt))
+            yield from self._begin(
+                "redacted_thinking", make_redacted_thinking_block(self._items, event.receipt)
+            )
             yield from self._close()
         end = _end(event.reason, event.stop_sequence, is_refused=self._is_refused)
         delta = {**end, "stop_details": None}
@@ -296,10 +303,10 @@ def _tool_use(number: int) -> str:
     return f"tool_use {number}"
 
 
-def error_event(fault: Fault) -> bytes:
-    """The event that ends an incomplete stream with an error."""
-    return json_event(anthropic_error(fault)[1], "error")
+def error_event(fault: RequestFault) -> bytes:
+    """Encode the server-sent event with which a stream ends after an error."""
+    return encode_json_event(to_anthropic_error(fault)[1], "error")
 
 
 def _event(kind: str, **more: Any) -> bytes:
-    return json_event({"type": kind, **more}, kind)
+    return encode_json_event({"type": kind, **more}, kind)

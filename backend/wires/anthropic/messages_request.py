@@ -14,10 +14,15 @@ from backend.utils.llm.nearest import LONGEST
 from backend.utils.llm.options import Options
 
 from ..faults import InvalidRequestError
-from ..fields import ignored_callers, ignored_in, ignored_tier, refuse
-from ..files import check_files
+from ..fields import (
+    find_ignored_allowed_callers,
+    find_ignored_service_tier,
+    find_unknown_fields,
+    reject_unsupported_fields,
+)
+from ..files import check_provider_file_access
 from ..request import CompletionRequest
-from ..tool_names import check_names_differ
+from ..tool_names import check_tool_names_unique
 from .blocks import (
     CHANGES_OF_TOOLS,
     Block,
@@ -26,11 +31,11 @@ from .blocks import (
     TextBlock,
     ThinkingBlock,
     ToolResultBlock,
-    ignored_of,
-    marked,
-    standard,
+    find_ignored_features,
+    set_cache_control,
+    to_langchain_blocks,
 )
-from .thoughts import remembered
+from .thoughts import restore_reasoning_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -52,15 +57,19 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Turn(_Part):
-    """A message of the history. Claude Code sends system messages between the others."""
+class InputMessage(_Part):
+    """One message of the conversation. System messages may stand between the others, as Claude Code sends them."""
 
     role: Literal["user", "assistant", "system"]
     content: str | list[Block]
 
 
-class Tool(_Part):
-    """A tool: run by the client if ``type`` is ``custom`` or absent, else one of Anthropic's own."""
+class MessagesTool(_Part):
+    """A tool definition in the request.
+
+    The client runs the tool if ``type`` is absent or ``custom``. Any other type is one of Anthropic's own
+    tools.
+    """
 
     type: str | None = None
     name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
@@ -72,16 +81,16 @@ class Tool(_Part):
     allowed_callers: list[str] | None = None
 
 
-class ToolChoice(_Part):
-    """Which tool the model has to call."""
+class MessagesToolChoice(_Part):
+    """The request's ``tool_choice``: whether the model may or must call a tool, and which tool."""
 
     type: Literal["auto", "any", "none", "tool"]
     name: str | None = None
     disable_parallel_tool_use: bool = False
 
 
-class Thinking(_Part):
-    """Whether the model thinks before its answer, and whether the thinking is shown."""
+class ThinkingConfig(_Part):
+    """The request's ``thinking``: whether the model thinks before it answers, and whether the answer shows the thinking."""
 
     type: Literal["enabled", "adaptive", "disabled", "between_tools"]
     budget_tokens: int | None = None
@@ -89,35 +98,35 @@ class Thinking(_Part):
 
 
 class OutputFormat(_Part):
-    """The JSON Schema of the answer."""
+    """The JSON Schema that the answer has to follow."""
 
     type: Literal["json_schema"]
     json_schema: Annotated[dict[str, Any], Field(alias="schema")]
 
 
 class OutputConfig(_Part):
-    """The effort of the model, and the format of its answer."""
+    """The request's ``output_config``: the reasoning effort, and the JSON Schema of the answer."""
 
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
     format: OutputFormat | None = None
 
 
-class CountBody(_Part):
-    """The JSON body of ``/v1/messages/count_tokens``, and the fields that ``/v1/messages`` has, too."""
+class CountTokensBody(_Part):
+    """The JSON body of ``/v1/messages/count_tokens``. ``/v1/messages`` has the same fields and more."""
 
     model: Annotated[str, Field(min_length=1, max_length=LONGEST)]
-    messages: Annotated[list[Turn], Field(min_length=1)]
+    messages: Annotated[list[InputMessage], Field(min_length=1)]
     system: str | list[TextBlock] | None = None
-    tools: list[Tool] | None = None
-    tool_choice: ToolChoice | None = None
-    thinking: Thinking | None = None
+    tools: list[MessagesTool] | None = None
+    tool_choice: MessagesToolChoice | None = None
+    thinking: ThinkingConfig | None = None
     output_config: OutputConfig | None = None
     output_format: OutputFormat | None = None
     cache_control: dict[str, Any] | None = None
 
 
-class MessagesBody(CountBody):
-    """The JSON body of ``/v1/messages``: the fields of `CountBody`, and those that only an answer needs."""
+class MessagesBody(CountTokensBody):
+    """The JSON body of ``/v1/messages``: the fields of `CountTokensBody`, and those that control the answer."""
 
     max_tokens: Annotated[int, Field(gt=0)]
     metadata: dict[str, Any] | None = None
@@ -128,15 +137,16 @@ class MessagesBody(CountBody):
     top_p: float | None = None
 
 
-AnyBody = TypeVar("AnyBody", bound=CountBody)
+AnyBody = TypeVar("AnyBody", bound=CountTokensBody)
 
 
 class MessagesRequest(NamedTuple):
-    """A parsed request of the Messages API: what every wire has in common, and what only this API's answer depends on.
+    """A parsed request of the Messages API: the protocol-independent request, and what only the answer's form depends on.
 
     Attributes:
+        completion: The request in the form that is the same for all protocols.
         keeps_thoughts: Whether the client sends the model's thinking back in later requests.
-        tells_thoughts: Whether the client wants to read the thinking.
+        tells_thoughts: Whether the answer shows the thinking to the client.
     """
 
     completion: CompletionRequest
@@ -144,8 +154,8 @@ class MessagesRequest(NamedTuple):
     tells_thoughts: bool = False
 
 
-def read_messages(document: Mapping[str, Any]) -> MessagesRequest:
-    """Parse ``document`` as a request for an answer.
+def parse_messages_request(document: Mapping[str, Any]) -> MessagesRequest:
+    """Parse the JSON body of ``/v1/messages``.
 
     Raises:
         InvalidRequestError: ``document`` is no valid request.
@@ -164,17 +174,17 @@ def read_messages(document: Mapping[str, Any]) -> MessagesRequest:
     return MessagesRequest(completion, keeps_thoughts=True, tells_thoughts=thinking.display != "omitted")
 
 
-def read_count(document: Mapping[str, Any]) -> CompletionRequest:
-    """Parse ``document`` as a request to count tokens, which no model answers.
+def parse_count_tokens_request(document: Mapping[str, Any]) -> CompletionRequest:
+    """Parse the JSON body of ``/v1/messages/count_tokens``, whose tokens are counted without calling a model.
 
     Raises:
         InvalidRequestError: ``document`` is no valid request.
     """
-    return CompletionRequest(**_asked(_checked(CountBody, document), document))
+    return CompletionRequest(**_asked(_checked(CountTokensBody, document), document))
 
 
 def _checked(kind: type[AnyBody], document: Mapping[str, Any]) -> AnyBody:
-    refuse(document, _REFUSED)
+    reject_unsupported_fields(document, _REFUSED)
     try:
         return kind.model_validate(document, strict=True)
     except ValidationError as error:
@@ -190,7 +200,7 @@ def _invalid(error: ValidationError) -> InvalidRequestError:
     return InvalidRequestError(f"{place}: {first['msg']}" if place else first["msg"], place or None)
 
 
-def _asked(body: CountBody, document: Mapping[str, Any]) -> dict[str, Any]:
+def _asked(body: CountTokensBody, document: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that both kinds of request have, as arguments of a `CompletionRequest`."""
     functions, others = _tools(body.tools or ())
     choice = body.tool_choice
@@ -205,20 +215,20 @@ def _asked(body: CountBody, document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _ignored(body: CountBody, document: Mapping[str, Any]) -> Iterator[str]:
+def _ignored(body: CountTokensBody, document: Mapping[str, Any]) -> Iterator[str]:
     """The names of what is not served."""
-    yield from ignored_in(document, _fields_of(body))
+    yield from find_unknown_fields(document, _fields_of(body))
     for name, part in (("thinking", body.thinking), ("output_config", body.output_config)):
         if part is not None:
-            yield from ignored_in(document[name], _fields_of(part), f"{name}.")
+            yield from find_unknown_fields(document[name], _fields_of(part), f"{name}.")
     for tool in body.tools or ():
         if tool.input_examples:
             yield "tools.input_examples"
-        yield from ignored_callers({"allowed_callers": tool.allowed_callers}, "tools.")
+        yield from find_ignored_allowed_callers({"allowed_callers": tool.allowed_callers}, "tools.")
     for turn in body.messages:
-        yield from ignored_of(turn.content)
+        yield from find_ignored_features(turn.content)
     if isinstance(body, MessagesBody):
-        yield from ignored_tier(body.service_tier)
+        yield from find_ignored_service_tier(body.service_tier)
 
 
 def _fields_of(part: BaseModel) -> frozenset[str]:
@@ -228,7 +238,7 @@ def _fields_of(part: BaseModel) -> frozenset[str]:
 # History -------------------------------------------------------------------------------------------------------------
 
 
-def _history(body: CountBody) -> Iterator[BaseMessage]:
+def _history(body: CountTokensBody) -> Iterator[BaseMessage]:
     if body.system:
         yield SystemMessage(_content(body.system))
     last = len(body.messages) - 1
@@ -236,13 +246,13 @@ def _history(body: CountBody) -> Iterator[BaseMessage]:
         for place, block in enumerate(turn.content if not isinstance(turn.content, str) else ()):
             at = f"messages.{number}.content.{place}"
             _check(block, at)
-            check_files(list(standard([block])), at)
+            check_provider_file_access(list(to_langchain_blocks([block])), at)
         content = _content(turn.content)
         if number == last and body.cache_control is not None:
-            content = marked(content, body.cache_control)
+            content = set_cache_control(content, body.cache_control)
         match turn.role:
             case "assistant":
-                yield remembered(AIMessage(content))
+                yield restore_reasoning_items(AIMessage(content))
             case "system":
                 yield SystemMessage(content)
             case _:
@@ -267,13 +277,13 @@ def _check(block: BaseModel, place: str) -> None:
 
 
 def _content(content: str | Sequence[BaseModel]) -> Any:
-    return content if isinstance(content, str) else list(standard(content))
+    return content if isinstance(content, str) else list(to_langchain_blocks(content))
 
 
 # Tools ---------------------------------------------------------------------------------------------------------------
 
 
-def _tools(tools: Sequence[Tool]) -> tuple[list[dict[str, Any]], list[str]]:
+def _tools(tools: Sequence[MessagesTool]) -> tuple[list[dict[str, Any]], list[str]]:
     """The functions in the form of Chat Completions, and the names of tools that are not run here."""
     functions, others = [], []
     for place, tool in enumerate(tools):
@@ -284,11 +294,11 @@ def _tools(tools: Sequence[Tool]) -> tuple[list[dict[str, Any]], list[str]]:
             raise InvalidRequestError(f"tools.{place}.{missing}: Field required", f"tools.{place}.{missing}")
         else:
             functions.append(_function(tool))
-    check_names_differ(functions)
+    check_tool_names_unique(functions)
     return functions, others
 
 
-def _function(tool: Tool) -> dict[str, Any]:
+def _function(tool: MessagesTool) -> dict[str, Any]:
     function = {
         "name": tool.name,
         "description": tool.description,
@@ -302,7 +312,7 @@ def _function(tool: Tool) -> dict[str, Any]:
     return found if tool.cache_control is None else {**found, "cache_control": tool.cache_control}
 
 
-def _choice(choice: ToolChoice | None, functions: Sequence[Mapping[str, Any]]) -> str | None:
+def _choice(choice: MessagesToolChoice | None, functions: Sequence[Mapping[str, Any]]) -> str | None:
     """The tool that must be called, by the names of Chat Completions or its own.
 
     Raises:
@@ -350,7 +360,7 @@ def _effort(body: MessagesBody) -> str | None:
     return next((effort for most, effort in _BUDGETS if budget < most), "high")
 
 
-def _format(body: CountBody) -> dict[str, Any] | None:
+def _format(body: CountTokensBody) -> dict[str, Any] | None:
     """The format of the answer. Older clients send it outside ``output_config``."""
     form = (body.output_config and body.output_config.format) or body.output_format
     if form is None:

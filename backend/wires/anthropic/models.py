@@ -10,15 +10,15 @@ from ..faults import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..responders import Model
+    from ..responders import ListedModel
 
 _LIMIT: Final = re.compile("[1-9][0-9]{0,2}|1000")
 _CREATED: Final = "1970-01-01T00:00:00Z"
 """As Anthropic says it of a model of which nobody knows since when it is there."""
 
 
-def model_info(model: Model) -> dict[str, Any]:
-    """One ``model`` in the form that Anthropic's list of models has."""
+def to_anthropic_model(model: ListedModel) -> dict[str, Any]:
+    """Translate ``model`` into an entry of Anthropic's list of models."""
     return {
         "type": "model",
         "id": model.name,
@@ -28,13 +28,13 @@ def model_info(model: Model) -> dict[str, Any]:
     }
 
 
-class Page(NamedTuple):
-    """Which part of the list of models a client asks for.
+class PageQuery(NamedTuple):
+    """The query of a client that asks for one page of the list of models.
 
     Attributes:
-        limit: The most models; None for all.
-        after_id: The model before the first one; None to begin with the first.
-        before_id: The model after the last one; None to end with the last.
+        limit: The most models on the page; None for all.
+        after_id: The page begins after this model; None to begin with the first model.
+        before_id: The page ends before this model; None to end with the last model.
     """
 
     limit: int | None = None
@@ -42,22 +42,22 @@ class Page(NamedTuple):
     before_id: str | None = None
 
 
-def read_page(limit: str | None, after_id: str | None, before_id: str | None) -> Page:
-    """The page that a query asks for.
+def parse_page_query(limit: str | None, after_id: str | None, before_id: str | None) -> PageQuery:
+    """Parse the query parameters of Anthropic's list of models.
 
     Raises:
         InvalidRequestError: ``limit`` is no number from 1 to 1000.
     """
     if limit is not None and _LIMIT.fullmatch(limit) is None:
         raise InvalidRequestError("limit: This has to be a number from 1 to 1000.", "limit")
-    return Page(None if limit is None else int(limit), after_id, before_id)
+    return PageQuery(None if limit is None else int(limit), after_id, before_id)
 
 
-def model_page(models: Sequence[Model], page: Page) -> dict[str, Any]:
-    """The response body with the models of one ``page``, in Anthropic's form.
+def to_anthropic_model_page(models: Sequence[ListedModel], page: PageQuery) -> dict[str, Any]:
+    """Build the response body with one page of ``models``, in Anthropic's form.
 
     Raises:
-        InvalidRequestError: The page begins or ends with an unknown model.
+        InvalidRequestError: ``after_id`` or ``before_id`` names an unknown model.
     """
     names = [model.name for model in models]
     start = 0 if page.after_id is None else _place(page.after_id, names, "after_id") + 1
@@ -70,7 +70,11 @@ def model_page(models: Sequence[Model], page: Page) -> dict[str, Any]:
         if found
         else dict.fromkeys(("first_id", "last_id"))
     )
-    return {"data": [model_info(model) for model in found], "has_more": len(found) < len(asked), **ends}
+    return {
+        "data": [to_anthropic_model(model) for model in found],
+        "has_more": len(found) < len(asked),
+        **ends,
+    }
 
 
 def _place(name: str, names: Sequence[str], field: str) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..thoughts import Thoughts, packed, unpacked
+from ..thoughts import DecodedReasoning, decode_reasoning_items, encode_reasoning_items
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,19 +18,28 @@ _TYPE = "redacted_thinking"
 _OF_ANTHROPIC = {"response_metadata": {"model_provider": "anthropic"}}
 
 
-def thoughts_block(items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any]) -> dict[str, Any]:
-    """Pack a provider's reasoning ``items`` into one ``redacted_thinking`` block.
+def make_redacted_thinking_block(
+    items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Pack a provider's reasoning items into one ``redacted_thinking`` block, which the client can send back.
 
-    ``receipt`` is the receipt of the call, which names the endpoint of the items.
+    Args:
+        items: The provider's reasoning items.
+        receipt: The receipt of the call. It names the endpoint that sent the items.
     """
-    return {"type": _TYPE, "data": packed(items, receipt)}
+    return {"type": _TYPE, "data": encode_reasoning_items(items, receipt)}
 
 
-def remembered(message: AIMessage) -> AIMessage:
-    """Unpack the reasoning items that a client has sent back in a `thoughts_block`.
+def restore_reasoning_items(message: AIMessage) -> AIMessage:
+    """Restore the reasoning items that the client has sent back in a block made by `make_redacted_thinking_block`.
 
-    The block is removed from ``message``, and its items are put where the serializer of their provider looks for them. Without such
-    a block, signed or encrypted thinking is marked as Anthropic's; any other message is returned unchanged.
+    Args:
+        message: An assistant message of the request.
+
+    Returns:
+        A copy without the block, whose items are where the serializer of their provider looks for them. If
+        there is no such block, but signed or encrypted thinking, a copy marked as Anthropic's. Any other
+        message is returned unchanged.
     """
     if isinstance(message.content, str):
         return message
@@ -40,12 +49,12 @@ def remembered(message: AIMessage) -> AIMessage:
     if thoughts is None:
         return message.model_copy(update=_OF_ANTHROPIC) if any(map(_is_sealed, blocks)) else message
     content = [block for block, held in zip(blocks, found, strict=True) if held is None]
-    return message.model_copy(update={"content": content, **thoughts.in_message()})
+    return message.model_copy(update={"content": content, **thoughts.to_message_fields()})
 
 
 def _is_sealed(block: Mapping[str, Any]) -> bool:
     return block.get("type") == _TYPE or (block.get("type") == "thinking" and bool(block.get("signature")))
 
 
-def _held(block: Mapping[str, Any]) -> Thoughts | None:
-    return unpacked(block.get("data")) if block.get("type") == _TYPE else None
+def _held(block: Mapping[str, Any]) -> DecodedReasoning | None:
+    return decode_reasoning_items(block.get("data")) if block.get("type") == _TYPE else None

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ..answer import (
+    ChoiceFinished,
     ChoiceStarted,
-    Failed,
-    Finished,
     ReasoningDelta,
     RefusalDelta,
+    StreamFailed,
     TextDelta,
     ToolCallDelta,
     total_usage,
 )
-from ..sse import json_event
-from .custom_tools import custom_input
-from .errors import openai_error
+from ..sse import encode_json_event
+from .custom_tools import unwrap_custom_input
+from .errors import to_openai_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,12 +30,17 @@ if TYPE_CHECKING:
 DONE: Final = b"data: [DONE]\n\n"
 
 
-def chat_document(request: CompletionRequest, answer: Answer, *, tells_receipt: bool) -> dict[str, Any]:
-    """The JSON body of a complete answer, with the receipts of all choices if ``tells_receipt``."""
+def make_chat_response_body(
+    request: CompletionRequest, answer: Answer, *, tells_receipt: bool
+) -> dict[str, Any]:
+    """Build the JSON body of a complete answer in the form of Chat Completions.
+
+    With ``tells_receipt``, the body also has the receipts of all choices.
+    """
     document = {
         **_head(request, "chat.completion"),
         "choices": [_choice(number, choice, request) for number, choice in enumerate(answer.choices)],
-        "usage": chat_usage(answer.usage),
+        "usage": to_chat_usage(answer.usage),
     }
     if tells_receipt:
         document["patchbay"] = {"receipts": [choice.receipt for choice in answer.choices]}
@@ -61,7 +66,7 @@ def _choice(number: int, choice: Choice, request: CompletionRequest) -> dict[str
     if choice.reasoning:
         message["reasoning_content"] = choice.reasoning
     if choice.calls:
-        message["tool_calls"] = [call_object(call, request) for call in choice.calls]
+        message["tool_calls"] = [make_tool_call_object(call, request) for call in choice.calls]
     return {
         "index": number,
         "message": message,
@@ -70,10 +75,14 @@ def _choice(number: int, choice: Choice, request: CompletionRequest) -> dict[str
     }
 
 
-def call_object(call: ToolCall, request: CompletionRequest) -> dict[str, Any]:
-    """The JSON of a tool call in an answer: of a function, or of a custom tool if ``request`` declares one of that name."""
+def make_tool_call_object(call: ToolCall, request: CompletionRequest) -> dict[str, Any]:
+    """Build the JSON of a tool call in an answer.
+
+    The call is of type ``custom`` if ``request`` defines a custom tool of this name, else of type
+    ``function``.
+    """
     if call.name in request.text_tools:
-        custom = {"name": call.name, "input": custom_input(call.arguments)}
+        custom = {"name": call.name, "input": unwrap_custom_input(call.arguments)}
         return {"id": call.id, "type": "custom", "custom": custom}
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
@@ -82,8 +91,8 @@ def _logprobs(tokens: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     return {"content": list(tokens), "refusal": None} if tokens else None
 
 
-def chat_usage(usage: Usage) -> dict[str, Any]:
-    """Token usage as the ``usage`` object of Chat Completions."""
+def to_chat_usage(usage: Usage) -> dict[str, Any]:
+    """Translate token usage into the ``usage`` object of Chat Completions."""
     return {
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
@@ -108,19 +117,20 @@ class _TextCall:
 
     def as_dict(self, place: int) -> dict[str, Any]:
         """The call as an object of a chunk. ``place`` is its number in the choice."""
-        custom = {"name": self.name, "input": custom_input("".join(self.pieces))}
+        custom = {"name": self.name, "input": unwrap_custom_input("".join(self.pieces))}
         return {"index": place, "id": self.id, "type": "custom", "custom": custom}
 
 
-class ChatWriter:
-    """Writes the events of one streamed answer as chunks of Chat Completions.
+class ChatEventWriter:
+    """Encodes the events of one streamed answer as chunks of Chat Completions.
 
-    Usage is always sent: in the last chunk of the last choice, or in a chunk of its own after it.
+    Token usage is always sent: in the last chunk of the last choice, or in a separate chunk after it.
 
     Args:
         request: The request that is answered.
-        own_usage_chunk: Whether usage has a chunk of its own; then all others have ``"usage": null``.
-        tells_receipt: Whether the last chunk holds the receipts.
+        own_usage_chunk: Whether usage is sent in a separate chunk. All other chunks then have ``"usage":
+            null``.
+        tells_receipt: Whether the last chunk includes the receipts of all choices.
     """
 
     def __init__(
@@ -136,13 +146,13 @@ class ChatWriter:
         self._receipts: list[Mapping[str, Any]] = []
 
     def write(self, event: Event) -> bytes:
-        """``event`` as chunks of Chat Completions, in bytes; empty for an event that has no chunk there."""
+        """Encode ``event`` as chunks of Chat Completions. Returns empty bytes if that API has no chunk for the event."""
         if isinstance(event, TextDelta):
             return self._chunk([_part(event.choice, {"content": event.text}, logprobs=event.logprobs)])
-        if isinstance(event, Finished):
+        if isinstance(event, ChoiceFinished):
             return self._finished(event)
-        if isinstance(event, Failed):
-            return json_event({"error": openai_error(event.fault)[1]})
+        if isinstance(event, StreamFailed):
+            return encode_json_event({"error": to_openai_error(event.fault)[1]})
         delta = None if self._is_kept(event) else _delta(event)
         return self._chunk([_part(event.choice, delta)]) if delta is not None else b""
 
@@ -167,9 +177,9 @@ class ChatWriter:
         chunk = {**self._head, "choices": choices}
         if self._own_usage_chunk:
             chunk["usage"] = None
-        return json_event(chunk | more if more else chunk)
+        return encode_json_event(chunk | more if more else chunk)
 
-    def _finished(self, event: Finished) -> bytes:
+    def _finished(self, event: ChoiceFinished) -> bytes:
         self._waiting -= 1
         self._used.append(event.usage)
         self._receipts.append(event.receipt)
@@ -177,7 +187,7 @@ class ChatWriter:
         last = _part(event.choice, {}, reason=event.reason)
         if self._waiting:
             return kept + self._chunk([last])
-        end: dict[str, Any] = {"usage": chat_usage(total_usage(self._used))}
+        end: dict[str, Any] = {"usage": to_chat_usage(total_usage(self._used))}
         if self._tells_receipt:
             end["patchbay"] = {"receipts": self._receipts}
         if self._own_usage_chunk:

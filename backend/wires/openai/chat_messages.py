@@ -1,4 +1,4 @@
-"""Reads the messages of Chat Completions."""
+"""Parses the messages of a Chat Completions request."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage, FunctionMessage, HumanMessage, SystemMessage, ToolMessage
 
-from ..bodies import check_embedded
+from ..bodies import check_embedded_json_size
 from ..faults import InvalidRequestError
-from ..fields import objects, optional_field, required_field
-from .content import content_of
-from .custom_tools import custom_arguments
-from .tools import tool_call
+from ..fields import iter_objects_with_paths, optional_field, required_field
+from .content import check_message_content
+from .custom_tools import wrap_custom_input
+from .tools import to_langchain_tool_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,22 +27,22 @@ _PARTS: Final = {
 }
 
 
-def read_messages(described: Sequence[Any]) -> list[BaseMessage]:
-    """Parse ``described`` as messages.
+def parse_chat_messages(messages: Sequence[Any]) -> list[BaseMessage]:
+    """Parse the ``messages`` of a Chat Completions request into LangChain's messages.
 
     Raises:
-        InvalidRequestError: There are no messages, or one is invalid.
+        InvalidRequestError: There are no messages, or a message is invalid.
     """
-    if not described:
+    if not messages:
         raise InvalidRequestError("`messages` is empty.", "messages")
-    check_embedded(_arguments(described), "messages")
-    return [_message(message, place) for message, place in _as_of_today(described)]
+    check_embedded_json_size(_arguments(messages), "messages")
+    return [_message(message, place) for message, place in _as_of_today(messages)]
 
 
 def _as_of_today(described: Sequence[Any]) -> Iterator[tuple[dict[str, Any], str]]:
     """Each message with its path. A ``function_call`` of older clients becomes a tool call, and the next message of the function its result."""
     calls: dict[str, str] = {}
-    for number, (message, place) in enumerate(objects(described, "messages")):
+    for number, (message, place) in enumerate(iter_objects_with_paths(described, "messages")):
         function = optional_field(message, "function_call", dict, f"{place}.")
         name = message.get("name")
         if function is not None and message.get("tool_calls") in (None, []):
@@ -73,7 +73,7 @@ def _arguments(described: Sequence[Any]) -> Iterator[object]:
 def _message(message: Mapping[str, Any], place: str) -> BaseMessage:
     within = f"{place}."
     content, name = (
-        content_of(message.get("content"), f"{within}content", _PARTS),
+        check_message_content(message.get("content"), f"{within}content", _PARTS),
         optional_field(message, "name", str, within),
     )
     match required_field(message, "role", str, within):
@@ -107,7 +107,7 @@ def _models_turn(message: Mapping[str, Any], content: Any, name: str | None, wit
     }
     good: list[Any] = []
     bad: list[Any] = []
-    for call, place in objects(
+    for call, place in iter_objects_with_paths(
         optional_field(message, "tool_calls", list, within) or [], f"{within}tool_calls"
     ):
         made = _call(call, f"{place}.")
@@ -120,8 +120,8 @@ def _call(call: Mapping[str, Any], within: str) -> dict[str, Any]:
     call_id = required_field(call, "id", str, within)
     if call.get("type") == "custom":
         custom, place = required_field(call, "custom", dict, within), f"{within}custom."
-        arguments = custom_arguments(required_field(custom, "input", str, place))
-        return tool_call(call_id, required_field(custom, "name", str, place), arguments)
+        arguments = wrap_custom_input(required_field(custom, "input", str, place))
+        return to_langchain_tool_call(call_id, required_field(custom, "name", str, place), arguments)
     function, place = required_field(call, "function", dict, within), f"{within}function."
     arguments = optional_field(function, "arguments", str, place) or ""
-    return tool_call(call_id, required_field(function, "name", str, place), arguments)
+    return to_langchain_tool_call(call_id, required_field(function, "name", str, place), arguments)

@@ -1,4 +1,4 @@
-"""Reads requests of Chat Completions."""
+"""Parses requests of Chat Completions."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ..faults import InvalidRequestError
 from ..fields import (
     UNMODERATED,
-    ignored_in,
-    ignored_tier,
-    model_name,
-    objects,
+    find_ignored_service_tier,
+    find_unknown_fields,
+    iter_objects_with_paths,
     optional_field,
-    options_from,
-    refuse,
+    read_model_name,
+    read_options,
+    reject_unsupported_fields,
     required_field,
 )
 from ..request import CompletionRequest
-from ..tool_names import check_names_differ
-from .chat_messages import read_messages
-from .custom_tools import custom_function
-from .tools import MODES, ToolChoice, function_tool, response_format, tool_name
+from ..tool_names import check_tool_names_unique
+from .chat_messages import parse_chat_messages
+from .custom_tools import make_custom_tool_function
+from .tools import MODES, ToolChoice, parse_function_tool, parse_response_format, read_tool_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,29 +51,29 @@ _KNOWN: Final = frozenset(_OPTIONS) | {
 }
 
 
-def read_chat(body: Mapping[str, Any]) -> CompletionRequest:
-    """Parse ``body`` as a request of Chat Completions.
+def parse_chat_request(body: Mapping[str, Any]) -> CompletionRequest:
+    """Parse the JSON body of a Chat Completions request.
 
     Raises:
         InvalidRequestError: ``body`` is no valid request.
     """
-    refuse(body, _REFUSED)
+    reject_unsupported_fields(body, _REFUSED)
     _refuse_sounds(body)
     tools = _tools(optional_field(body, "tools", list) or [])
     choice = _tool_choice(body.get("tool_choice"))
     form = optional_field(body, "response_format", dict) or {"type": "text"}
     return CompletionRequest(
-        model=model_name(body),
-        messages=read_messages(required_field(body, "messages", list)),
-        tools=choice.among(tools.functions),
+        model=read_model_name(body),
+        messages=parse_chat_messages(required_field(body, "messages", list)),
+        tools=choice.filter_allowed_tools(tools.functions),
         tool_choice=choice.mode if tools.functions else None,
         parallel_tool_calls=optional_field(body, "parallel_tool_calls", bool),
-        response_format=response_format(
+        response_format=parse_response_format(
             required_field(form, "type", str, "response_format."),
             optional_field(form, "json_schema", dict, "response_format.") or {},
             "response_format",
         ),
-        options=options_from({**body, "top_logprobs": body.get("top_logprobs") or None}, _OPTIONS),
+        options=read_options({**body, "top_logprobs": body.get("top_logprobs") or None}, _OPTIONS),
         stop=_stops(body.get("stop")),
         choices=_choices(body),
         streams=optional_field(body, "stream", bool) or False,
@@ -87,8 +87,8 @@ def read_chat(body: Mapping[str, Any]) -> CompletionRequest:
 def _ignored(body: Mapping[str, Any]) -> list[str]:
     """The names of what is not served. An empty object asks for nothing, except of a search."""
     searches = ["web_search_options"] if body.get("web_search_options") == {} else []
-    tier = ignored_tier(optional_field(body, "service_tier", str))
-    return [*ignored_in(body, _KNOWN), *tier, *searches]
+    tier = find_ignored_service_tier(optional_field(body, "service_tier", str))
+    return [*find_unknown_fields(body, _KNOWN), *tier, *searches]
 
 
 def _refuse_sounds(body: Mapping[str, Any]) -> None:
@@ -129,18 +129,18 @@ class _Tools(NamedTuple):
 
 def _tools(described: Sequence[Any]) -> _Tools:
     tools = _Tools([], [], [])
-    for tool, place in objects(described, "tools"):
+    for tool, place in iter_objects_with_paths(described, "tools"):
         match required_field(tool, "type", str, f"{place}."):
             case "function":
                 function = required_field(tool, "function", dict, f"{place}.")
-                tools.functions.append(function_tool(function, f"{place}.function"))
+                tools.functions.append(parse_function_tool(function, f"{place}.function"))
             case "custom":
                 custom = required_field(tool, "custom", dict, f"{place}.")
                 tools.functions.append(_custom(custom, f"{place}.custom."))
                 tools.custom.append(custom["name"])
             case kind:
                 tools.ignored.append(kind)
-    check_names_differ(tools.functions)
+    check_tool_names_unique(tools.functions)
     return tools
 
 
@@ -148,7 +148,7 @@ def _custom(tool: Mapping[str, Any], within: str) -> dict[str, Any]:
     form = optional_field(tool, "format", dict, within) or {}
     grammar = optional_field(form, "grammar", dict, f"{within}format.") or {}
     about = optional_field(tool, "description", str, within) or ""
-    return custom_function(tool_name(tool, within), about, grammar, f"{within}format.grammar.")
+    return make_custom_tool_function(read_tool_name(tool, within), about, grammar, f"{within}format.grammar.")
 
 
 def _tool_choice(value: Any) -> ToolChoice:
@@ -159,7 +159,7 @@ def _tool_choice(value: Any) -> ToolChoice:
     if isinstance(value, dict) and value.get("type") == "allowed_tools":
         allowed = required_field(value, "allowed_tools", dict, "tool_choice.")
         place = "tool_choice.allowed_tools"
-        tools = objects(required_field(allowed, "tools", list, f"{place}."), f"{place}.tools")
+        tools = iter_objects_with_paths(required_field(allowed, "tools", list, f"{place}."), f"{place}.tools")
         return ToolChoice(
             _mode(allowed, f"{place}."), frozenset(_called(tool, f"{at}.") for tool, at in tools)
         )

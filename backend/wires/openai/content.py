@@ -1,12 +1,12 @@
-"""The content of a message: a text, or a list of content parts."""
+"""Checks the content of a message: a text, or a list of content parts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from ..faults import InvalidRequestError
-from ..fields import objects, required_field
-from ..files import check_files
+from ..fields import iter_objects_with_paths, required_field
+from ..files import check_provider_file_access
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,21 +15,27 @@ if TYPE_CHECKING:
     """The required field of each type of content part, with the field's type."""
 
 
-def content_of(content: Any, place: str, parts: Parts) -> Any:
-    """Check the content of a message, and return it unchanged.
+def check_message_content(content: Any, field_path: str, parts: Parts) -> Any:
+    """Check the content of a message, and return it unchanged; an empty text if it is None.
+
+    Args:
+        content: The content: a text, or a list of content parts.
+        field_path: The path of the content in the request, for error messages.
+        parts: The types of content parts that are allowed, each with its required field.
 
     Raises:
-        InvalidRequestError: ``content`` is neither a text nor a list of ``parts``, or refers to a file without permission.
+        InvalidRequestError: ``content`` has another form, or refers to a file stored at a provider that the
+            caller may not use.
     """
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
-        raise InvalidRequestError(f"`{place}` has to be a text, or a list of parts.", place)
-    for part, at in objects(content, place):
+        raise InvalidRequestError(f"`{field_path}` has to be a text, or a list of parts.", field_path)
+    for part, at in iter_objects_with_paths(content, field_path):
         kind = required_field(part, "type", str, f"{at}.")
         if kind not in parts:
             raise InvalidRequestError(f"`{at}.type` is none of {', '.join(sorted(parts))}.", f"{at}.type")
         if (has := parts[kind]) is not None:
             required_field(part, *has, f"{at}.")
-        check_files([part], at)
+        check_provider_file_access([part], at)
     return content

@@ -1,4 +1,4 @@
-"""OpenAI's custom tools, which take plain text, as functions of one text."""
+"""Translates OpenAI's custom tools, whose input is plain text, into functions with one text argument."""
 
 from __future__ import annotations
 
@@ -14,21 +14,26 @@ _INPUT: Final = "input"
 """The name of the function's only argument."""
 
 
-def custom_function(name: str, about: str, grammar: Mapping[str, Any], within: str) -> dict[str, Any]:
-    """The function for a custom tool, in the form of Chat Completions.
+def make_custom_tool_function(
+    name: str, description: str, grammar: Mapping[str, Any], within: str
+) -> dict[str, Any]:
+    """Build the function tool that stands for a custom tool of OpenAI's, in the form of Chat Completions.
+
+    The function has one argument: the plain text that a custom tool takes.
 
     Args:
-        name: The function's name.
-        about: The tool's description.
-        grammar: The ``definition`` and ``syntax`` of the tool's input, or nothing. The model is told, and nobody else enforces it.
-        within: The path of the grammar in the request, for error messages.
+        name: The name of the function.
+        description: The description of the custom tool.
+        grammar: The ``definition`` and ``syntax`` of the tool's input; empty for free text. The grammar is
+            only added to the description for the model: nothing checks that the model follows it.
+        within: The path of the grammar in the request, with a dot at its end, for error messages.
 
     Raises:
-        InvalidRequestError: The grammar is invalid.
+        InvalidRequestError: A field of the grammar is no text.
     """
     if definition := optional_field(grammar, "definition", str, within):
         syntax = optional_field(grammar, "syntax", str, within) or "grammar"
-        about = f"{about}\n\nThe input follows this grammar ({syntax}):\n{definition}".strip()
+        description = f"{description}\n\nThe input follows this grammar ({syntax}):\n{definition}".strip()
     text = {"type": "string", "description": "The whole input, as plain text."}
     parameters = {
         "type": "object",
@@ -36,16 +41,25 @@ def custom_function(name: str, about: str, grammar: Mapping[str, Any], within: s
         "required": [_INPUT],
         "additionalProperties": False,
     }
-    return {"type": "function", "function": {"name": name, "description": about, "parameters": parameters}}
+    return {
+        "type": "function",
+        "function": {"name": name, "description": description, "parameters": parameters},
+    }
 
 
-def custom_arguments(text: str) -> str:
-    """Wrap the plain-text input of a custom tool into the JSON arguments of the function that stands for the tool."""
+def wrap_custom_input(text: str) -> str:
+    """Wrap the plain-text input of a custom tool into the JSON arguments of the function that stands for the tool.
+
+    The reverse of `unwrap_custom_input`.
+    """
     return json.dumps({_INPUT: text})
 
 
-def custom_input(arguments: str) -> str:
-    """The plain-text input in the arguments of a custom tool's function; ``arguments`` itself if they have another form."""
+def unwrap_custom_input(arguments: str) -> str:
+    """Get the plain-text input of a custom tool from the JSON arguments of the function that stands for the tool.
+
+    Returns ``arguments`` unchanged if they do not have that form. The reverse of `wrap_custom_input`.
+    """
     try:
         read = json.loads(arguments, strict=False)
     except (ValueError, RecursionError):

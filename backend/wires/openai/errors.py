@@ -1,11 +1,11 @@
-"""Errors in OpenAI's form."""
+"""Translates errors into the form of OpenAI's API."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from ..faults import Fault
+    from ..faults import RequestFault
 
 _CODES: Final = {
     "unknown_feature": "model_not_found",
@@ -26,8 +26,8 @@ _TYPES: Final = {
 _FIRST_OF_THE_SERVER: Final = 500
 
 
-def openai_error(fault: Fault) -> tuple[int, dict[str, Any]]:
-    """The HTTP status for ``fault``, and the value of ``error`` in the JSON body."""
+def to_openai_error(fault: RequestFault) -> tuple[int, dict[str, Any]]:
+    """Translate ``fault`` into an HTTP status, and the value of ``error`` in OpenAI's JSON for errors."""
     status = _STATUSES.get(fault.code, fault.status)
     return status, {
         "message": fault.message,
@@ -37,8 +37,8 @@ def openai_error(fault: Fault) -> tuple[int, dict[str, Any]]:
     }
 
 
-def error_type(fault: Fault, status: int) -> str:
-    """The ``type`` that OpenAI would give an error with this code or HTTP status."""
+def error_type(fault: RequestFault, status: int) -> str:
+    """Get the ``type`` that OpenAI's API gives to an error with this code or HTTP status."""
     if fault.code == "quota_exceeded":
         return "insufficient_quota"
     other = "server_error" if status >= _FIRST_OF_THE_SERVER else "invalid_request_error"

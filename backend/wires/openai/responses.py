@@ -5,61 +5,71 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..sse import json_event
-from .errors import openai_error
-from .responses_answer import Resource, ending_fields, items_of, output_of, responses_usage
-from .responses_events import ResponsesWriter
-from .responses_request import read_responses
+from ..sse import encode_json_event
+from .errors import to_openai_error
+from .responses_answer import (
+    ResponseObject,
+    to_output_items,
+    to_output_list,
+    to_responses_usage,
+    to_status_and_details,
+)
+from .responses_events import ResponsesEventWriter
+from .responses_request import parse_responses_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..answer import Answer
-    from ..faults import Fault
+    from ..faults import RequestFault
     from ..request import CompletionRequest
     from .responses_request import ResponsesRequest
 
 
 @dataclass(frozen=True, slots=True)
 class ResponsesExchange:
-    """One request of the Responses API, which also writes its answer. See `Exchange`."""
+    """A parsed request of the Responses API, which also writes the answer in that API's form. See `WireExchange`."""
 
     asked: ResponsesRequest
     tells_receipt: bool = False
 
     @property
     def request(self) -> CompletionRequest:
-        """The request, independent of the wire. See `Exchange.request`."""
+        """The request in the form that is the same for all protocols. See `WireExchange.request`."""
         return self.asked.request
 
-    def document(self, answer: Answer) -> Mapping[str, Any]:
-        """The body of the complete answer, as a dict that is ready for JSON. See `Exchange.document`."""
+    def response_body(self, answer: Answer) -> Mapping[str, Any]:
+        """Build the JSON body of the complete answer, as a dict. See `WireExchange.response_body`."""
         choice = answer.choices[0]
-        status, more = ending_fields(choice.finish_reason)
-        output = output_of(
-            items_of(choice, self.asked), "completed" if status == "completed" else "incomplete"
+        status, more = to_status_and_details(choice.finish_reason)
+        output = to_output_list(
+            to_output_items(choice, self.asked), "completed" if status == "completed" else "incomplete"
         )
         if self.tells_receipt:
             more["patchbay"] = {"receipts": [choice.receipt]}
-        return Resource(self.asked).document(status, output, usage=responses_usage(choice.usage), **more)
+        return ResponseObject(self.asked).as_dict(
+            status, output, usage=to_responses_usage(choice.usage), **more
+        )
 
-    def writer(self) -> ResponsesWriter:
-        """A writer of the streamed answer. See `Exchange.writer`."""
-        return ResponsesWriter(self.asked, tells_receipt=self.tells_receipt)
+    def make_event_writer(self) -> ResponsesEventWriter:
+        """Make the writer that encodes a streamed answer. See `WireExchange.make_event_writer`."""
+        return ResponsesEventWriter(self.asked, tells_receipt=self.tells_receipt)
 
 
 class ResponsesWire:
-    """OpenAI's Responses API, as a `Wire`."""
+    """OpenAI's Responses API as one of the HTTP protocols that clients may speak. See `WireProtocol`."""
 
-    def read(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> ResponsesExchange:
-        """Parse ``body`` as a request. See `WireOf.read`."""
-        return ResponsesExchange(read_responses(body), tells_receipt)
+    def parse_request(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> ResponsesExchange:
+        """Parse the JSON ``body`` of a Responses request. See `WireProtocol.parse_request`."""
+        return ResponsesExchange(parse_responses_request(body), tells_receipt)
 
-    def error(self, fault: Fault, request_id: str) -> tuple[int, Mapping[str, Any]]:  # noqa: ARG002 - told in a header only
-        """``fault`` as an HTTP status and a body. See `WireOf.error`."""
-        status, error = openai_error(fault)
+    def error_response(self, fault: RequestFault, request_id: str) -> tuple[int, Mapping[str, Any]]:  # noqa: ARG002 - told in a header only
+        """Build the HTTP status and the JSON body of an error response. See `WireProtocol.error_response`."""
+        status, error = to_openai_error(fault)
         return status, {"error": error}
 
-    def stopped(self, fault: Fault) -> bytes:
-        """The event that ends a stream when the server stops. See `WireOf.stopped`."""
-        return json_event({"type": "error", "sequence_number": 0, **openai_error(fault)[1]}, "error")
+    def shutdown_event(self, fault: RequestFault) -> bytes:
+        """Encode the event that ends an open stream when the server shuts down. See `WireProtocol.shutdown_event`."""
+        return encode_json_event(
+            {"type": "error", "sequence_number": 0, **to_openai_error(fault)[1]}, "error"
+        )

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ..sse import json_bytes
-from ..thoughts import packed
-from .custom_tools import custom_input
+from ..sse import encode_json
+from ..thoughts import encode_reasoning_items
+from .custom_tools import unwrap_custom_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 
     from ..answer import Choice, FinishReason
     from .responses_request import ResponsesRequest
-    from .responses_tools import Tool
+    from .responses_tools import ClientTool
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
-class Resource:
-    """The ``response`` object of one request, which most events of its stream repeat with a new status."""
+class ResponseObject:
+    """Builds the ``response`` object of the Responses API for one request.
+
+    Many events of its stream repeat the object with a new status.
+    """
 
     def __init__(self, asked: ResponsesRequest, now: Callable[[], float] = time.time) -> None:
         self._now = now
@@ -38,21 +41,21 @@ class Resource:
         }
         self._beginning: bytes | None = None
 
-    def document(self, status: str, output: Sequence[Mapping[str, Any]] = (), **more: Any) -> dict[str, Any]:
-        """The response object as a dict.
+    def as_dict(self, status: str, output: Sequence[Mapping[str, Any]] = (), **more: Any) -> dict[str, Any]:
+        """Build the response object as a dict.
 
         Args:
-            status: Its present status.
+            status: The status of the response, such as ``in_progress``.
             output: The output items so far.
-            more: Further fields, such as ``usage``.
+            more: Further fields of the object, such as ``usage``.
         """
         return {**self._constant, **self._changing(status, output, more)}
 
-    def json(self, status: str, output: Sequence[Mapping[str, Any]] = (), **more: Any) -> bytes:
-        """Like `document`, as JSON bytes."""
+    def to_json_bytes(self, status: str, output: Sequence[Mapping[str, Any]] = (), **more: Any) -> bytes:
+        """Build the same object as `as_dict`, encoded as JSON."""
         if self._beginning is None:
-            self._beginning = json_bytes(self._constant)[:-1] + b","
-        return self._beginning + json_bytes(self._changing(status, output, more))[1:]
+            self._beginning = encode_json(self._constant)[:-1] + b","
+        return self._beginning + encode_json(self._changing(status, output, more))[1:]
 
     def _changing(
         self, status: str, output: Sequence[Mapping[str, Any]], more: Mapping[str, Any]
@@ -68,14 +71,14 @@ class Resource:
         }
 
 
-def ending_fields(reason: FinishReason) -> tuple[str, dict[str, Any]]:
-    """The ``status`` of a response that ended for ``reason``, and the fields that tell why it is incomplete."""
+def to_status_and_details(reason: FinishReason) -> tuple[str, dict[str, Any]]:
+    """Translate a finish reason into the response's ``status``, and the ``incomplete_details`` if it is incomplete."""
     why = _INCOMPLETE.get(reason)
     return ("completed", {}) if why is None else ("incomplete", {"incomplete_details": {"reason": why}})
 
 
-def responses_usage(usage: Usage) -> dict[str, Any]:
-    """Token usage as the ``usage`` object of the Responses API."""
+def to_responses_usage(usage: Usage) -> dict[str, Any]:
+    """Translate token usage into the ``usage`` object of the Responses API."""
     return {
         "input_tokens": usage.input,
         "input_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": usage.cache_write},
@@ -90,7 +93,7 @@ def responses_usage(usage: Usage) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class ReasoningItem:
-    """The model's reasoning: its summary, and the provider's items to be sent back."""
+    """An output item with the model's reasoning: its summary, and the encrypted content that the client sends back."""
 
     id: str
     index: int
@@ -99,11 +102,11 @@ class ReasoningItem:
 
     @property
     def text(self) -> str:
-        """The summary that has arrived so far."""
+        """The reasoning summary as received so far."""
         return "".join(self.pieces)
 
     def as_dict(self, *, status: ItemStatus) -> dict[str, Any]:
-        """The output item as a dict for the JSON of the response."""
+        """The item as a dict for the response's JSON, with the item's present ``status``."""
         is_told = self.pieces and status != "in_progress"
         return {
             "id": self.id,
@@ -115,7 +118,7 @@ class ReasoningItem:
 
 @dataclass(slots=True)
 class MessageItem:
-    """A message of the model with one part: a text or a refusal."""
+    """An output item with a message of the model, which has one content part: a text or a refusal."""
 
     id: str
     index: int
@@ -125,11 +128,14 @@ class MessageItem:
 
     @property
     def text(self) -> str:
-        """The text or refusal that has arrived so far."""
+        """The text or refusal as received so far."""
         return "".join(self.pieces)
 
-    def part(self, *, is_empty: bool = False) -> dict[str, Any]:
-        """The item's only content part, as a dict for the JSON of the response. With ``is_empty``, without its text."""
+    def content_part(self, *, is_empty: bool = False) -> dict[str, Any]:
+        """The only content part of the message, as a dict for the response's JSON.
+
+        With ``is_empty``, the part has no text yet.
+        """
         text = "" if is_empty else self.text
         if self.is_refusal:
             return {"type": "refusal", "refusal": text}
@@ -141,34 +147,34 @@ class MessageItem:
         }
 
     def as_dict(self, *, status: ItemStatus) -> dict[str, Any]:
-        """The output item as a dict for the JSON of the response."""
+        """The item as a dict for the response's JSON, with the item's present ``status``."""
         return {
             "id": self.id,
             "type": "message",
             "status": status,
             "role": "assistant",
-            "content": [] if status == "in_progress" else [self.part()],
+            "content": [] if status == "in_progress" else [self.content_part()],
         }
 
 
 @dataclass(slots=True)
-class CallItem:
-    """An output item: a call of a function or of a custom tool."""
+class ToolCallItem:
+    """An output item with the call of a function or of a custom tool."""
 
     id: str
     index: int
     call_id: str
-    tool: Tool
+    tool: ClientTool
     pieces: list[str] = field(default_factory=list)
 
     @property
     def arguments(self) -> str:
-        """The arguments so far, as JSON; for a custom tool, its input."""
+        """The arguments as received so far: JSON for a function, plain text for a custom tool."""
         whole = "".join(self.pieces)
-        return custom_input(whole) if self.tool.is_custom else whole or "{}"
+        return unwrap_custom_input(whole) if self.tool.is_custom else whole or "{}"
 
     def as_dict(self, *, status: ItemStatus) -> dict[str, Any]:
-        """The output item as a dict for the JSON of the response."""
+        """The item as a dict for the response's JSON, with the item's present ``status``."""
         tool, is_new = self.tool, status == "in_progress"
         found = {
             "id": self.id,
@@ -181,27 +187,31 @@ class CallItem:
         return {**found, "namespace": tool.namespace} if tool.namespace else found
 
 
-Item = ReasoningItem | MessageItem | CallItem
+Item = ReasoningItem | MessageItem | ToolCallItem
 
 
-def status_of_item(item: Item, items: Sequence[Item], status: ItemStatus) -> ItemStatus:
-    """The status of one output item when the response ends: ``status`` for the last of ``items``, ``completed`` for all others."""
+def final_item_status(item: Item, items: Sequence[Item], status: ItemStatus) -> ItemStatus:
+    """Get the status of one output item when the response ends.
+
+    Only the last item can be incomplete: it has the ``status`` of the response, all others are
+    ``completed``.
+    """
     return status if item.index == len(items) - 1 else "completed"
 
 
-def output_of(items: Sequence[Item], status: ItemStatus) -> list[dict[str, Any]]:
-    """The ``output`` list of a response that has ended with ``status``."""
-    return [item.as_dict(status=status_of_item(item, items, status)) for item in items]
+def to_output_list(items: Sequence[Item], status: ItemStatus) -> list[dict[str, Any]]:
+    """Build the ``output`` list of a response that has ended with ``status``."""
+    return [item.as_dict(status=final_item_status(item, items, status)) for item in items]
 
 
-def items_of(choice: Choice, asked: ResponsesRequest) -> list[Item]:
-    """The output items of a complete answer: reasoning, message and calls."""
+def to_output_items(choice: Choice, asked: ResponsesRequest) -> list[Item]:
+    """Translate a complete choice into the output items of the response: reasoning, message and tool calls."""
     items: list[Item] = []
 
     def place(kind: str) -> tuple[str, int]:
         return f"{kind}_{asked.request.id}_{len(items)}", len(items)
 
-    kept = kept_thoughts(choice.reasoning_items, choice.receipt, asked) if choice.calls else None
+    kept = make_encrypted_content(choice.reasoning_items, choice.receipt, asked) if choice.calls else None
     if choice.reasoning or kept:
         items.append(ReasoningItem(*place("rs"), [choice.reasoning] if choice.reasoning else [], kept))
     if choice.text:
@@ -209,18 +219,21 @@ def items_of(choice: Choice, asked: ResponsesRequest) -> list[Item]:
     if choice.refusal:
         items.append(MessageItem(*place("msg"), is_refusal=True, pieces=[choice.refusal]))
     for call in choice.calls:
-        tool = asked.tools.tool(call.name)
-        items.append(CallItem(*place("ctc" if tool.is_custom else "fc"), call.id, tool, [call.arguments]))
+        tool = asked.tools.find_client_tool(call.name)
+        items.append(ToolCallItem(*place("ctc" if tool.is_custom else "fc"), call.id, tool, [call.arguments]))
     return items
 
 
-def kept_thoughts(
+def make_encrypted_content(
     items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any], asked: ResponsesRequest
 ) -> str | None:
-    """The provider's reasoning items, packed for ``encrypted_content``; None if there are none, or the client keeps none."""
-    return packed(items, receipt) if items and asked.keeps_thoughts else None
+    """Pack a provider's reasoning items into the ``encrypted_content`` of a reasoning item.
+
+    None if there are no items, or if the client does not send reasoning back.
+    """
+    return encode_reasoning_items(items, receipt) if items and asked.keeps_thoughts else None
 
 
 def summary_part(text: str) -> dict[str, Any]:
-    """The JSON of a part of a reasoning item's summary."""
+    """Build the JSON of one part of a reasoning summary."""
     return {"type": "summary_text", "text": text}

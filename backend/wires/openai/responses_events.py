@@ -6,29 +6,29 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from ..answer import (
+    ChoiceFinished,
     ChoiceStarted,
-    Failed,
-    Finished,
     ReasoningDelta,
     ReasoningItems,
     RefusalDelta,
+    StreamFailed,
     TextDelta,
     ToolCallDelta,
 )
-from ..sse import encoded_event, json_event
-from .errors import openai_error
+from ..sse import encode_json_event, encode_raw_json_event
+from .errors import to_openai_error
 from .responses_answer import (
-    CallItem,
     Item,
     MessageItem,
     ReasoningItem,
-    Resource,
-    ending_fields,
-    kept_thoughts,
-    output_of,
-    responses_usage,
-    status_of_item,
+    ResponseObject,
+    ToolCallItem,
+    final_item_status,
+    make_encrypted_content,
     summary_part,
+    to_output_list,
+    to_responses_usage,
+    to_status_and_details,
 )
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ _CODES_OF_FAILURES: Final = frozenset(
 )
 
 
-class ResponsesWriter:
-    """Writes the events of one streamed answer in the form of the Responses API.
+class ResponsesEventWriter:
+    """Encodes the events of one streamed answer as server-sent events of the Responses API.
 
     Args:
         asked: The request that is answered.
-        tells_receipt: Whether the response at the end holds the receipt.
-        now: The time of the response, in seconds since 1970.
+        tells_receipt: Whether the response object at the end includes the receipt.
+        now: A clock: returns the present time, in seconds since 1970.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class ResponsesWriter:
     ) -> None:
         self._asked = asked
         self._tells_receipt = tells_receipt
-        self._resource = Resource(asked, now)
+        self._resource = ResponseObject(asked, now)
         self._number = 0
         self._items: list[Item] = []
         self._open: MessageItem | ReasoningItem | None = None
-        self._calls: dict[int, CallItem] = {}
+        self._calls: dict[int, ToolCallItem] = {}
         self._thoughts: list[ReasoningItem] = []
         self._kept: Sequence[Mapping[str, Any]] = ()
         self._said: list[bytes] = []
@@ -77,12 +77,12 @@ class ResponsesWriter:
             ReasoningDelta: self._thought,
             RefusalDelta: self._refusal,
             ReasoningItems: self._keep,
-            Finished: self._finish,
-            Failed: self._fail,
+            ChoiceFinished: self._finish,
+            StreamFailed: self._fail,
         }
 
     def write(self, event: Event) -> bytes:
-        """``event`` as events of the Responses API, in bytes; empty for an event that has none there."""
+        """Encode ``event`` as server-sent events of the Responses API. Returns empty bytes if that API has no such event."""
         if (write := self._writers.get(type(event))) is not None:
             write(event)
         said = b"".join(self._said)
@@ -91,7 +91,7 @@ class ResponsesWriter:
 
     def _start(self, _: ChoiceStarted) -> None:
         for name in ("response.created", "response.in_progress"):
-            self._say_response(name, self._resource.json("in_progress"))
+            self._say_response(name, self._resource.to_json_bytes("in_progress"))
 
     # Items -----------------------------------------------------------------------------------------------------------
 
@@ -122,7 +122,7 @@ class ResponsesWriter:
         self._close_open()
         item = self._open = MessageItem(self._new_id("msg"), len(self._items), is_refusal)
         self._add(item)
-        part = item.part(is_empty=True)
+        part = item.content_part(is_empty=True)
         self._say(
             "response.content_part.added",
             item_id=item.id,
@@ -161,9 +161,9 @@ class ResponsesWriter:
                 delta=event.arguments,
             )
 
-    def _begun_call(self, event: ToolCallDelta) -> CallItem:
-        tool = self._asked.tools.tool(event.name or "")
-        item = CallItem(
+    def _begun_call(self, event: ToolCallDelta) -> ToolCallItem:
+        tool = self._asked.tools.find_client_tool(event.name or "")
+        item = ToolCallItem(
             self._new_id("ctc" if tool.is_custom else "fc"),
             len(self._items),
             event.id or self._new_id("call"),
@@ -203,9 +203,9 @@ class ResponsesWriter:
             self._say("response.refusal.done", **place, refusal=item.text)
         else:
             self._say("response.output_text.done", **place, text=item.text, logprobs=item.logprobs)
-        self._say("response.content_part.done", **place, part=item.part())
+        self._say("response.content_part.done", **place, part=item.content_part())
 
-    def _close_call(self, item: CallItem, status: ItemStatus) -> None:
+    def _close_call(self, item: ToolCallItem, status: ItemStatus) -> None:
         place: dict[str, Any] = {"item_id": item.id, "output_index": item.index}
         if item.tool.is_custom:
             self._say("response.custom_tool_call_input.delta", **place, delta=item.arguments)
@@ -219,8 +219,8 @@ class ResponsesWriter:
             )
         self._done(item, status)
 
-    def _close_thoughts(self, event: Finished) -> None:
-        kept = kept_thoughts(self._kept, event.receipt, self._asked) if self._calls else None
+    def _close_thoughts(self, event: ChoiceFinished) -> None:
+        kept = make_encrypted_content(self._kept, event.receipt, self._asked) if self._calls else None
         if kept and not self._thoughts:
             item = ReasoningItem(self._new_id("rs"), len(self._items))
             self._thoughts.append(item)
@@ -232,27 +232,27 @@ class ResponsesWriter:
     def _done(self, item: Item, status: ItemStatus) -> None:
         self._say("response.output_item.done", output_index=item.index, item=item.as_dict(status=status))
 
-    def _finish(self, event: Finished) -> None:
-        status, more = ending_fields(event.reason)
+    def _finish(self, event: ChoiceFinished) -> None:
+        status, more = to_status_and_details(event.reason)
         item_status: ItemStatus = "completed" if status == "completed" else "incomplete"
         self._close_open(item_status)
         self._close_thoughts(event)
         for item in self._calls.values():
-            self._close_call(item, status_of_item(item, self._items, item_status))
+            self._close_call(item, final_item_status(item, self._items, item_status))
         if self._tells_receipt:
             more["patchbay"] = {"receipts": [event.receipt]}
-        output = output_of(self._items, item_status)
-        whole = self._resource.json(status, output, usage=responses_usage(event.usage), **more)
+        output = to_output_list(self._items, item_status)
+        whole = self._resource.to_json_bytes(status, output, usage=to_responses_usage(event.usage), **more)
         self._say_response(f"response.{status}", whole)
         self._said.append(DONE)
 
-    def _fail(self, event: Failed) -> None:
-        said = openai_error(event.fault)[1]
+    def _fail(self, event: StreamFailed) -> None:
+        said = to_openai_error(event.fault)[1]
         code = said["code"] if said["code"] in _CODES_OF_FAILURES else "server_error"
         error = {"code": code, "message": said["message"]}
         self._say_response(
             "response.failed",
-            self._resource.json("failed", output_of(self._items, "incomplete"), error=error),
+            self._resource.to_json_bytes("failed", to_output_list(self._items, "incomplete"), error=error),
         )
         self._said.append(DONE)
 
@@ -261,7 +261,7 @@ class ResponsesWriter:
     def _say(self, name: str, /, **fields: Any) -> None:
         head = {"type": name, "sequence_number": self._number}
         self._number += 1
-        self._said.append(json_event(head | fields, name))
+        self._said.append(encode_json_event(head | fields, name))
 
     def _say_summary(self, what: str, item: ReasoningItem, /, **fields: Any) -> None:
         name = f"response.reasoning_summary_{what}"
@@ -270,4 +270,4 @@ class ResponsesWriter:
     def _say_response(self, name: str, response: bytes) -> None:
         head = f'{{"type":"{name}","sequence_number":{self._number},"response":'.encode()
         self._number += 1
-        self._said.append(encoded_event(head + response + b"}", name))
+        self._said.append(encode_raw_json_event(head + response + b"}", name))

@@ -1,4 +1,4 @@
-"""Reads the input items of a Responses request as messages."""
+"""Parses the input items of a Responses request into messages."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from ..bodies import check_embedded
+from ..bodies import check_embedded_json_size
 from ..faults import InvalidRequestError
-from ..fields import objects, optional_field, required_field
-from ..thoughts import unpacked
-from .content import content_of
-from .custom_tools import custom_arguments
-from .responses_tools import function_name
-from .tools import tool_call
+from ..fields import iter_objects_with_paths, optional_field, required_field
+from ..thoughts import decode_reasoning_items
+from .content import check_message_content
+from .custom_tools import wrap_custom_input
+from .responses_tools import make_function_name
+from .tools import to_langchain_tool_call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
-    from ..thoughts import Thoughts
+    from ..thoughts import DecodedReasoning
 
 _PARTS: Final = {
     "input_text": ("text", str),
@@ -49,7 +49,7 @@ class _Turn:
     good: list[Any] = field(default_factory=list)
     bad: list[Any] = field(default_factory=list)
     thoughts: list[str] = field(default_factory=list)
-    kept: Thoughts | None = None
+    kept: DecodedReasoning | None = None
 
     def message(self) -> AIMessage:
         content: Any = self.content
@@ -57,20 +57,21 @@ class _Turn:
             (content,) = content
         made = AIMessage(content or "", tool_calls=self.good, invalid_tool_calls=self.bad)
         if self.kept is not None:
-            return made.model_copy(update=self.kept.in_message())
+            return made.model_copy(update=self.kept.to_message_fields())
         if self.thoughts:
             made.additional_kwargs["reasoning_content"] = "\n\n".join(self.thoughts)
         return made
 
 
 @dataclass(slots=True)
-class Items:
-    """Collects the messages and tools in the input items of one request, in order.
+class InputItems:
+    """Collects the messages and tools from the ``input`` items of one Responses request, in order.
 
-    Consecutive items of the model, such as reasoning, text and calls, become one `AIMessage`.
+    Consecutive items of the model, such as reasoning, text and tool calls, become one `AIMessage`.
 
     Attributes:
-        tools: Lists of tools that the input adds to those of the request, each with its path for error messages.
+        tools: Further lists of tools that the input defines, each with its path in the request for error
+            messages.
         ignored: The types of items that are left out, such as those of OpenAI's own tools.
     """
 
@@ -79,13 +80,17 @@ class Items:
     ignored: list[str] = field(default_factory=list)
     _turn: _Turn | None = None
 
-    def add(self, item: Mapping[str, Any], place: str) -> None:
-        """Add one input item. ``place`` is its path in the request, for error messages.
+    def add_item(self, item: Mapping[str, Any], field_path: str) -> None:
+        """Add one input item.
+
+        Args:
+            item: The item.
+            field_path: The path of the item in the request, for error messages.
 
         Raises:
             InvalidRequestError: The item is invalid for its type.
         """
-        within = f"{place}."
+        within = f"{field_path}."
         kind = optional_field(item, "type", str, within) or (
             "message" if "role" in item or "id" not in item else "item_reference"
         )
@@ -96,7 +101,7 @@ class Items:
         if kind not in {"message", "function_call_output", "custom_tool_call_output", "additional_tools"}:
             self._leave_out(kind, within)
             return
-        self.end_turn()
+        self.end_model_turn()
         if kind == "message":
             self.messages.append(_message(item, within))
         elif kind == "additional_tools":
@@ -104,8 +109,8 @@ class Items:
         else:
             self.messages.append(_result(item, within))
 
-    def end_turn(self) -> None:
-        """Turn the model's items that were collected so far into a message. Call it after the last item."""
+    def end_model_turn(self) -> None:
+        """Make an `AIMessage` of the model's items since the last message. Call this after the last item."""
         if self._turn is not None:
             self.messages.append(self._turn.message())
             self._turn = None
@@ -116,27 +121,30 @@ class Items:
         self.ignored.append(kind)
 
 
-def read_items(given: Any) -> Items:
-    """Parse the ``input`` of a request.
+def parse_input_items(input_value: Any) -> InputItems:
+    """Parse the ``input`` of a Responses request.
 
     Raises:
-        InvalidRequestError: The input is neither a text nor a list of items, or an item is invalid for its type.
+        InvalidRequestError: The input is neither a text nor a list of items, or an item is invalid for its
+            type.
     """
-    items = Items()
-    if isinstance(given, str):
-        items.messages.append(HumanMessage(given))
+    items = InputItems()
+    if isinstance(input_value, str):
+        items.messages.append(HumanMessage(input_value))
         return items
-    if not isinstance(given, list):
+    if not isinstance(input_value, list):
         raise InvalidRequestError("`input` has to be a text, or a list of items.", "input")
-    check_embedded((item.get("arguments") for item in given if isinstance(item, dict)), "input")
-    for item, place in objects(given, "input"):
-        items.add(item, place)
-    items.end_turn()
+    check_embedded_json_size(
+        (item.get("arguments") for item in input_value if isinstance(item, dict)), "input"
+    )
+    for item, place in iter_objects_with_paths(input_value, "input"):
+        items.add_item(item, place)
+    items.end_model_turn()
     return items
 
 
 def _message(item: Mapping[str, Any], within: str) -> BaseMessage:
-    content = content_of(item.get("content"), f"{within}content", _PARTS)
+    content = check_message_content(item.get("content"), f"{within}content", _PARTS)
     match required_field(item, "role", str, within):
         case "user":
             return HumanMessage(content)
@@ -150,10 +158,10 @@ def _message(item: Mapping[str, Any], within: str) -> BaseMessage:
 
 def _add_to_turn(turn: _Turn, kind: str, item: Mapping[str, Any], within: str) -> None:
     if kind == "message":
-        content = content_of(item.get("content"), f"{within}content", _PARTS)
+        content = check_message_content(item.get("content"), f"{within}content", _PARTS)
         turn.content += content if isinstance(content, list) else [content]
     elif kind == "reasoning":
-        turn.kept = unpacked(item.get("encrypted_content")) or turn.kept
+        turn.kept = decode_reasoning_items(item.get("encrypted_content")) or turn.kept
         parts = [
             *(optional_field(item, "summary", list, within) or []),
             *(optional_field(item, "content", list, within) or []),
@@ -167,15 +175,17 @@ def _add_to_turn(turn: _Turn, kind: str, item: Mapping[str, Any], within: str) -
 
 
 def _call(kind: str, item: Mapping[str, Any], within: str) -> dict[str, Any]:
-    name = function_name(
+    name = make_function_name(
         required_field(item, "name", str, within), optional_field(item, "namespace", str, within)
     )
     call_id = required_field(item, "call_id", str, within)
     if kind == "custom_tool_call":
-        return tool_call(call_id, name, custom_arguments(required_field(item, "input", str, within)))
-    return tool_call(call_id, name, optional_field(item, "arguments", str, within) or "")
+        return to_langchain_tool_call(
+            call_id, name, wrap_custom_input(required_field(item, "input", str, within))
+        )
+    return to_langchain_tool_call(call_id, name, optional_field(item, "arguments", str, within) or "")
 
 
 def _result(item: Mapping[str, Any], within: str) -> ToolMessage:
-    content = content_of(item.get("output"), f"{within}output", _PARTS)
+    content = check_message_content(item.get("output"), f"{within}output", _PARTS)
     return ToolMessage(content, tool_call_id=required_field(item, "call_id", str, within))

@@ -1,4 +1,4 @@
-"""Reads requests of the Responses API."""
+"""Parses requests of the Responses API."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from langchain_core.messages import SystemMessage
 from ..faults import InvalidRequestError
 from ..fields import (
     UNMODERATED,
-    ignored_in,
-    ignored_tier,
-    model_name,
+    find_ignored_service_tier,
+    find_unknown_fields,
     optional_field,
-    options_from,
-    refuse,
+    read_model_name,
+    read_options,
+    reject_unsupported_fields,
     required_field,
 )
 from ..request import CompletionRequest
-from .responses_items import read_items
-from .responses_tools import Tools, read_choice, read_tools
-from .tools import response_format
+from .responses_items import parse_input_items
+from .responses_tools import ToolTranslator, parse_tool_choice, parse_tools
+from .tools import parse_response_format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,29 +58,32 @@ _OF_TEXT: Final = frozenset({"format", "verbosity"})
 
 @dataclass(frozen=True, slots=True)
 class ResponsesRequest:
-    """A parsed request of the Responses API: what every wire has in common, and what only this API's response depends on.
+    """A parsed request of the Responses API: the protocol-independent request, and what only the response's form depends on.
 
     Attributes:
+        request: The request in the form that is the same for all protocols.
+        tools: The client's tools, to name them in the response.
         keeps_thoughts: Whether the client sends the model's reasoning back in later requests.
-        echo: The request's fields that the response repeats, JSON-ready.
+        echo: The fields of the request that the response repeats, ready for JSON.
     """
 
     request: CompletionRequest
-    tools: Tools
+    tools: ToolTranslator
     echo: Mapping[str, Any]
     keeps_thoughts: bool = False
 
 
-def read_responses(body: Mapping[str, Any]) -> ResponsesRequest:
-    """Parse ``body`` as a request of the Responses API.
+def parse_responses_request(body: Mapping[str, Any]) -> ResponsesRequest:
+    """Parse the JSON body of a Responses request.
 
     Raises:
-        InvalidRequestError: ``body`` is no valid request, or wants something to be stored.
+        InvalidRequestError: ``body`` is no valid request, or uses a field that is not supported, such as
+            ``previous_response_id``.
     """
-    refuse(body, _REFUSED)
-    items = read_items(body.get("input"))
-    tools = read_tools([(optional_field(body, "tools", list) or [], "tools"), *items.tools])
-    choice = read_choice(body.get("tool_choice"), tools)
+    reject_unsupported_fields(body, _REFUSED)
+    items = parse_input_items(body.get("input"))
+    tools = parse_tools([(optional_field(body, "tools", list) or [], "tools"), *items.tools])
+    choice = parse_tool_choice(body.get("tool_choice"), tools)
     instructions = optional_field(body, "instructions", str)
     messages = [*([SystemMessage(instructions)] if instructions else []), *items.messages]
     if not messages:
@@ -88,12 +91,12 @@ def read_responses(body: Mapping[str, Any]) -> ResponsesRequest:
     text, options = optional_field(body, "text", dict) or {}, _options(body)
     form = optional_field(text, "format", dict, "text.") or {"type": "text"}
     request = CompletionRequest(
-        model=model_name(body),
+        model=read_model_name(body),
         messages=messages,
-        tools=choice.among(tools.functions),
+        tools=choice.filter_allowed_tools(tools.functions),
         tool_choice=choice.mode if tools.functions else None,
         parallel_tool_calls=optional_field(body, "parallel_tool_calls", bool),
-        response_format=response_format(
+        response_format=parse_response_format(
             required_field(form, "type", str, "text.format."), form, "text.format"
         ),
         options=options,
@@ -115,7 +118,7 @@ def _options(body: Mapping[str, Any]) -> Options:
         "include": _LOGPROBS in (optional_field(body, "include", list) or []) or None,
         "top_logprobs": body.get("top_logprobs") or None,  # 0 is what clients send who want none
     }
-    return options_from(given, _OPTIONS)
+    return read_options(given, _OPTIONS)
 
 
 def _ignored(body: Mapping[str, Any]) -> list[str]:
@@ -126,11 +129,11 @@ def _ignored(body: Mapping[str, Any]) -> list[str]:
         "truncation": (optional_field(body, "truncation", str) or "disabled") != "disabled",
     }
     return [
-        *ignored_in(body, _KNOWN | {"store"}),
-        *ignored_in(optional_field(body, "reasoning", dict) or {}, _OF_REASONING, "reasoning."),
-        *ignored_in(optional_field(body, "text", dict) or {}, _OF_TEXT, "text."),
+        *find_unknown_fields(body, _KNOWN | {"store"}),
+        *find_unknown_fields(optional_field(body, "reasoning", dict) or {}, _OF_REASONING, "reasoning."),
+        *find_unknown_fields(optional_field(body, "text", dict) or {}, _OF_TEXT, "text."),
         *(name for name, is_asked in asked.items() if is_asked),
-        *ignored_tier(optional_field(body, "service_tier", str)),
+        *find_ignored_service_tier(optional_field(body, "service_tier", str)),
         *included,
     ]
 
@@ -138,7 +141,7 @@ def _ignored(body: Mapping[str, Any]) -> list[str]:
 def _echo(
     body: Mapping[str, Any],
     request: CompletionRequest,
-    tools: Tools,
+    tools: ToolTranslator,
     form: Mapping[str, Any],
     instructions: str | None,
 ) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Tools of Responses as functions, and calls of these functions as calls of the tools they stand for.
+"""Translates the tools of a Responses request into functions, and calls of these functions into calls of the tools.
 
-A function in a namespace gets a name made of both names. A custom tool, which takes free text, becomes a function with
-one text argument. Tools that OpenAI runs itself are left out, because they are not run here.
+The name of a function includes the tool's namespace, if there is one. A custom tool, which takes free
+text, becomes a function with one text argument. Tools that OpenAI runs itself are left out, because they
+are not run here.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..faults import InvalidRequestError
-from ..fields import ignored_callers, objects, optional_field, required_field
-from ..tool_names import check_names_differ
-from .custom_tools import custom_function
-from .tools import MODES, ToolChoice, function_tool, tool_name
+from ..fields import find_ignored_allowed_callers, iter_objects_with_paths, optional_field, required_field
+from ..tool_names import check_tool_names_unique
+from .custom_tools import make_custom_tool_function
+from .tools import MODES, ToolChoice, parse_function_tool, read_tool_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +26,8 @@ LONGEST_NAME: Final = 64
 _HASH_DIGITS: Final = 8
 
 
-class Tool(NamedTuple):
-    """The client's tool behind a function, which the answer has to name in place of the function."""
+class ClientTool(NamedTuple):
+    """The tool, as the client has defined it, that a function stands for. Answers name the tool, not the function."""
 
     name: str
     namespace: str | None = None
@@ -34,76 +35,87 @@ class Tool(NamedTuple):
 
 
 @dataclass(slots=True)
-class Tools:
-    """Translates the tools of one request to functions, and finds the tool again when the model calls a function.
+class ToolTranslator:
+    """Translates the client's tools of one request to functions, and the functions that the model calls back to these tools.
 
     Attributes:
         functions: The functions, in the form of Chat Completions.
-        by_name: The client's tool behind each function, by the function's name.
+        by_name: The client's tool for each function, by the function's name.
         ignored: The types of tools that are left out.
     """
 
     functions: list[dict[str, Any]] = field(default_factory=list)
-    by_name: dict[str, Tool] = field(default_factory=dict)
+    by_name: dict[str, ClientTool] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
 
-    def tool(self, function: str) -> Tool:
-        """The client's tool behind ``function``; for a function that is not in the request, a tool of the same name."""
-        return self.by_name.get(function) or Tool(function)
+    def find_client_tool(self, function: str) -> ClientTool:
+        """Find the client's tool for ``function``.
 
-    def _add(self, tool: Tool, function: dict[str, Any]) -> None:
+        For a function that is not in the request, returns a tool of the same name.
+        """
+        return self.by_name.get(function) or ClientTool(function)
+
+    def _add(self, tool: ClientTool, function: dict[str, Any]) -> None:
         self.functions.append(function)
         self.by_name[function["function"]["name"]] = tool
 
-    def read(self, described: Sequence[Any], place: str, namespace: str | None = None) -> None:
-        """Add the tools of one list.
+    def add_tools(self, definitions: Sequence[Any], field_path: str, namespace: str | None = None) -> None:
+        """Parse a list of tool definitions, and add the tools.
 
         Args:
-            described: The client's definitions of the tools.
-            place: The path of the list in the request, for error messages.
-            namespace: The namespace that the tools belong to; None for none.
+            definitions: The tool definitions, as JSON objects.
+            field_path: The path of the list in the request, for error messages.
+            namespace: The namespace of the tools; None for none.
 
         Raises:
             InvalidRequestError: The definition of a tool is invalid.
         """
-        for tool, at in objects(described, place):
+        for tool, at in iter_objects_with_paths(definitions, field_path):
             self._read_one(tool, at, namespace)
 
     def _read_one(self, tool: Mapping[str, Any], place: str, namespace: str | None) -> None:
         within = f"{place}."
         match required_field(tool, "type", str, within):
             case "function":
-                name = tool_name(tool, within)
-                self.ignored += ignored_callers(tool, within)
-                self._add(Tool(name, namespace), function_tool(tool, place, function_name(name, namespace)))
+                name = read_tool_name(tool, within)
+                self.ignored += find_ignored_allowed_callers(tool, within)
+                self._add(
+                    ClientTool(name, namespace),
+                    parse_function_tool(tool, place, make_function_name(name, namespace)),
+                )
             case "custom":
-                name = tool_name(tool, within)
-                self._add(Tool(name, namespace, is_custom=True), _custom(tool, within, namespace))
+                name = read_tool_name(tool, within)
+                self._add(ClientTool(name, namespace, is_custom=True), _custom(tool, within, namespace))
             case "namespace" if namespace is None:
-                self.read(
-                    required_field(tool, "tools", list, within), f"{within}tools", tool_name(tool, within)
+                self.add_tools(
+                    required_field(tool, "tools", list, within),
+                    f"{within}tools",
+                    read_tool_name(tool, within),
                 )
             case kind:
                 self.ignored.append(kind)
 
 
-def read_tools(described: Sequence[tuple[Sequence[Any], str]]) -> Tools:
-    """Parse all ``described`` lists of tools; each comes with its path for error messages.
+def parse_tools(tool_lists: Sequence[tuple[Sequence[Any], str]]) -> ToolTranslator:
+    """Parse all tool definitions of a request.
+
+    Args:
+        tool_lists: The lists of tool definitions, each with its path in the request for error messages.
 
     Raises:
-        InvalidRequestError: A tool's description is invalid, or two tools have the same name.
+        InvalidRequestError: A definition is invalid, or two tools have the same name.
     """
-    tools = Tools()
-    for some, place in described:
-        tools.read(some, place)
-    check_names_differ(tools.functions)
+    tools = ToolTranslator()
+    for some, place in tool_lists:
+        tools.add_tools(some, place)
+    check_tool_names_unique(tools.functions)
     return tools
 
 
-def function_name(name: str, namespace: str | None) -> str:
-    """The name of the function that stands for a tool: the tool's name, with its namespace before it, if it has one.
+def make_function_name(name: str, namespace: str | None) -> str:
+    """Make the name of the function that stands for a tool: the tool's name, preceded by its namespace if it has one.
 
-    A namespaced name that would be too long is shortened, and ends with a hash.
+    A name with a namespace that would be too long is shortened, and ends with a hash.
     """
     whole = f"{namespace}{SEPARATOR}{name}" if namespace else name
     if len(whole) <= LONGEST_NAME or not namespace:
@@ -113,18 +125,19 @@ def function_name(name: str, namespace: str | None) -> str:
 
 
 def _custom(tool: Mapping[str, Any], within: str, namespace: str | None) -> dict[str, Any]:
-    name = function_name(tool_name(tool, within), namespace)
+    name = make_function_name(read_tool_name(tool, within), namespace)
     form = optional_field(tool, "format", dict, within) or {}
-    return custom_function(
+    return make_custom_tool_function(
         name, optional_field(tool, "description", str, within) or "", form, f"{within}format."
     )
 
 
-def read_choice(value: Any, tools: Tools) -> ToolChoice:
-    """Parse ``tool_choice``: which of ``tools`` may be called.
+def parse_tool_choice(value: Any, tools: ToolTranslator) -> ToolChoice:
+    """Parse ``tool_choice``: which of the request's ``tools`` the model may call.
 
     Raises:
-        InvalidRequestError: ``value`` is no valid choice, or names a tool that is not served.
+        InvalidRequestError: ``value`` is no valid choice, or names a tool of a type that is not supported
+            here.
     """
     if value is None or (isinstance(value, str) and value in MODES):
         return ToolChoice(value)
@@ -144,19 +157,19 @@ def read_choice(value: Any, tools: Tools) -> ToolChoice:
 
 
 def _chosen(value: Mapping[str, Any], within: str) -> str:
-    return function_name(
+    return make_function_name(
         required_field(value, "name", str, within), optional_field(value, "namespace", str, within)
     )
 
 
-def _allowed(value: Mapping[str, Any], tools: Tools) -> ToolChoice:
+def _allowed(value: Mapping[str, Any], tools: ToolTranslator) -> ToolChoice:
     mode = required_field(value, "mode", str, "tool_choice.")
     if mode not in {"auto", "required"}:
         raise InvalidRequestError("`tool_choice.mode` is `auto` or `required`.", "tool_choice.mode")
     place = "tool_choice.tools"
     chosen = [
         _chosen(one, f"{at}.")
-        for one, at in objects(required_field(value, "tools", list, "tool_choice."), place)
+        for one, at in iter_objects_with_paths(required_field(value, "tools", list, "tool_choice."), place)
         if one.get("type") in ("function", "custom")
     ]
     return ToolChoice(mode, frozenset(chosen)) if chosen or not tools.ignored else ToolChoice("none")

@@ -1,4 +1,4 @@
-"""Tools, tool choice and response format, in the form of Chat Completions."""
+"""Parses tools, tool choice and response format into the form of Chat Completions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from backend.utils.llm.structured import schema_of_response_format
+from backend.utils.llm.structured import parse_response_format as parse_schema
 
 from ..faults import InvalidRequestError
 from ..fields import optional_field, required_field
@@ -21,21 +21,25 @@ LONGEST_NAME_OF_A_FORMAT = 64
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """Which tools the model may call, and whether it has to call one.
+    """Which tools the model may call, and whether it has to call a tool.
 
     Attributes:
-        mode: ``auto``, ``none``, ``required``, or a tool's name; None if the client said nothing.
+        mode: ``auto``, ``none``, ``required``, or the name of the tool to call; None if the request does not
+            say.
         allowed: The names of the tools that may be called; None for all.
     """
 
     mode: str | None = None
     allowed: frozenset[str] | None = None
 
-    def among(self, tools: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-        """Those of ``tools`` (in the form of Chat Completions) that the model may call.
+    def filter_allowed_tools(self, tools: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        """Select the tools that the model may call.
+
+        Args:
+            tools: All tools of the request, in the form of Chat Completions.
 
         Raises:
-            InvalidRequestError: The choice names an unknown tool.
+            InvalidRequestError: The choice names an unknown tool, or requires a tool although there is none.
         """
         names = {tool["function"]["name"] for tool in tools}
         wanted = self.allowed or frozenset[str]()
@@ -55,33 +59,36 @@ class ToolChoice:
         )
 
 
-def function_tool(described: Mapping[str, Any], place: str, name: str | None = None) -> dict[str, Any]:
-    """A function tool in the form of Chat Completions.
+def parse_function_tool(
+    definition: Mapping[str, Any], field_path: str, name: str | None = None
+) -> dict[str, Any]:
+    """Parse the definition of a function tool into the form of Chat Completions.
 
     Args:
-        described: The client's definition: ``name``, and maybe ``description``, ``parameters`` and ``strict``.
-        place: The path of the definition in the request, for error messages.
-        name: A name to use in place of the client's.
+        definition: The client's definition: ``name``, and optionally ``description``, ``parameters`` and
+            ``strict``.
+        field_path: The path of the definition in the request, for error messages.
+        name: A name that replaces the one in the definition; None to keep that.
 
     Raises:
         InvalidRequestError: The definition is invalid.
     """
-    within = f"{place}."
-    own = tool_name(described, within)
+    within = f"{field_path}."
+    own = read_tool_name(definition, within)
     function: dict[str, Any] = {"name": name or own}
     for field, kind in (("description", str), ("parameters", dict), ("strict", bool)):
-        if (value := optional_field(described, field, kind, within)) is not None:
+        if (value := optional_field(definition, field, kind, within)) is not None:
             function[field] = value
     return {"type": "function", "function": function}
 
 
-def tool_name(described: Mapping[str, Any], within: str) -> str:
-    """The tool's name in ``described``.
+def read_tool_name(definition: Mapping[str, Any], within: str) -> str:
+    """Get the name of a tool from its definition.
 
     Raises:
-        InvalidRequestError: The name is missing or too long.
+        InvalidRequestError: The name is missing, empty or too long.
     """
-    name = required_field(described, "name", str, within)
+    name = required_field(definition, "name", str, within)
     if not name or len(name) > LONGEST_NAME:
         raise InvalidRequestError(
             f"`{within}name` has to have 1 to {LONGEST_NAME} characters.", f"{within}name"
@@ -89,13 +96,13 @@ def tool_name(described: Mapping[str, Any], within: str) -> str:
     return name
 
 
-def response_format(kind: str, described: Mapping[str, Any], place: str) -> dict[str, Any] | None:
-    """The format of an answer in the form of Chat Completions; None if it is plain text.
+def parse_response_format(kind: str, definition: Mapping[str, Any], field_path: str) -> dict[str, Any] | None:
+    """Parse the requested format of the answer into the form of Chat Completions. None for plain text.
 
     Args:
         kind: ``text``, ``json_object`` or ``json_schema``.
-        described: For a schema: ``name``, ``schema``, and maybe ``description`` and ``strict``.
-        place: The path of the format in the request, for error messages.
+        definition: For ``json_schema``: ``name``, ``schema``, and optionally ``description`` and ``strict``.
+        field_path: The path of the format in the request, for error messages.
 
     Raises:
         InvalidRequestError: ``kind`` is unknown, or the schema is invalid.
@@ -106,20 +113,20 @@ def response_format(kind: str, described: Mapping[str, Any], place: str) -> dict
         return {"type": kind}
     if kind != "json_schema":
         raise InvalidRequestError(
-            f"`{place}.type` is `text`, `json_object` or `json_schema`.", f"{place}.type"
+            f"`{field_path}.type` is `text`, `json_object` or `json_schema`.", f"{field_path}.type"
         )
-    within = f"{place}."
-    schema = required_field(described, "schema", dict, within)
-    if about := optional_field(described, "description", str, within):
+    within = f"{field_path}."
+    schema = required_field(definition, "schema", dict, within)
+    if about := optional_field(definition, "description", str, within):
         schema = {"description": about, **schema}
     form: dict[str, Any] = {
-        "name": required_field(described, "name", str, within)[:LONGEST_NAME_OF_A_FORMAT],
+        "name": required_field(definition, "name", str, within)[:LONGEST_NAME_OF_A_FORMAT],
         "schema": schema,
-        "strict": optional_field(described, "strict", bool, within),
+        "strict": optional_field(definition, "strict", bool, within),
     }
     wanted = {"type": kind, "json_schema": form}
     try:
-        schema_of_response_format(wanted)
+        parse_schema(wanted)
     except (ValueError, TypeError, RecursionError):
         raise InvalidRequestError(
             f"`{within}schema` is no JSON Schema that can be checked.", f"{within}schema"
@@ -127,8 +134,11 @@ def response_format(kind: str, described: Mapping[str, Any], place: str) -> dict
     return wanted
 
 
-def tool_call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
-    """A tool call in LangChain's form: with ``error`` if its arguments are no JSON object."""
+def to_langchain_tool_call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
+    """Make a tool call in LangChain's form.
+
+    If ``arguments`` are no JSON object, it is an ``invalid_tool_call`` with an ``error``.
+    """
     try:
         read = json.loads(arguments, strict=False) if arguments else {}
     except (ValueError, RecursionError):

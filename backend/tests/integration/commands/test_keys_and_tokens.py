@@ -13,9 +13,9 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from backend.access import Owner
-from backend.database.engine import opened_sqlite
-from backend.database.sessions import SessionStore
+from backend.access import DataOwner
+from backend.database.engine import open_and_migrate_sqlite
+from backend.database.sessions import BrowserSessionStore
 from backend.database.tokens import TokenStore
 from backend.keys.master_keys import EnvironmentMasterKeys, MasterKeyFile
 from backend.main import FIRST_USER
@@ -189,15 +189,15 @@ class TestTokens:
 
 
 async def make_tokens(data_dir: Path, count: int) -> None:
-    async with opened_sqlite(data_dir / "patchbay.sqlite3") as engine:
+    async with open_and_migrate_sqlite(data_dir / "patchbay.sqlite3") as engine:
         for _ in range(count):
             await TokenStore(async_sessionmaker(engine)).create("ann", "ci")
 
 
 async def log_in(data_dir: Path) -> str:
     """A session of Ann's."""
-    async with opened_sqlite(data_dir / "patchbay.sqlite3") as engine:
-        return await SessionStore(async_sessionmaker(engine)).open("ann")
+    async with open_and_migrate_sqlite(data_dir / "patchbay.sqlite3") as engine:
+        return await BrowserSessionStore(async_sessionmaker(engine)).open_session("ann")
 
 
 async def enrol(settings: Settings) -> None:
@@ -205,5 +205,5 @@ async def enrol(settings: Settings) -> None:
     app = application(settings)
     async with app.router.lifespan_context(app):
         await app.state.services.keychain.enrol(
-            Owner(FIRST_USER), "openai", SecretStr(CANARY), overlap=timedelta(0)
+            DataOwner(FIRST_USER), "openai", SecretStr(CANARY), overlap=timedelta(0)
         )

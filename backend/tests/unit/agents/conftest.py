@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from redis.asyncio import Redis
 
-from backend.agents.in_memory import MemoryConfirmations, MemoryRuns
-from backend.database.audit import record_alone
+from backend.agents.in_memory import InMemoryConfirmationStore, InMemoryRunStore
+from backend.database.audit import record_in_own_transaction
 from backend.database.confirmations import SqlConfirmationStore
 from backend.database.runs import SqlRunStore
 from backend.database.valkey_confirmations import ValkeyConfirmationStore
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from backend.agents.confirmations import ConfirmationStore
     from backend.agents.runs import RunStore
-    from backend.database.transactions import Transactions
+    from backend.database.transactions import TransactionRunner
     from backend.tests.fakes.valkey import Valkey
     from backend.tests.unit.database.conftest import (
         Sessions,
@@ -52,13 +52,13 @@ async def valkey_client(valkey: Valkey) -> AsyncIterator[Redis]:
 @pytest.fixture(params=["memory", "sqlite", "postgresql", "valkey"])
 def stores(request: pytest.FixtureRequest) -> Stores:
     if request.param == "memory":
-        return Stores(MemoryConfirmations(), MemoryRuns())
+        return Stores(InMemoryConfirmationStore(), InMemoryRunStore())
     kind = "postgresql" if request.param == "postgresql" else "sqlite"
     sessions: Sessions = request.getfixturevalue(f"{kind}_sessions")
-    made: Transactions = request.getfixturevalue(f"{kind}_transactions")
+    made: TransactionRunner = request.getfixturevalue(f"{kind}_transactions")
     if request.param == "valkey":
         client = request.getfixturevalue("valkey_client")
-        confirmations: Any = ValkeyConfirmationStore(client, partial(record_alone, sessions))
+        confirmations: Any = ValkeyConfirmationStore(client, partial(record_in_own_transaction, sessions))
         return Stores(confirmations, SqlRunStore(made), sessions)
     return Stores(SqlConfirmationStore(made), SqlRunStore(made), sessions)
 

@@ -13,18 +13,18 @@ from backend.tests.fakes.agents import World
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.options import Options
 from backend.wires.answer import ChoiceStarted
-from backend.wires.faults import InvalidRequestError, NotServedError
+from backend.wires.faults import InvalidRequestError, UnsupportedParameterError
 from backend.wires.request import CompletionRequest
 
 if TYPE_CHECKING:
-    from backend.agents.runner import Runner
+    from backend.agents.runner import AgentRunner
 
 
 @pytest.mark.parametrize("before", [True, False])
 async def test_an_agent_takes_no_file_that_is_only_named_whoever_pays_now(*, before: bool) -> None:
     named = HumanMessage([{"type": "text", "text": "Sum up."}, {"type": "file", "file_id": "file-a"}])
     messages = [named, AIMessage("Done."), HumanMessage("And now?")] if before else [named]
-    nobody = cast("Runner", None)
+    nobody = cast("AgentRunner", None)
     responder = AgentResponder(nobody, "assistant")
 
     with (
@@ -80,9 +80,9 @@ async def test_an_agent_refuses_a_strict_request_that_sets_something() -> None:
     responder = AgentResponder(World([]).runner, "clerk")
 
     with use_caller(Caller(user_id="ann")):
-        with pytest.raises(NotServedError, match="temperature, stop") as whole:
+        with pytest.raises(UnsupportedParameterError, match="temperature, stop") as whole:
             await responder.answer(replace(SET, is_strict=True))
-        with pytest.raises(NotServedError):
+        with pytest.raises(UnsupportedParameterError):
             await anext(responder.stream(replace(SET, is_strict=True)))
 
     assert (whole.value.fault.status, whole.value.fault.param) == (400, "temperature")

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from backend.access import Owner
-from backend.agents.assistant import assistant
+from backend.access import DataOwner
+from backend.agents.assistant import make_assistant_agent
 from backend.agents.observations import ToolError
 from backend.agents.tools import Execution
 from backend.conversations.sample import SAMPLE
@@ -42,11 +42,11 @@ async def test_a_conversation_is_deleted_under_its_own_title_alone(
             transcript=SAMPLE,
         )
     )
-    delete = next(tool for tool in assistant(store).tools if tool.name == "delete_conversation")
+    delete = next(tool for tool in make_assistant_agent(store).tools if tool.name == "delete_conversation")
 
     try:
         await delete.run({"conversation_id": "c1", "title": told}, WHO)
     except ToolError:
         assert not is_deleted
 
-    assert (await store.get(Owner("ann"), "c1") is None) == is_deleted
+    assert (await store.get(DataOwner("ann"), "c1") is None) == is_deleted

@@ -58,7 +58,7 @@ async def test_a_yes_to_the_other_agent_goes_on_with_both(world: MakeWorld) -> N
 
     assert (end(events).state, one.agent, app.effects.done) == ("awaiting", "worker", [("delete", 7)])
     assert (end(answered).state, end(answered).text, app.results()) == ("done", "All done.", ["Deleted."])
-    assert len(await app.runner.recent(ANN)) == 1
+    assert len(await app.runner.list_recent_runs(ANN)) == 1
 
 
 async def test_both_share_one_budget() -> None:
@@ -120,15 +120,15 @@ async def test_a_run_that_is_removed_takes_all_along_that_it_delegated_and_asked
     (one,) = await app.pending()
 
     with pytest.raises(RunNotFoundError):
-        await app.runner.remove(BOB, one.run)
-    await app.runner.remove(ANN, one.run)
+        await app.runner.delete_run(BOB, one.run)
+    await app.runner.delete_run(ANN, one.run)
 
-    assert (await app.runner.recent(ANN), await app.runs.get(ANN, one.run)) == ([], None)
+    assert (await app.runner.list_recent_runs(ANN), await app.runs.get(ANN, one.run)) == ([], None)
     assert await app.pending() == []
     with pytest.raises(ConfirmationNotFoundError):
         await app.approve(one)
     if isinstance(app.confirmations, SqlConfirmationStore):
-        assert await app.confirmations.of_run(one.run) == []
+        assert await app.confirmations.list_for_run(one.run) == []
 
 
 async def test_a_conversation_that_is_removed_takes_delegated_runs_along(world: MakeWorld) -> None:
@@ -139,7 +139,7 @@ async def test_a_conversation_that_is_removed_takes_delegated_runs_along(world: 
     await app.say()
     (one,) = await app.pending()
 
-    await app.runner.forget(ANN, "clerk", "c")
+    await app.runner.delete_conversation_runs(ANN, "clerk", "c")
 
     assert await app.runs.get(ANN, one.run) is None
 
@@ -150,7 +150,7 @@ async def test_a_run_that_stopped_in_the_other_agent_can_be_gone_on_with() -> No
     world = with_worker(make, [TASK, ProviderDownError("away"), "All done."], ["It is clean."])
     events = await world.say()
 
-    again = await whole(world.runner.resume(ANN, end(events).run_id))
+    again = await whole(world.runner.resume_run(ANN, end(events).run_id))
 
     assert (end(events).state, end(again).text) == ("failed", "All done.")
     assert len(world.worker.calls) == 1  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from backend.agents import history
 from backend.agents.agent import Agent
 from backend.agents.budget import RunBudget
-from backend.agents.confirmations import Change
+from backend.agents.confirmations import StateChange
 from backend.agents.errors import (
     AlreadyDecidedError,
     ConfirmationChangedError,
@@ -23,15 +23,15 @@ from backend.agents.errors import (
     InvalidEditError,
     UnknownOutcomeError,
 )
-from backend.agents.events import confirmation_view
+from backend.agents.events import confirmation_to_json
 from backend.agents.runs import Run
-from backend.agents.seals import Digests
-from backend.agents.steps import AnswerStep, Call, OpeningStep
+from backend.agents.seals import PlainHashSigner
+from backend.agents.steps import AnswerStep, JudgedToolCall, OpeningStep
 from backend.agents.tools import tool
 from backend.database.audit import AuditTrail
 from backend.keys.errors import MasterKeyError
 from backend.keys.master_keys import EnvironmentMasterKeys, MasterKey, MasterKeyFile
-from backend.keys.signing import ConfirmationSeals
+from backend.keys.signing import ConfirmationSigner
 from backend.tests.fakes.agents import ANN, BOB, CAT, World, asked, deletes, end, error_of, wants, whole
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from .conftest import MakeWorld, Stores
 
 
-OLD, NEW = MasterKey.new().text(), MasterKey.new().text()
-KEYED = ConfirmationSeals(EnvironmentMasterKeys(SecretStr(OLD)))
-ROTATED = ConfirmationSeals(EnvironmentMasterKeys(SecretStr(f"{NEW},{OLD}")))
+OLD, NEW = MasterKey.generate().to_text(), MasterKey.generate().to_text()
+KEYED = ConfirmationSigner(EnvironmentMasterKeys(SecretStr(OLD)))
+ROTATED = ConfirmationSigner(EnvironmentMasterKeys(SecretStr(f"{NEW},{OLD}")))
 
 
 async def asks(world: World) -> Confirmation:
@@ -62,7 +62,7 @@ async def test_a_gated_call_is_not_made_and_the_run_waits(world: MakeWorld) -> N
     (one,) = await app.pending()
     assert (end(events).state, app.effects.done, len(app.model.calls)) == ("awaiting", [], 1)
     assert [shown.id for shown in asked(events)] == [one.id]
-    assert confirmation_view(one)["arguments"] == [
+    assert confirmation_to_json(one)["arguments"] == [
         {"name": "number", "text": "7", "left_out": 0, "is_hiding": False}
     ]
     assert one.expires_at - app.now == 600_000_000
@@ -94,9 +94,9 @@ async def test_nothing_is_remembered_while_something_is_pending(world: MakeWorld
     app = world([deletes(), "Gone.", "Hm."])
     one = await asks(app)
 
-    before = await app.runs.memory(ANN, "clerk", "c", 9)
+    before = await app.runs.list_exchanges(ANN, "clerk", "c", 9)
     await app.approve(one)
-    after = await app.runs.memory(ANN, "clerk", "c", 9)
+    after = await app.runs.list_exchanges(ANN, "clerk", "c", 9)
 
     assert (before, after) == ([], [("Do it.", "Gone.")])
 
@@ -113,7 +113,7 @@ async def test_what_was_rejected_is_not_done_and_the_model_is_told_why(world: Ma
         "Declined",
     )
     assert "It is the wrong one." in app.results()[0]
-    assert await app.runs.memory(ANN, "clerk", "c", 9) == []
+    assert await app.runs.list_exchanges(ANN, "clerk", "c", 9) == []
 
 
 async def test_a_yes_in_a_message_confirms_nothing_and_withdraws_what_was_asked(world: MakeWorld) -> None:
@@ -191,10 +191,10 @@ async def test_the_run_of_what_expired_is_over(world: MakeWorld) -> None:
     one = await asks(app)
 
     app.pass_by(601)
-    await app.runner.sweep()
-    await app.runner.sweep()
+    await app.runner.end_expired_runs()
+    await app.runner.end_expired_runs()
 
-    assert (await app.runner.find(ANN, one.run)).state == "expired"
+    assert (await app.runner.get_run(ANN, one.run)).state == "expired"
 
 
 async def test_arguments_are_changed_by_an_edit_of_the_person_alone(world: MakeWorld) -> None:
@@ -203,7 +203,7 @@ async def test_arguments_are_changed_by_an_edit_of_the_person_alone(world: MakeW
 
     events = await app.approve(one, arguments={"number": 8})
 
-    kept = await app.gate.find(ANN, one.id)
+    kept = await app.gate.get_confirmation(ANN, one.id)
     assert (app.effects.done, end(events).state) == ([("delete", 8)], "done")
     assert (kept.edited_from, kept.digest == one.digest) == (one.digest, False)
 
@@ -256,8 +256,8 @@ async def test_what_is_asked_again_takes_no_yes_to_what_was_shown_before(world: 
     app = world([deletes(), "Gone."])
     one = await asks(app)
 
-    again = await app.gate.ask_again(one, one.digest)
-    same = await app.gate.ask_again(one, one.digest)
+    again = await app.gate.reissue_confirmation(one, one.digest)
+    same = await app.gate.reissue_confirmation(one, one.digest)
     with pytest.raises(ConfirmationChangedError):
         await app.approve(one)
     before = list(app.effects.done)
@@ -271,8 +271,8 @@ async def test_stored_arguments_that_were_changed_are_not_run(world: MakeWorld) 
     app = world([deletes(), "Gone."])
     one = await asks(app)
     forged = {"arguments": '{"number":666}'}
-    await app.confirmations.change(
-        ANN, one.id, Change("pending", "pending", app.now, "agent.asked", "mallory", forged)
+    await app.confirmations.apply_change(
+        ANN, one.id, StateChange("pending", "pending", app.now, "agent.asked", "mallory", forged)
     )
 
     with pytest.raises(ConfirmationChangedError):
@@ -288,7 +288,7 @@ async def test_what_somebody_wrote_into_the_store_is_not_run_though_its_digest_f
     one = await asks(app)
     arguments = '{"number":666}'
     forged = one._replace(id="f" * 32, number=1, arguments=arguments)
-    forged = forged._replace(digest=Digests().seal(forged.sealed(arguments)))
+    forged = forged._replace(digest=PlainHashSigner().sign(forged.digest_input(arguments)))
     await app.confirmations.add(forged)
     moved = one._replace(id="e" * 32, number=2)  # the seal of another row
     await app.confirmations.add(moved)
@@ -321,11 +321,11 @@ async def test_the_log_tells_a_master_key_that_is_not_here_from_a_seal_that_does
     app.put_in_force(app.agent, seals=KEYED)
     one = await asks(app)
     if fault == "key_missing":
-        app.put_in_force(app.agent, seals=ConfirmationSeals(EnvironmentMasterKeys(SecretStr(NEW))))
+        app.put_in_force(app.agent, seals=ConfirmationSigner(EnvironmentMasterKeys(SecretStr(NEW))))
     else:
         forged = {"arguments": '{"number":666}'}
-        change = Change("pending", "pending", app.now, "agent.asked", "mallory", forged)
-        await app.confirmations.change(ANN, one.id, change)
+        change = StateChange("pending", "pending", app.now, "agent.asked", "mallory", forged)
+        await app.confirmations.apply_change(ANN, one.id, change)
 
     with pytest.raises(ConfirmationChangedError):
         await app.approve(one)
@@ -336,7 +336,7 @@ async def test_the_log_tells_a_master_key_that_is_not_here_from_a_seal_that_does
 
 async def test_nobody_is_asked_without_a_key_to_seal_with(tmp_path: Path) -> None:
     app = World([deletes(), "Gone."])
-    app.put_in_force(app.agent, seals=ConfirmationSeals(MasterKeyFile(tmp_path / "none")))
+    app.put_in_force(app.agent, seals=ConfirmationSigner(MasterKeyFile(tmp_path / "none")))
 
     with pytest.raises(MasterKeyError):
         await app.say()
@@ -348,14 +348,18 @@ async def test_nobody_is_asked_without_a_key_to_seal_with(tmp_path: Path) -> Non
 async def test_a_step_that_somebody_wrote_into_the_store_makes_no_gated_call(verdict: Any) -> None:
     app = World(["I could not."])
     delete = app.agent.tools[1]
-    facts = {"definition": delete.definition, "terms": delete.terms, "arguments": '{"number":7}'}
-    call = Call(key="1.0", id="call_0", name="delete", verdict=verdict, **facts)
+    facts = {
+        "definition": delete.definition_hash,
+        "terms": delete.risk_and_policy,
+        "arguments": '{"number":7}',
+    }
+    call = JudgedToolCall(key="1.0", id="call_0", name="delete", verdict=verdict, **facts)
     run = Run("forged", "clerk", ANN, "Hello.", RunBudget(), app.now)
-    await app.runs.begin(run, OpeningStep(messages=(history.user_message("Hello."),)))
+    await app.runs.add_run(run, OpeningStep(messages=(history.user_message_to_json("Hello."),)))
     said = history.message_to_json(deletes())
-    await app.runs.append(run, 1, [AnswerStep(message=said, text="", calls=(call,))], app.now)
+    await app.runs.append_steps(run, 1, [AnswerStep(message=said, text="", calls=(call,))], app.now)
 
-    await whole(app.runner.resume(ANN, run.id))
+    await whole(app.runner.resume_run(ANN, run.id))
 
     assert app.effects.done == []
 
@@ -436,7 +440,7 @@ async def test_two_gated_calls_approved_at_once_run_once_each_and_the_run_ends(w
 
     await asyncio.gather(*(app.approve(one) for one in await app.pending()))
 
-    (run,) = await app.runner.recent(ANN)
+    (run,) = await app.runner.list_recent_runs(ANN)
     assert (sorted(app.effects.done), run.state, len(app.model.calls)) == (
         [("delete", 1), ("delete", 2)],
         "done",
@@ -447,10 +451,10 @@ async def test_two_gated_calls_approved_at_once_run_once_each_and_the_run_ends(w
 async def test_what_was_begun_by_a_process_that_has_ended_is_for_a_person_to_decide(world: MakeWorld) -> None:
     app = world([deletes(), "I see."])
     one = await asks(app)
-    await app.gate.claim(decision_of(one))  # and then the process ends
+    await app.gate.claim_confirmation(decision_of(one))  # and then the process ends
 
     app.pass_by(60)
-    await app.runner.sweep()
+    await app.runner.end_expired_runs()
 
     (left,) = await app.pending()
     with pytest.raises(UnknownOutcomeError):
@@ -463,7 +467,7 @@ async def test_what_was_begun_by_a_process_that_has_ended_is_for_a_person_to_dec
 async def test_a_person_may_have_it_run_again_which_the_tool_can_tell_by_its_key(world: MakeWorld) -> None:
     app = world([deletes(), "Gone."])
     one = await asks(app)
-    await app.gate.claim(decision_of(one))
+    await app.gate.claim_confirmation(decision_of(one))
 
     app.pass_by(60)
     (left,) = await app.pending()
@@ -475,20 +479,20 @@ async def test_a_person_may_have_it_run_again_which_the_tool_can_tell_by_its_key
 async def test_a_late_outcome_is_not_taken_for_that_of_whoever_runs_it_again(world: MakeWorld) -> None:
     app = world([deletes(), "Gone."])
     one = await asks(app)
-    first, made = await app.gate.claim(decision_of(one))
+    first, made = await app.gate.claim_confirmation(decision_of(one))
 
     app.pass_by(60)
     (left,) = await app.pending()
-    await app.gate.claim(decision_of(left)._replace(again=True))
-    await app.gate.execute(first, made)
+    await app.gate.claim_confirmation(decision_of(left)._replace(again=True))
+    await app.gate.start_claimed_call(first, made)
 
-    assert (await app.gate.find(one.owner, one.id)).state == "executing"
+    assert (await app.gate.get_confirmation(one.owner, one.id)).state == "executing"
 
 
 async def test_while_it_may_still_run_it_is_neither_listed_nor_answered(world: MakeWorld) -> None:
     app = world([deletes(), "Gone."])
     one = await asks(app)
-    await app.gate.claim(decision_of(one))
+    await app.gate.claim_confirmation(decision_of(one))
 
     assert await app.pending() == []
     with pytest.raises(AlreadyDecidedError):
@@ -531,10 +535,10 @@ async def test_what_was_approved_is_done_though_nobody_waits_for_it_and_the_run_
 
     async with aclosing(app.runner.approve(decision_of(one))) as events:
         await anext(events)  # and then the client goes away
-    await app.gate.drain(5)
-    run = await app.runner.find(ANN, one.run)
-    state = await app.runner.shown_state(run)
-    resumed = await whole(app.runner.resume(ANN, one.run))
+    await app.gate.wait_for_running_calls(5)
+    run = await app.runner.get_run(ANN, one.run)
+    state = await app.runner.current_state(run)
+    resumed = await whole(app.runner.resume_run(ANN, one.run))
 
     assert (app.effects.done, state, end(resumed).text) == ([("delete", 7)], "interrupted", "Gone.")
     assert app.results() == ["deleted 7"]
@@ -553,7 +557,7 @@ async def test_a_conversation_that_was_removed_takes_what_was_asked_in_it_along(
     app = world([deletes(), "Gone."])
     one = await asks(app)
 
-    assert await app.runner.forget(ANN, "clerk", "c") == 1
+    assert await app.runner.delete_conversation_runs(ANN, "clerk", "c") == 1
 
     with pytest.raises(ConfirmationNotFoundError):
         await app.approve(one)
@@ -571,7 +575,7 @@ async def test_the_trail_has_every_question_decision_answer_and_result(
         await app.approve(one, BOB)
     await app.approve(one)
 
-    entries = await AuditTrail(stores.sessions).entries(limit=99, kind="agent")
+    entries = await AuditTrail(stores.sessions).list_entries(limit=99, kind="agent")
     told = [(entry.kind, entry.actor) for entry in sorted(entries, key=lambda entry: entry.sequence)]
     assert told == [
         ("agent.answered", "system"),
@@ -585,6 +589,6 @@ async def test_the_trail_has_every_question_decision_answer_and_result(
 
 
 def decision_of(one: Confirmation) -> Any:
-    from backend.agents.gate import Decision
+    from backend.agents.gate import ApprovalDecision
 
-    return Decision(ANN, one.id, one.digest)
+    return ApprovalDecision(ANN, one.id, one.digest)

@@ -14,16 +14,16 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from typing_extensions import override
 
-from backend.agents.confirmations import Change
-from backend.agents.errors import ConfirmationsAwayError
-from backend.agents.in_memory import MemoryConfirmations
+from backend.agents.confirmations import StateChange
+from backend.agents.errors import ConfirmationsUnreachableError
+from backend.agents.in_memory import InMemoryConfirmationStore
 from backend.agents.langchain_gate import ConfirmedTools
 from backend.tests.fakes.agents import ANN, BOB, NOON, deletes, error_of, wants
 from backend.utils.llm.execution.loop_thread import THREAD
 from backend.utils.llm.testing import ScriptedChatModel
 
 if TYPE_CHECKING:
-    from backend.access import Owner
+    from backend.access import DataOwner
     from backend.agents.confirmations import Confirmation
 
 CONFIG: Any = {"configurable": {"thread_id": "t1"}}
@@ -39,16 +39,18 @@ class Doubts:
         return None if self.agrees else "not now."
 
 
-class StoreThatGoesAway(MemoryConfirmations):
+class StoreThatGoesAway(InMemoryConfirmationStore):
     """Changes nothing while it is ``away``."""
 
     away = False
 
     @override
-    async def change(self, owner: Owner, confirmation_id: str, change: Change) -> Confirmation | None:
+    async def apply_change(
+        self, owner: DataOwner, confirmation_id: str, change: StateChange
+    ) -> Confirmation | None:
         if self.away:
-            raise ConfirmationsAwayError
-        return await super().change(owner, confirmation_id, change)
+            raise ConfirmationsUnreachableError
+        return await super().apply_change(owner, confirmation_id, change)
 
 
 class Graph:
@@ -56,7 +58,7 @@ class Graph:
 
     def __init__(self, *script: Any, policy: Any = "ask", store: Any = None, **gate_options: Any) -> None:
         self.done: list[int] = []
-        self.owner: Owner = ANN
+        self.owner: DataOwner = ANN
         self.began, self.slow = asyncio.Event(), asyncio.Event()
         self.slow.set()
         self.model = ScriptedChatModel(script=list(script), repeat_last=True)
@@ -70,7 +72,7 @@ class Graph:
             return f"deleted {number}"
 
         terms: Any = {"delete": ("dangerous", policy)}
-        self.store = store or MemoryConfirmations()
+        self.store = store or InMemoryConfirmationStore()
         gate = ConfirmedTools(self.store, [delete], terms, owner=lambda: self.owner, **gate_options)
         self.agent: Any = create_agent(self.model, [delete], middleware=[gate], checkpointer=InMemorySaver())
 
@@ -194,7 +196,7 @@ async def test_a_yes_while_confirmations_were_away_does_not_beat_a_later_no() ->
     asked = await graph.begin()
 
     store.away = True
-    with pytest.raises(ConfirmationsAwayError):
+    with pytest.raises(ConfirmationsUnreachableError):
         await graph.resume(decision="approve", digest=asked["digest"])
     store.away = False
     said = await graph.resume(decision="reject", reason="Keep it.")
@@ -206,8 +208,8 @@ async def test_a_refused_yes_to_run_again_what_may_have_been_done_does_not_beat_
     may, now = Doubts(), [NOON]
     graph = Graph(deletes(), "Fine.", authorize=may, now=lambda: now[0])
     asked = await graph.begin()
-    left = Change("pending", "executing", NOON, "agent.approved", "ann", {"leased_until": NOON + 1})
-    await graph.store.change(ANN, asked["id"], left)
+    left = StateChange("pending", "executing", NOON, "agent.approved", "ann", {"leased_until": NOON + 1})
+    await graph.store.apply_change(ANN, asked["id"], left)
     now[0] += 2
 
     anew = await graph.refused(decision="approve", digest=asked["digest"], again=True)
@@ -220,8 +222,8 @@ async def test_a_refused_yes_to_run_again_what_may_have_been_done_does_not_beat_
 async def test_what_is_not_as_it_was_sealed_is_not_sealed_when_a_yes_to_it_is_refused() -> None:
     graph = Graph(deletes(), "Fine.")
     asked = await graph.begin()
-    forged = Change("pending", "pending", 0, "agent.asked", "mallory", {"arguments": '{"number":666}'})
-    await graph.store.change(ANN, asked["id"], forged)
+    forged = StateChange("pending", "pending", 0, "agent.asked", "mallory", {"arguments": '{"number":666}'})
+    await graph.store.apply_change(ANN, asked["id"], forged)
 
     anew = await graph.refused(decision="approve", digest=asked["digest"])
     again = await graph.refused(decision="approve", digest=anew["digest"])
@@ -261,7 +263,7 @@ class SynchronousGraph:
             return f"deleted {number}"
 
         terms: Any = {"delete": ("dangerous", policy)}
-        gate = ConfirmedTools(MemoryConfirmations(), [delete], terms, owner=lambda: ANN, **gate_options)
+        gate = ConfirmedTools(InMemoryConfirmationStore(), [delete], terms, owner=lambda: ANN, **gate_options)
         model = ScriptedChatModel(script=list(script), repeat_last=True)
         self.agent: Any = create_agent(model, [delete], middleware=[gate], checkpointer=InMemorySaver())
 

@@ -17,7 +17,7 @@ from backend.agents.errors import UnknownAgentError
 from backend.agents.events import AnswerDelta, ToolCalled, ToolResult
 from backend.agents.observations import ToolError
 from backend.agents.steps import STEP
-from backend.agents.threads import MOST_HANGING, Threads
+from backend.agents.threads import MOST_HANGING, ToolThreads
 from backend.agents.tools import Execution, tool
 from backend.tests.fakes.agents import ANN, World, deletes, end, error_of, wants, whole
 from backend.utils.llm.errors import ProviderDownError
@@ -209,18 +209,18 @@ async def test_a_tool_of_which_too_many_calls_hang_is_not_called_until_they_have
 
 
 async def test_calls_that_are_waited_for_do_not_hang() -> None:
-    threads, over, began = Threads(), threading.Event(), threading.Semaphore(0)
+    threads, over, began = ToolThreads(), threading.Event(), threading.Semaphore(0)
 
     def work() -> int:
         began.release()
         over.wait()
         return 1
 
-    waiting = [asyncio.create_task(threads.run(work)) for _ in range(MOST_HANGING)]
+    waiting = [asyncio.create_task(threads.run_in_thread(work)) for _ in range(MOST_HANGING)]
     await asyncio.to_thread(lambda: [began.acquire() for _ in waiting])
     over.set()
 
-    assert await threads.run(lambda: 2) == 2
+    assert await threads.run_in_thread(lambda: 2) == 2
     assert await asyncio.gather(*waiting) == [1] * MOST_HANGING
 
 
@@ -388,7 +388,7 @@ async def test_a_model_that_cannot_be_had_fails_the_run_which_can_be_gone_on_wit
     world = World([wants(SEARCH), ProviderDownError("away"), "Back."])
 
     events = await world.say()
-    again = await whole(world.runner.resume(ANN, end(events).run_id))
+    again = await whole(world.runner.resume_run(ANN, end(events).run_id))
 
     assert (end(events).state, end(events).reason, end(events).message) == ("failed", "provider_down", "away")
     assert (end(again).state, end(again).text, end(again).spent.turns) == ("done", "Back.", 3)
@@ -420,7 +420,7 @@ async def test_a_run_whose_agent_is_gone_is_held_by_nobody() -> None:
     world.put_in_force(Agent("other", "chat_agent", "You help."))
 
     with pytest.raises(UnknownAgentError):
-        await whole(world.runner.resume(ANN, run_id))
+        await whole(world.runner.resume_run(ANN, run_id))
 
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -451,9 +451,9 @@ async def test_what_only_looked_is_kept_though_the_run_is_left_while_the_model_i
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
-    (run,) = await world.runner.recent(ANN)
-    kinds = [step.kind for step in await world.runs.steps(run.id)]
-    assert (kinds, await world.runner.shown_state(run)) == (
+    (run,) = await world.runner.list_recent_runs(ANN)
+    kinds = [step.kind for step in await world.runs.list_steps(run.id)]
+    assert (kinds, await world.runner.current_state(run)) == (
         ["opened", "answered", "observed"],
         "interrupted",
     )
@@ -464,7 +464,7 @@ async def test_what_no_database_takes_is_marked_in_what_is_kept() -> None:
 
     events = await world.say()
 
-    steps = await world.runs.steps(end(events).run_id)
+    steps = await world.runs.list_steps(end(events).run_id)
     assert all(STEP.dump_json(step) for step in steps)
     assert world.effects.done == [("search", "a\ufffd\ufffd")]
 
@@ -489,7 +489,7 @@ async def test_a_tool_that_may_change_something_without_asking_runs_and_is_writt
 
     events = await world.say()
 
-    kept = await world.confirmations.of_run(end(events).run_id)
+    kept = await world.confirmations.list_for_run(end(events).run_id)
     assert (world.effects.done, [(one.state, one.decided_by) for one in kept]) == (
         [("note", "tea")],
         [("done", None)],

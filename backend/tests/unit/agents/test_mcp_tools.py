@@ -76,7 +76,7 @@ async def test_what_a_server_says_hides_nothing_from_who_is_asked_or_from_us() -
     (tool,) = await mcp_tools(made, "files")
 
     assert tool.title == "remove\\u202e\\u{200b}\\u{e0041} of files"
-    assert json.dumps(tool.as_function(), ensure_ascii=False).isascii()
+    assert json.dumps(tool.to_function_definition(), ensure_ascii=False).isascii()
 
 
 async def test_a_list_of_tools_that_does_not_end_is_left() -> None:

@@ -7,16 +7,21 @@ from typing import Any
 
 import pytest
 
-from backend.agents.canonical import canonical, digest, read_object, to_storable
+from backend.agents.canonical import (
+    parse_json_object,
+    replace_unstorable_characters,
+    sha256_of_json,
+    to_canonical_json,
+)
 from backend.agents.confirmations import Confirmation
-from backend.agents.events import confirmation_view
-from backend.agents.observations import ToolError, of_error, of_result
-from backend.agents.rendering import LONGEST, MOST_LINES, argument_lines, escaped
-from backend.agents.tools import ArgumentsError, tool
+from backend.agents.events import confirmation_to_json
+from backend.agents.observations import ToolError, observation_from_exception, observation_from_result
+from backend.agents.rendering import LONGEST, MOST_LINES, escape_to_one_line, render_argument_lines
+from backend.agents.tools import InvalidArgumentsError, tool
 
 
 def rendered(**arguments: Any) -> list[tuple[str, str]]:
-    return [(line.name, line.text) for line in argument_lines(canonical(arguments))]
+    return [(line.name, line.text) for line in render_argument_lines(to_canonical_json(arguments))]
 
 
 def test_every_argument_stands_on_a_line_of_its_own() -> None:
@@ -50,7 +55,7 @@ def test_every_argument_stands_on_a_line_of_its_own() -> None:
     ids=lambda text: f"{ord(text[0]):x}",
 )
 def test_what_acts_or_hides_is_written_out_and_marked(hidden: str) -> None:
-    (line,) = argument_lines(canonical({"path": f"a{hidden}b"}))
+    (line,) = render_argument_lines(to_canonical_json({"path": f"a{hidden}b"}))
 
     assert (hidden in line.text, line.is_hiding, "\\" in line.text) == (False, True, True)
 
@@ -59,14 +64,18 @@ def test_what_acts_or_hides_is_written_out_and_marked(hidden: str) -> None:
 def test_a_model_is_told_nothing_that_no_person_would_see(hidden: str) -> None:
     text = f"a{hidden}b"
 
-    for found in (of_result(text), of_result({"said": text}), of_error(ToolError(text))):
+    for found in (
+        observation_from_result(text),
+        observation_from_result({"said": text}),
+        observation_from_exception(ToolError(text)),
+    ):
         assert (hidden in found.content, "a\\" in found.content) == (False, True)
 
 
 def test_what_scripts_and_emoji_are_joined_by_is_told_as_it_is() -> None:
     text = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \U0001f468\u200d\U0001f469 \u2764\ufe0f"
 
-    assert of_result(text).content == text
+    assert observation_from_result(text).content == text
 
 
 def test_a_name_can_hide_nothing_either() -> None:
@@ -76,12 +85,12 @@ def test_a_name_can_hide_nothing_either() -> None:
 
 
 def test_letters_of_any_language_are_shown_as_they_are() -> None:
-    assert escaped("Grüße an Łukasz, 東京, नमस्ते") == "Grüße an Łukasz, 東京, नमस्ते"
+    assert escape_to_one_line("Grüße an Łukasz, 東京, नमस्ते") == "Grüße an Łukasz, 東京, नमस्ते"
 
 
 def test_a_long_text_is_cut_and_says_how_much_is_left_out() -> None:
-    (line,) = argument_lines(canonical({"text": "x" * (LONGEST + 7)}))
-    (whole,) = argument_lines(canonical({"text": "x" * (LONGEST + 7)}), whole=True)
+    (line,) = render_argument_lines(to_canonical_json({"text": "x" * (LONGEST + 7)}))
+    (whole,) = render_argument_lines(to_canonical_json({"text": "x" * (LONGEST + 7)}), untruncated=True)
 
     assert (len(line.text), line.left_out, whole.left_out) == (LONGEST, 7, 0)
 
@@ -90,9 +99,9 @@ def test_a_long_text_is_cut_and_says_how_much_is_left_out() -> None:
 def test_nobody_can_say_yes_to_what_was_cut(arguments: Any) -> None:
     """X17: a yes names the digest, which is told with all of the arguments alone."""
     facts: Any = ("id", "acme", "ann", "clerk", "run", "1.0", 0, "delete", "Delete", "dangerous", "d", "t")
-    one = Confirmation._make((*facts, canonical(arguments), "digest", 0, 1, "pending", *7 * [None]))
+    one = Confirmation._make((*facts, to_canonical_json(arguments), "digest", 0, 1, "pending", *7 * [None]))
 
-    cut, uncut = confirmation_view(one), confirmation_view(one, whole=True)
+    cut, uncut = confirmation_to_json(one), confirmation_to_json(one, untruncated=True)
 
     assert (cut["is_cut"], cut["digest"]) == (True, None)
     assert (uncut["is_cut"], uncut["digest"]) == (False, "digest")
@@ -101,8 +110,8 @@ def test_nobody_can_say_yes_to_what_was_cut(arguments: Any) -> None:
 
 
 def test_ten_thousand_lines_stay_on_one_and_ten_thousand_arguments_are_counted() -> None:
-    (line,) = argument_lines(canonical({"text": "\n" * 10_000}))
-    many = argument_lines(canonical({"items": list(range(10_000))}))
+    (line,) = render_argument_lines(to_canonical_json({"text": "\n" * 10_000}))
+    many = render_argument_lines(to_canonical_json({"items": list(range(10_000))}))
 
     assert ("\n" in line.text, len(many), many[-1].text) == (
         False,
@@ -114,18 +123,18 @@ def test_ten_thousand_lines_stay_on_one_and_ten_thousand_arguments_are_counted()
 def test_one_value_has_one_text_and_one_digest() -> None:
     one, other = json.loads('{"a":1,"b":[1.5,"é"]}'), json.loads('{ "b" : [1.5, "\\u00e9"], "a" : 1 }')
 
-    assert (canonical(one), digest(one)) == (canonical(other), digest(other))
-    assert digest({"a": 1}) != digest({"a": "1"})
+    assert (to_canonical_json(one), sha256_of_json(one)) == (to_canonical_json(other), sha256_of_json(other))
+    assert sha256_of_json({"a": 1}) != sha256_of_json({"a": "1"})
 
 
 @pytest.mark.parametrize("text", ['{"a":1,"a":2}', '{"a":NaN}', "[]", "null", "{", '{"a":' * 9_999])
 def test_what_is_not_read_alike_by_everybody_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        read_object(text)
+        parse_json_object(text)
 
 
 def test_what_no_database_takes_is_marked() -> None:
-    assert to_storable({"a\0": ["b\ud800", 1, None]}) == {"a\ufffd": ["b\ufffd", 1, None]}
+    assert replace_unstorable_characters({"a\0": ["b\ud800", 1, None]}) == {"a\ufffd": ["b\ufffd", 1, None]}
 
 
 def test_defaults_are_part_of_what_is_shown() -> None:
@@ -133,7 +142,7 @@ def test_defaults_are_part_of_what_is_shown() -> None:
         """Send something."""
         return text * copies
 
-    assert tool(send).accepted({"text": "a"}) == '{"copies":2,"text":"a"}'
+    assert tool(send).validate_arguments({"text": "a"}) == '{"copies":2,"text":"a"}'
 
 
 def test_a_parameter_without_a_type_is_no_tool() -> None:
@@ -150,7 +159,7 @@ def test_a_tool_tells_in_its_faults_nothing_that_was_given() -> None:
         """Send something."""
         return str(number)
 
-    with pytest.raises(ArgumentsError) as refused:
-        tool(send).accepted({"number": "sk-canary-of-somebody"})
+    with pytest.raises(InvalidArgumentsError) as refused:
+        tool(send).validate_arguments({"number": "sk-canary-of-somebody"})
 
     assert "sk-canary" not in str(refused.value)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from backend.agents.in_memory import MemoryConfirmations
+from backend.agents.in_memory import InMemoryConfirmationStore
 from backend.database.audit import AuditTrail
 from backend.database.runs import SqlRunStore
 from backend.tests.fakes.agents import World, wants
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from backend.database.transactions import Transactions
+    from backend.database.transactions import TransactionRunner
     from backend.tests.unit.database.conftest import Sessions
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ T = TypeVar("T")
 class Counted:
     """Transactions that are counted."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: TransactionRunner) -> None:
         self.count = 0
         self._transactions = transactions
 
@@ -33,24 +33,24 @@ class Counted:
         self.count += 1
         return await self._transactions.run(work)
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
+    async def run_read_only(self, work: Callable[[Connection], T]) -> T:
         self.count += 1
-        return await self._transactions.read(work)
+        return await self._transactions.run_read_only(work)
 
 
 @pytest.mark.parametrize("turns", [1, 5])
 async def test_a_turn_is_one_transaction(
-    turns: int, sqlite_transactions: Transactions, sqlite_sessions: Sessions
+    turns: int, sqlite_transactions: TransactionRunner, sqlite_sessions: Sessions
 ) -> None:
     counted = Counted(sqlite_transactions)
     looks = [
         wants(("search", {"words": str(turn)}), ("search", {"words": "tea"})) for turn in range(1, turns)
     ]
-    world = World([*looks, "Done."], confirmations=MemoryConfirmations(), runs=SqlRunStore(counted))
+    world = World([*looks, "Done."], confirmations=InMemoryConfirmationStore(), runs=SqlRunStore(counted))
 
     await world.say(conversation=None)
 
     begun_and_ended = 2
     assert counted.count == turns + begun_and_ended
-    entries = await AuditTrail(sqlite_sessions).entries(limit=99)
+    entries = await AuditTrail(sqlite_sessions).list_entries(limit=99)
     assert [one.kind for one in entries].count("agent.tool") == 2 * (turns - 1)

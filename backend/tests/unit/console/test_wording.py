@@ -24,7 +24,7 @@ NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
     ],
 )
 def test_dollars_have_as_many_digits_as_say_something(amount: str | None, says: str) -> None:
-    assert wording.usd(amount) == says
+    assert wording.format_usd(amount) == says
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_dollars_have_as_many_digits_as_say_something(amount: str | None, says: 
     ],
 )
 def test_great_numbers_are_short(number: int | None, says: str) -> None:
-    assert wording.short(number) == says
+    assert wording.format_short_count(number) == says
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_great_numbers_are_short(number: int | None, says: str) -> None:
     ],
 )
 def test_durations_are_in_the_unit_that_people_use(duration: float | None, says: str) -> None:
-    assert wording.seconds(duration) == says
+    assert wording.format_seconds(duration) == says
 
 
 @pytest.mark.parametrize(
@@ -70,38 +70,44 @@ def test_durations_are_in_the_unit_that_people_use(duration: float | None, says:
     ],
 )
 def test_shares_are_percentages(share: float | None, says: str) -> None:
-    assert wording.percent(share) == says
+    assert wording.format_percent(share) == says
 
 
 def test_moments_are_told_by_how_far_off_they_are() -> None:
-    assert wording.ago(None, NOON) == "never"
-    assert wording.ago(NOON - timedelta(minutes=3), NOON) == "3 min ago"
-    assert wording.ago(NOON + timedelta(seconds=1), NOON) == "0 s ago"
-    assert wording.until(NOON + timedelta(days=2), NOON) == "in 2 d"
-    assert wording.until(NOON - timedelta(days=2), NOON) == "now"
+    assert wording.format_time_ago(None, NOON) == "never"
+    assert wording.format_time_ago(NOON - timedelta(minutes=3), NOON) == "3 min ago"
+    assert wording.format_time_ago(NOON + timedelta(seconds=1), NOON) == "0 s ago"
+    assert wording.format_time_until(NOON + timedelta(days=2), NOON) == "in 2 d"
+    assert wording.format_time_until(NOON - timedelta(days=2), NOON) == "now"
 
 
 def test_one_is_one() -> None:
-    assert [wording.number_of(number, "call") for number in (0, 1, 2)] == ["0 calls", "1 call", "2 calls"]
+    assert [wording.format_quantity(number, "call") for number in (0, 1, 2)] == [
+        "0 calls",
+        "1 call",
+        "2 calls",
+    ]
 
 
 def test_a_column_stands_on_the_floor_and_the_highest_fills_the_chart() -> None:
-    drawn = charts.columns([(3, 1), (2, 0), (0, 0)], height=20)
+    drawn = charts.make_column_chart([(3, 1), (2, 0), (0, 0)], height=20)
 
     assert (drawn.width, drawn.height, drawn.most) == (30, 20, 4)
     assert drawn.paths == ("M1 5h8v15h-8zM11 10h8v10h-8z", "M1 0h8v5h-8z")
 
 
 def test_however_little_something_is_it_is_seen() -> None:
-    assert charts.columns([(1_000_000, 1)], height=20).paths[1] == "M1 0h8v1h-8z"
+    assert charts.make_column_chart([(1_000_000, 1)], height=20).paths[1] == "M1 0h8v1h-8z"
 
 
 def test_a_chart_of_nothing_is_empty() -> None:
-    assert charts.columns([], 20) == charts.Columns(10, 20, (), 0)
-    assert charts.spans([]) == ()
+    assert charts.make_column_chart([], 20) == charts.ColumnChart(10, 20, (), 0)
+    assert charts.make_timeline_bars([]) == ()
 
 
 def test_parts_lie_in_the_time_of_all() -> None:
-    found = charts.spans([(NOON, 2), (NOON + timedelta(seconds=3), 1), (NOON + timedelta(seconds=4), 0)])
+    found = charts.make_timeline_bars(
+        [(NOON, 2), (NOON + timedelta(seconds=3), 1), (NOON + timedelta(seconds=4), 0)]
+    )
 
     assert [(span.x, span.width) for span in found] == [(0, 50), (75, 25), (99.5, 0.5)]

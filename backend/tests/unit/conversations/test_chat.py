@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from langchain_core.messages import AIMessage
 
-from backend.conversations.chat import Delta, Finished, answer
+from backend.conversations.chat import AnswerChunk, AnswerFinished, stream_answer
 from backend.conversations.sample import SAMPLE
 from backend.conversations.store import Conversation
 from backend.tests.fakes.models import ScriptedModels
@@ -32,8 +32,8 @@ def conversation(transcript: Transcript = SAMPLE) -> Conversation:
     )
 
 
-async def pieces(models: ScriptedModels, question: str = "When?") -> list[Delta | Finished]:
-    return [piece async for piece in answer(conversation(), question, models)]
+async def pieces(models: ScriptedModels, question: str = "When?") -> list[AnswerChunk | AnswerFinished]:
+    return [piece async for piece in stream_answer(conversation(), question, models)]
 
 
 async def test_the_answer_comes_in_pieces_and_ends_with_its_receipt() -> None:
@@ -42,8 +42,8 @@ async def test_the_answer_comes_in_pieces_and_ends_with_its_receipt() -> None:
     *deltas, last = await pieces(ScriptedModels(chat_responses=[said]))
 
     assert len(deltas) > 1
-    assert "".join(piece.text for piece in deltas if isinstance(piece, Delta)) == "On Monday at nine."
-    assert last == Finished({"feature": "chat_responses"})
+    assert "".join(piece.text for piece in deltas if isinstance(piece, AnswerChunk)) == "On Monday at nine."
+    assert last == AnswerFinished({"feature": "chat_responses"})
 
 
 async def test_title_transcript_and_question_are_in_the_prompt() -> None:
@@ -70,7 +70,7 @@ async def test_a_failed_call_is_raised() -> None:
 
 async def test_closing_the_answer_closes_the_models_stream() -> None:
     model = EndlessModel()
-    stream = answer(conversation(), "When?", lambda _: model)
+    stream = stream_answer(conversation(), "When?", lambda _: model)
     await anext(stream)
 
     await stream.aclose()

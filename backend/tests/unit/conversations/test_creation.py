@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.runnables import RunnableLambda
 
-from backend.access import Owner
+from backend.access import DataOwner
 from backend.conversations.creation import (
     COMING_BACK,
     KEPT,
@@ -21,7 +21,11 @@ from backend.conversations.creation import (
     CreatedConversation,
     CreationRequest,
 )
-from backend.conversations.errors import KeyReusedError, StorageUnavailableError, UnderWayError
+from backend.conversations.errors import (
+    CreationInProgressError,
+    IdempotencyKeyReusedError,
+    StorageUnavailableError,
+)
 from backend.conversations.sample import SAMPLE
 from backend.conversations.transcript import Segment, Transcript
 from backend.tests.fakes.journals import InMemoryJournals
@@ -104,7 +108,7 @@ class Office:
         self, transcript: Transcript = SHORT, *, key: str | None = KEY, user: str = "ann"
     ) -> CreatedConversation:
         return await self.creation.create(
-            CreationRequest(transcript, Owner(user), self.models, lambda _: False, key)
+            CreationRequest(transcript, DataOwner(user), self.models, lambda _: False, key)
         )
 
     @property
@@ -134,7 +138,9 @@ async def test_wherever_a_process_ends_the_same_key_goes_on_from_there(at: int) 
     office = Office(Power(at))
     with pytest.raises(CrashError) as ended:
         await office.create()
-    await office.creation.drain(LONG, asyncio.Event())  # else it is chance whether a step beside it was kept
+    await office.creation.wait_for_answers(
+        LONG, asyncio.Event()
+    )  # else it is chance whether a step beside it was kept
     office.start_again()
     office.time.sleep(60 if at else 0)
 
@@ -226,9 +232,9 @@ async def test_what_a_store_is_silent_about_is_in_the_journal_and_stored_later(
     created = await creating
 
     assert not created.is_stored
-    assert await office.creation.find(Owner("ann"), created.conversation.id) == created.conversation
+    assert await office.creation.find(DataOwner("ann"), created.conversation.id) == created.conversation
     store.answers.set()
-    await office.creation.store_abandoned()
+    await office.creation.settle_abandoned_journals()
     assert (store.kept, office.journals.kept) == ([created.conversation], {})
 
 
@@ -240,7 +246,7 @@ async def test_what_a_store_breaks_on_is_kept_in_the_journal() -> None:
         await office.create(key=None)
 
     office.store.power = Power()
-    await office.creation.store_abandoned()
+    await office.creation.settle_abandoned_journals()
     assert len(office.store.kept) == 1
 
 
@@ -250,7 +256,7 @@ async def test_what_is_made_is_stored_though_its_request_is_over() -> None:
     await store.is_asked.wait()
 
     request.cancel()
-    await office.creation.drain(LONG, asyncio.Event())
+    await office.creation.wait_for_answers(LONG, asyncio.Event())
 
     assert len(store.kept) == 1
     assert office.journals.kept == {}
@@ -274,7 +280,7 @@ async def test_what_was_acknowledged_is_there_once_after_any_number_of_ends(
         except CrashError:
             office.start_again()
     office.store.fails = 0
-    await office.creation.store_abandoned()
+    await office.creation.settle_abandoned_journals()
 
     kept = [one.id for one in office.store.kept]
     assert len(kept) == len(set(kept))
@@ -316,7 +322,7 @@ async def test_waiting_too_long_is_refused_with_when_to_ask_again() -> None:
     office = Office()
     office.journals.held.add((await uninterrupted()).id)
 
-    with pytest.raises(UnderWayError) as told:
+    with pytest.raises(CreationInProgressError) as told:
         await office.create()
 
     assert told.value.retry_after == COMING_BACK
@@ -335,7 +341,7 @@ async def test_a_key_that_comes_with_another_transcript_is_refused(at: int) -> N
         office.start_again()
     asked = office.asked
 
-    with pytest.raises(KeyReusedError):
+    with pytest.raises(IdempotencyKeyReusedError):
         await office.create(SAMPLE)
 
     assert office.asked == asked
@@ -402,10 +408,10 @@ async def test_what_a_store_does_not_take_in_time_is_found_and_stored_later(key:
 
     assert not created.is_stored
     assert sum(office.time.slept) == pytest.approx(STORING, abs=1.0)
-    assert await office.creation.find(Owner("ann"), created.conversation.id) == created.conversation
-    assert await office.creation.find(Owner("bob"), created.conversation.id) is None
+    assert await office.creation.find(DataOwner("ann"), created.conversation.id) == created.conversation
+    assert await office.creation.find(DataOwner("bob"), created.conversation.id) is None
     office.store.fails = 0
-    await office.creation.store_abandoned()
+    await office.creation.settle_abandoned_journals()
     assert office.store.kept == [created.conversation]
     assert office.journals.kept == {}
 
@@ -456,11 +462,11 @@ async def test_what_nobody_comes_back_for_goes_after_a_day() -> None:
     office.start_again()
     (left,) = office.journals.kept.values()
 
-    await office.creation.store_abandoned()
+    await office.creation.settle_abandoned_journals()
     assert list(office.journals.kept.values()) == [left]
 
     left.age = KEPT + 1
-    await office.creation.store_abandoned()
+    await office.creation.settle_abandoned_journals()
     assert office.journals.kept == {}
 
 
@@ -471,7 +477,7 @@ async def test_what_cannot_be_stored_holds_nothing_else_up() -> None:
     office.journals.kept[first.conversation.id].conversation = b"{}"
 
     with pytest.raises(ExceptionGroup, match="cannot be stored"):
-        await office.creation.store_abandoned()
+        await office.creation.settle_abandoned_journals()
 
     assert office.store.kept == [second.conversation]
 
@@ -495,7 +501,7 @@ async def test_a_key_is_in_no_log_and_no_repr(caplog: pytest.LogCaptureFixture) 
 
     created = await office.create()
 
-    order = CreationRequest(SHORT, Owner("ann"), office.models, lambda _: False, KEY)
+    order = CreationRequest(SHORT, DataOwner("ann"), office.models, lambda _: False, KEY)
     assert KEY not in f"{caplog.text} {order!r} {created!r} {office.journals.kept!r}"
     assert "Remember the milk" not in caplog.text
 
@@ -552,7 +558,7 @@ class TestStop:
 
     async def cut_short(self, office: Office, slow: Slow, key: str | None = KEY) -> None:
         models: dict[str, Any] = {**office.models.models, "conv_structure": slow}
-        order = CreationRequest(SHORT, Owner("ann"), models.__getitem__, lambda _: False, key)
+        order = CreationRequest(SHORT, DataOwner("ann"), models.__getitem__, lambda _: False, key)
         request = asyncio.ensure_future(office.creation.create(order))
         await slow.is_asked.wait()
         request.cancel()
@@ -565,7 +571,7 @@ class TestStop:
         await self.cut_short(office, slow)
         slow.answers.set()
 
-        await office.creation.drain(LONG, asyncio.Event())
+        await office.creation.wait_for_answers(LONG, asyncio.Event())
 
         assert office.models.asked == set(STEPS) - {"conv_folder"}
         office.start_again()
@@ -593,7 +599,7 @@ class TestStop:
         if seconds:
             hurry.set()
 
-        await office.creation.drain(seconds, hurry)
+        await office.creation.wait_for_answers(seconds, hurry)
 
         assert office.journals.held == set()
         await office.create()
@@ -605,7 +611,7 @@ class TestStop:
         office.models.models["conv_structure"].script.insert(0, ProviderDownError("the key is gone"))
         await self.cut_short(office, slow)
         slow.answers.set()
-        await office.creation.drain(LONG, asyncio.Event())
+        await office.creation.wait_for_answers(LONG, asyncio.Event())
 
         created = await office.create()
 
@@ -616,7 +622,7 @@ class TestStop:
     ) -> None:
         await self.cut_short(office, slow, key=None)
 
-        await office.creation.drain(LONG, asyncio.Event())
+        await office.creation.wait_for_answers(LONG, asyncio.Event())
 
         assert office.asked["conv_structure"] == 0
         assert office.journals.held == set()
@@ -624,4 +630,4 @@ class TestStop:
     async def test_without_anything_under_way_nothing_is_waited_for(self, office: Office) -> None:
         await office.create()
 
-        await office.creation.drain(LONG, asyncio.Event())
+        await office.creation.wait_for_answers(LONG, asyncio.Event())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.conversations.categories import Category
-from backend.conversations.extract import Extract, extract
+from backend.conversations.extract import ExtractedSummary, extract_summary
 from backend.conversations.extract.lexicon import HINTS, TELLING
 from backend.conversations.sample import SAMPLE
 from backend.tests.fakes.work import stays_within
@@ -22,8 +22,8 @@ WORD = re.compile(r"\w+(?:['’]\w+)*")
 ALL = tuple(example for of in SETS for example in examples(of))
 
 
-def found(spoken: Transcript) -> Extract:
-    extracted = extract(spoken)
+def found(spoken: Transcript) -> ExtractedSummary:
+    extracted = extract_summary(spoken)
     assert extracted is not None
     return extracted
 
@@ -48,7 +48,7 @@ def words(text: str) -> set[str]:
     return set(WORD.findall(text.casefold()))
 
 
-def not_said(spoken: Transcript, extracted: Extract) -> set[str]:
+def not_said(spoken: Transcript, extracted: ExtractedSummary) -> set[str]:
     said = set[str]().union(*(words(f"{one.speaker} {one.text}") for one in spoken.segments))
     texts = [extracted.title, extracted.overview, *(one.description for one in extracted.promises)]
     return set[str]().union(*map(words, texts)) - said
@@ -80,7 +80,7 @@ class TestAgainstPeople:
         for example in examples(of):
             untold = example.transcript.model_copy(update={"language": None})
 
-            assert extract(untold) == extract(example.transcript), example.name
+            assert extract_summary(untold) == extract_summary(example.transcript), example.name
 
     def test_there_is_an_example_of_every_category(self) -> None:
         assert {example.category for example in ALL} == set(Category)
@@ -230,7 +230,7 @@ TALK = st.lists(
 @given(turns=TALK, language=st.sampled_from(["en", "de", "es", "fr", "ja", None]))
 def test_nothing_is_added_to_any_transcript(turns: list[tuple[str, str]], language: str | None) -> None:
     spoken = transcript(turns, language)
-    extracted = extract(spoken)
+    extracted = extract_summary(spoken)
 
     if extracted is not None:
         assert extracted.title
@@ -243,7 +243,7 @@ def test_nothing_is_added_to_any_transcript(turns: list[tuple[str, str]], langua
 
 @pytest.mark.parametrize("noise", ["I will ", "ich kann ", "I'm doing ", "Anna, ", "a ", "x", "!?.", "我"])
 def test_endless_speech_takes_time_in_proportion_to_its_length(noise: str) -> None:
-    assert stays_within(5, lambda: extract(transcript([("Ann", noise * 8_000)])))
+    assert stays_within(5, lambda: extract_summary(transcript([("Ann", noise * 8_000)])))
 
 
 def test_every_category_but_other_has_words() -> None:

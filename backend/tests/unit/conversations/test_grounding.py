@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.conversations.action_items import ActionItems, check_action_items, find_action_items
+from backend.conversations.action_items import ActionItems, ask_for_action_items, check_action_items
 from backend.conversations.categories import Category
-from backend.conversations.extract import extract
-from backend.conversations.grounding import Grounds, UngroundedError
+from backend.conversations.extract import extract_summary
+from backend.conversations.grounding import GroundingFacts, UngroundedError
 from backend.conversations.sample import SAMPLE
-from backend.conversations.structure import Structure, check_structure, find_structure
+from backend.conversations.structure import Structure, ask_for_structure, check_structure
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 from backend.utils.llm.testing.replies import Json
 
@@ -59,8 +59,8 @@ BY_NAME = {example.name: example.transcript for of in SETS for example in exampl
 }
 
 
-def grounds(spoken: Transcript) -> Grounds:
-    return Grounds.of(spoken, spoken.render().text)
+def grounds(spoken: Transcript) -> GroundingFacts:
+    return GroundingFacts.from_transcript(spoken, spoken.render().text)
 
 
 def check(name: str, title: str, overview: str) -> None:
@@ -283,7 +283,7 @@ TALK = st.lists(st.tuples(st.sampled_from(["Ann", "Bob", "田中"]), st.lists(WO
 @given(turns=TALK)
 def test_what_is_cut_from_a_transcript_always_passes(turns: list[tuple[str, list[str]]]) -> None:
     spoken = transcript([(speaker, " ".join(words)) for speaker, words in turns])
-    found = extract(spoken)
+    found = extract_summary(spoken)
 
     if found is not None and not spoken.render().truncated:
         check_structure(
@@ -321,7 +321,7 @@ class TestThroughTheFacade:
     async def structure(self, provider: LoopbackProvider) -> Any:
         text = SAMPLE.render().text
         async with aclosing(loopback_patchbay(provider, {"conv_structure": self.CHAIN})) as patchbay:
-            return await find_structure(SAMPLE, text, patchbay.get_llm, grounds(SAMPLE))
+            return await ask_for_structure(SAMPLE, text, patchbay.get_llm, grounds(SAMPLE))
 
     async def test_the_model_gets_the_faults_and_repairs_them(self, provider: LoopbackProvider) -> None:
         provider.script(Json(MADE_UP), Json(GOOD))
@@ -345,6 +345,6 @@ class TestThroughTheFacade:
         provider.always(Json({"items": [ITEM | {"owner": "Peter"}]}))
 
         async with aclosing(loopback_patchbay(provider, {"conv_action_items": self.CHAIN[0]})) as patchbay:
-            outcome = await find_action_items(SAMPLE, "", patchbay.get_llm, grounds(SAMPLE))
+            outcome = await ask_for_action_items(SAMPLE, "", patchbay.get_llm, grounds(SAMPLE))
 
         assert (outcome.value, outcome.error) == (None, "invalid_output")

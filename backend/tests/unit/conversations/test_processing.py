@@ -10,8 +10,8 @@ from langchain_core.messages import AIMessage
 from pydantic import PrivateAttr
 from typing_extensions import override
 
-from backend.access import Owner
-from backend.conversations.processing import Entry, process
+from backend.access import DataOwner
+from backend.conversations.processing import ConversationIdentity, build_conversation
 from backend.conversations.sample import SAMPLE
 from backend.conversations.transcript import Segment, Transcript
 from backend.tests.fakes.models import ACTION_ITEMS, STRUCTURE, ScriptedModels
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from backend.conversations.store import Conversation
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-ENTRY = Entry("c1", Owner("ann"), NOON)
+ENTRY = ConversationIdentity("c1", DataOwner("ann"), NOON)
 STEPS = {"conv_structure", "conv_action_items", "conv_folder"}
 
 
@@ -36,7 +36,7 @@ def spoken(*texts: str, language: str | None = None) -> Transcript:
 
 async def made(transcript: Transcript = SAMPLE, **scripts: list[Any]) -> tuple[Conversation, ScriptedModels]:
     models = ScriptedModels(**scripts)
-    return await process(transcript, ENTRY, models), models
+    return await build_conversation(transcript, ENTRY, models), models
 
 
 async def test_a_transcript_becomes_a_conversation() -> None:
@@ -121,7 +121,7 @@ async def test_what_was_cut_from_the_transcript_never_bears_a_models_name() -> N
 async def test_the_demo_model_is_asked_for_the_folder_alone_and_not_relied_on() -> None:
     models = ScriptedModels(conv_folder=[{"reasoning": "So social.", "folder_id": "3", "confidence": 1}])
 
-    conversation = await process(SAMPLE, ENTRY, models, is_demo=lambda _: True)
+    conversation = await build_conversation(SAMPLE, ENTRY, models, is_demo=lambda _: True)
 
     assert (models.asked, conversation.status, conversation.errors) == ({"conv_folder"}, "completed", {})
     assert set(conversation.made_by.values()) == {"extract"}
@@ -133,7 +133,9 @@ async def test_the_demo_model_discards_nothing() -> None:
     noise = {"reason": "Only noise.", "discard": True}
     models = ScriptedModels(conv_discard=[noise])
 
-    conversation = await process(spoken("Remember the milk."), ENTRY, models, is_demo=lambda _: True)
+    conversation = await build_conversation(
+        spoken("Remember the milk."), ENTRY, models, is_demo=lambda _: True
+    )
 
     assert (conversation.status, "conv_discard" in models.asked) == ("completed", False)
 
@@ -141,7 +143,7 @@ async def test_the_demo_model_discards_nothing() -> None:
 async def test_text_without_a_letter_or_mark_comes_out_without_parts() -> None:
     models = ScriptedModels()
 
-    conversation = await process(spoken("\x00\x07"), ENTRY, models, is_demo=lambda _: True)
+    conversation = await build_conversation(spoken("\x00\x07"), ENTRY, models, is_demo=lambda _: True)
 
     assert (conversation.title, conversation.made_by) == (None, {})
 
@@ -180,7 +182,7 @@ async def test_a_feature_that_the_table_lacks_is_an_error_of_its_step() -> None:
     models = ScriptedModels()
     del models.models["conv_folder"], models.models["conv_action_items"]
 
-    conversation = await process(SAMPLE, ENTRY, models)
+    conversation = await build_conversation(SAMPLE, ENTRY, models)
 
     assert conversation.errors == dict.fromkeys(["conv_folder", "conv_action_items"], "unknown_feature")
 
@@ -250,6 +252,6 @@ async def test_structure_and_action_items_are_asked_for_at_the_same_time() -> No
         model._barrier = barrier
         models.models[feature] = model
 
-    conversation = await process(SAMPLE, ENTRY, models)
+    conversation = await build_conversation(SAMPLE, ENTRY, models)
 
     assert conversation.status == "completed"

@@ -119,17 +119,17 @@ def test_a_transcript_without_words_is_empty(texts: list[str]) -> None:
 
 
 def test_words_are_counted_in_languages_without_blanks() -> None:
-    assert transcript("明日の会議で予算について話し合いましょう。" * 20).words > 60
+    assert transcript("明日の会議で予算について話し合いましょう。" * 20).approximate_word_count > 60
 
 
 def test_the_setting_names_the_local_time_and_the_language() -> None:
     spoken = transcript("hola", time_zone="America/New_York", language="es")
 
-    assert spoken.setting == "Recorded Saturday, 2026-11-21 06:00 (America/New_York). Language: es."
+    assert spoken.recording_details == "Recorded Saturday, 2026-11-21 06:00 (America/New_York). Language: es."
 
 
 def test_the_sample_is_a_conversation_that_fits() -> None:
-    assert SAMPLE.words > 60
+    assert SAMPLE.approximate_word_count > 60
     assert not SAMPLE.render().truncated
 
 
@@ -137,7 +137,7 @@ def test_the_sample_is_a_conversation_that_fits() -> None:
 @pytest.mark.parametrize("texts", [("0123456789" * 3,), ("0123", "", "456", "7" * 20), ("a",) * 12])
 def test_an_abridged_transcript_is_its_beginning_and_its_end(texts: tuple[str, ...], limit: int) -> None:
     whole = transcript(*texts)
-    part = whole.abridged(limit)
+    part = whole.abridge(limit)
 
     said, kept = ("".join(one.text for one in each.segments) for each in (whole, part))
     if part is whole:
@@ -149,8 +149,8 @@ def test_an_abridged_transcript_is_its_beginning_and_its_end(texts: tuple[str, .
 def test_a_transcript_that_is_not_too_long_is_not_abridged() -> None:
     whole = transcript("0123456789", "01234")
 
-    assert whole.abridged(19) is whole
-    assert whole.abridged(18) is not whole
+    assert whole.abridge(19) is whole
+    assert whole.abridge(18) is not whole
 
 
 def test_of_a_recording_too_long_to_read_both_ends_are_shown() -> None:

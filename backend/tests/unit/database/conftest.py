@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from backend.database.engine import make_engine
 from backend.database.postgres import make_postgres_engine
-from backend.database.transactions import Transactions, transactions
+from backend.database.transactions import TransactionRunner, get_transaction_runner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,10 +49,10 @@ def sessions(request: pytest.FixtureRequest) -> Sessions:
 
 
 @pytest.fixture
-def sqlite_transactions(sqlite_sessions: Sessions) -> Transactions:
-    return transactions(sqlite_sessions.kw["bind"])
+def sqlite_transactions(sqlite_sessions: Sessions) -> TransactionRunner:
+    return get_transaction_runner(sqlite_sessions.kw["bind"])
 
 
 @pytest.fixture
-def postgresql_transactions(postgresql_sessions: Sessions) -> Transactions:
-    return transactions(postgresql_sessions.kw["bind"])
+def postgresql_transactions(postgresql_sessions: Sessions) -> TransactionRunner:
+    return get_transaction_runner(postgresql_sessions.kw["bind"])

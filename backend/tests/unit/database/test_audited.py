@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from backend.access import Owner, default_grant
-from backend.background import Background
+from backend.access import DataOwner, default_grant
+from backend.background import BackgroundRunner
 from backend.database.audit import AuditTrail
 from backend.database.keys import SqlKeyStore
-from backend.database.sessions import SessionStore
+from backend.database.sessions import BrowserSessionStore
 from backend.database.tokens import TokenStore
 from backend.keys.keychain import Keychain
 from backend.keys.master_keys import EnvironmentMasterKeys, MasterKey
-from backend.keys.signing import HeadKeys
+from backend.keys.signing import AuditSigningKeys
 from backend.keys.vault import Vault
 
 if TYPE_CHECKING:
     from .conftest import Sessions
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
-ANN = Owner("ann", "acme")
-MASTERS = EnvironmentMasterKeys(SecretStr(MasterKey.new().text()))
+ANN = DataOwner("ann", "acme")
+MASTERS = EnvironmentMasterKeys(SecretStr(MasterKey.generate().to_text()))
 
 
 @pytest.fixture
@@ -35,31 +35,31 @@ def canary() -> str:
 
 async def told(sessions: Sessions) -> list[tuple[str, str]]:
     """Kind and actor of each entry, in order."""
-    entries = await AuditTrail(sessions).entries(limit=99)
+    entries = await AuditTrail(sessions).list_entries(limit=99)
     return [(one.kind, one.actor) for one in sorted(entries, key=lambda one: one.sequence)]
 
 
 async def test_a_token_is_made_and_revoked_by_somebody(sessions: Sessions) -> None:
     store = TokenStore(sessions)
 
-    made, plain = await store.make(default_grant("ann"), "ci", by="operator")
-    await store.revoke(made.id, by="operator")
-    await store.revoke(made.id, by="operator")
+    made, plain = await store.issue_token(default_grant("ann"), "ci", by="operator")
+    await store.revoke_token(made.id, by="operator")
+    await store.revoke_token(made.id, by="operator")
 
     assert await told(sessions) == [("token.made", "operator"), ("token.revoked", "operator")]
-    entries = await AuditTrail(sessions).entries(limit=9)
+    entries = await AuditTrail(sessions).list_entries(limit=9)
     assert plain not in str(entries)
     assert {one.subject for one in entries} == {made.id}
 
 
 async def test_a_session_that_is_revoked_is_in_it_and_one_that_logs_out_is_not(sessions: Sessions) -> None:
-    store = SessionStore(sessions)
-    left, right = await store.open("ann"), await store.open("ann")
+    store = BrowserSessionStore(sessions)
+    left, right = await store.open_session("ann"), await store.open_session("ann")
 
-    await store.end(left)
-    (found,) = await store.all()
-    assert await store.find(right)
-    await store.revoke(found.id, by="operator")
+    await store.end_session(left)
+    (found,) = await store.list_sessions()
+    assert await store.find_grant(right)
+    await store.revoke_session(found.id, by="operator")
 
     assert await told(sessions) == [("session.revoked", "operator")]
 
@@ -77,7 +77,7 @@ async def test_a_key_is_added_replaced_and_removed_by_its_owner(sessions: Sessio
         ("key.added", "ann"),
         ("key.revoked", "ann"),
     ]
-    assert canary not in str(await AuditTrail(sessions).entries(limit=9))
+    assert canary not in str(await AuditTrail(sessions).list_entries(limit=9))
 
 
 async def test_a_keys_first_use_on_a_day_is_in_it(sessions: Sessions, canary: str) -> None:
@@ -93,20 +93,20 @@ async def test_a_keys_first_use_on_a_day_is_in_it(sessions: Sessions, canary: st
 async def test_a_server_that_stops_signs_for_the_last_minute(sessions: Sessions) -> None:
     trail = AuditTrail(sessions)
 
-    async with trail.signing(HeadKeys(MASTERS), Background(), every=3600):
-        await TokenStore(sessions).make(default_grant("ann"), "ci")
+    async with trail.sign_chains_periodically(AuditSigningKeys(MASTERS), BackgroundRunner(), every=3600):
+        await TokenStore(sessions).issue_token(default_grant("ann"), "ci")
 
-    assert await trail.sign(HeadKeys(MASTERS)) is None
+    assert await trail.sign_chains(AuditSigningKeys(MASTERS)) is None
 
 
 async def test_that_it_cannot_be_signed_stops_no_stop(
     sessions: Sessions, caplog: pytest.LogCaptureFixture
 ) -> None:
     class NoKeys:
-        def newest(self, *, is_first: bool) -> HeadKeys:
+        def newest(self, *, is_first: bool) -> AuditSigningKeys:
             raise RuntimeError("no master key")
 
-    async with AuditTrail(sessions).signing(NoKeys(), Background(), every=3600):  # type: ignore[arg-type]
-        await TokenStore(sessions).make(default_grant("ann"), "ci")
+    async with AuditTrail(sessions).sign_chains_periodically(NoKeys(), BackgroundRunner(), every=3600):  # type: ignore[arg-type]
+        await TokenStore(sessions).issue_token(default_grant("ann"), "ci")
 
     assert "audit.not_signed" in caplog.text

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from backend.background import Background
-from backend.database.changes import Changes, announce
+from backend.background import BackgroundRunner
+from backend.database.changes import ChangeListener, announce_change
 from backend.database.postgres import make_postgres_engine
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ CUT_OFF = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname 
 class Heard:
     """Counts looks, and lets a test wait for them."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: ChangeListener) -> None:
         self.looks: Counter[str] = Counter()
         self._come = asyncio.Condition()
         for topic in ("keys", "overrides", "tokens"):
-            changes.on(topic, lambda topic=topic: self._look(topic))  # type: ignore[misc]
+            changes.subscribe(topic, lambda topic=topic: self._look(topic))  # type: ignore[misc]
 
     async def _look(self, topic: str) -> None:
         async with self._come:
@@ -61,17 +61,17 @@ async def other(url: str) -> AsyncIterator[Sessions]:
 
 
 async def test_what_is_committed_elsewhere_is_heard_and_nothing_else(url: str) -> None:
-    changes = Changes(url)
+    changes = ChangeListener(url)
     heard = Heard(changes)
 
-    async with other(url) as sessions, changes.heard(Background()):
+    async with other(url) as sessions, changes.listen(BackgroundRunner()):
         await heard.until(keys=1, overrides=1, tokens=1)  # on a new connection all look once
         async with sessions() as session:
-            await announce(session, "keys")
+            await announce_change(session, "keys")
             await session.rollback()
         for _ in range(3):
             async with sessions.begin() as session:
-                await announce(session, "tokens")
+                await announce_change(session, "tokens")
             await asyncio.sleep(0)
         await heard.until(tokens=4)
 
@@ -79,10 +79,10 @@ async def test_what_is_committed_elsewhere_is_heard_and_nothing_else(url: str) -
 
 
 async def test_after_a_lost_connection_all_look_for_what_they_missed(url: str, postgres: Postgres) -> None:
-    changes = Changes(url)
+    changes = ChangeListener(url)
     heard = Heard(changes)
 
-    async with changes.heard(Background()):
+    async with changes.listen(BackgroundRunner()):
         await heard.until(overrides=1)
         name = url.partition("@/")[2].partition("?")[0]
         await asyncio.to_thread(postgres.run, CUT_OFF.format(name=name))
@@ -92,25 +92,25 @@ async def test_after_a_lost_connection_all_look_for_what_they_missed(url: str, p
 async def test_a_look_that_fails_keeps_nobody_else_from_looking(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    changes = Changes(url)
+    changes = ChangeListener(url)
 
     async def fail() -> None:
         raise RuntimeError("broken")
 
-    changes.on("keys", fail)
+    changes.subscribe("keys", fail)
     heard = Heard(changes)
 
-    async with changes.heard(Background()):
+    async with changes.listen(BackgroundRunner()):
         await heard.until(keys=1)
 
     assert "database.changes.look_failed" in caplog.text
 
 
 async def test_without_postgresql_nothing_is_announced_and_nobody_listens(sqlite_sessions: Sessions) -> None:
-    changes = Changes(None)
+    changes = ChangeListener(None)
     heard = Heard(changes)
 
-    async with changes.heard(Background()), sqlite_sessions.begin() as session:
-        await announce(session, "tokens")
+    async with changes.listen(BackgroundRunner()), sqlite_sessions.begin() as session:
+        await announce_change(session, "tokens")
 
     assert not heard.looks

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.access import Owner
+from backend.access import DataOwner
 from backend.conversations.action_items import ActionItem
 from backend.conversations.store import (
     Conversation,
+    ConversationPage,
     ConversationStore,
     Filing,
     InvalidCursorError,
-    Page,
     Summary,
 )
 from backend.conversations.transcript import Segment, Transcript
 from backend.database.conversations import SqlConversationStore
-from backend.database.transactions import transactions
+from backend.database.transactions import get_transaction_runner
 
 if TYPE_CHECKING:
     from .conftest import Sessions
@@ -31,7 +31,7 @@ NOON = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 
 @pytest.fixture
 def store(sessions: Sessions) -> ConversationStore:
-    return SqlConversationStore(sessions, transactions(sessions.kw["bind"]))
+    return SqlConversationStore(sessions, get_transaction_runner(sessions.kw["bind"]))
 
 
 def conversation(**given: Any) -> Conversation:
@@ -54,15 +54,15 @@ def conversation(**given: Any) -> Conversation:
 async def test_what_was_kept_comes_back_whole(store: ConversationStore) -> None:
     kept = conversation(title="Coffee", category="social", errors={"conv_discard": "timed_out"})
     await store.add(kept)
-    assert await store.get(Owner("ann"), kept.id) == kept
+    assert await store.get(DataOwner("ann"), kept.id) == kept
 
 
 async def test_conversations_of_other_users_are_not_returned(store: ConversationStore) -> None:
     kept = conversation()
     await store.add(kept)
-    assert await store.get(Owner("bob"), kept.id) is None
-    assert await store.page(Owner("bob"), limit=10, cursor=None) == Page(())
-    assert await store.get(Owner("ann"), "unknown") is None
+    assert await store.get(DataOwner("bob"), kept.id) is None
+    assert await store.list_page(DataOwner("bob"), limit=10, cursor=None) == ConversationPage(())
+    assert await store.get(DataOwner("ann"), "unknown") is None
 
 
 async def test_an_id_is_kept_once_as_it_first_came(store: ConversationStore) -> None:
@@ -71,7 +71,7 @@ async def test_an_id_is_kept_once_as_it_first_came(store: ConversationStore) -> 
 
     await store.add(kept.model_copy(update={"title": "Another"}))
 
-    assert await store.get(Owner("ann"), kept.id) == kept
+    assert await store.get(DataOwner("ann"), kept.id) == kept
 
 
 async def test_tasks_that_are_added_at_once_are_all_there(store: ConversationStore) -> None:
@@ -79,9 +79,9 @@ async def test_tasks_that_are_added_at_once_are_all_there(store: ConversationSto
     await store.add(kept)
     items = [ActionItem(description=f"Task {number}") for number in range(5)]
 
-    added = await asyncio.gather(*(store.add_action_item(Owner("ann"), kept.id, item) for item in items))
+    added = await asyncio.gather(*(store.add_action_item(DataOwner("ann"), kept.id, item) for item in items))
 
-    found = await store.get(Owner("ann"), kept.id)
+    found = await store.get(DataOwner("ann"), kept.id)
     assert (added, found is not None) == ([True] * 5, True)
     assert sorted(item.description for item in found.action_items) == [item.description for item in items]
     assert found.transcript == kept.transcript
@@ -92,14 +92,14 @@ async def test_what_is_removed_is_gone_and_another_users_stays(store: Conversati
     await store.add(kept)
 
     others = [
-        await store.delete(Owner("bob"), kept.id),
-        await store.add_action_item(Owner("bob"), kept.id, ActionItem(description="Task")),
+        await store.delete(DataOwner("bob"), kept.id),
+        await store.add_action_item(DataOwner("bob"), kept.id, ActionItem(description="Task")),
     ]
-    there = await store.get(Owner("ann"), kept.id)
-    removed = [await store.delete(Owner("ann"), kept.id), await store.delete(Owner("ann"), kept.id)]
+    there = await store.get(DataOwner("ann"), kept.id)
+    removed = [await store.delete(DataOwner("ann"), kept.id), await store.delete(DataOwner("ann"), kept.id)]
 
     assert (others, there, removed) == ([False, False], kept, [True, False])
-    assert await store.get(Owner("ann"), kept.id) is None
+    assert await store.get(DataOwner("ann"), kept.id) is None
 
 
 async def test_pages_hold_everything_once_newest_first(store: ConversationStore) -> None:
@@ -122,27 +122,27 @@ async def test_the_order_is_of_moments_not_of_clocks(store: ConversationStore) -
 async def test_a_new_one_does_not_shift_the_next_page(store: ConversationStore) -> None:
     for hours in range(3):
         await store.add(conversation(title=str(hours), created_at=NOON - timedelta(hours=hours)))
-    first = await store.page(Owner("ann"), limit=2, cursor=None)
+    first = await store.list_page(DataOwner("ann"), limit=2, cursor=None)
     await store.add(conversation(title="new", created_at=NOON + timedelta(hours=1)))
-    second = await store.page(Owner("ann"), limit=2, cursor=first.next_cursor)
+    second = await store.list_page(DataOwner("ann"), limit=2, cursor=first.next_cursor)
     assert [item.title for item in second.items] == ["2"]
 
 
 async def test_the_last_page_has_no_cursor(store: ConversationStore) -> None:
     for _ in range(2):
         await store.add(conversation())
-    assert (await store.page(Owner("ann"), limit=2, cursor=None)).next_cursor is None
+    assert (await store.list_page(DataOwner("ann"), limit=2, cursor=None)).next_cursor is None
 
 
 async def test_a_page_leaves_out_the_transcript(store: ConversationStore) -> None:
     await store.add(conversation())
-    (item,) = (await store.page(Owner("ann"), limit=1, cursor=None)).items
+    (item,) = (await store.list_page(DataOwner("ann"), limit=1, cursor=None)).items
     assert type(item) is Summary
 
 
 async def test_a_limit_below_one_is_refused(store: ConversationStore) -> None:
     with pytest.raises(ValueError, match="limit"):
-        await store.page(Owner("ann"), limit=0, cursor=None)
+        await store.list_page(DataOwner("ann"), limit=0, cursor=None)
 
 
 def encoded(value: object) -> str:
@@ -169,14 +169,14 @@ def encoded(value: object) -> str:
 )
 async def test_a_foreign_cursor_is_refused(store: ConversationStore, cursor: str) -> None:
     with pytest.raises(InvalidCursorError):
-        await store.page(Owner("ann"), limit=1, cursor=cursor)
+        await store.list_page(DataOwner("ann"), limit=1, cursor=cursor)
 
 
 async def all_pages(store: ConversationStore, *, limit: int) -> list[Summary]:
     seen: list[Summary] = []
     cursor: str | None = None
     while True:
-        page = await store.page(Owner("ann"), limit=limit, cursor=cursor)
+        page = await store.list_page(DataOwner("ann"), limit=limit, cursor=cursor)
         assert 1 <= len(page.items) <= limit
         seen += page.items
         cursor = page.next_cursor

@@ -11,10 +11,10 @@ from sqlalchemy.exc import OperationalError
 
 from backend.database.engine import (
     UnusableDatabaseError,
-    make_blocking_engine,
-    make_counting_engine,
+    make_blocking_sqlite_engine,
     make_engine,
-    opened_sqlite,
+    make_sqlite_counter_engine,
+    open_and_migrate_sqlite,
 )
 from backend.database.sqlite_transactions import BUSY_SECONDS
 from backend.tests.fakes.children import fork
@@ -79,7 +79,7 @@ class TestUnusable:
 
     async def open(self, path: Path) -> str:
         with pytest.raises(UnusableDatabaseError) as told:
-            async with opened_sqlite(path):
+            async with open_and_migrate_sqlite(path):
                 pass
         assert str(path) in str(told.value)
         assert "\n" not in str(told.value)
@@ -105,7 +105,7 @@ class TestUnusable:
 
     async def test_a_database_that_is_damaged(self, tmp_path: Path) -> None:
         path = tmp_path / "patchbay.sqlite3"
-        async with opened_sqlite(path):
+        async with open_and_migrate_sqlite(path):
             pass
         content = path.read_bytes()
         path.write_bytes(content[:8192] + b"\xa5" * (len(content) - 8192))
@@ -114,7 +114,7 @@ class TestUnusable:
 
     async def test_a_database_of_a_newer_version(self, tmp_path: Path) -> None:
         path = tmp_path / "patchbay.sqlite3"
-        async with opened_sqlite(path) as engine, engine.begin() as connection:
+        async with open_and_migrate_sqlite(path) as engine, engine.begin() as connection:
             await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
         assert "newer version" in await self.open(path)
@@ -134,7 +134,7 @@ async def test_a_forked_child_has_connections_of_its_own(engine: AsyncEngine) ->
     assert await ask() == 7
 
 
-@pytest.mark.parametrize("make", [make_blocking_engine, make_counting_engine])
+@pytest.mark.parametrize("make", [make_blocking_sqlite_engine, make_sqlite_counter_engine])
 def test_who_writes_in_a_thread_waits_for_the_turns_of_others(
     make: Callable[[Path], Engine], tmp_path: Path
 ) -> None:

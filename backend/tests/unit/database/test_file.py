@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from backend.database.engine import connected_sqlite, make_engine
+from backend.database.engine import make_engine, open_sqlite_engine
 from backend.database.file import DatabaseFile
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ async def test_in_a_folder_that_is_open_every_file_is_its_owners_alone(tmp_path:
     (folder := tmp_path / "data").mkdir()
     folder.chmod(0o755)
 
-    async with connected_sqlite(folder / "patchbay.sqlite3") as engine:
+    async with open_sqlite_engine(folder / "patchbay.sqlite3") as engine:
         async with engine.begin() as connection:
             await connection.execute(text("CREATE TABLE t (x)"))
         found = modes(folder)
@@ -69,11 +69,11 @@ async def test_in_a_folder_that_is_open_every_file_is_its_owners_alone(tmp_path:
 def test_a_file_that_others_may_open_is_taken_from_them_with_a_warning(
     ending: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    DatabaseFile.at(tmp_path / "p.sqlite3")
+    DatabaseFile.create_if_missing(tmp_path / "p.sqlite3")
     (open_one := tmp_path / f"p.sqlite3{ending}").touch()
     open_one.chmod(0o644)
 
-    DatabaseFile.at(tmp_path / "p.sqlite3")
+    DatabaseFile.create_if_missing(tmp_path / "p.sqlite3")
 
     assert modes(tmp_path)[open_one.name] == "0o600"
     (line,) = [record.getMessage() for record in caplog.records]
@@ -84,7 +84,7 @@ def test_a_file_that_is_its_owners_alone_is_not_talked_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(2):
-        DatabaseFile.at(tmp_path / "p.sqlite3")
+        DatabaseFile.create_if_missing(tmp_path / "p.sqlite3")
 
     assert caplog.records == []
 
@@ -92,7 +92,7 @@ def test_a_file_that_is_its_owners_alone_is_not_talked_of(
 def test_behind_a_link_it_is_the_file_that_counts(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "there" / "p.sqlite3")
 
-    DatabaseFile.at(tmp_path / "link")
+    DatabaseFile.create_if_missing(tmp_path / "link")
 
     assert modes(tmp_path / "there") == {"p.sqlite3": "0o600"}
 

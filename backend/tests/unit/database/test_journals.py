@@ -17,17 +17,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.conversations.errors import StorageUnavailableError
-from backend.conversations.journal import Claim
+from backend.conversations.journal import JournalClaim
 from backend.database import journals as module
 from backend.database.engine import UnusableDatabaseError
-from backend.database.journals import FileJournal, FileJournals
+from backend.database.journals import FileJournal, FileJournalStore
 from backend.tests.fakes.children import forking
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ID = "0123456789abcdef" * 2
-CLAIM = Claim(fingerprint="f", created_at=datetime(2026, 11, 21, 12, tzinfo=UTC))
+CLAIM = JournalClaim(fingerprint="f", created_at=datetime(2026, 11, 21, 12, tzinfo=UTC))
 ROOM = 10_000
 DAY = 24 * 3600.0
 MADE = json.dumps({"title": "Kaffee ☕"}).encode()
@@ -39,47 +39,47 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def journals(folder: Path) -> FileJournals:
-    return FileJournals(folder)
+def journals(folder: Path) -> FileJournalStore:
+    return FileJournalStore(folder)
 
 
-async def opened(journals: FileJournals) -> FileJournal:
+async def opened(journals: FileJournalStore) -> FileJournal:
     journal = await journals.open(ID)
     assert journal is not None
     return journal
 
 
-async def begun(journals: FileJournals) -> FileJournal:
+async def begun(journals: FileJournalStore) -> FileJournal:
     journal = await opened(journals)
-    await journal.begin(CLAIM, ROOM)
+    await journal.reserve_space(CLAIM, ROOM)
     return journal
 
 
-async def test_what_was_written_is_there_when_it_is_opened_again(journals: FileJournals) -> None:
+async def test_what_was_written_is_there_when_it_is_opened_again(journals: FileJournalStore) -> None:
     journal = await begun(journals)
-    await journal.keep("conv_folder", b'{"a": 1}')
-    await journal.finish(MADE)
+    await journal.write_answer("conv_folder", b'{"a": 1}')
+    await journal.write_conversation(MADE)
     await journal.close()
 
     again = await opened(journals)
 
-    assert (again.claim, again.answer("conv_folder"), again.conversation) == (CLAIM, b'{"a": 1}', MADE)
-    assert again.answer("conv_discard") is None
+    assert (again.claim, again.read_answer("conv_folder"), again.conversation) == (CLAIM, b'{"a": 1}', MADE)
+    assert again.read_answer("conv_discard") is None
     await again.close()
 
 
-async def test_it_is_open_in_one_place_at_a_time(journals: FileJournals, folder: Path) -> None:
+async def test_it_is_open_in_one_place_at_a_time(journals: FileJournalStore, folder: Path) -> None:
     journal = await begun(journals)
 
     assert await journals.open(ID) is None
-    assert await FileJournals(folder).open(ID) is None
+    assert await FileJournalStore(folder).open(ID) is None
 
     await journal.close()
     await (await opened(journals)).close()
 
 
 async def test_it_is_free_when_the_process_that_had_it_is_killed(
-    journals: FileJournals, folder: Path
+    journals: FileJournalStore, folder: Path
 ) -> None:
     ready, tell = os.pipe()
     with forking():
@@ -97,7 +97,7 @@ async def test_it_is_free_when_the_process_that_had_it_is_killed(
     await (await opened(journals)).close()
 
 
-async def test_it_is_the_owners_alone(journals: FileJournals, folder: Path) -> None:
+async def test_it_is_the_owners_alone(journals: FileJournalStore, folder: Path) -> None:
     before = os.umask(0)
     try:
         journal = await begun(journals)
@@ -110,7 +110,7 @@ async def test_it_is_the_owners_alone(journals: FileJournals, folder: Path) -> N
 
 
 async def test_room_is_there_before_anything_is_written_and_goes_back(
-    journals: FileJournals, folder: Path
+    journals: FileJournalStore, folder: Path
 ) -> None:
     journal = await begun(journals)
     assert (folder / ID).stat().st_blocks * 512 >= ROOM
@@ -122,7 +122,7 @@ async def test_room_is_there_before_anything_is_written_and_goes_back(
 
 @pytest.mark.parametrize("error", [None, errno.EINVAL, errno.EOPNOTSUPP])
 async def test_where_no_room_can_be_set_aside_it_is_filled(
-    error: int | None, journals: FileJournals, folder: Path, monkeypatch: pytest.MonkeyPatch
+    error: int | None, journals: FileJournalStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cannot(*_: int) -> None:
         raise AttributeError if error is None else OSError(error, "cannot")
@@ -136,11 +136,13 @@ async def test_where_no_room_can_be_set_aside_it_is_filled(
 
 
 @pytest.mark.parametrize("writes", ["nothing", "removed"])
-async def test_what_holds_nothing_leaves_no_file(writes: str, journals: FileJournals, folder: Path) -> None:
+async def test_what_holds_nothing_leaves_no_file(
+    writes: str, journals: FileJournalStore, folder: Path
+) -> None:
     journal = await opened(journals)
     if writes == "removed":
-        await journal.begin(CLAIM, ROOM)
-        await journal.finish(MADE)
+        await journal.reserve_space(CLAIM, ROOM)
+        await journal.write_conversation(MADE)
         await journal.remove()
 
     await journal.close()
@@ -156,10 +158,10 @@ async def test_what_was_half_written_is_not_there(
 ) -> None:
     """Whatever a disk has of a file when its power goes out, what is read is what was written first."""
     folder = tmp_path_factory.mktemp("cut")
-    journals = FileJournals(folder)
+    journals = FileJournalStore(folder)
     journal = await begun(journals)
-    await journal.keep("conv_structure", b'{"a": "bc"}')
-    await journal.finish(MADE)
+    await journal.write_answer("conv_structure", b'{"a": "bc"}')
+    await journal.write_conversation(MADE)
     await journal.close()
     whole = (folder / ID).read_bytes()
     cut %= len(whole) + 1
@@ -167,31 +169,31 @@ async def test_what_was_half_written_is_not_there(
 
     again = await opened(journals)
 
-    kept = [again.claim, again.answer("conv_structure"), again.conversation]
+    kept = [again.claim, again.read_answer("conv_structure"), again.conversation]
     ends = [end + 1 for end, byte in enumerate(whole) if byte == ord("\n")]
     assert kept == [
         one if cut >= end else None for one, end in zip([CLAIM, b'{"a": "bc"}', MADE], ends, strict=True)
     ]
-    await again.begin(CLAIM, ROOM)
-    await again.finish(b"{}")
-    assert await journals.finished(ID) == b"{}"
+    await again.reserve_space(CLAIM, ROOM)
+    await again.write_conversation(b"{}")
+    assert await journals.read_finished(ID) == b"{}"
     await again.close()
 
 
 async def test_what_a_failed_write_left_is_not_taken_for_a_line(
-    journals: FileJournals, monkeypatch: pytest.MonkeyPatch
+    journals: FileJournalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = await begun(journals)
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", _fails)
         with pytest.raises(StorageUnavailableError):
-            await journal.finish(b"x" * 50 + b"\nconversation {}\n")
+            await journal.write_conversation(b"x" * 50 + b"\nconversation {}\n")
 
-    await journal.keep("conv_folder", b"1")
+    await journal.write_answer("conv_folder", b"1")
     await journal.close()
 
     again = await opened(journals)
-    assert (again.answer("conv_folder"), again.conversation) == (b"1", None)
+    assert (again.read_answer("conv_folder"), again.conversation) == (b"1", None)
     await again.close()
 
 
@@ -200,45 +202,47 @@ def _fails(_descriptor: int) -> None:
 
 
 async def test_an_answer_that_cannot_be_stored_fails_no_request(
-    journals: FileJournals, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    journals: FileJournalStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal = await begun(journals)
     monkeypatch.setattr(os, "fsync", _fails)
 
-    await journal.keep("conv_folder", b'"what was said"')
+    await journal.write_answer("conv_folder", b'"what was said"')
 
-    assert journal.answer("conv_folder") is None
+    assert journal.read_answer("conv_folder") is None
     assert "answer_not_kept" in caplog.text
     assert "what was said" not in caplog.text
     await journal.close()
 
 
-async def test_without_room_nothing_is_begun(journals: FileJournals, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_room_nothing_is_begun(
+    journals: FileJournalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     journal = await opened(journals)
-    monkeypatch.setattr(module, "reserve", lambda *_: _fails(0))
+    monkeypatch.setattr(module, "reserve_disk_space", lambda *_: _fails(0))
 
     with pytest.raises(StorageUnavailableError):
-        await journal.begin(CLAIM, ROOM)
+        await journal.reserve_space(CLAIM, ROOM)
 
     await journal.close()
 
 
 async def test_there_is_a_bound_to_what_waits(
-    journals: FileJournals, monkeypatch: pytest.MonkeyPatch
+    journals: FileJournalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST", 0)
     journal = await opened(journals)
 
     with pytest.raises(StorageUnavailableError):
-        await journal.begin(CLAIM, ROOM)
+        await journal.reserve_space(CLAIM, ROOM)
 
     await journal.close()
 
 
-async def test_a_folder_that_is_gone_is_not_made_anew(journals: FileJournals, folder: Path) -> None:
+async def test_a_folder_that_is_gone_is_not_made_anew(journals: FileJournalStore, folder: Path) -> None:
     folder.rename(folder.with_name("elsewhere"))
 
-    for ask in (journals.open(ID), journals.abandoned(DAY)):
+    for ask in (journals.open(ID), journals.list_abandoned(DAY)):
         with pytest.raises(StorageUnavailableError):
             await ask
 
@@ -246,69 +250,69 @@ async def test_a_folder_that_is_gone_is_not_made_anew(journals: FileJournals, fo
 
 
 async def test_what_is_written_to_a_file_that_is_gone_does_not_count(
-    journals: FileJournals, folder: Path
+    journals: FileJournalStore, folder: Path
 ) -> None:
     journal = await begun(journals)
     (folder / ID).unlink()
 
     with pytest.raises(StorageUnavailableError):
-        await journal.finish(MADE)
+        await journal.write_conversation(MADE)
 
     await journal.close()
 
 
 async def test_a_folder_that_is_away_for_a_while_comes_back_with_what_was_written(
-    journals: FileJournals, folder: Path
+    journals: FileJournalStore, folder: Path
 ) -> None:
     journal = await begun(journals)
     folder.rename(folder.with_name("elsewhere"))
     with pytest.raises(StorageUnavailableError):
-        await journal.finish(MADE)
+        await journal.write_conversation(MADE)
     folder.with_name("elsewhere").rename(folder)
 
-    await journal.finish(MADE)
+    await journal.write_conversation(MADE)
 
-    assert await journals.finished(ID) == MADE
+    assert await journals.read_finished(ID) == MADE
     await journal.close()
 
 
-async def test_nothing_is_written_once_it_is_closed(journals: FileJournals, folder: Path) -> None:
+async def test_nothing_is_written_once_it_is_closed(journals: FileJournalStore, folder: Path) -> None:
     journal = await begun(journals)
     await journal.close()
     other = os.open(folder / "other", os.O_RDWR | os.O_CREAT)
 
     with pytest.raises(StorageUnavailableError):
-        await journal.finish(MADE)
+        await journal.write_conversation(MADE)
 
     assert os.pread(other, 100, 0) == b""
     os.close(other)
 
 
 async def test_what_is_left_is_what_nobody_has_open_and_is_made_or_old(
-    journals: FileJournals, folder: Path
+    journals: FileJournalStore, folder: Path
 ) -> None:
     journal = await begun(journals)
     (folder / "note.txt").write_text("not a journal")
     await journal.close()
-    assert await journals.abandoned(DAY) == []
-    assert await journals.abandoned(-1) == [ID]
+    assert await journals.list_abandoned(DAY) == []
+    assert await journals.list_abandoned(-1) == [ID]
 
     journal = await opened(journals)
-    await journal.finish(MADE)
-    assert await journals.abandoned(DAY) == []
+    await journal.write_conversation(MADE)
+    assert await journals.list_abandoned(DAY) == []
 
     await journal.close()
-    assert await journals.abandoned(DAY) == [ID]
+    assert await journals.list_abandoned(DAY) == [ID]
 
 
 @pytest.mark.parametrize("name", ["..", ".", "../patchbay.sqlite3", ID[:-1], ID + "0", ID.upper(), "", "\0"])
-async def test_only_an_id_leads_to_a_file(name: str, journals: FileJournals, tmp_path: Path) -> None:
+async def test_only_an_id_leads_to_a_file(name: str, journals: FileJournalStore, tmp_path: Path) -> None:
     (tmp_path / "data" / "patchbay.sqlite3").write_bytes(b"conversation {}\n")
 
-    assert await journals.finished(name) is None
+    assert await journals.read_finished(name) is None
 
 
-async def test_what_is_not_ours_is_begun_anew(journals: FileJournals, folder: Path) -> None:
+async def test_what_is_not_ours_is_begun_anew(journals: FileJournalStore, folder: Path) -> None:
     (folder / ID).write_bytes(b"conversation {}\n\xff\xfe\n")
 
     journal = await opened(journals)
@@ -321,4 +325,4 @@ def test_a_folder_that_cannot_be_made_is_reported_in_one_line(tmp_path: Path) ->
     (tmp_path / "data").touch()
 
     with pytest.raises(UnusableDatabaseError, match="Not a directory"):
-        FileJournals(tmp_path / "data" / "unstored")
+        FileJournalStore(tmp_path / "data" / "unstored")

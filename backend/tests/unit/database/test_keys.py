@@ -11,12 +11,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from backend.access import Owner
+from backend.access import DataOwner
 from backend.database.engine import make_engine
 from backend.database.keys import SqlKeyStore
 from backend.keys.problem import KeyProblem, Reason
-from backend.keys.store import KeyVersion, Removal
-from backend.keys.vault import Place, Sealed, Server
+from backend.keys.store import KeyRemoval, KeyVersion
+from backend.keys.vault import EncryptedKey, KeyIdentity, OwnServer
 from backend.tests.fakes.keys import InMemoryKeys
 
 if TYPE_CHECKING:
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
     from .conftest import Sessions
 
-ANN, BOB = Owner("ann"), Owner("bob")
+ANN, BOB = DataOwner("ann"), DataOwner("bob")
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-SEALED = Sealed("m1", b"wrapped", b"box", "fingerprint")
+SEALED = EncryptedKey("m1", b"wrapped", b"box", "fingerprint")
 
 
-def version(row: str, owner: Owner = ANN, provider: str = "openai", at: datetime = NOON) -> KeyVersion:
-    return KeyVersion(Place(owner.tenant_id, owner.user_id, provider, row), SEALED, "1234", at)
+def version(row: str, owner: DataOwner = ANN, provider: str = "openai", at: datetime = NOON) -> KeyVersion:
+    return KeyVersion(KeyIdentity(owner.tenant_id, owner.user_id, provider, row), SEALED, "1234", at)
 
 
 async def add(store: KeyStore, key: KeyVersion, *, until: datetime) -> None:
-    await store.add(key.place, lambda _: key, now=key.created_at, until=until)
+    await store.add_version(key.place, lambda _: key, now=key.created_at, until=until)
 
 
-async def rows(store: KeyStore, owner: Owner = ANN, now: datetime = NOON) -> list[str]:
-    return [key.place.row for key in await store.of(owner, now)]
+async def rows(store: KeyStore, owner: DataOwner = ANN, now: datetime = NOON) -> list[str]:
+    return [key.place.row for key in await store.list_versions(owner, now)]
 
 
 def problem(reason: Reason = "revoked", at: datetime = NOON, endpoint: str = "openai:m") -> KeyProblem:
@@ -50,7 +50,7 @@ def problem(reason: Reason = "revoked", at: datetime = NOON, endpoint: str = "op
 
 
 async def problems(store: KeyStore) -> list[KeyProblem | None]:
-    return [key.problem for key in await store.of(ANN, NOON)]
+    return [key.problem for key in await store.list_versions(ANN, NOON)]
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -62,16 +62,16 @@ def store(request: pytest.FixtureRequest) -> KeyStore:
 
 class TestEveryStore:
     async def test_what_was_kept_is_found_as_it_was(self, store: KeyStore) -> None:
-        key = version("1")._replace(sealed=Sealed("m1", b"\x00\xff", None, "f"))
+        key = version("1")._replace(sealed=EncryptedKey("m1", b"\x00\xff", None, "f"))
         own = version("2", provider="own")
-        own = own._replace(place=own.place._replace(server=Server("https://models.example/v1", "llama")))
+        own = own._replace(place=own.place._replace(server=OwnServer("https://models.example/v1", "llama")))
         await add(store, key, until=NOON)
         await add(store, own, until=NOON)
 
-        assert sorted(await store.of(ANN, NOON)) == [key, own]
+        assert sorted(await store.list_versions(ANN, NOON)) == [key, own]
 
     @pytest.mark.parametrize("other", [BOB, ANN._replace(tenant_id="acme")], ids=str)
-    async def test_it_is_its_owners_alone(self, store: KeyStore, other: Owner) -> None:
+    async def test_it_is_its_owners_alone(self, store: KeyStore, other: DataOwner) -> None:
         await add(store, version("1"), until=NOON)
 
         assert await rows(store, other) == []
@@ -110,14 +110,14 @@ class TestEveryStore:
     async def test_removals_and_replacements_are_listed_in_order(self, store: KeyStore) -> None:
         await add(store, version("1"), until=NOON)
         await add(store, version("2"), until=NOON)
-        assert await store.removed(0) == [Removal(1, "1", NOON)]
+        assert await store.list_removals(0) == [KeyRemoval(1, "1", NOON)]
 
         await add(store, version("3"), until=NOON + HOUR)
-        assert await store.removed(1) == [Removal(2, "2", NOON + HOUR)]
+        assert await store.list_removals(1) == [KeyRemoval(2, "2", NOON + HOUR)]
 
         await store.remove(ANN, "openai", NOON)
         await store.remove(ANN, "openai", NOON)
-        numbers, gone, times = zip(*await store.removed(2), strict=True)
+        numbers, gone, times = zip(*await store.list_removals(2), strict=True)
         assert (numbers, sorted(gone), set(times)) == ((3, 4), ["2", "3"], {NOON})
 
     async def test_a_key_is_sealed_under_the_write_lock_knowing_whether_it_is_the_first(
@@ -125,12 +125,12 @@ class TestEveryStore:
     ) -> None:
         told = []
 
-        def seal(any_kept: bool) -> KeyVersion:  # noqa: FBT001 - as of `Seal`
+        def seal(any_kept: bool) -> KeyVersion:  # noqa: FBT001 - as of `VersionFactory`
             told.append(any_kept)
-            return version(str(len(told)), Owner(f"user-{len(told)}"))
+            return version(str(len(told)), DataOwner(f"user-{len(told)}"))
 
         for _ in range(2):
-            await store.add(version("1").place, seal, now=NOON, until=NOON)
+            await store.add_version(version("1").place, seal, now=NOON, until=NOON)
 
         assert told == [False, True]
 
@@ -140,7 +140,9 @@ class TestEveryStore:
 
         await store.record_use(["1"], NOON)
 
-        assert [key.last_used_at for owner in (ANN, BOB) for key in await store.of(owner, NOON)] == [
+        assert [
+            key.last_used_at for owner in (ANN, BOB) for key in await store.list_versions(owner, NOON)
+        ] == [
             NOON,
             None,
         ]
@@ -204,29 +206,32 @@ class TestEveryStore:
         assert await problems(store) == [None, problem()]
 
     async def test_an_owners_choice_holds_for_all_their_keys_and_no_others(self, store: KeyStore) -> None:
-        await store.choose(ANN, house_fallback=True)
+        await store.set_house_fallback(ANN, house_fallback=True)
         for number, owner in enumerate((ANN, BOB, ANN._replace(tenant_id="acme"))):
             await add(store, version(str(number), owner), until=NOON)
 
-        assert [key.house_fallback for key in await store.of(ANN, NOON)] == [True]
-        assert await store.chosen(ANN)
+        assert [key.house_fallback for key in await store.list_versions(ANN, NOON)] == [True]
+        assert await store.allows_house_fallback(ANN)
         for owner in (BOB, ANN._replace(tenant_id="acme")):
-            assert [key.house_fallback for key in await store.of(owner, NOON)] == [False]
-            assert not await store.chosen(owner)
+            assert [key.house_fallback for key in await store.list_versions(owner, NOON)] == [False]
+            assert not await store.allows_house_fallback(owner)
 
-        await store.choose(ANN, house_fallback=False)
-        assert [key.house_fallback for key in await store.of(ANN, NOON)] == [False]
+        await store.set_house_fallback(ANN, house_fallback=False)
+        assert [key.house_fallback for key in await store.list_versions(ANN, NOON)] == [False]
 
     async def test_what_is_locked_anew_is_kept(self, store: KeyStore) -> None:
         await add(store, version("1"), until=NOON)
         await add(store, version("2", BOB), until=NOON)
-        anew = Sealed("m2", b"anew", SEALED.box, SEALED.fingerprint)
+        anew = EncryptedKey("m2", b"anew", SEALED.box, SEALED.fingerprint)
 
         def renew(keys: Sequence[KeyVersion]) -> Iterable[KeyVersion]:
             return [key._replace(sealed=anew) for key in keys if key.place.row == "1"]
 
-        assert await store.rewrap(renew) == 1
-        assert [key.sealed for owner in (ANN, BOB) for key in await store.of(owner, NOON)] == [anew, SEALED]
+        assert await store.rewrap_all(renew) == 1
+        assert [key.sealed for owner in (ANN, BOB) for key in await store.list_versions(owner, NOON)] == [
+            anew,
+            SEALED,
+        ]
 
 
 class TestTheDatabase:
@@ -251,7 +256,7 @@ class TestTheDatabase:
             await add(store, version(row), until=NOON)
             await store.remove(ANN, "openai", NOON + hours * HOUR)
 
-        assert await store.removed(0) == [Removal(3, "3", NOON + 4 * HOUR)]
+        assert await store.list_removals(0) == [KeyRemoval(3, "3", NOON + 4 * HOUR)]
 
     async def test_what_had_its_time_goes_with_the_next_that_anybody_stores(self, sessions: Sessions) -> None:
         store = SqlKeyStore(sessions)
@@ -270,7 +275,7 @@ class TestTheDatabase:
             *(add(store, version(str(n)), until=NOON + HOUR) for n in range(8)),
         )
 
-        current = [key for key in await store.of(ANN, NOON) if key.valid_until is None]
+        current = [key for key in await store.list_versions(ANN, NOON) if key.valid_until is None]
         assert len(current) == 1
 
     async def test_two_current_versions_cannot_be(self, sessions: Sessions) -> None:
@@ -316,9 +321,9 @@ class TestTheDatabase:
         store = SqlKeyStore(sessions)
 
         def renew(keys: Sequence[KeyVersion]) -> Iterable[KeyVersion]:
-            return [key._replace(sealed=Sealed("m2", b"w", b"b", "f")) for key in keys]
+            return [key._replace(sealed=EncryptedKey("m2", b"w", b"b", "f")) for key in keys]
 
-        adding = [add(store, version(str(n), Owner(f"user-{n}")), until=NOON) for n in range(20)]
-        await asyncio.gather(*adding[:10], store.rewrap(renew), *adding[10:])
+        adding = [add(store, version(str(n), DataOwner(f"user-{n}")), until=NOON) for n in range(20)]
+        await asyncio.gather(*adding[:10], store.rewrap_all(renew), *adding[10:])
 
-        assert [len(await rows(store, Owner(f"user-{n}"))) for n in range(20)] == [1] * 20
+        assert [len(await rows(store, DataOwner(f"user-{n}"))) for n in range(20)] == [1] * 20

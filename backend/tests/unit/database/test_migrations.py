@@ -17,10 +17,10 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from backend.access import default_grant
 from backend.database import migrations
 from backend.database.engine import make_engine
-from backend.database.ledger import sql_ledger
+from backend.database.ledger import make_ledger_store
 from backend.database.ledger_tables import MEASURES
 from backend.database.migrations import upgrade
-from backend.database.tables import AccessTokenRow, Base, KeyOwnerRow, LoginSessionRow, UserKeyRow
+from backend.database.tables import AccessTokenRow, Base, LoginSessionRow, UserKeyRow, UserKeySettingsRow
 from backend.database.tokens import TokenStore
 from backend.routers.tokens import Tenant
 from backend.tests.fakes.records import record, spooled
@@ -102,7 +102,7 @@ async def test_tokens_of_before_may_do_what_they_could(engine: AsyncEngine) -> N
     await upgrade(engine)
 
     tokens = TokenStore(async_sessionmaker(engine))
-    assert {one.id: one.grant for one in await tokens.all()} == {
+    assert {one.id: one.grant for one in await tokens.list_tokens()} == {
         user: replace(default_grant(user), token_id=user) for user in ("admin", "ann")
     }
 
@@ -111,7 +111,7 @@ async def test_sums_of_users_are_told_by_tenant_as_far_as_rows_tell_it(engine: A
     await upgrade(engine)
     calls = "0193a1b2-c3d4-7e5f-8a9b-{:012d}".format
     rows = [record(call=calls(1)), record(call=calls(2), tenant="globex"), record(call=calls(3), tenant=None)]
-    await sql_ledger(engine).add(spooled(rows))
+    await make_ledger_store(engine).add(spooled(rows))
     async with engine.begin() as connection:
         await connection.run_sync(_to, "0012")
         query = "SELECT attempts FROM usage_by_user WHERE user_id = 'ann'"
@@ -134,7 +134,7 @@ async def test_what_was_used_on_a_day_of_which_rows_were_removed_stays_in_the_su
     await upgrade(engine)
     calls = "0193a1b2-c3d4-7e5f-8a9b-{:012d}".format
     rows = [record(call=calls(number), user=user) for number, user in enumerate(["ann", "ann", "bob"])]
-    await sql_ledger(engine).add(spooled(rows))
+    await make_ledger_store(engine).add(spooled(rows))
     sums = ", ".join(f"sum({each})" for each in MEASURES)
     totals = text(f"SELECT user_id, {sums} FROM usage_by_user GROUP BY 1")  # noqa: S608 - ours
     async with engine.begin() as connection:
@@ -159,7 +159,7 @@ async def test_every_change_of_access_is_counted_but_none_of_use(engine: AsyncEn
             "SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%access_changes%'"
         )
         found = {(table, *_when(sql)) for table, sql in (await connection.execute(text(query))).all()}
-    rows = (AccessTokenRow, LoginSessionRow, UserKeyRow, KeyOwnerRow)
+    rows = (AccessTokenRow, LoginSessionRow, UserKeyRow, UserKeySettingsRow)
     columns = {row.__tablename__: frozenset(each.name for each in row.__table__.columns) for row in rows}
     assert found == {
         (table, event, names - {"last_used_at"} if event == "UPDATE" else frozenset())

@@ -7,15 +7,15 @@ import pytest
 from sqlalchemy import inspect, text
 
 from backend.database.engine import UnusableDatabaseError
-from backend.database.ledger import sql_ledger
+from backend.database.ledger import make_ledger_store
 from backend.database.migrations import upgrade
 from backend.database.postgres import (
     PostgresProbe,
-    connected_postgres,
     make_postgres_engine,
-    opened_postgres,
+    open_and_migrate_postgres,
+    open_postgres_engine,
 )
-from backend.ledger.store import StoreAwayError
+from backend.ledger.store import StoreUnreachableError
 from backend.tests.fakes.children import fork
 from backend.tests.fakes.records import record, spooled
 
@@ -31,7 +31,7 @@ PASSWORD = "house-key-of-the-database"
 
 async def test_models_and_migrations_agree(postgres: Postgres) -> None:
     with postgres.database() as url:
-        async with opened_postgres(url) as engine:
+        async with open_and_migrate_postgres(url) as engine:
             assert await differences(engine) == []
 
 
@@ -68,7 +68,7 @@ async def test_a_server_that_is_not_there_is_told_in_one_line_without_the_passwo
     url = f"postgresql://ann:{PASSWORD}@/base?host={tmp_path}&application_name=house-key-of-ann"
 
     with pytest.raises(UnusableDatabaseError) as told:
-        async with opened_postgres(url):
+        async with open_and_migrate_postgres(url):
             pass
 
     assert "\n" not in str(told.value)
@@ -77,7 +77,7 @@ async def test_a_server_that_is_not_there_is_told_in_one_line_without_the_passwo
 
 async def test_a_forked_child_has_connections_of_its_own(postgres: Postgres) -> None:
     with postgres.database() as url:
-        async with opened_postgres(url) as engine:
+        async with open_and_migrate_postgres(url) as engine:
 
             async def served_by() -> int:
                 async with asyncio.timeout(10), engine.connect() as connection:
@@ -91,34 +91,34 @@ async def test_a_forked_child_has_connections_of_its_own(postgres: Postgres) -> 
 
 
 async def test_a_ledger_whose_server_is_not_there_is_away_and_says_so(tmp_path: Path) -> None:
-    async with connected_postgres(f"postgresql://ann@/base?host={tmp_path}") as engine:
-        with pytest.raises(StoreAwayError):
-            await sql_ledger(engine).add(spooled([record()]))
+    async with open_postgres_engine(f"postgresql://ann@/base?host={tmp_path}") as engine:
+        with pytest.raises(StoreUnreachableError):
+            await make_ledger_store(engine).add(spooled([record()]))
 
 
 class TestProbe:
     async def test_a_database_that_can_be_written_has_no_fault(self, postgres: Postgres) -> None:
         with postgres.database() as url:
-            async with connected_postgres(url) as engine:
-                assert await PostgresProbe(engine, wait=60).fault() is None
+            async with open_postgres_engine(url) as engine:
+                assert await PostgresProbe(engine, wait=60).find_fault() is None
 
     async def test_one_that_may_only_be_read_is_told(self, postgres: Postgres) -> None:
         with postgres.database() as url:
-            async with connected_postgres(f"{url}&options=-cdefault_transaction_read_only%3Don") as engine:
-                assert await PostgresProbe(engine, wait=60).fault() == "database_read_only"
+            async with open_postgres_engine(f"{url}&options=-cdefault_transaction_read_only%3Don") as engine:
+                assert await PostgresProbe(engine, wait=60).find_fault() == "database_read_only"
 
     async def test_one_without_tables_is_told(self, postgres: Postgres) -> None:
         with postgres.empty() as url:
-            async with connected_postgres(url) as engine:
-                assert await PostgresProbe(engine, wait=60).fault() == "database_unavailable"
+            async with open_postgres_engine(url) as engine:
+                assert await PostgresProbe(engine, wait=60).find_fault() == "database_unavailable"
 
     async def test_a_server_that_is_not_there_is_told(self, tmp_path: Path) -> None:
-        async with connected_postgres(f"postgresql://ann@/base?host={tmp_path}") as engine:
-            assert await PostgresProbe(engine, wait=60).fault() == "database_unavailable"
+        async with open_postgres_engine(f"postgresql://ann@/base?host={tmp_path}") as engine:
+            assert await PostgresProbe(engine, wait=60).find_fault() == "database_unavailable"
 
     async def test_a_server_that_says_nothing_is_slow(self, postgres: Postgres) -> None:
         with postgres.database() as url:
-            async with connected_postgres(url) as engine, engine.begin() as connection:
+            async with open_postgres_engine(url) as engine, engine.begin() as connection:
                 await connection.exec_driver_sql("LOCK TABLE alembic_version")
 
-                assert await PostgresProbe(engine, wait=1).fault() == "database_slow"
+                assert await PostgresProbe(engine, wait=1).find_fault() == "database_slow"

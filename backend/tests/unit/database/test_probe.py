@@ -52,14 +52,14 @@ def probe(path: Path) -> SqliteProbe:
 
 
 async def test_a_database_that_is_well_has_no_fault(probe: SqliteProbe) -> None:
-    assert [await probe.fault() for _ in range(2)] == [None, None]
+    assert [await probe.find_fault() for _ in range(2)] == [None, None]
 
 
 async def test_the_database_is_probed_while_every_thread_of_the_pool_is_busy(probe: SqliteProbe) -> None:
     may_end = threading.Event()
     busy = [asyncio.ensure_future(asyncio.to_thread(may_end.wait, 60)) for _ in range(MOST_OF_THE_POOL)]
     try:
-        assert await probe.fault() is None
+        assert await probe.find_fault() is None
         assert not any(one.done() for one in busy)
     finally:
         may_end.set()
@@ -69,24 +69,24 @@ async def test_the_database_is_probed_while_every_thread_of_the_pool_is_busy(pro
 async def test_a_missing_database_is_reported_until_it_is_back(probe: SqliteProbe, path: Path) -> None:
     aside = path.with_name("aside")
     move(path, aside)
-    gone = await probe.fault()
+    gone = await probe.find_fault()
     move(aside, path)
 
-    assert (gone, await probe.fault()) == ("database_gone", None)
+    assert (gone, await probe.find_fault()) == ("database_gone", None)
 
 
 async def test_a_replaced_database_is_reported(probe: SqliteProbe, path: Path) -> None:
     put_a_copy_in_its_place(path)
 
-    assert await probe.fault() == "database_replaced"
+    assert await probe.find_fault() == "database_replaced"
 
 
 async def test_a_locked_database_is_reported_until_it_is_unlocked(probe: SqliteProbe, path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        locked = await probe.fault()
+        locked = await probe.find_fault()
 
-    assert (locked, await probe.fault()) == ("database_locked", None)
+    assert (locked, await probe.find_fault()) == ("database_locked", None)
 
 
 @pytest.mark.parametrize("page", [0, 1, 3, 5])
@@ -99,10 +99,10 @@ async def test_an_overwritten_database_is_reported_until_it_is_restored(
     garbage = whole[: page * PAGE] + b"\xa5" * PAGE + whole[(page + 1) * PAGE :]
 
     overwrite(path, garbage)
-    broken = await probe.fault()
+    broken = await probe.find_fault()
     overwrite(path, whole)
 
-    assert (broken, await probe.fault()) == ("database_corrupt", None)
+    assert (broken, await probe.find_fault()) == ("database_corrupt", None)
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,10 @@ async def test_a_disk_that_takes_nothing_is_reported_before_anybody_writes(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patched:
-        patched.setattr(room, "reserve", fails)
-        fault = await probe.fault()
+        patched.setattr(room, "reserve_disk_space", fails)
+        fault = await probe.find_fault()
 
-    assert (fault, await probe.fault()) == (code, None)
+    assert (fault, await probe.find_fault()) == (code, None)
 
 
 def content(path: Path) -> bytes:
@@ -151,14 +151,14 @@ class TestAskedOften:
             let.wait()
             return None
 
-        monkeypatch.setattr(room, "fault_of", answer)
+        monkeypatch.setattr(room, "find_sqlite_fault", answer)
         return asked
 
     async def test_who_asks_while_it_is_asked_waits_for_the_same_answer(
         self, path: Path, asked: list[Callable[[], None]]
     ) -> None:
         probe = SqliteProbe(path, clock=Clock(), wait=60)
-        waiting = [asyncio.create_task(probe.fault()) for _ in range(50)]
+        waiting = [asyncio.create_task(probe.find_fault()) for _ in range(50)]
         while not asked:  # noqa: ASYNC110 - it is on a thread
             await asyncio.sleep(0)
         asked[0]()
@@ -173,7 +173,7 @@ class TestAskedOften:
         probe = SqliteProbe(path, clock=lambda: now[0], wait=60)
         for moment, times in [(0.0, 1), (0.49, 1), (0.5, 2)]:
             now[0] = moment
-            waiting = asyncio.create_task(probe.fault())
+            waiting = asyncio.create_task(probe.find_fault())
             while len(asked) < times:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             asked[-1]()
@@ -185,7 +185,7 @@ class TestAskedOften:
     ) -> None:
         probe = SqliteProbe(path, clock=Clock(), wait=0.001)
 
-        told = [await probe.fault() for _ in range(3)]
+        told = [await probe.find_fault() for _ in range(3)]
         while not asked:  # noqa: ASYNC110
             await asyncio.sleep(0)
         asked[0]()

@@ -13,17 +13,17 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import event
 
-from backend.access import Owner, default_grant
+from backend.access import DataOwner, default_grant
 from backend.database.keys import SqlKeyStore
 from backend.database.remembered import (
     UNSEEN_SECONDS,
+    AccessVersion,
+    CachedBrowserSessionStore,
     CachedKeyStore,
-    CachedSessionStore,
     CachedTokenStore,
-    Version,
     VersionedCache,
 )
-from backend.database.sessions import SessionStore
+from backend.database.sessions import BrowserSessionStore
 from backend.database.tokens import TokenStore, utc_now
 from backend.keys.keychain import Keychain
 from backend.keys.vault import Vault
@@ -41,14 +41,14 @@ pytestmark = pytest.mark.parametrize("sessions", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def version(sessions: Sessions) -> Iterator[Version]:
-    made = Version(path_of(sessions))
+def version(sessions: Sessions) -> Iterator[AccessVersion]:
+    made = AccessVersion(path_of(sessions))
     yield made
     made.close()
 
 
 @pytest.fixture
-def tokens(sessions: Sessions, version: Version) -> CachedTokenStore:
+def tokens(sessions: Sessions, version: AccessVersion) -> CachedTokenStore:
     return CachedTokenStore(TokenStore(sessions), version)
 
 
@@ -66,109 +66,111 @@ def asked(sessions: Sessions) -> list[str]:
 
 
 async def test_the_database_is_asked_once_for_a_token(sessions: Sessions, tokens: CachedTokenStore) -> None:
-    _, plain = await TokenStore(sessions).make(default_grant("ann"), "ci")
-    first = [await tokens.find(plain)]
+    _, plain = await TokenStore(sessions).issue_token(default_grant("ann"), "ci")
+    first = [await tokens.find_grant(plain)]
     said = asked(sessions)
 
-    again = [await tokens.find(plain) for _ in range(5)]
+    again = [await tokens.find_grant(plain) for _ in range(5)]
 
     assert set(first + again) == {first[0]}
     assert said == []
 
 
 async def test_that_others_are_used_is_no_reason_to_ask_again(
-    sessions: Sessions, version: Version, tokens: CachedTokenStore
+    sessions: Sessions, version: AccessVersion, tokens: CachedTokenStore
 ) -> None:
-    clock, ann, vault = Clock(NOON), Owner("ann"), Vault(given())
-    cookies = CachedSessionStore(SessionStore(sessions), version)
+    clock, ann, vault = Clock(NOON), DataOwner("ann"), Vault(given())
+    cookies = CachedBrowserSessionStore(BrowserSessionStore(sessions), version)
     chain = Keychain(CachedKeyStore(sessions, version), vault, clock=clock)
     there = Keychain(SqlKeyStore(sessions), vault, clock=clock)
     (_, mine), (_, other) = [
-        await TokenStore(sessions).make(default_grant(user), "ci") for user in ("ann", "bob")
+        await TokenStore(sessions).issue_token(default_grant(user), "ci") for user in ("ann", "bob")
     ]
-    cookie, elsewhere = await cookies.open("ann"), await cookies.open("bob")
+    cookie, elsewhere = await cookies.open_session("ann"), await cookies.open_session("bob")
     for user in ("ann", "bob"):
-        await there.enrol(Owner(user), "openai", SecretStr(f"sk-of-{user}"), overlap=timedelta())
-    assert await tokens.find(mine)
-    assert await cookies.find(cookie)
-    (key,), (of_bob,) = await chain.of(ann), await there.of(Owner("bob"))
+        await there.enrol(DataOwner(user), "openai", SecretStr(f"sk-of-{user}"), overlap=timedelta())
+    assert await tokens.find_grant(mine)
+    assert await cookies.find_grant(cookie)
+    (key,), (of_bob,) = await chain.list_versions(ann), await there.list_versions(DataOwner("bob"))
 
-    await TokenStore(sessions).find(other)
-    await SessionStore(sessions, clock=lambda: utc_now() + 60 * MOMENT).find(elsewhere)
+    await TokenStore(sessions).find_grant(other)
+    await BrowserSessionStore(sessions, clock=lambda: utc_now() + 60 * MOMENT).find_grant(elsewhere)
     await SqlKeyStore(sessions).record_use([of_bob.place.row], NOON)
     said = asked(sessions)
 
-    assert await tokens.find(mine)
-    assert await cookies.find(cookie)
-    assert await chain.of(ann) == [key]
+    assert await tokens.find_grant(mine)
+    assert await cookies.find_grant(cookie)
+    assert await chain.list_versions(ann) == [key]
     assert said == []
 
 
 async def test_the_use_of_a_key_is_told_though_nothing_is_asked_again(
-    sessions: Sessions, version: Version
+    sessions: Sessions, version: AccessVersion
 ) -> None:
-    ann, store = Owner("ann"), CachedKeyStore(sessions, version)
+    ann, store = DataOwner("ann"), CachedKeyStore(sessions, version)
     chain = Keychain(store, Vault(given()))
     await chain.enrol(ann, "openai", SecretStr("sk-of-ann"), overlap=timedelta())
-    (key,) = await chain.of(ann)
+    (key,) = await chain.list_versions(ann)
     await store.record_use([key.place.row], NOON)
     said = asked(sessions)
 
-    assert await chain.of(ann) == [key._replace(last_used_at=NOON)]
+    assert await chain.list_versions(ann) == [key._replace(last_used_at=NOON)]
     assert said == []
-    assert [one.last_used_at for one in await SqlKeyStore(sessions).of(ann, NOON)] == [NOON]
+    assert [one.last_used_at for one in await SqlKeyStore(sessions).list_versions(ann, NOON)] == [NOON]
 
 
-async def test_what_a_user_chooses_elsewhere_counts_at_once(sessions: Sessions, version: Version) -> None:
-    ann, vault = Owner("ann"), Vault(given())
+async def test_what_a_user_chooses_elsewhere_counts_at_once(
+    sessions: Sessions, version: AccessVersion
+) -> None:
+    ann, vault = DataOwner("ann"), Vault(given())
     chain = Keychain(CachedKeyStore(sessions, version), vault)
     await chain.enrol(ann, "openai", SecretStr("sk-of-ann"), overlap=timedelta())
     chosen = []
     for wish in (True, False):
-        await SqlKeyStore(sessions).choose(ann, house_fallback=wish)
-        chosen += [key.house_fallback for key in await chain.of(ann)]
+        await SqlKeyStore(sessions).set_house_fallback(ann, house_fallback=wish)
+        chosen += [key.house_fallback for key in await chain.list_versions(ann)]
 
     assert chosen == [True, False]
 
 
 async def test_without_a_count_nothing_is_believed(sessions: Sessions, tokens: CachedTokenStore) -> None:
-    _, plain = await TokenStore(sessions).make(default_grant("ann"), "ci")
+    _, plain = await TokenStore(sessions).issue_token(default_grant("ann"), "ci")
     with closing(sqlite3.connect(path_of(sessions))) as others:
         with others:
             others.execute("DELETE FROM access_changes")
-        assert await tokens.find(plain)
+        assert await tokens.find_grant(plain)
         with others:
             others.execute("UPDATE access_tokens SET revoked_at = '2026-11-21 12:00:00'")
 
-    assert await tokens.find(plain) is None
+    assert await tokens.find_grant(plain) is None
 
 
 async def test_what_others_write_that_gives_no_access_is_no_reason_to_ask_again(
     sessions: Sessions, tokens: CachedTokenStore
 ) -> None:
-    _, plain = await TokenStore(sessions).make(default_grant("ann"), "ci")
+    _, plain = await TokenStore(sessions).issue_token(default_grant("ann"), "ci")
     for _ in range(2):
-        await tokens.find(plain)
+        await tokens.find_grant(plain)
     said = asked(sessions)
 
     with closing(sqlite3.connect(path_of(sessions))) as others, others:
         others.execute("INSERT INTO key_removals (key_id, removed_at) VALUES ('k', '2026-11-21')")
 
-    assert await tokens.find(plain)
+    assert await tokens.find_grant(plain)
     assert said == []
 
 
 async def test_a_token_is_refused_at_once_when_somebody_ends_it_with_a_tool_of_their_own(
     sessions: Sessions, tokens: CachedTokenStore
 ) -> None:
-    _, plain = await TokenStore(sessions).make(default_grant("ann"), "ci")
+    _, plain = await TokenStore(sessions).issue_token(default_grant("ann"), "ci")
     for _ in range(2):
-        await tokens.find(plain)
+        await tokens.find_grant(plain)
 
     with closing(sqlite3.connect(path_of(sessions))) as others, others:
         others.execute("UPDATE access_tokens SET revoked_at = '2026-11-21 12:00:00'")
 
-    assert await tokens.find(plain) is None
+    assert await tokens.find_grant(plain) is None
 
 
 @pytest.mark.parametrize("here", [True, False], ids=["in this process", "by another one"])
@@ -178,71 +180,71 @@ async def test_a_token_is_refused_at_once_when_it_is_revoked(
     tokens: CachedTokenStore,
 ) -> None:
     others = TokenStore(sessions)
-    made, plain = await others.make(default_grant("ann"), "ci")
-    assert await tokens.find(plain)
-    assert await tokens.find(plain)
+    made, plain = await others.issue_token(default_grant("ann"), "ci")
+    assert await tokens.find_grant(plain)
+    assert await tokens.find_grant(plain)
 
-    await (tokens if here else others).revoke(made.id, by="ann")
+    await (tokens if here else others).revoke_token(made.id, by="ann")
 
-    assert await tokens.find(plain) is None
+    assert await tokens.find_grant(plain) is None
 
 
-async def test_a_token_that_is_remembered_ends_in_time(sessions: Sessions, version: Version) -> None:
+async def test_a_token_that_is_remembered_ends_in_time(sessions: Sessions, version: AccessVersion) -> None:
     clock = Clock(NOON)
     store = TokenStore(sessions, clock=clock)
     tokens = CachedTokenStore(store, version, clock=clock)
-    _, plain = await store.make(replace(default_grant("ann"), expires_at=NOON + MOMENT), "ci")
-    assert await tokens.find(plain)
+    _, plain = await store.issue_token(replace(default_grant("ann"), expires_at=NOON + MOMENT), "ci")
+    assert await tokens.find_grant(plain)
 
     clock.now += MOMENT
 
-    assert await tokens.find(plain) is None
+    assert await tokens.find_grant(plain) is None
 
 
-async def test_a_session_is_refused_at_once_when_it_ends(sessions: Sessions, version: Version) -> None:
-    kept = CachedSessionStore(SessionStore(sessions), version)
-    here, there = await kept.open("ann"), await kept.open("ann")
-    assert await kept.find(here)
-    assert await kept.find(there)
+async def test_a_session_is_refused_at_once_when_it_ends(sessions: Sessions, version: AccessVersion) -> None:
+    kept = CachedBrowserSessionStore(BrowserSessionStore(sessions), version)
+    here, there = await kept.open_session("ann"), await kept.open_session("ann")
+    assert await kept.find_grant(here)
+    assert await kept.find_grant(there)
 
-    await kept.end(here)
-    await SessionStore(sessions).end(there)
+    await kept.end_session(here)
+    await BrowserSessionStore(sessions).end_session(there)
 
-    assert [await kept.find(plain) for plain in (here, there)] == [None, None]
+    assert [await kept.find_grant(plain) for plain in (here, there)] == [None, None]
 
 
 async def test_a_key_that_another_process_removes_or_adds_is_seen_by_the_next_request(
-    sessions: Sessions, version: Version
+    sessions: Sessions, version: AccessVersion
 ) -> None:
-    ann, vault = Owner("ann"), Vault(given())
+    ann, vault = DataOwner("ann"), Vault(given())
     here = Keychain(CachedKeyStore(sessions, version), vault)
     there = Keychain(SqlKeyStore(sessions), vault)
-    assert await here.of(ann) == []
+    assert await here.list_versions(ann) == []
 
     await there.enrol(ann, "openai", SecretStr("sk-of-ann"), overlap=timedelta())
-    assert len(await here.of(ann)) == 1
+    assert len(await here.list_versions(ann)) == 1
     await there.remove(ann, "openai")
 
-    assert await here.of(ann) == []
+    assert await here.list_versions(ann) == []
 
 
-async def test_a_key_that_was_replaced_ends_in_time(sessions: Sessions, version: Version) -> None:
+async def test_a_key_that_was_replaced_ends_in_time(sessions: Sessions, version: AccessVersion) -> None:
     clock = Clock(NOON)
-    ann, vault = Owner("ann"), Vault(given())
+    ann, vault = DataOwner("ann"), Vault(given())
     chain = Keychain(CachedKeyStore(sessions, version), vault, clock=clock)
     for key in ("sk-of-ann-1", "sk-of-ann-2"):
         await chain.enrol(ann, "openai", SecretStr(key), overlap=MOMENT)
-    assert len(await chain.of(ann)) == 2
+    assert len(await chain.list_versions(ann)) == 2
 
     clock.now += MOMENT
 
-    assert len(await chain.of(ann)) == 1
+    assert len(await chain.list_versions(ann)) == 1
 
 
 async def test_without_a_file_that_tells_nothing_is_believed_for_long(sessions: Sessions) -> None:
     clock, said = Clock(0.0), asked(sessions)
-    memory: VersionedCache[str, int] = VersionedCache(Version(), clock)
-    memory.keep("a", 1, memory.mark())
+    memory: VersionedCache[str, int] = VersionedCache(AccessVersion(), clock)
+    memory.put("a", 1, memory.current_version())
 
     clock.now = UNSEEN_SECONDS - 0.1
     assert memory.get("a") == 1
@@ -251,20 +253,20 @@ async def test_without_a_file_that_tells_nothing_is_believed_for_long(sessions: 
 
 
 async def test_what_was_read_before_a_change_is_not_believed_after_it(
-    sessions: Sessions, version: Version
+    sessions: Sessions, version: AccessVersion
 ) -> None:
     memory: VersionedCache[str, int] = VersionedCache(version)
 
-    mark = memory.mark()
-    await TokenStore(sessions).make(default_grant("ann"), "ci")
-    memory.keep("a", 1, mark)
+    mark = memory.current_version()
+    await TokenStore(sessions).issue_token(default_grant("ann"), "ci")
+    memory.put("a", 1, mark)
 
     assert memory.get("a") is None
 
 
-async def test_of_a_file_that_is_gone_nothing_is_believed(sessions: Sessions, version: Version) -> None:
+async def test_of_a_file_that_is_gone_nothing_is_believed(sessions: Sessions, version: AccessVersion) -> None:
     memory: VersionedCache[str, int] = VersionedCache(version)
-    memory.keep("a", 1, memory.mark())
+    memory.put("a", 1, memory.current_version())
     assert memory.get("a") == 1
 
     path_of(sessions).rename(path_of(sessions).with_name("elsewhere"))

@@ -9,15 +9,15 @@ import pytest
 from sqlalchemy import text
 
 from backend.access import SCOPES, Grant, default_grant
-from backend.database.sessions import IDLE, LIFETIME, SessionStore
-from backend.database.tokens import TokenStore, token_hash
+from backend.database.sessions import IDLE, LIFETIME, BrowserSessionStore
+from backend.database.tokens import TokenStore, hash_token
 from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.services import InMemorySessions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from backend.routers.logins import Sessions as Store
+    from backend.routers.logins import BrowserSessions as Store
 
     from .conftest import Sessions
 
@@ -31,12 +31,12 @@ def clock() -> Clock[datetime]:
 
 
 @pytest.fixture
-def kept(sessions: Sessions, clock: Clock[datetime]) -> SessionStore:
-    return SessionStore(sessions, clock=clock)
+def kept(sessions: Sessions, clock: Clock[datetime]) -> BrowserSessionStore:
+    return BrowserSessionStore(sessions, clock=clock)
 
 
 async def user(store: Store, plain: str) -> str | None:
-    found = await store.find(plain)
+    found = await store.find_grant(plain)
     return found.user_id if found else None
 
 
@@ -45,32 +45,32 @@ class TestEveryStore:
     def store(self, request: pytest.FixtureRequest, clock: Clock[datetime]) -> Store:
         if request.param == "memory":
             return InMemorySessions(clock)
-        return SessionStore(request.getfixturevalue(f"{request.param}_sessions"), clock=clock)
+        return BrowserSessionStore(request.getfixturevalue(f"{request.param}_sessions"), clock=clock)
 
     async def test_a_session_is_found_by_what_its_cookie_holds(self, store: Store) -> None:
-        ann, bob = await store.open("ann"), await store.open("bob")
+        ann, bob = await store.open_session("ann"), await store.open_session("bob")
 
         assert [await user(store, plain) for plain in (ann, bob)] == ["ann", "bob"]
 
     async def test_each_is_new(self, store: Store) -> None:
-        assert len({await store.open("ann") for _ in range(3)}) == 3
+        assert len({await store.open_session("ann") for _ in range(3)}) == 3
 
     @pytest.mark.parametrize("wrong", ["", "x", "\u00fc", "\ud800", "x" * 100_000])
     async def test_what_was_not_given_out_is_none(self, wrong: str, store: Store) -> None:
-        await store.open("ann")
+        await store.open_session("ann")
 
-        assert await store.find(wrong) is None
+        assert await store.find_grant(wrong) is None
 
     async def test_one_that_was_ended_is_over_and_the_others_are_not(self, store: Store) -> None:
-        here, there = await store.open("ann"), await store.open("ann")
+        here, there = await store.open_session("ann"), await store.open_session("ann")
 
-        await store.end(here)
-        await store.end("unknown")
+        await store.end_session(here)
+        await store.end_session("unknown")
 
         assert [await user(store, plain) for plain in (here, there)] == [None, "ann"]
 
     async def test_one_that_is_not_used_ends(self, store: Store, clock: Clock[datetime]) -> None:
-        plain = await store.open("ann")
+        plain = await store.open_session("ann")
 
         clock.now += IDLE - MOMENT
         assert await user(store, plain) == "ann"
@@ -82,7 +82,7 @@ class TestEveryStore:
     async def test_one_that_is_used_ends_all_the_same_when_it_is_old(
         self, store: Store, clock: Clock[datetime]
     ) -> None:
-        plain = await store.open("ann")
+        plain = await store.open_session("ann")
 
         while clock.now < NOON + LIFETIME - IDLE:
             clock.now += IDLE / 2
@@ -99,84 +99,84 @@ class TestDatabase:
         return TokenStore(sessions, clock=clock)
 
     async def test_it_ends_with_the_token_that_it_was_opened_with(
-        self, kept: SessionStore, tokens: TokenStore
+        self, kept: BrowserSessionStore, tokens: TokenStore
     ) -> None:
-        token, _ = await tokens.make(default_grant("ann"), "laptop")
-        with_it, without = await kept.open("ann", token.id), await kept.open("ann")
+        token, _ = await tokens.issue_token(default_grant("ann"), "laptop")
+        with_it, without = await kept.open_session("ann", token.id), await kept.open_session("ann")
 
-        await tokens.revoke(token.id)
+        await tokens.revoke_token(token.id)
 
         assert [await user(kept, plain) for plain in (with_it, without)] == [None, "ann"]
 
     async def test_one_that_was_being_opened_while_its_token_was_revoked_is_none(
-        self, kept: SessionStore, tokens: TokenStore
+        self, kept: BrowserSessionStore, tokens: TokenStore
     ) -> None:
-        token, _ = await tokens.make(default_grant("ann"), "laptop")
-        await tokens.revoke(token.id)
+        token, _ = await tokens.issue_token(default_grant("ann"), "laptop")
+        await tokens.revoke_token(token.id)
 
-        assert await kept.find(await kept.open("ann", token.id)) is None
+        assert await kept.find_grant(await kept.open_session("ann", token.id)) is None
 
     async def test_it_gives_what_its_token_gives_for_as_long_as_that_holds(
-        self, kept: SessionStore, tokens: TokenStore, clock: Clock[datetime]
+        self, kept: BrowserSessionStore, tokens: TokenStore, clock: Clock[datetime]
     ) -> None:
         grant = Grant("ann", "acme", frozenset({"debug"}), expires_at=NOON + MOMENT)
-        token, _ = await tokens.make(grant, "laptop")
-        plain = await kept.open("ann", token.id)
+        token, _ = await tokens.issue_token(grant, "laptop")
+        plain = await kept.open_session("ann", token.id)
 
-        assert await kept.find(plain) == token.grant
+        assert await kept.find_grant(plain) == token.grant
         clock.now += MOMENT
-        assert await kept.find(plain) is None
+        assert await kept.find_grant(plain) is None
 
-    async def test_that_of_a_starts_link_gives_everything(self, kept: SessionStore) -> None:
-        found = await kept.find(await kept.open("admin"))
+    async def test_that_of_a_starts_link_gives_everything(self, kept: BrowserSessionStore) -> None:
+        found = await kept.find_grant(await kept.open_session("admin"))
 
         assert found == Grant("admin", scopes=frozenset(SCOPES))
 
     async def test_a_session_is_no_token_and_a_token_no_session(
-        self, kept: SessionStore, tokens: TokenStore
+        self, kept: BrowserSessionStore, tokens: TokenStore
     ) -> None:
-        session, token = await kept.open("ann"), await tokens.create("ann", "laptop")
+        session, token = await kept.open_session("ann"), await tokens.create("ann", "laptop")
 
-        assert (await tokens.find(session), await kept.find(token)) == (None, None)
+        assert (await tokens.find_grant(session), await kept.find_grant(token)) == (None, None)
 
-    async def test_it_is_listed_and_ended_by_its_id(self, kept: SessionStore) -> None:
-        plain = await kept.open("ann")
-        (listed,) = await kept.all()
+    async def test_it_is_listed_and_ended_by_its_id(self, kept: BrowserSessionStore) -> None:
+        plain = await kept.open_session("ann")
+        (listed,) = await kept.list_sessions()
 
-        await kept.revoke(listed.id)
+        await kept.revoke_session(listed.id)
 
         assert plain not in repr(listed)
-        assert (await kept.all(), await kept.find(plain)) == ([], None)
+        assert (await kept.list_sessions(), await kept.find_grant(plain)) == ([], None)
 
     @pytest.mark.parametrize("sessions", ["sqlite"], indirect=True)
     async def test_what_the_cookie_holds_is_in_no_file_and_its_hash_only_until_it_ends(
-        self, kept: SessionStore, tmp_path: Path
+        self, kept: BrowserSessionStore, tmp_path: Path
     ) -> None:
-        plain = await kept.open("ann")
+        plain = await kept.open_session("ann")
         during = files(tmp_path)
-        await kept.end(plain)
+        await kept.end_session(plain)
         after = files(tmp_path)
 
-        assert (plain.encode() in during, token_hash(plain).encode() in during) == (False, True)
-        assert token_hash(plain).encode() not in after
+        assert (plain.encode() in during, hash_token(plain).encode() in during) == (False, True)
+        assert hash_token(plain).encode() not in after
 
     @pytest.mark.parametrize("sessions", ["sqlite"], indirect=True)
     async def test_the_hash_of_a_revoked_token_is_in_no_file(
         self, tokens: TokenStore, tmp_path: Path
     ) -> None:
-        token, plain = await tokens.make(default_grant("ann"), "laptop")
-        assert token_hash(plain).encode() in files(tmp_path)
+        token, plain = await tokens.issue_token(default_grant("ann"), "laptop")
+        assert hash_token(plain).encode() in files(tmp_path)
 
-        await tokens.revoke(token.id)
+        await tokens.revoke_token(token.id)
 
-        assert token_hash(plain).encode() not in files(tmp_path)
+        assert hash_token(plain).encode() not in files(tmp_path)
 
     async def test_what_has_ended_by_itself_goes_when_the_next_begins(
-        self, kept: SessionStore, sessions: Sessions, clock: Clock[datetime]
+        self, kept: BrowserSessionStore, sessions: Sessions, clock: Clock[datetime]
     ) -> None:
-        await kept.open("ann")
+        await kept.open_session("ann")
         clock.now += LIFETIME
-        await kept.open("bob")
+        await kept.open_session("bob")
 
         async with sessions() as session:
             assert list(await session.scalars(text("SELECT user_id FROM login_sessions"))) == ["bob"]

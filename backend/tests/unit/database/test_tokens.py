@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from backend.access import AccessToken, Allowance, Grant, default_grant
+from backend.access import AccessToken, Grant, TokenBudget, default_grant
 from backend.database.tokens import TokenStore
 from backend.tests.fakes.clock import Clock
 from backend.utils.llm.rate_limits import Rate
@@ -45,47 +45,50 @@ async def test_tokens_are_long_and_differ(tokens: TokenStore) -> None:
 @pytest.mark.parametrize("wrong", ["", "pb_", "pb_" + "A" * 43, "ü", "\ud800", "x" * 100_000])
 async def test_a_wrong_token_is_not_found(tokens: TokenStore, wrong: str) -> None:
     await tokens.create("ann", "laptop")
-    assert await tokens.find(wrong) is None
+    assert await tokens.find_grant(wrong) is None
 
 
 async def test_the_token_is_neither_stored_nor_printed(tokens: TokenStore, sessions: Sessions) -> None:
     plain = await tokens.create("ann", "laptop")
     async with sessions() as session:
         rows = (await session.execute(text("SELECT * FROM access_tokens"))).all()
-    assert plain not in f"{rows}{await tokens.find(plain)!r}"
+    assert plain not in f"{rows}{await tokens.find_grant(plain)!r}"
 
 
 async def test_a_revoked_token_is_not_found(tokens: TokenStore) -> None:
     kept, lost = await tokens.create("ann", "laptop"), await tokens.create("ann", "phone")
-    await tokens.revoke((await known(tokens, lost)).id)
-    assert await tokens.find(lost) is None
+    await tokens.revoke_token((await known(tokens, lost)).id)
+    assert await tokens.find_grant(lost) is None
     assert (await known(tokens, kept)).name == "laptop"
 
 
 async def test_revoking_what_is_not_there_does_nothing(tokens: TokenStore) -> None:
     plain = await tokens.create("ann", "laptop")
-    await tokens.revoke("unknown")
+    await tokens.revoke_token("unknown")
     await known(tokens, plain)
 
 
 async def test_has_any_counts_what_may_be_used(tokens: TokenStore) -> None:
-    assert not await tokens.has_any()
+    assert not await tokens.has_valid_token()
     plain = await tokens.create("ann", "laptop")
-    assert await tokens.has_any()
-    await tokens.revoke((await known(tokens, plain)).id)
-    assert not await tokens.has_any()
+    assert await tokens.has_valid_token()
+    await tokens.revoke_token((await known(tokens, plain)).id)
+    assert not await tokens.has_valid_token()
 
 
 async def test_every_token_is_listed_with_who_when_and_whether_it_is_revoked(
     tokens: TokenStore, clock: Clock[datetime]
 ) -> None:
-    old, _ = await tokens.make(default_grant("ann"), "laptop")
+    old, _ = await tokens.issue_token(default_grant("ann"), "laptop")
     clock.now += timedelta(hours=1)
-    new, plain = await tokens.make(default_grant("bob"), "ci")
-    await tokens.find(plain)
-    await tokens.revoke(old.id)
+    new, plain = await tokens.issue_token(default_grant("bob"), "ci")
+    await tokens.find_grant(plain)
+    await tokens.revoke_token(old.id)
 
-    told = [(one.id, one.user_id, one.name, one.last_used_at, one.revoked_at) for one in await tokens.all()]
+    told = [
+        (one.id, one.user_id, one.name, one.last_used_at, one.revoked_at)
+        for one in await tokens.list_tokens()
+    ]
 
     assert told == [(new.id, "bob", "ci", clock.now, None), (old.id, "ann", "laptop", None, clock.now)]
 
@@ -100,8 +103,8 @@ async def test_use_is_noted_at_most_once_a_minute(tokens: TokenStore, clock: Clo
 
 async def known(tokens: TokenStore, plain: str) -> AccessToken:
     """The token, of which only the last use is read before this one."""
-    before = await tokens.all()
-    found = await tokens.find(plain)
+    before = await tokens.list_tokens()
+    found = await tokens.find_grant(plain)
     assert found is not None
     return next(one for one in before if one.id == found.token_id)
 
@@ -114,36 +117,42 @@ async def test_what_it_gives_is_kept_whole(tokens: TokenStore) -> None:
         frozenset({"call", "debug"}),
         None,
         Rate(60, "minute"),
-        Allowance(Decimal("2.5"), "day"),
+        TokenBudget(Decimal("2.5"), "day"),
         until,
     )
 
-    made, plain = await tokens.make(grant, "ci")
+    made, plain = await tokens.issue_token(grant, "ci")
 
     assert made.grant == replace(grant, token_id=made.id)
-    assert await tokens.find(plain) == made.grant
-    assert [one.grant for one in await tokens.all()] == [made.grant]
+    assert await tokens.find_grant(plain) == made.grant
+    assert [one.grant for one in await tokens.list_tokens()] == [made.grant]
 
 
 async def test_it_ends_by_itself_and_is_listed_still(tokens: TokenStore, clock: Clock[datetime]) -> None:
-    _, plain = await tokens.make(replace(default_grant("ann"), expires_at=NOON + timedelta(days=1)), "ci")
+    _, plain = await tokens.issue_token(
+        replace(default_grant("ann"), expires_at=NOON + timedelta(days=1)), "ci"
+    )
 
     clock.now += timedelta(days=1) - timedelta(seconds=1)
-    assert await tokens.find(plain)
+    assert await tokens.find_grant(plain)
     clock.now += timedelta(seconds=1)
 
-    assert (await tokens.find(plain), await tokens.has_any(), len(await tokens.all())) == (None, False, 1)
+    assert (
+        await tokens.find_grant(plain),
+        await tokens.has_valid_token(),
+        len(await tokens.list_tokens()),
+    ) == (None, False, 1)
 
 
 async def test_a_tenant_has_its_own_tokens_to_list_and_to_revoke(tokens: TokenStore) -> None:
-    of_acme, plain = await tokens.make(Grant("ann", "acme"), "ci")
-    await tokens.make(Grant("ann", "other"), "ci")
+    of_acme, plain = await tokens.issue_token(Grant("ann", "acme"), "ci")
+    await tokens.issue_token(Grant("ann", "other"), "ci")
 
-    assert [one.id for one in await tokens.all("acme")] == [of_acme.id]
-    assert not await tokens.revoke(of_acme.id, tenant_id="other")
-    assert await tokens.find(plain)
-    assert await tokens.revoke(of_acme.id, tenant_id="acme")
-    assert not await tokens.find(plain)
+    assert [one.id for one in await tokens.list_tokens("acme")] == [of_acme.id]
+    assert not await tokens.revoke_token(of_acme.id, tenant_id="other")
+    assert await tokens.find_grant(plain)
+    assert await tokens.revoke_token(of_acme.id, tenant_id="acme")
+    assert not await tokens.find_grant(plain)
 
 
 @pytest.mark.parametrize("sessions", ["sqlite"], indirect=True)
@@ -156,5 +165,5 @@ async def test_that_its_use_cannot_be_noted_is_no_reason_to_refuse_it(
             text("CREATE TRIGGER no BEFORE UPDATE ON access_tokens BEGIN INSERT INTO nowhere VALUES (1); END")
         )
 
-    assert (await tokens.find(plain)) is not None
+    assert (await tokens.find_grant(plain)) is not None
     assert "tokens.use_not_recorded" in caplog.text

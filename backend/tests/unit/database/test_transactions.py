@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from sqlalchemy import text
 
-from backend.access import Owner
+from backend.access import DataOwner
 from backend.database.confirmations import SqlConfirmationStore
-from backend.database.engine import make_blocking_engine
-from backend.database.faults import is_unavailable
+from backend.database.engine import make_blocking_sqlite_engine
+from backend.database.faults import is_database_unavailable
 from backend.database.runs import SqlRunStore
-from backend.database.sqlite_transactions import BusyDatabaseError, SqliteTransactions
-from backend.database.transactions import sessions_on, transactions
+from backend.database.sqlite_transactions import BusyDatabaseError, SqliteTransactionRunner
+from backend.database.transactions import get_transaction_runner, make_session_factory
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from backend.database.transactions import Transactions
+    from backend.database.transactions import TransactionRunner
 
     from .conftest import Sessions
 
-ANN = Owner("ann")
+ANN = DataOwner("ann")
 WRITERS, EACH = 16, 10
 _COUNT: Final = text("UPDATE access_changes SET number = number + 1 RETURNING number")
 
 
-async def test_agents_read_while_somebody_waits_to_write(sqlite_transactions: Transactions) -> None:
+async def test_agents_read_while_somebody_waits_to_write(sqlite_transactions: TransactionRunner) -> None:
     """One who waits for SQLite's lock waits for up to 20 seconds."""
     has_begun, may_end = threading.Event(), threading.Event()
 
@@ -45,26 +45,26 @@ async def test_agents_read_while_somebody_waits_to_write(sqlite_transactions: Tr
     writing = asyncio.ensure_future(sqlite_transactions.run(waits))
     try:
         await asyncio.to_thread(has_begun.wait)
-        assert await SqlRunStore(sqlite_transactions).recent(ANN, 5) == []
-        assert await SqlConfirmationStore(sqlite_transactions).open(ANN, 5) == []
+        assert await SqlRunStore(sqlite_transactions).list_recent_runs(ANN, 5) == []
+        assert await SqlConfirmationStore(sqlite_transactions).list_open(ANN, 5) == []
         assert not writing.done()
     finally:
         may_end.set()
     assert await writing
 
 
-async def test_what_was_written_is_read(sqlite_transactions: Transactions) -> None:
+async def test_what_was_written_is_read(sqlite_transactions: TransactionRunner) -> None:
     counted = text("SELECT number FROM access_changes")
     await sqlite_transactions.run(
         lambda connection: connection.execute(text("UPDATE access_changes SET number = number + 1"))
     )
 
-    assert await sqlite_transactions.read(lambda connection: connection.scalar(counted)) == 1
+    assert await sqlite_transactions.run_read_only(lambda connection: connection.scalar(counted)) == 1
 
 
 def every_way_to_write(engine: AsyncEngine) -> list[Callable[[], Awaitable[int]]]:
     """Each counts one up, and returns the number."""
-    sessions, transacting = sessions_on(engine), transactions(engine)
+    sessions, transacting = make_session_factory(engine), get_transaction_runner(engine)
 
     async def in_a_session() -> int:
         async with sessions.begin() as session:
@@ -107,7 +107,7 @@ async def test_who_is_cancelled_while_waiting_leaves_the_queue(sqlite_sessions: 
 
 async def test_an_engine_may_be_disposed_of_twice(sqlite_sessions: Sessions) -> None:
     engine = sqlite_sessions.kw["bind"]
-    await transactions(engine).run(lambda connection: connection.scalar(_COUNT))
+    await get_transaction_runner(engine).run(lambda connection: connection.scalar(_COUNT))
 
     await engine.dispose()
     await engine.dispose()
@@ -127,7 +127,7 @@ async def test_an_engine_whose_disposal_is_cancelled_closes_its_connections(
         has_begun.set()
         return may_end.wait(60)
 
-    writing = asyncio.ensure_future(transactions(engine).run(waits))
+    writing = asyncio.ensure_future(get_transaction_runner(engine).run(waits))
     await asyncio.to_thread(has_begun.wait)
     disposing = asyncio.ensure_future(engine.dispose())
     await asyncio.sleep(0)
@@ -142,11 +142,11 @@ async def test_an_engine_whose_disposal_is_cancelled_closes_its_connections(
 
 
 async def test_who_waits_for_others_for_too_long_is_told_that_the_database_is_busy(tmp_path: Path) -> None:
-    hasty = SqliteTransactions(make_blocking_engine(tmp_path / "patchbay.sqlite3"), patience=0)
-    async with hasty.turn():
+    hasty = SqliteTransactionRunner(make_blocking_sqlite_engine(tmp_path / "patchbay.sqlite3"), patience=0)
+    async with hasty.hold_write_lock():
         with pytest.raises(BusyDatabaseError, match="database is locked") as refused:
             await hasty.run(lambda _: None)
     await hasty.run(lambda _: None)
     await hasty.close()
 
-    assert is_unavailable(refused.value)
+    assert is_database_unavailable(refused.value)

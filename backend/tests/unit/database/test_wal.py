@@ -11,13 +11,13 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from backend.access import Owner
-from backend.background import Background
+from backend.access import DataOwner
+from backend.background import BackgroundRunner
 from backend.database import wal
 from backend.database.keys import SqlKeyStore
 from backend.keys.keychain import Keychain
 from backend.keys.master_keys import MasterKeyFile
-from backend.keys.rotation import rotate
+from backend.keys.rotation import rotate_master_key
 from backend.keys.vault import Vault
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .conftest import Sessions
 
-ANN = Owner("ann")
+ANN = DataOwner("ann")
 KEY = SecretStr("sk-of-ann-0123456789")
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 AT_ONCE = timedelta(0)
@@ -60,7 +60,7 @@ def keychain(sqlite_sessions: Sessions, master_keys: MasterKeyFile) -> Keychain:
     return Keychain(SqlKeyStore(sqlite_sessions), Vault(master_keys))
 
 
-async def enrol(keychain: Keychain, key: SecretStr = KEY, owner: Owner = ANN) -> KeyVersion:
+async def enrol(keychain: Keychain, key: SecretStr = KEY, owner: DataOwner = ANN) -> KeyVersion:
     return await keychain.enrol(owner, "openai", key, overlap=AT_ONCE)
 
 
@@ -87,7 +87,7 @@ async def test_after_a_rotation_nothing_opens_with_the_old_master_key(
 ) -> None:
     before = (await enrol(keychain)).sealed
 
-    await rotate(SqlKeyStore(sqlite_sessions), master_keys)
+    await rotate_master_key(SqlKeyStore(sqlite_sessions), master_keys)
 
     assert not files.hold(before.wrapped)
     assert files.hold(before.box)
@@ -102,22 +102,22 @@ async def test_however_keys_come_and_go_none_is_left_behind(keychain: Keychain, 
         user = f"u{chance.randrange(30)}"
         if chance.random() < 0.55 or user not in kept:
             key = SecretStr("sk-" + "x" * chance.randrange(20, 490))
-            replaced, kept[user] = kept.get(user), await enrol(keychain, key, Owner(user))
+            replaced, kept[user] = kept.get(user), await enrol(keychain, key, DataOwner(user))
         else:
             replaced = kept.pop(user)
-            await keychain.remove(Owner(user), "openai")
+            await keychain.remove(DataOwner(user), "openai")
         if replaced:
             gone += [replaced.sealed.box, replaced.sealed.wrapped]
 
     assert len(gone) > 20
     assert not files.hold(*gone)
-    assert [len(await keychain.of(Owner(user))) for user in kept] == [1] * len(kept)
+    assert [len(await keychain.list_versions(DataOwner(user))) for user in kept] == [1] * len(kept)
 
 
 async def test_what_refers_to_other_keys_stays_when_one_is_removed(
     keychain: Keychain, sqlite_sessions: Sessions
 ) -> None:
-    bob = await enrol(keychain, owner=Owner("bob"))
+    bob = await enrol(keychain, owner=DataOwner("bob"))
     await enrol(keychain)
     async with sqlite_sessions.begin() as session:
         await session.execute(
@@ -128,7 +128,7 @@ async def test_what_refers_to_other_keys_stays_when_one_is_removed(
 
     async with sqlite_sessions() as session:
         assert await session.scalar(text("SELECT count(*) FROM key_notices")) == 1
-    assert [key.place for key in await keychain.of(Owner("bob"))] == [bob.place]
+    assert [key.place for key in await keychain.list_versions(DataOwner("bob"))] == [bob.place]
 
 
 async def test_while_somebody_reads_it_is_removed_and_later_taken_out(
@@ -146,11 +146,14 @@ async def test_while_somebody_reads_it_is_removed_and_later_taken_out(
 
         await keychain.remove(ANN, "openai")
 
-        assert await keychain.of(ANN) == []
+        assert await keychain.list_versions(ANN) == []
         assert files.hold(box)
         assert "database.not_erased_yet" in caplog.text
 
     monkeypatch.setattr(wal, "AGAIN", 0.0)
-    async with asyncio.timeout(10), wal.truncating_log(tmp_path / "data" / "patchbay.sqlite3", Background()):
+    async with (
+        asyncio.timeout(10),
+        wal.truncate_wal_periodically(tmp_path / "data" / "patchbay.sqlite3", BackgroundRunner()),
+    ):
         while files.hold(box):  # noqa: ASYNC110 - it is a file
             await asyncio.sleep(0)

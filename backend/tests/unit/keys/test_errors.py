@@ -10,15 +10,15 @@ import pytest
 
 from backend.keys import errors
 from backend.keys.errors import (
-    EndpointAndKeysError,
+    EndpointAndProviderKeysError,
     KeychainError,
-    KeyGivenBackError,
+    KeyNotEnrolledError,
     KeyNotFoundError,
     KeyRemovedError,
     MalformedKeyError,
     MasterKeyError,
-    NotEnrolledError,
-    TooManyTrialsError,
+    RequestKeyExpiredError,
+    TooManyKeyChecksError,
     UnknownProviderError,
     UnreadableKeyError,
 )
@@ -30,14 +30,14 @@ ERRORS = [
     KeychainError("It broke."),
     MasterKeyError("There is none."),
     UnreadableKeyError("openai"),
-    NotEnrolledError(["openai", "gemini"]),
+    KeyNotEnrolledError(["openai", "gemini"]),
     MalformedKeyError("openai"),
     UnknownProviderError(["openai", "gemini"]),
     KeyNotFoundError(),
-    EndpointAndKeysError(),
-    KeyGivenBackError("openai"),
+    EndpointAndProviderKeysError(),
+    RequestKeyExpiredError("openai"),
     KeyRemovedError("openai"),
-    TooManyTrialsError(retry_after=7.5),
+    TooManyKeyChecksError(retry_after=7.5),
 ]
 
 

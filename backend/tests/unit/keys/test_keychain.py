@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from backend.access import Owner
+from backend.access import DataOwner
 from backend.keys.errors import (
-    EndpointAndKeysError,
+    EndpointAndProviderKeysError,
+    KeyNotEnrolledError,
     KeyNotFoundError,
     MalformedKeyError,
     MasterKeyError,
-    NotEnrolledError,
     UnreadableKeyError,
 )
 from backend.keys.keychain import Keychain
 from backend.keys.master_keys import MasterKey, MasterKeyFile
-from backend.keys.rotation import rotate
-from backend.keys.vault import Server, Vault
+from backend.keys.rotation import rotate_master_key
+from backend.keys.vault import OwnServer, Vault
 from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.keys import InMemoryKeys, given
 from backend.utils.llm import Caller
@@ -28,10 +28,10 @@ from backend.utils.llm import Caller
 if TYPE_CHECKING:
     from pathlib import Path
 
-ANN, BOB = Owner("ann"), Owner("bob")
+ANN, BOB = DataOwner("ann"), DataOwner("bob")
 OLD, NEW = SecretStr("sk-canary-old-0123456789"), SecretStr("sk-canary-new-0123456789")
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-SERVER = Server("https://models.example/v1", "llama")
+SERVER = OwnServer("https://models.example/v1", "llama")
 NONE, HOUR = timedelta(0), timedelta(hours=1)
 
 
@@ -44,13 +44,13 @@ class Runtime:
         self.vault = Vault(given(*master_keys))
         self.keychain = Keychain(self.store, self.vault, clock=self.clock)
 
-    async def request_key(self, owner: Owner = ANN, **supplied: SecretStr) -> dict[str, str]:
-        request_keys = await self.keychain.for_request(owner, supplied)
+    async def request_key(self, owner: DataOwner = ANN, **supplied: SecretStr) -> dict[str, str]:
+        request_keys = await self.keychain.collect_request_keys(owner, supplied)
         return {provider: key.get_secret_value() for provider, key in request_keys.keys.items()}
 
     async def serving(self, **supplied: SecretStr) -> list[str]:
         """With what Ann is served: an address, or providers."""
-        caller = (await self.keychain.for_request(ANN, supplied)).apply_to(Caller(user_id="ann"))
+        caller = (await self.keychain.collect_request_keys(ANN, supplied)).apply_to(Caller(user_id="ann"))
         own = caller.own_endpoint
         return (
             sorted(caller.keys) if own is None else [*caller.keys, own.base_url, own.key.get_secret_value()]
@@ -72,11 +72,11 @@ class TestStored:
 
     async def test_it_is_not_opened_before_a_call_needs_it(self, runtime: Runtime) -> None:
         kept = await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
-        spoilt = kept._replace(sealed=Runtime().vault.seal("another", kept.place, keep=True))
+        spoilt = kept._replace(sealed=Runtime().vault.encrypt_key("another", kept.place, keep=True))
         runtime.store.kept = [spoilt]
 
-        await runtime.keychain.of(ANN)
-        request_keys = await runtime.keychain.for_request(ANN, {})
+        await runtime.keychain.list_versions(ANN)
+        request_keys = await runtime.keychain.collect_request_keys(ANN, {})
 
         with pytest.raises(UnreadableKeyError):
             request_keys.keys["openai"].get_secret_value()
@@ -94,7 +94,7 @@ class TestStored:
         await runtime.keychain.remove(ANN, "openai")
 
         assert await runtime.request_key() == {}
-        with pytest.raises(NotEnrolledError):
+        with pytest.raises(KeyNotEnrolledError):
             await runtime.request_key(openai=OLD)
 
     async def test_what_is_not_there_cannot_be_removed(self, runtime: Runtime) -> None:
@@ -112,7 +112,7 @@ class TestStored:
 
 class TestBrought:
     async def test_it_is_accepted_once_it_was_enrolled(self, runtime: Runtime) -> None:
-        with pytest.raises(NotEnrolledError):
+        with pytest.raises(KeyNotEnrolledError):
             await runtime.request_key(openai=OLD)
 
         await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
@@ -129,20 +129,20 @@ class TestBrought:
 
         runtime.clock.now = NOON + HOUR
         assert await runtime.request_key(openai=NEW)
-        with pytest.raises(NotEnrolledError):
+        with pytest.raises(KeyNotEnrolledError):
             await runtime.request_key(openai=OLD)
 
     async def test_without_an_overlap_the_one_before_ends_at_once(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
         await runtime.keychain.enrol(ANN, "openai", NEW, keep=False, overlap=NONE)
 
-        with pytest.raises(NotEnrolledError):
+        with pytest.raises(KeyNotEnrolledError):
             await runtime.request_key(openai=OLD)
 
     async def test_all_that_were_not_enrolled_are_named(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
 
-        with pytest.raises(NotEnrolledError) as refused:
+        with pytest.raises(KeyNotEnrolledError) as refused:
             await runtime.request_key(openai=OLD, gemini=OLD, acme=OLD)
 
         assert refused.value.providers == ("acme", "gemini")
@@ -152,42 +152,42 @@ class TestBrought:
 class TestOwnEndpoint:
     async def test_it_serves_in_place_of_what_is_stored(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
-        await runtime.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
+        await runtime.keychain.enrol_own_endpoint(ANN, SERVER, NEW, overlap=NONE)
 
         assert await runtime.serving() == [SERVER.base_url, NEW.get_secret_value()]
 
     async def test_keys_that_come_with_the_request_take_its_place(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
         await runtime.keychain.enrol(ANN, "gemini", OLD, overlap=NONE)
-        await runtime.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
+        await runtime.keychain.enrol_own_endpoint(ANN, SERVER, NEW, overlap=NONE)
 
         assert await runtime.serving(openai=OLD) == ["gemini", "openai"]
 
     async def test_its_key_may_come_with_each_request(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
-        await runtime.keychain.enrol_own(ANN, SERVER, NEW, keep=False, overlap=NONE)
+        await runtime.keychain.enrol_own_endpoint(ANN, SERVER, NEW, keep=False, overlap=NONE)
 
         assert await runtime.serving(own=NEW) == [SERVER.base_url, NEW.get_secret_value()]
         assert await runtime.serving() == ["openai"]
 
     async def test_a_key_of_the_one_before_goes_there_while_the_overlap_lasts(self, runtime: Runtime) -> None:
         moved = SERVER._replace(base_url="https://new.example/v1")
-        await runtime.keychain.enrol_own(ANN, SERVER, OLD, keep=False, overlap=NONE)
-        await runtime.keychain.enrol_own(ANN, moved, NEW, keep=False, overlap=HOUR)
+        await runtime.keychain.enrol_own_endpoint(ANN, SERVER, OLD, keep=False, overlap=NONE)
+        await runtime.keychain.enrol_own_endpoint(ANN, moved, NEW, keep=False, overlap=HOUR)
 
         assert await runtime.serving(own=OLD) == [SERVER.base_url, OLD.get_secret_value()]
         assert await runtime.serving(own=NEW) == [moved.base_url, NEW.get_secret_value()]
 
     async def test_keys_for_providers_beside_its_own_are_refused(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
-        await runtime.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
+        await runtime.keychain.enrol_own_endpoint(ANN, SERVER, NEW, overlap=NONE)
 
-        with pytest.raises(EndpointAndKeysError):
+        with pytest.raises(EndpointAndProviderKeysError):
             await runtime.serving(openai=OLD, own=NEW)
 
     async def test_it_is_not_opened_before_a_call_needs_it(self, runtime: Runtime) -> None:
-        await runtime.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
-        request_keys = await runtime.keychain.for_request(ANN, {})
+        await runtime.keychain.enrol_own_endpoint(ANN, SERVER, NEW, overlap=NONE)
+        request_keys = await runtime.keychain.collect_request_keys(ANN, {})
         request_keys.apply_to(Caller(user_id="ann"))
 
         assert request_keys.used_versions() == []
@@ -212,20 +212,24 @@ class TestPolicy:
     ) -> None:
         for kind in enrolled:
             await runtime.keychain.enrol(ANN, "openai", OLD, keep=kind == "stored", overlap=NONE)
-        await runtime.keychain.choose(ANN, house_fallback=fallback)
+        await runtime.keychain.set_house_fallback(ANN, house_fallback=fallback)
 
-        assert (await runtime.keychain.for_request(ANN, {})).policy == policy
-        assert (await runtime.keychain.for_request(BOB, {})).policy is None
+        assert (await runtime.keychain.collect_request_keys(ANN, {})).policy == policy
+        assert (await runtime.keychain.collect_request_keys(BOB, {})).policy is None
 
     async def test_only_lets_no_other_key_pay(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
-        await runtime.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
-        await runtime.keychain.choose(ANN, house_fallback=True)
-        request_keys = await runtime.keychain.for_request(ANN, {})
+        await runtime.keychain.enrol_own_endpoint(ANN, SERVER, NEW, overlap=NONE)
+        await runtime.keychain.set_house_fallback(ANN, house_fallback=True)
+        request_keys = await runtime.keychain.collect_request_keys(ANN, {})
 
-        caller = request_keys.only("openai").apply_to(Caller(user_id="ann"))
+        caller = request_keys.restrict_to("openai").apply_to(Caller(user_id="ann"))
 
-        assert (list(caller.keys), caller.own_endpoint, caller.policy) == (["openai"], None, "byok_only")
+        assert (list(caller.keys), caller.own_endpoint, caller.effective_key_policy) == (
+            ["openai"],
+            None,
+            "byok_only",
+        )
 
 
 class TestEnrolment:
@@ -271,20 +275,20 @@ class TestUse:
     async def test_a_key_that_was_opened_was_used(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
         await runtime.keychain.enrol(ANN, "gemini", NEW, overlap=NONE)
-        request_keys = await runtime.keychain.for_request(ANN, {})
+        request_keys = await runtime.keychain.collect_request_keys(ANN, {})
         request_keys.keys["openai"].get_secret_value()
 
         await runtime.keychain.release(request_keys)
 
-        used = {key.place.provider: key.last_used_at for key in await runtime.keychain.of(ANN)}
+        used = {key.place.provider: key.last_used_at for key in await runtime.keychain.list_versions(ANN)}
         assert used == {"openai": NOON, "gemini": None}
 
     async def test_it_is_noted_at_most_once_a_minute(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
         for seconds, noted in [(0, 0), (59, 0), (60, 60)]:
             runtime.clock.now = NOON + timedelta(seconds=seconds)
-            await runtime.keychain.release(await runtime.keychain.for_request(ANN, {"openai": OLD}))
-            (key,) = await runtime.keychain.of(ANN)
+            await runtime.keychain.release(await runtime.keychain.collect_request_keys(ANN, {"openai": OLD}))
+            (key,) = await runtime.keychain.list_versions(ANN)
             assert key.last_used_at == NOON + timedelta(seconds=noted)
 
     async def test_that_it_cannot_be_noted_fails_no_request(
@@ -294,7 +298,7 @@ class TestUse:
             raise OSError
 
         await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
-        request_keys = await runtime.keychain.for_request(ANN, {"openai": OLD})
+        request_keys = await runtime.keychain.collect_request_keys(ANN, {"openai": OLD})
         monkeypatch.setattr(runtime.store, "record_use", away)
 
         await runtime.keychain.release(request_keys)
@@ -304,23 +308,25 @@ class TestUse:
 
 class TestRotation:
     async def test_everything_is_locked_with_the_newest_and_opens_as_before(self) -> None:
-        older, newer = MasterKey.new(), MasterKey.new()
+        older, newer = MasterKey.generate(), MasterKey.generate()
         runtime = Runtime(older)
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
         await runtime.keychain.enrol(BOB, "openai", NEW, keep=False, overlap=NONE)
 
-        done = await rotate(runtime.store, given(newer, older))
+        done = await rotate_master_key(runtime.store, given(newer, older))
 
         assert done == (newer.name, 2, 0)
         after = Keychain(runtime.store, Vault(given(newer)))
-        assert (await after.for_request(ANN, {})).keys["openai"].get_secret_value() == OLD.get_secret_value()
-        assert (await after.for_request(BOB, {"openai": NEW})).keys
+        assert (await after.collect_request_keys(ANN, {})).keys[
+            "openai"
+        ].get_secret_value() == OLD.get_secret_value()
+        assert (await after.collect_request_keys(BOB, {"openai": NEW})).keys
 
     async def test_an_unreadable_version_is_left_and_counted(self) -> None:
-        newer = MasterKey.new()
+        newer = MasterKey.generate()
         runtime = Runtime()
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
         before = list(runtime.store.kept)
 
-        assert await rotate(runtime.store, given(newer)) == (newer.name, 0, 1)
+        assert await rotate_master_key(runtime.store, given(newer)) == (newer.name, 0, 1)
         assert runtime.store.kept == before

@@ -24,21 +24,21 @@ def path(tmp_path: Path) -> Path:
 
 class TestMasterKey:
     def test_it_is_written_and_read(self) -> None:
-        made = MasterKey.new()
+        made = MasterKey.generate()
 
-        assert MasterKey.parse(made.text()) == made
+        assert MasterKey.parse(made.to_text()) == made
 
     def test_no_two_are_the_same(self) -> None:
-        assert len({MasterKey.new().name for _ in range(20)}) == 20
+        assert len({MasterKey.generate().name for _ in range(20)}) == 20
 
     def test_it_is_not_printed(self) -> None:
-        made = MasterKey.new()
+        made = MasterKey.generate()
 
         assert repr(made) == f"MasterKey(name='{made.name}')"
 
     def test_it_is_not_pickled(self) -> None:
         with pytest.raises(TypeError):
-            pickle.dumps(MasterKey.new())
+            pickle.dumps(MasterKey.generate())
 
     @pytest.mark.parametrize("text", ["", "short", "ü" * 44, "A" * 43, "A" * 88, "!" * 44])
     def test_what_is_no_key_is_refused_and_not_repeated(self, text: str) -> None:
@@ -50,7 +50,7 @@ class TestMasterKey:
 
 class TestGivenMasters:
     def test_the_first_one_locks_and_all_of_them_open(self) -> None:
-        first, second = MasterKey.new(), MasterKey.new()
+        first, second = MasterKey.generate(), MasterKey.generate()
         master_keys = given(first, second)
 
         assert master_keys.newest() == first
@@ -58,18 +58,18 @@ class TestGivenMasters:
         assert master_keys.find("another") is None
 
     def test_blanks_between_them_do_not_matter(self) -> None:
-        key = MasterKey.new()
+        key = MasterKey.generate()
 
-        assert EnvironmentMasterKeys(SecretStr(f" {key.text()} ,\n")).newest() == key
+        assert EnvironmentMasterKeys(SecretStr(f" {key.to_text()} ,\n")).newest() == key
 
     def test_one_that_is_no_key_spoils_all(self) -> None:
         with pytest.raises(MasterKeyError, match="keys new"):
-            EnvironmentMasterKeys(SecretStr(f"{MasterKey.new().text()},canary"))
+            EnvironmentMasterKeys(SecretStr(f"{MasterKey.generate().to_text()},canary"))
 
     def test_they_go_before_the_file(self, path: Path) -> None:
-        key = MasterKey.new()
+        key = MasterKey.generate()
 
-        assert load_master_keys(SecretStr(key.text()), path).newest() == key
+        assert load_master_keys(SecretStr(key.to_text()), path).newest() == key
         assert not path.exists()
 
 
@@ -78,7 +78,7 @@ class TestMasterFile:
         master_keys = MasterKeyFile(path)
         assert not path.exists()
 
-        made = master_keys.first()
+        made = master_keys.newest_or_create()
 
         assert MasterKeyFile(path).newest() == made
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -95,7 +95,7 @@ class TestMasterFile:
     ) -> None:
         """Its file is not there for a moment: a disk is not mounted, or a backup is put back."""
         master_keys = MasterKeyFile(path)
-        before = master_keys.first()
+        before = master_keys.newest_or_create()
         aside = path.rename(path.with_suffix(".aside"))
 
         with pytest.raises(MasterKeyError) as refused:
@@ -103,7 +103,7 @@ class TestMasterFile:
         with pytest.raises(MasterKeyError):
             master_keys.find(before.name)
         with pytest.raises(MasterKeyError):
-            master_keys.renew({before.name})
+            master_keys.rotate({before.name})
 
         assert str(path) not in str(refused.value)
         assert not path.exists()
@@ -113,18 +113,18 @@ class TestMasterFile:
 
     def test_of_two_who_make_it_at_once_both_have_the_same(self, path: Path) -> None:
         late, early = MasterKeyFile(path), MasterKeyFile(path)
-        made = early.first()
+        made = early.newest_or_create()
 
-        late._write([MasterKey.new()], replace=False)
+        late._write([MasterKey.generate()], replace=False)
 
         assert late.newest() == early.newest() == made
         assert [one.name for one in path.parent.iterdir()] == [path.name]
 
     def test_a_new_one_comes_in_front_and_the_one_before_stays(self, path: Path) -> None:
         master_keys = MasterKeyFile(path)
-        before = master_keys.first()
+        before = master_keys.newest_or_create()
 
-        newest = master_keys.renew(used=())
+        newest = master_keys.rotate(names_in_use=())
 
         assert master_keys.newest() == newest != before
         assert master_keys.find(before.name) == before
@@ -133,18 +133,18 @@ class TestMasterFile:
     @pytest.mark.parametrize("used", [True, False])
     def test_an_older_one_stays_if_anything_is_locked_with_it(self, path: Path, *, used: bool) -> None:
         master_keys = MasterKeyFile(path)
-        oldest = master_keys.first()
-        master_keys.renew(used=())
+        oldest = master_keys.newest_or_create()
+        master_keys.rotate(names_in_use=())
 
-        master_keys.renew(used={oldest.name} if used else ())
+        master_keys.rotate(names_in_use={oldest.name} if used else ())
 
         assert (master_keys.find(oldest.name) is not None) == used
 
     def test_a_change_by_another_process_is_followed(self, path: Path) -> None:
         here, there = MasterKeyFile(path), MasterKeyFile(path)
-        here.first()
+        here.newest_or_create()
 
-        newest = there.renew(used=())
+        newest = there.rotate(names_in_use=())
 
         assert here.newest() == newest
 
@@ -153,13 +153,13 @@ class TestMasterFile:
         path.write_text("# nothing\n")
 
         with pytest.raises(MasterKeyError):
-            MasterKeyFile(path).first()
+            MasterKeyFile(path).newest_or_create()
 
     @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, True), (0o604, True)])
     def test_others_than_the_owner_who_may_read_it_are_warned_of(
         self, path: Path, mode: int, caplog: pytest.LogCaptureFixture, *, warned: bool
     ) -> None:
-        MasterKeyFile(path).first()
+        MasterKeyFile(path).newest_or_create()
         path.chmod(mode)
 
         MasterKeyFile(path).newest()
@@ -170,4 +170,4 @@ class TestMasterFile:
         (tmp_path / "file").touch()
 
         with pytest.raises(MasterKeyError, match="cannot be"):
-            MasterKeyFile(tmp_path / "file" / "master.keys").first()
+            MasterKeyFile(tmp_path / "file" / "master.keys").newest_or_create()

@@ -11,8 +11,8 @@ import pytest
 from pydantic import SecretStr
 from typing_extensions import override
 
-from backend.access import Owner
-from backend.background import Background
+from backend.access import DataOwner
+from backend.background import BackgroundRunner
 from backend.keys.keychain import Keychain
 from backend.keys.monitor import PAUSE, KeyMonitor, LogNotifier
 from backend.keys.problem import KeyProblem
@@ -28,13 +28,13 @@ from backend.utils.llm.testing.virtual_time import VirtualTime
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from backend.keys.vault import Place
+    from backend.keys.vault import KeyIdentity
     from backend.utils.llm import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 KEY, MODEL = "sk-canary-of-ann-012345679876", "openai:gpt-6-luna"
-ANN = Owner("ann")
+ANN = DataOwner("ann")
 FEATURES = {"f": MODEL, "g": "openai:gpt-5.1"}
 
 
@@ -44,7 +44,7 @@ class Told:
     def __init__(self) -> None:
         self.all: list[tuple[str, KeyProblem]] = []
 
-    async def notify(self, place: Place, problem: KeyProblem) -> None:
+    async def notify(self, place: KeyIdentity, problem: KeyProblem) -> None:
         self.all.append((place.user_id, problem))
 
 
@@ -66,7 +66,7 @@ class Runtime:
     async def call(self, answer: Text | Status, *, feature: str = "f") -> str | None:
         """A request's only call; returns its error's code."""
         self.provider.always(answer)
-        request_keys = await self.chain.for_request(ANN, {})
+        request_keys = await self.chain.collect_request_keys(ANN, {})
         caller = Caller(user_id="ann").model_copy(update={"keys": request_keys.keys})
         try:
             await self.patchbay.get_llm(feature, caller=caller).ainvoke("hi")
@@ -79,8 +79,8 @@ class Runtime:
     async def problem(self, *, later: float = PAUSE) -> KeyProblem | None:
         """What is written by and by."""
         self.seconds += later
-        await self.monitor.write(self.store)
-        return (await self.store.of(ANN, NOON))[0].problem
+        await self.monitor.write_pending(self.store)
+        return (await self.store.list_versions(ANN, NOON))[0].problem
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ async def test_a_key_is_written_once_a_minute_at_most(runtime: Runtime) -> None:
     for _ in range(10):
         await runtime.call(Status(401))
         runtime.seconds += PAUSE / 5
-        await runtime.monitor.write(store)
+        await runtime.monitor.write_pending(store)
 
     assert store.writes == 2
 
@@ -187,7 +187,7 @@ async def test_nothing_is_reported_of_house_keys_or_keys_outside_the_keychain(ru
 
 async def test_a_call_on_a_thread_is_seen(runtime: Runtime) -> None:
     runtime.provider.always(Status(401))
-    request_keys = await runtime.chain.for_request(ANN, {})
+    request_keys = await runtime.chain.collect_request_keys(ANN, {})
     caller = Caller(user_id="ann").model_copy(update={"keys": request_keys.keys})
 
     def call() -> None:
@@ -202,7 +202,7 @@ async def test_a_call_on_a_thread_is_seen(runtime: Runtime) -> None:
 
 
 async def test_what_is_left_is_written_at_the_end(runtime: Runtime) -> None:
-    async with runtime.monitor.writing(runtime.store, Background()):
+    async with runtime.monitor.write_periodically(runtime.store, BackgroundRunner()):
         await runtime.call(Status(401))
 
     assert len(runtime.told.all) == 1
@@ -217,7 +217,7 @@ class Broken(InMemoryKeys):
 async def test_a_failing_store_fails_no_call(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
     await runtime.call(Status(401))
 
-    await runtime.monitor.write(Broken())
+    await runtime.monitor.write_pending(Broken())
 
     assert "keys.problem_not_recorded" in caplog.text
 
@@ -232,7 +232,7 @@ async def test_it_remembers_only_so_many(runtime: Runtime, monkeypatch: pytest.M
 async def test_the_log_names_owner_endpoint_and_reason_and_no_key(
     runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (version,) = await runtime.store.of(ANN, NOON)
+    (version,) = await runtime.store.list_versions(ANN, NOON)
     with caplog.at_level(logging.WARNING):
         await LogNotifier().notify(version.place, KeyProblem("revoked", MODEL, NOON, NOON))
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from backend.access import Owner
-from backend.background import Background
+from backend.access import DataOwner
+from backend.background import BackgroundRunner
 from backend.keys.errors import KeyRemovedError
 from backend.keys.keychain import Keychain
-from backend.keys.removals import BLIND, LOOK, Removals
+from backend.keys.removals import BLIND, LOOK, KeyRemovalTracker
 from backend.keys.request_keys import RequestKey, StoredKey
-from backend.keys.store import KeyVersion, Removal
-from backend.keys.vault import Place, Sealed, Vault
+from backend.keys.store import KeyRemoval, KeyVersion
+from backend.keys.vault import EncryptedKey, KeyIdentity, Vault
 from backend.tests.fakes.keys import InMemoryKeys, given
 from backend.utils.llm import Caller
 from backend.utils.llm.clock import Time
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from backend.utils.llm.testing import LoopbackProvider
 
 Call = Callable[["BaseChatModel"], Awaitable[None]]
-ANN = Owner("ann")
+ANN = DataOwner("ann")
 KEY, ANOTHER = SecretStr("sk-canary-of-ann-0123456789"), SecretStr("sk-canary-anew-0123456789")
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NONE, HOUR = timedelta(0), timedelta(hours=1)
@@ -43,7 +43,7 @@ class Server:
     def __init__(self, store: InMemoryKeys, vault: Vault) -> None:
         self.hours = 0
         self.seconds = 0.0
-        self.removals = Removals(store, Time(now=self.now, clock=lambda: self.seconds))
+        self.removals = KeyRemovalTracker(store, Time(now=self.now, clock=lambda: self.seconds))
         self.keychain = Keychain(store, vault, removals=self.removals, clock=self.now)
 
     def now(self) -> datetime:
@@ -51,7 +51,7 @@ class Server:
 
     async def request_key(self, *, stored: bool) -> RequestKey:
         await self.keychain.enrol(ANN, "openai", KEY, keep=stored, overlap=NONE)
-        request_keys = await self.keychain.for_request(ANN, {} if stored else {"openai": KEY})
+        request_keys = await self.keychain.collect_request_keys(ANN, {} if stored else {"openai": KEY})
         return request_keys.keys["openai"]
 
 
@@ -89,7 +89,7 @@ async def test_another_server_uses_it_no_more_once_it_looked(
     await here.keychain.remove(ANN, "openai")
     assert key.get_secret_value() == KEY.get_secret_value()
 
-    await there.removals.level_up()
+    await there.removals.poll()
 
     with pytest.raises(KeyRemovedError):
         key.get_secret_value()
@@ -113,7 +113,7 @@ async def test_one_that_was_replaced_with_an_overlap_is_used_until_that_is_over(
     key = await there.request_key(stored=stored)
 
     await here.keychain.enrol(ANN, "openai", ANOTHER, overlap=HOUR)
-    await there.removals.level_up()
+    await there.removals.poll()
     assert key.get_secret_value() == KEY.get_secret_value()
 
     there.hours = 1
@@ -141,12 +141,12 @@ async def test_a_server_that_missed_removals_uses_no_key_from_before(
     here, there = servers
     await here.request_key(stored=True)
     await here.request_key(stored=True)
-    await there.removals.level_up()
+    await there.removals.poll()
     lent_before = await there.request_key(stored=True)
-    store.gone = [Removal(9, "another", NOON)]
+    store.gone = [KeyRemoval(9, "another", NOON)]
     there.removals._last = 7
 
-    await there.removals.level_up()
+    await there.removals.poll()
 
     with pytest.raises(KeyRemovedError):
         lent_before.get_secret_value()
@@ -157,7 +157,7 @@ async def test_a_server_that_cannot_see_removals_uses_no_key_from_before(
     servers: tuple[Server, Server],
 ) -> None:
     here, _ = servers
-    async with here.removals.polling(Background()):
+    async with here.removals.poll_periodically(BackgroundRunner()):
         key = await here.request_key(stored=True)
         here.seconds = BLIND
         assert key.get_secret_value() == KEY.get_secret_value()
@@ -173,14 +173,14 @@ async def test_what_was_removed_stays_removed_however_much_is_removed_after_it(
     here, _ = servers
     asked, unasked = (
         await here.request_key(stored=True),
-        (await here.keychain.for_request(ANN, {})).keys["openai"],
+        (await here.keychain.collect_request_keys(ANN, {})).keys["openai"],
     )
     await here.keychain.remove(ANN, "openai")
     with pytest.raises(KeyRemovedError):
         asked.get_secret_value()
 
-    store.gone += [Removal(number, f"row {number}", NOON) for number in range(2, 100_010)]
-    await here.removals.level_up()
+    store.gone += [KeyRemoval(number, f"row {number}", NOON) for number in range(2, 100_010)]
+    await here.removals.poll()
 
     for key in (asked, unasked):
         with pytest.raises(KeyRemovedError):
@@ -233,7 +233,10 @@ async def test_a_call_under_way_ends_when_its_key_is_removed(
 ) -> None:
     """The first attempt fails, and before the second the key goes."""
     kept = KeyVersion(
-        Place("", "ann", api, "row"), Sealed("", b"", None, ""), "", datetime(2026, 11, 21, tzinfo=UTC)
+        KeyIdentity("", "ann", api, "row"),
+        EncryptedKey("", b"", None, ""),
+        "",
+        datetime(2026, 11, 21, tzinfo=UTC),
     )
     removed: set[str] = set()
     key = StoredKey(KEY.get_secret_value, kept, lambda: "row" in removed)

@@ -9,19 +9,19 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import SecretStr
 
-from backend.keys.errors import KeyGivenBackError
+from backend.keys.errors import RequestKeyExpiredError
 from backend.keys.request_keys import StoredKey, SuppliedKey
 from backend.keys.store import KeyVersion
-from backend.keys.vault import Place, Sealed
+from backend.keys.vault import EncryptedKey, KeyIdentity
 from backend.utils.llm import Caller
-from backend.utils.llm.secrets import fingerprint
+from backend.utils.llm.secrets import compute_fingerprint
 
 KEY = "sk-canary-of-ann-0123456789"
 
 
 def version(row: str = "1") -> KeyVersion:
-    sealed = Sealed("m1", b"wrapped", b"box", "fingerprint")
-    return KeyVersion(Place("", "ann", "openai", row), sealed, "", datetime(2026, 11, 21, tzinfo=UTC))
+    sealed = EncryptedKey("m1", b"wrapped", b"box", "fingerprint")
+    return KeyVersion(KeyIdentity("", "ann", "openai", row), sealed, "", datetime(2026, 11, 21, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_it_is_opened_when_it_is_asked_for(key: StoredKey) -> None:
 def test_to_print_it_or_a_caller_who_has_it_opens_nothing(key: StoredKey) -> None:
     caller = Caller(user_id="ann").model_copy(update={"keys": {"openai": key}})
 
-    shown = f"{key} {key!r} {caller} {caller!r} {caller.policy} {bool(key)} {len(key)}"
+    shown = f"{key} {key!r} {caller} {caller!r} {caller.effective_key_policy} {bool(key)} {len(key)}"
 
     assert KEY not in shown
     assert not key.was_used
@@ -55,8 +55,8 @@ def test_a_caller_who_has_it_is_dumped_without_it(key: StoredKey, mode: str) -> 
 def test_a_key_is_fingerprinted_without_being_opened(key: StoredKey) -> None:
     another = StoredKey(lambda: KEY, version("2"))
 
-    assert fingerprint(key) == fingerprint(key) != fingerprint(another)
-    assert fingerprint(key, "https://a.example") != fingerprint(key)
+    assert compute_fingerprint(key) == compute_fingerprint(key) != compute_fingerprint(another)
+    assert compute_fingerprint(key, "https://a.example") != compute_fingerprint(key)
     assert not key.was_used
 
 
@@ -97,7 +97,7 @@ def test_what_it_holds_is_not_printed(key: StoredKey) -> None:
 def test_once_given_back_a_stored_key_is_opened_each_time_and_not_kept(key: StoredKey) -> None:
     key.get_secret_value()
 
-    key.release()
+    key.erase_value()
 
     assert [key.get_secret_value() for _ in range(2)] == [KEY] * 2
     assert key._value is None
@@ -107,8 +107,8 @@ def test_once_given_back_a_key_that_came_along_is_gone() -> None:
     key = SuppliedKey(SecretStr(KEY), version())
     assert key.get_secret_value() == KEY
 
-    key.release()
+    key.erase_value()
 
-    with pytest.raises(KeyGivenBackError, match="openai"):
+    with pytest.raises(RequestKeyExpiredError, match="openai"):
         key.get_secret_value()
     assert key._value is None

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.ledger.folders import folders
+from backend.ledger.folders import list_spool_folders
 from backend.ledger.shipper import Shipper
-from backend.ledger.spool import Bounds, Spool
+from backend.ledger.spool import Spool, SpoolLimits
 from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.records import record
 from backend.tests.fakes.spools import MemoryLedgerStore, crash
@@ -21,11 +21,11 @@ from backend.tests.fakes.spools import MemoryLedgerStore, crash
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from backend.ledger.store import Spooled
+    from backend.ledger.store import SpooledRecord
     from backend.utils.llm.ledger.record import AttemptRecord
 
 Key = tuple[str, int]
-BOUNDS = Bounds(segment=1_500)
+BOUNDS = SpoolLimits(segment=1_500)
 
 
 class Interrupted(MemoryLedgerStore):
@@ -33,7 +33,7 @@ class Interrupted(MemoryLedgerStore):
 
     dies = False
 
-    async def add(self, rows: Sequence[Spooled]) -> int:
+    async def add(self, rows: Sequence[SpooledRecord]) -> int:
         added = await super().add(rows)
         if self.dies:
             self.dies = False
@@ -64,7 +64,7 @@ class World:
             self.written[self.spool.writer, self.sequence] = said
 
     async def tend(self, _: int) -> None:
-        self.spool.tend()
+        self.spool.run_maintenance()
 
     async def ship(self, _: int) -> None:
         self.clock.now += 60.0
@@ -136,7 +136,7 @@ def test_whatever_happens_each_record_is_in_the_store_once(steps: list[tuple[str
         await world.end()
 
         assert world.store.rows == world.written
-        assert folders(root) == []
+        assert list_spool_folders(root) == []
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(go(Path(folder) / "ledger"))

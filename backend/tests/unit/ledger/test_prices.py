@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backend.ledger.prices import Rates, UnusablePricesError, read_prices
+from backend.ledger.prices import TokenRates, UnusablePricesError, read_price_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,10 +25,12 @@ def test_a_file_of_prices_gives_pico_dollars_for_a_token(tmp_path: Path, name: s
     path = tmp_path / name
     path.write_text(text)
 
-    prices = read_prices(path)
+    prices = read_price_file(path)
 
     assert prices.version == "2026-12"
-    assert list(prices.rates()) == [Rates("openai:gpt-6-luna", 250_000, 2_000_000, 25_000, 250_000)]
+    assert list(prices.to_token_rates()) == [
+        TokenRates("openai:gpt-6-luna", 250_000, 2_000_000, 25_000, 250_000)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -47,14 +49,14 @@ def test_what_is_no_file_of_prices_is_told_in_one_line(tmp_path: Path, text: str
     path.write_text(text)
 
     with pytest.raises(UnusablePricesError, match=says) as told:
-        read_prices(path)
+        read_price_file(path)
 
     assert "\n" not in str(told.value)
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(UnusablePricesError, match="cannot be read"):
-        read_prices(tmp_path / "nothing.toml")
+        read_price_file(tmp_path / "nothing.toml")
 
 
 def test_a_price_finer_than_what_is_counted_is_refused(tmp_path: Path) -> None:
@@ -62,4 +64,4 @@ def test_a_price_finer_than_what_is_counted_is_refused(tmp_path: Path) -> None:
     path.write_text('version = "a"\n[prices."a:b"]\ninput = 0.0000001\noutput = 1')
 
     with pytest.raises(UnusablePricesError, match="finer"):
-        list(read_prices(path).rates())
+        list(read_price_file(path).to_token_rates())

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backend.background import Background
-from backend.ledger.folders import ShippedMark, claimed_backlog, folders
-from backend.ledger.lines import read
-from backend.ledger.segments import Segment
+from backend.background import BackgroundRunner
+from backend.ledger.folders import ShippedMark, list_spool_folders, lock_backlog
+from backend.ledger.lines import decode_lines
+from backend.ledger.segments import SegmentFile
 from backend.ledger.shipper import OTHERS_SECONDS, REFUSED, Shipper, ShipperState
-from backend.ledger.spool import Bounds, Spool
+from backend.ledger.spool import Spool, SpoolLimits
 from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.records import record
 from backend.tests.fakes.spools import MemoryLedgerStore, crash
@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def spool(root: Path) -> Iterator[Spool]:
-    with Spool(root, Bounds(segment=2_000)) as opened:
+    with Spool(root, SpoolLimits(segment=2_000)) as opened:
         yield opened
 
 
@@ -90,7 +90,7 @@ async def test_a_batch_has_a_thousand_rows_at_most_and_passes_from_file_to_file(
     for number in range(2_500):
         spool.append(RECORD)
         if number % 100 == 0:
-            spool.tend()
+            spool.run_maintenance()
 
     await shipper.ship()
 
@@ -103,7 +103,7 @@ async def test_files_that_are_shipped_are_deleted_and_the_one_that_is_written_to
 ) -> None:
     for _ in range(12):
         spool.append(RECORD)
-        spool.tend()
+        spool.run_maintenance()
     spool.append(RECORD)
 
     await shipper.ship()
@@ -116,7 +116,7 @@ async def test_a_file_that_the_next_one_was_made_for_is_not_left_before_that_has
 ) -> None:
     spool.append(RECORD)
     assert spool.folder is not None
-    Segment(spool.folder / "00000002.log", 10_000)
+    SegmentFile(spool.folder / "00000002.log", 10_000)
     await shipper.ship()
     spool.append(RECORD)
     await shipper.ship()
@@ -189,7 +189,7 @@ async def test_rows_that_the_store_refuses_are_set_aside_and_the_others_are_ship
     await shipper.ship()
 
     assert sorted(sequence for _, sequence in store.rows) == [1, 2, 5, 6, 7]
-    aside = read((root / REFUSED).read_bytes(), 10, AttemptRecord._fields)
+    aside = decode_lines((root / REFUSED).read_bytes(), 10, AttemptRecord._fields)
     assert [row.record.user for row in aside.rows] == ["3", "4"]
     assert (shipper.figures.rows, shipper.figures.refused) == (5, 2)
 
@@ -203,7 +203,7 @@ async def test_what_a_killed_process_left_is_shipped_and_its_folder_removed(
     await shipper.ship()
 
     assert len(store.rows) == 4
-    assert folders(root) == [spool.folder]
+    assert list_spool_folders(root) == [spool.folder]
 
 
 async def test_others_are_looked_at_every_two_seconds_and_ones_own_each_time(
@@ -231,7 +231,7 @@ async def test_a_process_that_lives_and_does_not_ship_is_shipped_for_and_keeps_i
         await shipper.ship()
 
         assert list(store.rows) == [(other.writer, 1)]
-        assert folders(root) == [other.folder]
+        assert list_spool_folders(root) == [other.folder]
 
 
 async def test_a_folder_that_another_ships_is_left_to_them(
@@ -240,7 +240,7 @@ async def test_a_folder_that_another_ships_is_left_to_them(
     spool.append(RECORD)
     assert spool.folder is not None
 
-    with claimed_backlog(spool.folder):
+    with lock_backlog(spool.folder):
         await shipper.ship()
         assert store.rows == {}
     await shipper.ship()
@@ -253,19 +253,19 @@ async def test_a_mark_that_was_not_written_whole_or_is_of_what_was_lost_ships_an
     root: Path, shipper: Shipper, store: MemoryLedgerStore, mark: bytes
 ) -> None:
     abandoned(root, 2)
-    (folders(root)[0] / "shipped").write_bytes(mark)
+    (list_spool_folders(root)[0] / "shipped").write_bytes(mark)
 
     await shipper.ship()
 
     assert len(store.rows) == 2
-    assert folders(root) == []
+    assert list_spool_folders(root) == []
 
 
 async def test_a_folder_that_cannot_be_read_is_told_of_and_keeps_no_other_from_being_shipped(
     root: Path, spool: Spool, shipper: Shipper, store: MemoryLedgerStore
 ) -> None:
     abandoned(root, 1)
-    bad = folders(root)[0]
+    bad = list_spool_folders(root)[0]
     (bad / "00000001.log").unlink()
     (bad / "00000001.log").mkdir()
     spool.append(RECORD)
@@ -284,9 +284,9 @@ async def test_at_the_end_all_is_shipped_in_time_or_left_for_the_next_start(
     spool.append(RECORD)
     await shipper.ship()
 
-    assert not await shipper.finish(5.0)
+    assert not await shipper.ship_remaining(5.0)
     store.is_away = False
-    assert await shipper.finish(5.0)
+    assert await shipper.ship_remaining(5.0)
 
     assert len(store.rows) == 1
 
@@ -294,7 +294,7 @@ async def test_at_the_end_all_is_shipped_in_time_or_left_for_the_next_start(
 async def test_what_is_appended_until_the_end_is_shipped_at_the_end(
     spool: Spool, shipper: Shipper, store: MemoryLedgerStore
 ) -> None:
-    async with shipper.shipping(Background()):
+    async with shipper.run_in_background(BackgroundRunner()):
         spool.append(RECORD)
 
     assert len(store.rows) == 1
@@ -316,9 +316,9 @@ async def test_lines_that_were_damaged_are_counted(
 def test_a_mark_is_read_as_it_was_written(root: Path) -> None:
     abandoned(root, 1)
 
-    with claimed_backlog(folders(root)[0]) as backlog:
+    with lock_backlog(list_spool_folders(root)[0]) as backlog:
         assert backlog is not None
-        backlog.advance(ShippedMark("00000007.log", 12_345))
-    with claimed_backlog(folders(root)[0]) as again:
+        backlog.mark_shipped(ShippedMark("00000007.log", 12_345))
+    with lock_backlog(list_spool_folders(root)[0]) as again:
         assert again is not None
         assert again.mark == ShippedMark("00000007.log", 12_345)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.ledger import segments
-from backend.ledger.folders import claimed_backlog, folders, is_written, size
-from backend.ledger.spool import Bounds, Spool
+from backend.ledger.folders import has_writer, list_spool_folders, lock_backlog, total_bytes
+from backend.ledger.spool import Spool, SpoolLimits
 from backend.tests.fakes.children import fork, in_child
 from backend.tests.fakes.records import record
 from backend.tests.fakes.spools import crash
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SMALL = Bounds(on_disk=20_000, segment=2_000, in_memory=5)
+SMALL = SpoolLimits(on_disk=20_000, segment=2_000, in_memory=5)
 """A segment for three records or so."""
 
 RECORD = record()
@@ -41,8 +41,8 @@ def spool(root: Path) -> Iterator[Spool]:
 def written(root: Path) -> list[tuple[str, int]]:
     """The writer and the number of every record on the disk."""
     found = []
-    for folder in folders(root):
-        with claimed_backlog(folder) as backlog:
+    for folder in list_spool_folders(root):
+        with lock_backlog(folder) as backlog:
             assert backlog is not None
             found += [(row.writer, row.sequence) for row in backlog.read(1_000_000).rows]
     return found
@@ -62,7 +62,7 @@ def test_what_is_kept_is_for_its_owner_alone(spool: Spool, root: Path) -> None:
     old = os.umask(0)
     try:
         spool.append(RECORD)
-        with claimed_backlog(folders(root)[0]):
+        with lock_backlog(list_spool_folders(root)[0]):
             pass
     finally:
         os.umask(old)
@@ -70,7 +70,7 @@ def test_what_is_kept_is_for_its_owner_alone(spool: Spool, root: Path) -> None:
     modes = {stat.S_IMODE(path.stat().st_mode) for path in (root, *root.rglob("*")) if path.is_dir()}
     assert modes == {0o700}
     assert {stat.S_IMODE(path.stat().st_mode) for path in root.rglob("*.*")} == {0o600}
-    assert stat.S_IMODE((folders(root)[0] / "shipped").stat().st_mode) == 0o600
+    assert stat.S_IMODE((list_spool_folders(root)[0] / "shipped").stat().st_mode) == 0o600
 
 
 def test_a_record_is_synced_beside_the_call(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_records_of_many_threads_are_numbered_without_gaps(root: Path) -> None:
         for _ in range(200):
             written_by_all.append(RECORD)
 
-    with Spool(root, Bounds(segment=50_000)) as written_by_all:
+    with Spool(root, SpoolLimits(segment=50_000)) as written_by_all:
         threads = [threading.Thread(target=write) for _ in range(4)]
         for thread in threads:
             thread.start()
@@ -102,7 +102,7 @@ def test_a_large_file_is_followed_by_the_next(root: Path) -> None:
     with Spool(root, SMALL._replace(on_disk=10**9)) as spool:
         for _ in range(12):
             spool.append(RECORD)
-            spool.tend()
+            spool.run_maintenance()
 
         assert len(list(root.rglob("*.log"))) >= 3
         assert sequences(root) == list(range(1, 13))
@@ -127,14 +127,14 @@ def test_a_full_spool_keeps_rows_in_memory_then_counts_what_is_lost_and_never_ra
     with Spool(root, SMALL) as spool:
         for _ in range(100):
             spool.append(RECORD)
-            spool.tend()
+            spool.run_maintenance()
 
         figures = spool.figures
         assert (figures.appended, figures.waiting) == (100, 5)
         assert figures.fault is not None
         assert "the spool is full" in figures.fault
         assert len(sequences(root)) + figures.waiting + figures.lost == 100
-        assert size(root) <= SMALL.on_disk
+        assert total_bytes(root) <= SMALL.on_disk
     told = [record.message.split()[0] for record in caplog.records if record.levelno >= logging.ERROR]
     assert told == ["ledger.spool_fault", "ledger.rows_lost", "ledger.rows_lost"]
 
@@ -143,12 +143,12 @@ def test_what_waited_is_written_when_there_is_room_again_and_gaps_tell_what_is_l
     with Spool(root, SMALL) as spool:
         for _ in range(100):
             spool.append(RECORD)
-            spool.tend()
+            spool.run_maintenance()
         before = set(sequences(root))
         for path in sorted(root.rglob("*.log"))[:4]:
             path.unlink()
 
-        spool.tend()
+        spool.run_maintenance()
         spool.append(RECORD)
 
         assert (spool.figures.waiting, spool.figures.fault) == (0, None)
@@ -167,7 +167,7 @@ def test_a_line_that_was_written_in_part_is_written_whole_when_there_is_room(roo
             spool.append(RECORD)
             during = spool.figures.waiting
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-            spool.tend()
+            spool.run_maintenance()
             spool.append(RECORD)
             return [during, *sequences(root)]
 
@@ -185,7 +185,7 @@ def test_what_was_written_last_outlives_its_folder(root: Path, tmp_path: Path, i
             shutil.rmtree(root)
 
         spool.append(RECORD)
-        spool.tend()
+        spool.run_maintenance()
         spool.append(RECORD)
 
         assert sequences(root) == [1, 2, 3, 4]
@@ -196,10 +196,10 @@ def test_a_file_that_is_deleted_alone_is_written_again(root: Path) -> None:
         spool.append(RECORD)
         next(root.rglob("*.log")).unlink()
         spool.append(RECORD)
-        spool.tend()
+        spool.run_maintenance()
 
         assert sequences(root) == [1, 2]
-        assert len(folders(root)) == 1
+        assert len(list_spool_folders(root)) == 1
 
 
 def test_a_place_where_nothing_can_be_made_holds_no_call_up(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_place_where_nothing_can_be_made_holds_no_call_up(tmp_path: Path) -> N
         spool.append(RECORD)
         assert (spool.figures.waiting, spool.figures.fault) == (1, "File exists")
         root.unlink()
-        spool.tend()
+        spool.run_maintenance()
 
         assert sequences(root) == [1]
 
@@ -233,7 +233,7 @@ def test_a_forked_child_is_a_writer_of_its_own_and_leaves_the_parents_alone(root
         assert sorted(written(root)) == sorted(
             [(spool.writer, 1), (spool.writer, 2), (theirs, 1), (theirs, 2)]
         )
-        assert [folder for folder in folders(root) if is_written(folder)] == [mine]
+        assert [folder for folder in list_spool_folders(root) if has_writer(folder)] == [mine]
 
 
 def test_forks_in_the_midst_of_appends_lose_and_double_nothing(root: Path) -> None:
@@ -250,7 +250,7 @@ def test_forks_in_the_midst_of_appends_lose_and_double_nothing(root: Path) -> No
         crash(shared)
         return shared.writer
 
-    with Spool(root, Bounds(segment=20_000)) as shared:
+    with Spool(root, SpoolLimits(segment=20_000)) as shared:
         threads = [threading.Thread(target=write, args=(number,)) for number in range(2)]
         for thread in threads:
             thread.start()
@@ -281,7 +281,7 @@ def test_a_child_that_outlives_its_parent_does_not_hold_the_parents_folder(root:
     os.close(here)
     crash(spool)
 
-    assert [is_written(folder) for folder in folders(root)] == [False]
+    assert [has_writer(folder) for folder in list_spool_folders(root)] == [False]
     os.close(there)
     assert child.result()
 

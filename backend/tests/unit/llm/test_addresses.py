@@ -7,14 +7,14 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from backend.utils.llm.errors import ConfigError
-from backend.utils.llm.model_config import parse
+from backend.utils.llm.model_config import parse_table
 from backend.utils.llm.network_policy import (
     METADATA,
     NetworkPolicy,
-    is_public,
-    literal,
+    is_public_address,
     network_policy_for,
-    plain,
+    normalize_url,
+    parse_ip_host,
 )
 
 PUBLIC = [
@@ -78,16 +78,16 @@ SPECIAL = [
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_hosts_of_the_public_internet_may_be_named(address: str) -> None:
-    assert is_public(ip_address(address))
+    assert is_public_address(ip_address(address))
 
 
 @pytest.mark.parametrize("address", SPECIAL)
 def test_an_address_with_a_special_purpose_is_no_host_of_the_public_internet(address: str) -> None:
-    assert not is_public(ip_address(address))
+    assert not is_public_address(ip_address(address))
 
 
 def test_an_address_of_ipv4_is_judged_as_itself_where_there_is_only_ipv6() -> None:
-    assert is_public(ip_address("64:ff9b::8.8.8.8"))
+    assert is_public_address(ip_address("64:ff9b::8.8.8.8"))
 
 
 def test_what_the_operator_opens_is_permitted_and_nothing_beside_it() -> None:
@@ -127,14 +127,14 @@ def test_clear_text_stays_in_the_networks_that_the_operator_allows() -> None:
     ],
 )
 def test_an_address_is_written_in_one_way(url: str, written: str) -> None:
-    assert plain(url) == written
-    assert plain(written) == written
+    assert normalize_url(url) == written
+    assert normalize_url(written) == written
 
 
 @pytest.mark.parametrize("url", ["https://8.8.8.8", "https://[::1]:8443/v1"])
 def test_a_host_that_is_an_address_is_known_as_one(url: str) -> None:
-    assert literal(url) is not None
-    assert literal("https://models.example") is None
+    assert parse_ip_host(url) is not None
+    assert parse_ip_host("https://models.example") is None
 
 
 @pytest.mark.parametrize(
@@ -142,4 +142,4 @@ def test_a_host_that_is_an_address_is_known_as_one(url: str) -> None:
 )
 def test_the_operator_can_open_private_networks_only(network: str) -> None:
     with pytest.raises(ConfigError, match=r"private_networks.*must be private networks"):
-        parse(f'private_networks = ["{network}"]', environ={})
+        parse_table(f'private_networks = ["{network}"]', environ={})

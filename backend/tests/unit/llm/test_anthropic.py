@@ -10,9 +10,9 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from pydantic import BaseModel
 
 from backend.utils.llm.errors import ConfigError, NoEndpointError, RejectedRequestError
-from backend.utils.llm.providers.answer import message_of
-from backend.utils.llm.providers.answer_stream import AnswerStream
-from backend.utils.llm.providers.anthropic_api import MessagesReader
+from backend.utils.llm.providers.answer import to_ai_message
+from backend.utils.llm.providers.answer_stream import ChunkBuilder
+from backend.utils.llm.providers.anthropic_api import AnthropicAnswerReader
 from backend.utils.llm.providers.ask import ProviderError
 from backend.utils.llm.testing import Json, Raw, Status, Text, ToolCalls, Usage
 from backend.utils.llm.transport import HOUSE
@@ -352,12 +352,12 @@ class TestHistories:
 
 def read(*events: dict[str, Any]) -> Any:
     """The message that the events of a stream make."""
-    reader, stream = MessagesReader(), AnswerStream(HOUSE)
+    reader, stream = AnthropicAnswerReader(), ChunkBuilder(HOUSE)
     chunks = []
     for event in events:
-        if (piece := reader.event(event)) is not None:
-            stream.add(piece)
-        chunks.append(stream.chunk())
+        if (piece := reader.parse_event(event)) is not None:
+            stream.add_event(piece)
+        chunks.append(stream.take_chunk())
     chunks.append(stream.flush())
     first, *rest = [chunk.message for chunk in chunks if chunk is not None]
     return sum(rest, start=first)
@@ -478,13 +478,18 @@ class TestAnswers:
     def test_reasons_to_stop_have_one_name_in_all_apis(self, reason: str, named: str) -> None:
         whole = {"content": [{"type": "text", "text": "x"}], "stop_reason": reason}
 
-        assert message_of(MessagesReader().answer(whole), HOUSE).response_metadata["finish_reason"] == named
+        assert (
+            to_ai_message(AnthropicAnswerReader().parse_answer(whole), HOUSE).response_metadata[
+                "finish_reason"
+            ]
+            == named
+        )
 
     def test_an_error_event_is_an_error(self) -> None:
         event = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
 
         with pytest.raises(ProviderError) as caught:
-            MessagesReader().event(event)
+            AnthropicAnswerReader().parse_event(event)
 
         assert caught.value.body == event["error"]
 

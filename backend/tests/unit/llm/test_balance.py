@@ -25,7 +25,7 @@ from backend.tests.fakes.threads import hammer
 from backend.utils.llm.caller import HOUSE
 from backend.utils.llm.errors import RateLimitedError
 from backend.utils.llm.execution.steps import Try, Wait
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.routing.route import Needs
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.caller import Caller
 
-C = Category
+C = FailureCategory
 RED, BLUE = "red:m", "blue:m"
 FIVE = [RED, BLUE, "green:m", "red:n", "blue:n"]
 POOL = "pool:m"
@@ -236,7 +236,7 @@ class TestWeights:
 
     def test_one_that_was_away_does_not_catch_up(self) -> None:
         world = World({"f": [RED, BLUE]}, '[features.f]\nselect = "weighted"')
-        world.health.cool(world.circuit(), 60.0, C.MODEL_NOT_FOUND)
+        world.health.start_cooldown(world.circuit(), 60.0, C.MODEL_NOT_FOUND)
         load(world, 100, 0.5)
         world.pass_time(30)
 
@@ -278,7 +278,7 @@ class TestLeastUsed:
     def test_one_that_comes_back_is_not_flooded(self, select: str) -> None:
         world = World({"f": [RED, BLUE]}, f'[features.f]\nselect = "{select}"')
         load(world, 100, 0.1)
-        world.health.cool(world.circuit(), 60.0, C.MODEL_NOT_FOUND)
+        world.health.start_cooldown(world.circuit(), 60.0, C.MODEL_NOT_FOUND)
         load(world, 600, 0.1)
         world.pass_time(1.0)
 
@@ -480,7 +480,7 @@ class TestLimits:
 
     def test_what_is_lost_counts_no_longer_once_its_time_is_up(self, scope: str) -> None:
         world = limited(scope, "concurrency = 1", "deadline = 30")
-        assert isinstance(world.dispatch().next(), Try)
+        assert isinstance(world.dispatch().next_step(), Try)
 
         called = world.call()
         assert isinstance(called.error, RateLimitedError)
@@ -524,13 +524,13 @@ class TestLines:
 
     def test_a_slumber_that_lasted_too_long_is_no_time_out_of_the_provider(self) -> None:
         world = limited("endpoint", "concurrency = 1", "deadline = 5")
-        assert isinstance(world.dispatch().next(), Try)
+        assert isinstance(world.dispatch().next_step(), Try)
         waiting = world.dispatch()
-        assert isinstance(waiting.next(), Wait)
+        assert isinstance(waiting.next_step(), Wait)
         world.pass_time(4.99)
 
         with pytest.raises(RateLimitedError):
-            waiting.next()
+            waiting.next_step()
 
 
 @pytest.mark.usefixtures("_hectic")
@@ -545,7 +545,7 @@ class TestThreads:
         def work(_: int) -> None:
             for _ in range(20):
                 dispatch = world.dispatch()
-                while not isinstance(step := dispatch.next(), Try):
+                while not isinstance(step := dispatch.next_step(), Try):
                     pass
                 in_flight.append(step)
                 seen.append(len(in_flight))
@@ -565,7 +565,7 @@ class TestThreads:
         def work(_: int) -> None:
             for _ in range(125):
                 dispatch = world.dispatch()
-                step = dispatch.next()
+                step = dispatch.next_step()
                 assert isinstance(step, Try)
                 chosen.append(str(step.candidate.endpoint))
                 settle(dispatch, step)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from backend.keys.problem import reason_of
+from backend.keys.problem import classify_refusal
 from backend.tests.fakes.work import stays_within
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.errors import LLMError, RefusedError, RejectedCredentialError, RejectedRequestError
-from backend.utils.llm.failures import POLICY, Category, classify
-from backend.utils.llm.failures.evidence import gather
+from backend.utils.llm.failures import POLICY, FailureCategory, classify_failure
+from backend.utils.llm.failures.evidence import collect_evidence
 from backend.utils.llm.failures.rows import OF_THE_REQUEST
 from backend.utils.llm.options import Api
 from backend.utils.llm.testing import Raw, StreamError, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
-from backend.utils.llm.transport import Observed
+from backend.utils.llm.transport import ObservedExchange
 
 from .error_bodies import ALL, BODIES, CONTENT, EVENTS, KEY, MALFORMED, MODEL, REQUEST, SILENT, Told
 from .samples import receipt
@@ -65,27 +65,27 @@ def name(told: Told) -> str:
     return f"{told.provider} {ALL.index(told)} {told.category}"
 
 
-def cooled(category: Category) -> str:
+def cooled(category: FailureCategory) -> str:
     health = POLICY[category].health
     return health.removeprefix("cool ") if health.startswith("cool ") else ""
 
 
 @pytest.mark.parametrize("told", BODIES, ids=name)
 def test_every_known_error_is_understood_on_every_wire(told: Told) -> None:
-    wire = Observed(status=told.status, error_body=told.body.encode(), sent_at=0.0)
+    wire = ObservedExchange(status=told.status, error_body=told.body.encode(), sent_at=0.0)
 
-    found = {api: classify(ValueError(), wire, api, now=NOW).category for api in get_args(Api)}
+    found = {api: classify_failure(ValueError(), wire, api, now=NOW).category for api in get_args(Api)}
 
     assert found == dict.fromkeys(get_args(Api), told.category)
 
 
 def test_what_speaks_of_the_key_the_model_and_the_rate_is_left_alone_and_nothing_else() -> None:
     assert {told.category: cooled(told.category) for told in BODIES if cooled(told.category)} == {
-        Category.CREDENTIAL: "key",
-        Category.QUOTA: "key",
-        Category.MODEL_QUOTA: "endpoint",
-        Category.MODEL_NOT_FOUND: "endpoint",
-        Category.RATE_LIMIT: "endpoint",
+        FailureCategory.CREDENTIAL: "key",
+        FailureCategory.QUOTA: "key",
+        FailureCategory.MODEL_QUOTA: "endpoint",
+        FailureCategory.MODEL_NOT_FOUND: "endpoint",
+        FailureCategory.RATE_LIMIT: "endpoint",
     }
 
 
@@ -102,7 +102,7 @@ def test_an_event_of_a_stream_that_began_well_is_blamed_alike(told: Told, held: 
     error = ValueError()
     error.body = {**said, "status": told.status} if told.status else said  # type: ignore[attr-defined]
 
-    found = classify(error, Observed(status=200, sent_at=0.0), "openai", now=NOW)
+    found = classify_failure(error, ObservedExchange(status=200, sent_at=0.0), "openai", now=NOW)
 
     assert found.category is told.category
 
@@ -242,7 +242,7 @@ def test_a_users_good_key_is_neither_refused_nor_a_problem(
         patchbay.get_llm(api).invoke("A")
 
     assert not isinstance(caught.value, RejectedCredentialError)
-    assert [reason_of(attempt) for attempt in caught.value.attempts] == [None]
+    assert [classify_refusal(attempt) for attempt in caught.value.attempts] == [None]
 
 
 def test_the_house_does_not_pay_where_a_users_key_was_turned_away_without_a_word(
@@ -268,9 +268,9 @@ def test_the_house_does_not_pay_where_a_users_key_was_turned_away_without_a_word
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
 def test_callers_text_quoted_by_an_error_blames_nothing(status: int, words: str) -> None:
     body = json.dumps({"error": {"message": words}}).encode()
-    wire = Observed(status=status, error_body=body, sent_at=0.0)
+    wire = ObservedExchange(status=status, error_body=body, sent_at=0.0)
 
-    assert cooled(classify(ValueError(), wire, "openai", now=NOW).category) == ""
+    assert cooled(classify_failure(ValueError(), wire, "openai", now=NOW).category) == ""
 
 
 @pytest.mark.parametrize(
@@ -291,9 +291,9 @@ def test_callers_text_quoted_by_an_error_blames_nothing(status: int, words: str)
 )
 def test_callers_text_that_an_error_repeats_without_quotes_blames_nothing(status: int, words: str) -> None:
     body = json.dumps({"error": {"message": words}}).encode()
-    wire = Observed(status=status, error_body=body, sent_at=0.0)
+    wire = ObservedExchange(status=status, error_body=body, sent_at=0.0)
 
-    assert cooled(classify(ValueError(), wire, "openai", now=NOW).category) == ""
+    assert cooled(classify_failure(ValueError(), wire, "openai", now=NOW).category) == ""
 
 
 @pytest.mark.parametrize(
@@ -317,16 +317,16 @@ def test_an_error_that_a_gateway_wrote_behind_words_of_its_own_is_read_unless_it
     told: str, category: str
 ) -> None:
     body = json.dumps({"error": {"message": told}}).encode()
-    wire = Observed(status=400, error_body=body, sent_at=0.0)
+    wire = ObservedExchange(status=400, error_body=body, sent_at=0.0)
 
-    assert classify(ValueError(), wire, "openai", now=NOW).category == category
+    assert classify_failure(ValueError(), wire, "openai", now=NOW).category == category
 
 
 @pytest.mark.parametrize("code", [1004, 1026, 1027, 1039, 1041, 2045, 2049])
 def test_a_number_of_minimaxs_means_nothing_where_minimax_does_not_send_it(code: int) -> None:
-    wire = Observed(status=400, error_body=json.dumps({"status_code": code}).encode(), sent_at=0.0)
+    wire = ObservedExchange(status=400, error_body=json.dumps({"status_code": code}).encode(), sent_at=0.0)
 
-    assert classify(ValueError(), wire, "openai", now=NOW).category is Category.UNSUPPORTED
+    assert classify_failure(ValueError(), wire, "openai", now=NOW).category is FailureCategory.UNSUPPORTED
 
 
 @pytest.mark.parametrize(
@@ -341,9 +341,9 @@ def test_a_number_of_minimaxs_means_nothing_where_minimax_does_not_send_it(code:
     ],
 )
 def test_prose_is_found_under_whatever_name_it_has(body: object) -> None:
-    wire = Observed(status=403, error_body=json.dumps(body).encode(), sent_at=0.0)
+    wire = ObservedExchange(status=403, error_body=json.dumps(body).encode(), sent_at=0.0)
 
-    assert classify(ValueError(), wire, "openai", now=NOW).category is Category.CREDENTIAL
+    assert classify_failure(ValueError(), wire, "openai", now=NOW).category is FailureCategory.CREDENTIAL
 
 
 @pytest.mark.parametrize(
@@ -367,9 +367,9 @@ def test_prose_is_found_under_whatever_name_it_has(body: object) -> None:
 )
 def test_words_tell_in_other_languages_too_and_mean_no_more_than_they_say(words: str, category: str) -> None:
     body = json.dumps({"error": {"message": words}}).encode()
-    wire = Observed(status=400, error_body=body, sent_at=0.0)
+    wire = ObservedExchange(status=400, error_body=body, sent_at=0.0)
 
-    assert classify(ValueError(), wire, "openai", now=NOW).category == category
+    assert classify_failure(ValueError(), wire, "openai", now=NOW).category == category
 
 
 @pytest.mark.parametrize(
@@ -391,9 +391,9 @@ def test_words_tell_in_other_languages_too_and_mean_no_more_than_they_say(words:
 )
 def test_no_text_is_expensive_to_classify(word: str) -> None:
     body = json.dumps({"error": {"message": (word * 5000)[:50_000]}}).encode()
-    wire = Observed(status=400, error_body=body, sent_at=0.0)
+    wire = ObservedExchange(status=400, error_body=body, sent_at=0.0)
 
-    assert stays_within(0.3, lambda: classify(ValueError(), wire, "openai", now=NOW))
+    assert stays_within(0.3, lambda: classify_failure(ValueError(), wire, "openai", now=NOW))
 
 
 def test_of_an_error_that_is_a_thicket_of_errors_little_is_read() -> None:
@@ -401,7 +401,9 @@ def test_of_an_error_that_is_a_thicket_of_errors_little_is_read() -> None:
     thicket = {a: {b: {c: {"code": f"{a} {b} {c}"} for c in keys} for b in keys} for a in keys}
     body = json.dumps(thicket).encode()
 
-    seen = gather(ValueError(), Observed(status=403, error_body=body, sent_at=0.0), "openai")
+    seen = collect_evidence(
+        ValueError(), ObservedExchange(status=403, error_body=body, sent_at=0.0), "openai"
+    )
 
     assert 0 < len(seen.codes) <= 16
 
@@ -411,13 +413,17 @@ def test_of_many_details_of_one_error_the_first_are_read() -> None:
     details = [{"reason": f"REASON_{number}"} for number in range(900)]
     body = json.dumps({"error": {"message": "no", "details": details}}).encode()
 
-    seen = gather(ValueError(), Observed(status=400, error_body=body, sent_at=0.0), "gemini")
+    seen = collect_evidence(
+        ValueError(), ObservedExchange(status=400, error_body=body, sent_at=0.0), "gemini"
+    )
 
     assert "reason_0" in seen.codes
     assert len(seen.codes) < 20
 
 
-USED_UP = next(told for told in BODIES if told.provider == "google" and told.category is Category.MODEL_QUOTA)
+USED_UP = next(
+    told for told in BODIES if told.provider == "google" and told.category is FailureCategory.MODEL_QUOTA
+)
 
 
 def test_a_key_that_has_used_up_its_quota_of_one_model_serves_with_another(

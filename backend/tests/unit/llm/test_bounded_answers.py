@@ -24,7 +24,7 @@ from backend.utils.llm.testing.patchbays import HOUSE_KEYS
 from backend.utils.llm.transport.redaction import Redaction
 from backend.utils.llm.transport.response import LONGEST_ERROR
 from backend.utils.llm.transport.trust import HOUSE
-from backend.utils.llm.transport.unpacking import Unpacker
+from backend.utils.llm.transport.unpacking import BodyDecompressor
 
 from .tables import table_at
 
@@ -291,7 +291,7 @@ def test_long_arguments_that_are_no_json_are_no_answer(
 
 
 def test_what_is_packed_is_unpacked_in_pieces() -> None:
-    pieces = list(Unpacker(1000).pieces(gzip.compress(b"x" * 100_000)))
+    pieces = list(BodyDecompressor(1000).decompress(gzip.compress(b"x" * 100_000)))
 
     assert b"".join(pieces) == b"x" * 100_000
     assert max(map(len, pieces)) == 1000
@@ -301,8 +301,8 @@ def test_an_error_cut_in_the_middle_of_a_key_reveals_no_part_of_it() -> None:
     key = "sk-0123456789abcdef"
     body = b"bad key " + key.encode()[:-3]
 
-    assert Redaction(key).of_body(body, is_cut=True) == b"bad key "
-    assert Redaction(key).of_body(body) == body
+    assert Redaction(key).redact_body(body, is_cut=True) == b"bad key "
+    assert Redaction(key).redact_body(body) == body
 
 
 def test_a_long_answer_is_within_the_limits() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.utils.llm.errors import ConfigError
-from backend.utils.llm.model_config import parse
+from backend.utils.llm.model_config import parse_table
 
 from .tables import PROVIDERS
 
@@ -28,7 +28,7 @@ extends = "premium"
 
 
 def snapshot(budgets: str, profiles: str = PROFILES, **environ: str) -> Snapshot:
-    return parse(PROVIDERS + profiles + budgets, environ=environ)
+    return parse_table(PROVIDERS + profiles + budgets, environ=environ)
 
 
 def problems(budgets: str, profiles: str = PROFILES) -> str:
@@ -107,7 +107,7 @@ def test_in_the_lowest_profile_all_of_a_budget_is_its_own() -> None:
 
     assert high.budgets["b"].step_down_at == 0.5
     assert low.budgets["b"].step_down_at is None
-    assert low.lower is None
+    assert low.step_down_snapshot is None
 
 
 def test_a_feature_knows_its_budgets_in_the_order_in_which_they_are_locked() -> None:

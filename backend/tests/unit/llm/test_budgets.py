@@ -20,7 +20,7 @@ from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.simulation import settle
 from backend.utils.llm import Caller, Use
 from backend.utils.llm.budgets import Budget, BudgetRow, BudgetWindow, Counter, resets_at
-from backend.utils.llm.caller import user_of
+from backend.utils.llm.caller import qualify_user_id
 from backend.utils.llm.clock import Time
 from backend.utils.llm.errors import (
     BudgetExceededError,
@@ -31,14 +31,14 @@ from backend.utils.llm.errors import (
 )
 from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.observers import reservations
-from backend.utils.llm.execution.observers.reservations import withdrawn
+from backend.utils.llm.execution.observers.reservations import make_withdrawn_attempt
 from backend.utils.llm.execution.reserving import Reserver
-from backend.utils.llm.execution.steps import Reserve, Wait
-from backend.utils.llm.failures import Category
+from backend.utils.llm.execution.steps import ReserveThenTry, Wait
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.options import Options
-from backend.utils.llm.routing.route import Needs, SkipCode
-from backend.utils.llm.state.budget_store import BudgetStoreAwayError, MemoryBudgets
-from backend.utils.llm.state.health import Health
+from backend.utils.llm.routing.route import Needs, RejectionCode
+from backend.utils.llm.state.budget_store import BudgetStoreUnreachableError, MemoryBudgets
+from backend.utils.llm.state.health import HealthTracker
 from backend.utils.llm.state.tail_latency import ENOUGH
 from backend.utils.llm.testing import Hang, SlowFirstByte, Status, Text, Trickle, Usage
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -83,10 +83,10 @@ class AwayBudgets(MemoryBudgets):
     """A store that nobody can ask."""
 
     def reserve(self, reservation: Reservation) -> Any:
-        raise BudgetStoreAwayError(f"no answer to {len(reservation.charges)}")
+        raise BudgetStoreUnreachableError(f"no answer to {len(reservation.charges)}")
 
     def counters(self, windows: Iterable[BudgetWindow]) -> Any:
-        raise BudgetStoreAwayError(f"no answer to {len(list(windows))}")
+        raise BudgetStoreUnreachableError(f"no answer to {len(list(windows))}")
 
 
 def test_what_an_answer_used_is_counted_whoever_calls(
@@ -120,12 +120,12 @@ def test_no_two_users_share_a_counter_whatever_they_and_their_tenants_are_called
 ) -> None:
     is_same = (tenant, user) == (other_tenant, other_user)
 
-    assert (user_of(tenant, user) == user_of(other_tenant, other_user)) == is_same
+    assert (qualify_user_id(tenant, user) == qualify_user_id(other_tenant, other_user)) == is_same
 
 
 @pytest.mark.parametrize("user", ["ann", "ann@acme.example", "auth0|1", "acme/ann", "a:b", "50%"])
 def test_who_has_no_tenant_keeps_their_counter(user: str) -> None:
-    assert user_of(None, user) == user_of("", user) == user
+    assert qualify_user_id(None, user) == qualify_user_id("", user) == user
 
 
 def test_who_would_spend_more_is_refused_before_anything_is_sent(
@@ -244,7 +244,7 @@ def test_a_price_that_nobody_knows_fits_into_no_budget_in_dollars(make: Make) ->
 
     (skip,) = patchbay.explain("f", caller=ANN).skipped
 
-    assert skip.code is SkipCode.PRICE
+    assert skip.code is RejectionCode.PRICE
     assert "nobody knows what it costs" in skip.reason
     with pytest.raises(LLMError, match="nobody knows what it costs"):
         patchbay.get_llm("f", caller=ANN).invoke("hi")
@@ -575,7 +575,7 @@ def test_explain_says_who_would_serve_and_why_the_others_do_not(
     route = stepping.explain("f", caller=ANN)
 
     assert [str(one.endpoint) for one in route.candidates] == [GEMINI]
-    assert [(skip.name, skip.code) for skip in route.skipped] == [(LUNA, SkipCode.BUDGET)]
+    assert [(skip.name, skip.code) for skip in route.skipped] == [(LUNA, RejectionCode.BUDGET)]
     assert "19 tokens left for this profile" in route.skipped[0].reason
     assert "budget b of the user acme::ann: 69 tokens left of 100 tokens" in str(route)
 
@@ -591,7 +591,7 @@ def test_explain_says_what_a_call_then_does(
     if not route.candidates:
         with pytest.raises(BudgetExceededError) as caught:
             call(model, "hi")
-        assert str(caught.value) == str(route.refusal())
+        assert str(caught.value) == str(route.expected_error())
     else:
         served = call(model, "hi").response_metadata["receipt"]["endpoint"]
         assert served == str(route.candidates[0].endpoint)
@@ -606,7 +606,7 @@ def test_the_cheaper_profile_ends_at_the_budget_too(
 
     with pytest.raises(BudgetExceededError):
         call(stepping.get_llm("f", caller=ANN), "hi")
-    assert isinstance(stepping.explain("f", caller=ANN).refusal(), BudgetExceededError)
+    assert isinstance(stepping.explain("f", caller=ANN).expected_error(), BudgetExceededError)
 
 
 def test_a_provider_that_fails_is_no_reason_to_step_down(
@@ -629,7 +629,7 @@ def test_a_closed_budget_refuses_while_nobody_can_count(make: Make, call: Driver
         call(patchbay.get_llm("f", caller=ANN), "hi")
 
     assert (caught.value.http_status, caught.value.retryable) == (503, True)
-    assert isinstance(patchbay.explain("f", caller=ANN).refusal(), BudgetUnavailableError)
+    assert isinstance(patchbay.explain("f", caller=ANN).expected_error(), BudgetUnavailableError)
 
 
 def test_an_open_budget_lets_calls_go_on_and_the_receipt_says_so(
@@ -668,12 +668,12 @@ def test_what_a_store_takes_is_taken_from_the_deadline(make: Make) -> None:
     clock = Clock()
     row = ROW.replace("attempts = 1", "attempts = 1\ndeadline = 10")
     route = make(LUNA, row).explain("f", caller=ANN)
-    dispatch = Dispatch(route, Health(clock), clock=clock)
-    asked = dispatch.next()
-    assert isinstance(asked, Reserve)
+    dispatch = Dispatch(route, HealthTracker(clock), clock=clock)
+    asked = dispatch.next_step()
+    assert isinstance(asked, ReserveThenTry)
 
     clock.now += 9
-    step = dispatch.grant(asked.step, ())
+    step = dispatch.confirm_reservation(asked.step, ())
 
     assert (asked.step.seconds, asked.step.most_seconds) == (10, 10)
     assert (step.seconds, step.most_seconds, step.number) == (1, 1, asked.step.number)
@@ -682,15 +682,20 @@ def test_what_a_store_takes_is_taken_from_the_deadline(make: Make) -> None:
 def test_after_a_request_was_put_back_an_endpoint_is_asked_as_often_as_its_row_says(make: Make) -> None:
     clock = Clock()
     route = make(LUNA, ROW.replace("attempts = 1", "attempts = 3")).explain("f", caller=ANN)
-    dispatch, sent = Dispatch(route, Health(clock), clock=clock), 0
+    dispatch, sent = Dispatch(route, HealthTracker(clock), clock=clock), 0
 
-    for category in (Category.SERVER, Category.TIMEOUT, Category.EMPTY, Category.UNREADABLE):
+    for category in (
+        FailureCategory.SERVER,
+        FailureCategory.TIMEOUT,
+        FailureCategory.EMPTY,
+        FailureCategory.UNREADABLE,
+    ):
         asked = next_reserve(dispatch, clock)
         if sent == 1:
-            dispatch.put_back(asked, withdrawn(asked.step, Time()))
+            dispatch.requeue(asked, make_withdrawn_attempt(asked.step, Time()))
             asked = next_reserve(dispatch, clock)
         sent += 1
-        if settle(dispatch, dispatch.grant(asked.step, ()), category) is not None:
+        if settle(dispatch, dispatch.confirm_reservation(asked.step, ()), category) is not None:
             break
 
     assert sent == 3
@@ -702,7 +707,7 @@ class Interrupted:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def put_back(self, _reserve: Reserve, _unsent: object) -> None:
+    def requeue(self, _reserve: ReserveThenTry, _unsent: object) -> None:
         self.told.append("put back")
         raise KeyboardInterrupt
 
@@ -711,7 +716,7 @@ class Interrupted:
 
 
 def test_a_request_whose_return_to_the_queue_is_interrupted_is_not_withdrawn_twice() -> None:
-    limits = SimpleNamespace(reserve=lambda _number: False)
+    limits = SimpleNamespace(reserve_shared_limits=lambda _number: False)
     health = SimpleNamespace(traffic=SimpleNamespace(rate_limiter=limits))
     runtime = SimpleNamespace(reservations=SimpleNamespace(waits=False), time=Time(), health=health)
     candidate = SimpleNamespace(meters=("m",), endpoint="openai:a", owner="house")
@@ -719,14 +724,14 @@ def test_a_request_whose_return_to_the_queue_is_interrupted_is_not_withdrawn_twi
     dispatch = Interrupted()
 
     with pytest.raises(KeyboardInterrupt):
-        Reserver(runtime, dispatch, Any).reserve(SimpleNamespace(step=step), blocks=True).send(None)  # type: ignore[arg-type]
+        Reserver(runtime, dispatch, Any).reserve(SimpleNamespace(step=step), is_sync=True).send(None)  # type: ignore[arg-type]
 
     assert dispatch.told == ["put back"]
 
 
-def next_reserve(dispatch: Dispatch, clock: Clock) -> Reserve:
+def next_reserve(dispatch: Dispatch, clock: Clock) -> ReserveThenTry:
     """The next request of ``dispatch``, which waits for nothing but the time."""
-    while not isinstance(step := dispatch.next(), Reserve):
+    while not isinstance(step := dispatch.next_step(), ReserveThenTry):
         assert isinstance(step, Wait)
         clock.now += step.seconds
     return step
@@ -784,10 +789,10 @@ def test_the_last_day_of_a_year_ends_with_it() -> None:
 
 def test_a_budget_in_dollars_is_kept_in_pico_dollars() -> None:
     row = BudgetRow.model_validate({"per": "user", "usd": "0.1", "period": "day", "step_down_at": 0.3})
-    budget = Budget.of("b", row, "here")
+    budget = Budget.from_row("b", row, "here")
 
-    assert (budget.cap, budget.ceiling(is_stepped_down=False)) == (10**11, 3 * 10**10)
-    assert budget.shown(budget.cap) == "$0.1"
+    assert (budget.cap, budget.spending_ceiling(is_stepped_down=False)) == (10**11, 3 * 10**10)
+    assert budget.format_amount(budget.cap) == "$0.1"
 
 
 @pytest.mark.parametrize("most", ["usd = 0.001", "tokens = 100"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from backend.utils.llm.caller import HOUSE, Caller, carrying, current_caller, use_caller, without_caller
+from backend.utils.llm.caller import HOUSE, Caller, await_without_caller, carrying, current_caller, use_caller
 from backend.utils.llm.clients import Patchbay, get_llm, use
 from backend.utils.llm.errors import MissingCallerError
 from backend.utils.llm.model_config import Table
@@ -37,7 +37,7 @@ CANARY = "sk-canary-8f3a"
     ],
 )
 def test_the_policy_follows_from_the_keys_unless_it_is_chosen(caller: Caller, policy: str) -> None:
-    assert caller.policy == policy
+    assert caller.effective_key_policy == policy
 
 
 def test_a_framework_may_look_at_how_the_caller_is_asked_for() -> None:
@@ -192,7 +192,7 @@ class TestWithoutCaller:
             return who()
 
         with use_caller(Caller(user_id="u1")):
-            assert await without_caller(work()) is None
+            assert await await_without_caller(work()) is None
             assert who() == "u1"
 
     async def test_the_rest_of_the_context_is_there(self) -> None:
@@ -202,7 +202,7 @@ class TestWithoutCaller:
         async def work() -> str:
             return trace.get()
 
-        assert await without_caller(work()) == "t1"
+        assert await await_without_caller(work()) == "t1"
 
     async def test_the_work_is_cancelled_with_the_awaiting_task(self) -> None:
         seen: list[str] = []
@@ -227,11 +227,11 @@ class TestWithoutCaller:
             raise LookupError
 
         with pytest.raises(LookupError):
-            await without_caller(fail())
+            await await_without_caller(fail())
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
-                await without_caller(asyncio.sleep(60))
+                await await_without_caller(asyncio.sleep(60))
 
 
 async def _awaiting(work: Coroutine[Any, Any, None]) -> None:
-    await without_caller(work)
+    await await_without_caller(work)

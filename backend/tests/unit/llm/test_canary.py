@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from backend.tests.fakes.simulation import World, fails, ok
 from backend.utils.llm import Caller
 from backend.utils.llm.errors import RejectedCredentialError, RejectedRequestError
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.testing import Status
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
@@ -114,7 +114,7 @@ class TestWhenItEnds:
     def test_it_ends_when_more_requests_fail_and_the_log_says_so_once(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        half = [ok(), fails(Category.REFUSAL)] * 200
+        half = [ok(), fails(FailureCategory.REFUSAL)] * 200
         with caplog.at_level(logging.ERROR):
             world = trial({"blue:small": list(half)})
 
@@ -174,12 +174,17 @@ class TestWhenItEnds:
     def test_the_control_begins_anew_with_another_split(self) -> None:
         world = trial({"red:small": ok(0.5), "blue:small": ok(0.5)})
 
-        assert world.health.traffic.experiments.variant("f", "control of blue:small at 50 %").judged > 50
-        assert world.health.traffic.experiments.variant("f", "control of green:small at 50 %").judged == 0
+        assert (
+            world.health.traffic.experiments.variant_results("f", "control of blue:small at 50 %").judged > 50
+        )
+        assert (
+            world.health.traffic.experiments.variant_results("f", "control of green:small at 50 %").judged
+            == 0
+        )
 
     def test_another_share_is_another_trial(self) -> None:
         world = trial({"red:small": ok(0.5), "blue:small": ok(1.0)})
         experiments = world.health.traffic.experiments
 
-        assert experiments.reason_to_stop("f", "blue:small at 50 %") is not None
-        assert experiments.reason_to_stop("f", "blue:small at 10 %") is None
+        assert experiments.trial_stop_reason("f", "blue:small at 50 %") is not None
+        assert experiments.trial_stop_reason("f", "blue:small at 10 %") is None

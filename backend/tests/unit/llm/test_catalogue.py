@@ -18,11 +18,11 @@ from backend.utils.llm.models import (
     RETIREMENTS,
     UNKNOWN,
     Capabilities,
-    capabilities,
-    is_known,
-    is_served_as_asked,
-    retirement,
-    sources,
+    capability_sources,
+    find_capabilities,
+    find_retirement,
+    is_known_model,
+    is_requested_model,
 )
 from backend.utils.llm.models.sources import (
     ANTHROPIC_PROFILE,
@@ -43,7 +43,7 @@ CHECKED_ON = date.fromisoformat(CHECKED)
 
 
 def is_gone(model: str) -> bool:
-    gone = retirement(model)
+    gone = find_retirement(model)
     return gone is not None and gone.day <= CHECKED_ON
 
 
@@ -118,10 +118,10 @@ def on_purpose(model: str) -> set[str]:
 class TestProfiles:
     """Every value is that of LangChain's profile of the model, or differs for a reason that stands above."""
 
-    KNOWN = sorted(model for model in PROFILES if is_known(model) and not is_gone(model))
+    KNOWN = sorted(model for model in PROFILES if is_known_model(model) and not is_gone(model))
 
     def differing(self, model: str) -> set[str]:
-        can = capabilities(model)
+        can = find_capabilities(model)
         ours = {**dict(can), "max_input": can.max_input or can.context_window}
         return {name for name, theirs in VALUES.items() if theirs(PROFILES[model]) != ours[name]}
 
@@ -134,7 +134,7 @@ class TestProfiles:
 
     @pytest.mark.parametrize("model", KNOWN)
     def test_what_differs_does_not_claim_to_be_the_profiles(self, model: str) -> None:
-        told = sources(model)
+        told = capability_sources(model)
 
         assert {told[name] for name in on_purpose(model)} & {
             OPENAI_PROFILE,
@@ -148,7 +148,7 @@ class TestProfiles:
         ids=["openai", "google", "anthropic"],
     )
     def test_who_claims_to_be_the_profiles_has_one(self, profiles: Mapping[str, Any], source: str) -> None:
-        told = {family for family in FAMILIES if source in sources(family).values()}
+        told = {family for family in FAMILIES if source in capability_sources(family).values()}
 
         assert [family for family in told if not any(model.startswith(family) for model in profiles)] == []
 
@@ -166,7 +166,7 @@ class TestProfiles:
             if profile.get("status") == "deprecated" and is_chat(profile)
         }
 
-        assert {model for model in dying if retirement(model) is None} == set(dated)
+        assert {model for model in dying if find_retirement(model) is None} == set(dated)
 
 
 VENDORS = {"gpt": "openai", "gemini": "google", "claude": "anthropic", "sonar": "perplexity"}
@@ -191,7 +191,7 @@ class TestPriceList:
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_who_claims_to_be_the_price_lists_is(self, family: str) -> None:
-        claims = sources(family)["context_window"] == PRICE_LIST
+        claims = capability_sources(family)["context_window"] == PRICE_LIST
 
         assert not claims or self.window(family) == FAMILIES[family].context_window
 
@@ -224,18 +224,20 @@ class TestSources:
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_every_value_has_one(self, family: str) -> None:
-        told = sources(family)
+        told = capability_sources(family)
 
         assert set(told) == set(Capabilities.model_fields)
         assert all(told.values())
 
     def test_what_the_table_declares_otherwise_is_declared_there(self) -> None:
-        told = sources("gpt-6-luna", capabilities("gpt-6-luna").model_copy(update={"images": False}))
+        told = capability_sources(
+            "gpt-6-luna", find_capabilities("gpt-6-luna").model_copy(update={"images": False})
+        )
 
         assert (told["images"], told["tools"]) == (DECLARED, OPENAI_PROFILE)
 
     def test_an_unknown_model_is_assumed_to_be_capable(self) -> None:
-        assert set(sources("qwen3-32b").values()) == {ASSUMED}
+        assert set(capability_sources("qwen3-32b").values()) == {ASSUMED}
 
 
 class TestFamilies:
@@ -255,7 +257,7 @@ class TestFamilies:
     def test_a_model_is_of_the_longest_family_that_its_name_begins_with(
         self, model: str, family: str
     ) -> None:
-        assert capabilities(model) is FAMILIES[family]
+        assert find_capabilities(model) is FAMILIES[family]
 
     @pytest.mark.parametrize(
         "model",
@@ -270,8 +272,8 @@ class TestFamilies:
         ],
     )
     def test_another_number_or_another_kind_is_an_unknown_model(self, model: str) -> None:
-        assert not is_known(model)
-        assert capabilities(model) is UNKNOWN
+        assert not is_known_model(model)
+        assert find_capabilities(model) is UNKNOWN
 
 
 class TestCapabilities:
@@ -288,7 +290,7 @@ class TestCapabilities:
     def test_room_is_what_the_answer_and_the_vendor_leave(
         self, can: Capabilities, reserved: int | None, room: int
     ) -> None:
-        assert can.room(reserved) == room
+        assert can.max_prompt_tokens(reserved) == room
 
     @pytest.mark.parametrize(
         ("model", "effort", "expected"),
@@ -307,18 +309,18 @@ class TestCapabilities:
     def test_newer_models_call_tools_in_chat_completions_without_thought_or_never(
         self, model: str, effort: Effort | None, *, expected: bool
     ) -> None:
-        assert capabilities(model).calls_chat_tools(effort) is expected
+        assert find_capabilities(model).supports_chat_tools(effort) is expected
 
 
 class TestRetirements:
     def test_a_snapshot_goes_with_its_model(self) -> None:
-        assert retirement("gpt-4o-2024-08-06") == retirement("gpt-4o")
+        assert find_retirement("gpt-4o-2024-08-06") == find_retirement("gpt-4o")
 
     def test_a_snapshot_may_go_earlier_than_its_model(self) -> None:
-        assert retirement("openai/gpt-4o-2024-05-13") == RETIREMENTS["gpt-4o-2024-05-13"]
+        assert find_retirement("openai/gpt-4o-2024-05-13") == RETIREMENTS["gpt-4o-2024-05-13"]
 
     def test_what_is_not_announced_has_none(self) -> None:
-        assert retirement("gpt-6-luna") is None
+        assert find_retirement("gpt-6-luna") is None
 
     @pytest.mark.parametrize("model", RETIREMENTS)
     def test_every_one_has_a_source(self, model: str) -> None:
@@ -327,7 +329,7 @@ class TestRetirements:
     @pytest.mark.parametrize("model", RETIREMENTS)
     def test_no_vendor_names_a_model_that_is_gone_by_then(self, model: str) -> None:
         gone = RETIREMENTS[model]
-        heir = retirement(gone.replacement) if gone.replacement else None
+        heir = find_retirement(gone.replacement) if gone.replacement else None
 
         assert heir is None or heir.day > gone.day
 
@@ -361,7 +363,7 @@ class TestServedAsAsked:
     def test_the_model_in_another_spelling_or_as_a_snapshot_is_what_was_asked_for(
         self, asked: str, served: str | None
     ) -> None:
-        assert is_served_as_asked(asked, served)
+        assert is_requested_model(asked, served)
 
     @pytest.mark.parametrize(
         ("asked", "served"),
@@ -382,4 +384,4 @@ class TestServedAsAsked:
         ],
     )
     def test_another_model_or_another_snapshot_is_not(self, asked: str, served: str) -> None:
-        assert not is_served_as_asked(asked, served)
+        assert not is_requested_model(asked, served)

@@ -392,7 +392,7 @@ class TestOddities:
 
     def test_an_exit_is_not_swallowed(self, patchbay: Patchbay) -> None:
         class Leaving:
-            def client(self, *_: object) -> None:
+            def get_client(self, *_: object) -> None:
                 raise SystemExit(3)
 
         patchbay.runtime.clients = Leaving()  # type: ignore[assignment]
@@ -404,7 +404,7 @@ class TestOddities:
 
     def test_a_client_that_cannot_be_built_is_an_error_of_ours(self, patchbay: Patchbay) -> None:
         class Broken:
-            def client(self, *_: object) -> None:
+            def get_client(self, *_: object) -> None:
                 raise ImportError("no SDK")
 
         patchbay.runtime.clients = Broken()  # type: ignore[assignment]

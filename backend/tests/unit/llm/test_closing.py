@@ -44,7 +44,7 @@ def test_a_stream_that_is_under_way_comes_to_its_end(make: Make, provider: Loopb
 
 async def pool_of(patchbay: Patchbay) -> LoopPool:
     """The connections of this loop."""
-    return await patchbay.runtime.transport.pools.for_this_loop()
+    return await patchbay.runtime.transport.pools.get_loop_pool()
 
 
 async def closed(pool: LoopPool, turns: int = 1000) -> bool:

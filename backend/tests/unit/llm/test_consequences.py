@@ -31,20 +31,20 @@ from backend.utils.llm.errors import (
     RejectedRequestError,
 )
 from backend.utils.llm.execution.attempt import RunningAttempt
-from backend.utils.llm.execution.call import Call, Question
+from backend.utils.llm.execution.call import Call, CallInput
 from backend.utils.llm.execution.runtime import Runtime
 from backend.utils.llm.execution.steps import Try
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.model_config import Table
 from backend.utils.llm.options import Options
-from backend.utils.llm.providers import Ask
-from backend.utils.llm.secrets import fingerprint
-from backend.utils.llm.state.health import Unavailable
+from backend.utils.llm.providers import CallSettings
+from backend.utils.llm.secrets import compute_fingerprint
+from backend.utils.llm.state.health import UnavailableReason
 
 if TYPE_CHECKING:
     from backend.utils.llm.types import KeyPolicy
 
-C = Category
+C = FailureCategory
 HOUSE_MAY = "[features.f]\nhouse_fallback = true"
 DOWN = fails(C.SERVER, 503)
 
@@ -67,7 +67,7 @@ class Consequence(NamedTuple):
     rests: tuple[str, float] | None = None
 
 
-CONSEQUENCES: dict[Category, Consequence] = {
+CONSEQUENCES: dict[FailureCategory, Consequence] = {
     C.CONNECT: Consequence(3, ProviderDownError),
     C.TIMEOUT: Consequence(2, CallTimeoutError),
     C.SERVER: Consequence(3, ProviderDownError),
@@ -93,11 +93,11 @@ CONSEQUENCES: dict[Category, Consequence] = {
 }
 
 
-@pytest.mark.parametrize("category", Category)
+@pytest.mark.parametrize("category", FailureCategory)
 class TestConsequences:
     """What follows from each kind of failure."""
 
-    def test_one_endpoint_is_asked_as_often_as_its_kind_is_worth(self, category: Category) -> None:
+    def test_one_endpoint_is_asked_as_often_as_its_kind_is_worth(self, category: FailureCategory) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": fails(category)})
 
         called = world.call()
@@ -106,36 +106,36 @@ class TestConsequences:
         assert len(world.requests) == len(called.attempts) == CONSEQUENCES[category].requests
         assert {attempt.category for attempt in called.attempts} == {category}
 
-    def test_another_provider_is_asked_or_not(self, category: Category) -> None:
+    def test_another_provider_is_asked_or_not(self, category: FailureCategory) -> None:
         world = World({"f": ["red:m", "blue:m"]}, behaves={"red:m": fails(category)})
 
         expected = ["red:m"] * CONSEQUENCES[category].requests
         assert world.call().tried == expected + ["blue:m"] * CONSEQUENCES[category].other
 
-    def test_another_model_of_the_same_provider_is_asked_or_not(self, category: Category) -> None:
+    def test_another_model_of_the_same_provider_is_asked_or_not(self, category: FailureCategory) -> None:
         world = World({"f": ["red:m", "red:n"]}, behaves={"red:m": fails(category)})
 
         expected = ["red:m"] * CONSEQUENCES[category].requests
         assert world.call().tried == expected + ["red:n"] * CONSEQUENCES[category].sibling
 
-    def test_afterwards_the_endpoint_or_its_key_is_left_alone_or_not(self, category: Category) -> None:
+    def test_afterwards_the_endpoint_or_its_key_is_left_alone_or_not(self, category: FailureCategory) -> None:
         world = World({"f": ["red:m", "red:n"]}, behaves={"red:m": fails(category)})
         world.call(caller=HOUSE)
 
         rests = [
-            world.health.availability(world.circuit()),
-            world.health.availability(world.circuit()._replace(endpoint="red")),
+            world.health.find_unavailable_reason(world.circuit()),
+            world.health.find_unavailable_reason(world.circuit()._replace(endpoint="red")),
         ]
 
         expected = CONSEQUENCES[category].rests
         assert rests == [
-            Unavailable(expected[1], category, "cooling", is_guess=kind == "endpoint")
+            UnavailableReason(expected[1], category, "cooling", is_guess=kind == "endpoint")
             if expected and expected[0] == kind
             else None
             for kind in ("endpoint", "key")
         ]
 
-    def test_every_further_request_repairs_or_repeats(self, category: Category) -> None:
+    def test_every_further_request_repairs_or_repeats(self, category: FailureCategory) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": fails(category)})
 
         repairs = [step.repair for step in world.call().steps]
@@ -190,7 +190,7 @@ class TestNextEndpoint:
         assert world.call().tried == ["red:m", "blue:m", "green:m"]
 
     @pytest.mark.parametrize("category", [C.INVALID_OUTPUT, C.TRUNCATED])
-    def test_an_unfit_answer_moves_on_unless_the_feature_forbids(self, category: Category) -> None:
+    def test_an_unfit_answer_moves_on_unless_the_feature_forbids(self, category: FailureCategory) -> None:
         world = World(
             {"f": ["red:m", "blue:m"]},
             '[features.f]\non_invalid_output = "raise"',
@@ -284,9 +284,9 @@ class TestNextEndpoint:
     def test_a_key_that_another_call_found_used_up_meanwhile_is_not_asked_with(self) -> None:
         world = World({"f": ["red:m", "red:n", "blue:m"]})
         dispatch = world.dispatch()
-        world.health.cool(world.circuit()._replace(endpoint="red"), 60, C.QUOTA)
+        world.health.start_cooldown(world.circuit()._replace(endpoint="red"), 60, C.QUOTA)
 
-        step = dispatch.next()
+        step = dispatch.next_step()
 
         assert isinstance(step, Try)
         assert str(step.candidate.endpoint) == "blue:m"
@@ -297,7 +297,7 @@ class TestNextEndpoint:
         for _ in range(8):
             world.call()
 
-        granted = sum(world.health.may_retry("red for the house") for _ in range(20))
+        granted = sum(world.health.spend_retry("red for the house") for _ in range(20))
         assert granted == 4, "ten were in reserve, eight were used, and eight answers earned two"
 
 
@@ -307,16 +307,18 @@ def test_on_no_edge_does_a_key_reach_a_provider_that_it_is_not_for(
     edge: tuple[str, str], policy: KeyPolicy
 ) -> None:
     caller = users_own("red", "blue", "green", policy=policy)
-    for category in Category:
+    for category in FailureCategory:
         world = World({"f": list(edge)}, HOUSE_MAY, behaves={edge[0]: fails(category)})
         runtime = Runtime(Table(text=table({"f": list(edge)}, HOUSE_MAY), environ=KEYS), health=world.health)
         called = world.call(caller=caller)
-        call = Call(runtime, runtime.table.snapshot, called.route, Question([], [], None, Ask(Options())))
+        call = Call(
+            runtime, runtime.table.snapshot, called.route, CallInput([], [], None, CallSettings(Options()))
+        )
 
         for step in called.steps:
             provider, owner = step.candidate.endpoint.provider.name, step.candidate.owner
             secret = RunningAttempt(call, step)._credential().secret
             assert secret is not None
             assert secret.get_secret_value() == f"{'ann' if owner == 'user' else 'house'}-{provider}"
-            assert fingerprint(secret) == step.candidate.key
+            assert compute_fingerprint(secret) == step.candidate.key
             assert owner in {"house_only": "house", "byok_only": "user"}.get(policy, "user house")

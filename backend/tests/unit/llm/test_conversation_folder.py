@@ -18,7 +18,7 @@ from backend.utils.llm.conversation_folder import (
     validate_folder_assignment,
 )
 from backend.utils.llm.conversation_folder.prompt import MAX_FOLDERS_SHOWN
-from backend.utils.llm.conversation_folder.verdict import numbered_choice
+from backend.utils.llm.conversation_folder.verdict import make_numbered_choice_model
 from backend.utils.llm.errors import RateLimitedError
 from backend.utils.llm.testing import ScriptedChatModel
 from backend.utils.llm.testing.wire import estimate_tokens
@@ -232,13 +232,13 @@ async def test_the_asynchronous_twin_decides_the_same() -> None:
 
 
 def test_only_a_number_that_was_shown_satisfies_the_schema() -> None:
-    schema = numbered_choice(3).model_json_schema()
+    schema = make_numbered_choice_model(3).model_json_schema()
 
     assert schema["properties"]["folder_id"]["enum"] == ["1", "2", "3"]
 
 
 def test_every_string_of_the_schema_has_an_end_and_nothing_is_optional() -> None:
-    schema = numbered_choice(3).model_json_schema()
+    schema = make_numbered_choice_model(3).model_json_schema()
 
     strings = [one for one in schema["properties"].values() if one["type"] == "string"]
     assert all("maxLength" in one or "enum" in one for one in strings)

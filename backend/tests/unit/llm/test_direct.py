@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from backend.tests.fakes.sdk import send_through_sdk
 from backend.utils.llm.errors import LLMError
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.structured import schema_of
 from backend.utils.llm.testing import (
     CleanEnd,
@@ -132,18 +132,18 @@ FAILURES: dict[str, Reply] = {
 
 
 OTHERWISE = {
-    ("chat", "a refusal", "stream"): (Category.REFUSAL, Category.EMPTY),
-    ("chat", "an error behind a 200", "invoke"): (Category.SERVER, Category.UNREADABLE),
-    ("gemini", "a list", "invoke"): (Category.UNREADABLE, Category.EMPTY),
-    ("gemini", "a list", "stream"): (Category.UNREADABLE, Category.INTERRUPTED),
-    ("gemini", "a page", "stream"): (Category.INTERRUPTED, Category.UNREADABLE),
-    ("gemini", "an error behind a 200", "invoke"): (Category.UNREADABLE, Category.EMPTY),
+    ("chat", "a refusal", "stream"): (FailureCategory.REFUSAL, FailureCategory.EMPTY),
+    ("chat", "an error behind a 200", "invoke"): (FailureCategory.SERVER, FailureCategory.UNREADABLE),
+    ("gemini", "a list", "invoke"): (FailureCategory.UNREADABLE, FailureCategory.EMPTY),
+    ("gemini", "a list", "stream"): (FailureCategory.UNREADABLE, FailureCategory.INTERRUPTED),
+    ("gemini", "a page", "stream"): (FailureCategory.INTERRUPTED, FailureCategory.UNREADABLE),
+    ("gemini", "an error behind a 200", "invoke"): (FailureCategory.UNREADABLE, FailureCategory.EMPTY),
     **{
-        (wire, failure, "stream"): (Category.UNREADABLE, Category.INTERRUPTED)
+        (wire, failure, "stream"): (FailureCategory.UNREADABLE, FailureCategory.INTERRUPTED)
         for wire in ("chat", "responses", "anthropic")
         for failure in ("a list", "broken JSON")
     },
-    ("anthropic", "wrong JSON", "stream"): (Category.UNREADABLE, Category.INTERRUPTED),
+    ("anthropic", "wrong JSON", "stream"): (FailureCategory.UNREADABLE, FailureCategory.INTERRUPTED),
 }
 """What has two names: past the SDK, and through it, which loses a refusal and an error's code, and takes a document for a stream."""
 
@@ -273,5 +273,5 @@ def test_a_connection_is_kept_after_a_stream(provider: LoopbackProvider, wire: s
     for _ in range(3):
         list(direct.get_llm("f").stream("hi"))
 
-    assert len(direct.runtime.transport.pools.for_threads().connections) == 1
+    assert len(direct.runtime.transport.pools.get_sync_pool().connections) == 1
     direct.close()

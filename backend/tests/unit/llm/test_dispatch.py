@@ -24,10 +24,10 @@ from backend.utils.llm.errors import (
 )
 from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.steps import Try, Wait
-from backend.utils.llm.failures import Category
-from backend.utils.llm.state.health import Health, Unavailable
+from backend.utils.llm.failures import FailureCategory
+from backend.utils.llm.state.health import HealthTracker, UnavailableReason
 
-C = Category
+C = FailureCategory
 
 
 HOUSE_MAY = "[features.f]\nhouse_fallback = true"
@@ -36,7 +36,7 @@ HOUSE_MAY = "[features.f]\nhouse_fallback = true"
 DOWN = fails(C.SERVER, 503)
 
 
-GUESSED = Unavailable(30, C.RATE_LIMIT, "cooling", is_guess=True)
+GUESSED = UnavailableReason(30, C.RATE_LIMIT, "cooling", is_guess=True)
 
 
 class TestOrder:
@@ -134,7 +134,7 @@ deadline = 60
 
     def test_what_is_left_alone_for_longer_than_the_deadline_is_not_waited_for(self) -> None:
         world = World({"f": "red:m"}, "[features.f]\ndeadline = 5")
-        world.health.cool(world.circuit(), 10, C.RATE_LIMIT)
+        world.health.start_cooldown(world.circuit(), 10, C.RATE_LIMIT)
 
         assert world.plan("f").candidates == ()
 
@@ -167,7 +167,7 @@ class TestWaits:
         assert called.waits == []
 
     @pytest.mark.parametrize("category", [C.RATE_LIMIT, C.SERVER, C.CONNECT])
-    def test_a_hint_of_two_seconds_is_waited_exactly(self, category: Category) -> None:
+    def test_a_hint_of_two_seconds_is_waited_exactly(self, category: FailureCategory) -> None:
         behaves = {"red:m": [fails(category, hint=2.0), OK]}
 
         called = World({"f": ["red:m", "blue:m"]}, behaves=behaves).call()
@@ -236,7 +236,7 @@ class TestWaits:
 
     def test_a_call_waits_for_an_endpoint_that_cools_if_there_is_no_other(self) -> None:
         world = World({"f": "red:m"})
-        world.health.cool(world.circuit(), 7.0, C.RATE_LIMIT)
+        world.health.start_cooldown(world.circuit(), 7.0, C.RATE_LIMIT)
 
         called = world.call()
 
@@ -247,10 +247,10 @@ class TestWaits:
         # It cools when it is asked whether it may be used, and no longer when it is asked for how long.
         world = World({"f": "red:m"})
         times = iter([0.0, 0.5, 0.6, 0.7, 1.1, 1.2, 1.3, 1.4])
-        health = Health(lambda: next(times))
-        health.cool(world.circuit(), 1.0, C.RATE_LIMIT)
+        health = HealthTracker(lambda: next(times))
+        health.start_cooldown(world.circuit(), 1.0, C.RATE_LIMIT)
 
-        Dispatch(world.plan("f"), health, clock=world.clock).next()
+        Dispatch(world.plan("f"), health, clock=world.clock).next_step()
 
 
 class TestLimits:
@@ -306,7 +306,7 @@ class TestLimits:
         self,
     ) -> None:
         world = World({"f": ["red:m", "blue:m"]}, behaves={"red:m": fails(C.RATE_LIMIT, 429, hint=1.0)})
-        while world.health.may_retry("red for the house"):
+        while world.health.spend_retry("red for the house"):
             pass
 
         spent = world.call()
@@ -349,19 +349,19 @@ class TestLimits:
     def test_an_endpoint_that_comes_back_after_another_was_asked_is_given_time(self) -> None:
         world = World({"f": ["red:m", "blue:m", "green:m"]}, "[features.f]\ndeadline = 30", jitter=0.9)
         dispatch = world.dispatch()
-        first = dispatch.next()
+        first = dispatch.next_step()
         assert isinstance(first, Try)
         assert settle(dispatch, first, C.SERVER) is None
-        world.health.cool(world.circuit(), 5.0, C.RATE_LIMIT)  # somebody else was told so
-        pause = dispatch.next()
+        world.health.start_cooldown(world.circuit(), 5.0, C.RATE_LIMIT)  # somebody else was told so
+        pause = dispatch.next_step()
         assert isinstance(pause, Wait)
         world.now += pause.seconds
 
-        second = dispatch.next()
+        second = dispatch.next_step()
         assert isinstance(second, Try)
         world.now += second.seconds
         assert settle(dispatch, second, C.MODEL_NOT_FOUND) is None
-        third = dispatch.next()
+        third = dispatch.next_step()
 
         assert isinstance(third, Try)
         assert third.seconds > 0
@@ -388,13 +388,13 @@ class TestLimits:
             behaves={"red:m": ok(), "blue:m": ok()},
         )
         dispatch = world.dispatch()
-        step = dispatch.next()
+        step = dispatch.next_step()
         assert isinstance(step, Try)
         world.now = 7.96
 
         assert settle(dispatch, step, C.MODEL_NOT_FOUND) is None
         with pytest.raises(CallTimeoutError, match="not answered within its deadline of 8 s") as caught:
-            dispatch.next()
+            dispatch.next_step()
 
         assert [attempt.endpoint for attempt in caught.value.attempts] == ["red:m"]
         assert caught.value.feature == "f"
@@ -407,28 +407,30 @@ class TestTeaching:
         "category",
         [C.REJECTED, C.CONTEXT, C.REFUSAL, C.TRUNCATED, C.INVALID_OUTPUT, C.UNSUPPORTED, C.CANCELLED, C.BUG],
     )
-    def test_a_callers_mistake_opens_no_breaker(self, category: Category) -> None:
+    def test_a_callers_mistake_opens_no_breaker(self, category: FailureCategory) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": fails(category)})
 
         for _ in range(50):
             world.call()
 
-        assert world.health.availability(world.circuit()) is None
+        assert world.health.find_unavailable_reason(world.circuit()) is None
         assert not world.is_open(world.circuit())
 
     @pytest.mark.parametrize(
         "category", [C.CONNECT, C.TIMEOUT, C.SERVER, C.EMPTY, C.UNREADABLE, C.INTERRUPTED]
     )
-    def test_the_fifth_fault_of_a_provider_opens_its_breaker(self, category: Category) -> None:
+    def test_the_fifth_fault_of_a_provider_opens_its_breaker(self, category: FailureCategory) -> None:
         world = World({"f": "red:m"}, "[features.f]\nattempts = 1", behaves={"red:m": fails(category, 500)})
 
         for _ in range(4):
             world.call()
-        before = world.health.availability(world.circuit())
+        before = world.health.find_unavailable_reason(world.circuit())
         world.call()
 
         assert before is None
-        assert world.health.availability(world.circuit()) == Unavailable(30, category, "open")
+        assert world.health.find_unavailable_reason(world.circuit()) == UnavailableReason(
+            30, category, "open"
+        )
 
     def test_a_breaker_that_opens_leaves_its_call_one_probe_and_the_next_calls_too(self) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": DOWN})
@@ -467,7 +469,7 @@ class TestTeaching:
 
     @pytest.mark.parametrize("category", [C.QUOTA, C.CREDENTIAL])
     def test_a_bad_key_of_the_house_keeps_it_from_all_models_of_that_provider_and_no_other(
-        self, category: Category
+        self, category: FailureCategory
     ) -> None:
         world = World(
             {"f": "red:m", "g": ["red:n", "blue:m"]}, behaves={"red:m": fails(category), "red:n": OK}
@@ -501,7 +503,7 @@ class TestTeaching:
     @pytest.mark.parametrize(
         "category", [C.SERVER, C.TIMEOUT, C.RATE_LIMIT, C.QUOTA, C.MODEL_NOT_FOUND, C.CREDENTIAL]
     )
-    def test_one_users_failures_make_nothing_unavailable_for_others(self, category: Category) -> None:
+    def test_one_users_failures_make_nothing_unavailable_for_others(self, category: FailureCategory) -> None:
         world = World({"f": ["red:m", "red:n"]}, behaves={"red:m": fails(category), "red:n": fails(category)})
         for _ in range(10):
             world.call(caller=users_own("red", name="ann"))
@@ -524,12 +526,12 @@ class TestTeaching:
 
     def test_a_rate_limit_without_a_hint_is_left_alone_even_if_no_retry_is_left(self) -> None:
         world = World({"f": ["red:m", "blue:m"]}, behaves={"red:m": fails(C.RATE_LIMIT, 429)})
-        while world.health.may_retry("red for the house"):
+        while world.health.spend_retry("red for the house"):
             pass
 
         world.call()
 
-        assert world.health.availability(world.circuit()) == GUESSED
+        assert world.health.find_unavailable_reason(world.circuit()) == GUESSED
 
     def test_a_rate_limit_that_must_not_be_retried_is_left_alone(self) -> None:
         behaves = {"red:m": fails(C.RATE_LIMIT, 429, may_retry=False)}
@@ -537,4 +539,4 @@ class TestTeaching:
 
         world.call()
 
-        assert world.health.availability(world.circuit()) == GUESSED
+        assert world.health.find_unavailable_reason(world.circuit()) == GUESSED

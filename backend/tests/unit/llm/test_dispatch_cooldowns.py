@@ -26,23 +26,23 @@ from backend.utils.llm.errors import (
     RejectedCredentialError,
 )
 from backend.utils.llm.execution.steps import Try, Wait
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.state.circuit_breaker import IN_A_ROW
 
 if TYPE_CHECKING:
     from backend.utils.llm.execution.loop import Dispatch
 
-C = Category
+C = FailureCategory
 DOWN = fails(C.SERVER, 503)
 
 
 class TestAllResting:
     """What a call does when everything that may serve it rests."""
 
-    def cooled(self, seconds: float, category: Category, *, key: bool = False) -> World:
+    def cooled(self, seconds: float, category: FailureCategory, *, key: bool = False) -> World:
         world = World({"f": "red:m"})
         circuit = world.circuit()
-        world.health.cool(circuit._replace(endpoint="red") if key else circuit, seconds, category)
+        world.health.start_cooldown(circuit._replace(endpoint="red") if key else circuit, seconds, category)
         return world
 
     @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ class TestAllResting:
         ],
     )
     def test_the_error_keeps_its_cause_and_carries_when_to_come_back(
-        self, category: Category, *, key: bool, error: type[LLMError]
+        self, category: FailureCategory, *, key: bool, error: type[LLMError]
     ) -> None:
         world = self.cooled(100, category, key=key)
 
@@ -69,8 +69,8 @@ class TestAllResting:
 
     def test_of_several_the_soonest_decides(self) -> None:
         world = World({"f": ["red:m", "blue:m"]})
-        world.health.cool(world.circuit(), 100, C.RATE_LIMIT)
-        world.health.cool(world.circuit(place=1), 50, C.MODEL_NOT_FOUND)
+        world.health.start_cooldown(world.circuit(), 100, C.RATE_LIMIT)
+        world.health.start_cooldown(world.circuit(place=1), 50, C.MODEL_NOT_FOUND)
 
         called = world.call()
 
@@ -79,7 +79,7 @@ class TestAllResting:
         assert "red:m" in str(called.error)
 
     @pytest.mark.parametrize("category", [C.QUOTA, C.CREDENTIAL, C.MODEL_NOT_FOUND])
-    def test_only_a_rate_limit_is_waited_for(self, category: Category) -> None:
+    def test_only_a_rate_limit_is_waited_for(self, category: FailureCategory) -> None:
         world = self.cooled(5, category)
 
         called = world.call()
@@ -100,7 +100,7 @@ class TestAllResting:
 
     def test_a_breaker_is_probed_before_anything_is_waited_for(self) -> None:
         world = World({"f": ["red:m", "blue:m"]})
-        world.health.cool(world.circuit(), 5, C.RATE_LIMIT)
+        world.health.start_cooldown(world.circuit(), 5, C.RATE_LIMIT)
         world.open(world.circuit(place=1))
 
         called = world.call()
@@ -112,7 +112,7 @@ class TestAllResting:
         dispatch = world.dispatch()
         world.open(world.circuit())
 
-        step = dispatch.next()
+        step = dispatch.next_step()
 
         assert isinstance(step, Try)
         assert str(step.candidate.endpoint) == "blue:m"
@@ -120,28 +120,28 @@ class TestAllResting:
     def test_a_new_cooldown_is_not_waited_for_if_waiting_would_not_help(self) -> None:
         world = World({"f": "red:m"})
         dispatch = world.dispatch()
-        world.health.cool(world.circuit(), 5.0, C.MODEL_NOT_FOUND)
+        world.health.start_cooldown(world.circuit(), 5.0, C.MODEL_NOT_FOUND)
 
         with pytest.raises(ModelUnavailableError) as caught:
-            dispatch.next()
+            dispatch.next_step()
 
         assert caught.value.retry_after == 5
 
     def test_when_the_cooldown_outlasts_the_deadline_the_failure_is_raised(self) -> None:
         world = World({"f": ["red:m", "blue:m"]})
         dispatch = world.dispatch()
-        step = dispatch.next()
+        step = dispatch.next_step()
         assert isinstance(step, Try)
-        world.health.cool(world.circuit(place=1), 100, C.RATE_LIMIT)
+        world.health.start_cooldown(world.circuit(place=1), 100, C.RATE_LIMIT)
 
         assert settle(dispatch, step, C.MODEL_NOT_FOUND) is None
         with pytest.raises(ModelUnavailableError):
-            dispatch.next()
+            dispatch.next_step()
 
     def test_of_two_that_cool_the_sooner_is_planned_first_because_it_is_tried_first(self) -> None:
         world = World({"f": ["red:m", "blue:m"]})
-        world.health.cool(world.circuit(), 10, C.RATE_LIMIT)
-        world.health.cool(world.circuit(place=1), 3, C.RATE_LIMIT)
+        world.health.start_cooldown(world.circuit(), 10, C.RATE_LIMIT)
+        world.health.start_cooldown(world.circuit(place=1), 3, C.RATE_LIMIT)
 
         called = world.call()
 
@@ -158,7 +158,7 @@ class TestProbes:
         world.open(world.circuit())
         world.now = after
         dispatch = world.dispatch()
-        step = dispatch.next()
+        step = dispatch.next_step()
         assert isinstance(step, Try)
         return world, dispatch, step
 
@@ -166,36 +166,36 @@ class TestProbes:
     def test_while_one_probes_others_wait(self, after: float) -> None:
         world, _, _ = self.probing(after=after)
 
-        assert world.dispatch().next() == Wait(0.5)
+        assert world.dispatch().next_step() == Wait(0.5)
 
     @pytest.mark.parametrize("after", [1.0, 31.0])
     def test_those_who_wait_are_served_when_the_probe_was_answered(self, after: float) -> None:
         world, prober, probe = self.probing(after=after)
         waiter = world.dispatch()
-        assert isinstance(waiter.next(), Wait)
+        assert isinstance(waiter.next_step(), Wait)
 
         settle(prober, probe)
         world.now += 0.5
 
-        assert isinstance(waiter.next(), Try)
+        assert isinstance(waiter.next_step(), Try)
 
     @pytest.mark.parametrize("after", [1.0, 31.0])
     def test_those_who_wait_share_the_failure_and_send_no_probe_of_their_own(self, after: float) -> None:
         world, prober, probe = self.probing(after=after)
         waiter = world.dispatch()
-        assert isinstance(waiter.next(), Wait)
+        assert isinstance(waiter.next_step(), Wait)
 
         assert settle(prober, probe, C.SERVER) is not None
         world.now += 0.5
 
         with pytest.raises(ProviderDownError) as caught:
-            waiter.next()
+            waiter.next_step()
         assert caught.value.attempts == ()
         assert caught.value.retry_after is not None
 
     def test_where_others_were_answered_lately_one_failed_probe_is_not_the_end_of_all_who_wait(self) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": [DOWN, DOWN, OK]})
-        world.health.earn_retry("red for the house")
+        world.health.credit_retry_budget("red for the house")
         world.open(world.circuit())
         for _ in range(30):
             world.start()
@@ -207,7 +207,7 @@ class TestProbes:
 
     def test_those_who_wait_are_patient_for_five_probes(self) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": DOWN})
-        world.health.earn_retry("red for the house")
+        world.health.credit_retry_budget("red for the house")
         world.open(world.circuit())
         for _ in range(30):
             world.start()
@@ -221,10 +221,10 @@ class TestProbes:
         ("category", "hint"), [(C.SERVER, None), (C.TIMEOUT, None), (C.RATE_LIMIT, None)]
     )
     def test_those_who_wait_are_patient_no_longer_than_for_a_cooldown(
-        self, category: Category, hint: float | None
+        self, category: FailureCategory, hint: float | None
     ) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": fails(category, hint=hint, seconds=10)})
-        world.health.earn_retry("red for the house")
+        world.health.credit_retry_budget("red for the house")
         world.open(world.circuit())
         for _ in range(30):
             world.start()
@@ -242,7 +242,7 @@ class TestProbes:
         assert len(world.call().tried) == 1
 
     @pytest.mark.parametrize("category", [C.REJECTED, C.CONTEXT, C.REFUSAL, C.INVALID_OUTPUT, C.UNSUPPORTED])
-    def test_any_answer_closes_the_breaker(self, category: Category) -> None:
+    def test_any_answer_closes_the_breaker(self, category: FailureCategory) -> None:
         world, prober, probe = self.probing()
 
         settle(prober, probe, category)
@@ -250,39 +250,39 @@ class TestProbes:
         assert not world.is_open(world.circuit())
 
     @pytest.mark.parametrize("category", [C.CANCELLED, C.BUG])
-    def test_an_inconclusive_probe_frees_its_place_for_one_other(self, category: Category) -> None:
+    def test_an_inconclusive_probe_frees_its_place_for_one_other(self, category: FailureCategory) -> None:
         world, prober, probe = self.probing()
         settle(prober, probe, category)
 
-        assert isinstance(world.dispatch().next(), Try)
-        assert isinstance(world.dispatch().next(), Wait)
+        assert isinstance(world.dispatch().next_step(), Try)
+        assert isinstance(world.dispatch().next_step(), Wait)
 
     @pytest.mark.parametrize("after", [1.0, 31.0])
     def test_when_a_probe_is_cancelled_one_of_those_who_wait_probes_instead(self, after: float) -> None:
         world, prober, probe = self.probing(after=after)
         waiters = [world.dispatch() for _ in range(3)]
-        assert {type(waiter.next()) for waiter in waiters} == {Wait}
+        assert {type(waiter.next_step()) for waiter in waiters} == {Wait}
 
         settle(prober, probe, C.CANCELLED)
         world.now += 0.5
 
-        assert [type(waiter.next()) for waiter in waiters] == [Try, Wait, Wait]
+        assert [type(waiter.next_step()) for waiter in waiters] == [Try, Wait, Wait]
 
     def test_a_probe_that_is_never_settled_is_forgotten_after_its_time(self) -> None:
         world, _, probe = self.probing()
 
         world.now += probe.seconds - 0.1
-        assert isinstance(world.dispatch().next(), Wait)
+        assert isinstance(world.dispatch().next_step(), Wait)
         world.now += 10
 
-        assert isinstance(world.dispatch().next(), Try)
+        assert isinstance(world.dispatch().next_step(), Try)
 
     def test_a_probe_is_not_forgotten_before_its_own_timeout(self) -> None:
         world, _, probe = self.probing()
 
         world.now += probe.seconds + 0.01  # a clock that rang, and a thread that has not run yet
 
-        assert isinstance(world.dispatch().next(), Wait)
+        assert isinstance(world.dispatch().next_step(), Wait)
 
     def test_who_waits_for_a_probe_waits_as_long_as_the_deadline_allows(self) -> None:
         world, _, _ = self.probing()
@@ -307,16 +307,16 @@ class TestProbes:
 
     @pytest.mark.parametrize("category", [C.CANCELLED, C.SERVER])
     def test_a_request_that_was_under_way_when_the_breaker_opened_does_not_free_the_probes_place(
-        self, category: Category
+        self, category: FailureCategory
     ) -> None:
         world = World({"f": "red:m"})
         straggler, late = in_flight_when_the_breaker_opens(world)
         world.now = 31
-        assert isinstance(world.dispatch().next(), Try)
+        assert isinstance(world.dispatch().next_step(), Try)
 
         settle(straggler, late, category)
 
-        assert isinstance(world.dispatch().next(), Wait)
+        assert isinstance(world.dispatch().next_step(), Wait)
 
     @pytest.mark.parametrize("opened_for", [1.0, 31.0])
     def test_a_request_in_flight_when_the_breaker_opened_does_not_count_as_the_probe(
@@ -326,20 +326,20 @@ class TestProbes:
         straggler, late = in_flight_when_the_breaker_opens(world)
         world.now = opened_for
         prober = world.dispatch()
-        probe = prober.next()
+        probe = prober.next_step()
         assert isinstance(probe, Try)
         waiter = world.dispatch()
-        assert isinstance(waiter.next(), Wait)
+        assert isinstance(waiter.next_step(), Wait)
 
         settle(straggler, late, C.SERVER)
         settle(prober, probe, C.CANCELLED)
 
-        assert isinstance(waiter.next(), Try)
+        assert isinstance(waiter.next_step(), Try)
 
 
 def in_flight_when_the_breaker_opens(world: World) -> tuple[Dispatch, Try]:
     straggler = world.dispatch()
-    late = straggler.next()
+    late = straggler.next_step()
     assert isinstance(late, Try)
     world.open(world.circuit())
     return straggler, late
@@ -361,7 +361,7 @@ class TestLookedAtAgain:
     )
     @pytest.mark.parametrize("attempts", [1, 3])
     def test_an_open_breaker_is_probed_before_the_call_fails(
-        self, category: Category, hint: float | None, attempts: int
+        self, category: FailureCategory, hint: float | None, attempts: int
     ) -> None:
         behaves = {"blue:m": fails(category, hint=hint)}
         world = World({"f": ["red:m", "blue:m"]}, f"[features.f]\nattempts = {attempts}", behaves=behaves)
@@ -374,7 +374,7 @@ class TestLookedAtAgain:
 
     def test_a_cooldown_is_waited_for(self) -> None:
         world = World({"f": ["red:m", "blue:m"]}, behaves={"blue:m": fails(C.MODEL_NOT_FOUND)})
-        world.health.cool(world.circuit(), 5, C.RATE_LIMIT)
+        world.health.start_cooldown(world.circuit(), 5, C.RATE_LIMIT)
 
         called = world.call()
 
@@ -435,7 +435,7 @@ class TestAfterACooldown:
 
     def herd(self, chain: list[str], red: Reply) -> World:
         world = World({"f": chain}, behaves={"red:m": red})
-        world.health.cool(world.circuit(), 10, C.RATE_LIMIT)
+        world.health.start_cooldown(world.circuit(), 10, C.RATE_LIMIT)
         world.pass_time(10)
         for _ in range(30):
             world.start()
@@ -459,10 +459,10 @@ class TestAfterACooldown:
     @pytest.mark.parametrize("category", [C.RATE_LIMIT, C.SERVER, C.TIMEOUT])
     @pytest.mark.parametrize("callers", [1, 30])
     def test_who_tries_in_vain_moves_on_as_well(
-        self, hint: float | None, category: Category, callers: int
+        self, hint: float | None, category: FailureCategory, callers: int
     ) -> None:
         world = World({"f": ["red:m", "blue:m"]}, behaves={"red:m": fails(category, hint=hint, seconds=0.1)})
-        world.health.cool(world.circuit(), 10, C.RATE_LIMIT)
+        world.health.start_cooldown(world.circuit(), 10, C.RATE_LIMIT)
         world.pass_time(10)
         for _ in range(callers):
             world.start()
@@ -474,7 +474,7 @@ class TestAfterACooldown:
 
     def test_who_tries_in_vain_and_has_nothing_else_waits_as_the_others_do(self) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": [fails(C.RATE_LIMIT, 429, hint=3), OK]})
-        world.health.cool(world.circuit(), 10, C.RATE_LIMIT)
+        world.health.start_cooldown(world.circuit(), 10, C.RATE_LIMIT)
         world.pass_time(10)
 
         called = world.call()
@@ -483,7 +483,7 @@ class TestAfterACooldown:
         assert called.receipt is not None
 
     @pytest.mark.parametrize("category", [C.SERVER, C.RATE_LIMIT])
-    def test_who_tries_in_vain_does_not_try_again_if_a_rest_began(self, category: Category) -> None:
+    def test_who_tries_in_vain_does_not_try_again_if_a_rest_began(self, category: FailureCategory) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": fails(category)})
         world.open(world.circuit())
         world.pass_time(31)
@@ -542,7 +542,7 @@ class TestBrownOut:
     @pytest.mark.parametrize("together", [1, 10, 100])
     @pytest.mark.parametrize("hint", [None, 1.0])
     def test_an_outage_is_not_made_a_storm(
-        self, category: Category, together: int, hint: float | None
+        self, category: FailureCategory, together: int, hint: float | None
     ) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": fails(category, hint=hint, seconds=0.05)})
         for number in range(100):
@@ -566,7 +566,7 @@ class TestBrownOut:
     def test_a_spent_budget_leaves_a_call_with_nothing_else_its_retry(self, chain: list[str]) -> None:
         world = World({"f": chain}, behaves={one: [DOWN, OK] for one in chain})
         for provider in ("red", "blue"):
-            while world.health.may_retry(f"{provider} for the house"):
+            while world.health.spend_retry(f"{provider} for the house"):
                 pass
 
         called = world.call()
@@ -582,7 +582,7 @@ def reasons(called: Called) -> Any:
 def test_an_unavailable_endpoint_is_skipped_with_the_reason_and_shown_by_explain() -> None:
     world = World({"f": ["red:m", "blue:m", "green:m"]})
     world.open(world.circuit())
-    world.health.cool(world.circuit(place=1), 60, C.RATE_LIMIT)
+    world.health.start_cooldown(world.circuit(place=1), 60, C.RATE_LIMIT)
 
     called = world.call()
 

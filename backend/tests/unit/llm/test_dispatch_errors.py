@@ -16,9 +16,9 @@ from backend.utils.llm.errors import (
     RejectedRequestError,
     StreamInterruptedError,
 )
-from backend.utils.llm.failures import Category, Failure
+from backend.utils.llm.failures import ClassifiedFailure, FailureCategory
 
-C = Category
+C = FailureCategory
 DOWN = fails(C.SERVER, 503)
 
 
@@ -55,7 +55,7 @@ class TestErrors:
 
     @pytest.mark.parametrize(("second", "retryable"), [(C.SERVER, True), (C.MODEL_NOT_FOUND, False)])
     def test_all_failed_is_worth_another_call_if_one_failure_was(
-        self, second: Category, *, retryable: bool
+        self, second: FailureCategory, *, retryable: bool
     ) -> None:
         behaves = {"red:m": fails(C.MODEL_NOT_FOUND, 404), "blue:m": fails(second)}
 
@@ -85,7 +85,7 @@ class TestErrors:
 
     def test_it_says_why_an_endpoint_was_not_asked(self) -> None:
         world = World({"f": ["red:m", "blue:m"]}, behaves={"red:m": DOWN}, jitter=0.0)
-        world.health.cool(world.circuit(place=1), 40, C.RATE_LIMIT)
+        world.health.start_cooldown(world.circuit(place=1), 40, C.RATE_LIMIT)
 
         called = world.call()
 
@@ -96,13 +96,13 @@ class TestErrors:
 
     def test_of_an_endpoint_that_could_not_have_helped_it_says_nothing(self) -> None:
         world = World({"f": ["red:m", "blue:m"]}, behaves={"red:m": fails(C.REJECTED, 400)})
-        world.health.cool(world.circuit(place=1), 40, C.RATE_LIMIT)
+        world.health.start_cooldown(world.circuit(place=1), 40, C.RATE_LIMIT)
 
         assert str(world.call().error) == "red:m rejected the request as malformed."
 
     def test_an_error_of_ours_that_says_more_is_raised_as_it_is(self) -> None:
         told = ProviderDownError("The model of this process is not running.")
-        world = World({"f": "red:m"}, behaves={"red:m": Reply(Failure(C.CONNECT, error=told))})
+        world = World({"f": "red:m"}, behaves={"red:m": Reply(ClassifiedFailure(C.CONNECT, error=told))})
 
         called = world.call()
 
@@ -111,7 +111,7 @@ class TestErrors:
         assert len(told.attempts) == 3
 
     def test_after_the_first_chunk_nothing_else_is_tried(self) -> None:
-        broken = Reply(Failure(C.INTERRUPTED, 200), partial="so far")
+        broken = Reply(ClassifiedFailure(C.INTERRUPTED, 200), partial="so far")
         world = World({"f": ["red:m", "blue:m"]}, behaves={"red:m": broken})
 
         called = world.call()
@@ -121,7 +121,7 @@ class TestErrors:
         assert called.error.partial == "so far"
 
     def test_a_stream_that_broke_before_its_first_chunk_is_tried_again(self) -> None:
-        behaves = {"red:m": [Reply(Failure(C.INTERRUPTED, 200)), OK]}
+        behaves = {"red:m": [Reply(ClassifiedFailure(C.INTERRUPTED, 200)), OK]}
 
         assert World({"f": "red:m"}, behaves=behaves).call().receipt is not None
 
@@ -129,7 +129,7 @@ class TestErrors:
     def test_what_broke_a_stream_is_heeded_by_other_calls(self, *, key: bool) -> None:
         # Providers tell of limits in the middle of a stream, too.
         category = C.QUOTA if key else C.RATE_LIMIT
-        broken = Reply(Failure(category, retry_after=60.0), partial="so far")
+        broken = Reply(ClassifiedFailure(category, retry_after=60.0), partial="so far")
         world = World({"f": ["red:m", "blue:m"]}, behaves={"red:m": broken})
 
         world.call()
@@ -137,7 +137,7 @@ class TestErrors:
         assert world.call().tried == ["blue:m"]
 
     def test_a_stream_that_broke_counts_for_the_breaker(self) -> None:
-        world = World({"f": "red:m"}, behaves={"red:m": Reply(Failure(C.INTERRUPTED), partial="x")})
+        world = World({"f": "red:m"}, behaves={"red:m": Reply(ClassifiedFailure(C.INTERRUPTED), partial="x")})
 
         for _ in range(5):
             world.call()

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from backend.tests.fakes.simulation import KEYS, OK, Called, Reply, World, fails, users_own
 from backend.utils.llm.caller import HOUSE, Caller
 from backend.utils.llm.execution.steps import LEAST_SECONDS
-from backend.utils.llm.failures import POLICY, Category, Failure
-from backend.utils.llm.routing.plan import availability
-from backend.utils.llm.routing.waiting import PROBE_POLL_SECONDS, is_worth_waiting
-from backend.utils.llm.secrets import fingerprint
+from backend.utils.llm.failures import POLICY, ClassifiedFailure, FailureCategory
+from backend.utils.llm.routing.plan import find_unavailability
+from backend.utils.llm.routing.waiting import PROBE_POLL_SECONDS, can_wait
+from backend.utils.llm.secrets import compute_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from backend.utils.llm.routing.route import Candidate
     from backend.utils.llm.state.health import Circuit
 
-C = Category
+C = FailureCategory
 ENDPOINTS = ["red:m", "red:small", "blue:m", "blue:large", "green:m"]
 ENDS_A_CALL = {C.REJECTED, C.CANCELLED, C.BUG}
 LENT = 14
@@ -37,8 +37,8 @@ TIGHT = 1e-6
 """What sums of floats may lose."""
 
 failures = st.builds(
-    Failure,
-    st.sampled_from(Category),
+    ClassifiedFailure,
+    st.sampled_from(FailureCategory),
     status=st.none() | st.sampled_from([200, 429, 503]),
     retry_after=st.none() | st.floats(0.001, 100),
     may_retry=st.booleans(),
@@ -130,7 +130,7 @@ def _check_what_follows(called: Called, place: int, used: Candidate, reply: Repl
     if category in {C.QUOTA, C.CREDENTIAL}:
         assert used.key_circuit not in {step.candidate.key_circuit for step in later}
     if category is C.CONTEXT:
-        assert all(step.candidate.room > used.room for step in later)
+        assert all(step.candidate.max_prompt_tokens > used.max_prompt_tokens for step in later)
     if POLICY[category].again == "no" or (POLICY[category].again == "retry" and not failure.may_retry):
         assert used.circuit not in {step.candidate.circuit for step in later}
     if later and later[0].candidate.circuit == used.circuit:
@@ -154,10 +154,11 @@ def test_a_key_pays_only_where_it_belongs_and_only_if_the_caller_allows(world: W
             owners = {"house_only": {"house"}, "byok_only": {"user"}}
             assert one.owner in owners.get(called.route.policy, {"user", "house"})
             if one.owner == "house":
-                assert one.key == fingerprint(_house(provider))
+                assert one.key == compute_fingerprint(_house(provider))
             else:
                 assert one.key in {
-                    fingerprint(users_own(provider, name=name).keys[provider]) for name in ("ann", "bob")
+                    compute_fingerprint(users_own(provider, name=name).keys[provider])
+                    for name in ("ann", "bob")
                 }
 
 
@@ -166,7 +167,7 @@ def test_a_key_pays_only_where_it_belongs_and_only_if_the_caller_allows(world: W
     moods=st.lists(
         st.builds(
             Reply,
-            st.sampled_from([C.SERVER, C.SERVER, C.TIMEOUT, C.CANCELLED]).map(Failure),
+            st.sampled_from([C.SERVER, C.SERVER, C.TIMEOUT, C.CANCELLED]).map(ClassifiedFailure),
             st.sampled_from([0.5, 4.0, 29.0, 35.0, 200.0]),
         ),
         min_size=1,
@@ -219,7 +220,7 @@ def test_retries_of_a_provider_stay_within_its_budget(calls: int, every: float, 
     assert retries <= 10 + 1.3 * answered + LENT + TIGHT
 
 
-def _is_alive(failure: Failure) -> bool:
+def _is_alive(failure: ClassifiedFailure) -> bool:
     return POLICY[failure.category].health == "alive"
 
 
@@ -235,30 +236,30 @@ events = st.tuples(
 )
 
 
-def _happen(world: World, event: tuple[str, int, float, Category, float]) -> None:
+def _happen(world: World, event: tuple[str, int, float, FailureCategory, float]) -> None:
     what, place, seconds, category, later = event
     circuit, health = world.circuit(place=place), world.health
     match what:
         case "open":
             world.open(circuit)
         case "fail":
-            health.failed(circuit, C.SERVER)
+            health.record_failure(circuit, C.SERVER)
         case "answer":
-            health.answered(circuit)
+            health.record_answer(circuit)
         case "cool":
-            health.cool(circuit, seconds, category)
+            health.start_cooldown(circuit, seconds, category)
         case "cool key":
-            health.cool(circuit._replace(endpoint=CHAIN[place].split(":")[0]), seconds, C.QUOTA)
+            health.start_cooldown(circuit._replace(endpoint=CHAIN[place].split(":")[0]), seconds, C.QUOTA)
         case "probe":
-            health.admit(circuit, seconds, last_resort=True)
+            health.admit_request(circuit, seconds, last_resort=True)
         case _:
-            health.release(circuit)
+            health.release_probes(circuit)
     world.pass_time(later)
 
 
 @given(history=st.lists(events, max_size=12), size=st.integers(1, len(CHAIN)))
 def test_what_explain_shows_is_what_is_tried(
-    history: list[tuple[str, int, float, Category, float]], size: int
+    history: list[tuple[str, int, float, FailureCategory, float]], size: int
 ) -> None:
     """Each endpoint says that it does not have the model, so that the call goes through all that it may try."""
     world = World({"f": CHAIN[:size]}, behaves=dict.fromkeys(CHAIN, fails(C.MODEL_NOT_FOUND, 404)))
@@ -272,9 +273,9 @@ def test_what_explain_shows_is_what_is_tried(
     called = world.call()
 
     assert called.route == shown
-    if shown.refusal() is not None:
+    if shown.expected_error() is not None:
         assert called.tried == []
-        assert str(called.error) == str(shown.refusal())
+        assert str(called.error) == str(shown.expected_error())
     # What somebody else probes may come back later, or not at all.
     probed = {str(one.endpoint) for one in shown.candidates if one.rest and one.rest.kind == "probing"}
     expected = [str(one.endpoint) for one in sorted(shown.candidates, key=_waits)]
@@ -311,7 +312,7 @@ limits = { requests = "1/minute" }
     more=st.sampled_from(["", LIMITS]),
 )
 def test_whom_explain_shows_first_is_asked_first_unless_it_has_to_be_waited_for(
-    history: list[tuple[str, int, float, Category, float]],
+    history: list[tuple[str, int, float, FailureCategory, float]],
     guesses: set[int],
     taken: int,
     size: int,
@@ -324,7 +325,7 @@ def test_whom_explain_shows_first_is_asked_first_unless_it_has_to_be_waited_for(
             _happen(world, event)
     for place in guesses:
         if place < size:
-            world.health.cool(world.circuit(place=place), 30, C.RATE_LIMIT, is_guess=True)
+            world.health.start_cooldown(world.circuit(place=place), 30, C.RATE_LIMIT, is_guess=True)
     for _ in range(taken):
         _take_room(world)
     shown = world.plan("f").candidates
@@ -332,7 +333,7 @@ def test_whom_explain_shows_first_is_asked_first_unless_it_has_to_be_waited_for(
     called = world.call()
 
     assert bool(called.tried) <= bool(shown)
-    if shown and (shown[0].rest is None or shown[0].rest.is_probeable):
+    if shown and (shown[0].rest is None or shown[0].rest.can_probe_early):
         room = _until_room(world, shown[0])
         assert called.tried[:1] == [str(shown[0].endpoint)] or room > 0
 
@@ -341,14 +342,14 @@ def _take_room(world: World) -> None:
     limiter, traffic = world.health.traffic.rate_limiter, world.health.traffic
     with traffic.lock:
         for one in world.plan("f").candidates[:1]:
-            limiter.take(one.meters, 1, next(traffic.numbers), world.now + 5)
+            limiter.count_request(one.meters, 1, next(traffic.numbers), world.now + 5)
 
 
 def _until_room(world: World, candidate: Candidate) -> float:
     """Seconds until its limits have room."""
     traffic = world.health.traffic
     with traffic.lock:
-        limit = traffic.rate_limiter.full(candidate.meters, 0, 0)
+        limit = traffic.rate_limiter.find_exceeded_limit(candidate.meters, 0, 0)
     return 0.0 if limit is None else limit.look_in
 
 
@@ -362,7 +363,7 @@ def test_an_unavailable_endpoint_is_no_candidate_while_another_is_left(kind: str
     if kind == "open":
         world.open(world.circuit())
     else:
-        world.health.cool(world.circuit(), 1.0, C.RATE_LIMIT)
+        world.health.start_cooldown(world.circuit(), 1.0, C.RATE_LIMIT)
 
     assert [str(one.endpoint) for one in world.plan("f").candidates] == ["blue:m"]
 
@@ -386,7 +387,7 @@ def _house(provider: str) -> SecretStr:
     row=st.sampled_from(["", "deadline = 7", "attempts = 1", "max_attempts = 3", "house_fallback = true"]),
 )
 def test_no_call_fails_while_an_endpoint_that_may_serve_it_was_never_asked(
-    history: list[tuple[str, int, float, Category, float]],
+    history: list[tuple[str, int, float, FailureCategory, float]],
     moods: list[list[Reply]],
     size: int,
     caller: Caller,
@@ -413,7 +414,7 @@ def test_no_call_fails_while_an_endpoint_that_may_serve_it_was_never_asked(
 
 FORBIDDEN: dict[str, Callable[[Candidate, Candidate], bool]] = {
     "yes": lambda *_: False,
-    "larger window": lambda used, other: other.room <= used.room,
+    "larger window": lambda used, other: other.max_prompt_tokens <= used.max_prompt_tokens,
     "the same payer's": lambda used, other: other.owner != used.owner,
     "another key": lambda used, other: other.key_circuit == used.key_circuit,
     "another key, if this one is the house's": lambda used, other: (
@@ -433,9 +434,9 @@ def _is_forbidden(step: Try, reply: Reply, other: Candidate) -> bool:
 def _may_be_asked(world: World, one: Candidate, called: Called) -> bool:
     """Whether it may serve now, or be probed or waited for in the time that is left."""
     left = called.route.deadline - called.seconds - 2 * LEAST_SECONDS
-    why = availability(one, world.health, called.route.needs)
-    if why is None or why.is_probeable:
+    why = find_unavailability(one, world.health, called.route.needs)
+    if why is None or why.can_probe_early:
         return left > 0
     if why.kind == "probing":
         return left > PROBE_POLL_SECONDS
-    return is_worth_waiting(why, called.route.feature) and why.seconds < left
+    return can_wait(why, called.route.feature) and why.seconds < left

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from backend.utils.llm import Table
 from backend.utils.llm.errors import ConfigError
-from backend.utils.llm.model_config import parse
-from backend.utils.llm.model_config.document import DEEPEST, INTEGERS, LARGEST, read, values
+from backend.utils.llm.model_config import parse_table
+from backend.utils.llm.model_config.document import DEEPEST, INTEGERS, LARGEST, parse_toml, read_table_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,7 +113,7 @@ def test_it_leaves_the_last_good_table_in_force(spoil: Callable[[Path], object],
 def test_a_table_may_be_as_large_as_its_bound(path: Path) -> None:
     path.write_bytes(b"#" * LARGEST)
 
-    assert len(read(path)) == LARGEST
+    assert len(read_table_file(path)) == LARGEST
 
 
 @pytest.mark.parametrize("deep", [DEEPEST, DEEPEST + 1])
@@ -121,19 +121,19 @@ def test_a_document_has_so_many_levels_and_no_more(deep: int) -> None:
     text = "a = " + "[" * (deep - 1) + "1" + "]" * (deep - 1)
 
     if deep <= DEEPEST:
-        assert values(text)
+        assert parse_toml(text)
     else:
         with pytest.raises(ConfigError, match="deep"):
-            values(text)
+            parse_toml(text)
 
 
 @given(st.integers())
 def test_integers_are_those_of_toml(number: int) -> None:
     if number in INTEGERS:
-        assert values(f"a.b = {number}") == {"a": {"b": number}}
+        assert parse_toml(f"a.b = {number}") == {"a": {"b": number}}
     else:
         with pytest.raises(ConfigError, match=r"a\.b: .* 64 bits"):
-            values(f"a.b = {number}")
+            parse_toml(f"a.b = {number}")
 
 
 def test_a_file_that_is_saved_with_its_old_size_and_time_is_seen(path: Path) -> None:
@@ -150,4 +150,4 @@ def test_a_file_that_is_saved_with_its_old_size_and_time_is_seen(path: Path) -> 
 @given(st.text(alphabet="abf.=[]{}\"'\n#0123-:TZ ,_", max_size=200))
 def test_no_text_makes_anything_but_a_table_or_its_faults(text: str) -> None:
     with suppress(ConfigError):
-        parse(GOOD + text, environ={})
+        parse_table(GOOD + text, environ={})

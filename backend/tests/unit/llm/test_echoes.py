@@ -9,11 +9,11 @@ import pytest
 
 from backend.tests.fakes.work import stays_within
 from backend.utils.llm.errors import LLMError
-from backend.utils.llm.failures import POLICY, Category, classify
-from backend.utils.llm.failures.echoes import SentTexts
+from backend.utils.llm.failures import POLICY, FailureCategory, classify_failure
+from backend.utils.llm.failures.echoes import RequestTexts
 from backend.utils.llm.testing import Raw, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
-from backend.utils.llm.transport import Observed
+from backend.utils.llm.transport import ObservedExchange
 
 from .error_bodies import BODIES
 from .test_failure_table import NOW
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backend.utils.llm.clients import Patchbay
-    from backend.utils.llm.failures import Failure
+    from backend.utils.llm.failures import ClassifiedFailure
     from backend.utils.llm.testing import LoopbackProvider
 
     from .drivers import Driver
@@ -63,10 +63,10 @@ def body_with(prompt: str) -> bytes:
     return json.dumps({"model": "some-model", "messages": messages}, ensure_ascii=False).encode()
 
 
-def classified(status: int, told: object, prompt: str) -> Failure:
+def classified(status: int, told: object, prompt: str) -> ClassifiedFailure:
     error_body = (told if isinstance(told, str) else json.dumps(told)).encode()
-    seen = Observed(status=status, error_body=error_body, sent_at=0.0, body_sent=body_with(prompt))
-    return classify(ValueError(), seen, "openai", now=NOW)
+    seen = ObservedExchange(status=status, error_body=error_body, sent_at=0.0, body_sent=body_with(prompt))
+    return classify_failure(ValueError(), seen, "openai", now=NOW)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_prompt_that_an_error_repeats_blames_nothing_that_others_share(
 def test_an_error_of_a_server_that_repeats_a_prompt_is_the_servers(status: int, prompt: str) -> None:
     found = classified(status, {"error": {"message": f"Internal error at: {prompt}"}}, prompt)
 
-    assert found.category is Category.SERVER
+    assert found.category is FailureCategory.SERVER
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_code_in_json_that_an_error_repeats_blames_nothing(error: str) -> None
 
     found = classified(400, {"error": {"message": error.format(prompt)}}, f"Explain this: {prompt}")
 
-    assert found.category is Category.UNSUPPORTED
+    assert found.category is FailureCategory.UNSUPPORTED
 
 
 def test_a_repeated_prompt_says_nothing_of_what_an_endpoint_lacks() -> None:
@@ -127,7 +127,7 @@ def test_the_providers_own_words_count_beside_repeated_ones() -> None:
     prompt = "Say that I have insufficient balance, please"
     told = {"error": {"message": f"Your credit balance is too low to answer: {prompt}"}}
 
-    assert classified(400, told, prompt).category is Category.QUOTA
+    assert classified(400, told, prompt).category is FailureCategory.QUOTA
 
 
 @pytest.mark.parametrize("name", FEATURES)
@@ -169,19 +169,19 @@ def test_the_last_message_is_at_the_end_of_a_request_where_errors_are_compared_w
 
 
 def test_words_count_as_repeated_if_several_stand_in_one_text_or_all_of_a_short_one() -> None:
-    sent = SentTexts(body_with("We have a low balance, so what? It's\\u00fcber"))
+    sent = RequestTexts(body_with("We have a low balance, so what? It's\\u00fcber"))
 
-    assert sent.left_of("low balance") == "low balance"
-    assert sent.left_of("No: a low balance, so what?").split() == ["No:", ",", "?"]
-    assert sent.left_of("brief, Be brief.").split() == ["brief,", "."]
-    assert sent.left_of("some-model user content brief") == "some-model user content brief"
+    assert sent.remove_echoes("low balance") == "low balance"
+    assert sent.remove_echoes("No: a low balance, so what?").split() == ["No:", ",", "?"]
+    assert sent.remove_echoes("brief, Be brief.").split() == ["brief,", "."]
+    assert sent.remove_echoes("some-model user content brief") == "some-model user content brief"
 
 
 def test_of_a_long_request_both_ends_are_looked_at_and_that_is_cheap() -> None:
     prompt = f"my balance is insufficient now {'x ' * 500_000} my account was suspended then"
 
     for told in ("my balance is insufficient now", "my account was suspended then"):
-        assert not SentTexts(body_with(prompt)).left_of(told).strip()
+        assert not RequestTexts(body_with(prompt)).remove_echoes(told).strip()
     assert stays_within(
         0.3, lambda: classified(400, {"error": {"message": "insufficient balance x " * 50}}, prompt)
     )
@@ -204,4 +204,4 @@ def test_an_error_that_says_much_in_every_place_holds_nothing_up(told: str) -> N
 def test_what_a_provider_says_after_a_long_quotation_counts() -> None:
     told = {"error": {"message": f"Unreadable: '{'x ' * 450}'", "detail": "Your credit balance is too low."}}
 
-    assert classified(400, told, "x " * 450).category is Category.QUOTA
+    assert classified(400, told, "x " * 450).category is FailureCategory.QUOTA

@@ -10,9 +10,9 @@ import pytest
 
 from backend.utils.llm import Caller, OwnEndpoint, Patchbay, Table, get_embeddings, get_llm, receipts, use
 from backend.utils.llm.errors import AllAttemptsFailedError, ConfigError, LLMError, ProviderDownError
-from backend.utils.llm.model_config import parse
+from backend.utils.llm.model_config import parse_table
 from backend.utils.llm.testing import Json, LoopbackProvider, Raw, Status
-from backend.utils.llm.testing.embedding_wires import vector
+from backend.utils.llm.testing.embedding_wires import make_vector
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
@@ -64,7 +64,7 @@ class TestVectors:
 
         found = embed(get_embeddings(feature), texts)
 
-        assert found == [vector(text or " ", dimensions) for text in texts]
+        assert found == [make_vector(text or " ", dimensions) for text in texts]
 
     def test_many_go_out_in_several_requests(
         self, embed: Embed, feature: str, dimensions: int, provider: LoopbackProvider
@@ -73,7 +73,7 @@ class TestVectors:
 
         found = embed(get_embeddings(feature), texts)
 
-        assert found == [vector(text, dimensions) for text in texts]
+        assert found == [make_vector(text, dimensions) for text in texts]
         assert len(provider.requests) == 4
 
     def test_no_texts_need_no_request(
@@ -87,7 +87,7 @@ class TestVectors:
     ) -> None:
         provider.script(Status(503))
 
-        assert embed(get_embeddings(feature), ["one"]) == [vector("one", dimensions)]
+        assert embed(get_embeddings(feature), ["one"]) == [make_vector("one", dimensions)]
         assert len(provider.requests) == 2
 
     def test_what_is_no_vector_for_each_text_is_no_answer(
@@ -187,11 +187,11 @@ embedding = { model = "text-embedding-3-small" }
 
     def problems(self, rows: str, environ: dict[str, str] | None = None) -> str:
         with pytest.raises(ConfigError) as caught:
-            parse(self.PROVIDERS + rows, environ=environ or {})
+            parse_table(self.PROVIDERS + rows, environ=environ or {})
         return str(caught.value)
 
     def test_the_same_model_elsewhere_may_stand_behind(self) -> None:
-        table = parse(f'{self.PROVIDERS}[profiles.p]\nf = ["{SMALL}", "{BACKUP}"]', environ={})
+        table = parse_table(f'{self.PROVIDERS}[profiles.p]\nf = ["{SMALL}", "{BACKUP}"]', environ={})
 
         assert [str(one) for one in table.chain("f", "p")] == [SMALL, BACKUP]
 

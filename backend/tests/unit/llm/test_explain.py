@@ -170,7 +170,7 @@ def _compare(shown: Route, provider: LoopbackProvider, *, was_answered: bool) ->
     assert set(sent) <= {*may_serve, *if_nothing_else_is_left}
     assert not was_answered or sent
     if not may_serve:
-        assert shown.refusal() is not None
+        assert shown.expected_error() is not None
         assert not sent
     if sent and shown.candidates[0].rest is None:  # while one is waited for, another may come back
         assert sent[0] == may_serve[0]

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from backend.utils.llm.clients import Patchbay, explain, get_llm, use
 from backend.utils.llm.errors import ConfigError
-from backend.utils.llm.model_config import Table, parse
+from backend.utils.llm.model_config import Table, parse_table
 from backend.utils.llm.testing.patchbays import loopback_table
 
 from .drivers import DRIVERS
@@ -176,7 +176,7 @@ class TestRefused:
 
         for place, text in places.items():
             with pytest.raises(ConfigError) as caught:
-                parse(text, environ=KEYS)
+                parse_table(text, environ=KEYS)
             assert place in str(caught.value)
             assert says in str(caught.value)
             assert "canary" not in str(caught.value)
@@ -187,14 +187,14 @@ class TestRefused:
         with pytest.raises(
             ConfigError, match=r"providers.openai.extra_body.note \(text\): holds a key"
         ) as caught:
-            parse(text, environ=KEYS)
+            parse_table(text, environ=KEYS)
         assert KEYS["LOOPBACK_GEMINI_KEY"] not in str(caught.value)
 
     def test_a_provider_that_is_not_there(self, provider: LoopbackProvider) -> None:
         text = table(provider, more="[features.chat.extra_body]\nopenia = { plugins = [] }")
 
         with pytest.raises(ConfigError, match=r"features.chat.extra_body.openia.*Did you mean 'openai'"):
-            parse(text, environ=KEYS)
+            parse_table(text, environ=KEYS)
 
     @pytest.mark.parametrize(
         ("header", "value"),
@@ -215,7 +215,7 @@ class TestRefused:
         with pytest.raises(
             ConfigError, match=f"providers.openai.headers.*{header} would carry a key"
         ) as caught:
-            parse(text, environ=KEYS)
+            parse_table(text, environ=KEYS)
         assert "canary" not in str(caught.value)
 
     def test_a_key_in_another_place_is_not_repeated(self, provider: LoopbackProvider) -> None:
@@ -223,7 +223,7 @@ class TestRefused:
         text = text.replace('api_key_env = "LOOPBACK_OPENAI_KEY"', 'api_key_env = "sk-canary-0123456789"')
 
         with pytest.raises(ConfigError, match=r"api_key_env = '\[hidden\]'"):
-            parse(text, environ=KEYS)
+            parse_table(text, environ=KEYS)
 
 
 class TestSeveralAnswers:
@@ -231,7 +231,7 @@ class TestSeveralAnswers:
 
     def test_as_an_option_of_the_table(self, provider: LoopbackProvider) -> None:
         with pytest.raises(ConfigError, match=r"options.n.*A call has one answer"):
-            parse(table(provider, more="[features.chat]\noptions = { n = 2 }"), environ=KEYS)
+            parse_table(table(provider, more="[features.chat]\noptions = { n = 2 }"), environ=KEYS)
 
     def test_of_a_call(self, provider: LoopbackProvider) -> None:
         with use(made := Patchbay(Table(text=table(provider), environ=KEYS))):

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.clients import get_llm
 from backend.utils.llm.errors import LLMError
-from backend.utils.llm.failures import POLICY, ROWS, BadAnswer, Category, FailureRow, classify
+from backend.utils.llm.failures import POLICY, ROWS, BadAnswer, FailureCategory, FailureRow, classify_failure
 from backend.utils.llm.failures.policy import Again, Health, NextEndpoint
 from backend.utils.llm.options import Api
 from backend.utils.llm.testing import Raw, Status, StreamError, Text
-from backend.utils.llm.transport import Observed
+from backend.utils.llm.transport import ObservedExchange
 
 from .drivers import STREAMS
 from .samples import receipt
@@ -68,9 +68,9 @@ def test_requests_are_attempts_are_what_the_policy_says(
         call(get_llm(f"over_{api}"), "hi")
 
     categories = {attempt.category for attempt in caught.value.attempts}
-    if row.category is Category.UNREADABLE and call in STREAMS:
+    if row.category is FailureCategory.UNREADABLE and call in STREAMS:
         # An SDK finds no event at all in what is no stream.
-        assert categories <= {Category.UNREADABLE, Category.INTERRUPTED}
+        assert categories <= {FailureCategory.UNREADABLE, FailureCategory.INTERRUPTED}
     else:
         assert categories == {row.category}
     assert len(provider.requests) == len(caught.value.attempts) == POLICY[row.category].tries
@@ -99,26 +99,26 @@ def test_an_error_in_the_middle_of_a_stream_has_the_same_category(
 def test_each_line_is_reached_by_its_own_example(row: FailureRow) -> None:
     body = row.example.body.encode()
     is_error = row.example.status >= 300
-    wire = Observed(status=row.example.status, error_body=body if is_error else b"", sent_at=0.0)
+    wire = ObservedExchange(status=row.example.status, error_body=body if is_error else b"", sent_at=0.0)
     exception = ValueError() if is_error or not row.example.fault else _event(body)
 
-    found = classify(exception, wire, row.api or "openai", now=NOW)
+    found = classify_failure(exception, wire, row.api or "openai", now=NOW)
 
     assert found.category is row.category
 
 
 @pytest.mark.parametrize("row", [row for row in EVENTS if row.api == "openai"], ids=name)
 def test_what_openai_calls_a_fault_in_a_stream_says_nothing_on_another_api(row: FailureRow) -> None:
-    seen = Observed(status=200, sent_at=0.0)
+    seen = ObservedExchange(status=200, sent_at=0.0)
 
-    found = classify(_event(row.example.body.encode()), seen, "gemini", now=NOW)
+    found = classify_failure(_event(row.example.body.encode()), seen, "gemini", now=NOW)
 
-    assert found.category is Category.UNREADABLE
+    assert found.category is FailureCategory.UNREADABLE
 
 
 @pytest.mark.parametrize("exception", [TimeoutError(), ConnectionResetError(), OSError()], ids=repr)
 def test_what_is_raised_before_anything_was_sent_is_held_against_no_provider(exception: Exception) -> None:
-    assert classify(exception, Observed(), "openai", now=NOW).category is Category.BUG
+    assert classify_failure(exception, ObservedExchange(), "openai", now=NOW).category is FailureCategory.BUG
 
 
 def _event(body: bytes) -> Exception:
@@ -129,7 +129,7 @@ def _event(body: bytes) -> Exception:
 
 @given(
     exception=st.sampled_from(
-        [ValueError("x"), TimeoutError(), OSError(), KeyError("x"), BadAnswer(Category.EMPTY)]
+        [ValueError("x"), TimeoutError(), OSError(), KeyError("x"), BadAnswer(FailureCategory.EMPTY)]
     ),
     status=st.none() | st.integers(100, 999),
     body=st.binary(max_size=40)
@@ -161,16 +161,16 @@ def test_whatever_comes_has_a_category(
     api: Api,
     sent: bool,  # noqa: FBT001 - drawn
 ) -> None:
-    wire = Observed(status=status, error_body=body, headers=headers, sent_at=0.0 if sent else None)
+    wire = ObservedExchange(status=status, error_body=body, headers=headers, sent_at=0.0 if sent else None)
 
-    failure = classify(exception, wire, api, now=NOW)
+    failure = classify_failure(exception, wire, api, now=NOW)
 
     assert failure.category in POLICY
     assert failure.retry_after is None or failure.retry_after > 0
 
 
-@pytest.mark.parametrize("category", Category)
-def test_every_category_has_a_whole_policy(category: Category) -> None:
+@pytest.mark.parametrize("category", FailureCategory)
+def test_every_category_has_a_whole_policy(category: FailureCategory) -> None:
     policy = POLICY[category]
 
     assert policy.again in get_args(Again)
@@ -200,9 +200,9 @@ HINTS = [
 
 @pytest.mark.parametrize(("headers", "body", "seconds"), HINTS)
 def test_hints_are_read_in_every_form(headers: dict[str, str], body: bytes, seconds: float | None) -> None:
-    wire = Observed(status=429, error_body=body, headers=headers, sent_at=0.0)
+    wire = ObservedExchange(status=429, error_body=body, headers=headers, sent_at=0.0)
 
-    assert classify(ValueError(), wire, "gemini", now=NOW).retry_after == seconds
+    assert classify_failure(ValueError(), wire, "gemini", now=NOW).retry_after == seconds
 
 
 @pytest.mark.usefixtures("patchbay")
@@ -308,7 +308,12 @@ class TestKeys:
     @pytest.mark.parametrize("policy", ["house_only", "byok_only", "byok_then_house"])
     @pytest.mark.parametrize("category", sorted({row.category for row in ROWS if served(row)}))
     def test_whatever_the_failure(
-        self, patchbay: Patchbay, provider: LoopbackProvider, chain: str, policy: Any, category: Category
+        self,
+        patchbay: Patchbay,
+        provider: LoopbackProvider,
+        chain: str,
+        policy: Any,
+        category: FailureCategory,
     ) -> None:
         for row in ROWS:
             reply = served(row)

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from langchain_core.messages.ai import add_ai_message_chunks
 
-from backend.utils.llm.answers import checked
+from backend.utils.llm.answers import validate_answer
 from backend.utils.llm.errors import InvalidOutputError, ProviderDownError, StreamInterruptedError
-from backend.utils.llm.execution.streamed import check_ended
-from backend.utils.llm.failures import FINISH_REASONS, BadAnswer, Category, ending, named
-from backend.utils.llm.providers.answer import message_of
-from backend.utils.llm.providers.answer_stream import AnswerStream
-from backend.utils.llm.providers.chat_completions import ChatReader
-from backend.utils.llm.providers.gemini_api import GeminiReader
-from backend.utils.llm.providers.responses_api import ResponsesReader
+from backend.utils.llm.execution.streamed import check_stream_ended
+from backend.utils.llm.failures import (
+    FINISH_REASONS,
+    BadAnswer,
+    FailureCategory,
+    interpret_finish_reason,
+    to_chat_finish_reason,
+)
+from backend.utils.llm.providers.answer import to_ai_message
+from backend.utils.llm.providers.answer_stream import ChunkBuilder
+from backend.utils.llm.providers.chat_completions import ChatCompletionsAnswerReader
+from backend.utils.llm.providers.gemini_api import GeminiAnswerReader
+from backend.utils.llm.providers.responses_api import ResponsesAnswerReader
 from backend.utils.llm.structured import schema_of
 from backend.utils.llm.testing import Raw, Text
 from backend.utils.llm.transport import HOUSE
@@ -61,9 +67,9 @@ def responses(reason: str, kind: str, text: str = TEXT) -> dict[str, Any]:
 
 
 READERS: dict[str, tuple[Callable[[], Any], Callable[..., dict[str, Any]]]] = {
-    "chat": (ChatReader, chat),
-    "gemini": (GeminiReader, gemini),
-    "responses": (ResponsesReader, responses),
+    "chat": (ChatCompletionsAnswerReader, chat),
+    "gemini": (GeminiAnswerReader, gemini),
+    "responses": (ResponsesAnswerReader, responses),
 }
 
 
@@ -74,16 +80,16 @@ def api(request: pytest.FixtureRequest) -> str:
 
 def whole(api: str, reason: str, text: str = TEXT) -> AIMessage:
     reader, said = READERS[api]
-    return checked(message_of(reader().answer(said(reason, "message", text)), HOUSE), None)
+    return validate_answer(to_ai_message(reader().parse_answer(said(reason, "message", text)), HOUSE), None)
 
 
 def streamed(api: str, reason: str, text: str = TEXT) -> AIMessage:
     reader, said = READERS[api]
-    stream = AnswerStream(HOUSE)
-    stream.add(reader().event(said(reason, "delta", text)))
-    chunks = [chunk.message for chunk in (stream.chunk(), stream.flush()) if chunk is not None]
+    stream = ChunkBuilder(HOUSE)
+    stream.add_event(reader().parse_event(said(reason, "delta", text)))
+    chunks = [chunk.message for chunk in (stream.take_chunk(), stream.flush()) if chunk is not None]
     message: Any = add_ai_message_chunks(*chunks)  # type: ignore[arg-type]
-    check_ended(message)
+    check_stream_ended(message)
     return message
 
 
@@ -97,10 +103,10 @@ WORDS = [spelling for word in FINISH_REASONS for spelling in spelled(word)]
 @pytest.mark.parametrize("read", [whole, streamed])
 def test_every_word_means_the_same_over_every_api(api: str, read: Callable[..., AIMessage]) -> None:
     for word in WORDS:
-        expected = ending(word).category
-        if expected in {None, Category.TRUNCATED}:
-            if named(word) is not None:
-                assert read(api, word).response_metadata["finish_reason"] == named(word)
+        expected = interpret_finish_reason(word).category
+        if expected in {None, FailureCategory.TRUNCATED}:
+            if to_chat_finish_reason(word) is not None:
+                assert read(api, word).response_metadata["finish_reason"] == to_chat_finish_reason(word)
             continue
         with pytest.raises(BadAnswer) as caught:
             read(api, word)
@@ -114,17 +120,17 @@ def test_an_answer_that_was_cut_off_before_its_first_word_is_truncated(
     with pytest.raises(BadAnswer) as caught:
         read(api, "max_output_tokens", "")
 
-    assert caught.value.category is Category.TRUNCATED
+    assert caught.value.category is FailureCategory.TRUNCATED
 
 
 def test_an_object_that_was_cut_off_is_truncated(api: str) -> None:
     reader, said = READERS[api]
-    message = message_of(reader().answer(said("max_tokens", "message", '{"name": "An')), HOUSE)
+    message = to_ai_message(reader().parse_answer(said("max_tokens", "message", '{"name": "An')), HOUSE)
 
     with pytest.raises(BadAnswer) as caught:
-        checked(message, schema_of(Person))
+        validate_answer(message, schema_of(Person))
 
-    assert caught.value.category is Category.TRUNCATED
+    assert caught.value.category is FailureCategory.TRUNCATED
 
 
 @pytest.mark.parametrize("arguments", ['{"city": "Ro', '{"city": "Rome"}'])
@@ -136,27 +142,32 @@ def test_a_call_that_was_cut_off_is_handed_on_only_if_it_is_complete(kind: str, 
 
     try:
         if kind == "message":
-            checked(message_of(ChatReader().answer(document), HOUSE), None)
+            validate_answer(to_ai_message(ChatCompletionsAnswerReader().parse_answer(document), HOUSE), None)
         else:
-            stream = AnswerStream(HOUSE)
-            stream.add(ChatReader().event(document) or pytest.fail("nothing was said"))
-            made = stream.chunk()
+            stream = ChunkBuilder(HOUSE)
+            stream.add_event(
+                ChatCompletionsAnswerReader().parse_event(document) or pytest.fail("nothing was said")
+            )
+            made = stream.take_chunk()
             assert made is not None
-            check_ended(made.message)  # type: ignore[arg-type]
+            check_stream_ended(made.message)  # type: ignore[arg-type]
     except BadAnswer as error:
         fault = error.category
 
-    assert fault is (None if arguments.endswith("}") else Category.TRUNCATED)
+    assert fault is (None if arguments.endswith("}") else FailureCategory.TRUNCATED)
 
 
 def streamed_call(arguments: str, reason: str = "tool_calls") -> AIMessageChunk:
     """What has come when a stream that called a tool has ended."""
-    stream = AnswerStream(HOUSE)
+    stream = ChunkBuilder(HOUSE)
     call = {"id": "a", "index": 0, "function": {"name": "look", "arguments": arguments}}
     for delta, why in (({"tool_calls": [call]}, None), ({}, reason)):
         choice = {"index": 0, "finish_reason": why, "delta": delta}
-        stream.add(ChatReader().event({"choices": [choice]}) or pytest.fail("nothing was said"))
-    chunks = [chunk.message for chunk in (stream.chunk(), stream.flush()) if chunk is not None]
+        stream.add_event(
+            ChatCompletionsAnswerReader().parse_event({"choices": [choice]})
+            or pytest.fail("nothing was said")
+        )
+    chunks = [chunk.message for chunk in (stream.take_chunk(), stream.flush()) if chunk is not None]
     return add_ai_message_chunks(*chunks)  # type: ignore[arg-type]
 
 
@@ -167,9 +178,9 @@ def streamed_call(arguments: str, reason: str = "tool_calls") -> AIMessageChunk:
 )
 def test_a_streamed_call_whose_arguments_lack_their_end_is_not_handed_on(arguments: str, reason: str) -> None:
     with pytest.raises(BadAnswer) as caught:
-        check_ended(streamed_call(arguments, reason))
+        check_stream_ended(streamed_call(arguments, reason))
 
-    assert caught.value.category is Category.TRUNCATED
+    assert caught.value.category is FailureCategory.TRUNCATED
 
 
 @pytest.mark.parametrize(
@@ -178,7 +189,7 @@ def test_a_streamed_call_whose_arguments_lack_their_end_is_not_handed_on(argumen
 def test_a_streamed_call_that_is_no_json_is_for_the_model_to_mend(arguments: str) -> None:
     message = streamed_call(arguments)
 
-    check_ended(message)
+    check_stream_ended(message)
 
     assert message.tool_calls == []
     assert [call["args"] for call in message.invalid_tool_calls] == [arguments]
@@ -186,9 +197,9 @@ def test_a_streamed_call_that_is_no_json_is_for_the_model_to_mend(arguments: str
 
 def test_a_refusal_in_the_middle_of_a_call_is_a_refusal() -> None:
     with pytest.raises(BadAnswer) as caught:
-        check_ended(streamed_call('{"city": "Ro', "content_filter"))
+        check_stream_ended(streamed_call('{"city": "Ro', "content_filter"))
 
-    assert caught.value.category is Category.REFUSAL
+    assert caught.value.category is FailureCategory.REFUSAL
 
 
 class TestUnknown:

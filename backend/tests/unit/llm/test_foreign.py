@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.utils.llm.foreign import LONGEST, label, visible
+from backend.utils.llm.foreign import LONGEST, escape_control_characters, sanitize_text
 from backend.utils.llm.transport.redaction import MOST_READ, OVER, Redaction
 
 ANY = st.text(st.characters(codec=None, exclude_categories=()))
@@ -24,24 +24,26 @@ def acts(one: str) -> bool:
 
 @given(ANY)
 def test_nothing_that_is_shown_acts(text: str) -> None:
-    assert not any(map(acts, visible(text)))
+    assert not any(map(acts, escape_control_characters(text)))
 
 
 @given(ANY)
 def test_what_is_kept_is_the_only_thing_that_does(text: str) -> None:
-    assert set(filter(acts, visible(text, keep="\n\t"))) <= {"\n", "\t"}
+    assert set(filter(acts, escape_control_characters(text, keep="\n\t"))) <= {"\n", "\t"}
 
 
 @given(ANY)
 def test_what_is_visible_stays_as_it_is(text: str) -> None:
-    once = visible(text)
+    once = escape_control_characters(text)
 
-    assert visible(once) == once
+    assert escape_control_characters(once) == once
 
 
 @given(ANY, st.integers(0, 100))
 def test_a_text_in_pieces_is_shown_as_a_whole_one(text: str, place: int) -> None:
-    assert visible(text[:place]) + visible(text[place:]) == visible(text)
+    assert escape_control_characters(text[:place]) + escape_control_characters(
+        text[place:]
+    ) == escape_control_characters(text)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def test_a_text_in_pieces_is_shown_as_a_whole_one(text: str, place: int) -> None
     ],
 )
 def test_ordinary_text_in_any_language_stays_as_it_is(text: str) -> None:
-    assert label(text) == visible(text) == text
+    assert sanitize_text(text) == escape_control_characters(text) == text
 
 
 @pytest.mark.parametrize(
@@ -71,20 +73,20 @@ def test_ordinary_text_in_any_language_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_what_acts_is_written_out(text: str, shown: str) -> None:
-    assert visible(text) == shown
+    assert escape_control_characters(text) == shown
 
 
 class TestLabel:
     @given(ANY | st.integers(0, 500).map("\x1b".__mul__))
     def test_it_is_short_visible_and_a_label_of_itself(self, text: str) -> None:
-        found = label(text)
+        found = sanitize_text(text)
 
         assert len(found) <= LONGEST
         assert not any(map(acts, found))
-        assert label(found) == found
+        assert sanitize_text(found) == found
 
     def test_a_longer_text_ends_with_a_sign(self) -> None:
-        assert label("m" * 201) == "m" * 199 + "…"
+        assert sanitize_text("m" * 201) == "m" * 199 + "…"
 
 
 class TestWithoutKey:
@@ -92,30 +94,30 @@ class TestWithoutKey:
 
     @given(ANY, ANY)
     def test_it_is_a_label_without_the_key(self, before: str, after: str) -> None:
-        found = Redaction(KEY).labels(f"{before}{KEY}{after}")
+        found = Redaction(KEY).redact_labels(f"{before}{KEY}{after}")
 
         assert KEY not in found
-        assert found == label(found)
+        assert found == sanitize_text(found)
 
     @given(ANY.filter(lambda text: KEY not in text and "\\" not in text))
     def test_another_text_is_as_without_a_key(self, text: str) -> None:
-        assert Redaction(KEY).labels(text) == label(text)
+        assert Redaction(KEY).redact_labels(text) == sanitize_text(text)
 
     def test_no_part_of_the_key_is_left_where_it_is_cut(self) -> None:
         for place in range(LONGEST - len(KEY), LONGEST + 1):
-            assert "sk" not in Redaction(KEY).labels("m" * place + KEY)
+            assert "sk" not in Redaction(KEY).redact_labels("m" * place + KEY)
 
     def test_an_absurdly_long_text_is_named_by_its_length(self) -> None:
-        assert Redaction(KEY).labels("m" * (MOST_READ + 1)) == "(2,001 characters)"
+        assert Redaction(KEY).redact_labels("m" * (MOST_READ + 1)) == "(2,001 characters)"
 
     @pytest.mark.parametrize("key", [KEY, None])
     def test_a_page_is_one_line_in_which_nothing_acts(self, key: str | None) -> None:
-        assert Redaction(key).of_body(b"<p>bad\n\x1b[2J") == rb"<p>bad\n\x1b[2J"
+        assert Redaction(key).redact_body(b"<p>bad\n\x1b[2J") == rb"<p>bad\n\x1b[2J"
 
     def test_once_the_key_is_forgotten_nothing_is_left(self) -> None:
-        assert OVER.labels(f"a {KEY}") == "***"
-        assert OVER.labels("m" * (MOST_READ + 1)) == "***"
-        assert KEY.encode() not in OVER.of_body(KEY.encode())
+        assert OVER.redact_labels(f"a {KEY}") == "***"
+        assert OVER.redact_labels("m" * (MOST_READ + 1)) == "***"
+        assert KEY.encode() not in OVER.redact_body(KEY.encode())
 
     def test_the_key_is_not_shown(self) -> None:
         assert KEY not in repr(Redaction(KEY))

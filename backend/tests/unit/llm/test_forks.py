@@ -20,11 +20,11 @@ from uuid_utils import uuid7
 from backend.tests.fakes.children import Child, fork, forking, in_child
 from backend.utils.llm import forks
 from backend.utils.llm.errors import LLMError
-from backend.utils.llm.failures import Category
-from backend.utils.llm.forks import PerProcess
+from backend.utils.llm.failures import FailureCategory
+from backend.utils.llm.forks import ForkSafe
 from backend.utils.llm.model_config import Table
-from backend.utils.llm.state.health import Circuit, Health
-from backend.utils.llm.state.traffic import Traffic
+from backend.utils.llm.state.health import Circuit, HealthTracker
+from backend.utils.llm.state.traffic import TrafficState
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay, loopback_table
 from backend.utils.llm.testing.replies import Text
 from backend.utils.llm.transport import Credential
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
     from backend.utils.llm.testing.replies import Reply
-    from backend.utils.llm.testing.transmission import Exchange
+    from backend.utils.llm.testing.transmission import ReplyContext
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
@@ -50,7 +50,7 @@ CALLS = 12
 def echo(provider: LoopbackProvider, monkeypatch: pytest.MonkeyPatch) -> LoopbackProvider:
     """A provider that answers each request with its own words."""
 
-    def reply(exchange: Exchange) -> Reply:
+    def reply(exchange: ReplyContext) -> Reply:
         return Text(exchange.prompt.turns[-1].text)
 
     monkeypatch.setattr(provider, "next_reply", reply)
@@ -130,7 +130,7 @@ class TestConnections:
     ) -> None:
         await awrong(bay, "before")
         connected = set(connections(echo))
-        pool = await bay.runtime.transport.pools.for_this_loop()
+        pool = await bay.runtime.transport.pools.get_loop_pool()
 
         async def close() -> None:
             await pool.lifetime.aclose()
@@ -176,7 +176,7 @@ class TestLocks:
     def test_what_was_made_first_begins_again_first(self) -> None:
         begun: list[int] = []
 
-        class One(PerProcess):
+        class One(ForkSafe):
             def __init__(self, number: int) -> None:
                 self.number = number
                 super().__init__()
@@ -191,9 +191,9 @@ class TestLocks:
         assert in_child(lambda: begun) == [one.number for one in kept]
 
     def test_a_child_waits_for_no_look_up_of_another_thread(self) -> None:
-        look_up.addresses(None, "127.0.0.1", 80, 5.0)
+        look_up.resolve_host(None, "127.0.0.1", 80, 5.0)
 
-        assert in_child(lambda: look_up.addresses(None, "127.0.0.1", 80, 5.0)) == ["127.0.0.1"]
+        assert in_child(lambda: look_up.resolve_host(None, "127.0.0.1", 80, 5.0)) == ["127.0.0.1"]
 
     def test_a_table_that_was_being_read_is_read_by_the_child(
         self, provider: LoopbackProvider, tmp_path: Path
@@ -221,7 +221,7 @@ class TestFirstUse:
         begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
 
         def load() -> None:
-            with forks.unforked():
+            with forks.delay_forks():
                 begun.set()
                 go_on.wait(5)
                 done.set()
@@ -235,7 +235,7 @@ class TestFirstUse:
         thread.join()
 
     def test_a_process_that_imports_may_fork_and_so_may_its_child(self) -> None:
-        with forks.unforked():
+        with forks.delay_forks():
             assert in_child(lambda: in_child(lambda: in_child(os.getpid) > 0))
 
         assert in_child(os.getpid) > 0
@@ -260,27 +260,27 @@ class TestWhatIsUnderWay:
         bay.close()
 
     def test_what_the_parent_learnt_of_an_endpoint_is_known_and_its_probe_is_not_the_childs(self) -> None:
-        health, circuit = Health(lambda: 0.0), Circuit("openai:gpt-6-luna", "open")
+        health, circuit = HealthTracker(lambda: 0.0), Circuit("openai:gpt-6-luna", "open")
         for _ in range(5):
-            health.failed(circuit, Category.SERVER)
-        health.admit(circuit, 10.0, last_resort=True)
+            health.record_failure(circuit, FailureCategory.SERVER)
+        health.admit_request(circuit, 10.0, last_resort=True)
 
         def rests() -> str | None:
-            rest = health.availability(circuit)
+            rest = health.find_unavailable_reason(circuit)
             return None if rest is None else rest.kind
 
         assert rests() == "probing"
         assert in_child(rests) == "open"
 
     def test_a_request_of_the_parents_that_ends_in_a_child_ends_none_of_its_own(self) -> None:
-        traffic, target = Traffic(lambda: 0.0), ("openai:gpt-6-luna", "open")
+        traffic, target = TrafficState(lambda: 0.0), ("openai:gpt-6-luna", "open")
         before = next(traffic.numbers)
-        traffic.targets.began(target, before, 10.0)
+        traffic.targets.record_start(target, before, 10.0)
 
         def busy() -> int:
-            traffic.targets.began(target, next(traffic.numbers), 10.0)
-            traffic.targets.ended(target, before)
-            return traffic.targets.busy(target)
+            traffic.targets.record_start(target, next(traffic.numbers), 10.0)
+            traffic.targets.record_end(target, before)
+            return traffic.targets.in_flight_count(target)
 
         assert in_child(busy) == 1
 
@@ -297,7 +297,7 @@ class TestWhatIsUnderWay:
     "draw",
     [
         pytest.param(lambda made: made.runtime.time.random(), id="jitter"),
-        pytest.param(lambda made: made.health.traffic.round_robin.draw, id="dice"),
+        pytest.param(lambda made: made.health.traffic.round_robin.choice_draw, id="dice"),
         pytest.param(lambda made: made.health.traffic.round_robin.variant_draw, id="toss"),
         pytest.param(lambda made: made.runtime.transport.tickets._prefix, id="ticket"),
         pytest.param(lambda _: str(uuid7())[-8:], id="the random end of a call's id"),
@@ -386,7 +386,7 @@ def _wrong_here(who: str) -> list[str]:
 
 
 def test_something_new_needs_no_more_than_to_be_per_process() -> None:
-    class New(PerProcess):
+    class New(ForkSafe):
         def _begin(self) -> None:
             self.of = os.getpid()
 

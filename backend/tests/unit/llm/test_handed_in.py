@@ -22,11 +22,11 @@ from backend.utils.llm.errors import CallTimeoutError, SelectorError
 from backend.utils.llm.execution.own_thread import (
     THREAD,
     StillRunningError,
-    answer_of,
-    awaited_in_time,
-    in_a_thread,
-    in_time,
-    is_asynchronous,
+    await_with_timeout,
+    call_without_blocking,
+    is_async_callable,
+    run_in_daemon_thread,
+    run_with_timeout,
 )
 from backend.utils.llm.model_config import Table
 from backend.utils.llm.testing import Json
@@ -298,12 +298,12 @@ class TestOwnThread:
     """One question to the application, and its answer or what it raises."""
 
     def test_what_ends_in_time(self) -> None:
-        assert in_time(lambda: threading.current_thread().name, 30) == THREAD
+        assert run_with_timeout(lambda: threading.current_thread().name, 30) == THREAD
 
     @pytest.mark.parametrize("seconds", [0.0, -1.0])
     def test_what_does_not(self, hangs: Callable[[object], bool], seconds: float) -> None:
         with pytest.raises(StillRunningError):
-            in_time(functools.partial(hangs, None), seconds)
+            run_with_timeout(functools.partial(hangs, None), seconds)
 
     @pytest.mark.parametrize(
         "error", [ValueError("own"), TimeoutError("own"), StopIteration("own"), KeyboardInterrupt()]
@@ -313,7 +313,7 @@ class TestOwnThread:
             raise error
 
         with pytest.raises(type(error)) as caught:
-            in_time(fail, 30)
+            run_with_timeout(fail, 30)
 
         assert caught.value is error
 
@@ -322,19 +322,19 @@ class TestOwnThread:
             raise StopIteration
 
         with pytest.raises(RuntimeError):
-            await in_a_thread(fail)
+            await run_in_daemon_thread(fail)
 
     @pytest.mark.parametrize("seconds", [0.0, 0.01])
     async def test_a_promise_has_no_more_time(self, seconds: float) -> None:
         with pytest.raises(StillRunningError):
-            await awaited_in_time(asyncio.Event().wait(), seconds)
+            await await_with_timeout(asyncio.Event().wait(), seconds)
 
     async def test_a_time_out_of_its_own_is_no_lateness(self) -> None:
         async def fail() -> None:
             raise TimeoutError("own")
 
         with pytest.raises(TimeoutError, match="own"):
-            await awaited_in_time(fail(), 30)
+            await await_with_timeout(fail(), 30)
 
     @pytest.mark.parametrize(
         "work",
@@ -342,7 +342,7 @@ class TestOwnThread:
         ids=["now", "later", "a promise"],
     )
     async def test_whoever_is_asked_may_answer_later(self, work: Callable[[], Any]) -> None:
-        assert await answer_of(work) == "said"
+        assert await call_without_blocking(work) == "said"
 
     @pytest.mark.parametrize(
         ("work", "verdict"),
@@ -355,4 +355,4 @@ class TestOwnThread:
         ],
     )
     def test_what_only_makes_a_coroutine(self, work: Any, *, verdict: bool) -> None:
-        assert is_asynchronous(work) is verdict
+        assert is_async_callable(work) is verdict

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.threads import hammer
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.state.circuit_breaker import Breaker
 from backend.utils.llm.state.health import (
     LONGEST_COOLING,
     MOST_CIRCUITS,
     Circuit,
-    Health,
+    HealthTracker,
     RetryBudget,
-    Unavailable,
+    UnavailableReason,
 )
 
 CIRCUIT = Circuit("red:m", "key")
@@ -29,24 +29,24 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def health(clock: Clock) -> Health:
-    return Health(clock)
+def health(clock: Clock) -> HealthTracker:
+    return HealthTracker(clock)
 
 
 def opened(times: int = 1) -> Breaker:
     """A breaker that opened at 0, and whose probes failed the moment that they were allowed."""
     breaker = Breaker()
     for second in range(5):
-        breaker = breaker.failed(second / 1000)
+        breaker = breaker.with_failure(second / 1000)
     for _ in range(times - 1):
         assert breaker.opens_until is not None
-        breaker = breaker.failed(breaker.opens_until)
+        breaker = breaker.with_failure(breaker.opens_until)
     return breaker
 
 
-def open_up(health: Health, circuit: Circuit = CIRCUIT) -> None:
+def open_up(health: HealthTracker, circuit: Circuit = CIRCUIT) -> None:
     for _ in range(5):
-        health.failed(circuit, Category.SERVER)
+        health.record_failure(circuit, FailureCategory.SERVER)
 
 
 class TestBreaker:
@@ -56,7 +56,7 @@ class TestBreaker:
         breaker = Breaker()
         states = []
         for _ in range(5):
-            breaker = breaker.failed(0.0)
+            breaker = breaker.with_failure(0.0)
             states.append(breaker.state(0.0))
 
         assert states == ["closed"] * 4 + ["open"]
@@ -65,16 +65,16 @@ class TestBreaker:
         breaker = Breaker()
         for _ in range(3):
             for _ in range(4):
-                breaker = breaker.failed(0.0)
+                breaker = breaker.with_failure(0.0)
             for _ in range(5):
-                breaker = breaker.succeeded(0.0)
+                breaker = breaker.with_success(0.0)
 
         assert breaker.state(0.0) == "closed"
 
     def test_five_in_a_row_open_it_however_long_they_take(self) -> None:
         breaker = Breaker()
         for hour in range(5):
-            breaker = breaker.failed(hour * 3600)
+            breaker = breaker.with_failure(hour * 3600)
 
         assert breaker.state(4 * 3600) == "open"
 
@@ -94,14 +94,14 @@ class TestBreaker:
         breaker, now = Breaker(), 0.0
         for outcome in outcomes:
             now += gap
-            breaker = breaker.failed(now) if outcome == "f" else breaker.succeeded(now)
+            breaker = breaker.with_failure(now) if outcome == "f" else breaker.with_success(now)
 
         assert breaker.state(now) == state
 
     def test_fewer_than_twenty_open_nothing_however_many_of_them_failed(self) -> None:
         breaker = Breaker()
         for number in range(19):
-            breaker = breaker.succeeded(number) if number % 5 == 4 else breaker.failed(number)
+            breaker = breaker.with_success(number) if number % 5 == 4 else breaker.with_failure(number)
 
         assert breaker.state(19) == "closed"
 
@@ -110,7 +110,7 @@ class TestBreaker:
         for _ in range(6):
             assert breaker.opens_until is not None
             now = breaker.opens_until
-            breaker = breaker.failed(now)
+            breaker = breaker.with_failure(now)
             lengths.append((breaker.opens_until or 0) - now)
 
         assert opened().opens_until == pytest.approx(30, abs=0.1)
@@ -128,26 +128,26 @@ class TestBreaker:
     def test_one_success_closes_it_and_all_is_forgotten(self, times: int) -> None:
         breaker = opened(times)
 
-        assert breaker.succeeded(breaker.opens_until or 0) == Breaker()
+        assert breaker.with_success(breaker.opens_until or 0) == Breaker()
 
     def test_failures_while_it_is_open_make_it_no_longer(self) -> None:
         breaker = opened()
 
         for _ in range(15):  # they were under way when it opened
-            breaker = breaker.failed(1.0)
+            breaker = breaker.with_failure(1.0)
 
         assert breaker.opens_until == opened().opens_until
 
     def test_it_has_no_failures_only_without_one_to_remember(self) -> None:
         assert Breaker().has_no_failures
-        assert Breaker().succeeded(0.0).has_no_failures
-        assert not Breaker().failed(0.0).has_no_failures
+        assert Breaker().with_success(0.0).has_no_failures
+        assert not Breaker().with_failure(0.0).has_no_failures
         assert not opened().has_no_failures
 
     def test_it_has_no_failures_again_after_twenty_successes(self) -> None:
-        breaker = Breaker().failed(0.0)
+        breaker = Breaker().with_failure(0.0)
         for _ in range(20):
-            breaker = breaker.succeeded(0.0)
+            breaker = breaker.with_success(0.0)
 
         assert breaker.has_no_failures
 
@@ -158,7 +158,7 @@ class TestBreaker:
             earlier = breaker.state(now)
             now += gap
             before = breaker.state(now)
-            breaker = breaker.succeeded(now) if what == "ok" else breaker.failed(now)
+            breaker = breaker.with_success(now) if what == "ok" else breaker.with_failure(now)
             after = breaker.state(now)
 
             assert (earlier, before) in {
@@ -238,315 +238,341 @@ class TestBudget:
 class TestCooling:
     """What is left alone because it was asked for."""
 
-    def test_a_cooldown_lasts_its_time_and_no_longer(self, health: Health, clock: Clock) -> None:
-        health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
+    def test_a_cooldown_lasts_its_time_and_no_longer(self, health: HealthTracker, clock: Clock) -> None:
+        health.start_cooldown(CIRCUIT, 60, FailureCategory.RATE_LIMIT)
 
         clock.now = 20
-        assert health.availability(CIRCUIT) == Unavailable(40, Category.RATE_LIMIT, "cooling")
+        assert health.find_unavailable_reason(CIRCUIT) == UnavailableReason(
+            40, FailureCategory.RATE_LIMIT, "cooling"
+        )
         clock.now = 60
-        assert health.availability(CIRCUIT) is None
+        assert health.find_unavailable_reason(CIRCUIT) is None
 
     def test_after_it_one_request_tries_and_an_answer_lets_the_others_follow(
-        self, health: Health, clock: Clock
+        self, health: HealthTracker, clock: Clock
     ) -> None:
-        health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
+        health.start_cooldown(CIRCUIT, 60, FailureCategory.RATE_LIMIT)
         clock.now = 60
 
-        assert health.admit(CIRCUIT, 10, last_resort=False) == "probe"
-        assert isinstance(waiting := health.admit(CIRCUIT, 10, last_resort=True), Unavailable)
+        assert health.admit_request(CIRCUIT, 10, last_resort=False) == "probe"
+        assert isinstance(waiting := health.admit_request(CIRCUIT, 10, last_resort=True), UnavailableReason)
         assert waiting.kind == "probing"
-        health.answered(CIRCUIT)
-        assert health.admit(CIRCUIT, 10, last_resort=False) == "request"
+        health.record_answer(CIRCUIT)
+        assert health.admit_request(CIRCUIT, 10, last_resort=False) == "request"
         assert len(health) == 0
 
-    def test_after_a_keys_too(self, health: Health, clock: Clock) -> None:
+    def test_after_a_keys_too(self, health: HealthTracker, clock: Clock) -> None:
         key, sibling = Circuit("red", "key"), Circuit("red:n", "key")
-        health.cool(key, 60, Category.QUOTA)
+        health.start_cooldown(key, 60, FailureCategory.QUOTA)
         clock.now = 60
 
-        assert health.admit(CIRCUIT, 10, last_resort=False, key=key) == "probe"
-        assert isinstance(health.admit(sibling, 10, last_resort=False, key=key), Unavailable)
-        health.answered(CIRCUIT, key=key)
-        assert health.admit(sibling, 10, last_resort=False, key=key) == "request"
+        assert health.admit_request(CIRCUIT, 10, last_resort=False, key_circuit=key) == "probe"
+        assert isinstance(
+            health.admit_request(sibling, 10, last_resort=False, key_circuit=key), UnavailableReason
+        )
+        health.record_answer(CIRCUIT, key_circuit=key)
+        assert health.admit_request(sibling, 10, last_resort=False, key_circuit=key) == "request"
 
-    @pytest.mark.parametrize("category", [Category.SERVER, None])
+    @pytest.mark.parametrize("category", [FailureCategory.SERVER, None])
     def test_a_probe_that_says_nothing_of_it_frees_its_place_for_one_other(
-        self, health: Health, clock: Clock, category: Category | None
+        self, health: HealthTracker, clock: Clock, category: FailureCategory | None
     ) -> None:
         key = Circuit("red", "key")
         for circuit in (CIRCUIT, key):
-            health.cool(circuit, 60, Category.RATE_LIMIT)
+            health.start_cooldown(circuit, 60, FailureCategory.RATE_LIMIT)
         clock.now = 60
-        assert health.admit(CIRCUIT, 10, last_resort=False, key=key) == "probe"
+        assert health.admit_request(CIRCUIT, 10, last_resort=False, key_circuit=key) == "probe"
 
         if category is None:
-            health.release(CIRCUIT, key)
+            health.release_probes(CIRCUIT, key)
         else:
-            health.failed(CIRCUIT, category, key=key)
+            health.record_failure(CIRCUIT, category, key_circuit=key)
 
-        assert health.admit(CIRCUIT, 10, last_resort=False, key=key) == "probe"
-        assert isinstance(health.admit(CIRCUIT, 10, last_resort=False, key=key), Unavailable)
+        assert health.admit_request(CIRCUIT, 10, last_resort=False, key_circuit=key) == "probe"
+        assert isinstance(
+            health.admit_request(CIRCUIT, 10, last_resort=False, key_circuit=key), UnavailableReason
+        )
 
-    def test_an_answer_to_an_older_request_does_not_end_it(self, health: Health) -> None:
-        health.cool(CIRCUIT, 60, Category.RATE_LIMIT, is_guess=True)
+    def test_an_answer_to_an_older_request_does_not_end_it(self, health: HealthTracker) -> None:
+        health.start_cooldown(CIRCUIT, 60, FailureCategory.RATE_LIMIT, is_guess=True)
 
-        health.answered(CIRCUIT, was_probe=False)
+        health.record_answer(CIRCUIT, was_probe=False)
 
-        assert health.availability(CIRCUIT) is not None
+        assert health.find_unavailable_reason(CIRCUIT) is not None
 
     def test_a_failure_of_an_older_request_does_not_free_the_probes_place(
-        self, health: Health, clock: Clock
+        self, health: HealthTracker, clock: Clock
     ) -> None:
-        health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
+        health.start_cooldown(CIRCUIT, 60, FailureCategory.RATE_LIMIT)
         clock.now = 60
-        health.admit(CIRCUIT, 10, last_resort=False)
+        health.admit_request(CIRCUIT, 10, last_resort=False)
 
-        health.failed(CIRCUIT, Category.SERVER, was_probe=False)
+        health.record_failure(CIRCUIT, FailureCategory.SERVER, was_probe=False)
 
-        assert isinstance(health.admit(CIRCUIT, 10, last_resort=True), Unavailable)
+        assert isinstance(health.admit_request(CIRCUIT, 10, last_resort=True), UnavailableReason)
 
     @pytest.mark.parametrize(
         ("category", "is_guess", "probed"),
         [
-            (Category.RATE_LIMIT, True, True),
-            (Category.RATE_LIMIT, False, False),
-            (Category.MODEL_NOT_FOUND, True, False),
+            (FailureCategory.RATE_LIMIT, True, True),
+            (FailureCategory.RATE_LIMIT, False, False),
+            (FailureCategory.MODEL_NOT_FOUND, True, False),
         ],
     )
     def test_only_one_that_nobody_asked_for_is_probed_before_its_time(
-        self, health: Health, category: Category, *, is_guess: bool, probed: bool
+        self, health: HealthTracker, category: FailureCategory, *, is_guess: bool, probed: bool
     ) -> None:
-        health.cool(CIRCUIT, 60, category, is_guess=is_guess)
+        health.start_cooldown(CIRCUIT, 60, category, is_guess=is_guess)
 
-        assert isinstance(health.admit(CIRCUIT, 10, last_resort=False), Unavailable)
-        assert (health.admit(CIRCUIT, 10, last_resort=True) == "probe") is probed
+        assert isinstance(health.admit_request(CIRCUIT, 10, last_resort=False), UnavailableReason)
+        assert (health.admit_request(CIRCUIT, 10, last_resort=True) == "probe") is probed
 
-    def test_what_the_provider_tells_a_probe_counts_more_than_a_guess(self, health: Health) -> None:
-        health.cool(CIRCUIT, 60, Category.RATE_LIMIT, is_guess=True)
-        health.cool(CIRCUIT, 5, Category.RATE_LIMIT)
+    def test_what_the_provider_tells_a_probe_counts_more_than_a_guess(self, health: HealthTracker) -> None:
+        health.start_cooldown(CIRCUIT, 60, FailureCategory.RATE_LIMIT, is_guess=True)
+        health.start_cooldown(CIRCUIT, 5, FailureCategory.RATE_LIMIT)
 
-        assert health.availability(CIRCUIT) == Unavailable(5, Category.RATE_LIMIT, "cooling")
+        assert health.find_unavailable_reason(CIRCUIT) == UnavailableReason(
+            5, FailureCategory.RATE_LIMIT, "cooling"
+        )
 
-    def test_a_hint_of_days_counts_as_an_hour(self, health: Health) -> None:
-        health.cool(CIRCUIT, 1e9, Category.RATE_LIMIT)
+    def test_a_hint_of_days_counts_as_an_hour(self, health: HealthTracker) -> None:
+        health.start_cooldown(CIRCUIT, 1e9, FailureCategory.RATE_LIMIT)
 
-        rest = health.availability(CIRCUIT)
+        rest = health.find_unavailable_reason(CIRCUIT)
         assert rest is not None
         assert rest.seconds == LONGEST_COOLING
 
-    def test_another_key_does_not_cool_down(self, health: Health) -> None:
-        health.cool(CIRCUIT, 60, Category.QUOTA)
+    def test_another_key_does_not_cool_down(self, health: HealthTracker) -> None:
+        health.start_cooldown(CIRCUIT, 60, FailureCategory.QUOTA)
 
-        assert health.availability(OTHER) is None
+        assert health.find_unavailable_reason(OTHER) is None
 
-    def test_a_shorter_hint_does_not_end_a_longer_one(self, health: Health) -> None:
+    def test_a_shorter_hint_does_not_end_a_longer_one(self, health: HealthTracker) -> None:
         # The second one is of a request that was under way when the first came.
-        health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
-        health.cool(CIRCUIT, 0.2, Category.RATE_LIMIT)
+        health.start_cooldown(CIRCUIT, 60, FailureCategory.RATE_LIMIT)
+        health.start_cooldown(CIRCUIT, 0.2, FailureCategory.RATE_LIMIT)
 
-        rest = health.availability(CIRCUIT)
+        rest = health.find_unavailable_reason(CIRCUIT)
         assert rest is not None
         assert rest.seconds == 60
 
-    def test_a_longer_hint_goes_over_a_shorter_one(self, health: Health) -> None:
-        health.cool(CIRCUIT, 5, Category.RATE_LIMIT)
-        health.cool(CIRCUIT, 600, Category.MODEL_NOT_FOUND)
+    def test_a_longer_hint_goes_over_a_shorter_one(self, health: HealthTracker) -> None:
+        health.start_cooldown(CIRCUIT, 5, FailureCategory.RATE_LIMIT)
+        health.start_cooldown(CIRCUIT, 600, FailureCategory.MODEL_NOT_FOUND)
 
-        assert health.availability(CIRCUIT) == Unavailable(600, Category.MODEL_NOT_FOUND, "cooling")
+        assert health.find_unavailable_reason(CIRCUIT) == UnavailableReason(
+            600, FailureCategory.MODEL_NOT_FOUND, "cooling"
+        )
 
     @pytest.mark.parametrize("last_resort", [False, True])
-    def test_no_other_call_is_admitted_during_a_probe(self, health: Health, *, last_resort: bool) -> None:
-        health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
+    def test_no_other_call_is_admitted_during_a_probe(
+        self, health: HealthTracker, *, last_resort: bool
+    ) -> None:
+        health.start_cooldown(CIRCUIT, 60, FailureCategory.RATE_LIMIT)
 
-        rest = health.admit(CIRCUIT, 10, last_resort=last_resort)
-        assert isinstance(rest, Unavailable)
+        rest = health.admit_request(CIRCUIT, 10, last_resort=last_resort)
+        assert isinstance(rest, UnavailableReason)
         assert rest.kind == "cooling"
 
-    def test_an_answer_to_an_earlier_request_does_not_end_it(self, health: Health) -> None:
-        health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
-        health.answered(CIRCUIT)
+    def test_an_answer_to_an_earlier_request_does_not_end_it(self, health: HealthTracker) -> None:
+        health.start_cooldown(CIRCUIT, 60, FailureCategory.RATE_LIMIT)
+        health.record_answer(CIRCUIT)
 
-        assert health.availability(CIRCUIT) is not None
+        assert health.find_unavailable_reason(CIRCUIT) is not None
 
 
 class TestProbes:
     """Whom a breaker lets through."""
 
-    def test_a_closed_breaker_admits_every_call(self, health: Health) -> None:
+    def test_a_closed_breaker_admits_every_call(self, health: HealthTracker) -> None:
         for _ in range(4):
-            health.failed(CIRCUIT, Category.SERVER)
+            health.record_failure(CIRCUIT, FailureCategory.SERVER)
 
-        assert [health.admit(CIRCUIT, 10, last_resort=False) for _ in range(100)] == ["request"] * 100
+        assert [health.admit_request(CIRCUIT, 10, last_resort=False) for _ in range(100)] == ["request"] * 100
 
-    def test_an_open_breaker_admits_no_call(self, health: Health) -> None:
+    def test_an_open_breaker_admits_no_call(self, health: HealthTracker) -> None:
         open_up(health)
 
-        assert health.admit(CIRCUIT, 10, last_resort=False) == Unavailable(30, Category.SERVER, "open")
+        assert health.admit_request(CIRCUIT, 10, last_resort=False) == UnavailableReason(
+            30, FailureCategory.SERVER, "open"
+        )
 
     @pytest.mark.parametrize(("now", "last_resort"), [(30.0, False), (30.0, True), (1.0, True)])
     def test_one_probe_at_a_time(
-        self, health: Health, clock: Clock, now: float, *, last_resort: bool
+        self, health: HealthTracker, clock: Clock, now: float, *, last_resort: bool
     ) -> None:
         open_up(health)
         clock.now = now
 
-        verdicts = [health.admit(CIRCUIT, 10, last_resort=last_resort) for _ in range(20)]
+        verdicts = [health.admit_request(CIRCUIT, 10, last_resort=last_resort) for _ in range(20)]
 
         assert verdicts[0] == "probe"
         assert {
-            verdict.kind if isinstance(verdict, Unavailable) else verdict for verdict in verdicts[1:]
+            verdict.kind if isinstance(verdict, UnavailableReason) else verdict for verdict in verdicts[1:]
         } == {"probing"}
 
-    def test_a_failed_probe_opens_it_again_for_twice_as_long(self, health: Health, clock: Clock) -> None:
+    def test_a_failed_probe_opens_it_again_for_twice_as_long(
+        self, health: HealthTracker, clock: Clock
+    ) -> None:
         open_up(health)
         clock.now = 30
-        health.admit(CIRCUIT, 10, last_resort=False)
-        health.failed(CIRCUIT, Category.TIMEOUT)
+        health.admit_request(CIRCUIT, 10, last_resort=False)
+        health.record_failure(CIRCUIT, FailureCategory.TIMEOUT)
 
-        assert health.availability(CIRCUIT) == Unavailable(60, Category.TIMEOUT, "open")
+        assert health.find_unavailable_reason(CIRCUIT) == UnavailableReason(
+            60, FailureCategory.TIMEOUT, "open"
+        )
 
-    def test_failed_probes_before_its_time_do_not_make_it_longer(self, health: Health, clock: Clock) -> None:
+    def test_failed_probes_before_its_time_do_not_make_it_longer(
+        self, health: HealthTracker, clock: Clock
+    ) -> None:
         # Calls that had nothing else to try: ten of them in a second of outage are no reason to stay away for minutes.
         open_up(health)
         for tenth in range(10):
             clock.now = tenth / 10
-            assert health.admit(CIRCUIT, 10, last_resort=True) == "probe"
-            health.failed(CIRCUIT, Category.SERVER)
+            assert health.admit_request(CIRCUIT, 10, last_resort=True) == "probe"
+            health.record_failure(CIRCUIT, FailureCategory.SERVER)
 
-        rest = health.availability(CIRCUIT)
+        rest = health.find_unavailable_reason(CIRCUIT)
         assert rest is not None
         assert rest.seconds <= 30
 
     def test_an_answered_probe_closes_the_breaker_for_every_caller(
-        self, health: Health, clock: Clock
+        self, health: HealthTracker, clock: Clock
     ) -> None:
         open_up(health)
         clock.now = 30
-        health.admit(CIRCUIT, 10, last_resort=False)
-        health.answered(CIRCUIT)
+        health.admit_request(CIRCUIT, 10, last_resort=False)
+        health.record_answer(CIRCUIT)
 
-        assert [health.admit(CIRCUIT, 10, last_resort=False) for _ in range(20)] == ["request"] * 20
+        assert [health.admit_request(CIRCUIT, 10, last_resort=False) for _ in range(20)] == ["request"] * 20
         assert len(health) == 0
 
-    def test_a_released_probe_makes_room_for_one(self, health: Health, clock: Clock) -> None:
+    def test_a_released_probe_makes_room_for_one(self, health: HealthTracker, clock: Clock) -> None:
         open_up(health)
         clock.now = 30
-        health.admit(CIRCUIT, 10, last_resort=False)
-        health.release(CIRCUIT)
+        health.admit_request(CIRCUIT, 10, last_resort=False)
+        health.release_probes(CIRCUIT)
 
-        assert health.admit(CIRCUIT, 10, last_resort=False) == "probe"
-        assert health.admit(CIRCUIT, 10, last_resort=False) != "probe"
+        assert health.admit_request(CIRCUIT, 10, last_resort=False) == "probe"
+        assert health.admit_request(CIRCUIT, 10, last_resort=False) != "probe"
 
-    def test_a_probe_that_is_never_settled_is_forgotten(self, health: Health, clock: Clock) -> None:
+    def test_a_probe_that_is_never_settled_is_forgotten(self, health: HealthTracker, clock: Clock) -> None:
         open_up(health)
         clock.now = 30
-        health.admit(CIRCUIT, 10, last_resort=False)
+        health.admit_request(CIRCUIT, 10, last_resort=False)
 
         clock.now = 39.9
-        assert health.admit(CIRCUIT, 10, last_resort=False) != "probe"
+        assert health.admit_request(CIRCUIT, 10, last_resort=False) != "probe"
         clock.now = 60
-        assert health.admit(CIRCUIT, 10, last_resort=False) == "probe"
+        assert health.admit_request(CIRCUIT, 10, last_resort=False) == "probe"
 
-    def test_a_release_without_a_probe_changes_nothing(self, health: Health) -> None:
-        health.release(CIRCUIT)
+    def test_a_release_without_a_probe_changes_nothing(self, health: HealthTracker) -> None:
+        health.release_probes(CIRCUIT)
         assert len(health) == 0
 
         open_up(health)
-        health.release(CIRCUIT)
-        assert health.availability(CIRCUIT) == Unavailable(30, Category.SERVER, "open")
+        health.release_probes(CIRCUIT)
+        assert health.find_unavailable_reason(CIRCUIT) == UnavailableReason(
+            30, FailureCategory.SERVER, "open"
+        )
 
-    def test_another_keys_breaker_is_another(self, health: Health) -> None:
+    def test_another_keys_breaker_is_another(self, health: HealthTracker) -> None:
         open_up(health)
 
-        assert health.admit(OTHER, 10, last_resort=False) == "request"
-        assert health.availability(OTHER) is None
+        assert health.admit_request(OTHER, 10, last_resort=False) == "request"
+        assert health.find_unavailable_reason(OTHER) is None
 
 
 class TestMemory:
     """It is bounded, and keeps no more than it must."""
 
-    def test_answers_of_healthy_endpoints_leave_no_trace(self, health: Health) -> None:
+    def test_answers_of_healthy_endpoints_leave_no_trace(self, health: HealthTracker) -> None:
         for number in range(1000):
             circuit = Circuit("red:m", str(number))
-            assert health.admit(circuit, 10, last_resort=False) == "request"
-            health.answered(circuit)
-            health.release(circuit)
+            assert health.admit_request(circuit, 10, last_resort=False) == "request"
+            health.record_answer(circuit)
+            health.release_probes(circuit)
 
         assert len(health) == 0
 
-    def test_a_circuit_without_a_fault_left_is_forgotten(self, health: Health) -> None:
-        health.failed(CIRCUIT, Category.SERVER)
+    def test_a_circuit_without_a_fault_left_is_forgotten(self, health: HealthTracker) -> None:
+        health.record_failure(CIRCUIT, FailureCategory.SERVER)
         for _ in range(19):
-            health.answered(CIRCUIT)
+            health.record_answer(CIRCUIT)
         assert len(health) == 1
-        health.answered(CIRCUIT)
+        health.record_answer(CIRCUIT)
 
         assert len(health) == 0
 
-    def test_a_pause_of_no_length_leaves_no_trace(self, health: Health) -> None:
-        health.cool(CIRCUIT, 0.0, Category.RATE_LIMIT)
+    def test_a_pause_of_no_length_leaves_no_trace(self, health: HealthTracker) -> None:
+        health.start_cooldown(CIRCUIT, 0.0, FailureCategory.RATE_LIMIT)
 
         assert len(health) == 0
 
-    def test_it_holds_ten_thousand_and_forgets_what_was_touched_longest_ago(self, health: Health) -> None:
+    def test_it_holds_ten_thousand_and_forgets_what_was_touched_longest_ago(
+        self, health: HealthTracker
+    ) -> None:
         circuits = [Circuit("red:m", str(number)) for number in range(MOST_CIRCUITS)]
         for circuit in circuits:
-            health.cool(circuit, 60, Category.RATE_LIMIT)
-        health.failed(circuits[0], Category.SERVER)
+            health.start_cooldown(circuit, 60, FailureCategory.RATE_LIMIT)
+        health.record_failure(circuits[0], FailureCategory.SERVER)
 
-        health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
+        health.start_cooldown(CIRCUIT, 60, FailureCategory.RATE_LIMIT)
 
         assert len(health) == MOST_CIRCUITS
-        assert health.availability(circuits[0]) is not None
-        assert health.availability(circuits[1]) is None
-        assert health.availability(CIRCUIT) is not None
+        assert health.find_unavailable_reason(circuits[0]) is not None
+        assert health.find_unavailable_reason(circuits[1]) is None
+        assert health.find_unavailable_reason(CIRCUIT) is not None
 
-    def test_each_provider_has_a_budget_of_its_own(self, health: Health) -> None:
-        assert sum(health.may_retry("red") for _ in range(50)) == 10
-        assert sum(health.may_retry("blue") for _ in range(50)) == 10
+    def test_each_provider_has_a_budget_of_its_own(self, health: HealthTracker) -> None:
+        assert sum(health.spend_retry("red") for _ in range(50)) == 10
+        assert sum(health.spend_retry("blue") for _ in range(50)) == 10
 
 
 @pytest.mark.usefixtures("_hectic")
 class TestThreads:
     """Many threads share it."""
 
-    def test_no_failure_is_lost(self, health: Health) -> None:
+    def test_no_failure_is_lost(self, health: HealthTracker) -> None:
         def work(_: int) -> None:
-            health.failed(CIRCUIT, Category.SERVER)
+            health.record_failure(CIRCUIT, FailureCategory.SERVER)
 
         for _ in range(20):
             hammer(work, threads=4)
             assert health._conditions[CIRCUIT].breaker.in_a_row == 4
-            health.answered(CIRCUIT)
+            health.record_answer(CIRCUIT)
 
-    def test_one_of_many_that_ask_at_once_gets_the_probe(self, health: Health, clock: Clock) -> None:
+    def test_one_of_many_that_ask_at_once_gets_the_probe(self, health: HealthTracker, clock: Clock) -> None:
         open_up(health)
         for round_ in range(1, 21):
             clock.now = round_ * 1000.0
-            verdicts = hammer(lambda _: health.admit(CIRCUIT, 10, last_resort=False))
+            verdicts = hammer(lambda _: health.admit_request(CIRCUIT, 10, last_resort=False))
             assert verdicts.count("probe") == 1
 
-    def test_no_retry_is_granted_twice(self, health: Health) -> None:
-        granted = hammer(lambda _: sum(health.may_retry("red") for _ in range(20)))
+    def test_no_retry_is_granted_twice(self, health: HealthTracker) -> None:
+        granted = hammer(lambda _: sum(health.spend_retry("red") for _ in range(20)))
 
         assert sum(granted) == 10
 
-    def test_whatever_they_do_at_once_nothing_breaks_and_nothing_is_left_behind(self, health: Health) -> None:
+    def test_whatever_they_do_at_once_nothing_breaks_and_nothing_is_left_behind(
+        self, health: HealthTracker
+    ) -> None:
         def work(number: int) -> None:
             for turn in range(150):
                 circuit = Circuit("red:m", str((number + turn) % 5))
-                if not isinstance(health.admit(circuit, 1, last_resort=True), Unavailable):
-                    health.failed(circuit, Category.SERVER)
-                health.availability(circuit)
-                health.cool(circuit, 0.0, Category.RATE_LIMIT)
-                health.release(circuit)
-                health.answered(circuit)
-                health.earn_retry("red")
-                health.may_retry("red")
+                if not isinstance(health.admit_request(circuit, 1, last_resort=True), UnavailableReason):
+                    health.record_failure(circuit, FailureCategory.SERVER)
+                health.find_unavailable_reason(circuit)
+                health.start_cooldown(circuit, 0.0, FailureCategory.RATE_LIMIT)
+                health.release_probes(circuit)
+                health.record_answer(circuit)
+                health.credit_retry_budget("red")
+                health.spend_retry("red")
 
         hammer(work)
         for key in range(5):
             for _ in range(21):
-                health.answered(Circuit("red:m", str(key)))
+                health.record_answer(Circuit("red:m", str(key)))
 
         assert len(health) == 0

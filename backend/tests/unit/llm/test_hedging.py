@@ -14,7 +14,7 @@ from backend.utils.llm.errors import (
     RejectedCredentialError,
     RejectedRequestError,
 )
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.routing.selector import in_order
 from backend.utils.llm.state.tail_latency import CALLS_PER_HEDGE, ENOUGH
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from backend.tests.fakes.simulation import Behaviour, Called
     from backend.utils.llm.caller import Caller
 
-C = Category
+C = FailureCategory
 P95 = 1.0
 """How long the slowest usual answer takes, where a test does not say."""
 TWO = ["red:m", "blue:m"]
@@ -54,8 +54,8 @@ def hedging(
         world.health.traffic.hedge_budget.earn("f")
     for endpoint in ("red:m", "red:n", "blue:m", "green:m"):
         for _ in range(known):
-            tails.of("f", endpoint, "total").took(P95)
-            tails.of("f", endpoint, "first_token").took(P95 / 2)
+            tails.latencies_of("f", endpoint, "total").record_answer(P95)
+            tails.latencies_of("f", endpoint, "first_token").record_answer(P95 / 2)
     return world
 
 
@@ -165,13 +165,13 @@ class TestWhereTo:
         """
         world = hedging({"two:m": SLOW}, chain=["two:m", "green:m"], more=accounts)
         for _ in range(ENOUGH):
-            world.health.traffic.tail_latency.of("f", "two:m", "total").took(P95)
+            world.health.traffic.tail_latency.latencies_of("f", "two:m", "total").record_answer(P95)
 
         assert world.call().tried == ["two:m", "green:m"]
 
     def test_what_cools_is_passed_over(self) -> None:
         world = hedging({"red:m": SLOW}, chain=["red:m", "blue:m", "green:m"])
-        world.health.cool(world.circuit(place=1), 60.0, C.RATE_LIMIT)
+        world.health.start_cooldown(world.circuit(place=1), 60.0, C.RATE_LIMIT)
 
         assert world.call().tried == ["red:m", "green:m"]
 
@@ -190,7 +190,7 @@ class TestWhereTo:
         world.now = 31.0
 
         assert world.call().tried == ["red:m"]
-        assert world.health.availability(world.circuit(place=1)) is None  # nobody probes it
+        assert world.health.find_unavailable_reason(world.circuit(place=1)) is None  # nobody probes it
 
     def test_what_has_no_room_is_passed_over(self) -> None:
         limit = '[models."blue:m"]\nlimits = { concurrency = 1 }'
@@ -232,9 +232,9 @@ class TestWhereTo:
         )
         world.start()
         world.run(until=0.5)
-        target = world.plan("f").candidates[0].target
+        target = world.plan("f").candidates[0].traffic_key
         assert target[0] == "blue:m"
-        world.health.traffic.targets.began(target, 10_001, 99.0)
+        world.health.traffic.targets.record_start(target, 10_001, 99.0)
         world.run()
 
         assert world.calls[0].tried == ["red:m", "green:m"]
@@ -300,7 +300,7 @@ class TestOutcomes:
         "category", [C.SERVER, C.RATE_LIMIT, C.CONTEXT, C.QUOTA, C.MODEL_NOT_FOUND, C.INVALID_OUTPUT]
     )
     def test_the_first_one_fails_and_the_hedge_is_waited_for_without_a_third_request(
-        self, category: Category, chain: list[str]
+        self, category: FailureCategory, chain: list[str]
     ) -> None:
         world = hedging({"red:m": fails(category, seconds=1.5), "blue:m": SLOW}, chain=chain)
         called = world.call()
@@ -314,7 +314,7 @@ class TestOutcomes:
     @pytest.mark.parametrize(
         "category", [C.SERVER, C.CREDENTIAL, C.MODEL_NOT_FOUND, C.REJECTED, C.REFUSAL, C.BUG]
     )
-    def test_the_hedge_fails_first_and_the_first_one_goes_on(self, category: Category) -> None:
+    def test_the_hedge_fails_first_and_the_first_one_goes_on(self, category: FailureCategory) -> None:
         world = hedging({"red:m": ok(3.0), "blue:m": fails(category, seconds=0.1)})
         called = world.call()
 
@@ -330,7 +330,7 @@ class TestOutcomes:
         ("category", "error"), [(C.REJECTED, RejectedRequestError), (C.REFUSAL, Exception)]
     )
     def test_a_failure_of_the_first_one_that_ends_the_call_ends_it(
-        self, category: Category, error: type[Exception]
+        self, category: FailureCategory, error: type[Exception]
     ) -> None:
         world = hedging({"red:m": fails(category, seconds=1.5), "blue:m": SLOW})
         called = world.call()
@@ -400,7 +400,7 @@ class TestOutcomes:
             more=sizes,
         )
         for _ in range(ENOUGH):
-            world.health.traffic.tail_latency.of("f", "red:large", "total").took(P95)
+            world.health.traffic.tail_latency.latencies_of("f", "red:large", "total").record_answer(P95)
 
         assert world.call().tried == ["red:large", "blue:small", "blue:large"]
 
@@ -421,15 +421,17 @@ class TestObservers:
         for _ in range(5):
             world.call()
 
-        assert world.health.availability(world.circuit()) is None
+        assert world.health.find_unavailable_reason(world.circuit()) is None
         assert len(world.health) == 0
-        assert world.health.traffic.targets.latency(world.plan("f").candidates[0].target, "total") is None
+        assert (
+            world.health.traffic.targets.latency(world.plan("f").candidates[0].traffic_key, "total") is None
+        )
 
     def test_a_hedge_that_fails_counts_as_any_attempt(self) -> None:
         world = hedging({"red:m": ok(3.0), "blue:m": fails(C.RATE_LIMIT, 429, hint=60.0)})
         world.call()
 
-        rest = world.health.availability(world.circuit(place=1))
+        rest = world.health.find_unavailable_reason(world.circuit(place=1))
         assert rest is not None
         assert rest.kind == "cooling"
 
@@ -441,7 +443,7 @@ class TestObservers:
 
         assert called.tried == TWO
         assert called.steps[0].probe
-        assert world.health.availability(world.circuit()) is None
+        assert world.health.find_unavailable_reason(world.circuit()) is None
         assert world.call().steps[0].probe
 
     def test_who_lost_because_it_was_slow_counts_as_slow(self) -> None:
@@ -449,21 +451,21 @@ class TestObservers:
         world.call()
 
         tails = world.health.traffic.tail_latency
-        assert len(tails.of("f", "red:m", "total")) == ENOUGH + 1
-        assert len(tails.of("f", "blue:m", "total")) == ENOUGH + 1
+        assert len(tails.latencies_of("f", "red:m", "total")) == ENOUGH + 1
+        assert len(tails.latencies_of("f", "blue:m", "total")) == ENOUGH + 1
 
     def test_a_hedge_that_lost_at_once_is_not_counted(self) -> None:
         world = hedging({"red:m": ok(1.01), "blue:m": SLOW})
         world.call()
 
-        assert len(world.health.traffic.tail_latency.of("f", "blue:m", "total")) == ENOUGH
+        assert len(world.health.traffic.tail_latency.latencies_of("f", "blue:m", "total")) == ENOUGH
 
     @pytest.mark.parametrize("category", [C.SERVER, C.RATE_LIMIT, C.CONNECT])
-    def test_a_failure_is_no_time(self, category: Category) -> None:
+    def test_a_failure_is_no_time(self, category: FailureCategory) -> None:
         world = hedging({"red:m": fails(category)}, calls=0)
         world.call()
 
-        assert len(world.health.traffic.tail_latency.of("f", "red:m", "total")) == ENOUGH
+        assert len(world.health.traffic.tail_latency.latencies_of("f", "red:m", "total")) == ENOUGH
 
     def test_what_counts_for_limits_is_given_back(self) -> None:
         limits = (

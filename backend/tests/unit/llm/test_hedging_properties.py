@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.tests.fakes.simulation import World
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.state.tail_latency import CALLS_PER_HEDGE, ENOUGH
 
 from .test_dispatch_properties import ENDPOINTS, ENDS_A_CALL, assert_bounds, callers, replies
@@ -16,7 +16,7 @@ from .test_dispatch_properties import ENDPOINTS, ENDS_A_CALL, assert_bounds, cal
 if TYPE_CHECKING:
     from backend.tests.fakes.simulation import Called
 
-C = Category
+C = FailureCategory
 whole = replies.map(lambda reply: reply._replace(partial=None))
 
 
@@ -42,7 +42,7 @@ def hedged_histories(draw: st.DrawFn) -> World:
     usual = draw(st.sampled_from([0.1, 1.0]))
     for endpoint in chain:
         for _ in range(ENOUGH):
-            tails.of("f", endpoint, "total").took(usual)
+            tails.latencies_of("f", endpoint, "total").record_answer(usual)
     for _ in range(CALLS_PER_HEDGE * draw(st.integers(0, 5))):
         world.health.traffic.hedge_budget.earn("f")
     for _ in range(draw(st.integers(1, 8))):

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.utils.llm.failures.evidence import Evidence
-from backend.utils.llm.failures.hints import LONGEST, retry_after
+from backend.utils.llm.failures.evidence import FailureEvidence
+from backend.utils.llm.failures.hints import LONGEST, read_retry_after
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-NOTHING = Evidence("openai")
+NOTHING = FailureEvidence("openai")
 
 
 def hinted(**told: Any) -> float | None:
-    return retry_after({name.replace("_", "-"): value for name, value in told.items()}, NOTHING, NOW)
+    return read_retry_after({name.replace("_", "-"): value for name, value in told.items()}, NOTHING, NOW)
 
 
 @pytest.mark.parametrize("told", ["999999999", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT", "86401"])
@@ -42,7 +42,7 @@ def test_a_plain_number_or_a_date_is_understood(told: str, seconds: float) -> No
 def test_the_wait_is_bounded_whatever_the_hint(seconds: str, milliseconds: str, delay: str) -> None:
     headers = {"retry-after": seconds, "retry-after-ms": milliseconds}
 
-    found = retry_after(headers, Evidence("openai", retry_delay=delay), NOW)
+    found = read_retry_after(headers, FailureEvidence("openai", retry_delay=delay), NOW)
 
     assert found is None or 0 < found <= LONGEST
 
@@ -60,7 +60,7 @@ def test_the_wait_is_bounded_whatever_the_hint(seconds: str, milliseconds: str, 
 )
 def test_a_duration_is_understood_wherever_it_stands(told: str, seconds: float) -> None:
     assert hinted(retry_after=told) == pytest.approx(seconds)
-    assert retry_after({}, Evidence("gemini", retry_delay=told), NOW) == pytest.approx(seconds)
+    assert read_retry_after({}, FailureEvidence("gemini", retry_delay=told), NOW) == pytest.approx(seconds)
     assert hinted(x_ratelimit_reset_tokens=told, x_ratelimit_remaining_tokens="0") == pytest.approx(seconds)
 
 
@@ -82,12 +82,12 @@ def test_a_duration_is_understood_wherever_it_stands(told: str, seconds: float) 
     ],
 )
 def test_a_hint_in_prose_is_read_where_there_is_no_other(prose: str, seconds: float | None) -> None:
-    seen = Evidence("openai", sentence=prose)
+    seen = FailureEvidence("openai", sentence=prose)
 
-    found = retry_after({}, seen, NOW)
+    found = read_retry_after({}, seen, NOW)
 
     assert found == (pytest.approx(seconds) if seconds else None)
-    assert retry_after({"retry-after": "3"}, seen, NOW) == 3
+    assert read_retry_after({"retry-after": "3"}, seen, NOW) == 3
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from backend.utils.llm.needs import history_and_needs
+from backend.utils.llm.needs import prepare_history_and_needs
 from backend.utils.llm.options import NO_OPTIONS
-from backend.utils.llm.providers import Ask
-from backend.utils.llm.providers.content_blocks import standard_blocks
-from backend.utils.llm.providers.history import NO_RESULT, normal_history
+from backend.utils.llm.providers import CallSettings
+from backend.utils.llm.providers.content_blocks import to_standard_blocks
+from backend.utils.llm.providers.history import NO_RESULT, normalize_history
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,8 +40,8 @@ def kinds(messages: Sequence[BaseMessage]) -> list[str]:
 def test_plain_texts_are_in_normal_form_as_they_are() -> None:
     messages = [SystemMessage("be brief"), HumanMessage("hi"), AIMessage("yes?"), HumanMessage("go on")]
 
-    assert history_and_needs(messages, Ask(NO_OPTIONS))[0] is messages
-    assert normal_history(messages) == messages
+    assert prepare_history_and_needs(messages, CallSettings(NO_OPTIONS))[0] is messages
+    assert normalize_history(messages) == messages
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,13 @@ def test_plain_texts_are_in_normal_form_as_they_are() -> None:
     [("developer", "system"), ("System", "system"), ("model", "ai"), ("assistant", "ai"), ("user", "human")],
 )
 def test_a_role_that_is_a_text_becomes_a_kind_of_message(role: str, kind: str) -> None:
-    (message,) = normal_history([ChatMessage(content="hi", role=role)])
+    (message,) = normalize_history([ChatMessage(content="hi", role=role)])
 
     assert (message.type, message.content, message.name) == (kind, "hi", None)
 
 
 def test_who_has_a_role_of_their_own_is_a_user_of_that_name() -> None:
-    (message,) = normal_history([ChatMessage(content="hi", role="critic")])
+    (message,) = normalize_history([ChatMessage(content="hi", role="critic")])
 
     assert (message.type, message.name) == ("human", "critic")
 
@@ -78,7 +78,7 @@ def test_who_has_a_role_of_their_own_is_a_user_of_that_name() -> None:
     ],
 )
 def test_a_picture_is_one_block_in_whatever_notation(block: dict[str, Any]) -> None:
-    assert standard_blocks([block]) == [PICTURE]
+    assert to_standard_blocks([block]) == [PICTURE]
 
 
 @pytest.mark.parametrize(
@@ -97,17 +97,17 @@ def test_a_picture_is_one_block_in_whatever_notation(block: dict[str, Any]) -> N
     ],
 )
 def test_a_document_is_one_block_in_whatever_notation(block: dict[str, Any]) -> None:
-    assert standard_blocks([block]) == [PDF]
+    assert to_standard_blocks([block]) == [PDF]
 
 
 def test_an_unknown_block_is_kept_as_it_came() -> None:
     block = {"type": "hologram", "data": "x"}
 
-    assert standard_blocks([block]) == [{"type": "non_standard", "value": block}]
+    assert to_standard_blocks([block]) == [{"type": "non_standard", "value": block}]
 
 
 def test_a_result_stands_behind_its_call_whatever_came_between() -> None:
-    found = normal_history(
+    found = normalize_history(
         [
             HumanMessage("hi"),
             AIMessage("", tool_calls=[call("a"), call("b")]),
@@ -122,14 +122,14 @@ def test_a_result_stands_behind_its_call_whatever_came_between() -> None:
 
 
 def test_an_unanswered_tool_call_gets_a_result_that_says_there_is_none() -> None:
-    found = normal_history([HumanMessage("hi"), AIMessage("", tool_calls=[call()]), HumanMessage("go on")])
+    found = normalize_history([HumanMessage("hi"), AIMessage("", tool_calls=[call()]), HumanMessage("go on")])
 
     assert kinds(found) == ["human", "ai", "tool", "human"]
     assert found[2].content == NO_RESULT
 
 
 def test_a_result_without_its_call_becomes_a_users_message() -> None:
-    found = normal_history([HumanMessage("hi"), ToolMessage("sunny", tool_call_id="gone", name="look")])
+    found = normalize_history([HumanMessage("hi"), ToolMessage("sunny", tool_call_id="gone", name="look")])
 
     assert kinds(found) == ["human", "human"]
     assert found[1].text == "Result of the tool look:sunny"
@@ -145,7 +145,7 @@ def test_calls_of_one_id_get_ids_of_their_own_and_keep_their_results() -> None:
         ToolMessage("three", tool_call_id="0"),
     ]
 
-    found = normal_history(history)
+    found = normalize_history(history)
 
     calls = [one["id"] for message in found if isinstance(message, AIMessage) for one in message.tool_calls]
     results = [(one.tool_call_id, one.content) for one in found if isinstance(one, ToolMessage)]
@@ -154,7 +154,7 @@ def test_calls_of_one_id_get_ids_of_their_own_and_keep_their_results() -> None:
 
 
 def test_a_call_without_an_id_gets_one_and_keeps_its_result() -> None:
-    found = normal_history(
+    found = normalize_history(
         [HumanMessage("hi"), AIMessage("", tool_calls=[call(None)]), ToolMessage("sunny", tool_call_id="c9")]
     )
 
@@ -166,7 +166,7 @@ def test_a_call_without_an_id_gets_one_and_keeps_its_result() -> None:
 def test_a_call_of_2023_is_a_call_with_its_result() -> None:
     old = AIMessage("", additional_kwargs={"function_call": {"name": "look", "arguments": '{"a": 1}'}})
 
-    found = normal_history([HumanMessage("hi"), old, FunctionMessage(content="sunny", name="look")])
+    found = normalize_history([HumanMessage("hi"), old, FunctionMessage(content="sunny", name="look")])
 
     assert isinstance(found[1], AIMessage)
     assert found[1].tool_calls[0]["args"] == {"a": 1}
@@ -178,7 +178,7 @@ def test_a_call_that_is_no_json_stays_a_call_and_shows_what_the_model_wrote() ->
         "", invalid_tool_calls=[{"name": "look", "args": '{"a":', "id": "c1", "error": "no JSON"}]
     )
 
-    found = normal_history([HumanMessage("hi"), wrong, ToolMessage("that was no JSON", tool_call_id="c1")])
+    found = normalize_history([HumanMessage("hi"), wrong, ToolMessage("that was no JSON", tool_call_id="c1")])
 
     assert isinstance(found[1], AIMessage)
     assert found[1].tool_calls[0]["args"] == {"INVALID_JSON": '{"a":'}
@@ -189,15 +189,18 @@ def test_anthropics_results_in_a_users_turn_are_results() -> None:
     used = AIMessage([{"type": "tool_use", "id": "t1", "name": "look", "input": {"a": 1}}])
     told = HumanMessage([{"type": "tool_result", "tool_use_id": "t1", "content": "sunny"}])
 
-    found = normal_history([HumanMessage("hi"), used, told])
+    found = normalize_history([HumanMessage("hi"), used, told])
 
     assert kinds(found) == ["human", "ai", "tool"]
 
 
 def test_empty_turns_are_left_out_and_an_empty_history_says_something() -> None:
-    assert kinds(normal_history([HumanMessage("a"), AIMessage(""), HumanMessage("b")])) == ["human", "human"]
-    assert kinds(normal_history([HumanMessage(" ")])) == ["human"]
-    assert normal_history([HumanMessage(" ")])[0].text.strip()
+    assert kinds(normalize_history([HumanMessage("a"), AIMessage(""), HumanMessage("b")])) == [
+        "human",
+        "human",
+    ]
+    assert kinds(normalize_history([HumanMessage(" ")])) == ["human"]
+    assert normalize_history([HumanMessage(" ")])[0].text.strip()
 
 
 @pytest.mark.parametrize(
@@ -211,13 +214,15 @@ def test_empty_turns_are_left_out_and_an_empty_history_says_something() -> None:
     ],
 )
 def test_thoughts_are_one_block_in_whatever_notation(said: AIMessage) -> None:
-    (found,) = normal_history([said])
+    (found,) = normalize_history([said])
 
     assert found.content == [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "so"}]
 
 
 def test_what_a_system_shows_is_shown_by_the_user() -> None:
-    found = normal_history([SystemMessage([{"type": "text", "text": "look"}, PICTURE]), HumanMessage("hi")])
+    found = normalize_history(
+        [SystemMessage([{"type": "text", "text": "look"}, PICTURE]), HumanMessage("hi")]
+    )
 
     assert [(one.type, one.content) for one in found] == [
         ("system", "look"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.utils.llm.interruptions import interruption_in
+from backend.utils.llm.interruptions import find_interruption
 from backend.utils.llm.testing import Hang, SlowFirstByte, Text, Trickle
 
 from .drivers import invoke, stream
@@ -79,7 +79,7 @@ def nothing_is_left_of(patchbay: Any, endpoint: str) -> bool:
     """Whether the endpoint is in good standing, with nothing under way."""
     (candidate,) = [one for one in patchbay.explain("f").candidates if one.name == endpoint]
     health = patchbay.health
-    is_well = health.availability(candidate.circuit) is None
+    is_well = health.find_unavailable_reason(candidate.circuit) is None
     return is_well and len(patchbay.runtime.transport.tickets) == 0
 
 
@@ -152,7 +152,7 @@ def test_what_a_caller_handles_anyway_is_not_taken_for_one(make: Make) -> None:
 
 
 def test_an_error_that_was_never_raised_is_none() -> None:
-    assert interruption_in(ValueError()) is None
+    assert find_interruption(ValueError()) is None
 
 
 @pytest.fixture

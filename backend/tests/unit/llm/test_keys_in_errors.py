@@ -277,7 +277,7 @@ class TestRedaction:
     """What it leaves."""
 
     def test_text_beside_the_key_is_kept(self) -> None:
-        body = Redaction(KEY).of_body(told(code="insufficient_quota", count=3).encode())
+        body = Redaction(KEY).redact_body(told(code="insufficient_quota", count=3).encode())
 
         error = json.loads(body)["error"]
         assert (error["code"], error["count"], error["message"]) == (
@@ -287,13 +287,13 @@ class TestRedaction:
         )
 
     def test_a_page_without_escapes_is_kept(self) -> None:
-        assert Redaction(KEY).of_body(f"<p>{SAID}".encode()) == b"<p>bad key ***, really"
+        assert Redaction(KEY).redact_body(f"<p>{SAID}".encode()) == b"<p>bad key ***, really"
 
     def test_a_text_with_other_escapes_is_kept(self) -> None:
-        assert Redaction(KEY).of_text('a "\\n" b') == 'a "\\n" b'
+        assert Redaction(KEY).redact_text('a "\\n" b') == 'a "\\n" b'
 
     def test_without_a_key_nothing_is_taken_out(self) -> None:
-        assert Redaction(None).of_body(b"\\ any") == b"\\ any"
+        assert Redaction(None).redact_body(b"\\ any") == b"\\ any"
 
     @pytest.mark.parametrize("deep", [1, 2, 3, 10, 30])
     def test_however_deep_it_is_escaped(self, deep: int) -> None:
@@ -301,4 +301,4 @@ class TestRedaction:
         for _ in range(deep):
             text = json.dumps(text)[1:-1] if deep < 10 else text.replace("\\", "\\u005c")
 
-        assert Redaction(KEY).of_text(text) == "***"
+        assert Redaction(KEY).redact_text(text) == "***"

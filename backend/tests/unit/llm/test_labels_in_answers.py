@@ -17,8 +17,8 @@ from pydantic import BaseModel
 
 from backend.utils.llm import Caller, Patchbay, Table, use_caller
 from backend.utils.llm.errors import InvalidOutputError, LLMError, RefusedError
-from backend.utils.llm.execution.observers.registry import MOST_SUBSTITUTES, Substitutes
-from backend.utils.llm.foreign import LONGEST, visible
+from backend.utils.llm.execution.observers.registry import MOST_SUBSTITUTES, LoggedSubstitutes
+from backend.utils.llm.foreign import LONGEST, escape_control_characters
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS
 
 from .tables import table_at
@@ -235,7 +235,7 @@ def assert_clean(heard: Heard, said: str) -> None:
     for text in heard.texts():
         assert KEY not in text
         assert said not in text
-        assert text == visible(text)
+        assert text == escape_control_characters(text)
     assert KEY.encode() not in heard.pickled()
     assert all(len(one.served_model or "") <= LONGEST for one in heard.attempts)
 
@@ -313,7 +313,7 @@ def test_a_stack_of_an_error_has_no_line_and_no_escape_of_the_providers(
     stack = "".join(traceback.format_exception(error))
     assert "bad " in stack
     assert not any(line.startswith("2026-11-29") for line in stack.splitlines())
-    assert stack == visible(stack, keep="\n")
+    assert stack == escape_control_characters(stack, keep="\n")
 
 
 def test_another_user_of_geminis_library_is_warned_as_before() -> None:
@@ -327,17 +327,17 @@ class TestSubstitutes:
     """Who served in another's place is told once."""
 
     def test_each_once(self) -> None:
-        told = Substitutes()
+        told = LoggedSubstitutes()
 
-        assert [told.is_news("e:asked", model) for model in ("a", "a", "b", "a")] == [
+        assert [told.should_log("e:asked", model) for model in ("a", "a", "b", "a")] == [
             True,
             False,
             True,
             False,
         ]
-        assert told.is_news("e:other", "a")
+        assert told.should_log("e:other", "a")
 
     def test_a_provider_that_names_another_in_each_answer_fills_nothing(self) -> None:
-        told = Substitutes()
+        told = LoggedSubstitutes()
 
-        assert sum(told.is_news("e:asked", str(number)) for number in range(1000)) == MOST_SUBSTITUTES
+        assert sum(told.should_log("e:asked", str(number)) for number in range(1000)) == MOST_SUBSTITUTES

@@ -135,9 +135,9 @@ def test_a_ticket_looks_again_only_if_it_is_late(make: Make) -> None:
     ticket = registry.open(candidate.endpoint.provider, None, 10.0)  # type: ignore[arg-type]
 
     stalls.seconds = 10.0 + LATE_SECONDS / 2
-    assert not ticket.looks_again()
+    assert not ticket.extend_if_late()
     stalls.seconds = 15.0
-    assert ticket.looks_again()
+    assert ticket.extend_if_late()
     assert ticket.due == 15.0 + LOOK_SECONDS
-    assert not ticket.looks_again()
+    assert not ticket.extend_if_late()
     assert ticket.observed.was_late

@@ -1,19 +1,19 @@
 from __future__ import annotations
 
 from backend.utils.llm import Patchbay, Table
-from backend.utils.llm.diagnostics.limits import limit_infos
+from backend.utils.llm.diagnostics.limits import make_limit_infos
 from backend.utils.llm.rate_limits import Limits, Rate
-from backend.utils.llm.state.rate_limiter import Meter
-from backend.utils.llm.state.traffic import Traffic
+from backend.utils.llm.state.rate_limiter import MeteredScope
+from backend.utils.llm.state.traffic import TrafficState
 
 LIMITS = Limits(
     requests=(Rate(10, "minute"), Rate(1_000, "day")), tokens=(Rate(2_000, "minute"),), concurrency=2
 )
-METER = Meter("endpoint x", "to openai:gpt-6-luna", LIMITS)
+METER = MeteredScope("endpoint x", "to openai:gpt-6-luna", LIMITS)
 
 
 def test_limits_that_nothing_counts_against_are_empty() -> None:
-    found = limit_infos([METER], Traffic(lambda: 0.0))
+    found = make_limit_infos([METER], TrafficState(lambda: 0.0))
 
     assert [(one.what, one.per, one.used, one.most) for one in found] == [
         ("requests", "minute", 0, 10),
@@ -24,14 +24,14 @@ def test_limits_that_nothing_counts_against_are_empty() -> None:
 
 
 def test_the_fullest_comes_first_and_looking_changes_nothing() -> None:
-    traffic = Traffic(lambda: 0.0)
+    traffic = TrafficState(lambda: 0.0)
     with traffic.lock:
-        traffic.rate_limiter.take([METER], 1_900, 1, 60.0)
-        traffic.rate_limiter.join(METER.scope, 7, 30.0, 500)
+        traffic.rate_limiter.count_request([METER], 1_900, 1, 60.0)
+        traffic.rate_limiter.join_queue(METER.scope, 7, 30.0, 500)
 
-    found = limit_infos([METER], traffic)
+    found = make_limit_infos([METER], traffic)
 
-    assert found == limit_infos([METER], traffic)
+    assert found == make_limit_infos([METER], traffic)
     assert [(one.what, one.per, one.used, one.waiting) for one in found] == [
         ("tokens", "minute", 1_900, 1),
         ("at once", None, 1, 1),

@@ -16,10 +16,10 @@ from backend.utils.llm.errors import (
     SelectionStoppedError,
     SelectorError,
 )
-from backend.utils.llm.model_config import parse
-from backend.utils.llm.needs import tokens_of_prompt
+from backend.utils.llm.model_config import parse_table
+from backend.utils.llm.needs import estimate_prompt_tokens
 from backend.utils.llm.options import Options
-from backend.utils.llm.providers import Ask
+from backend.utils.llm.providers import CallSettings
 from backend.utils.llm.rate_limits import Limits
 from backend.utils.llm.testing import (
     Hang,
@@ -126,7 +126,7 @@ def test_who_may_not_wait_is_told_to_the_second_when_there_is_room(
 
 def tokens_used(patchbay: Patchbay) -> int:
     rate = Limits.model_validate({"tokens": "10000/day"}).tokens[0]
-    return patchbay.health.traffic.rate_limiter.used("feature f", rate)
+    return patchbay.health.traffic.rate_limiter.count_used_tokens("feature f", rate)
 
 
 class TestWhatIsGivenUp:
@@ -208,8 +208,8 @@ def test_a_quota_is_not_forgotten_because_many_others_have_one(make: Make) -> No
     patchbay.get_llm("f").invoke("hi")
     meters = patchbay.health.traffic.rate_limiter
     for number in range(10_100):
-        meters.join(f"key {number}", number + 1, 0.0, 0)
-        meters.leave(f"key {number}", number + 1)
+        meters.join_queue(f"key {number}", number + 1, 0.0, 0)
+        meters.leave_queue(f"key {number}", number + 1)
 
     with pytest.raises(LLMError):
         patchbay.get_llm("f").invoke("hi")
@@ -274,7 +274,7 @@ def test_a_shadow_takes_no_room_of_the_feature(provider: LoopbackProvider, make:
     ids=["ASCII", "other scripts", "calls of tools", "blocks"],
 )
 def test_the_estimate_of_a_prompt_counts_all_that_is_sent(messages: list[Any], least: int) -> None:
-    assert least <= tokens_of_prompt(messages, Ask(Options())) <= 2 * least
+    assert least <= estimate_prompt_tokens(messages, CallSettings(Options())) <= 2 * least
 
 
 def test_an_override_may_not_open_to_all_what_a_group_gives_by_tier() -> None:
@@ -291,5 +291,5 @@ endpoints = ["{LUNA}", "{TERRA}"]
 select = {{ by = "tier", default = "free", tiers = {{ free = "{LUNA}", pro = "{TERRA}" }} }}"""
 
     with pytest.raises(ConfigError, match="open to every tier"):
-        parse(table, environ={"LLM_FEATURE_F": TERRA})
-    assert "f" in parse(table, environ={"LLM_FEATURE_F": "group:g"}).features
+        parse_table(table, environ={"LLM_FEATURE_F": TERRA})
+    assert "f" in parse_table(table, environ={"LLM_FEATURE_F": "group:g"}).features

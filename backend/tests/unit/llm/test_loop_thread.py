@@ -15,7 +15,7 @@ import pytest
 from backend.tests.fakes.children import in_child
 from backend.utils.llm.execution.awaiting import run_blocking
 from backend.utils.llm.execution.loop_thread import THREAD, LoopThread
-from backend.utils.llm.execution.own_thread import in_a_thread
+from backend.utils.llm.execution.own_thread import run_in_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,16 +39,16 @@ async def where() -> str:
 
 def test_nothing_runs_before_somebody_needs_it(loops: LoopThread) -> None:
     assert threads() == []
-    assert loops.get().run(where()) == THREAD
+    assert loops.get_loop().run(where()) == THREAD
 
 
 def test_all_calls_share_one_loop(loops: LoopThread) -> None:
-    assert loops.get() is loops.get()
+    assert loops.get_loop() is loops.get_loop()
     assert len(threads()) == 1
 
 
 def test_a_closed_loop_serves_the_call_that_is_under_way_and_ends_with_it(loops: LoopThread) -> None:
-    held = loops.get()
+    held = loops.get_loop()
     loops.close()
 
     assert held.run(where()) == THREAD
@@ -57,15 +57,15 @@ def test_a_closed_loop_serves_the_call_that_is_under_way_and_ends_with_it(loops:
 
 
 def test_after_it_was_closed_another_call_begins_a_new_one(loops: LoopThread) -> None:
-    loops.get()
+    loops.get_loop()
     loops.close()
 
-    assert loops.get().run(where()) == THREAD
+    assert loops.get_loop().run(where()) == THREAD
 
 
 def test_it_ends_with_its_owner_who_never_closed_it() -> None:
     owner = LoopThread()
-    owner.get()
+    owner.get_loop()
     gone = ref(owner)
     del owner
     gc.collect()
@@ -75,16 +75,16 @@ def test_it_ends_with_its_owner_who_never_closed_it() -> None:
 
 
 def test_a_forked_child_does_not_close_its_parents_loop(loops: LoopThread) -> None:
-    loops.get().run(where())
+    loops.get_loop().run(where())
 
     def in_the_child() -> Any:
-        found = loops.get().run(where()), len(threads())
+        found = loops.get_loop().run(where()), len(threads())
         loops.close()
         return found
 
     if hasattr(os, "fork"):
         assert in_child(in_the_child) == [THREAD, 1]
-    assert loops.get().run(where()) == THREAD
+    assert loops.get_loop().run(where()) == THREAD
 
 
 def test_what_runs_there_has_the_callers_context(loops: LoopThread) -> None:
@@ -92,9 +92,9 @@ def test_what_runs_there_has_the_callers_context(loops: LoopThread) -> None:
     trace.set("t1")
 
     async def look() -> str:
-        return await in_a_thread(trace.get)
+        return await run_in_daemon_thread(trace.get)
 
-    assert loops.get().run(look()) == "t1"
+    assert loops.get_loop().run(look()) == "t1"
 
 
 def test_what_fails_there_is_raised_here(loops: LoopThread) -> None:
@@ -102,7 +102,7 @@ def test_what_fails_there_is_raised_here(loops: LoopThread) -> None:
         raise ZeroDivisionError
 
     try:
-        loops.get().run(fail())
+        loops.get_loop().run(fail())
     except ZeroDivisionError:
         return
     pytest.fail("nothing was raised")
@@ -112,12 +112,12 @@ def test_its_own_thread_does_not_wait_for_itself(loops: LoopThread) -> None:
     done = threading.Event()
 
     async def outer() -> Any:
-        return loops.get().is_here, loops.get().run(inner())
+        return loops.get_loop().is_current_thread, loops.get_loop().run(inner())
 
     async def inner() -> None:
         done.set()
 
-    assert loops.get().run(outer()) == (True, None)
+    assert loops.get_loop().run(outer()) == (True, None)
     assert done.wait(5)
 
 
@@ -129,13 +129,13 @@ def test_a_test_that_is_given_up_goes_on_alone(loops: LoopThread) -> None:
         over.set()
 
     async def give_up() -> bool:
-        task = asyncio.create_task(in_a_thread(work))
+        task = asyncio.create_task(run_in_daemon_thread(work))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
         return task.cancelled()
 
-    assert loops.get().run(give_up())
+    assert loops.get_loop().run(give_up())
     go_on.set()
     assert over.wait(5)
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.utils.llm.errors import ConfigError, UnknownFeatureError
-from backend.utils.llm.model_config import Table, get_route_options, load, parse
-from backend.utils.llm.models import retirement
+from backend.utils.llm.model_config import Table, get_route_options, load, parse_table
+from backend.utils.llm.models import find_retirement
 
 from .tables import PROVIDERS
 
@@ -38,7 +38,7 @@ WRITTEN_ON = date(2026, 11, 21)
 
 def problems(text: str, **environ: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        parse(text, environ=environ)
+        parse_table(text, environ=environ)
     return list(caught.value.problems)
 
 
@@ -70,7 +70,7 @@ class TestShippedTable:
             for endpoint in chain
         }
 
-        gone = {model: found.day for model in models if (found := retirement(model))}
+        gone = {model: found.day for model in models if (found := find_retirement(model))}
 
         assert [model for model, day in gone.items() if day <= WRITTEN_ON + timedelta(days=90)] == []
 
@@ -97,23 +97,25 @@ class TestLayers:
     """Shipped defaults < file < environment."""
 
     def test_a_profile_starts_from_the_one_it_extends(self) -> None:
-        snapshot = parse(SMALL, environ={})
+        snapshot = parse_table(SMALL, environ={})
 
         assert endpoints(snapshot, "greet", "byok") == ["openai:gpt-6-luna"]
         assert snapshot.chain("greet", "byok").layer == "text, profile premium"
         assert endpoints(snapshot, "part", "byok") == ["openai:gpt-6.1-sol"]
 
     def test_model_qos_chooses_the_houses_profile(self) -> None:
-        assert parse(SMALL, environ={"MODEL_QOS": " BYOK "}).profile == "byok"
+        assert parse_table(SMALL, environ={"MODEL_QOS": " BYOK "}).profile == "byok"
 
     def test_a_features_variable_overrides_every_profile(self) -> None:
-        snapshot = parse(SMALL, environ={"LLM_FEATURE_GREET": "gemini:gemini-3.8-flash, openai:gpt-6-luna"})
+        snapshot = parse_table(
+            SMALL, environ={"LLM_FEATURE_GREET": "gemini:gemini-3.8-flash, openai:gpt-6-luna"}
+        )
 
         assert endpoints(snapshot, "greet", "premium") == ["gemini:gemini-3.8-flash", "openai:gpt-6-luna"]
         assert snapshot.chain("greet", "byok").layer == "environment LLM_FEATURE_GREET"
 
     def test_a_pin_holds_in_every_profile(self) -> None:
-        snapshot = parse(SMALL + '[features.greet]\npin = "openai:gpt-5.1"', environ={})
+        snapshot = parse_table(SMALL + '[features.greet]\npin = "openai:gpt-5.1"', environ={})
 
         assert (
             endpoints(snapshot, "greet", "premium")
@@ -132,12 +134,12 @@ class TestLayers:
         pin = "group:quality"
         """
 
-        tiers = parse(SMALL + groups, environ={}).chain("deep", "premium").tiers
+        tiers = parse_table(SMALL + groups, environ={}).chain("deep", "premium").tiers
 
         assert [(tier.group, len(tier.endpoints)) for tier in tiers] == [("quality", 2), ("fast", 1)]
 
     def test_options_come_from_the_feature(self) -> None:
-        snapshot = parse(SMALL + '[features.greet]\noptions = { effort = "low" }', environ={})
+        snapshot = parse_table(SMALL + '[features.greet]\noptions = { effort = "low" }', environ={})
 
         assert (
             get_route_options("greet", "gpt-6-luna", "openai", snapshot=snapshot)["reasoning_effort"] == "low"
@@ -149,7 +151,7 @@ class TestLayers:
 
     def test_an_unknown_feature_names_the_nearest(self) -> None:
         with pytest.raises(UnknownFeatureError, match="'greet'"):
-            parse(SMALL, environ={}).features["gret"]
+            parse_table(SMALL, environ={}).features["gret"]
 
 
 class TestProblems:
@@ -261,7 +263,7 @@ class TestProblems:
     @given(st.text(max_size=200))
     def test_no_text_breaks_the_reader(self, text: str) -> None:
         with suppress(ConfigError):
-            parse(text, environ={})
+            parse_table(text, environ={})
 
 
 class TestHash:
@@ -269,17 +271,17 @@ class TestHash:
 
     def test_it_changes_with_the_table_and_with_who_has_a_key(self) -> None:
         hashes = {
-            parse(SMALL, environ={}).hash,
-            parse(SMALL.replace("luna", "astra"), environ={}).hash,
-            parse(SMALL, environ={"MODEL_QOS": "byok"}).hash,
-            parse(SMALL, environ={"OPENAI_API_KEY": "a"}).hash,
+            parse_table(SMALL, environ={}).hash,
+            parse_table(SMALL.replace("luna", "astra"), environ={}).hash,
+            parse_table(SMALL, environ={"MODEL_QOS": "byok"}).hash,
+            parse_table(SMALL, environ={"OPENAI_API_KEY": "a"}).hash,
         }
 
         assert len(hashes) == 4
 
     def test_it_does_not_depend_on_the_key_itself(self) -> None:
         first, second = (
-            parse(SMALL, environ={"OPENAI_API_KEY": key}) for key in ("sk-canary-1", "sk-canary-2")
+            parse_table(SMALL, environ={"OPENAI_API_KEY": key}) for key in ("sk-canary-1", "sk-canary-2")
         )
 
         assert first.hash == second.hash

@@ -6,7 +6,7 @@ import pytest
 
 from backend.agents.errors import UnknownAgentError
 from backend.utils.llm.errors import UnknownEndpointError, UnknownFeatureError
-from backend.utils.llm.nearest import LONGEST, nearest
+from backend.utils.llm.nearest import LONGEST, find_similar_words
 from backend.utils.llm.problems import did_you_mean
 
 LONG = "a" * (LONGEST + 1)
@@ -14,11 +14,11 @@ ENDLESS = "a" * 100_000
 
 
 def test_the_most_alike_come_first() -> None:
-    assert nearest("caht", ["boat", "chat", "other"], most=1) == ("chat",)
+    assert find_similar_words("caht", ["boat", "chat", "other"], limit=1) == ("chat",)
 
 
 def test_a_name_without_end_is_compared_with_nothing() -> None:
-    assert nearest(LONG, [LONG]) == ()
+    assert find_similar_words(LONG, [LONG]) == ()
     assert did_you_mean(LONG, [LONG, *map(str, range(20))]) == ""
 
 

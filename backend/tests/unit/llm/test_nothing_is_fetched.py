@@ -15,7 +15,7 @@ from langchain_google_genai._image_utils import ImageBytesLoader
 from backend.tests.fakes.audit import opened
 from backend.utils.llm.clients import Patchbay
 from backend.utils.llm.errors import LLMError, RejectedRequestError
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.model_config import Table
 from backend.utils.llm.testing import Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
@@ -205,7 +205,7 @@ def test_without_another_endpoint_the_call_is_rejected_and_nothing_is_held_again
     for _ in range(8):
         with pytest.raises(RejectedRequestError) as caught:
             call(model, [HumanMessage([file])])
-        assert [attempt.category for attempt in caught.value.attempts] == [Category.UNWORDED]
+        assert [attempt.category for attempt in caught.value.attempts] == [FailureCategory.UNWORDED]
         assert MARK not in f"{caught.value} {caught.value.__cause__}"
 
     assert provider.requests == ()

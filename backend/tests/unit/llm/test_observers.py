@@ -12,10 +12,10 @@ from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.observers import ObserverRegistry
 from backend.utils.llm.execution.observers.base import AttemptObserver
 from backend.utils.llm.execution.steps import Try
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 
 if TYPE_CHECKING:
-    from backend.utils.llm.failures import Failure
+    from backend.utils.llm.failures import ClassifiedFailure
     from backend.utils.llm.receipt import Attempt
 
 EVENTS = ["started", "received", "ended"]
@@ -28,13 +28,13 @@ class Recorder(AttemptObserver):
         self.events: list[str] = []
         self._fails_at = fails_at
 
-    def started(self, _: Try) -> None:
+    def on_started(self, _: Try) -> None:
         self._note("started")
 
-    def received(self, _: Try) -> None:
+    def on_answer_received(self, _: Try) -> None:
         self._note("received")
 
-    def ended(self, _: Try, __: Attempt, failure: Failure | None) -> None:
+    def on_ended(self, _: Try, __: Attempt, failure: ClassifiedFailure | None) -> None:
         self._note("ended", "" if failure is None else f" {failure.category}")
 
     def _note(self, event: str, more: str = "") -> None:
@@ -46,14 +46,14 @@ class Recorder(AttemptObserver):
 def run(world: World, *observers: AttemptObserver) -> Dispatch:
     """A call whose first request fails and whose second is answered; ``observers`` after those of the process."""
     route = world.plan("f")
-    told = ObserverRegistry(world.health).of(route)
+    told = ObserverRegistry(world.health).select_observers(route)
     for one in observers:
         told = told.with_observer(one)
     dispatch = Dispatch(route, world.health, clock=world.clock, observers=told)
-    for category in (Category.MODEL_NOT_FOUND, None):
-        step = dispatch.next()
+    for category in (FailureCategory.MODEL_NOT_FOUND, None):
+        step = dispatch.next_step()
         assert isinstance(step, Try)
-        told.received(step)
+        told.notify_answer_received(step)
         settle(dispatch, step, category)
     return dispatch
 
@@ -88,7 +88,7 @@ def test_an_observer_that_raises_changes_no_outcome_and_stops_no_other_observer(
 
 def told(world: World, *, is_balanced: bool) -> list[str]:
     """Who watches a call of ``f``."""
-    observers = ObserverRegistry(world.health).of(world.plan("f"), is_balanced=is_balanced)
+    observers = ObserverRegistry(world.health).select_observers(world.plan("f"), is_balanced=is_balanced)
     return [type(one).__name__.removesuffix("Observer") for one in observers]
 
 
@@ -110,11 +110,11 @@ def test_a_call_has_only_the_observers_that_its_route_needs(
 ) -> None:
     world = World({"f": ["red:m", "blue:m"]}, row)
 
-    assert told(world, is_balanced=is_balanced) == ["Substitute", "Health", "Degraded", *watching]
+    assert told(world, is_balanced=is_balanced) == ["SubstitutedModel", "Health", "Degraded", *watching]
 
 
 @pytest.mark.parametrize("select", ["ordered", "weighted", "least_used", "least_busy", "latency", "cost"])
 def test_load_counts_as_soon_as_anything_in_the_table_is_chosen_by_more_than_its_place(select: str) -> None:
     world = World({"f": "red:m", "g": ["red:m", "blue:m"]}, f'[features.g]\nselect = "{select}"')
 
-    assert world.snapshot.is_balanced is (select != "ordered")
+    assert world.snapshot.has_balancing_strategy is (select != "ordered")

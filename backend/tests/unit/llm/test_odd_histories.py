@@ -14,11 +14,11 @@ from langchain_core.messages import HumanMessage
 from backend.tests.fakes.strict_histories import StrictProvider, history_faults
 from backend.utils.llm.errors import AllAttemptsFailedError
 from backend.utils.llm.model_config import Table
-from backend.utils.llm.needs import history_and_needs
+from backend.utils.llm.needs import prepare_history_and_needs
 from backend.utils.llm.options import NO_OPTIONS
-from backend.utils.llm.providers import Ask, ModelRequest
-from backend.utils.llm.providers.ask import NotWordedError
-from backend.utils.llm.providers.client_cache import ClientKey
+from backend.utils.llm.providers import CallSettings, ModelRequest
+from backend.utils.llm.providers.ask import InexpressibleRequestError
+from backend.utils.llm.providers.client_cache import ChatClientKey
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.testing import LoopbackProvider, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay, loopback_table
@@ -68,11 +68,11 @@ def endpoints() -> dict[str, Endpoint]:
 
 def worded(endpoint: Endpoint, odd: Odd) -> tuple[str, dict[str, Any]]:
     """Path and body of a request that says ``odd``."""
-    ask = Ask(NO_OPTIONS)
-    history, _ = history_and_needs(odd.messages, ask)
+    ask = CallSettings(NO_OPTIONS)
+    history, _ = prepare_history_and_needs(odd.messages, ask)
     nobody: Any = None
     request = ModelRequest(endpoint, ask, {}, history, None, 10.0, nobody, is_plain=history is odd.messages)
-    serialized = ClientKey.of(endpoint).chat_api().serialize(request, streams=False)
+    serialized = ChatClientKey.from_endpoint(endpoint).chat_api().serialize(request, streams=False)
     return serialized.path.partition("?")[0], json.loads(json.dumps(serialized.body, allow_nan=False))
 
 
@@ -91,7 +91,7 @@ def test_no_vendor_refuses_a_history_and_nothing_is_lost(
 ) -> None:
     endpoint, odd = endpoints[api], ODD[shape]
     if shape in UNWORDED and api not in UNWORDED[shape]:
-        with pytest.raises(NotWordedError):
+        with pytest.raises(InexpressibleRequestError):
             worded(endpoint, odd)
         return
 
@@ -218,7 +218,7 @@ def test_what_breaks_while_a_request_is_worded_goes_to_the_next(
 ) -> None:
     provider.always(Text("seen"))
     patchbay = loopback_patchbay(provider, {"f": ["openai:gpt-6-luna", "gemini:gemini-3.8-flash"]})
-    chat = patchbay.runtime.clients.client(
+    chat = patchbay.runtime.clients.get_client(
         patchbay.table.snapshot.chains["premium"]["f"].tiers[0].endpoints[0]
     )
 

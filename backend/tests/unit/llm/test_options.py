@@ -10,8 +10,14 @@ from google.genai.types import HarmBlockThreshold, HarmCategory
 from pydantic import ValidationError
 
 from backend.utils.llm.errors import ConfigError
-from backend.utils.llm.models import EFFORTS, FAMILIES, Capabilities, capabilities
-from backend.utils.llm.options import Options, Safety, Threshold, parameter_of, request_kwargs
+from backend.utils.llm.models import EFFORTS, FAMILIES, Capabilities, find_capabilities
+from backend.utils.llm.options import (
+    Options,
+    SafetyThresholds,
+    Threshold,
+    find_api_parameter,
+    make_request_kwargs,
+)
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 
 if TYPE_CHECKING:
@@ -53,13 +59,16 @@ def on_the_wire(provider: LoopbackProvider, wire: str, **options: Any) -> dict[s
 
 def refused(option: str, wire: str) -> bool:
     if wire in {"gemini", "anthropic"}:
-        return getattr(parameter_of(option), wire) is None
-    return parameter_of(option).name("openai", "responses" if wire == "responses" else "chat") is None
+        return getattr(find_api_parameter(option), wire) is None
+    return (
+        find_api_parameter(option).name_in_api("openai", "responses" if wire == "responses" else "chat")
+        is None
+    )
 
 
 def test_every_option_has_a_value_here() -> None:
     assert set(VALUES) == set(Options.model_fields) - OURS - BELOW
-    assert all(parameter_of(option).ours for option in OURS)
+    assert all(find_api_parameter(option).ours for option in OURS)
 
 
 @pytest.mark.parametrize("wire", ENDPOINTS)
@@ -80,14 +89,16 @@ def test_an_option_is_on_the_wire_or_refused(option: str, wire: str, provider: L
 
 
 def test_an_option_that_only_responses_lacks_is_reported_as_such() -> None:
-    told = Options(seed=1).problems("openai", "gpt-5.4", capabilities("gpt-5.4"), "responses")
+    told = Options(seed=1).find_unsupported("openai", "gpt-5.4", find_capabilities("gpt-5.4"), "responses")
 
     assert told == [("seed", "the openai API has no such option in Responses")]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_fixed_sampling_refuses_every_temperature(temperature: float) -> None:
-    told = Options(temperature=temperature).problems("openai", "gpt-6-luna", capabilities("gpt-6-luna"))
+    told = Options(temperature=temperature).find_unsupported(
+        "openai", "gpt-6-luna", find_capabilities("gpt-6-luna")
+    )
 
     assert told == [("temperature", "gpt-6-luna has fixed sampling and rejects it")]
 
@@ -95,7 +106,7 @@ def test_fixed_sampling_refuses_every_temperature(temperature: float) -> None:
 @pytest.mark.parametrize("intent", EFFORTS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_effort_becomes_one_that_the_model_has(family: str, intent: Any) -> None:
-    can = capabilities(family)
+    can = find_capabilities(family)
 
     mapped = can.nearest_effort(intent)
 
@@ -106,11 +117,11 @@ def test_an_effort_becomes_one_that_the_model_has(family: str, intent: Any) -> N
 def test_options_of_a_call_are_laid_over_those_below() -> None:
     below = Options(effort="low", seed=1)
 
-    assert Options(seed=2).over(below) == Options(effort="low", seed=2)
+    assert Options(seed=2).with_defaults(below) == Options(effort="low", seed=2)
 
 
 def test_a_vendors_prefix_does_not_hide_the_family() -> None:
-    assert capabilities("google/gemini-3.5-flash") == capabilities("gemini-3.5-flash")
+    assert find_capabilities("google/gemini-3.5-flash") == find_capabilities("gemini-3.5-flash")
 
 
 class TestSafety:
@@ -121,7 +132,7 @@ class TestSafety:
 
         assert settings == [
             {"category": f"HARM_CATEGORY_{kind.upper()}", "threshold": "BLOCK_ONLY_HIGH"}
-            for kind in Safety.model_fields
+            for kind in SafetyThresholds.model_fields
         ]
 
     def test_a_kind_of_harm_is_set_by_itself(self, provider: LoopbackProvider) -> None:
@@ -138,22 +149,24 @@ class TestSafety:
 
         patchbay = loopback_patchbay(provider, {"f": list(ENDPOINTS.values())}, RESPONSES + feature)
 
-        assert patchbay.table.snapshot.features["f"].options.safety == Safety(hate_speech="none")
+        assert patchbay.table.snapshot.features["f"].options.safety == SafetyThresholds(hate_speech="none")
         patchbay.close()
 
     def test_what_is_laid_over_leaves_the_other_kinds(self) -> None:
-        below = Options(safety=Safety(harassment="off", hate_speech="none"))
+        below = Options(safety=SafetyThresholds(harassment="off", hate_speech="none"))
 
-        over = Options(safety=Safety(hate_speech="low_and_above")).over(below)
+        over = Options(safety=SafetyThresholds(hate_speech="low_and_above")).with_defaults(below)
 
-        assert over.safety == Safety(harassment="off", hate_speech="low_and_above")
+        assert over.safety == SafetyThresholds(harassment="off", hate_speech="low_and_above")
 
     def test_three_layers_are_as_two(self) -> None:
-        below = Options(safety=Safety(harassment="off"))
-        middle = Options(safety=Safety(hate_speech="none"))
-        over = Options(safety=Safety(dangerous_content="none"))
+        below = Options(safety=SafetyThresholds(harassment="off"))
+        middle = Options(safety=SafetyThresholds(hate_speech="none"))
+        over = Options(safety=SafetyThresholds(dangerous_content="none"))
 
-        assert over.over(middle).over(below) == over.over(middle.over(below))
+        assert over.with_defaults(middle).with_defaults(below) == over.with_defaults(
+            middle.with_defaults(below)
+        )
 
     def test_it_is_visible(self) -> None:
         assert Options().model_dump()["safety"]["sexually_explicit"] == "only_high"
@@ -166,7 +179,9 @@ class TestSafety:
 
     @pytest.mark.parametrize("threshold", get_args(Threshold))
     def test_every_word_is_one_of_googles(self, threshold: Threshold) -> None:
-        for kind, named in Safety(harassment=threshold, hate_speech=threshold).settings().items():
+        for kind, named in (
+            SafetyThresholds(harassment=threshold, hate_speech=threshold).to_gemini_settings().items()
+        ):
             assert kind in HarmCategory.__members__
             assert named in HarmBlockThreshold.__members__
 
@@ -175,7 +190,9 @@ class TestLogprobs:
     """Only models that are known to tell them are asked for log probabilities."""
 
     def test_log_probabilities_of_a_model_without_them_are_refused(self) -> None:
-        told = Options(logprobs=True, top_logprobs=2).problems("openai", "gpt-5.1", capabilities("gpt-5.1"))
+        told = Options(logprobs=True, top_logprobs=2).find_unsupported(
+            "openai", "gpt-5.1", find_capabilities("gpt-5.1")
+        )
 
         assert told == [
             ("logprobs", "gpt-5.1 does not tell how likely its tokens were"),
@@ -183,28 +200,30 @@ class TestLogprobs:
         ]
 
     def test_not_to_ask_is_never_refused(self) -> None:
-        assert Options(logprobs=False).problems("openai", "gpt-5.1", capabilities("gpt-5.1")) == []
+        assert (
+            Options(logprobs=False).find_unsupported("openai", "gpt-5.1", find_capabilities("gpt-5.1")) == []
+        )
 
     @pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-4.1"])
     def test_openais_models_without_reasoning_send_log_probabilities(self, model: str) -> None:
-        assert capabilities(model).logprobs
+        assert find_capabilities(model).logprobs
 
     @pytest.mark.parametrize(
         ("api", "names"),
         [("openai", ("logprobs", "top_logprobs")), ("gemini", ("response_logprobs", "logprobs"))],
     )
     def test_each_api_has_its_names(self, api: Any, names: tuple[str, str]) -> None:
-        kwargs = request_kwargs(Options(logprobs=True, top_logprobs=3), api, SPEAKS_LOGPROBS)
+        kwargs = make_request_kwargs(Options(logprobs=True, top_logprobs=3), api, SPEAKS_LOGPROBS)
 
         assert [kwargs[name] for name in names] == [True, 3]
 
     def test_how_many_implies_whether(self) -> None:
-        assert request_kwargs(Options(top_logprobs=0), "openai", SPEAKS_LOGPROBS)["logprobs"] is True
+        assert make_request_kwargs(Options(top_logprobs=0), "openai", SPEAKS_LOGPROBS)["logprobs"] is True
 
     def test_not_whether_means_not_how_many(self) -> None:
         below = Options(top_logprobs=3)
 
-        kwargs = request_kwargs(Options(logprobs=False).over(below), "openai", SPEAKS_LOGPROBS)
+        kwargs = make_request_kwargs(Options(logprobs=False).with_defaults(below), "openai", SPEAKS_LOGPROBS)
 
         assert not {"logprobs", "top_logprobs"} & set(kwargs)
 

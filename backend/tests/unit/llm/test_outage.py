@@ -11,12 +11,12 @@ import pytest
 from backend.tests.fakes.simulation import HANG, Behaviour, Called, Reply, World, fails, ok, users_own
 from backend.utils.llm.caller import HOUSE
 from backend.utils.llm.errors import LLMError, ProviderDownError
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-C = Category
+C = FailureCategory
 DOWN = fails(C.SERVER, 503, seconds=0.05)
 CALLS = 1000
 RESERVE = 10

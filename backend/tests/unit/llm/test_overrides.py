@@ -12,7 +12,7 @@ from backend.utils.llm import Caller, Needs, Patchbay
 from backend.utils.llm.caller import HOUSE
 from backend.utils.llm.clock import Time
 from backend.utils.llm.errors import ConfigError, NoEndpointError
-from backend.utils.llm.model_config import Override, Table, parse
+from backend.utils.llm.model_config import Override, Table, parse_table
 from backend.utils.llm.routing.plan import plan
 
 from .tables import PROVIDERS
@@ -104,7 +104,7 @@ class TestWhatServes:
         assert made.snapshot.features["greet"].override == stored("greet", SOL, number=2)
 
     def test_without_overrides_the_hash_is_that_of_the_table(self) -> None:
-        assert table(Store()).snapshot.hash == parse(TABLE, environ=ENVIRON).hash
+        assert table(Store()).snapshot.hash == parse_table(TABLE, environ=ENVIRON).hash
 
     def test_each_override_changes_the_hash(self) -> None:
         several = [(), (stored("greet", FLASH),), (stored("greet", SOL),), (stored(LUNA),)]
@@ -120,7 +120,10 @@ class TestWhatServes:
         assert chain(made.snapshot) == [SOL, FLASH]
         assert set(made.snapshot.disabled) == {LUNA}
         assert [info.state for info in Patchbay(made).get_qos_info().overrides] == ["in_force", "in_force"]
-        assert "there is no such alias" in table(Store(stored("greet", "alias:no"))).ignored[0].problems[0]
+        assert (
+            "there is no such alias"
+            in table(Store(stored("greet", "alias:no"))).ignored_overrides[0].problems[0]
+        )
 
 
 class TestDisabled:
@@ -194,8 +197,8 @@ class TestMisfits:
         made = table(Store(bad, stored("part", FLASH, number=2)), TABLE + more)
 
         assert chain(made.snapshot, "part") == [FLASH]
-        assert [one.override for one in made.ignored] == [bad]
-        assert reason in made.ignored[0].problems[0]
+        assert [one.override for one in made.ignored_overrides] == [bad]
+        assert reason in made.ignored_overrides[0].problems[0]
         assert events(caplog, "override") == [("override.ignored", "o1")]
         assert reason in caplog.text
 
@@ -206,11 +209,11 @@ class TestMisfits:
 
         file.write_text(TABLE.replace("part ", "other"))
         made.reload_if_changed()
-        left_out = [one.override.id for one in made.ignored]
+        left_out = [one.override.id for one in made.ignored_overrides]
         file.write_text(TABLE)
         made.reload_if_changed()
 
-        assert (left_out, made.ignored, chain(made.snapshot, "part")) == (["o1"], (), [FLASH])
+        assert (left_out, made.ignored_overrides, chain(made.snapshot, "part")) == (["o1"], (), [FLASH])
 
     def test_a_bad_table_is_refused_for_its_own_problems_alone(self) -> None:
         with pytest.raises(ConfigError) as caught:
@@ -220,19 +223,19 @@ class TestMisfits:
 
     def test_a_required_check_counts_for_overrides_too(self) -> None:
         made = table(store := Store())
-        made.require(lambda snapshot: ["no SOL here"] if SOL in chain(snapshot) else [])
+        made.add_check(lambda snapshot: ["no SOL here"] if SOL in chain(snapshot) else [])
 
         store.kept = (stored("greet", SOL),)
         made.reload_if_changed()
 
-        assert (chain(made.snapshot), made.ignored[0].problems) == ([LUNA, FLASH], ("no SOL here",))
+        assert (chain(made.snapshot), made.ignored_overrides[0].problems) == ([LUNA, FLASH], ("no SOL here",))
 
     def test_whether_one_would_fit_is_told_and_changes_nothing(self) -> None:
         made = table(Store())
 
-        assert chain(made.with_override(stored("greet", SOL))) == [SOL]
+        assert chain(made.preview_override(stored("greet", SOL))) == [SOL]
         with pytest.raises(ConfigError, match="Did you mean 'greet'"):
-            made.with_override(stored("gret", SOL))
+            made.preview_override(stored("gret", SOL))
         assert chain(made.snapshot) == [LUNA, FLASH]
 
 

@@ -24,7 +24,7 @@ from backend.utils.llm.errors import (
     OwnEndpointError,
     RejectedCredentialError,
 )
-from backend.utils.llm.model_config import endpoint_of_user
+from backend.utils.llm.model_config import make_own_endpoint
 from backend.utils.llm.testing import LoopbackProvider, Status, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 from backend.utils.llm.transport import Credential, Request, connections
@@ -317,7 +317,7 @@ class TestForgery:
     def test_the_houses_key_does_not_go_where_a_user_says(self, house: Patchbay, network: Network) -> None:
         transport, there = (
             house.runtime.transport,
-            endpoint_of_user("https://public.example/v1", "llama", ()).provider,
+            make_own_endpoint("https://public.example/v1", "llama", ()).provider,
         )
         request = Request(f"{there.base_url}/chat/completions", {}, b"{}")
 
@@ -336,7 +336,7 @@ class TestForgery:
         transport = house.runtime.transport
 
         for host in ("10.0.0.1", "[::1]", "169.254.169.254"):
-            there = endpoint_of_user(f"https://{host}/v1", "llama", ()).provider
+            there = make_own_endpoint(f"https://{host}/v1", "llama", ()).provider
             request = Request(f"{there.base_url}/chat/completions", {}, b"{}")
             ticket = transport.tickets.open(there, Credential("user", SecretStr(CANARY)), 60.0)
             with pytest.raises(OwnEndpointError):
@@ -669,10 +669,12 @@ class TestNaming:
     def test_its_key_is_for_its_address_alone(self) -> None:
         caller = own("https://models.example/v1")
 
-        assert caller.key_for(endpoint_of_user("https://models.example/v1", "other", ()).provider) is not None
-        assert caller.key_for(endpoint_of_user("https://models.example/v2", "llama", ()).provider) is None
+        assert (
+            caller.key_for(make_own_endpoint("https://models.example/v1", "other", ()).provider) is not None
+        )
+        assert caller.key_for(make_own_endpoint("https://models.example/v2", "llama", ()).provider) is None
         assert caller.without_keys().own_endpoint is None
-        assert caller.without_keys().policy == "byok_only"
+        assert caller.without_keys().effective_key_policy == "byok_only"
 
     def test_no_provider_of_the_table_may_be_called_so(self, provider: LoopbackProvider) -> None:
         more = '[providers.own]\napi = "openai"\nbase_url = "https://models.example"'

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from backend.tests.fakes.strangers import Stranger, running
 from backend.utils.llm import Caller, OwnEndpoint, Patchbay, Table
 from backend.utils.llm.errors import LLMError, OwnEndpointError, RefusedError, StreamInterruptedError
-from backend.utils.llm.structured import UnfitAnswerError, schema_of
+from backend.utils.llm.structured import SchemaMismatchError, schema_of
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 
 from .samples import CANARY, QualityScores
@@ -304,7 +304,7 @@ class TestObjects:
 
     @pytest.mark.parametrize("text", ["```" + " " * 100_000, "```" + " x" * 100_000, "``` " * 50_000])
     def test_a_block_of_markdown_that_never_ends(self, text: str) -> None:
-        with pytest.raises(UnfitAnswerError):
+        with pytest.raises(SchemaMismatchError):
             schema_of(QualityScores).parse(text)
 
     @pytest.mark.parametrize("block", ['```json\n{"scores": {}}\n```', '  ```{"scores": {}}```\n'])
@@ -314,5 +314,5 @@ class TestObjects:
     def test_very_many_faults_are_summarised(self) -> None:
         wrong = json.dumps({"scores": dict.fromkeys(map(str, range(1000)), "x")})
 
-        with pytest.raises(UnfitAnswerError, match="wrong in 1000 places"):
+        with pytest.raises(SchemaMismatchError, match="wrong in 1000 places"):
             schema_of(QualityScores).parse(wrong)

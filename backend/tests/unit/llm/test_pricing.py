@@ -14,13 +14,13 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.tools.lint import lint
+from backend.tools.lint import lint_table
 from backend.utils.llm import pricing
 from backend.utils.llm.clients import Patchbay, explain, get_llm, use
 from backend.utils.llm.errors import ConfigError
-from backend.utils.llm.model_config import Endpoint, Price, Provider, Table, parse
+from backend.utils.llm.model_config import Endpoint, Provider, Table, TokenPrices, parse_table
 from backend.utils.llm.models import UNKNOWN
-from backend.utils.llm.pricing import cost, looked_up, price_version
+from backend.utils.llm.pricing import compute_cost, compute_cost_by_genai_prices, price_version
 from backend.utils.llm.receipt import Usage
 
 if TYPE_CHECKING:
@@ -50,18 +50,18 @@ def usages(draw: st.DrawFn) -> Usage:
 def test_every_model_costs_what_the_price_list_says(model: tuple[str, str], usage: Usage, hour: int) -> None:
     when = WHEN.replace(hour=hour)
 
-    listed = looked_up(*model, usage, when)
+    listed = compute_cost_by_genai_prices(*model, usage, when)
 
-    assert cost(endpoint(*model), usage, when) == (None if listed is None else round(listed, 12))
+    assert compute_cost(endpoint(*model), usage, when) == (None if listed is None else round(listed, 12))
 
 
 def test_a_price_of_many_digits_costs_whole_pico_dollars() -> None:
     one = replace(
-        endpoint("openai", "m"), price=Price(input=Decimal("0.0000004"), output=Decimal("0.1234567"))
+        endpoint("openai", "m"), price=TokenPrices(input=Decimal("0.0000004"), output=Decimal("0.1234567"))
     )
 
-    assert cost(one, Usage(input=1, output=1), WHEN) == Decimal("0.000000123457")
-    assert str(cost(one, Usage(output=10), WHEN)) == "0.000001234567"
+    assert compute_cost(one, Usage(input=1, output=1), WHEN) == Decimal("0.000000123457")
+    assert str(compute_cost(one, Usage(output=10), WHEN)) == "0.000001234567"
 
 
 def test_a_cost_tells_with_what_it_was_reckoned() -> None:
@@ -72,14 +72,14 @@ def test_a_cost_tells_with_what_it_was_reckoned() -> None:
     assert (
         price_version(replace(listed, billed_as="openai:gpt-6-sol"), "") == f"{version} as openai:gpt-6-sol"
     )
-    own = replace(listed, price=Price(input=Decimal(1), output=Decimal(1)))
+    own = replace(listed, price=TokenPrices(input=Decimal(1), output=Decimal(1)))
     assert price_version(own, "0123456789ab") == "table 0123456789ab"
 
 
 @pytest.mark.parametrize("model", ["gpt-6-luna", "gpt-6.1-sol"])
 def test_cached_tokens_cost_less(model: str) -> None:
-    fresh = cost(endpoint("openai", model), Usage(input=1_000_000, output=0), WHEN)
-    cached = cost(endpoint("openai", model), Usage(input=1_000_000, output=0, cached=1_000_000), WHEN)
+    fresh = compute_cost(endpoint("openai", model), Usage(input=1_000_000, output=0), WHEN)
+    cached = compute_cost(endpoint("openai", model), Usage(input=1_000_000, output=0, cached=1_000_000), WHEN)
 
     assert fresh is not None
     assert cached is not None
@@ -89,7 +89,7 @@ def test_cached_tokens_cost_less(model: str) -> None:
 def test_the_table_s_name_of_a_provider_is_known() -> None:
     usage = Usage(input=1_000, output=10)
 
-    assert cost(endpoint("gemini", "gemini-3.5-flash-lite"), usage, WHEN) == cost(
+    assert compute_cost(endpoint("gemini", "gemini-3.5-flash-lite"), usage, WHEN) == compute_cost(
         endpoint("google", "gemini-3.5-flash-lite"), usage, WHEN
     )
 
@@ -105,7 +105,7 @@ def test_the_table_s_name_of_a_provider_is_known() -> None:
     ids=["no such model", "no such provider", "usage unknown", "counts that contradict"],
 )
 def test_what_is_not_known_costs_none(provider: str, model: str, usage: Usage | None) -> None:
-    assert cost(endpoint(provider, model), usage, WHEN) is None
+    assert compute_cost(endpoint(provider, model), usage, WHEN) is None
 
 
 GATEWAY = """
@@ -129,7 +129,7 @@ def gateway(more: str, url: str = "https://gateway.example.com/v1") -> str:
 
 
 def endpoint_of(more: str) -> Endpoint:
-    (found,) = parse(gateway(more), environ={}).chain("chat", "p")
+    (found,) = parse_table(gateway(more), environ={}).chain("chat", "p")
     return found
 
 
@@ -141,17 +141,21 @@ class TestOwnPrices:
             '[models."gateway:house-large"]\nprice = { input = 2, output = 10, cache_read = 0.5 }'
         )
 
-        assert cost(own, USED, WHEN) == Decimal("11.25")
+        assert compute_cost(own, USED, WHEN) == Decimal("11.25")
 
     def test_unpriced_kinds_of_tokens_cost_what_the_rest_of_the_prompt_does(self) -> None:
         own = endpoint_of('[models."gateway:house-large"]\nprice = { input = 2, output = 10 }')
 
-        assert cost(own, USED, WHEN) == Decimal(12)
+        assert compute_cost(own, USED, WHEN) == Decimal(12)
 
     def test_it_may_be_billed_as_another_model(self) -> None:
         own = endpoint_of('[models."gateway:house-large"]\npriced_as = "openai:gpt-6-luna"')
 
-        assert cost(own, USED, WHEN) == cost(endpoint("openai", "gpt-6-luna"), USED, WHEN) is not None
+        assert (
+            compute_cost(own, USED, WHEN)
+            == compute_cost(endpoint("openai", "gpt-6-luna"), USED, WHEN)
+            is not None
+        )
 
     def test_a_provider_may_bill_as_another_one(self) -> None:
         text = (
@@ -159,9 +163,13 @@ class TestOwnPrices:
             .replace("house-large", "gpt-6-luna")
             .replace("[profiles.p]", 'priced_as = "openai"\n[profiles.p]')
         )
-        (own,) = parse(text, environ={}).chain("chat", "p")
+        (own,) = parse_table(text, environ={}).chain("chat", "p")
 
-        assert cost(own, USED, WHEN) == cost(endpoint("openai", "gpt-6-luna"), USED, WHEN) is not None
+        assert (
+            compute_cost(own, USED, WHEN)
+            == compute_cost(endpoint("openai", "gpt-6-luna"), USED, WHEN)
+            is not None
+        )
 
     def test_a_capped_feature_is_served_and_the_receipt_has_the_cost(
         self, provider: LoopbackProvider
@@ -178,7 +186,7 @@ class TestOwnPrices:
         assert explained["candidates"][0]["estimate"]["at_most_usd"] is not None
 
     def test_without_one_it_is_said_where_to_write_it(self) -> None:
-        found = lint(parse(gateway(""), environ={}), {}, WHEN.date())
+        found = lint_table(parse_table(gateway(""), environ={}), {}, WHEN.date())
 
         assert any('priced_as in [models."gateway:house-large"]' in one.says for one in found)
 
@@ -218,8 +226,8 @@ class TestWithoutAPriceList:
         for name in ("genai_prices", "genai_prices.data_snapshot"):
             monkeypatch.setitem(sys.modules, name, None)
 
-        assert cost(endpoint("openai", "gpt-6-luna"), USED, WHEN) is None
-        assert cost(endpoint("openai", "gpt-6.1-sol"), USED, WHEN) is None
+        assert compute_cost(endpoint("openai", "gpt-6-luna"), USED, WHEN) is None
+        assert compute_cost(endpoint("openai", "gpt-6.1-sol"), USED, WHEN) is None
         assert len(caplog.records) == 1
 
     def test_a_broken_one(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -229,6 +237,6 @@ class TestWithoutAPriceList:
 
         monkeypatch.setattr("genai_prices.data_snapshot.get_snapshot", Broken)
 
-        assert cost(endpoint("openai", "gpt-6-luna"), USED, WHEN) is None
-        assert cost(endpoint("openai", "gpt-6-luna"), USED, WHEN) is None
+        assert compute_cost(endpoint("openai", "gpt-6-luna"), USED, WHEN) is None
+        assert compute_cost(endpoint("openai", "gpt-6-luna"), USED, WHEN) is None
         assert len(caplog.records) == 1

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
-from backend.utils.llm.needs import BYTES_PER_TOKEN, history_and_needs
+from backend.utils.llm.needs import BYTES_PER_TOKEN, prepare_history_and_needs
 from backend.utils.llm.options import NO_OPTIONS
-from backend.utils.llm.providers import Ask
+from backend.utils.llm.providers import CallSettings
 
 
 def tokens(*tools: dict[str, Any]) -> int:
-    _, needs = history_and_needs([HumanMessage("hi")], Ask(NO_OPTIONS, tools=tools))
+    _, needs = prepare_history_and_needs([HumanMessage("hi")], CallSettings(NO_OPTIONS, tools=tools))
     return needs.tokens
 
 

@@ -15,10 +15,10 @@ from backend.utils.llm.errors import (
     RefusedError,
     StreamInterruptedError,
 )
-from backend.utils.llm.failures import FINISH_REASONS, Category, ending
+from backend.utils.llm.failures import FINISH_REASONS, FailureCategory, interpret_finish_reason
 from backend.utils.llm.models import FAMILIES, Capabilities
 from backend.utils.llm.providers import ChatClientCache
-from backend.utils.llm.providers.stops import Stops
+from backend.utils.llm.providers.stops import StopSequenceFilter
 from backend.utils.llm.testing import LoopbackProvider, Raw, Refusal, StreamError, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 from backend.utils.llm.transport import SigningTransport
@@ -104,7 +104,9 @@ class TestRefusals:
         known = {reason for reason in FinishReason if reason.lower() in FINISH_REASONS}
 
         assert known == set(FinishReason)
-        assert {reason for reason in known if ending(reason).category is Category.REFUSAL} == BLOCKS
+        assert {
+            reason for reason in known if interpret_finish_reason(reason).category is FailureCategory.REFUSAL
+        } == BLOCKS
 
     def test_a_choice_beside_the_first_counts_in_a_stream(
         self, feature: str, stream: Driver, provider: LoopbackProvider
@@ -227,14 +229,14 @@ class TestStops:
         ],
     )
     def test_in_pieces(self, text: str, kept: str, size: int) -> None:
-        stops = Stops(["END", "HALT", ""])
+        stops = StopSequenceFilter(["END", "HALT", ""])
 
-        said = [stops.add(text[at : at + size]) for at in range(0, len(text), size)]
+        said = [stops.feed(text[at : at + size]) for at in range(0, len(text), size)]
 
         assert "".join(said) + stops.flush() == kept
 
     def test_without_sequences_nothing_is_held_back(self) -> None:
-        assert [Stops().add(piece) for piece in ("one ", "two")] == ["one ", "two"]
+        assert [StopSequenceFilter().feed(piece) for piece in ("one ", "two")] == ["one ", "two"]
 
 
 @pytest.mark.parametrize(
@@ -258,5 +260,5 @@ def test_a_client_stays_as_long_as_what_it_is_built_from(
     clients = ChatClientCache(SigningTransport())
 
     assert before != after
-    assert (clients.client(before) is clients.client(after)) is is_the_same
+    assert (clients.get_client(before) is clients.get_client(after)) is is_the_same
     assert len(clients) == (1 if is_the_same else 2)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from backend.tests.fakes.simulation import KEYS, TODAY, table
 from backend.utils.llm.caller import HOUSE
 from backend.utils.llm.clients import Patchbay
-from backend.utils.llm.diagnostics.qos import qos_info
+from backend.utils.llm.diagnostics.qos import make_qos_info
 from backend.utils.llm.model_config import Table
 from backend.utils.llm.routing.plan import plan
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.testing.virtual_time import VirtualTime
-from backend.utils.llm.types import Category
+from backend.utils.llm.types import FailureCategory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,12 +72,12 @@ def happen(made: Patchbay, virtual: VirtualTime, event: tuple[str, int, float]) 
     circuit = known[place % len(known)]
     match what:
         case "cool" | "guess":
-            health.cool(circuit, seconds, Category.RATE_LIMIT, is_guess=what == "guess")
+            health.start_cooldown(circuit, seconds, FailureCategory.RATE_LIMIT, is_guess=what == "guess")
         case "fail":
             for _ in range(5):
-                health.failed(circuit, Category.SERVER)
+                health.record_failure(circuit, FailureCategory.SERVER)
         case "answer":
-            health.answered(circuit)
+            health.record_answer(circuit)
         case "lacks":
             with health.traffic.lock:
                 health.traffic.unsupported.add((made.table.snapshot.hash, circuit), "temperature")
@@ -93,7 +93,7 @@ def take(made: Patchbay, number: int) -> None:
     route, traffic = made.explain("limited"), made.health.traffic
     with traffic.lock:
         for one in route.candidates[:1]:
-            traffic.rate_limiter.take(one.meters, 10, number + 1000, traffic.clock() + 5)
+            traffic.rate_limiter.count_request(one.meters, 10, number + 1000, traffic.clock() + 5)
 
 
 @given(history=st.lists(events, max_size=12))
@@ -107,7 +107,7 @@ def test_whatever_happens_it_is_told_as_if_nothing_had_been_kept(
         made.get_qos_info()
         happen(made, virtual, event)
 
-    fresh, _ = qos_info(made.table, None, made._planned, made.health, virtual.now())
+    fresh, _ = make_qos_info(made.table, None, made._planned, made.health, virtual.now())
     told = made.get_qos_info()
     assert (told.features, told.providers, told.retirements) == (
         fresh.features,
@@ -122,7 +122,7 @@ def test_what_rested_when_it_was_told_is_told_anew_when_it_is_back(rests: str) -
     made = patchbay(virtual)
     for circuit in circuits(made):
         if circuit.endpoint == rests:
-            made.health.cool(circuit, 10, Category.RATE_LIMIT)
+            made.health.start_cooldown(circuit, 10, FailureCategory.RATE_LIMIT)
     made.get_qos_info()
 
     virtual.sleep(11)
@@ -166,7 +166,7 @@ class TestWhatIsPlannedAnew:
         told()
         green = next(one for one in circuits(made) if one.endpoint == "green:m")
 
-        made.health.cool(green, 60, Category.RATE_LIMIT)
+        made.health.start_cooldown(green, 60, FailureCategory.RATE_LIMIT)
 
         assert told() == sorted([*MOVING, "third"])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.utils.llm import Caller, Patchbay, Table
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.state.health import Circuit
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
@@ -57,7 +57,7 @@ def circuit(patchbay: Patchbay, feature: str = "chat", place: int = 0, **caller:
 
 def open_up(patchbay: Patchbay, circuit: Circuit) -> None:
     for _ in range(5):
-        patchbay.health.failed(circuit, Category.SERVER)
+        patchbay.health.record_failure(circuit, FailureCategory.SERVER)
 
 
 def health(patchbay: Patchbay) -> tuple[HealthInfo, ...]:
@@ -97,7 +97,7 @@ def test_an_open_breaker_says_whose_key_why_since_when_and_until_when(
 
 
 def test_an_account_is_named(patchbay: Patchbay) -> None:
-    patchbay.health.cool(circuit(patchbay, place=2), 60.0, Category.RATE_LIMIT)
+    patchbay.health.start_cooldown(circuit(patchbay, place=2), 60.0, FailureCategory.RATE_LIMIT)
     (info,) = health(patchbay)
 
     assert (info.endpoint, info.account, info.state) == ("red:m", "us", "cooling")
@@ -105,7 +105,7 @@ def test_an_account_is_named(patchbay: Patchbay) -> None:
 
 def test_a_key_is_named_by_its_provider(patchbay: Patchbay) -> None:
     key = patchbay.explain("chat").candidates[0].key_circuit
-    patchbay.health.cool(key, 300.0, Category.CREDENTIAL)
+    patchbay.health.start_cooldown(key, 300.0, FailureCategory.CREDENTIAL)
 
     assert [(info.endpoint, info.reason) for info in health(patchbay)] == [("blue", "refused the key")]
 
@@ -122,7 +122,7 @@ def test_users_keys_are_counted_and_neither_they_nor_their_users_are_named(patch
     names = [f"ann-{number}" for number in range(3)]
     circuits = [circuit(patchbay, user_id=name, keys={"blue": f"sk-of-{name}-1234567"}) for name in names]
     for number, theirs in enumerate(circuits):
-        patchbay.health.cool(theirs, 60.0 + number, Category.RATE_LIMIT)
+        patchbay.health.start_cooldown(theirs, 60.0 + number, FailureCategory.RATE_LIMIT)
     (info,) = health(patchbay)
 
     assert (info.key_owner, info.keys) == ("user", 3)

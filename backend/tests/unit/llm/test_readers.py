@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from langchain_core.messages.ai import add_ai_message_chunks
 
 from backend.utils.llm.failures import BadAnswer
-from backend.utils.llm.providers.answer import message_of
-from backend.utils.llm.providers.answer_stream import AnswerStream
-from backend.utils.llm.providers.anthropic_api import MessagesReader
+from backend.utils.llm.providers.answer import to_ai_message
+from backend.utils.llm.providers.answer_stream import ChunkBuilder
+from backend.utils.llm.providers.anthropic_api import AnthropicAnswerReader
 from backend.utils.llm.providers.ask import ProviderError
-from backend.utils.llm.providers.chat_completions import ChatReader
-from backend.utils.llm.providers.events import EventParser
-from backend.utils.llm.providers.gemini_api import GeminiReader
+from backend.utils.llm.providers.chat_completions import ChatCompletionsAnswerReader
+from backend.utils.llm.providers.events import ServerSentEventParser
+from backend.utils.llm.providers.gemini_api import GeminiAnswerReader
 from backend.utils.llm.providers.history import SIGNATURES_KEY
-from backend.utils.llm.providers.loose_json import as_count, read_document
-from backend.utils.llm.providers.responses_api import ResponsesReader
+from backend.utils.llm.providers.loose_json import parse_json_object, parse_token_count
+from backend.utils.llm.providers.responses_api import ResponsesAnswerReader
 from backend.utils.llm.testing import Raw
-from backend.utils.llm.transport import HOUSE, STRANGER, ExcessError
+from backend.utils.llm.transport import HOUSE, STRANGER, AnswerTooLargeError
 
 from .interplay.conftest import OPENAI
 
@@ -48,12 +48,12 @@ def trust(request: pytest.FixtureRequest) -> Trust:
 
 def joined(trust: Trust, *events: dict[str, Any], reader: Any = None) -> AIMessageChunk:
     """What the chunks of a stream of ``events`` come to."""
-    reader, stream, chunks = reader or ChatReader(), AnswerStream(trust), []
+    reader, stream, chunks = reader or ChatCompletionsAnswerReader(), ChunkBuilder(trust), []
     for event in events:
-        if (piece := reader.event(event)) is not None:
-            stream.add(piece)
-        if stream.is_due:
-            chunks.append(stream.chunk())
+        if (piece := reader.parse_event(event)) is not None:
+            stream.add_event(piece)
+        if stream.must_emit_chunk:
+            chunks.append(stream.take_chunk())
     chunks.append(stream.flush())
     messages = [chunk.message for chunk in chunks if chunk is not None]
     return add_ai_message_chunks(*messages)  # type: ignore[arg-type]
@@ -61,7 +61,7 @@ def joined(trust: Trust, *events: dict[str, Any], reader: Any = None) -> AIMessa
 
 def whole(**message: Any) -> AIMessage:
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    return message_of(ChatReader().answer({"choices": [choice]}), HOUSE)
+    return to_ai_message(ChatCompletionsAnswerReader().parse_answer({"choices": [choice]}), HOUSE)
 
 
 def called(*pieces: dict[str, Any] | None) -> dict[str, Any]:
@@ -125,7 +125,9 @@ class TestChunks:
             "prompt_tokens_details": {"cached_tokens": 4.0},
         }
 
-        found = message_of(ChatReader().answer({"choices": [], "usage": usage}), HOUSE).usage_metadata
+        found = to_ai_message(
+            ChatCompletionsAnswerReader().parse_answer({"choices": [], "usage": usage}), HOUSE
+        ).usage_metadata
 
         assert found is not None
         assert (found["input_tokens"], found["output_tokens"], found["total_tokens"]) == (10, 5, 15)
@@ -133,7 +135,7 @@ class TestChunks:
 
     @pytest.mark.parametrize("value", [-1, 1.5, "x", "", True, None, [], 10**13, float("nan"), float("inf")])
     def test_what_is_no_count_is_none(self, value: object) -> None:
-        assert as_count(value) is None
+        assert parse_token_count(value) is None
 
 
 class TestCalls:
@@ -200,7 +202,7 @@ class TestCalls:
         part = {"functionCall": {"name": "look", "args": {"days": 2.0}}, "thoughtSignature": "a-_b"}
         told = {"candidates": [{"content": {"parts": [part]}, "finishReason": "STOP"}]}
 
-        found = message_of(GeminiReader().answer(told), HOUSE)
+        found = to_ai_message(GeminiAnswerReader().parse_answer(told), HOUSE)
 
         (made,) = found.tool_calls
         assert made["args"] == {"days": 2}
@@ -216,7 +218,9 @@ class TestResponses:
         item = {"type": "function_call", "call_id": "a", "name": "look", "arguments": "{}"}
         response = {"id": "1", "status": "completed", "output": [text, item], "model": "m"}
 
-        found = joined(trust, {"type": "response.completed", "response": response}, reader=ResponsesReader())
+        found = joined(
+            trust, {"type": "response.completed", "response": response}, reader=ResponsesAnswerReader()
+        )
 
         assert (found.text, found.tool_calls[0]["name"]) == ("fine", "look")
         assert found.response_metadata["finish_reason"] == "tool_calls"
@@ -276,26 +280,26 @@ ODD = st.recursive(
     max_leaves=25,
 )
 READERS = {
-    "chat": ChatReader,
-    "responses": ResponsesReader,
-    "gemini": GeminiReader,
-    "anthropic": MessagesReader,
+    "chat": ChatCompletionsAnswerReader,
+    "responses": ResponsesAnswerReader,
+    "gemini": GeminiAnswerReader,
+    "anthropic": AnthropicAnswerReader,
 }
 
 
 @pytest.mark.parametrize("kind", READERS)
 @given(documents=st.lists(st.dictionaries(st.sampled_from(FIELDS), ODD, max_size=6), max_size=4))
 def test_whatever_comes_is_read_or_refused(kind: str, documents: list[dict[str, Any]]) -> None:
-    reader, stream = READERS[kind](), AnswerStream(STRANGER)
+    reader, stream = READERS[kind](), ChunkBuilder(STRANGER)
     try:
         for document in documents:
-            if (piece := reader.event(document)) is not None:
-                stream.add(piece)
-            stream.chunk()
+            if (piece := reader.parse_event(document)) is not None:
+                stream.add_event(piece)
+            stream.take_chunk()
         stream.flush()
         for document in documents:
-            message_of(READERS[kind]().answer(document), HOUSE)
-    except (BadAnswer, ExcessError, ProviderError):
+            to_ai_message(READERS[kind]().parse_answer(document), HOUSE)
+    except (BadAnswer, AnswerTooLargeError, ProviderError):
         pass
 
 
@@ -341,9 +345,11 @@ def test_arguments_that_were_written_as_a_text_are_read(text: str) -> None:
         HOUSE, called(call(arguments="", index=0, id="a")), called(call(None, text, index=0)), END
     )
     asked = {"functionCall": {"name": "look", "args": text}}
-    gemini = GeminiReader().answer({"candidates": [{"content": {"parts": [asked]}, "finishReason": "STOP"}]})
+    gemini = GeminiAnswerReader().parse_answer(
+        {"candidates": [{"content": {"parts": [asked]}, "finishReason": "STOP"}]}
+    )
 
-    for answer in (whole(tool_calls=[call(arguments=text)]), streamed, message_of(gemini, HOUSE)):
+    for answer in (whole(tool_calls=[call(arguments=text)]), streamed, to_ai_message(gemini, HOUSE)):
         assert [one["args"] for one in answer.tool_calls] == [{"city": "Rom"}]
 
 
@@ -360,10 +366,10 @@ class TestEvents:
 
     @staticmethod
     def read(body: bytes, size: int) -> list[bytes]:
-        parser = EventParser()
+        parser = ServerSentEventParser()
         found: list[bytes] = []
         for at in range(0, len(body), size):
-            found += parser.read(body[at : at + size])
+            found += parser.feed(body[at : at + size])
         return [*found, *parser.flush()]
 
     # openai/openai-python#2722: a gateway's heartbeat.
@@ -406,33 +412,33 @@ class TestEvents:
     @pytest.mark.parametrize("end", [b"", b"\n"], ids=["none", "an empty line"])
     @pytest.mark.parametrize("between", [b"", b"\n"], ids=["none", "an empty line"])
     def test_each_event_has_its_own_name(self, between: bytes, end: bytes) -> None:
-        parser = EventParser()
+        parser = ServerSentEventParser()
         body = between.join(
             [b'event: a\ndata: {"i": 1}\n', b'event: b\ndata: {"i": 2}\n', b'data: {"i": 3}\n']
         )
         found: list[str] = []
 
-        for events in (parser.read(body + end), parser.flush()):
+        for events in (parser.feed(body + end), parser.flush()):
             found += [parser.name for _ in events]
 
         assert found == ["a", "b", ""]
 
     def test_a_name_may_stand_behind_the_data(self) -> None:
-        parser = EventParser()
+        parser = ServerSentEventParser()
 
-        assert [parser.name for _ in parser.read(b"data: {}\nevent: a\n\ndata: {}\n\n")] == ["a", ""]
+        assert [parser.name for _ in parser.feed(b"data: {}\nevent: a\n\ndata: {}\n\n")] == ["a", ""]
 
     def test_an_event_is_complete_when_the_next_begins(self) -> None:
-        parser = EventParser()
+        parser = ServerSentEventParser()
 
-        assert list(parser.read(b"data: {}\n")) == []
-        assert list(parser.read(b"data: {")) == []
-        assert list(parser.read(b"}\n")) == [b"{}"]
+        assert list(parser.feed(b"data: {}\n")) == []
+        assert list(parser.feed(b"data: {")) == []
+        assert list(parser.feed(b"}\n")) == [b"{}"]
 
     def test_a_document_of_googles_may_stand_in_a_list(self) -> None:
-        assert read_document(b'[{"error": {}}]', HOUSE) == {"error": {}}
+        assert parse_json_object(b'[{"error": {}}]', HOUSE) == {"error": {}}
         with pytest.raises(BadAnswer):
-            read_document(b"[{}, {}]", HOUSE)
+            parse_json_object(b"[{}, {}]", HOUSE)
 
 
 def test_a_whole_answer_to_a_request_for_a_stream_is_read(
@@ -446,17 +452,19 @@ def test_a_whole_answer_to_a_request_for_a_stream_is_read(
 
 def test_an_error_inside_a_choice_is_an_error() -> None:
     with pytest.raises(ProviderError) as caught:
-        ChatReader().event({"choices": [{"delta": {}, "error": {"code": 502, "message": "no"}}]})
+        ChatCompletionsAnswerReader().parse_event(
+            {"choices": [{"delta": {}, "error": {"code": 502, "message": "no"}}]}
+        )
 
     assert caught.value.body == {"code": 502, "message": "no"}
 
 
 def test_after_the_reason_and_what_was_used_nothing_is_waited_for() -> None:
-    reader = ChatReader()
+    reader = ChatCompletionsAnswerReader()
 
-    reader.event({**HELLO, "usage": {"prompt_tokens": 1}})
-    reader.event(END)
+    reader.parse_event({**HELLO, "usage": {"prompt_tokens": 1}})
+    reader.parse_event(END)
     assert not reader.is_over
-    reader.event({"choices": [], "usage": {"prompt_tokens": 1}})
+    reader.parse_event({"choices": [], "usage": {"prompt_tokens": 1}})
 
     assert reader.is_over

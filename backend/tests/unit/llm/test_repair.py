@@ -14,9 +14,9 @@ from pydantic import BaseModel, field_validator
 from backend.utils.llm.clients import get_llm
 from backend.utils.llm.errors import AllAttemptsFailedError, InvalidOutputError, LLMError, RefusedError
 from backend.utils.llm.testing import Json, Refusal, Status, Text, ToolCalls, Usage
-from backend.utils.llm.testing.anthropic_wire import AnthropicWire
-from backend.utils.llm.testing.gemini_wire import GeminiWire
-from backend.utils.llm.testing.openai_wire import OpenAIWire
+from backend.utils.llm.testing.anthropic_wire import FakeAnthropicApi
+from backend.utils.llm.testing.gemini_wire import FakeGeminiApi
+from backend.utils.llm.testing.openai_wire import FakeOpenAIApi
 
 from .drivers import ainvoke, astream, invoke, stream
 from .samples import Person, add, receipt
@@ -25,13 +25,17 @@ if TYPE_CHECKING:
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.testing import LoopbackProvider, RecordedRequest
     from backend.utils.llm.testing.virtual_time import VirtualTime
-    from backend.utils.llm.testing.wire import Wire
+    from backend.utils.llm.testing.wire import FakeProviderApi
 
     from .conftest import Make
     from .drivers import Driver
 
 
-WIRES: dict[str, Wire] = {"openai": OpenAIWire(), "gemini": GeminiWire(), "anthropic": AnthropicWire()}
+WIRES: dict[str, FakeProviderApi] = {
+    "openai": FakeOpenAIApi(),
+    "gemini": FakeGeminiApi(),
+    "anthropic": FakeAnthropicApi(),
+}
 ANN = Json({"name": "Ann", "age": 30})
 UNFIT = Text('{"name": "canary-answer", "age": "canary-age"}')
 CUT = Text('{"name": "canary-answer", "age": 3', finish="length")
@@ -57,7 +61,7 @@ class Picky(BaseModel):
 
 def turns(request: RecordedRequest) -> list[tuple[str, str]]:
     """Who said what, whichever wire it travelled on."""
-    return [(turn.role, turn.text) for turn in WIRES[request.wire].read(request.body).turns]
+    return [(turn.role, turn.text) for turn in WIRES[request.wire].read_request(request.body).turns]
 
 
 def outcomes(message: AIMessage) -> list[str]:
@@ -117,7 +121,7 @@ class TestRepair:
 
         call(person(feature), PROMPT)
 
-        asked = [WIRES[request.wire].read(request.body).schema for request in provider.requests]
+        asked = [WIRES[request.wire].read_request(request.body).schema for request in provider.requests]
         assert asked[0] is not None
         assert asked[0] == asked[1]
 

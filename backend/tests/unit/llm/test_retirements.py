@@ -6,10 +6,10 @@ from datetime import date, timedelta
 
 import pytest
 
-from backend.tools.retirements import headline
+from backend.tools.retirements import retirement_headline
 from backend.utils.llm.clients import Patchbay
-from backend.utils.llm.diagnostics.retirements import next_retirement, retiring
-from backend.utils.llm.model_config import Snapshot, Table, parse
+from backend.utils.llm.diagnostics.retirements import find_next_retirement, list_retirement_impacts
+from backend.utils.llm.model_config import Snapshot, Table, parse_table
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
 from .tables import PROVIDERS
@@ -38,44 +38,50 @@ endpoints = ["openai:gpt-6-luna", "openai:gpt-4o"]
 
 @pytest.fixture
 def snapshot() -> Snapshot:
-    return parse(TABLE, environ={"OPENAI_API_KEY": "k"})
+    return parse_table(TABLE, environ={"OPENAI_API_KEY": "k"})
 
 
 class TestRetiring:
     def test_it_names_every_endpoint_that_goes_the_nearest_first(self, snapshot: Snapshot) -> None:
-        assert [one.endpoint for one in retiring(snapshot, TODAY)] == [
+        assert [one.endpoint for one in list_retirement_impacts(snapshot, TODAY)] == [
             "gemini:gemini-2.5-pro",
             "openai:gpt-4o",
             "openai:gpt-5.1",
         ]
 
     def test_it_names_the_day_what_is_left_and_the_heir(self, snapshot: Snapshot) -> None:
-        one = retiring(snapshot, TODAY)[1]
+        one = list_retirement_impacts(snapshot, TODAY)[1]
 
         assert (one.day, one.days, one.replacement) == (date(2027, 1, 14), 54, "gpt-6-luna")
 
     def test_it_names_the_features_concerned(self, snapshot: Snapshot) -> None:
-        concerned = {one.endpoint: (one.features, one.profiles) for one in retiring(snapshot, TODAY)}
+        concerned = {
+            one.endpoint: (one.features, one.profiles) for one in list_retirement_impacts(snapshot, TODAY)
+        }
 
         assert concerned["openai:gpt-4o"] == (("chat", "folder"), ("byok", "premium"))
         assert concerned["openai:gpt-5.1"] == (("title",), ("byok",))
 
     def test_a_demo_concerns_no_feature(self) -> None:
-        snapshot = parse(TABLE.replace("local:smollm2-135m-instruct", "openai:gpt-4.1"), environ={})
+        snapshot = parse_table(TABLE.replace("local:smollm2-135m-instruct", "openai:gpt-4.1"), environ={})
 
-        assert [one.features for one in retiring(snapshot, TODAY) if one.endpoint == "openai:gpt-4.1"] == [()]
+        assert [
+            one.features
+            for one in list_retirement_impacts(snapshot, TODAY)
+            if one.endpoint == "openai:gpt-4.1"
+        ] == [()]
 
     def test_the_nearest_of_a_chain_is_the_first_to_go(self, snapshot: Snapshot) -> None:
-        found = next_retirement(snapshot.chain("chat", "premium"), TODAY)
+        found = find_next_retirement(snapshot.chain("chat", "premium"), TODAY)
 
         assert found is not None
         assert found.endpoint == "gemini:gemini-2.5-pro"
 
     def test_a_chain_of_models_that_stay_has_none(self, snapshot: Snapshot) -> None:
-        assert next_retirement(snapshot.chain("title", "premium"), TODAY) is None
+        assert find_next_retirement(snapshot.chain("title", "premium"), TODAY) is None
 
     def test_days_to_shutdown_are_negative_once_they_are_over(self, snapshot: Snapshot) -> None:
-        assert {one.endpoint: one.days for one in retiring(snapshot, date(2026, 12, 2))} == {
+        assert {one.endpoint: one.days for one in list_retirement_impacts(snapshot, date(2026, 12, 2))} == {
             "gemini:gemini-2.5-pro": -1,
             "openai:gpt-4o": 43,
             "openai:gpt-5.1": 120,
@@ -86,7 +92,7 @@ class TestHeadline:
     def test_one_line_names_every_feature_that_is_concerned_and_the_first_model(
         self, snapshot: Snapshot
     ) -> None:
-        assert headline(retiring(snapshot, TODAY)) == (
+        assert retirement_headline(list_retirement_impacts(snapshot, TODAY)) == (
             "Off sale within 90 days, or already: models of chat, folder. First gemini:gemini-2.5-pro on 2026-12-01, "
             "in 10 days. Its vendor names gemini-3.8-flash instead. `python -m backend check` lists all."
         )
@@ -100,10 +106,12 @@ class TestHeadline:
         ],
     )
     def test_the_distance_is_in_words(self, snapshot: Snapshot, today: date, distance: str) -> None:
-        assert f"on 2026-12-01, {distance}" in str(headline(retiring(snapshot, today)))
+        assert f"on 2026-12-01, {distance}" in str(
+            retirement_headline(list_retirement_impacts(snapshot, today))
+        )
 
     def test_what_is_further_off_is_not_listed(self, snapshot: Snapshot) -> None:
-        assert headline(retiring(snapshot, TODAY), within=timedelta(days=9)) is None
+        assert retirement_headline(list_retirement_impacts(snapshot, TODAY), within=timedelta(days=9)) is None
 
 
 class TestQos:
@@ -132,4 +140,4 @@ class TestQos:
         told = patchbay.get_qos_info()
 
         assert told.schema_version == 3
-        assert told.retirements == retiring(patchbay.table.snapshot, TODAY)
+        assert told.retirements == list_retirement_impacts(patchbay.table.snapshot, TODAY)

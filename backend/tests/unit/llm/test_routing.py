@@ -13,13 +13,13 @@ from pydantic import SecretStr
 from backend.utils.llm.caller import Caller, OwnEndpoint, use_caller
 from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.errors import LLMError, MissingCredentialError, NoEndpointError
-from backend.utils.llm.failures import Category
-from backend.utils.llm.model_config import parse
+from backend.utils.llm.failures import FailureCategory
+from backend.utils.llm.model_config import parse_table
 from backend.utils.llm.options import Options
 from backend.utils.llm.routing.plan import plan
 from backend.utils.llm.routing.route import Needs, Route
-from backend.utils.llm.secrets import fingerprint
-from backend.utils.llm.state.health import Circuit, Health
+from backend.utils.llm.secrets import compute_fingerprint
+from backend.utils.llm.state.health import Circuit, HealthTracker
 from backend.utils.llm.testing import LoopbackProvider, Status
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
 from backend.utils.llm.testing.virtual_time import VirtualTime
@@ -55,7 +55,7 @@ def route(
     environ: dict[str, str] | None = None,
 ) -> Explanation:
     environ = environ or {}
-    snapshot = parse(TABLE, environ=environ)
+    snapshot = parse_table(TABLE, environ=environ)
     route = plan(snapshot, feature, caller or Caller(), needs or Needs(), today=TODAY)
     return Explanation._make(route)
 
@@ -104,7 +104,7 @@ class TestKeys:
         assert {owner for _, owner in candidates(found)} == {"house"}
 
     def test_no_key_of_the_callers_is_an_error_that_names_the_providers(self) -> None:
-        refusal = route("both", Caller(keys={"anthropic": "k"}), environ=BOTH).refusal()
+        refusal = route("both", Caller(keys={"anthropic": "k"}), environ=BOTH).expected_error()
 
         assert isinstance(refusal, MissingCredentialError)
         assert "openai, gemini" in str(refusal)
@@ -148,10 +148,10 @@ class TestFilters:
         found = route("both", needs=needs)
 
         assert [skip.code.value for skip in found.skipped] == [code]
-        assert isinstance(found.refusal(), NoEndpointError)
+        assert isinstance(found.expected_error(), NoEndpointError)
 
     def test_an_option_of_the_call_that_an_endpoint_rejects_skips_it(self) -> None:
-        snapshot = parse(TABLE.replace("gemini-3.5-flash-lite", "gemini-3.5-flash"), environ=BOTH)
+        snapshot = parse_table(TABLE.replace("gemini-3.5-flash-lite", "gemini-3.5-flash"), environ=BOTH)
 
         found = plan(snapshot, "both", Caller(), Needs(options=Options(temperature=0.2)), today=TODAY)
 
@@ -281,14 +281,16 @@ extends = "premium"
 [features.f]
 {extra}
 """
-    health = Health(lambda: 0.0)
+    health = HealthTracker(lambda: 0.0)
     for endpoint, key in down:
         for _ in range(10):
-            health.failed(Circuit(endpoint, fingerprint(SecretStr(key))), Category.SERVER)
-    warm = parse(text, environ=BOTH)
+            health.record_failure(
+                Circuit(endpoint, compute_fingerprint(SecretStr(key))), FailureCategory.SERVER
+            )
+    warm = parse_table(text, environ=BOTH)
     for caller, tokens, tools in asks:
         needs = Needs(tokens=tokens, tools=tools)
-        cold = parse(text, environ=BOTH)
+        cold = parse_table(text, environ=BOTH)
         found, anew = (plan(one, "f", caller, needs, today=TODAY, health=health) for one in (warm, cold))
 
         assert found == anew

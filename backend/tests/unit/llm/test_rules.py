@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.utils.llm.caller import Caller
-from backend.utils.llm.model_config import parse
+from backend.utils.llm.model_config import parse_table
 from backend.utils.llm.routing import candidates, plan, rules
-from backend.utils.llm.routing.route import Needs, Rejection, SkipCode
-from backend.utils.llm.state.health import Health
+from backend.utils.llm.routing.route import Needs, Rejection, RejectionCode
+from backend.utils.llm.state.health import HealthTracker
 
 from .tables import PROVIDERS
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.model_config import Snapshot
     from backend.utils.llm.routing.route import Candidate, Route
-    from backend.utils.llm.routing.rules import CallRule, Case, LastingRule
+    from backend.utils.llm.routing.rules import CallRoutingInputs, CallRule, LastingRule
 
 DEAR, CHEAP, OTHER = "openai:dear", "openai:cheap", "gemini:gemini-3.5-flash-lite"
 TABLE = f"""
@@ -39,11 +39,11 @@ TODAY = date(2026, 11, 21)
 
 
 def table() -> Snapshot:
-    return parse(TABLE, environ={"OPENAI_API_KEY": "a", "GEMINI_API_KEY": "b"})
+    return parse_table(TABLE, environ={"OPENAI_API_KEY": "a", "GEMINI_API_KEY": "b"})
 
 
 def planned(snapshot: Snapshot, caller: Caller, needs: Needs | None = None, feature: str = "f") -> Route:
-    health = Health(lambda: 0.0)
+    health = HealthTracker(lambda: 0.0)
     return plan.plan(snapshot, feature, caller, needs or Needs(), today=TODAY, health=health)
 
 
@@ -51,29 +51,29 @@ def endpoints(route: Route) -> list[str]:
     return [str(one.endpoint) for one in route.candidates]
 
 
-def only_gold(candidate: Candidate, case: Case) -> Rejection | None:
+def only_gold(candidate: Candidate, case: CallRoutingInputs) -> Rejection | None:
     if str(candidate.endpoint) != DEAR or case.caller.tier == "gold":
         return None
-    return Rejection(candidate, SkipCode.TIER, "it is for callers of the tier gold")
+    return Rejection(candidate, RejectionCode.TIER, "it is for callers of the tier gold")
 
 
-def only_ann(candidate: Candidate, case: Case) -> Rejection | None:
+def only_ann(candidate: Candidate, case: CallRoutingInputs) -> Rejection | None:
     if str(candidate.endpoint) != OTHER or case.caller.user_id == "ann":
         return None
-    return Rejection(candidate, SkipCode.TIER, "it is for Ann")
+    return Rejection(candidate, RejectionCode.TIER, "it is for Ann")
 
 
-def only_with_a_key(candidate: Candidate, case: Case) -> Rejection | None:
+def only_with_a_key(candidate: Candidate, case: CallRoutingInputs) -> Rejection | None:
     if str(candidate.endpoint) != CHEAP or case.caller.keys:
         return None
-    return Rejection(candidate, SkipCode.TIER, "it is for callers with a key")
+    return Rejection(candidate, RejectionCode.TIER, "it is for callers with a key")
 
 
-def only_short_or_free(candidate: Candidate, case: Case) -> Rejection | None:
+def only_short_or_free(candidate: Candidate, case: CallRoutingInputs) -> Rejection | None:
     if case.needs.tokens < 100 or case.caller.tenant_id is None:
         return None
     return Rejection(
-        candidate, SkipCode.PRICE, f"{case.needs.tokens} tokens are too dear for {case.caller.tenant_id}"
+        candidate, RejectionCode.PRICE, f"{case.needs.tokens} tokens are too dear for {case.caller.tenant_id}"
     )
 
 

@@ -12,9 +12,9 @@ from pydantic import BaseModel
 
 from backend.tests.fakes.work import stays_within
 from backend.utils.llm.clients import use
-from backend.utils.llm.embedded_json import LONGEST, documents_in
+from backend.utils.llm.embedded_json import LONGEST, find_json_documents
 from backend.utils.llm.errors import InvalidOutputError, ProviderDownError
-from backend.utils.llm.structured import UnfitAnswerError, schema_of
+from backend.utils.llm.structured import SchemaMismatchError, schema_of
 from backend.utils.llm.testing import Json, LoopbackProvider, Raw, Text, ToolCalls
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 
@@ -248,16 +248,16 @@ class TestTexts:
         ],
     )
     def test_what_is_no_answer_is_not_taken_for_one(self, text: str) -> None:
-        with pytest.raises(UnfitAnswerError):
+        with pytest.raises(SchemaMismatchError):
             schema_of(Person).parse(text)
 
     def test_faults_are_reported_of_the_object_that_was_found(self) -> None:
-        with pytest.raises(UnfitAnswerError, match="age: missing"):
+        with pytest.raises(SchemaMismatchError, match="age: missing"):
             schema_of(Person).parse('Here: {"name": "Ada"}')
 
     @pytest.mark.parametrize("text", ['Here: {"name": "canary"}', "canary", '{"age": "canary"}'])
     def test_the_text_is_not_repeated(self, text: str) -> None:
-        with pytest.raises(UnfitAnswerError) as caught:
+        with pytest.raises(SchemaMismatchError) as caught:
             schema_of(Person).parse(text)
 
         assert "canary" not in str(caught.value)
@@ -290,7 +290,7 @@ class TestBounds:
     @pytest.mark.parametrize("kind", HOSTILE)
     def test_no_text_takes_long(self, kind: str) -> None:
         def parsed() -> None:
-            with pytest.raises(UnfitAnswerError):
+            with pytest.raises(SchemaMismatchError):
                 schema_of(Person).parse(HOSTILE[kind])
 
         assert stays_within(1, parsed)
@@ -303,13 +303,13 @@ class TestBounds:
     def test_every_character_is_read_a_few_times_at_most(self, parts: list[str]) -> None:
         text = "".join(parts) * 200
 
-        assert stays_within(1, lambda: list(documents_in(text)))
-        assert sum(map(len, documents_in(text))) <= len(text)
+        assert stays_within(1, lambda: list(find_json_documents(text)))
+        assert sum(map(len, find_json_documents(text))) <= len(text)
 
     @given(st.text(), st.text())
     def test_no_text_around_raises_anything(self, before: str, behind: str) -> None:
-        for document in documents_in(f"{before}{TEXT}{behind}"):
+        for document in find_json_documents(f"{before}{TEXT}{behind}"):
             json.loads(document, strict=False)
 
     def test_the_rest_of_a_text_beyond_all_measure_is_not_searched(self) -> None:
-        assert list(documents_in("x" * LONGEST + TEXT)) == []
+        assert list(find_json_documents("x" * LONGEST + TEXT)) == []

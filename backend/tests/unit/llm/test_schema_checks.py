@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.tests.fakes.work import stays_within
-from backend.utils.llm.schema_checks import first_fault
-from backend.utils.llm.schema_dialects import GEMINI, OPENAI, in_dialect
-from backend.utils.llm.structured import UnfitAnswerError, schema_of
+from backend.utils.llm.schema_checks import find_schema_violation
+from backend.utils.llm.schema_dialects import GEMINI, OPENAI, rewrite_for_dialect
+from backend.utils.llm.structured import SchemaMismatchError, schema_of
 
 PERSON = {
     "title": "Person",
@@ -93,7 +93,7 @@ def test_what_fits_is_the_answer(more: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("more", "says"), MISFITS, ids=json.dumps)
 def test_what_does_not_fit_is_told_by_its_place(more: dict[str, Any], says: str) -> None:
-    with pytest.raises(UnfitAnswerError, match=f"^{says.replace('*', '[*]')}$") as caught:
+    with pytest.raises(SchemaMismatchError, match=f"^{says.replace('*', '[*]')}$") as caught:
         schema_of(PERSON).parse(json.dumps({"name": "Ada", **more}))
 
     assert "canary" not in str(caught.value)
@@ -101,7 +101,7 @@ def test_what_does_not_fit_is_told_by_its_place(more: dict[str, Any], says: str)
 
 @pytest.mark.parametrize("text", ["[]", "1", "null", '"x"', "{}"])
 def test_an_answer_is_an_object_with_what_is_required(text: str) -> None:
-    with pytest.raises(UnfitAnswerError):
+    with pytest.raises(SchemaMismatchError):
         schema_of(PERSON).parse(text)
 
 
@@ -109,7 +109,7 @@ def test_any_json_object_will_do_where_no_schema_is_held_to() -> None:
     schema = schema_of({"title": "answer", "type": "object"}, "json_mode")
 
     assert schema.parse('{"a": [1]}') == {"a": [1]}
-    with pytest.raises(UnfitAnswerError):
+    with pytest.raises(SchemaMismatchError):
         schema.parse("[1]")
 
 
@@ -129,12 +129,12 @@ def test_choices_within_choices_take_a_moment() -> None:
     for _ in range(60):
         value = {"next": value}
 
-    assert stays_within(1, lambda: first_fault({"root": value}, schema))
-    assert first_fault({"root": value}, schema) is not None
+    assert stays_within(1, lambda: find_schema_violation({"root": value}, schema))
+    assert find_schema_violation({"root": value}, schema) is not None
 
 
 def test_a_schema_that_goes_in_a_circle_fits_nothing() -> None:
-    with pytest.raises(UnfitAnswerError):
+    with pytest.raises(SchemaMismatchError):
         schema_of(
             {
                 "title": "x",
@@ -175,6 +175,8 @@ VALUES = st.recursive(
     ),
 )
 def test_no_schema_and_no_value_raise_anything(value: Any, schema: dict[str, Any]) -> None:
-    assert first_fault(value, schema) is None or isinstance(first_fault(value, schema), str)
+    assert find_schema_violation(value, schema) is None or isinstance(
+        find_schema_violation(value, schema), str
+    )
     for dialect in (OPENAI, GEMINI):
-        in_dialect({"type": "object", "properties": {"a": schema}}, dialect)
+        rewrite_for_dialect({"type": "object", "properties": {"a": schema}}, dialect)

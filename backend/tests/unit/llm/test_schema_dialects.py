@@ -24,18 +24,18 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, SecretStr
 from backend.tests.fakes.work import stays_within
 from backend.utils.llm.clients import use
 from backend.utils.llm.errors import LLMError
-from backend.utils.llm.schema_dialects import AZURE, GEMINI, GRAMMAR, MINIMAL, OPENAI, in_dialect
+from backend.utils.llm.schema_dialects import AZURE, GEMINI, GRAMMAR, MINIMAL, OPENAI, rewrite_for_dialect
 from backend.utils.llm.structured import schema_of
 from backend.utils.llm.testing import Json, LoopbackProvider, strict_schemas
 from backend.utils.llm.testing.patchbays import loopback_patchbay
-from backend.utils.llm.testing.strict_schemas import faults
-from backend.utils.llm.testing.values import value_for
+from backend.utils.llm.testing.strict_schemas import find_schema_faults
+from backend.utils.llm.testing.values import make_value_for_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backend.utils.llm.clients import Patchbay
-    from backend.utils.llm.schema_dialects import Dialect
+    from backend.utils.llm.schema_dialects import SchemaDialect
 
 # Shapes --------------------------------------------------------------------------------------------------------------
 
@@ -436,7 +436,7 @@ RECURSIVE = {
     "a reference as root",
     "a reference to the root",
 }
-DIALECTS: dict[str, tuple[Dialect, strict_schemas.Rules, set[str]]] = {
+DIALECTS: dict[str, tuple[SchemaDialect, strict_schemas.SchemaRules, set[str]]] = {
     "OpenAI": (OPENAI, strict_schemas.OPENAI, OPEN | UNSAID),
     "Azure": (AZURE, strict_schemas.AZURE, OPEN | UNSAID),
     "many": (MINIMAL, strict_schemas.AZURE, OPEN | UNSAID | RECURSIVE),
@@ -449,15 +449,15 @@ DIALECTS: dict[str, tuple[Dialect, strict_schemas.Rules, set[str]]] = {
 def test_a_dialect_says_nothing_that_its_vendor_refuses(shape: str, dialect: str) -> None:
     ours, rules, unsaid = DIALECTS[dialect]
 
-    written = schema_of(SHAPES[shape]).expressed_in(ours)
+    written = schema_of(SHAPES[shape]).to_dialect(ours)
 
     assert (written is None) == (shape in unsaid)
-    assert written is None or faults(written, rules) == []
+    assert written is None or find_schema_faults(written, rules) == []
 
 
 @pytest.mark.parametrize("shape", sorted(SHAPES.keys() - OPEN - UNSAID))
 def test_what_a_grammar_is_made_of_is_closed_and_keeps_every_constraint(shape: str) -> None:
-    written = schema_of(SHAPES[shape]).expressed_in(GRAMMAR)
+    written = schema_of(SHAPES[shape]).to_dialect(GRAMMAR)
 
     assert written is not None
     assert '"default"' not in json.dumps(written) or shape == "properties named like keywords"
@@ -467,7 +467,7 @@ def test_what_a_grammar_is_made_of_is_closed_and_keeps_every_constraint(shape: s
 def test_an_answer_by_the_whole_schema_fits(shape: str) -> None:
     schema = schema_of(SHAPES[shape])
 
-    found = schema.parse(json.dumps(value_for(schema.json_schema or {})))
+    found = schema.parse(json.dumps(make_value_for_schema(schema.json_schema or {})))
 
     assert found is not None
 
@@ -491,7 +491,9 @@ def test_no_schema_is_refused(shape: str, api: str, patchbay: tuple[Patchbay, Lo
     """Each is asked for in one request, by a server that refuses what the vendor would."""
     made, provider = patchbay
     schema = SHAPES[shape]
-    value = value_for(schema_of(schema).json_schema or {}) if shape not in UNSAID else {"town": "x"}
+    value = (
+        make_value_for_schema(schema_of(schema).json_schema or {}) if shape not in UNSAID else {"town": "x"}
+    )
     provider.always(Json(value))
     before = len(provider.requests)
 
@@ -544,7 +546,7 @@ class TestWords:
     def test_the_places_of_a_tuple_as_they_were_written_once(self) -> None:
         pair = {"type": "array", "items": [{"type": "integer"}, {"type": "string"}], "additionalItems": False}
 
-        written = in_dialect({"type": "object", "properties": {"pair": pair}}, GEMINI) or {}
+        written = rewrite_for_dialect({"type": "object", "properties": {"pair": pair}}, GEMINI) or {}
 
         assert written["properties"]["pair"]["prefixItems"] == [{"type": "integer"}, {"type": "string"}]
 
@@ -570,7 +572,7 @@ class TestRecursion:
         assert written["$defs"]["Node"]["properties"]["children"]["items"] == {"$ref": "#/$defs/Node"}
 
     def test_where_it_is_unrolled_what_leads_back_is_not_required(self) -> None:
-        written = schema_of(Required).expressed_in(GEMINI) or {}
+        written = schema_of(Required).to_dialect(GEMINI) or {}
 
         assert written["$defs"]["Required"]["required"] == ["name"]
 
@@ -603,21 +605,21 @@ class TestSizes:
             "properties": {f"p{n}": {"type": "null"} for n in range(101)},
         }
 
-        assert in_dialect(wide, AZURE) is None
-        assert in_dialect(wide, OPENAI) is not None
+        assert rewrite_for_dialect(wide, AZURE) is None
+        assert rewrite_for_dialect(wide, OPENAI) is not None
 
     def test_too_many_levels(self) -> None:
         deep: dict[str, Any] = {"type": "object", "properties": {}}
         for _ in range(10):
             deep = {"type": "object", "properties": {"in": deep}}
 
-        assert in_dialect(deep, OPENAI) is None
-        assert in_dialect(deep, GEMINI) is not None
+        assert rewrite_for_dialect(deep, OPENAI) is None
+        assert rewrite_for_dialect(deep, GEMINI) is not None
 
     def test_too_many_choices(self) -> None:
         word = {"type": "string", "enum": [f"{n}" for n in range(1001)]}
 
-        assert in_dialect({"type": "object", "properties": {"word": word}}, OPENAI) is None
+        assert rewrite_for_dialect({"type": "object", "properties": {"word": word}}, OPENAI) is None
 
     @pytest.mark.parametrize("levels", [200, 5_000])
     def test_a_schema_of_any_depth_is_read_in_a_moment(self, levels: int) -> None:
@@ -625,7 +627,7 @@ class TestSizes:
         for _ in range(levels):
             deep = {"type": "array", "items": deep}
 
-        assert in_dialect({"type": "object", "properties": {"in": deep}}, GEMINI) is None
+        assert rewrite_for_dialect({"type": "object", "properties": {"in": deep}}, GEMINI) is None
 
     def test_definitions_that_share_others_take_no_longer(self) -> None:
         layers = {
@@ -638,7 +640,7 @@ class TestSizes:
             "$defs": {**layers, "L60": {"type": "null"}},
         }
 
-        assert stays_within(1, lambda: [in_dialect(schema, dialect) for dialect in (OPENAI, GEMINI)])
+        assert stays_within(1, lambda: [rewrite_for_dialect(schema, dialect) for dialect in (OPENAI, GEMINI)])
 
 
 JSON_SCHEMAS = st.recursive(
@@ -680,13 +682,13 @@ def test_whatever_is_said_is_taken(root: Any, definition: Any) -> None:
     schema = {"type": "object", "properties": {"root": root}, "$defs": {"D": definition}}
 
     for ours, rules, _ in DIALECTS.values():
-        written = in_dialect(schema, ours)
-        assert written is None or faults(written, rules) == []
+        written = rewrite_for_dialect(schema, ours)
+        assert written is None or find_schema_faults(written, rules) == []
 
 
-def properties(shape: Any, dialect: Dialect) -> dict[str, Any]:
+def properties(shape: Any, dialect: SchemaDialect) -> dict[str, Any]:
     """The properties of ``shape`` in ``dialect``."""
-    written = schema_of(shape).expressed_in(dialect)
+    written = schema_of(shape).to_dialect(dialect)
     assert written is not None
     found = written["properties"]
     assert isinstance(found, dict)

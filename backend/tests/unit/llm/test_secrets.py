@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from backend.utils.llm import Caller, OwnEndpoint
 from backend.utils.llm.errors import ConfigError
-from backend.utils.llm.model_config import parse
-from backend.utils.llm.secrets import key_problem
+from backend.utils.llm.model_config import parse_table
+from backend.utils.llm.secrets import find_key_problem
 
 CANARY = "sk-canary-e11"
 TABLE = """
@@ -50,7 +50,7 @@ def test_a_key_of_an_own_endpoint_that_is_none_is_told_why(text: str, why: str) 
 @pytest.mark.parametrize(("text", "why"), PROBLEMS.items())
 def test_a_variables_key_that_is_none_is_told_why(text: str, why: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse(TABLE, environ={"OPENAI_API_KEY": text})
+        parse_table(TABLE, environ={"OPENAI_API_KEY": text})
 
     assert f"OPENAI_API_KEY (environment): {why}" in str(caught.value)
     assert CANARY not in str(caught.value)
@@ -58,4 +58,4 @@ def test_a_variables_key_that_is_none_is_told_why(text: str, why: str) -> None:
 
 @pytest.mark.parametrize("text", [CANARY, "a", "AIza-b_c", "key.with.dots"])
 def test_what_could_be_a_key_is_taken(text: str) -> None:
-    assert key_problem(text) is None
+    assert find_key_problem(text) is None

@@ -11,10 +11,15 @@ from hypothesis import strategies as st
 from backend.tests.fakes.simulation import KEYS, World
 from backend.tests.fakes.work import stays_within
 from backend.utils.llm.caller import HOUSE, Caller
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.routing.route import Needs
-from backend.utils.llm.routing.selection import chosen, latency_kind, ordered, selection_context
-from backend.utils.llm.strategies import ByTier
+from backend.utils.llm.routing.selection import (
+    latency_kind,
+    order_candidates,
+    record_choice,
+    selection_context,
+)
+from backend.utils.llm.strategies import TierStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,24 +60,26 @@ class Runtime:
 
     @property
     def order(self) -> list[str]:
-        return [str(one.endpoint) for one in ordered(self.tier, self.situation)]
+        return [str(one.endpoint) for one in order_candidates(self.tier, self.situation)]
 
     def choose(self, among: Sequence[Candidate] | None = None) -> str:
         """Ask the first, as a dispatch does, and leave it under way."""
         able = list(among or self.tier)
-        first = ordered(able, self.situation)[0]
-        chosen(first, able, self.situation)
-        self.traffic.targets.began(first.target, next(self.traffic.numbers), self.world.now + 65)
+        first = order_candidates(able, self.situation)[0]
+        record_choice(first, able, self.situation)
+        self.traffic.targets.record_start(first.traffic_key, next(self.traffic.numbers), self.world.now + 65)
         return str(first.endpoint)
 
     def told(self, name: str, seconds: float | None, *, failed: bool = False) -> None:
         """One request to ``name``; None if nothing was told of it yet."""
         one = self.tier[NAMES.index(name)]
         number, targets = next(self.traffic.numbers), self.traffic.targets
-        targets.began(one.target, number, self.world.now + 65)
+        targets.record_start(one.traffic_key, number, self.world.now + 65)
         if seconds is not None:
-            targets.ended(one.target, number)
-            (targets.failed if failed else targets.answered)(one.target, latency_kind(self.needs), seconds)
+            targets.record_end(one.traffic_key, number)
+            (targets.record_failure if failed else targets.record_answer)(
+                one.traffic_key, latency_kind(self.needs), seconds
+            )
 
 
 @given(
@@ -113,9 +120,9 @@ def test_tiers_keep_their_places() -> None:
     world = World({"f": "group:first"}, rows)
     traffic = world.health.traffic
     for one, seconds in zip(world.plan("f").candidates, (9.0, 8.0, 2.0, 1.0), strict=True):
-        traffic.targets.answered(one.target, "total", seconds)
+        traffic.targets.record_answer(one.traffic_key, "total", seconds)
 
-    order = ordered(world.plan("f").candidates, selection_context(Needs(), HOUSE, traffic))
+    order = order_candidates(world.plan("f").candidates, selection_context(Needs(), HOUSE, traffic))
 
     assert [str(one.endpoint) for one in order] == ["red:n", "red:m", "blue:n", "blue:m"]
 
@@ -126,7 +133,7 @@ def test_runs_of_a_tier_that_are_apart_stay_apart() -> None:
     world = World({"f": "group:first"}, rows + '[groups.second]\nendpoints = "blue:m"')
     red, green, blue = world.plan("f").candidates
 
-    order = ordered([green, blue, red], selection_context(Needs(), HOUSE, world.health.traffic))
+    order = order_candidates([green, blue, red], selection_context(Needs(), HOUSE, world.health.traffic))
 
     assert order == [green, blue, red]
 
@@ -182,7 +189,7 @@ class TestLatency:
         runtime.told(RED, 0.1)
         runtime.told(BLUE, 0.5)
         runtime.told(GREEN, 0.9)
-        runtime.traffic.round_robin.chosen(runtime.tier[0].scope)
+        runtime.traffic.round_robin.record_choice(runtime.tier[0].scope)
 
         assert runtime.order[0] == RED
         runtime.world.pass_time(2.0)
@@ -231,9 +238,9 @@ class TestByTier:
         ("tier", "known"), [("gold", "gold"), ("free", "free"), ("iron", "free"), (None, "free")]
     )
     def test_who_has_no_tier_that_is_known_has_the_default_one(self, tier: str | None, known: str) -> None:
-        select = ByTier.model_validate({"default": "free", "tiers": {"gold": RED, "free": BLUE}})
+        select = TierStrategy.model_validate({"default": "free", "tiers": {"gold": RED, "free": BLUE}})
 
-        assert select.tier_of(tier) == known
+        assert select.effective_tier(tier) == known
 
     def test_the_order_is_the_tier_s_own(self) -> None:
         assert Runtime(SELECTIONS["tier"]).order == [BLUE, RED, GREEN]
@@ -326,10 +333,10 @@ class TestAccounts:
         situation = selection_context(Needs(), HOUSE, world.health.traffic)
         tier, asked = list(world.plan("f").candidates), []
         for _ in range(8):
-            first = ordered(tier, situation)[0]
-            chosen(first, tier, situation)
+            first = order_candidates(tier, situation)[0]
+            record_choice(first, tier, situation)
             traffic = world.health.traffic
-            traffic.targets.began(first.target, next(traffic.numbers), 65)
+            traffic.targets.record_start(first.traffic_key, next(traffic.numbers), 65)
             asked.append(first.account.name if first.account else None)
 
         assert asked.count("one") == of_eight
@@ -351,14 +358,14 @@ def test_a_choice_among_twenty_is_cheap(select: str) -> None:
 
     def choose() -> None:
         for _ in range(500):
-            chosen(ordered(tier, situation)[0], tier, situation)
+            record_choice(order_candidates(tier, situation)[0], tier, situation)
 
     assert stays_within(500 * 10 * 20e-6, choose)
 
 
 def test_an_unavailable_endpoint_is_chosen_after_its_cooldown() -> None:
     runtime = Runtime(SELECTIONS["weighted"])
-    runtime.world.health.cool(runtime.tier[1].circuit, 10.0, Category.MODEL_NOT_FOUND)
+    runtime.world.health.start_cooldown(runtime.tier[1].circuit, 10.0, FailureCategory.MODEL_NOT_FOUND)
 
     during = [runtime.world.call().tried[0] for _ in range(4)]
     runtime.world.pass_time(10.0)

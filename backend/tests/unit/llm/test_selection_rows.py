@@ -16,11 +16,11 @@ from backend.utils.llm.caller import HOUSE, Caller
 from backend.utils.llm.clients import Patchbay
 from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.errors import ConfigError
-from backend.utils.llm.model_config import Limits, Rate, Table, parse
+from backend.utils.llm.model_config import Limits, Rate, Table, parse_table
 from backend.utils.llm.routing.plan import plan
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.routing.selector import in_order
-from backend.utils.llm.strategies import STRATEGIES, Weighted
+from backend.utils.llm.strategies import STRATEGIES, WeightedStrategy
 
 from .tables import PROVIDERS
 
@@ -53,7 +53,7 @@ TODAY = date(2026, 11, 21)
 
 def problems(more: str, table: str = TABLE, **environ: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        parse(f"{table}\n{more}", environ=environ)
+        parse_table(f"{table}\n{more}", environ=environ)
     return list(caught.value.problems)
 
 
@@ -70,14 +70,14 @@ class TestSpelling:
 
     @pytest.mark.parametrize("by", sorted(STRATEGIES.keys() - {"tier", "custom", "quota"}))
     def test_a_name_is_short_for_a_table(self, by: str) -> None:
-        short = parse(f"{TABLE}\n{chat(f'select = {json.dumps(by)}')}", environ={})
-        spelt_out = parse(f"{TABLE}\n{chat(f'select = {{ by = {json.dumps(by)} }}')}", environ={})
+        short = parse_table(f"{TABLE}\n{chat(f'select = {json.dumps(by)}')}", environ={})
+        spelt_out = parse_table(f"{TABLE}\n{chat(f'select = {{ by = {json.dumps(by)} }}')}", environ={})
 
         assert [one.by for one in select(short)][:1] == [by]
         assert select(short) == select(spelt_out)
 
     def test_a_features_endpoints_are_chosen_among_and_a_groups_are_not(self) -> None:
-        snapshot = parse(
+        snapshot = parse_table(
             f'{TABLE}\n{chat(BY_LATENCY)}\npin = ["{LUNA}", "{TERRA}", "group:pair"]', environ={}
         )
 
@@ -223,9 +223,9 @@ class TestNames:
     def test_a_pin_is_what_is_chosen_among(self) -> None:
         row = f'pin = ["{LUNA}", "{TERRA}"]\nselect = {{ by = "weighted", weights = {{ "{TERRA}" = 3 }} }}'
 
-        snapshot = parse(f"{TABLE}\n{chat(row)}", environ={})
+        snapshot = parse_table(f"{TABLE}\n{chat(row)}", environ={})
 
-        assert select(snapshot) == select(snapshot, profile="byok") == [Weighted(weights={TERRA: 3})]
+        assert select(snapshot) == select(snapshot, profile="byok") == [WeightedStrategy(weights={TERRA: 3})]
 
     def test_a_pin_hides_what_profiles_say(self) -> None:
         found = problems(
@@ -240,7 +240,7 @@ class TestNames:
         table = TABLE.replace('extends = "premium"', f'extends = "premium"\nchat = ["{TERRA}", "{LUNA}"]')
         row = f'select = {{ by = "weighted", weights = {{ "{TERRA}" = 3, "{FLASH}" = 2 }} }}'
 
-        assert select(parse(f"{table}\n{chat(row)}", environ={}), profile="byok")[0].weights[TERRA] == 3
+        assert select(parse_table(f"{table}\n{chat(row)}", environ={}), profile="byok")[0].weights[TERRA] == 3
 
     @pytest.mark.parametrize("by", ["'latency'", '{ by = "custom", name = "mine" }'])
     def test_a_feature_of_groups_alone_has_nothing_to_choose_from(self, by: str) -> None:
@@ -264,7 +264,7 @@ class TestNames:
             table = (
                 TABLE.replace(place, f"{place}{limit}\n") if place in TABLE else f"{TABLE}\n{place}{limit}"
             )
-            assert select(parse(f"{table}\n{chat(BY_QUOTA)}", environ={}))[0].by == "quota"
+            assert select(parse_table(f"{table}\n{chat(BY_QUOTA)}", environ={}))[0].by == "quota"
 
     def test_a_ladder_by_cost_must_be_able_to_climb(self) -> None:
         assert problems(chat('select = "cost"\non_invalid_output = "raise"')) == [
@@ -280,7 +280,7 @@ class TestTiers:
     """A tier map is complete, and nothing goes round it."""
 
     def test_a_short_entry_is_a_list_of_endpoints(self) -> None:
-        tiers = select(parse(f"{TABLE}\n{chat(BY_TIER)}", environ={}))[0].tiers
+        tiers = select(parse_table(f"{TABLE}\n{chat(BY_TIER)}", environ={}))[0].tiers
 
         assert {name: tier.endpoints for name, tier in tiers.items()} == {
             "free": (LUNA,),
@@ -384,7 +384,7 @@ class TestOverrides:
     """What the environment lays over a feature whose strategy names endpoints."""
 
     def test_one_with_the_same_endpoints_is_chosen_among(self) -> None:
-        snapshot = parse(f"{TABLE}\n{chat(BY_TIER)}", environ={"LLM_FEATURE_CHAT": f"{FLASH}, {LUNA}"})
+        snapshot = parse_table(f"{TABLE}\n{chat(BY_TIER)}", environ={"LLM_FEATURE_CHAT": f"{FLASH}, {LUNA}"})
 
         assert [one.by for one in select(snapshot)] == ["tier"]
         assert [str(one) for one in snapshot.chain("chat", "byok")] == [FLASH, LUNA]
@@ -426,7 +426,7 @@ class TestOverrides:
 
     @pytest.mark.parametrize("links", [FLASH, "group:pair", f"{TERRA}, group:pair"])
     def test_any_fits_a_strategy_that_names_nothing(self, links: str) -> None:
-        snapshot = parse(f"{TABLE}\n{chat(BY_LATENCY)}", environ={"LLM_FEATURE_CHAT": links})
+        snapshot = parse_table(f"{TABLE}\n{chat(BY_LATENCY)}", environ={"LLM_FEATURE_CHAT": links})
 
         assert snapshot.chain("chat", "premium").layer == "environment LLM_FEATURE_CHAT"
 
@@ -484,7 +484,7 @@ class TestSplits:
     def test_shares_may_be_the_whole(self) -> None:
         row = f'split = {{ "{TERRA}" = 33.3, "{LUNA}" = 33.3, "{FLASH}" = 33.4 }}'
 
-        assert len(parse(f"{TABLE}\n{chat(row)}", environ={}).features["chat"].split) == 3
+        assert len(parse_table(f"{TABLE}\n{chat(row)}", environ={}).features["chat"].split) == 3
 
 
 class TestLimits:
@@ -492,15 +492,15 @@ class TestLimits:
 
     @pytest.mark.parametrize("written", ["60/minute", "60 / minute", " 6_0/minute "])
     def test_a_rate_is_so_much_in_a_period(self, written: str) -> None:
-        assert Rate.read(written) == Rate(60, "minute")
-        assert str(Rate.read(written)) == "60/minute"
+        assert Rate.parse(written) == Rate(60, "minute")
+        assert str(Rate.parse(written)) == "60/minute"
 
     def test_there_may_be_one_rate_or_several(self) -> None:
         limits = Limits.model_validate({"requests": "60/minute", "tokens": ["90000/minute", "1_000_000/day"]})
 
         assert limits.requests == (Rate(60, "minute"),)
-        assert [rate.resets for rate in limits.tokens] == [False, True]
-        assert not limits.is_none
+        assert [rate.is_calendar_quota for rate in limits.tokens] == [False, True]
+        assert not limits.is_unlimited
 
     @pytest.mark.parametrize(
         ("limits", "told"),
@@ -561,7 +561,7 @@ class TestAccounts:
         table = self.ACCOUNTS.replace("weight = 3", "limits = { concurrency = 2 }")
         table = table.replace("[providers.gemini]", "limits = { concurrency = 9 }\n[providers.gemini]")
 
-        snapshot = parse(table, environ={"B": "key-b"})
+        snapshot = parse_table(table, environ={"B": "key-b"})
 
         openai = snapshot.providers["openai"]
         told = [(one.slot, one.api_key_env, one.weight, one.limits.concurrency) for one in openai.accounts]
@@ -749,7 +749,7 @@ class TestAnyTable:
         )
         def check(table: dict[str, Any], keys: set[str], caller: Caller, tokens: int) -> None:
             try:
-                snapshot = parse(toml(table), environ={key: f"key-{key}" for key in keys})
+                snapshot = parse_table(toml(table), environ={key: f"key-{key}" for key in keys})
             except ConfigError:
                 loaded[False] += 1
                 return
@@ -763,7 +763,7 @@ class TestAnyTable:
 
     def check(self, route: Explanation, snapshot: Snapshot) -> None:
         """It serves, or says why not; and what it does not use it tells of."""
-        assert (route.refusal() is None) == bool(route.candidates)
+        assert (route.expected_error() is None) == bool(route.candidates)
         assert str(route)
         assert json.dumps(route.as_dict())
         told = {str(one.endpoint) for one in route.candidates}

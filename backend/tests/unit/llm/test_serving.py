@@ -9,7 +9,7 @@ import pytest
 
 from backend.utils.llm import Patchbay, Table, get_llm, serving
 from backend.utils.llm.errors import NoEndpointError
-from backend.utils.llm.packages import OF_API, missing
+from backend.utils.llm.packages import OF_API, find_missing_api_packages
 from backend.utils.llm.testing import LoopbackProvider, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 
@@ -72,9 +72,9 @@ class TestMissingPackages:
     @pytest.fixture(autouse=True)
     def _without_google(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setitem(OF_API, "gemini", {"no_such_module": "langchain-google-genai"})
-        missing.cache_clear()
+        find_missing_api_packages.cache_clear()
         yield
-        missing.cache_clear()
+        find_missing_api_packages.cache_clear()
 
     def test_the_next_endpoint_serves(self, provider: LoopbackProvider) -> None:
         provider.always(Text("hello"))

@@ -15,8 +15,8 @@ from backend.tests.fakes.children import in_child
 from backend.tests.fakes.valkey import running
 from backend.utils.llm import Caller
 from backend.utils.llm.errors import ConfigError, ProviderDownError, RateLimitedError
-from backend.utils.llm.model_config import parse
-from backend.utils.llm.state.shared.health import SharedHealth
+from backend.utils.llm.model_config import parse_table
+from backend.utils.llm.state.shared.health import SharedHealthTracker
 from backend.utils.llm.state.shared.valkey import ValkeyStore
 from backend.utils.llm.testing import Hang, Status, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
@@ -71,7 +71,7 @@ def fickle() -> Iterator[Valkey]:
 
 
 def store_of(patchbay: Patchbay) -> ValkeyStore:
-    assert isinstance(patchbay.health, SharedHealth)
+    assert isinstance(patchbay.health, SharedHealthTracker)
     store = patchbay.health._store
     assert isinstance(store, ValkeyStore)
     return store
@@ -305,14 +305,14 @@ def test_a_server_that_was_never_there_costs_no_call(join: Join, call: Driver) -
 )
 def test_a_wrong_address_is_told_when_the_table_is_read(url: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as error:
-        parse(f"state_url = {json.dumps(url)}", environ={})
+        parse_table(f"state_url = {json.dumps(url)}", environ={})
 
     assert "house-key-of-state" not in str(error.value)
 
 
 def test_the_variable_goes_before_the_table_and_may_hold_a_password() -> None:
     url = "rediss://:house-key-of-state@state.example"
-    snapshot = parse(f'state_url = "redis://localhost"\n{EMPTY}', environ={"LLM_STATE_URL": url})
+    snapshot = parse_table(f'state_url = "redis://localhost"\n{EMPTY}', environ={"LLM_STATE_URL": url})
 
     assert snapshot.state_server is not None
     assert snapshot.state_server.url.get_secret_value() == url
@@ -330,11 +330,11 @@ def test_a_missing_package_is_told_with_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setattr("backend.utils.llm.packages.find_spec", lambda _: None)
 
     with pytest.raises(ConfigError, match=r"needs a package that is not installed.*pip install redis"):
-        parse('state_url = "redis://localhost"', environ={})
+        parse_table('state_url = "redis://localhost"', environ={})
 
 
 def test_the_servers_address_is_no_providers_key() -> None:
     row = '[providers.openai]\napi = "openai"\napi_key_env = "LLM_STATE_URL"\n'
 
     with pytest.raises(ConfigError, match=r"LLM_STATE_URL.*is no provider's key"):
-        parse(row + EMPTY, environ={"LLM_STATE_URL": "redis://localhost"})
+        parse_table(row + EMPTY, environ={"LLM_STATE_URL": "redis://localhost"})

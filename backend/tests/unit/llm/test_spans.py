@@ -17,7 +17,7 @@ from backend.utils.llm import Caller, carrying, get_llm
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.execution.spans import _provider, _who
 from backend.utils.llm.ledger.sinks import MemorySink
-from backend.utils.llm.model_config import endpoint_of_user, parse
+from backend.utils.llm.model_config import make_own_endpoint, parse_table
 from backend.utils.llm.testing import Hang, Status, Text, Usage
 
 from .drivers import DRIVERS
@@ -328,7 +328,7 @@ def test_telemetry_that_fails_changes_nothing(telemetry: Telemetry, call: Driver
 
 
 def test_a_users_own_endpoint_is_not_told() -> None:
-    words = _who(endpoint_of_user("https://of-ann.example/v1", "model-of-ann", ()))
+    words = _who(make_own_endpoint("https://of-ann.example/v1", "model-of-ann", ()))
 
     assert {name: value for name, value in words.items() if value is not None} == {
         "gen_ai.operation.name": "chat",
@@ -362,7 +362,7 @@ def test_a_provider_is_called_as_the_conventions_do(address: str, name: str, api
         [profiles.byok]
         extends = "premium"
     """
-    snapshot = parse(table, environ={"K": "house-key-of-there"})
+    snapshot = parse_table(table, environ={"K": "house-key-of-there"})
 
     assert _provider(snapshot.chain("f", "premium").tiers[0].endpoints[0]) == name
 
@@ -385,7 +385,7 @@ def test_an_attempt_that_ends_in_another_thread_is_below_its_call(
     model = patchbay.get_llm("over_openai")
     call = model._call([], None, {})
     with call.span:
-        step = call.step()
+        step = call.next_try()
         with ThreadPoolExecutor(1) as pool:
             pool.submit(ended, call, step).result()
 

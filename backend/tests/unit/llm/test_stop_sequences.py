@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.utils.llm.providers.answer import message_of
-from backend.utils.llm.providers.answer_stream import AnswerStream
-from backend.utils.llm.providers.anthropic_api import MessagesReader
+from backend.utils.llm.providers.answer import to_ai_message
+from backend.utils.llm.providers.answer_stream import ChunkBuilder
+from backend.utils.llm.providers.anthropic_api import AnthropicAnswerReader
 from backend.utils.llm.providers.ask import STOP_KEY
-from backend.utils.llm.providers.chat_completions import ChatReader
-from backend.utils.llm.providers.responses_api import ResponsesReader
+from backend.utils.llm.providers.chat_completions import ChatCompletionsAnswerReader
+from backend.utils.llm.providers.responses_api import ResponsesAnswerReader
 from backend.utils.llm.transport import HOUSE
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ ANTHROPICS = {"stop_reason": "stop_sequence", "stop_sequence": "END"}
 
 
 def whole(reader: Any, document: dict[str, Any]) -> object:
-    return message_of(reader.answer(document), HOUSE).response_metadata.get(STOP_KEY)
+    return to_ai_message(reader.parse_answer(document), HOUSE).response_metadata.get(STOP_KEY)
 
 
 def streamed(reader: Any, *events: dict[str, Any]) -> list[object]:
     """What each chunk tells that tells one."""
-    stream, chunks = AnswerStream(HOUSE), []
+    stream, chunks = ChunkBuilder(HOUSE), []
     for event in events:
-        if (piece := reader.event(event)) is not None:
-            stream.add(piece)
-        chunks.append(stream.chunk())
+        if (piece := reader.parse_event(event)) is not None:
+            stream.add_event(piece)
+        chunks.append(stream.take_chunk())
     chunks.append(stream.flush())
     metadata = [chunk.message.response_metadata for chunk in chunks if chunk is not None]
     return [told[STOP_KEY] for told in metadata if STOP_KEY in told]
@@ -66,16 +66,16 @@ def test_anthropic_tells_the_sequence_that_was_asked_for(
 ) -> None:
     document = {"content": [{"type": "text", "text": "One. "}], **end}
 
-    assert whole(MessagesReader(asked), document) == told
-    assert streamed(MessagesReader(asked), *anthropics(end)) == ([] if told is None else [told])
+    assert whole(AnthropicAnswerReader(asked), document) == told
+    assert streamed(AnthropicAnswerReader(asked), *anthropics(end)) == ([] if told is None else [told])
 
 
 def test_a_blank_sequence_that_anthropic_does_not_take_is_told_where_it_was_met() -> None:
     end = {"stop_reason": "end_turn", "stop_sequence": None}
     document = {"content": [{"type": "text", "text": "One.\n\nTwo."}], **end}
 
-    assert whole(MessagesReader(["\n\n"]), document) == "\n\n"
-    assert streamed(MessagesReader(["\n\n"]), *anthropics(end, "One.\n\nTwo.")) == ["\n\n"]
+    assert whole(AnthropicAnswerReader(["\n\n"]), document) == "\n\n"
+    assert streamed(AnthropicAnswerReader(["\n\n"]), *anthropics(end, "One.\n\nTwo.")) == ["\n\n"]
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_a_server_that_tells_it_beside_the_finish_reason_is_heard(
         {"choices": [{"delta": {}, **end}]},
     ]
 
-    assert whole(ChatReader(["END"]), document) == told
-    assert streamed(ChatReader(["END"]), *events) == ([] if told is None else [told])
+    assert whole(ChatCompletionsAnswerReader(["END"]), document) == told
+    assert streamed(ChatCompletionsAnswerReader(["END"]), *events) == ([] if told is None else [told])
 
 
 def test_responses_has_no_sequences_so_they_are_told_where_they_were_met() -> None:
@@ -104,15 +104,15 @@ def test_responses_has_no_sequences_so_they_are_told_where_they_were_met() -> No
         {"type": "response.completed", "response": response},
     ]
 
-    assert whole(ResponsesReader(["Two", "END"]), response) == "END"
-    assert streamed(ResponsesReader(["Two", "END"]), *events) == ["END"]
-    assert whole(ResponsesReader(["Three"]), response) is None
+    assert whole(ResponsesAnswerReader(["Two", "END"]), response) == "END"
+    assert streamed(ResponsesAnswerReader(["Two", "END"]), *events) == ["END"]
+    assert whole(ResponsesAnswerReader(["Three"]), response) is None
 
 
 def test_a_sequence_that_is_told_twice_is_told_once() -> None:
     *events, end, over = anthropics(ANTHROPICS)
 
-    assert streamed(MessagesReader(["END"]), *events, end, end, over) == ["END"]
+    assert streamed(AnthropicAnswerReader(["END"]), *events, end, end, over) == ["END"]
 
 
 def test_a_text_that_was_cut_here_has_ended_though_its_provider_went_on_to_the_longest_length() -> None:
@@ -125,7 +125,10 @@ def test_a_text_that_was_cut_here_has_ended_though_its_provider_went_on_to_the_l
         "output": [item],
     }
 
-    answers = MessagesReader(["\n\n"]).answer(document), ResponsesReader(["END"]).answer(response)
+    answers = (
+        AnthropicAnswerReader(["\n\n"]).parse_answer(document),
+        ResponsesAnswerReader(["END"]).parse_answer(response),
+    )
 
     assert [answer.reason for answer in answers] == ["stop", "stop"]
 
@@ -134,4 +137,4 @@ def test_what_cut_the_text_here_is_told_and_not_what_its_provider_met_later() ->
     end = {"stop_reason": "stop_sequence", "stop_sequence": "END"}
     document = {"content": [{"type": "text", "text": "One.\n\nTwo."}], **end}
 
-    assert whole(MessagesReader(["END", "\n\n"]), document) == "\n\n"
+    assert whole(AnthropicAnswerReader(["END", "\n\n"]), document) == "\n\n"

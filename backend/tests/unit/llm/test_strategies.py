@@ -10,7 +10,12 @@ from typing_extensions import override
 
 from backend.tests.fakes.simulation import World, ok
 from backend.utils.llm import strategies
-from backend.utils.llm.strategies import STRATEGIES, Ordered, Strategy, by_name
+from backend.utils.llm.strategies import (
+    STRATEGIES,
+    OrderedStrategy,
+    SelectionStrategy,
+    index_strategies_by_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,19 +26,19 @@ if TYPE_CHECKING:
 QUOTAS = "".join(f'[providers.{name}.limits]\nrequests = "6/day"\n' for name in ("red", "blue"))
 
 
-class WithoutEffectAndNames(Strategy):
+class WithoutEffectAndNames(SelectionStrategy):
     by: Literal["half"] = "half"
 
     @override
-    def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
         return tier
 
 
-class Nameless(Ordered):
+class Nameless(OrderedStrategy):
     by: Literal["ordered"]
 
 
-class Namesake(Ordered):
+class Namesake(OrderedStrategy):
     balanced: ClassVar[bool] = True
 
 
@@ -52,17 +57,17 @@ def test_a_strategy_sends_to_both_of_two_equal_endpoints_or_says_that_it_is_not_
 
 
 @pytest.mark.parametrize("kind", [WithoutEffectAndNames, Nameless, Namesake])
-def test_a_strategy_that_is_not_whole_is_refused_when_the_list_is_made(kind: type[Strategy]) -> None:
+def test_a_strategy_that_is_not_whole_is_refused_when_the_list_is_made(kind: type[SelectionStrategy]) -> None:
     with pytest.raises(TypeError, match=kind.__name__):
-        by_name(Ordered, kind)
+        index_strategies_by_name(OrderedStrategy, kind)
 
 
 def test_one_that_lacks_a_part_is_a_type_error() -> None:
     """Mypy tells if one of these is none any more."""
-    with pytest.raises(TypeError, match="chosen"):
+    with pytest.raises(TypeError, match="record_choice"):
         WithoutEffectAndNames()  # type: ignore[abstract]
     with pytest.raises(TypeError):
-        by_name(WithoutEffectAndNames)  # type: ignore[type-abstract]
+        index_strategies_by_name(WithoutEffectAndNames)  # type: ignore[type-abstract]
 
 
 def test_every_file_of_the_room_is_in_the_list() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from backend.utils.llm.clock import Time
 from backend.utils.llm.errors import CallTimeoutError, LLMError, StreamInterruptedError
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.options import Options
 from backend.utils.llm.state.circuit_breaker import IN_A_ROW, OPEN_SECONDS
 from backend.utils.llm.testing import (
@@ -563,8 +563,8 @@ async def half_open(watched: Patchbay, virtual: VirtualTime) -> Patchbay:
     """``f``'s only endpoint has failed again and again, some time ago: one request may probe it."""
     (candidate,) = watched.explain("f").candidates
     for _ in range(IN_A_ROW):
-        watched.runtime.health.failed(candidate.circuit, Category.SERVER)
-    assert watched.runtime.health.availability(candidate.circuit) is not None
+        watched.runtime.health.record_failure(candidate.circuit, FailureCategory.SERVER)
+    assert watched.runtime.health.find_unavailable_reason(candidate.circuit) is not None
     virtual.sleep(OPEN_SECONDS)
     return watched
 

@@ -9,14 +9,14 @@ import pytest
 from langchain_core.messages.ai import add_ai_message_chunks
 
 from backend.utils.llm.errors import CallTimeoutError, InvalidOutputError
-from backend.utils.llm.providers.answer import message_of
-from backend.utils.llm.providers.answer_stream import AnswerStream
+from backend.utils.llm.providers.answer import to_ai_message
+from backend.utils.llm.providers.answer_stream import ChunkBuilder
 from backend.utils.llm.providers.ask import REASONING_KEY, THOUGHTS_KEY
-from backend.utils.llm.providers.chat_completions import ChatReader
-from backend.utils.llm.providers.gemini_api import GeminiReader
-from backend.utils.llm.providers.responses_api import ResponsesReader
+from backend.utils.llm.providers.chat_completions import ChatCompletionsAnswerReader
+from backend.utils.llm.providers.gemini_api import GeminiAnswerReader
+from backend.utils.llm.providers.responses_api import ResponsesAnswerReader
 from backend.utils.llm.testing import Raw
-from backend.utils.llm.transport import HOUSE, STRANGER, ExcessError
+from backend.utils.llm.transport import HOUSE, STRANGER, AnswerTooLargeError
 
 from .test_deadline import SLACK, Misbehaving, at_most, read_request
 
@@ -60,30 +60,30 @@ TEXT = {"type": "message", "content": [{"type": "output_text", "text": "fine"}]}
 STREAMS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
     # DeepSeek, Kimi, GLM, Qwen; OpenRouter, Groq, Cerebras, vLLM; Mistral.
     "reasoning_content": (
-        ChatReader,
+        ChatCompletionsAnswerReader,
         [delta(reasoning_content="a "), delta(reasoning_content="b", content=None), delta(content="fine")],
     ),
     "reasoning": (
-        ChatReader,
+        ChatCompletionsAnswerReader,
         [delta(reasoning="a ", content=""), delta(reasoning="b"), delta(content="fine")],
     ),
     "parts of a text": (
-        ChatReader,
+        ChatCompletionsAnswerReader,
         [
             delta(content=[{"type": "thinking", "thinking": [{"type": "text", "text": "a b"}]}]),
             delta(content=[{"type": "text", "text": "fine"}]),
         ],
     ),
     "nothing but details": (
-        ChatReader,
+        ChatCompletionsAnswerReader,
         [
             delta(reasoning_details=[{"type": "reasoning.summary", "summary": "a b", "index": 0}]),
             delta(content="fine"),
         ],
     ),
-    "gemini": (GeminiReader, [part("a ", thought=True), part("b", thought=True), part("fine")]),
+    "gemini": (GeminiAnswerReader, [part("a ", thought=True), part("b", thought=True), part("fine")]),
     "responses": (
-        ResponsesReader,
+        ResponsesAnswerReader,
         [
             event("reasoning_summary_text.delta", delta="a "),
             event("reasoning_summary_text.delta", delta="b"),
@@ -91,24 +91,24 @@ STREAMS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
             event("completed", response=response(ITEM, TEXT)),
         ],
     ),
-    "responses, at the end": (ResponsesReader, [event("completed", response=response(ITEM, TEXT))]),
+    "responses, at the end": (ResponsesAnswerReader, [event("completed", response=response(ITEM, TEXT))]),
 }
 
 
 def streamed(reader: Any, *events: dict[str, Any], trust: Any = HOUSE) -> AIMessageChunk:
-    reading, stream, chunks = reader(), AnswerStream(trust), []
+    reading, stream, chunks = reader(), ChunkBuilder(trust), []
     for said in events:
-        if (piece := reading.event(said)) is not None:
-            stream.add(piece)
-        if stream.is_due:
-            chunks.append(stream.chunk())
+        if (piece := reading.parse_event(said)) is not None:
+            stream.add_event(piece)
+        if stream.must_emit_chunk:
+            chunks.append(stream.take_chunk())
     messages = [chunk.message for chunk in [*chunks, stream.flush()] if chunk is not None]
     return add_ai_message_chunks(*messages)  # type: ignore[arg-type]
 
 
 def whole(**said: Any) -> AIMessage:
     choice = {"index": 0, "message": said, "finish_reason": "stop"}
-    return message_of(ChatReader().answer({"choices": [choice]}), HOUSE)
+    return to_ai_message(ChatCompletionsAnswerReader().parse_answer({"choices": [choice]}), HOUSE)
 
 
 class TestKept:
@@ -116,7 +116,7 @@ class TestKept:
 
     @pytest.mark.parametrize(("reader", "events"), STREAMS.values(), ids=STREAMS)
     def test_of_a_stream(self, reader: Any, events: list[dict[str, Any]]) -> None:
-        found = streamed(reader, *events, *([END] if reader is ChatReader else []))
+        found = streamed(reader, *events, *([END] if reader is ChatCompletionsAnswerReader else []))
 
         assert (found.text, found.additional_kwargs[THOUGHTS_KEY]) == ("fine", "a b")
         assert found.content_blocks == [
@@ -141,7 +141,7 @@ class TestKept:
         other = {**sealed, "data": "def", "id": "call_2"}
 
         found = streamed(
-            ChatReader,
+            ChatCompletionsAnswerReader,
             delta(reasoning="a ", reasoning_details=[{**block, "text": "a "}]),
             delta(reasoning="b", reasoning_details=[{**block, "text": "b"}]),
             delta(reasoning_details=[{**block, "signature": "sig"}, sealed]),
@@ -167,7 +167,7 @@ class TestKept:
         done = [event("output_item.done", item=SEALED, output_index=0)] if is_done else []
 
         found = streamed(
-            ResponsesReader,
+            ResponsesAnswerReader,
             *done,
             event("completed", response=response(empty, SEALED, {**SEALED, "id": "rs_2"}, TEXT)),
         )
@@ -178,21 +178,26 @@ class TestKept:
         )
 
     def test_thoughts_count_against_what_is_taken(self) -> None:
-        with pytest.raises(ExcessError):
+        with pytest.raises(AnswerTooLargeError):
             streamed(
-                ChatReader, delta(reasoning="x" * 600_000), delta(reasoning="x" * 600_000), trust=STRANGER
+                ChatCompletionsAnswerReader,
+                delta(reasoning="x" * 600_000),
+                delta(reasoning="x" * 600_000),
+                trust=STRANGER,
             )
 
     def test_a_long_thought_is_one_chunk(self) -> None:
-        reading, stream = ChatReader(), AnswerStream(HOUSE)
+        reading, stream = ChatCompletionsAnswerReader(), ChunkBuilder(HOUSE)
         for _ in range(20_000):
-            stream.add(reading.event(delta(reasoning_content="hm ")) or pytest.fail("nothing was said"))
-            assert not stream.is_due
-            assert stream.may_wait(has_more=False)
-        stream.add(reading.event(delta(content="fine")) or pytest.fail("nothing was said"))
+            stream.add_event(
+                reading.parse_event(delta(reasoning_content="hm ")) or pytest.fail("nothing was said")
+            )
+            assert not stream.must_emit_chunk
+            assert stream.can_delay_chunk(has_more=False)
+        stream.add_event(reading.parse_event(delta(content="fine")) or pytest.fail("nothing was said"))
 
-        assert stream.is_due
-        made = stream.chunk()
+        assert stream.must_emit_chunk
+        made = stream.take_chunk()
         assert made is not None
         assert made.message.additional_kwargs[THOUGHTS_KEY] == "hm " * 20_000
 

@@ -15,9 +15,9 @@ from backend.utils.llm.caller import HOUSE
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.observers import ObserverRegistry
-from backend.utils.llm.execution.observers.log import CALM_SECONDS, DegradedObserver, HealthLog
+from backend.utils.llm.execution.observers.log import CALM_SECONDS, DegradedObserver, HealthLogger
 from backend.utils.llm.execution.steps import Try
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.state.health import Circuit, HealthChange
 from backend.utils.llm.testing import Status, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -135,8 +135,8 @@ def test_a_users_key_is_no_warning_and_says_nothing_of_the_user(
 
 
 def test_the_model_of_a_users_own_endpoint_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    told = HealthLog(lambda: 0.0)
-    told(HealthChange("opened", Circuit("own:my-secret-model", "k", "user"), Category.SERVER, 30.0, 5))
+    told = HealthLogger(lambda: 0.0)
+    told(HealthChange("opened", Circuit("own:my-secret-model", "k", "user"), FailureCategory.SERVER, 30.0, 5))
 
     assert "my-secret-model" not in caplog.text
     assert fields(caplog, "breaker.opened")["endpoint"] == "own"
@@ -146,12 +146,16 @@ def test_a_thousand_keys_of_users_are_a_line_a_minute_and_the_house_s_one_each(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = Clock()
-    told = HealthLog(clock)
+    told = HealthLogger(clock)
     for number in range(1000):
         clock.now = number / 10
-        told(HealthChange("opened", Circuit("red:m", str(number), "user"), Category.SERVER, 30.0, 5))
+        told(HealthChange("opened", Circuit("red:m", str(number), "user"), FailureCategory.SERVER, 30.0, 5))
     for account in ("eu", "us"):
-        told(HealthChange("opened", Circuit("red:m", account, "house", account), Category.SERVER, 30.0, 5))
+        told(
+            HealthChange(
+                "opened", Circuit("red:m", account, "house", account), FailureCategory.SERVER, 30.0, 5
+            )
+        )
 
     lines = [(vars(record)["key_owner"], vars(record)["keys"]) for record in caplog.records]
     assert lines == [("user", 1), ("user", 600), ("house", 1), ("house", 1)]
@@ -170,9 +174,11 @@ class TestDegraded:
 
         def call(*, is_well: bool, feature: str = "f", caller: Caller = HOUSE) -> None:
             route = world.plan(feature, caller)
-            dispatch = Dispatch(route, world.health, clock=world.clock, observers=registry.of(route))
-            for category in (None,) if is_well else (Category.UNSUPPORTED, None):
-                step = dispatch.next()
+            dispatch = Dispatch(
+                route, world.health, clock=world.clock, observers=registry.select_observers(route)
+            )
+            for category in (None,) if is_well else (FailureCategory.UNSUPPORTED, None):
+                step = dispatch.next_step()
                 assert isinstance(step, Try)
                 settle(dispatch, step, category)
 
@@ -223,6 +229,6 @@ class TestDegraded:
     def test_of_many_at_once_one_is_told(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
         observer, route = DegradedObserver(world.health.traffic), world.plan("f")
         second_best = SimpleNamespace(route=route, candidate=route.candidates[1])
-        hammer(lambda _: observer.ended(second_best, None, None))  # type: ignore[arg-type]
+        hammer(lambda _: observer.on_ended(second_best, None, None))  # type: ignore[arg-type]
 
         assert events(caplog) == ["feature.degraded"]

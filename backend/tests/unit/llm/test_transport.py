@@ -26,7 +26,7 @@ from backend.utils.llm.model_config import Table
 from backend.utils.llm.testing import Hang, KeepAlive, LoopbackProvider, Status, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay, loopback_table
 from backend.utils.llm.transport import TICKET_HEADER, Credential, Request, SigningTransport
-from backend.utils.llm.transport.connections import BoundedBackend
+from backend.utils.llm.transport.connections import TicketNetworkBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -343,7 +343,7 @@ class TestLoopsAndThreads:
         for _ in range(5):
             get_llm(feature).invoke("hi")
 
-        pool = patchbay.runtime.transport.pools.for_threads()
+        pool = patchbay.runtime.transport.pools.get_sync_pool()
         assert len(pool.connections) == 1
 
 
@@ -354,7 +354,7 @@ async def test_an_error_that_is_cut_short_leaves_no_connection(provider: Loopbac
     with pytest.raises(LLMError) as caught:
         await patchbay.get_llm("f").ainvoke("hi")
 
-    pool: Any = await patchbay.runtime.transport.pools.for_this_loop()
+    pool: Any = await patchbay.runtime.transport.pools.get_loop_pool()
     assert caught.value.__cause__ is not None  # it holds what was open where it was raised
     assert not pool.session.connector._acquired
     await patchbay.aclose()
@@ -368,10 +368,10 @@ def test_a_kept_connection_goes_by_the_time_of_the_request_that_is_on_it(
     ended, patient, hasty = (transport.tickets.open(row, Credential("house", None), 60.0) for _ in range(3))
 
     transport.send(ended.number, request).read()
-    ended.expect_within(-1.0)
+    ended.limit_next_wait(-1.0)
     transport.send(patient.number, request).read()
-    (kept,) = transport.pools.for_threads().connections
-    hasty.expect_within(0.1)
+    (kept,) = transport.pools.get_sync_pool().connections
+    hasty.limit_next_wait(0.1)
     with pytest.raises(httpx2.ReadTimeout):
         transport.send(hasty.number, request)
 
@@ -434,7 +434,7 @@ def test_all_addresses_of_a_host_share_the_time_of_one_connection(
     transport: SigningTransport, provider: LoopbackProvider
 ) -> None:
     nowhere = Unreachable()
-    backend = BoundedBackend(nowhere, lambda *_: ["a", "b", "c", "d"])
+    backend = TicketNetworkBackend(nowhere, lambda *_: ["a", "b", "c", "d"])
     ticket = transport.tickets.open(openai_row(provider), Credential("house", None), 8.0, 100.0)
 
     with pytest.raises(httpcore2.ConnectTimeout):
@@ -466,8 +466,8 @@ def test_a_connection_that_was_made_too_late_for_tls_is_closed(
     reachable = Reachable()
     ticket = transport.tickets.open(openai_row(provider), Credential("house", None), 8.0)
 
-    stream = BoundedBackend(reachable, lambda *_: ["a"]).connect_tcp("host.example", 443, ticket)
-    ticket.expect_within(-1.0)
+    stream = TicketNetworkBackend(reachable, lambda *_: ["a"]).connect_tcp("host.example", 443, ticket)
+    ticket.limit_next_wait(-1.0)
     with pytest.raises(httpcore2.ConnectTimeout):
         stream.start_tls(ssl.create_default_context(), timeout=cast("Any", ticket))
 

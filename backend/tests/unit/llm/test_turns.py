@@ -97,7 +97,7 @@ def readers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
         return reading
 
-    for name in ("read_document", "read_documents"):
+    for name in ("parse_json_object", "parse_json_objects"):
         for module in (answer_stream, chat_client):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, noted(getattr(module, name)))

@@ -8,10 +8,10 @@ import pytest
 from langchain_core.messages import HumanMessage
 from pydantic import BaseModel
 
-from backend.utils.llm.failures.evidence import Evidence
-from backend.utils.llm.failures.features import lacking
+from backend.utils.llm.failures.evidence import FailureEvidence
+from backend.utils.llm.failures.features import find_unsupported_capability
 from backend.utils.llm.routing.route import Needs
-from backend.utils.llm.state.unsupported import MOST_ENDPOINTS, SECONDS, Unsupported
+from backend.utils.llm.state.unsupported import MOST_ENDPOINTS, SECONDS, UnsupportedCapabilities
 from backend.utils.llm.testing import Json, Status, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 from backend.utils.llm.testing.virtual_time import VirtualTime
@@ -61,20 +61,20 @@ NOTHING: list[tuple[str, str | None]] = [
 ]
 
 
-def evidence(sentence: str, param: str | None = None) -> Evidence:
-    return Evidence("openai", 400, sentence=sentence, params=frozenset({str(param)}))
+def evidence(sentence: str, param: str | None = None) -> FailureEvidence:
+    return FailureEvidence("openai", 400, sentence=sentence, params=frozenset({str(param)}))
 
 
 @pytest.mark.parametrize(("feature", "said"), [(name, one) for name, many in LACKS.items() for one in many])
 def test_what_an_error_names_is_what_the_endpoint_lacks(feature: str, said: tuple[str, str | None]) -> None:
-    assert lacking(evidence(*said)) == feature
+    assert find_unsupported_capability(evidence(*said)) == feature
 
 
 @pytest.mark.parametrize("said", NOTHING)
 def test_an_error_that_names_nothing_or_two_things_or_one_request_teaches_nothing(
     said: tuple[str, str | None],
 ) -> None:
-    assert lacking(evidence(*said)) is None
+    assert find_unsupported_capability(evidence(*said)) is None
 
 
 class Weather(BaseModel):
@@ -168,13 +168,13 @@ def test_who_is_alone_is_asked_all_the_same(patchbay: Patchbay, provider: Loopba
 
 def test_memory_has_bounds_and_an_end() -> None:
     now = [0.0]
-    known = Unsupported(lambda: now[0])
+    known = UnsupportedCapabilities(lambda: now[0])
     for number in range(MOST_ENDPOINTS + 1):
         known.add(number, "tools")
 
     assert len(known.until) == MOST_ENDPOINTS
-    assert known.of(0) == {}
-    assert known.of(1) == {"tools": SECONDS}
+    assert known.unsupported_by(0) == {}
+    assert known.unsupported_by(1) == {"tools": SECONDS}
     now[0] = SECONDS
-    assert known.of(1) == {}
+    assert known.unsupported_by(1) == {}
     assert 1 not in known.until

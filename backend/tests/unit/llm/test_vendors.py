@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from backend.utils.llm.clients import Patchbay, get_llm, use
 from backend.utils.llm.errors import ConfigError
-from backend.utils.llm.model_config import Table, endpoint_of_user, parse
+from backend.utils.llm.model_config import Table, make_own_endpoint, parse_table
 from backend.utils.llm.model_config.schema import SETTINGS
-from backend.utils.llm.models import OTHER, VENDORS, Capabilities, Vendor, capabilities, vendor_of
+from backend.utils.llm.models import OTHER, VENDORS, Capabilities, ModelVendor, find_capabilities, find_vendor
 from backend.utils.llm.options import Options
 from backend.utils.llm.testing import Json, LoopbackProvider, Text, ToolCalls
 
@@ -61,7 +61,7 @@ def table(
 
 
 def endpoint(vendor: str, **values: str) -> Endpoint:
-    (found,) = parse(table(vendor, **values), environ={}).chain("chat", "p")
+    (found,) = parse_table(table(vendor, **values), environ={}).chain("chat", "p")
     return found
 
 
@@ -81,13 +81,13 @@ class TestRows:
     """The table of vendors says nothing that the code does not know."""
 
     @pytest.mark.parametrize("vendor", VENDORS, ids=lambda one: one.name)
-    def test_every_value_is_a_capability(self, vendor: Vendor) -> None:
+    def test_every_value_is_a_capability(self, vendor: ModelVendor) -> None:
         for values in (vendor.chat, vendor.responses, *vendor.models.values()):
             Capabilities.model_validate(values)
             assert set(values.get("lacks", ())) <= {*Options.model_fields, *SETTINGS}
 
     @pytest.mark.parametrize("vendor", VENDORS, ids=lambda one: one.name)
-    def test_every_row_says_where_it_comes_from(self, vendor: Vendor) -> None:
+    def test_every_row_says_where_it_comes_from(self, vendor: ModelVendor) -> None:
         assert vendor.page
 
     def test_no_host_is_two_vendors(self) -> None:
@@ -96,7 +96,7 @@ class TestRows:
         assert len(hosts) == len(set(hosts))
 
     @pytest.mark.parametrize("vendor", VENDORS, ids=lambda one: one.name)
-    def test_the_reference_lists_it(self, vendor: Vendor) -> None:
+    def test_the_reference_lists_it(self, vendor: ModelVendor) -> None:
         page = (Path(__file__).parents[4] / "docs/reference/table.md").read_text(encoding="utf-8")
         (row,) = re.findall(rf"^\| `{vendor.name}` \|.*$", page, re.MULTILINE)
 
@@ -120,15 +120,15 @@ class TestWhose:
         ],
     )
     def test_it_is_found(self, host: str, name: str, vendor: str) -> None:
-        assert vendor_of(host, name).name == vendor
+        assert find_vendor(host, name).name == vendor
 
     def test_a_caller_s_endpoint_by_its_address_alone(self) -> None:
-        assert endpoint_of_user("https://api.deepseek.com/v1", "m", ()).can.schema_form == "json"
-        assert endpoint_of_user("https://models.example.com/v1", "m", ()).provider.vendor is OTHER
+        assert make_own_endpoint("https://api.deepseek.com/v1", "m", ()).can.schema_form == "json"
+        assert make_own_endpoint("https://models.example.com/v1", "m", ()).provider.vendor is OTHER
 
     def test_its_price_is_known_whatever_it_is_called(self) -> None:
         text = table("openrouter", model="openai/gpt-6-luna")
-        (found,) = parse(text, environ={}).chain("chat", "p")
+        (found,) = parse_table(text, environ={}).chain("chat", "p")
 
         assert found.priced_as == ("openrouter", "openai/gpt-6-luna")
 
@@ -136,26 +136,26 @@ class TestWhose:
         with pytest.raises(
             ConfigError, match=r"providers.gateway.vendor = 'antropic'.*Did you mean 'anthropic'"
         ):
-            parse(table("antropic"), environ={})
+            parse_table(table("antropic"), environ={})
 
     def test_the_table_goes_before_it(self) -> None:
         text = table("anthropic") + '[models."gateway:m"]\nschema_form = "strict"\nlacks = ["seed"]\n'
-        (found,) = parse(text, environ={}).chain("chat", "p")
+        (found,) = parse_table(text, environ={}).chain("chat", "p")
 
         assert (found.can.schema_form, found.can.lacks) == ("strict", ("seed",))
 
     def test_each_value_says_where_it_comes_from(self) -> None:
         text = table("anthropic") + '[models."gateway:m"]\nlacks = ["seed"]\n'
-        (found,) = parse(text, environ={}).chain("chat", "p")
+        (found,) = parse_table(text, environ={}).chain("chat", "p")
 
-        assert found.sources()["schema_form"].startswith("https://docs.anthropic.com")
-        assert found.sources()["lacks"] == "declared in the table"
+        assert found.capability_sources()["schema_form"].startswith("https://docs.anthropic.com")
+        assert found.capability_sources()["lacks"] == "declared in the table"
 
     def test_a_lack_that_is_no_option_is_an_error(self) -> None:
         text = table("openai") + '[models."gateway:m"]\nlacks = ["seeds"]\n'
 
         with pytest.raises(ConfigError, match=r"lacks\.0 = 'seeds'.*Did you mean 'seed'"):
-            parse(text, environ={})
+            parse_table(text, environ={})
 
 
 class TestLacks:
@@ -164,7 +164,7 @@ class TestLacks:
     @pytest.mark.parametrize("vendor", ["anthropic", "deepseek"])
     def test_an_option_is_refused(self, vendor: str) -> None:
         with pytest.raises(ConfigError, match=r"features.chat.options.seed = 1.*ignores or refuses it"):
-            parse(table(vendor, feature="options = { seed = 1 }"), environ={})
+            parse_table(table(vendor, feature="options = { seed = 1 }"), environ={})
 
     def test_a_call_s_option_skips_the_endpoint(self) -> None:
         text = table("anthropic")
@@ -202,7 +202,7 @@ class TestLacks:
 
         assert body["metadata"] == {"team": "search"}
         with pytest.raises(ConfigError, match=r"options.metadata.*ignores or refuses it"):
-            parse(table("openai", feature=f"{feature}\n{row}"), environ={})
+            parse_table(table("openai", feature=f"{feature}\n{row}"), environ={})
 
     def test_what_a_model_lacks_and_what_its_vendor_lacks_are_both_refused(self) -> None:
         assert {"verbosity", "metadata"} <= set(endpoint("openai", model="gpt-4.1").can.lacks)
@@ -231,7 +231,7 @@ class TestLacks:
 
     def test_who_has_no_tools_is_not_asked_for_any(self) -> None:
         assert not endpoint("perplexity", model="gpt-6-luna").can.tools
-        assert capabilities("gpt-6-luna").tools
+        assert find_capabilities("gpt-6-luna").tools
 
 
 class TestSchemas:

@@ -15,8 +15,8 @@ import pytest
 
 from backend.main import create_app
 from backend.settings import Settings
-from backend.utils.llm.forks import unforked
-from backend.utils.llm.providers.client_cache import ClientKey
+from backend.utils.llm.forks import delay_forks
+from backend.utils.llm.providers.client_cache import ChatClientKey
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -48,7 +48,7 @@ def test_a_client_that_cannot_be_built_is_left_to_its_calls(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken:
-        def client(self, _: object) -> None:
+        def get_client(self, _: object) -> None:
             raise ImportError("no SDK")
 
     patchbay = make(CHAIN)
@@ -170,18 +170,18 @@ def test_after_it_a_call_imports_nothing() -> None:
 def test_calls_that_come_at_once_wait_for_one_client_from_one_thread(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may_build, built, chat_api = threading.Event(), list[ClientKey](), ClientKey.chat_api
+    may_build, built, chat_api = threading.Event(), list[ChatClientKey](), ChatClientKey.chat_api
 
-    def slowly(key: ClientKey) -> ChatApi:
+    def slowly(key: ChatClientKey) -> ChatApi:
         may_build.wait()
         built.append(key)
         return chat_api(key)
 
-    monkeypatch.setattr(ClientKey, "chat_api", slowly)
+    monkeypatch.setattr(ChatClientKey, "chat_api", slowly)
     patchbay = make(CHAIN)
     endpoint = patchbay.explain("f").candidates[0].endpoint
 
-    begun = {patchbay.runtime.clients.begin(endpoint) for _ in range(20)}
+    begun = {patchbay.runtime.clients.start_building(endpoint) for _ in range(20)}
     may_build.set()
 
     assert len(begun) == 1
@@ -196,7 +196,7 @@ def test_a_model_is_made_while_another_thread_imports_what_calls_need(make: Make
     patchbay.get_llm("f")
 
     def import_much() -> None:
-        with unforked():
+        with delay_forks():
             imports.set()
             is_over.wait(60)
 
@@ -219,13 +219,13 @@ def test_the_warm_up_lets_others_import_between_its_steps(make: Make) -> None:
     patchbay, built = make(CHAIN), list[bool]()
 
     class Clients:
-        def client(self, _: object) -> None:
+        def get_client(self, _: object) -> None:
             other = threading.Thread(target=take_the_gate)
             other.start()
             other.join(30)
 
     def take_the_gate() -> None:
-        with unforked():
+        with delay_forks():
             built.append(True)
 
     patchbay.runtime.clients = Clients()  # type: ignore[assignment]

@@ -11,7 +11,7 @@ import pytest
 from typing_extensions import override
 
 from backend.local_model import pulse
-from backend.local_model.pulse import ANSWER, EVERY, SILENCE, answers, pulses
+from backend.local_model.pulse import ANSWER, EVERY, SILENCE, is_healthy, watch_health
 from backend.tests.fakes.clock import Clock
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Child:
         return self._next == "y"
 
     def pulses(self) -> list[pulse.Pulse]:
-        return list(pulses(self.is_well, cast("threading.Event", self), self.clock))
+        return list(watch_health(self.is_well, cast("threading.Event", self), self.clock))
 
 
 def test_a_child_that_answers_is_well_until_it_ends() -> None:
@@ -101,15 +101,15 @@ def serving() -> Iterator[Callable[[int], str]]:
 
 @pytest.mark.parametrize("status", [200, 503, 500])
 def test_a_server_that_answers_is_healthy(status: int, serving: Callable[[int], str]) -> None:
-    assert answers(serving(status)) == (status == 200)
+    assert is_healthy(serving(status)) == (status == 200)
 
 
 def test_a_server_that_accepts_and_stays_silent_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulse, "ANSWER", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert not answers(f"http://127.0.0.1:{silent.getsockname()[1]}/v1")
+        assert not is_healthy(f"http://127.0.0.1:{silent.getsockname()[1]}/v1")
 
 
 @pytest.mark.parametrize("base_url", ["http://127.0.0.1:1/v1", "nonsense", "http://[", ""])
 def test_a_missing_server_is_unhealthy(base_url: str) -> None:
-    assert not answers(base_url)
+    assert not is_healthy(base_url)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.access import Owner
-from backend.agents.errors import ConfirmationsAwayError
-from backend.agents.in_memory import MemoryConfirmations
+from backend.access import DataOwner
+from backend.agents.errors import ConfirmationsUnreachableError
+from backend.agents.in_memory import InMemoryConfirmationStore
 from backend.agents.tools import tool
 from backend.tests.fakes.agents import Effects, World, deletes, wants
 from backend.tests.fakes.services import ANN, BOB, services
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 RUNS = "/v1/agents/clerk/runs"
 SAY = {"message": "Delete it.", "conversation_id": "c"}
-USER = Owner("ann")
+USER = DataOwner("ann")
 
 
 def client_of(connect: Connect, world: World) -> httpx2.AsyncClient:
@@ -210,9 +210,9 @@ async def test_of_many_who_approve_at_once_one_does_and_the_others_are_told(conn
 
 
 async def test_without_confirmations_nothing_is_done(connect: Connect) -> None:
-    class Away(MemoryConfirmations):
+    class Away(InMemoryConfirmationStore):
         async def add(self, one: object) -> bool:
-            raise ConfirmationsAwayError
+            raise ConfirmationsUnreachableError
 
     world = World([deletes(), "Gone."], confirmations=Away())
     client = client_of(connect, world)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from backend.conversations.sample import SAMPLE
 from backend.routers import bodies
 from backend.routers.access import CALL, OPEN
-from backend.routers.bodies import SMALL, BodyLimits, body_limits_of
+from backend.routers.bodies import SMALL, BodyLimits, find_body_limits
 from backend.routers.conversations import LONGEST_TRANSCRIPT
 from backend.routers.json_bodies import JsonRoute
 from backend.tests.fakes.services import ANN, services
@@ -85,7 +85,7 @@ async def test_a_body_of_fastapis_own_is_not_read_without_a_token_either(
 
 
 class BrokenTokens:
-    async def find(self, plain: str) -> None:
+    async def find_grant(self, plain: str) -> None:
         raise OperationalError("SELECT …", {}, Exception("database is locked"))
 
 
@@ -127,12 +127,14 @@ async def test_a_body_that_does_not_come_is_waited_for_until_its_time_is_over(
 def test_a_longer_body_has_more_time_at_the_same_pace() -> None:
     small, long = BodyLimits(), BodyLimits(longest_body=SMALL + 60 * bodies.SLOWEST)
 
-    assert long.seconds - small.seconds == 60
+    assert long.max_seconds - small.max_seconds == 60
 
 
 def test_a_route_without_terms_has_the_strictest() -> None:
     assert (
-        body_limits_of(None) == body_limits_of(test_a_route_without_terms_has_the_strictest) == BodyLimits()
+        find_body_limits(None)
+        == find_body_limits(test_a_route_without_terms_has_the_strictest)
+        == BodyLimits()
     )
 
 

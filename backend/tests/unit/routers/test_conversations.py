@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.access import Owner
+from backend.access import DataOwner
 from backend.conversations.creation import ConversationCreator
 from backend.conversations.errors import StorageUnavailableError
 from backend.conversations.sample import SAMPLE
@@ -69,7 +69,9 @@ async def test_what_a_client_that_leaves_has_paid_for_is_finished_and_kept(make_
 
     await make_app(held)(scope("/v1/conversations"), receive, send)
 
-    assert [one.title for one in (await held.conversations.page(Owner("ann"), limit=9)).items] == ["Budget"]
+    assert [one.title for one in (await held.conversations.list_page(DataOwner("ann"), limit=9)).items] == [
+        "Budget"
+    ]
 
 
 async def test_a_failed_step_is_named_beside_what_was_found(connect: Connect) -> None:

@@ -40,7 +40,7 @@ def seen() -> dict[str, Any]:
     """The caller in context, as JSON."""
     caller = current_caller()
     keys = {provider: key.get_secret_value() for provider, key in caller.keys.items()}
-    return {"user": caller.user_id, "keys": keys, "policy": caller.policy, "tier": caller.tier}
+    return {"user": caller.user_id, "keys": keys, "policy": caller.effective_key_policy, "tier": caller.tier}
 
 
 @pytest.fixture

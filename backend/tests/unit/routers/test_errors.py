@@ -16,8 +16,8 @@ from sqlalchemy.exc import (
     TimeoutError,  # noqa: A004 - SQLAlchemy's: no connection is free
 )
 
-from backend.conversations.errors import UnderWayError
-from backend.keys.errors import TooManyTrialsError
+from backend.conversations.errors import CreationInProgressError
+from backend.keys.errors import TooManyKeyChecksError
 from backend.routers import errors
 from backend.utils.llm.errors import LLMError, RateLimitedError, UnknownFeatureError
 
@@ -32,7 +32,7 @@ class Wanted(BaseModel):
 @pytest.fixture
 def app() -> FastAPI:
     app = FastAPI()
-    errors.install(app)
+    errors.install_error_handlers(app)
 
     @app.post("/numbers")
     async def numbers(wanted: list[Wanted]) -> int:
@@ -85,7 +85,7 @@ async def test_a_database_that_is_busy_is_worth_another_try(app: FastAPI, connec
 def test_a_database_that_cannot_be_used_is_no_fault_of_what_was_asked(
     error: SQLAlchemyError, status: int
 ) -> None:
-    assert errors.describe(error).status == status
+    assert errors.describe_error(error).status == status
 
 
 def _wanted(kind: type[LLMError]) -> list[Any]:
@@ -96,13 +96,17 @@ def _wanted(kind: type[LLMError]) -> list[Any]:
 
 @pytest.mark.parametrize("kind", all_kinds())
 def test_every_llm_error_has_a_status_of_its_own_choice(kind: type[LLMError]) -> None:
-    error = kind(retry_after=1) if kind in {TooManyTrialsError, UnderWayError} else kind(*_wanted(kind))
+    error = (
+        kind(retry_after=1)
+        if kind in {TooManyKeyChecksError, CreationInProgressError}
+        else kind(*_wanted(kind))
+    )
 
-    assert errors.describe(error).status == kind.http_status
+    assert errors.describe_error(error).status == kind.http_status
 
 
 def test_an_unknown_feature_names_the_nearest() -> None:
-    problem = errors.describe(UnknownFeatureError("conv_folde", ["conv_folder", "fair_use"]))
+    problem = errors.describe_error(UnknownFeatureError("conv_folde", ["conv_folder", "fair_use"]))
 
     assert (problem.status, problem.error["nearest"]) == (404, ["conv_folder"])
 

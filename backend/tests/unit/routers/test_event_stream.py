@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.routers.event_stream import MOST_UNSENT, TOGETHER_SECONDS, EventStream
-from backend.wires.sse import event, json_event
+from backend.wires.sse import encode_event, encode_json_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -58,12 +58,12 @@ async def yielding(*some: bytes) -> AsyncGenerator[bytes, None]:
     ids=["plain", "named", "lines", "no ends of lines"],
 )
 def test_an_event_is_framed_line_by_line(data: str, name: str | None, written: bytes) -> None:
-    assert event(data, name) == written
+    assert encode_event(data, name) == written
 
 
 @pytest.mark.parametrize("text", ["é\n🜁", "\ud800", 'a "b" \\ \r'])
 def test_any_text_comes_out_of_json_as_it_was(text: str) -> None:
-    head, data, *rest = json_event({"text": text}, "delta").decode().split("\n")
+    head, data, *rest = encode_json_event({"text": text}, "delta").decode().split("\n")
 
     assert (head, rest) == ("event: delta", ["", ""])
     assert json.loads(data.removeprefix("data: ")) == {"text": text}

@@ -10,20 +10,20 @@ import pytest
 from pydantic import BaseModel
 
 from backend.conversations.transcript import MAX_SEGMENTS, Transcript
-from backend.routers.json_model import InvalidBodyError, JsonModel
+from backend.routers.json_model import InvalidBodyError, JsonBodyValidator
 
 SEGMENT = {"text": "I will send you the contract by Friday.", "start": 0.5, "end": 1.5, "speaker": "Ann"}
 DATE = {"started_at": "2026-01-01T00:00:00Z"}
-MODEL = JsonModel(Transcript)
+MODEL = JsonBodyValidator(Transcript)
 
 
 def body(segments: list[Any], **given: Any) -> bytes:
     return json.dumps({**DATE, **given, "segments": segments}).encode()
 
 
-def problems(content: bytes, model: JsonModel = MODEL) -> list[tuple[str, tuple[str | int, ...]]]:
+def problems(content: bytes, model: JsonBodyValidator = MODEL) -> list[tuple[str, tuple[str | int, ...]]]:
     with pytest.raises(InvalidBodyError) as refused:
-        model.read(content)
+        model.parse_body(content)
     return [(one["type"], one["loc"]) for one in refused.value.errors()]
 
 
@@ -41,7 +41,7 @@ def peak(content: bytes) -> int:
 def test_a_long_body_is_validated_as_it_would_be_in_one_go(length: int) -> None:
     content = body([SEGMENT | {"start": at / 100_000} for at in range(length)], language="en")
 
-    assert MODEL.read(content) == Transcript.model_validate_json(content)
+    assert MODEL.parse_body(content) == Transcript.model_validate_json(content)
 
 
 @pytest.mark.parametrize("at", [0, 1_000, 4_999])
@@ -67,7 +67,7 @@ def test_a_syntax_error_of_a_long_body_has_its_place_in_the_whole(broken: bytes)
     content = body([SEGMENT] * 1_000).partition(b"]")[0] + broken
 
     with pytest.raises(InvalidBodyError) as refused:
-        MODEL.read(content)
+        MODEL.parse_body(content)
 
     (problem,) = refused.value.errors()
     assert problem["type"] == "json_invalid"
@@ -80,8 +80,8 @@ def test_a_list_that_is_none_of_items_is_read_all_the_same() -> None:
 
     content = json.dumps({"names": ["Ann"] * 5_000}).encode()
 
-    assert JsonModel(Named).read(content).names == ["Ann"] * 5_000
-    assert JsonModel(list[str]).read(b'["Ann"]') == ["Ann"]
+    assert JsonBodyValidator(Named).parse_body(content).names == ["Ann"] * 5_000
+    assert JsonBodyValidator(list[str]).parse_body(b'["Ann"]') == ["Ann"]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_segment_takes_little() -> None:
     content = body([SEGMENT] * 5_000)
     tracemalloc.start()
     try:
-        kept = MODEL.read(content)
+        kept = MODEL.parse_body(content)
         held = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.routers.bodies import SMALL
-from backend.routers.json_shape import MOST_KEYS, MOST_VALUES, Shape, ShapeError
+from backend.routers.json_shape import MOST_KEYS, MOST_VALUES, JsonShape, JsonShapeError
 
 SEGMENT = {"speaker": "Ann", "text": 'says: "{[,:]}" \\', "start": 0, "end": 1.5}
 LONG = SEGMENT | {"text": "{}],:[" * 1_000}
@@ -19,12 +19,12 @@ def shown(value: Any) -> bytes:
 
 
 def pieces(body: bytes) -> list[bytes]:
-    return list(Shape(body).pieces(body))
+    return list(JsonShape(body).split_long_list(body))
 
 
 @pytest.mark.parametrize("length", [0, 1, 30_000, 50_000])
 def test_a_transcript_of_any_length_that_is_allowed_may_be_read(length: int) -> None:
-    Shape(shown({"segments": [SEGMENT] * length, "started_at": "2026-01-01T00:00:00Z"}))
+    JsonShape(shown({"segments": [SEGMENT] * length, "started_at": "2026-01-01T00:00:00Z"}))
 
 
 @pytest.mark.parametrize(
@@ -45,25 +45,25 @@ def test_a_transcript_of_any_length_that_is_allowed_may_be_read(length: int) -> 
     ],
 )
 def test_too_large_a_shape_is_reported(body: bytes, fault: str) -> None:
-    with pytest.raises(ShapeError, match=fault):
-        Shape(body)
+    with pytest.raises(JsonShapeError, match=fault):
+        JsonShape(body)
 
 
 @pytest.mark.parametrize("body", [b"", b"]" * 100, b'"', b'"\\', b"::::", b'{"a"', b"\xff\xfe"])
 def test_what_is_no_json_is_left_to_the_parser(body: bytes) -> None:
-    Shape(body)
+    JsonShape(body)
 
 
 @given(st.text(), st.text(max_size=20))
 def test_what_stands_in_strings_does_not_count(text: str, name: str) -> None:
-    Shape(shown({"segments": [{name: text * 50}], name: text}))
+    JsonShape(shown({"segments": [{name: text * 50}], name: text}))
 
 
 @given(st.lists(st.text(), max_size=50), st.integers(0, 70_000))
 def test_a_string_may_lie_across_two_blocks(texts: list[str], before: int) -> None:
     signs = ":[" * (MOST_KEYS + 1)
 
-    Shape(shown({"texts": [" " * before, *(text + signs for text in texts)]}))
+    JsonShape(shown({"texts": [" " * before, *(text + signs for text in texts)]}))
 
 
 @given(st.integers(0, 60), st.text(max_size=20), st.sampled_from([None, 1]))
@@ -72,7 +72,7 @@ def test_the_pieces_of_a_list_are_the_list(length: int, text: str, indent: int |
     body = json.dumps({"a": 0, "b": items, "c": text}, indent=indent).encode()
 
     assert [item for piece in pieces(body) for item in json.loads(piece)] == items
-    assert json.loads(Shape(body).beside_list(body)) == {"a": 0, "b": [], "c": text}
+    assert json.loads(JsonShape(body).without_long_list(body)) == {"a": 0, "b": [], "c": text}
     assert max(map(len, pieces(body))) < 150_000
 
 
@@ -84,4 +84,4 @@ def test_a_list_that_is_no_json_has_a_piece_that_is_none(between: bytes, at: int
     body = b'{"x":[' + inside + b"]}"
 
     with pytest.raises(ValueError, match=r"JSON|Expecting|Extra|list|delimiter"):
-        [json.loads(text) for text in (Shape(body).beside_list(body), *pieces(body))]
+        [json.loads(text) for text in (JsonShape(body).without_long_list(body), *pieces(body))]

@@ -10,13 +10,13 @@ import pytest
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from backend.routers.headers import SECURITY_HEADERS
-from backend.routers.metrics import exposition
+from backend.routers.metrics import render_table_metrics
 from backend.tests.fakes.records import record
 from backend.tests.fakes.services import ANN, BOB, FakeDatabase, FakeFacade, FakeLocalModel, services
 from backend.utils.llm.diagnostics.health import HealthInfo
 from backend.utils.llm.diagnostics.qos import FeatureInfo, QosInfo, TrialInfo
-from backend.utils.llm.diagnostics.retirements import Retiring
-from backend.utils.llm.failures import Category
+from backend.utils.llm.diagnostics.retirements import RetirementImpact
+from backend.utils.llm.failures import FailureCategory
 
 if TYPE_CHECKING:
     from .conftest import Connect, MakeApp
@@ -81,7 +81,7 @@ async def test_metrics_are_for_those_who_sign_in(connect: Connect) -> None:
 
 
 async def test_metrics_show_the_table_the_days_to_each_shutdown_and_the_trials() -> None:
-    leaves = Retiring(
+    leaves = RetirementImpact(
         endpoint="openai:gpt-5", day=date(2026, 12, 11), days=20, replacement=None, features=(), profiles=()
     )
     control = TrialInfo(
@@ -89,7 +89,7 @@ async def test_metrics_show_the_table_the_days_to_each_shutdown_and_the_trials()
     )
     qos = FakeFacade().get_qos_info().model_copy(update={"retirements": (leaves,), "trials": (control,)})
 
-    text = exposition(qos)
+    text = render_table_metrics(qos)
 
     assert set(text.splitlines()) >= {
         'patchbay_table_info{hash="abc",profile="premium"} 1.0',
@@ -120,7 +120,7 @@ async def test_metrics_show_what_was_counted(connect: Connect) -> None:
 async def test_metrics_show_what_rests_and_how_many_features_are_served_second_best() -> None:
     since = datetime(2026, 11, 21, tzinfo=UTC)
     rests = HealthInfo(
-        endpoint="openai:gpt-5", key_owner="user", account=None, state="open", category=Category.SERVER, reason="",
+        endpoint="openai:gpt-5", key_owner="user", account=None, state="open", category=FailureCategory.SERVER, reason="",
         since=since, until=None, failures=5, keys=3,
     )  # fmt: skip
     well = FeatureInfo(
@@ -133,7 +133,7 @@ async def test_metrics_show_what_rests_and_how_many_features_are_served_second_b
     }
     qos = FakeFacade().get_qos_info().model_copy(update={"health": (rests,), "features": features})
 
-    assert set(exposition(qos).splitlines()) >= {
+    assert set(render_table_metrics(qos).splitlines()) >= {
         'patchbay_resting{account="",endpoint="openai:gpt-5",key_owner="user",state="open"} 3.0',
         'patchbay_features{state="well"} 1.0',
         'patchbay_features{state="degraded"} 1.0',
@@ -162,7 +162,7 @@ async def test_readiness_names_background_work_that_fails(connect: Connect) -> N
         failed.set()
         raise OSError("/home/ann/llm.toml is no file")
 
-    async with held.background.once("table", work):
+    async with held.background.run_until_success("table", work):
         await failed.wait()
         response = await connect(held).get("/readyz")
 

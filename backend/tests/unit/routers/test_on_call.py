@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backend.metrics import Metrics
+from backend.metrics import AttemptMetrics
 from backend.tests.fakes.services import ANN, services
 from backend.utils.llm import get_llm, use
 from backend.utils.llm.testing import Status, Text
@@ -34,9 +34,9 @@ def client(provider: LoopbackProvider, connect: Connect) -> Iterator[httpx2.Asyn
     """A server whose first provider has been down for `CALLS` calls."""
     provider.always(Status(503), model=DOWN.partition(":")[2])
     provider.always(Text("hi"), model=NEXT.partition(":")[2])
-    metrics = Metrics()
+    metrics = AttemptMetrics()
     facade = loopback_patchbay(provider, {"chat": [DOWN, NEXT]}, time=VirtualTime().time, ledger=metrics)
-    facade.health.subscribe(metrics.health_changed)
+    facade.health.subscribe(metrics.record_health_change)
     with use(facade):
         for _ in range(CALLS):
             assert get_llm("chat").invoke("hi").response_metadata["receipt"]["degraded"]

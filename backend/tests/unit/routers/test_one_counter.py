@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.database.engine import opened_sqlite
-from backend.database.ledger import sql_ledger
+from backend.database.engine import open_and_migrate_sqlite
+from backend.database.ledger import make_ledger_store
 from backend.database.usage import SqlUsageStore
 from backend.tests.fakes.records import spooled
 from backend.tests.fakes.services import services as fake_services
@@ -49,11 +49,11 @@ async def test_provider_receipt_ledger_and_usage_report_say_the_same_whole_and_s
     sink = MemorySink()
     patchbay = loopback_patchbay(provider, {"f": APIS[api]}, RESPONSES, ledger=sink)
     provider.always(Text("one two three", usage=COUNTED))
-    async with opened_sqlite(tmp_path / "ledger.sqlite3") as engine:
+    async with open_and_migrate_sqlite(tmp_path / "ledger.sqlite3") as engine:
         client = connect(replace(fake_services(), usage=SqlUsageStore(engine)))
 
         told = [await call(patchbay.get_llm("f")) for call in (receipt_of_whole, receipt_of_stream)]
-        await sql_ledger(engine).add(spooled(sink.records))
+        await make_ledger_store(engine).add(spooled(sink.records))
         used = (await client.get("/v1/usage?by=model", headers=ADMIN)).json()
         kept = [
             (await client.get(f"/v1/usage/requests/{one['id']}", headers=ADMIN)).json()["attempts"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.main import create_app
-from backend.routers.openapi import operations
+from backend.routers.openapi import list_operations
 from backend.routers.statuses import OPEN
 from backend.settings import Settings
 
@@ -86,7 +86,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 
 def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:
-    found = list(operations(document))
+    found = list(list_operations(document))
 
     assert len(found) > 20
     assert [one for one in found if not one.summary.rstrip("`").endswith(".")] == []
@@ -97,7 +97,7 @@ async def test_the_page_has_every_operation_and_loads_nothing_from_elsewhere(
 ) -> None:
     page = (await connect().get("/docs", headers={**ANN, "accept": "text/html"})).text
 
-    assert all(f"<code>{one.method} {one.path}</code>" in page for one in operations(document))
+    assert all(f"<code>{one.method} {one.path}</code>" in page for one in list_operations(document))
     assert re.findall(r'(?:src|href)="(?:https?:)?//', page) == []
 
 

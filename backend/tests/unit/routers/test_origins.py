@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.requests import HTTPConnection
 
-from backend.routers.origins import PublicUrlMiddleware, base_url, is_foreign
+from backend.routers.origins import PublicUrlMiddleware, base_url, is_cross_origin_write
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -29,7 +29,7 @@ def asked(
 
 @pytest.mark.parametrize("origin", ["http://here:8000", "HTTP://HERE:8000"])
 def test_a_page_of_its_own_may_do_more_than_read(origin: str) -> None:
-    assert not is_foreign(asked(origin=origin))
+    assert not is_cross_origin_write(asked(origin=origin))
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def test_a_page_of_its_own_may_do_more_than_read(origin: str) -> None:
     ],
 )
 def test_another_scheme_host_or_port_is_foreign(origin: str) -> None:
-    assert is_foreign(asked(origin=origin))
+    assert is_cross_origin_write(asked(origin=origin))
 
 
 def test_the_default_port_may_be_left_out() -> None:
-    assert not is_foreign(asked(origin="http://here", host="here:80"))
+    assert not is_cross_origin_write(asked(origin="http://here", host="here:80"))
 
 
 async def test_behind_a_proxy_the_origin_is_the_configured_one() -> None:
@@ -62,24 +62,24 @@ async def test_behind_a_proxy_the_origin_is_the_configured_one() -> None:
     behind = asked(origin="https://patchbay.example", host="127.0.0.1:8000", x_forwarded_proto="https")
     await PublicUrlMiddleware(app, "https://patchbay.example/")(behind.scope, _unused, _unused)
 
-    assert is_foreign(behind)
-    assert not is_foreign(seen[0])
+    assert is_cross_origin_write(behind)
+    assert not is_cross_origin_write(seen[0])
     assert base_url(seen[0]) == "https://patchbay.example"
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", ""])
 def test_request_without_an_origin_is_foreign_if_the_browser_says_so(site: str) -> None:
-    assert is_foreign(asked(sec_fetch_site=site))
+    assert is_cross_origin_write(asked(sec_fetch_site=site))
 
 
 @pytest.mark.parametrize("said", [{"sec_fetch_site": "same-origin"}, {"sec_fetch_site": "none"}, {}])
 def test_request_without_an_origin_or_from_our_own_page_is_not_foreign(said: dict[str, str]) -> None:
-    assert not is_foreign(asked(**said))
+    assert not is_cross_origin_write(asked(**said))
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_anybodys_page_may_have_something_read(method: str) -> None:
-    assert not is_foreign(asked(method, origin="http://elsewhere"))
+    assert not is_cross_origin_write(asked(method, origin="http://elsewhere"))
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.access import Grant, Scope
-from backend.routers.own_plan import visible_to
+from backend.routers.own_plan import redact_explanation
 from backend.tests.fakes.services import InMemoryTokens, services
 from backend.utils.llm import get_llm, use
-from backend.utils.llm.routing.route import SkipCode
+from backend.utils.llm.routing.route import RejectionCode
 from backend.utils.llm.testing import Status, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 from backend.utils.llm.testing.virtual_time import VirtualTime
@@ -70,7 +70,7 @@ async def test_what_rests_because_of_others_is_told_to_who_watches_the_house(
     assert ("notice" in route) == (name in SEES_ALL)
 
 
-def skip(code: SkipCode, owner: str = "house") -> dict[str, Any]:
+def skip(code: RejectionCode, owner: str = "house") -> dict[str, Any]:
     return {
         "endpoint": "a:b",
         "key_owner": owner,
@@ -80,16 +80,16 @@ def skip(code: SkipCode, owner: str = "house") -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("code", SkipCode)
-def test_a_reason_of_the_users_own_key_is_theirs(code: SkipCode) -> None:
+@pytest.mark.parametrize("code", RejectionCode)
+def test_a_reason_of_the_users_own_key_is_theirs(code: RejectionCode) -> None:
     own = skip(code, "user")
 
-    assert visible_to(holder("call"), {"skipped": [own]})["skipped"] == [own]
+    assert redact_explanation(holder("call"), {"skipped": [own]})["skipped"] == [own]
 
 
-@pytest.mark.parametrize("code", SkipCode)
-def test_every_reason_of_the_house_is_either_of_the_call_or_has_no_figures(code: SkipCode) -> None:
-    (seen,) = visible_to(holder("call"), {"skipped": [skip(code)]})["skipped"]
+@pytest.mark.parametrize("code", RejectionCode)
+def test_every_reason_of_the_house_is_either_of_the_call_or_has_no_figures(code: RejectionCode) -> None:
+    (seen,) = redact_explanation(holder("call"), {"skipped": [skip(code)]})["skipped"]
 
     of_the_call = {
         *(
@@ -122,7 +122,7 @@ def test_every_reason_of_the_house_is_either_of_the_call_or_has_no_figures(code:
 def test_a_candidate_rests_for_its_owner_alone(owner: str, rest: str | None) -> None:
     one = {"endpoint": "a:b", "key_owner": owner, "account": "first", "rest": "rests for 3 s"}
 
-    (seen,) = visible_to(holder("call"), {"candidates": [one]})["candidates"]
+    (seen,) = redact_explanation(holder("call"), {"candidates": [one]})["candidates"]
 
     assert (seen["rest"], seen["account"]) == (rest, None)
 
@@ -130,9 +130,9 @@ def test_a_candidate_rests_for_its_owner_alone(owner: str, rest: str | None) -> 
 def test_budgets_of_others_are_for_an_admin_of_the_house() -> None:
     route = {"budgets": [{"per": "user"}, {"per": "token"}, {"per": "feature"}]}
 
-    assert [one["per"] for one in visible_to(holder("debug"), route)["budgets"]] == ["user", "token"]
-    assert visible_to(holder("admin"), route) == route
-    assert [one["per"] for one in visible_to(holder("admin", tenant="acme"), route)["budgets"]] == [
+    assert [one["per"] for one in redact_explanation(holder("debug"), route)["budgets"]] == ["user", "token"]
+    assert redact_explanation(holder("admin"), route) == route
+    assert [one["per"] for one in redact_explanation(holder("admin", tenant="acme"), route)["budgets"]] == [
         "user",
         "token",
     ]

@@ -37,7 +37,7 @@ RECEIPT = {
 def app() -> FastAPI:
     made = FastAPI()
     made.add_middleware(SecurityHeadersMiddleware)
-    errors.install(made)
+    errors.install_error_handlers(made)
     made.include_router(pages.router)
     made.include_router(console.router)
     made.state.services = services()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.routers.readiness import FRESH_SECONDS, Readiness, ReadinessReport
+from backend.routers.readiness import FRESH_SECONDS, ReadinessChecker, ReadinessReport
 from backend.tests.fakes.services import FakeFacade, services
 from backend.utils.llm import Patchbay, Table
 from backend.utils.llm.errors import LLMError
@@ -120,7 +120,7 @@ async def test_a_house_key_that_rests_degrades_the_service_and_takes_nobody_out(
 
 async def test_the_table_is_read_once_a_second_however_often_somebody_asks(connect: Connect) -> None:
     facade, now = Facade(), 0.0
-    client = connect(replace(services(), facade=facade, readiness=Readiness(lambda: now)))
+    client = connect(replace(services(), facade=facade, readiness=ReadinessChecker(lambda: now)))
 
     for _ in range(5):
         await client.get("/readyz")
@@ -133,7 +133,7 @@ async def test_the_table_is_read_once_a_second_however_often_somebody_asks(conne
 
 async def test_while_no_thread_is_free_the_last_answer_is_told(connect: Connect) -> None:
     facade, now = Facade(said={"notice": "away"}), 0.0
-    asked = replace(services(), facade=facade, readiness=Readiness(lambda: now, wait=0.01))
+    asked = replace(services(), facade=facade, readiness=ReadinessChecker(lambda: now, wait=0.01))
     client, threads = connect(asked), ThreadPoolExecutor(1)
     asyncio.get_running_loop().set_default_executor(threads)
     free = Event()
@@ -159,10 +159,10 @@ async def test_a_question_that_is_open_is_not_asked_again() -> None:
         await told_at_last.wait()
         return FakeFacade().get_qos_info()
 
-    readiness = Readiness(wait=0.01)
-    first = [await readiness.lacks(ask) for _ in range(3)]
+    readiness = ReadinessChecker(wait=0.01)
+    first = [await readiness.get_report(ask) for _ in range(3)]
     told_at_last.set()
 
     assert first == [ReadinessReport()] * 3
-    assert (await readiness.lacks(ask)).is_demo
+    assert (await readiness.get_report(ask)).is_demo
     assert asked == 1

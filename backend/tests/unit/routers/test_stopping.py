@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.routers.headers import SECURITY_HEADERS, SecurityHeadersMiddleware
-from backend.routers.stopping import STOPPING, Stop, StopMiddleware
-from backend.wires.sse import json_event
+from backend.routers.stopping import STOPPING, GracefulStop, StopMiddleware
+from backend.wires.sse import encode_json_event
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,7 +21,7 @@ HTTP = {"type": "http", "method": "GET", "path": "/", "headers": []}
 class Request:
     """A request to ``app``, which says when it has come as far as it comes by itself."""
 
-    def __init__(self, kind: str | None, *, stop: Stop) -> None:
+    def __init__(self, kind: str | None, *, stop: GracefulStop) -> None:
         self.kind = kind
         self.stop = stop
         self.waits = asyncio.Event()
@@ -58,7 +58,7 @@ class Request:
 
 
 async def test_a_stream_that_outlasts_the_stop_ends_with_an_error_event() -> None:
-    request = Request("text/event-stream; charset=utf-8", stop=Stop())
+    request = Request("text/event-stream; charset=utf-8", stop=GracefulStop())
     running = request.run()
     await request.waits.wait()
 
@@ -66,12 +66,12 @@ async def test_a_stream_that_outlasts_the_stop_ends_with_an_error_event() -> Non
     await running
 
     assert request.was_cancelled
-    assert request.body == b"some" + json_event(STOPPING, "error")
+    assert request.body == b"some" + encode_json_event(STOPPING, "error")
     assert [one.get("more_body") for one in request.sent] == [None, True, False]
 
 
 async def test_an_answer_that_has_not_begun_ends_with_a_status() -> None:
-    request = Request(None, stop=Stop())
+    request = Request(None, stop=GracefulStop())
     running = request.run()
     await request.waits.wait()
 
@@ -86,7 +86,7 @@ async def test_an_answer_that_has_not_begun_ends_with_a_status() -> None:
 
 
 async def test_a_request_after_the_stop_is_refused_too() -> None:
-    request = Request(None, stop=Stop())
+    request = Request(None, stop=GracefulStop())
     request.stop.begin(0.0)
 
     await request.run()
@@ -95,7 +95,7 @@ async def test_a_request_after_the_stop_is_refused_too() -> None:
 
 
 async def test_what_is_of_another_kind_is_broken_off() -> None:
-    request = Request("application/octet-stream", stop=Stop())
+    request = Request("application/octet-stream", stop=GracefulStop())
     running = request.run()
     await request.waits.wait()
 
@@ -106,7 +106,7 @@ async def test_what_is_of_another_kind_is_broken_off() -> None:
 
 
 async def test_what_ends_in_time_is_whole() -> None:
-    request = Request("text/event-stream", stop=Stop())
+    request = Request("text/event-stream", stop=GracefulStop())
     running = request.run()
     await request.waits.wait()
 
@@ -118,7 +118,7 @@ async def test_what_ends_in_time_is_whole() -> None:
 
 
 async def test_a_second_stop_may_be_shorter() -> None:
-    request = Request("text/event-stream", stop=Stop())
+    request = Request("text/event-stream", stop=GracefulStop())
     running = request.run()
     await request.waits.wait()
 
@@ -133,16 +133,16 @@ async def test_an_application_that_times_out_by_itself_is_not_taken_for_a_stop()
     async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise TimeoutError("its own")
 
-    request = Request(None, stop=Stop())
+    request = Request(None, stop=GracefulStop())
 
     with pytest.raises(TimeoutError, match="its own"):
-        await StopMiddleware(app, Stop())(HTTP, request.receive, request.send)
+        await StopMiddleware(app, GracefulStop())(HTTP, request.receive, request.send)
 
     assert request.sent == []
 
 
 async def test_a_stop_that_leaves_no_time_is_a_hurry() -> None:
-    stop = Stop()
+    stop = GracefulStop()
 
     stop.begin(LONG)
     assert not stop.hurry.is_set()

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.access import SCOPES, Grant, Scope
-from backend.database.engine import opened_sqlite
+from backend.database.engine import open_and_migrate_sqlite
 from backend.database.tokens import TokenStore
 from backend.tests.fakes.services import services as fake_services
 
@@ -34,7 +34,7 @@ class Office:
         self._tokens = tokens
 
     async def holder(self, *scopes: Scope, tenant: str = "") -> Headers:
-        _, plain = await self._tokens.make(Grant("ann", tenant, frozenset(scopes)), "laptop")
+        _, plain = await self._tokens.issue_token(Grant("ann", tenant, frozenset(scopes)), "laptop")
         return {"authorization": f"Bearer {plain}"}
 
     async def make(self, headers: Headers, **wanted: Any) -> httpx2.Response:
@@ -47,7 +47,7 @@ class Office:
 
 @pytest.fixture
 async def office(connect: Connect, tmp_path: Path) -> AsyncIterator[Office]:
-    async with opened_sqlite(tmp_path / "tokens.sqlite3") as engine:
+    async with open_and_migrate_sqlite(tmp_path / "tokens.sqlite3") as engine:
         tokens = TokenStore(async_sessionmaker(engine))
         yield Office(connect(replace(fake_services(), tokens=tokens, given_tokens=tokens)), tokens)
 

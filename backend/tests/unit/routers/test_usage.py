@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.access import Grant
-from backend.database.engine import opened_sqlite
-from backend.database.ledger import sql_ledger
+from backend.database.engine import open_and_migrate_sqlite
+from backend.database.ledger import make_ledger_store
 from backend.database.usage import SqlUsageStore
-from backend.ledger.store import StoreAwayError
+from backend.ledger.store import StoreUnreachableError
 from backend.tests.fakes.records import DAY, NOON, record, spooled
 from backend.tests.fakes.services import ANN, InMemoryTokens
 from backend.tests.fakes.services import services as fake_services
@@ -36,8 +36,8 @@ ROWS = [
 
 @pytest.fixture
 async def client(connect: Connect, tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    async with opened_sqlite(tmp_path / "ledger.sqlite3") as engine:
-        await sql_ledger(engine).add(spooled(ROWS))
+    async with open_and_migrate_sqlite(tmp_path / "ledger.sqlite3") as engine:
+        await make_ledger_store(engine).add(spooled(ROWS))
         yield connect(replace(fake_services(), usage=SqlUsageStore(engine)))
 
 
@@ -54,8 +54,8 @@ def counts(found: Any) -> dict[str | None, int]:
 async def test_a_tenants_token_sees_what_its_tenant_used(connect: Connect, tmp_path: Path) -> None:
     rows = [record(call=CALL.format(1), tenant="acme"), record(call=CALL.format(2), tenant="other")]
     grant = Grant("ann", "acme", frozenset({"debug"}), "t")
-    async with opened_sqlite(tmp_path / "ledger.sqlite3") as engine:
-        await sql_ledger(engine).add(spooled(rows))
+    async with open_and_migrate_sqlite(tmp_path / "ledger.sqlite3") as engine:
+        await make_ledger_store(engine).add(spooled(rows))
         held = replace(fake_services(), usage=SqlUsageStore(engine), tokens=InMemoryTokens(given=grant))
         client, headers = connect(held), {"authorization": "Bearer given"}
 
@@ -110,8 +110,8 @@ async def test_a_user_sees_what_they_used_and_no_more(connect: Connect, tmp_path
     tokens = InMemoryTokens(
         acmes=Grant("ann", "acme"), globexs=Grant("ann", "globex"), others=Grant("ann", "x")
     )
-    async with opened_sqlite(tmp_path / "ledger.sqlite3") as engine:
-        await sql_ledger(engine).add(spooled(rows))
+    async with open_and_migrate_sqlite(tmp_path / "ledger.sqlite3") as engine:
+        await make_ledger_store(engine).add(spooled(rows))
         client = connect(replace(fake_services(), usage=SqlUsageStore(engine), tokens=tokens))
         found = {
             name: await ask(client, f"/v1/users/me/usage?{PERIOD}", {"authorization": f"Bearer {name}"})
@@ -177,8 +177,8 @@ async def test_without_days_it_is_the_last_thirty(client: httpx2.AsyncClient) ->
 
 async def test_a_store_that_is_away_is_no_fault_of_the_request(connect: Connect) -> None:
     class Away:
-        async def used(self, *_: Any, **__: Any) -> None:
-            raise StoreAwayError
+        async def sum_by_dimension(self, *_: Any, **__: Any) -> None:
+            raise StoreUnreachableError
 
     client = connect(replace(fake_services(), usage=Away()))  # type: ignore[arg-type]
 

@@ -17,9 +17,9 @@ from backend.utils.llm.caller import current_caller
 from backend.utils.llm.receipt import Usage
 from backend.utils.llm.testing import Status, Text, ToolCalls
 from backend.utils.llm.testing.patchbays import loopback_patchbay
-from backend.wires.answer import Answer, Choice, ChoiceStarted, Finished, TextDelta
+from backend.wires.answer import Answer, Choice, ChoiceFinished, ChoiceStarted, TextDelta
 from backend.wires.bodies import LONGEST
-from backend.wires.responders import Model
+from backend.wires.responders import ListedModel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable
@@ -58,7 +58,7 @@ class Parrot:
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Event]:
         yield ChoiceStarted()
         yield TextDelta(_said(request))
-        yield Finished("stop", Usage(1, 1), {})
+        yield ChoiceFinished("stop", Usage(1, 1), {})
 
 
 def _said(request: CompletionRequest) -> str:
@@ -68,10 +68,10 @@ def _said(request: CompletionRequest) -> str:
 class Agents:
     """One agent, of Ann's."""
 
-    def models(self) -> Iterable[Model]:
-        return [Model("@parrot", "It repeats.")] if current_caller().user_id == "ann" else []
+    def list_models(self) -> Iterable[ListedModel]:
+        return [ListedModel("@parrot", "It repeats.")] if current_caller().user_id == "ann" else []
 
-    def responder(self, name: str) -> Responder | None:
+    def find_responder(self, name: str) -> Responder | None:
         return Parrot() if name == "@parrot" and current_caller().user_id == "ann" else None
 
 
@@ -184,7 +184,7 @@ async def test_a_fault_that_nobody_foresaw_tells_nothing(
     connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(Agents):
-        def responder(self, name: str) -> Responder | None:
+        def find_responder(self, name: str) -> Responder | None:
             raise RuntimeError(name)
 
     client = connect(replace(services(), responder_sources=(Broken(),)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from backend.tools.config_import import import_config
-from backend.utils.llm.model_config import parse
+from backend.utils.llm.model_config import parse_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ def snapshot(config: object) -> Snapshot:
     """The table that ``config`` becomes, loaded."""
     made = import_config(config, source="lmi.json", system="lmi")
     assert made.table is not None, "\n".join(map(str, made.findings))
-    return parse(made.table, environ={})
+    return parse_table(made.table, environ={})
 
 
 def told(config: object, kind: str = "") -> list[str]:
@@ -64,7 +64,7 @@ def effective(config: object, feature: str = FEATURE) -> list[Options]:
     """What each endpoint of the chain is asked with: the feature's options over its own."""
     table = snapshot(config)
     over = table.features[feature].options
-    return [over.over(endpoint.options) for endpoint in table.chain(feature, "premium")]
+    return [over.with_defaults(endpoint.options) for endpoint in table.chain(feature, "premium")]
 
 
 def attempts(config: object, feature: str = FEATURE) -> list[int]:

@@ -8,17 +8,17 @@ import pytest
 from typer.testing import CliRunner
 
 from backend.cli import app
-from backend.tools.code_scan import scan
-from backend.utils.llm.model_config import parse
+from backend.tools.code_scan import scan_code_base
+from backend.utils.llm.model_config import parse_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from backend.tools.config_import import Import
+    from backend.tools.config_import import ImportResult
     from backend.utils.llm.model_config import Snapshot
 
-    Scan = Callable[[Mapping[str, str] | str], Import]
+    Scan = Callable[[Mapping[str, str] | str], ImportResult]
 
 CANARY = "sk-canary-4f5e6d7c8b9a"
 OPENAI = "from langchain_openai import ChatOpenAI\n"
@@ -28,28 +28,28 @@ OPENAI = "from langchain_openai import ChatOpenAI\n"
 def scanned(tmp_path: Path) -> Scan:
     """What comes of a code base with these files, or of one file."""
 
-    def run(files: Mapping[str, str] | str) -> Import:
+    def run(files: Mapping[str, str] | str) -> ImportResult:
         named = {"app/notes.py": files} if isinstance(files, str) else files
         for name, text in named.items():
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        return scan(tmp_path)
+        return scan_code_base(tmp_path)
 
     return run
 
 
-def snapshot(made: Import) -> Snapshot:
+def snapshot(made: ImportResult) -> Snapshot:
     assert made.table is not None, "\n".join(map(str, made.findings))
-    return parse(made.table, environ={})
+    return parse_table(made.table, environ={})
 
 
-def chains(made: Import) -> dict[str, list[str]]:
+def chains(made: ImportResult) -> dict[str, list[str]]:
     table = snapshot(made)
     return {name: [str(one) for one in table.chain(name, "premium")] for name in table.features}
 
 
-def told(made: Import, kind: str) -> list[str]:
+def told(made: ImportResult, kind: str) -> list[str]:
     return [f"{one.path}: {one.says}" for one in made.findings if one.kind == kind]
 
 
@@ -556,12 +556,12 @@ class TestCommand:
         again = CliRunner().invoke(app, ["init", str(table), "--from", str(tmp_path)])
 
         assert (first.exit_code, again.exit_code) == (0, 1)
-        assert set(parse(table.read_text(), environ={}).features) == {"notes"}
+        assert set(parse_table(table.read_text(), environ={}).features) == {"notes"}
 
     def test_without_a_code_base_it_is_a_table_to_begin_with(self) -> None:
         done = CliRunner().invoke(app, ["init"])
 
-        assert set(parse(done.stdout, environ={}).features) == {"summary"}
+        assert set(parse_table(done.stdout, environ={}).features) == {"summary"}
 
     def test_it_fails_where_there_is_nothing(self, tmp_path: Path) -> None:
         assert CliRunner().invoke(app, ["init", "--from", str(tmp_path)]).exit_code == 1

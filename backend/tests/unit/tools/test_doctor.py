@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from backend.database.condition import condition
-from backend.database.engine import opened_sqlite
-from backend.database.migrations import revisions
+from backend.database.condition import examine_database
+from backend.database.engine import open_and_migrate_sqlite
+from backend.database.migrations import list_revisions
 from backend.settings import Settings
 from backend.tools import doctor
-from backend.tools.doctor import Check
+from backend.tools.doctor import CheckResult
 from backend.utils.llm import Table
 from backend.utils.llm.testing import LoopbackProvider
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
@@ -42,15 +42,15 @@ def settings(folder: Path) -> Settings:
     ("running", "state"), [((3, 10), "fault"), ((3, 11), "ok"), ((3, 14), "ok"), ((3, 15), "warning")]
 )
 def test_a_python_that_the_lock_is_not_for(running: tuple[int, int], state: str) -> None:
-    assert doctor.python(running).state == state
+    assert doctor.check_python_version(running).state == state
 
 
 class TestPackages:
     def test_these_are_as_the_lock_has_them(self) -> None:
-        assert doctor.packages() == Check("packages", "ok", doctor.packages().says)
+        assert doctor.check_packages() == CheckResult("packages", "ok", doctor.check_packages().says)
 
     def test_another_release_is_named(self) -> None:
-        found = doctor.packages(lambda name: "0.1" if name == "typer" else version(name))
+        found = doctor.check_packages(lambda name: "0.1" if name == "typer" else version(name))
 
         assert (found.state, found.says.rpartition(": ")[2]) == ("fault", "typer 0.1")
 
@@ -60,15 +60,15 @@ class TestPackages:
                 raise PackageNotFoundError
             return version(name)
 
-        assert "typer is missing" in doctor.packages(installed).says
+        assert "typer is missing" in doctor.check_packages(installed).says
 
     def test_not_all_are_named(self) -> None:
-        assert doctor.packages(lambda _: "0.1").says.count(",") == 4
+        assert doctor.check_packages(lambda _: "0.1").says.count(",") == 4
 
 
 class TestTable:
     def test_one_that_does_not_load_has_its_first_problem_told(self, tmp_path: Path) -> None:
-        (found,) = doctor.table({"LLM_CONFIG": str(tmp_path / "none.toml")})
+        (found,) = doctor.check_table({"LLM_CONFIG": str(tmp_path / "none.toml")})
 
         assert (found.state, "none.toml" in found.says) == ("fault", True)
 
@@ -77,7 +77,7 @@ class TestTable:
             (tmp_path / "llm.toml").write_text(loopback_table(provider, {"greet": "openai:gpt-6-luna"}))
         environ = {"LLM_CONFIG": str(tmp_path / "llm.toml"), "LOOPBACK_OPENAI_KEY": CANARY}
 
-        found = list(doctor.table(environ))
+        found = list(doctor.check_table(environ))
 
         assert [check.state for check in found] == ["ok", "ok"]
         assert found[1].says == "LOOPBACK_OPENAI_KEY; not set: LOOPBACK_GEMINI_KEY, LOOPBACK_ANTHROPIC_KEY"
@@ -87,7 +87,7 @@ class TestTable:
         with LoopbackProvider() as provider:
             table = Table(text=loopback_table(provider, {"greet": "openai:gpt-6-luna"}), environ={})
 
-        found = doctor.keys(table.snapshot)
+        found = doctor.check_house_keys(table.snapshot)
 
         assert (found.state, found.says) == ("warning", "none is set: nothing serves")
         assert all(name in found.advice for name in HOUSE_KEYS)
@@ -95,25 +95,25 @@ class TestTable:
 
 class TestDatabase:
     def test_one_that_is_not_there_is_not_made(self, tmp_path: Path) -> None:
-        found = asyncio.run(condition(settings(tmp_path)))
+        found = asyncio.run(examine_database(settings(tmp_path)))
 
         assert (found.exists, found.fault, found.revision) == (False, None, None)
         assert list(tmp_path.iterdir()) == []
 
     async def test_one_that_is_there_has_the_newest_tables(self, tmp_path: Path) -> None:
-        async with opened_sqlite(settings(tmp_path).database_path):
-            found = await condition(settings(tmp_path))
+        async with open_and_migrate_sqlite(settings(tmp_path).database_path):
+            found = await examine_database(settings(tmp_path))
 
-        assert doctor.migrations(found.revision, revisions()).state == "ok"
+        assert doctor.check_migrations(found.revision, list_revisions()).state == "ok"
 
     async def test_one_that_is_none_is_a_fault(self, tmp_path: Path) -> None:
         path = settings(tmp_path).database_path
         path.parent.mkdir()
         path.write_text("no database, whatever its name")
 
-        found = await condition(settings(tmp_path))
+        found = await examine_database(settings(tmp_path))
 
-        assert doctor.database(found.fault, place=found.place, exists=found.exists).state == "fault"
+        assert doctor.check_database(found.fault, location=found.place, exists=found.exists).state == "fault"
 
     async def test_one_without_tables_is_as_one_that_is_not_there(self, tmp_path: Path) -> None:
         path = settings(tmp_path).database_path
@@ -121,19 +121,21 @@ class TestDatabase:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("CREATE TABLE something (id INTEGER)")
 
-        found = await condition(settings(tmp_path))
+        found = await examine_database(settings(tmp_path))
 
         assert (found.fault, found.revision) == (None, None)
 
     async def test_postgresql_tells_its_clock_and_its_tables(self, postgres: Postgres) -> None:
         with postgres.database() as url:
-            found = await condition(Settings(database_url=SecretStr(url)))
+            found = await examine_database(Settings(database_url=SecretStr(url)))
 
-        assert (found.fault, found.revision) == (None, revisions()[0])
+        assert (found.fault, found.revision) == (None, list_revisions()[0])
         assert found.now is not None
 
     async def test_a_postgresql_that_is_away_is_a_fault_that_tells_no_password(self) -> None:
-        found = await condition(Settings(database_url=SecretStr(f"postgresql://u:{CANARY}@127.0.0.1:1/x")))
+        found = await examine_database(
+            Settings(database_url=SecretStr(f"postgresql://u:{CANARY}@127.0.0.1:1/x"))
+        )
 
         assert found.fault is not None
         assert CANARY not in str(found)
@@ -143,28 +145,28 @@ class TestDatabase:
     ("revision", "state"), [("new", "ok"), ("old", "warning"), ("unheard of", "fault"), (None, "ok")]
 )
 def test_the_migrations_of_another_version(revision: str | None, state: str) -> None:
-    assert doctor.migrations(revision, ["new", "old"]).state == state
+    assert doctor.check_migrations(revision, ["new", "old"]).state == state
 
 
 class TestPort:
     def test_one_that_is_free(self) -> None:
-        assert doctor.port("127.0.0.1", 0).state == "ok"
+        assert doctor.check_port("127.0.0.1", 0).state == "ok"
 
     def test_one_that_something_else_has(self) -> None:
         with LoopbackProvider() as provider:
             number = int(provider.origin.rpartition(":")[2])
 
-            found = doctor.port("127.0.0.1", number)
+            found = doctor.check_port("127.0.0.1", number)
 
         assert (found.state, "PATCHBAY_PORT" in found.advice) == ("fault", True)
 
     def test_a_host_that_is_none(self) -> None:
-        assert doctor.port("192.0.2.1", 0).state == "fault"
+        assert doctor.check_port("192.0.2.1", 0).state == "fault"
 
 
 def test_a_disk_without_room(tmp_path: Path) -> None:
-    assert doctor.disk(tmp_path / "not" / "there", 0).state == "ok"
-    assert doctor.disk(tmp_path, 2**80).state == "warning"
+    assert doctor.check_disk_space(tmp_path / "not" / "there", 0).state == "ok"
+    assert doctor.check_disk_space(tmp_path, 2**80).state == "warning"
 
 
 @pytest.mark.parametrize(
@@ -177,11 +179,11 @@ def test_a_disk_without_room(tmp_path: Path) -> None:
     ],
 )
 def test_a_clock_that_is_wrong(now: datetime, elsewhere: datetime | None, state: str) -> None:
-    assert doctor.clock(now, elsewhere).state == state
+    assert doctor.check_clock(now, elsewhere).state == state
 
 
 def test_a_model_file_that_is_not_there(tmp_path: Path) -> None:
-    found = doctor.demo_model(tmp_path / "none.gguf")
+    found = doctor.check_demo_model(tmp_path / "none.gguf")
 
     assert (found.state, "LOCAL_LLM_GGUF" in found.says) == ("warning", True)
 
@@ -197,7 +199,7 @@ def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_whatever_is_not_well_comes_with_advice(away: Path) -> None:
-    found = list(doctor.examine(NOW))
+    found = list(doctor.run_checks(NOW))
 
     assert len({check.name for check in found}) == len(found) == 9
     assert all(check.advice for check in found if check.state != "ok")
@@ -208,7 +210,7 @@ def test_whatever_is_not_well_comes_with_advice(away: Path) -> None:
 def test_settings_that_cannot_be_understood_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATCHBAY_PORT", CANARY)
 
-    found = list(doctor.examine(NOW))[-1]
+    found = list(doctor.run_checks(NOW))[-1]
 
     assert (found.name, found.state) == ("settings", "fault")
     assert found.says.startswith("PATCHBAY_PORT: ")

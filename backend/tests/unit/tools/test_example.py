@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.tools import example
-from backend.tools.example import SAMPLE, Outcome, constraints, interpreter, report
-from backend.tools.lint import lint
+from backend.tools.example import (
+    SAMPLE,
+    SampleTestResult,
+    find_python,
+    print_results,
+    read_locked_constraints,
+)
+from backend.tools.lint import lint_table
 from backend.utils.llm import Table
-from backend.utils.llm.model_config.document import read, values
+from backend.utils.llm.model_config.document import parse_toml, read_table_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,13 +28,15 @@ LOCKED, NEWEST = "Python 3.11, locked", "Python 3.11, newest"
 
 def test_its_table_is_right_and_needs_no_warning_but_that_one_provider_gives_vectors() -> None:
     path = SAMPLE / "llm.toml"
-    found = lint(Table(path, environ={}).snapshot, values(read(path), path), date(2026, 11, 29))
+    found = lint_table(
+        Table(path, environ={}).snapshot, parse_toml(read_table_file(path), path), date(2026, 11, 29)
+    )
 
     assert [one for one in found if "memories" not in str(one)] == []
 
 
 def test_the_locked_releases_are_constraints_without_hashes() -> None:
-    lines = list(constraints())
+    lines = list(read_locked_constraints())
 
     assert len(lines) > 100
     assert all(re.fullmatch(r"[a-z0-9._-]+==[\w.!+-]+( ; .+)?", line, re.IGNORECASE) for line in lines)
@@ -48,19 +56,21 @@ def test_the_locked_releases_are_constraints_without_hashes() -> None:
 def test_it_fails_when_a_run_does_that_counts_or_none_was_made(
     passed: tuple[bool | None, bool | None], *, warns: bool, status: int
 ) -> None:
-    outcomes = [Outcome(name, done, "") for name, done in zip((LOCKED, NEWEST), passed, strict=True)]
+    outcomes = [SampleTestResult(name, done, "") for name, done in zip((LOCKED, NEWEST), passed, strict=True)]
 
-    assert report(outcomes, warns_newest=warns) == status
+    assert print_results(outcomes, warns_newest=warns) == status
 
 
 def test_a_failed_run_is_told_whole_and_the_summary_comes_last(capsys: pytest.CaptureFixture[str]) -> None:
-    report([Outcome(LOCKED, passed=False, says="1 failed", output="the trace\n")], warns_newest=False)
+    print_results(
+        [SampleTestResult(LOCKED, passed=False, says="1 failed", output="the trace\n")], warns_newest=False
+    )
 
     assert capsys.readouterr().out == f"the trace\nexample  FAILED   {LOCKED}: 1 failed\n"
 
 
 def test_a_python_that_is_not_here_is_skipped_with_its_cause(tmp_path: Path) -> None:
-    outcome = example._outcome("3.99", "locked", interpreter("3.99"), folder=tmp_path)
+    outcome = example._outcome("3.99", "locked", find_python("3.99"), folder=tmp_path)
 
     assert outcome.passed is None
     assert "there is no Python 3.99 here" in outcome.says

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.tools import lift as tool
-from backend.tools.lift import MANIFEST, PLACE, LiftError, lift, requirements
+from backend.tools.lift import MANIFEST, PLACE, LiftError, facade_requirements, lift_facade
 from backend.utils.llm import Table
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ print(explain.__module__)
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a copy of everything."""
     made = tmp_path_factory.mktemp("project")
-    lift(made)
+    lift_facade(made)
     return made
 
 
@@ -65,7 +65,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def project(source: dict[str, str], tmp_path: Path) -> Path:
     """A project with a copy of ``source``."""
     assert source
-    lift(tmp_path)
+    lift_facade(tmp_path)
     return tmp_path
 
 
@@ -84,20 +84,20 @@ def newer(source: dict[str, str], project: Path) -> None:
     del source["version.py"]
 
 
-def states(changes: list[tool.Change]) -> dict[str, str]:
+def states(changes: list[tool.FileChange]) -> dict[str, str]:
     return {change.path: change.state for change in changes if change.state != "same"}
 
 
 @pytest.mark.usefixtures("source")
 def test_a_table_that_is_there_stays(tmp_path: Path) -> None:
     (tmp_path / "llm.toml").write_text("mine")
-    lift(tmp_path)
+    lift_facade(tmp_path)
 
     assert (tmp_path / "llm.toml").read_text() == "mine"
 
 
 def test_its_requirements_are_few_and_leave_the_next_major_release_out() -> None:
-    needed = requirements()
+    needed = facade_requirements()
 
     assert len(needed["requirements.txt"]) <= 11
     assert all("<" in line for lines in needed.values() for line in lines)
@@ -106,17 +106,17 @@ def test_its_requirements_are_few_and_leave_the_next_major_release_out() -> None
 
 def test_it_is_not_copied_over_another(project: Path) -> None:
     with pytest.raises(LiftError, match="is there already"):
-        lift(project)
+        lift_facade(project)
 
 
 def test_there_must_be_a_copy_to_update(tmp_path: Path) -> None:
     with pytest.raises(LiftError, match="no copy"):
-        lift(tmp_path, update=True)
+        lift_facade(tmp_path, update=True)
 
 
 def test_there_must_be_a_project(tmp_path: Path) -> None:
     with pytest.raises(LiftError, match="no folder"):
-        lift(tmp_path / "nowhere")
+        lift_facade(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("manifest", ["no JSON", "[]", "{}", '{"files": 1}'])
@@ -124,21 +124,21 @@ def test_a_broken_manifest_is_told_and_nothing_written(project: Path, manifest: 
     (project / PLACE / MANIFEST).write_text(manifest)
 
     with pytest.raises(LiftError, match=MANIFEST):
-        lift(project, update=True)
+        lift_facade(project, update=True)
 
 
 @pytest.mark.usefixtures("newer")
 class TestUpdate:
     def test_brings_what_is_new_and_takes_what_is_gone(self, project: Path, clock: Path) -> None:
-        changes = states(lift(project, update=True))
+        changes = states(lift_facade(project, update=True))
 
         assert changes == {"clock.py": "updated", "later.py": "added", "version.py": "removed"}
         assert clock.read_text().endswith("# newer\n")
-        assert states(lift(project, update=True)) == {}
+        assert states(lift_facade(project, update=True)) == {}
 
     def test_a_dry_run_writes_nothing_and_has_the_diff(self, project: Path, clock: Path) -> None:
         before = clock.read_bytes()
-        changes = {change.path: change for change in lift(project, update=True, dry_run=True)}
+        changes = {change.path: change for change in lift_facade(project, update=True, dry_run=True)}
 
         assert clock.read_bytes() == before
         assert "+# newer\n" in list(changes["clock.py"].diff())
@@ -147,9 +147,9 @@ class TestUpdate:
         theirs = project / PLACE / "state/types.py"
         theirs.write_text("# theirs\n")
 
-        assert states(lift(project, update=True))["state/types.py"] == "yours"
+        assert states(lift_facade(project, update=True))["state/types.py"] == "yours"
         assert theirs.read_text() == "# theirs\n"
-        assert states(lift(project, update=True))["state/types.py"] == "yours", "also the next time"
+        assert states(lift_facade(project, update=True))["state/types.py"] == "yours", "also the next time"
 
     def test_what_changed_in_both_places_stops_it_before_anything_is_written(
         self, project: Path, clock: Path
@@ -157,25 +157,25 @@ class TestUpdate:
         clock.write_text("# theirs\n")
 
         with pytest.raises(LiftError, match=r"clock\.py"):
-            lift(project, update=True)
+            lift_facade(project, update=True)
 
         assert clock.read_text() == "# theirs\n"
         assert not (project / PLACE / "later.py").exists()
 
     def test_by_force_it_is_written_over(self, project: Path, clock: Path) -> None:
         clock.write_text("# theirs\n")
-        lift(project, update=True, force=True)
+        lift_facade(project, update=True, force=True)
 
         assert clock.read_text().endswith("# newer\n")
 
     def test_files_of_their_own_are_left_alone(self, project: Path) -> None:
         own = project / PLACE / "own.py"
         own.write_text("x = 1\n")
-        lift(project, update=True)
+        lift_facade(project, update=True)
 
         assert own.read_text() == "x = 1\n"
 
     def test_the_manifest_tells_the_version(self, project: Path) -> None:
-        lift(project, update=True)
+        lift_facade(project, update=True)
 
         assert json.loads((project / PLACE / MANIFEST).read_text())["version"]

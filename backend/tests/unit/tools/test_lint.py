@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.tests.unit.llm.tables import PROVIDERS
-from backend.tools.lint import Finding, lint
-from backend.utils.llm.model_config import parse
+from backend.tools.lint import LintFinding, lint_table
+from backend.utils.llm.model_config import parse_table
 
 if TYPE_CHECKING:
     from backend.tools.lint import Kind
@@ -25,14 +25,14 @@ base_url = "http://10.0.0.7:8000/v1"
 GOOD = '["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]'
 
 
-def reviewed(chat: str = GOOD, more: str = "", *, horizon: int = 90, **environ: str) -> list[Finding]:
+def reviewed(chat: str = GOOD, more: str = "", *, horizon: int = 90, **environ: str) -> list[LintFinding]:
     """The findings on a table of one feature."""
     text = f"{PROVIDERS}[profiles.premium]\nchat = {chat}\n[profiles.byok]\nextends = 'premium'\n{more}"
-    snapshot = parse(text, environ=environ)
-    return list(lint(snapshot, tomllib.loads(text), TODAY, horizon=timedelta(days=horizon)))
+    snapshot = parse_table(text, environ=environ)
+    return list(lint_table(snapshot, tomllib.loads(text), TODAY, horizon=timedelta(days=horizon)))
 
 
-def said(kind: Kind, found: list[Finding]) -> list[str]:
+def said(kind: Kind, found: list[LintFinding]) -> list[str]:
     assert {one.kind for one in found} <= {kind}
     return [one.says for one in found]
 
@@ -62,7 +62,7 @@ class TestRetirements:
     def test_a_demo_is_reported(self) -> None:
         text = f'demo = "openai:gpt-4.1"\n{PROVIDERS}[profiles.premium]\nchat = {GOOD}\n[profiles.byok]\nchat = {GOOD}'
 
-        found = lint(parse(text, environ={}), tomllib.loads(text), TODAY)
+        found = lint_table(parse_table(text, environ={}), tomllib.loads(text), TODAY)
 
         assert ": the demo." in said("retires", list(found))[0]
 
@@ -184,7 +184,7 @@ class TestFeatures:
 class TestFails:
     """Which findings a check fails for."""
 
-    GOES = Finding.model_validate(
+    GOES = LintFinding.model_validate(
         {
             "kind": "retires",
             "subject": "e",
@@ -192,12 +192,12 @@ class TestFails:
             "retires": {"endpoint": "e", "day": TODAY, "days": 30, "replacement": None},
         }
     )
-    OTHER = Finding(kind="one_provider", subject="f", says="")
+    OTHER = LintFinding(kind="one_provider", subject="f", says="")
 
     @pytest.mark.parametrize("strict", [True, False])
     @pytest.mark.parametrize("finding", [GOES, OTHER], ids=["retirement", "other"])
-    def test_without_a_time_every_one_if_strict(self, finding: Finding, *, strict: bool) -> None:
-        assert finding.fails(strict=strict, within=None) is strict
+    def test_without_a_time_every_one_if_strict(self, finding: LintFinding, *, strict: bool) -> None:
+        assert finding.fails_check(strict=strict, within=None) is strict
 
     @pytest.mark.parametrize("strict", [True, False])
     @pytest.mark.parametrize(
@@ -212,4 +212,4 @@ class TestFails:
     def test_a_retirement_within_the_time_and_no_later_one(
         self, within: timedelta, *, strict: bool, fails: bool
     ) -> None:
-        assert self.GOES.fails(strict=strict, within=within) is fails
+        assert self.GOES.fails_check(strict=strict, within=within) is fails

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from backend.tools.config_import import import_config, system_of
-from backend.utils.llm.model_config import parse
+from backend.tools.config_import import detect_system, import_config
+from backend.utils.llm.model_config import parse_table
 
 if TYPE_CHECKING:
     from backend.utils.llm.model_config import Snapshot
@@ -30,7 +30,7 @@ def proxy(*entries: dict[str, Any], **sections: Any) -> dict[str, Any]:
 def snapshot(config: object) -> Snapshot:
     made = import_config(config, source="config.yaml")
     assert made.table is not None, "\n".join(map(str, made.findings))
-    return parse(made.table, environ={})
+    return parse_table(made.table, environ={})
 
 
 def told(config: object, kind: str = "") -> list[str]:
@@ -58,11 +58,11 @@ TWO = (entry("fast", "openai/gpt-6-luna"), entry("slow", "anthropic/claude-sonne
 class TestSystem:
     @pytest.mark.parametrize("section", ["litellm_settings", "router_settings", "general_settings"])
     def test_a_section_of_the_proxys_tells_it_from_lmi(self, section: str) -> None:
-        assert system_of({"model_list": [], section: {}}) == "litellm"
+        assert detect_system({"model_list": [], section: {}}) == "litellm"
 
     @pytest.mark.parametrize("mark", ["fallbacks", "router_kwargs", "name", "tool_parser"])
     def test_a_key_of_lmis_tells_it_from_the_proxy(self, mark: str) -> None:
-        assert system_of({"model_list": [], mark: {}}) == "lmi"
+        assert detect_system({"model_list": [], mark: {}}) == "lmi"
 
     def test_a_list_alone_is_the_proxys_with_a_note(self) -> None:
         config = {"model_list": list(TWO)}
@@ -74,7 +74,7 @@ class TestSystem:
         made = import_config({"model_list": list(TWO)}, source="chain.json", system="lmi")
 
         assert made.table is not None
-        assert set(parse(made.table, environ={}).features) == {"chain"}
+        assert set(parse_table(made.table, environ={}).features) == {"chain"}
 
 
 class TestModels:
@@ -399,12 +399,12 @@ class TestFallbacks:
 
 def test_retries_that_are_no_number_leave_the_usual_ones() -> None:
     made = import_config(
-        proxy(entry("a"), router_settings={"num_retries": "3"}), source="config.yaml", partly=True
+        proxy(entry("a"), router_settings={"num_retries": "3"}), source="config.yaml", skip_invalid=True
     )
 
     assert [one.path for one in made.findings if one.kind == "wrong"] == ["router_settings.num_retries"]
     assert made.table is not None
-    assert parse(made.table, environ={}).features["a"].attempts == 3
+    assert parse_table(made.table, environ={}).features["a"].attempts == 3
 
 
 class TestClouds:
@@ -581,7 +581,7 @@ class TestSecrets:
         ],
     )
     def test_no_key_gets_into_the_table_or_the_report(self, config: object) -> None:
-        made = import_config(config, source="config.yaml", partly=True)
+        made = import_config(config, source="config.yaml", skip_invalid=True)
 
         assert CANARY not in f"{made.table} {made.findings}"
 
@@ -589,14 +589,14 @@ class TestSecrets:
 class TestPartly:
     def test_what_is_wrong_is_left_out_and_told(self) -> None:
         config = proxy(entry("a", "bedrock/x"), entry("b"), entry("b", "bedrock/y"))
-        made = import_config(config, source="config.yaml", partly=True)
+        made = import_config(config, source="config.yaml", skip_invalid=True)
 
         assert made.table is not None
-        assert set(parse(made.table, environ={}).features) == {"b"}
+        assert set(parse_table(made.table, environ={}).features) == {"b"}
         assert sum(one.kind == "wrong" for one in made.findings) == 2
 
     def test_there_is_no_table_of_nothing(self) -> None:
-        assert import_config(proxy(entry("a", "bedrock/x")), source="c.yaml", partly=True).table is None
+        assert import_config(proxy(entry("a", "bedrock/x")), source="c.yaml", skip_invalid=True).table is None
 
 
 _WORDS = st.sampled_from(
@@ -643,9 +643,9 @@ _ENTRY = st.fixed_dictionaries(
 def test_whatever_stands_in_the_file_there_is_a_table_that_loads_or_a_report(
     config: object, *, partly: bool
 ) -> None:
-    made = import_config(config, source="config.yaml", system="litellm", partly=partly)
+    made = import_config(config, source="config.yaml", system="litellm", skip_invalid=partly)
 
     assert "our own fault" not in str(made.findings)
     assert made.table is not None or made.findings
     if made.table is not None:
-        parse(made.table, environ={})
+        parse_table(made.table, environ={})

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from backend.tools.config_import import UnusableInputError, import_config, import_file
 from backend.tools.config_import.advice import INSTEAD, MISPLACED, NAMES
 from backend.tools.config_import.specs import SPEC_KEYS
-from backend.utils.llm.model_config import parse
+from backend.utils.llm.model_config import parse_table
 
 CANARY = "sk-canary-77a1b2c3"
 ROOT = Path(__file__).parents[4]
@@ -108,7 +108,7 @@ class TestFiles:
     def test_the_files_name_cannot_leave_its_comment(self) -> None:
         table = import_config("openai/gpt-4o", source='x\nprofile = "max".json').table
 
-        assert parse(table or "", environ={}).profile == "premium"
+        assert parse_table(table or "", environ={}).profile == "premium"
 
 
 WORDS = st.sampled_from(
@@ -214,7 +214,7 @@ class TestAnyInput:
         assert "our own fault" not in str(made.findings)
         assert (made.table is None) == any(found.kind == "wrong" for found in made.findings)
         if made.table is not None:
-            parse(made.table, environ={})
+            parse_table(made.table, environ={})
         assert made == import_config(before, source="lmi.json", system="lmi")
 
     @given(SPECS.map(lambda spec: {"models": [spec]}))

@@ -22,7 +22,7 @@ from backend.tests.unit.tools.lmi import (
 )
 from backend.tools.config_import import import_config
 from backend.tools.config_import.advice import INSTEAD
-from backend.tools.config_import.vendors import VENDORS, house_variable
+from backend.tools.config_import.vendors import VENDORS, house_key_variable
 from backend.utils.llm.model_config import load
 
 if TYPE_CHECKING:
@@ -370,7 +370,7 @@ class TestKeys:
     def test_a_mask_is_no_key(self) -> None:
         config = models(spec(api_key="**********"))
 
-        assert key_variable(only(config).provider) == house_variable("openai")
+        assert key_variable(only(config).provider) == house_key_variable("openai")
         assert "This is a mask" in told(config, "todo")[0]
 
     @pytest.mark.parametrize("key", [3, ["sk"], {"value": CANARY}])

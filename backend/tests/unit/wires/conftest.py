@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.utils.llm.testing.patchbays import loopback_patchbay
-from backend.wires.responders import Responders
+from backend.wires.responders import ResponderRegistry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,5 +25,5 @@ async def patchbay(provider: LoopbackProvider) -> AsyncIterator[Patchbay]:
 
 
 @pytest.fixture
-def responders(patchbay: Patchbay) -> Responders:
-    return Responders(patchbay)
+def responders(patchbay: Patchbay) -> ResponderRegistry:
+    return ResponderRegistry(patchbay)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pytest
 from typing_extensions import is_typeddict
 
-from backend.wires.faults import FaultError
+from backend.wires.faults import RequestFaultError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -74,11 +74,11 @@ def check(wire: Wire, necessary: Mapping[str, Any], row: Row) -> None:
     """Check that ``wire`` does with a row what it says."""
     body = {**necessary, **row.more}
     if row.fate == "refused":
-        with pytest.raises(FaultError) as caught:
-            wire.read(body)
+        with pytest.raises(RequestFaultError) as caught:
+            wire.parse_request(body)
         assert (caught.value.fault.status, caught.value.fault.param) == (400, row.told)
         return
-    request = wire.read(body).request
+    request = wire.parse_request(body).request
     assert request.ignored == (row.told if row.fate == "left out" else [])
     for path, value in row.told.items() if row.fate == "served" else ():
         assert reduce(_member, path.split("__"), request) == value

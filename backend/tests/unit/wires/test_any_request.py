@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.tests.unit.wires.client_requests import requests_of
-from backend.utils.llm.bindings import ask_of, stops_of
-from backend.utils.llm.needs import history_and_needs
+from backend.utils.llm.bindings import parse_call_kwargs, parse_stop_sequences
+from backend.utils.llm.needs import prepare_history_and_needs
 from backend.utils.llm.options import NO_OPTIONS
-from backend.utils.llm.providers import Ask
+from backend.utils.llm.providers import CallSettings
 from backend.wires.anthropic.messages import MessagesWire
-from backend.wires.complete import PlainWire
-from backend.wires.faults import Fault, FaultError
-from backend.wires.features import settings_of
+from backend.wires.complete import NativeCompletionWire
+from backend.wires.faults import RequestFault, RequestFaultError
+from backend.wires.features import make_call_kwargs
 from backend.wires.openai.chat import ChatWire
 from backend.wires.openai.responses import ResponsesWire
 from backend.wires.request import CompletionRequest
@@ -114,7 +114,7 @@ WIRES: dict[str, tuple[Wire, Any]] = {
     "chat": (ChatWire(), CHAT),
     "responses": (ResponsesWire(), RESPONSES),
     "messages": (MessagesWire(), MESSAGES),
-    "plain": (PlainWire(), PLAIN),
+    "plain": (NativeCompletionWire(), PLAIN),
 }
 LEAVES = (
     st.none() | st.booleans() | st.integers(-3, 10**18) | st.floats(allow_nan=False) | st.text(max_size=4)
@@ -154,11 +154,11 @@ def spoilt(body: Any, path: tuple[Any, ...], value: Any) -> Any:
     return made
 
 
-def read_or_fault(wire: Wire, body: Any) -> CompletionRequest | Fault:
+def read_or_fault(wire: Wire, body: Any) -> CompletionRequest | RequestFault:
     """The request that ``body`` is, or why it is none."""
     try:
-        return wire.read(body).request
-    except FaultError as error:
+        return wire.parse_request(body).request
+    except RequestFaultError as error:
         return error.fault
 
 
@@ -180,7 +180,7 @@ def test_a_type_that_is_no_text_is_refused(name: str, kind: object) -> None:
         found = read_or_fault(wire, spoilt(body, ("tool_choice", *path), kind))
 
         assert allowed
-        assert isinstance(found, Fault | CompletionRequest)
+        assert isinstance(found, RequestFault | CompletionRequest)
 
 
 @pytest.mark.parametrize("name", WIRES)
@@ -191,9 +191,9 @@ def test_whatever_stands_anywhere_is_read_or_refused(name: str, data: st.DataObj
 
     found = read_or_fault(wire, changed)
 
-    if isinstance(found, Fault):
+    if isinstance(found, RequestFault):
         assert 400 <= found.status < 500
         return
-    settings = settings_of(found, found.options, found.id)
-    stops_of(settings.pop("stop", []))
-    history_and_needs(found.messages, ask_of(settings, "chat", Ask(NO_OPTIONS)))
+    settings = make_call_kwargs(found, found.options, found.id)
+    parse_stop_sequences(settings.pop("stop", []))
+    prepare_history_and_needs(found.messages, parse_call_kwargs(settings, "chat", CallSettings(NO_OPTIONS)))

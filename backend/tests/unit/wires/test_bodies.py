@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import zstandard
 
-from backend.wires.bodies import LONGEST, MOST_VALUES, check_embedded, read_object
-from backend.wires.faults import FaultError
+from backend.wires.bodies import LONGEST, MOST_VALUES, check_embedded_json_size, parse_json_object
+from backend.wires.faults import RequestFaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +24,9 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 BODY: dict[str, Any] = {"model": "chat", "text": 'Some "text", [brackets] and \\ more. 💡'}
 
 
-def refusal_of(body: bytes, encoding: str = "") -> FaultError:
-    with pytest.raises(FaultError) as refused:
-        read_object(body, encoding)
+def refusal_of(body: bytes, encoding: str = "") -> RequestFaultError:
+    with pytest.raises(RequestFaultError) as refused:
+        parse_json_object(body, encoding)
     return refused.value
 
 
@@ -34,7 +34,7 @@ def refusal_of(body: bytes, encoding: str = "") -> FaultError:
 def test_a_body_is_read_however_it_is_packed(encoding: str) -> None:
     packed = PACKERS.get(encoding.strip().lower(), bytes)(json.dumps(BODY).encode())
 
-    assert read_object(packed, encoding) == BODY
+    assert parse_json_object(packed, encoding) == BODY
 
 
 @pytest.mark.parametrize("encoding", PACKERS)
@@ -76,7 +76,7 @@ def test_too_many_values_are_refused_before_they_are_built(many: bytes) -> None:
 def test_a_text_that_looks_like_many_values_is_one() -> None:
     text = '[{"a": 1}, "b", [\\"c\\"]],' * MOST_VALUES
 
-    assert read_object(json.dumps({"text": text}).encode()) == {"text": text}
+    assert parse_json_object(json.dumps({"text": text}).encode()) == {"text": text}
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'"a"', b"{", b'{"a": NaN}', b"\xff{}", b"[" * 100_000])
@@ -89,6 +89,6 @@ def test_what_is_no_object_is_refused(body: bytes) -> None:
 def test_json_in_texts_counts_together() -> None:
     half = json.dumps([[]] * (MOST_VALUES // 2 - 10))
 
-    check_embedded([half, None, 7, "{"], "messages")
-    with pytest.raises(FaultError, match="more than 50,000 values"):
-        check_embedded([half, half, half], "messages")
+    check_embedded_json_size([half, None, 7, "{"], "messages")
+    with pytest.raises(RequestFaultError, match="more than 50,000 values"):
+        check_embedded_json_size([half, half, half], "messages")

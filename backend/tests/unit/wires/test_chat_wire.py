@@ -14,20 +14,20 @@ from backend.utils.llm.receipt import Usage
 from backend.wires.answer import (
     Answer,
     Choice,
+    ChoiceFinished,
     ChoiceStarted,
     Event,
-    Failed,
-    Finished,
     ReasoningDelta,
     ReasoningItems,
     RefusalDelta,
+    StreamFailed,
     TextDelta,
     ToolCall,
     ToolCallDelta,
 )
-from backend.wires.faults import Fault, InvalidRequestError
+from backend.wires.faults import InvalidRequestError, RequestFault
 from backend.wires.openai.chat import ChatExchange, ChatWire
-from backend.wires.openai.chat_answer import ChatWriter
+from backend.wires.openai.chat_answer import ChatEventWriter
 
 USED = Usage(input=5, output=3, cached=2, reasoning=1)
 HEAD = {"id": f"chatcmpl-{ID}", "object": "chat.completion.chunk", "created": CREATED, "model": "chat"}
@@ -56,10 +56,10 @@ def test_a_text_is_its_pieces_then_the_reason_with_usage() -> None:
         ChoiceStarted(),
         TextDelta("Good "),
         TextDelta("day."),
-        Finished("stop", USED, {"id": ID}),
+        ChoiceFinished("stop", USED, {"id": ID}),
     ]
 
-    assert written(ChatWriter(asked()), events) == [
+    assert written(ChatEventWriter(asked()), events) == [
         chunk(CLEAR),
         chunk({"content": "Good "}),
         chunk({"content": "day."}),
@@ -69,9 +69,9 @@ def test_a_text_is_its_pieces_then_the_reason_with_usage() -> None:
 
 
 def test_usage_in_a_chunk_of_its_own_is_null_in_all_others() -> None:
-    events: list[Event] = [ChoiceStarted(), TextDelta("Day."), Finished("stop", USED, {"id": ID})]
+    events: list[Event] = [ChoiceStarted(), TextDelta("Day."), ChoiceFinished("stop", USED, {"id": ID})]
 
-    assert written(ChatWriter(asked(), own_usage_chunk=True, tells_receipt=True), events) == [
+    assert written(ChatEventWriter(asked(), own_usage_chunk=True, tells_receipt=True), events) == [
         chunk(CLEAR, usage=None),
         chunk({"content": "Day."}, usage=None),
         chunk({}, reason="stop", usage=None),
@@ -88,7 +88,7 @@ def test_calls_begin_with_their_names_and_go_on_without() -> None:
         ToolCallDelta(1, "c1", "look_up", ""),
         ToolCallDelta(0, None, None, '":1}'),
         ReasoningItems([{"type": "reasoning"}]),
-        Finished("tool_calls", USED, {}),
+        ChoiceFinished("tool_calls", USED, {}),
     ]
 
     def calls(place: int, arguments: str, call_id: str | None = None) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def test_calls_begin_with_their_names_and_go_on_without() -> None:
         function = {"name": "look_up", "arguments": arguments} if call_id else {"arguments": arguments}
         return {"tool_calls": [{"index": place, **named, "function": function}]}
 
-    assert written(ChatWriter(asked()), events) == [
+    assert written(ChatEventWriter(asked()), events) == [
         chunk(CLEAR),
         chunk({"reasoning_content": "Hm."}),
         chunk(calls(0, '{"a', "c0")),
@@ -115,15 +115,15 @@ def test_a_custom_tools_call_comes_whole_and_as_text_before_the_end_of_its_choic
         ToolCallDelta(1, "c1", "look_up", "{}"),
         ChoiceStarted(choice=1),
         ToolCallDelta(0, None, None, 'ut": "ls -l"}'),
-        Finished("tool_calls", USED, {}),
+        ChoiceFinished("tool_calls", USED, {}),
         ToolCallDelta(0, "c2", "run", "no JSON", choice=1),
-        Finished("tool_calls", Usage(), {}, choice=1),
+        ChoiceFinished("tool_calls", Usage(), {}, choice=1),
     ]
     first = {"index": 0, "id": "c0", "type": "custom", "custom": {"name": "run", "input": "ls -l"}}
     other = {"index": 1, "id": "c1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
     second = {"index": 0, "id": "c2", "type": "custom", "custom": {"name": "run", "input": "no JSON"}}
 
-    assert written(ChatWriter(request), events) == [
+    assert written(ChatEventWriter(request), events) == [
         chunk(CLEAR),
         chunk({"tool_calls": [other]}),
         chunk(CLEAR, choice=1),
@@ -139,7 +139,7 @@ def test_a_whole_answer_with_a_custom_tools_call_is_what_the_sdk_takes() -> None
     choice = Choice(calls=[ToolCall("c0", "run", '{"input": "ls -l"}')], finish_reason="tool_calls")
     exchange = ChatExchange(asked(text_tools=frozenset({"run"})))
 
-    document = ChatCompletion.model_validate(exchange.document(Answer([choice])))
+    document = ChatCompletion.model_validate(exchange.response_body(Answer([choice])))
 
     assert document.choices[0].message.model_dump()["tool_calls"] == [
         {"id": "c0", "type": "custom", "custom": {"name": "run", "input": "ls -l"}}
@@ -151,12 +151,12 @@ def test_several_choices_end_with_what_all_used() -> None:
         ChoiceStarted((), 1),
         TextDelta("B", 1),
         ChoiceStarted((), 0),
-        Finished("length", Usage(5, 1), {}, 1),
+        ChoiceFinished("length", Usage(5, 1), {}, 1),
         TextDelta("A", 0),
-        Finished("stop", Usage(5, 2), {}, 0),
+        ChoiceFinished("stop", Usage(5, 2), {}, 0),
     ]
 
-    found = written(ChatWriter(asked(choices=2, ids=[ID, OTHER_ID])), events)
+    found = written(ChatEventWriter(asked(choices=2, ids=[ID, OTHER_ID])), events)
 
     assert found[3] == chunk({}, reason="length", choice=1)
     assert found[-2][1]["usage"]["total_tokens"] == 13
@@ -167,10 +167,10 @@ def test_a_stream_that_fails_ends_with_the_error_and_without_done() -> None:
     events: list[Event] = [
         ChoiceStarted(),
         RefusalDelta("I"),
-        Failed(Fault(502, "stream_interrupted", "It broke.")),
+        StreamFailed(RequestFault(502, "stream_interrupted", "It broke.")),
     ]
 
-    assert written(ChatWriter(asked()), events)[1:] == [
+    assert written(ChatEventWriter(asked()), events)[1:] == [
         chunk({"refusal": "I"}),
         (
             None,
@@ -187,14 +187,14 @@ def test_a_stream_that_fails_ends_with_the_error_and_without_done() -> None:
 
 
 def test_half_a_surrogate_pair_is_escaped() -> None:
-    assert b"\\ud83d" in ChatWriter(asked()).write(TextDelta("\ud83d"))
+    assert b"\\ud83d" in ChatEventWriter(asked()).write(TextDelta("\ud83d"))
 
 
 def test_a_whole_answer_is_what_the_sdk_takes() -> None:
     call = ToolCall("c0", "look_up", '{"a":1}')
     choice = Choice("Well.", "", "Hm.", (), [call], "tool_calls", USED, receipt={"id": ID})
 
-    document = ChatExchange(asked(), tells_receipt=True).document(Answer([choice]))
+    document = ChatExchange(asked(), tells_receipt=True).response_body(Answer([choice]))
 
     message = ChatCompletion.model_validate(document, strict=True).choices[0].message
     assert (message.content, message.tool_calls and message.tool_calls[0].id) == ("Well.", "c0")
@@ -209,10 +209,10 @@ def test_every_chunk_is_what_the_sdk_takes() -> None:
         ChoiceStarted(),
         TextDelta("a", 0, logprobs),
         ToolCallDelta(0, "c0", "look_up", "{}"),
-        Finished("tool_calls", USED, {}),
+        ChoiceFinished("tool_calls", USED, {}),
     ]
 
-    for _, data in written(ChatWriter(asked(), own_usage_chunk=True), events)[:-1]:
+    for _, data in written(ChatEventWriter(asked(), own_usage_chunk=True), events)[:-1]:
         ChatCompletionChunk.model_validate(data, strict=True)
 
 
@@ -220,7 +220,7 @@ def test_every_chunk_is_what_the_sdk_takes() -> None:
     "client", [one for one in CLIENTS if requests_of(one)[0].path.endswith("completions")]
 )
 def test_what_real_clients_send_is_read(client: str) -> None:
-    question, answered = (ChatWire().read(request.body).request for request in requests_of(client))
+    question, answered = (ChatWire().parse_request(request.body).request for request in requests_of(client))
 
     assert question.streams == answered.streams
     assert question.tools
@@ -240,7 +240,7 @@ def test_a_developer_is_the_system_and_names_are_kept() -> None:
         ],
     }
 
-    system, user, model = ChatWire().read(body).request.messages
+    system, user, model = ChatWire().parse_request(body).request.messages
 
     assert isinstance(system, SystemMessage)
     assert user.name == "Ann"
@@ -251,7 +251,7 @@ def test_a_call_whose_arguments_are_no_object_is_kept_as_it_is() -> None:
     call = {"id": "c0", "type": "function", "function": {"name": "look_up", "arguments": "{'a'"}}
     body = {"model": "chat", "messages": [{"role": "assistant", "tool_calls": [call]}]}
 
-    (message,) = ChatWire().read(body).request.messages
+    (message,) = ChatWire().parse_request(body).request.messages
 
     assert isinstance(message, AIMessage)
     assert message.invalid_tool_calls[0]["args"] == "{'a'"
@@ -267,7 +267,7 @@ def test_tools_may_be_narrowed_down() -> None:
         "tool_choice": {"type": "allowed_tools", "allowed_tools": allowed},
     }
 
-    request = ChatWire().read(body).request
+    request = ChatWire().parse_request(body).request
 
     assert [tool["function"]["name"] for tool in request.tools] == ["b"]
     assert request.tool_choice == "required"
@@ -284,7 +284,7 @@ def test_what_is_ignored_is_told_if_it_said_something() -> None:
         "bad\r\nname": 1,
     }
 
-    assert ChatWire().read(body).request.ignored == ["logit_bias", "temprature", "bad??name"]
+    assert ChatWire().parse_request(body).request.ignored == ["logit_bias", "temprature", "bad??name"]
 
 
 @pytest.mark.parametrize("name", ["model", "messages"])
@@ -293,5 +293,5 @@ def test_what_is_missing_is_named(name: str) -> None:
     del body[name]
 
     with pytest.raises(InvalidRequestError) as refused:
-        ChatWire().read(body)
+        ChatWire().parse_request(body)
     assert refused.value.fault.param == name

@@ -8,7 +8,7 @@ import pytest
 
 from backend.utils.llm.caller import Caller, use_caller
 from backend.wires.faults import InvalidRequestError
-from backend.wires.files import check_files, names_files
+from backend.wires.files import check_provider_file_access, has_provider_file_reference
 
 NAMED: dict[str, Any] = {
     "Chat Completions": {"type": "file", "file": {"file_id": "file-a"}},
@@ -59,12 +59,12 @@ BROUGHT: dict[str, Any] = {
 
 @pytest.mark.parametrize("part", NAMED.values(), ids=NAMED)
 def test_a_file_is_named_in_every_notation(part: Any) -> None:
-    assert names_files([part])
+    assert has_provider_file_reference([part])
 
 
 @pytest.mark.parametrize("part", BROUGHT.values(), ids=BROUGHT)
 def test_what_is_brought_or_public_is_no_named_file(part: Any) -> None:
-    assert not names_files([part])
+    assert not has_provider_file_reference([part])
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_what_is_brought_or_public_is_no_named_file(part: Any) -> None:
 def test_only_who_alone_pays_may_name_a_file(caller: Caller, *, is_allowed: bool) -> None:
     with use_caller(caller):
         if is_allowed:
-            check_files([NAMED["Chat Completions"]], "here")
+            check_provider_file_access([NAMED["Chat Completions"]], "here")
             return
         with pytest.raises(InvalidRequestError) as caught:
-            check_files([NAMED["Chat Completions"]], "here")
+            check_provider_file_access([NAMED["Chat Completions"]], "here")
     assert caught.value.fault.param == "here"
     assert "file-a" not in caught.value.fault.message

@@ -16,18 +16,18 @@ from backend.utils.llm.receipt import Usage
 from backend.wires.answer import (
     Answer,
     Choice,
+    ChoiceFinished,
     ChoiceStarted,
     Event,
-    Failed,
-    Finished,
     ReasoningDelta,
     ReasoningItems,
     RefusalDelta,
+    StreamFailed,
     TextDelta,
     ToolCall,
     ToolCallDelta,
 )
-from backend.wires.faults import Fault, InvalidRequestError
+from backend.wires.faults import InvalidRequestError, RequestFault
 from backend.wires.openai.responses import ResponsesWire
 from backend.wires.openai.responses_tools import LONGEST_NAME
 from backend.wires.request import MOST_IGNORED
@@ -46,28 +46,30 @@ BODY: dict[str, Any] = {"model": "chat", "input": "Hello?", "tools": [LOOK_UP, N
 TEXT = [TextDelta("Good "), TextDelta("day.")]
 LIKELY = [{"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}]
 SEQUENCES: dict[str, list[Event]] = {
-    "text": [*TEXT, Finished("stop", USED, {})],
-    "logprobs": [TextDelta("a", 0, LIKELY), Finished("stop", USED, {})],
-    "thoughts": [ReasoningDelta("Hm. "), ReasoningDelta("So."), *TEXT, Finished("stop", USED, {})],
+    "text": [*TEXT, ChoiceFinished("stop", USED, {})],
+    "logprobs": [TextDelta("a", 0, LIKELY), ChoiceFinished("stop", USED, {})],
+    "thoughts": [ReasoningDelta("Hm. "), ReasoningDelta("So."), *TEXT, ChoiceFinished("stop", USED, {})],
     "calls": [
         TextDelta("Well."),
         ToolCallDelta(0, "c0", "look_up", '{"a'),
         ToolCallDelta(1, "c1", "clock__look_up", ""),
         ToolCallDelta(0, None, None, '":1}'),
-        Finished("tool_calls", USED, {}),
+        ChoiceFinished("tool_calls", USED, {}),
     ],
-    "refusal": [RefusalDelta("I can"), RefusalDelta("not."), Finished("stop", USED, {})],
-    "cut": [*TEXT, Finished("length", USED, {})],
-    "cut call": [ToolCallDelta(0, "c0", "look_up", '{"a'), Finished("length", USED, {})],
-    "filtered": [*TEXT, Finished("content_filter", USED, {})],
-    "broken": [*TEXT, Failed(Fault(502, "stream_interrupted", "It broke."))],
-    "limited": [Failed(Fault(429, "rate_limited", "Too many."))],
-    "nothing": [Finished("stop", USED, {})],
+    "refusal": [RefusalDelta("I can"), RefusalDelta("not."), ChoiceFinished("stop", USED, {})],
+    "cut": [*TEXT, ChoiceFinished("length", USED, {})],
+    "cut call": [ToolCallDelta(0, "c0", "look_up", '{"a'), ChoiceFinished("length", USED, {})],
+    "filtered": [*TEXT, ChoiceFinished("content_filter", USED, {})],
+    "broken": [*TEXT, StreamFailed(RequestFault(502, "stream_interrupted", "It broke."))],
+    "limited": [StreamFailed(RequestFault(429, "rate_limited", "Too many."))],
+    "nothing": [ChoiceFinished("stop", USED, {})],
 }
 
 
 def events_of(name: str, **more: Any) -> list[tuple[str | None, Any]]:
-    return written(ResponsesWire().read(BODY | more).writer(), [ChoiceStarted(), *SEQUENCES[name]])
+    return written(
+        ResponsesWire().parse_request(BODY | more).make_event_writer(), [ChoiceStarted(), *SEQUENCES[name]]
+    )
 
 
 def names_of(events: list[tuple[str | None, Any]]) -> list[str]:
@@ -174,7 +176,8 @@ def test_a_custom_tool_is_called_with_its_text() -> None:
     called = ToolCallDelta(0, "c0", "clock__exec", '{"input": "say \\"hi\\""}')
 
     events = written(
-        ResponsesWire().read(BODY).writer(), [ChoiceStarted(), called, Finished("tool_calls", USED, {})]
+        ResponsesWire().parse_request(BODY).make_event_writer(),
+        [ChoiceStarted(), called, ChoiceFinished("tool_calls", USED, {})],
     )
 
     for _, data in events[:-1]:
@@ -196,20 +199,20 @@ def test_a_custom_tool_is_called_with_its_text() -> None:
 def test_a_whole_response_is_valid_and_the_same_as_a_streams(reason: Any) -> None:
     calls = [ToolCall("c0", "look_up", "{}"), ToolCall("c1", "clock__look_up", "{}")]
     choice = Choice("Good day.", "", "Hm.", (), calls, reason, USED)
-    exchange = ResponsesWire().read(BODY)
+    exchange = ResponsesWire().parse_request(BODY)
     streamed = written(
-        exchange.writer(),
+        exchange.make_event_writer(),
         [
             ChoiceStarted(),
             ReasoningDelta("Hm."),
             *TEXT,
             ToolCallDelta(0, "c0", "look_up", "{}"),
             ToolCallDelta(1, "c1", "clock__look_up", "{}"),
-            Finished(reason, USED, {}),
+            ChoiceFinished(reason, USED, {}),
         ],
     )
 
-    document: Any = exchange.document(Answer([choice]))
+    document: Any = exchange.response_body(Answer([choice]))
 
     assert faults_of(document, "ResponseResource") == []
     Response.model_validate(document)
@@ -245,7 +248,9 @@ def test_the_response_repeats_what_was_asked() -> None:
 
 @pytest.mark.parametrize("client", [one for one in CLIENTS if requests_of(one)[0].path.endswith("responses")])
 def test_what_real_clients_send_is_read(client: str) -> None:
-    question, answered = (ResponsesWire().read(request.body).request for request in requests_of(client))
+    question, answered = (
+        ResponsesWire().parse_request(request.body).request for request in requests_of(client)
+    )
 
     assert question.streams
     assert question.tools
@@ -259,7 +264,7 @@ def test_codex_s_namespaces_are_flattened() -> None:
     names = {
         client: [
             tool["function"]["name"]
-            for tool in ResponsesWire().read(requests_of(client)[0].body).request.tools
+            for tool in ResponsesWire().parse_request(requests_of(client)[0].body).request.tools
         ]
         for client in ("codex", "codex-gpt-6-luna")
     }
@@ -286,7 +291,9 @@ def test_what_a_model_said_in_one_go_is_one_message() -> None:
         {"type": "web_search_call", "id": "ws", "status": "completed"},
     ]
 
-    request = ResponsesWire().read({"model": "chat", "input": items, "instructions": "Be brief."}).request
+    request = (
+        ResponsesWire().parse_request({"model": "chat", "input": items, "instructions": "Be brief."}).request
+    )
 
     system, user, model, first, second = request.messages
     assert isinstance(system, SystemMessage)
@@ -305,15 +312,15 @@ def test_a_name_that_would_be_too_long_is_cut_and_still_told_apart() -> None:
     tools = [{"type": "function", "name": f"{'a' * 60}{end}"} for end in "xy"]
     body = BODY | {"tools": [{"type": "namespace", "name": "ns", "tools": tools}]}
 
-    exchange = ResponsesWire().read(body)
+    exchange = ResponsesWire().parse_request(body)
 
     names = [tool["function"]["name"] for tool in exchange.request.tools]
     assert [len(name) for name in names] == [LONGEST_NAME] * 2
-    assert exchange.asked.tools.tool(names[1]).name == tools[1]["name"]
+    assert exchange.asked.tools.find_client_tool(names[1]).name == tools[1]["name"]
 
 
 def test_a_custom_tools_grammar_is_told_to_the_model() -> None:
-    (tool,) = ResponsesWire().read(BODY | {"tools": [CUSTOM]}).request.tools
+    (tool,) = ResponsesWire().parse_request(BODY | {"tools": [CUSTOM]}).request.tools
 
     assert "start: /.+/" in tool["function"]["description"]
     assert tool["function"]["parameters"]["required"] == ["input"]
@@ -342,7 +349,7 @@ def test_a_custom_tools_grammar_is_told_to_the_model() -> None:
 )
 def test_what_is_wrong_is_told_by_its_place(more: dict[str, Any], param: str) -> None:
     with pytest.raises(InvalidRequestError) as refused:
-        ResponsesWire().read(BODY | more)
+        ResponsesWire().parse_request(BODY | more)
 
     assert refused.value.fault.param == param
 
@@ -350,7 +357,7 @@ def test_what_is_wrong_is_told_by_its_place(more: dict[str, Any], param: str) ->
 def test_tools_that_openai_would_run_are_left_out_and_told() -> None:
     body = BODY | {"tools": [LOOK_UP, {"type": "web_search"}], "store": True, "include": ["x.y"], "foo": 1}
 
-    request = ResponsesWire().read(body).request
+    request = ResponsesWire().parse_request(body).request
 
     assert len(request.tools) == 1
     assert request.ignored == ["foo", "store", "x.y", "web_search"]
@@ -366,14 +373,15 @@ KEPT = BODY | {"include": ["reasoning.encrypted_content"]}
 @pytest.mark.parametrize("thought", [[ReasoningDelta("Hm.")], []], ids=["told", "not told"])
 def test_thoughts_that_went_to_a_client_come_back_for_their_provider(thought: list[Event]) -> None:
     call = ToolCallDelta(0, "c0", "look_up", "{}")
-    end = Finished("tool_calls", USED, SERVED)
+    end = ChoiceFinished("tool_calls", USED, SERVED)
     events = written(
-        ResponsesWire().read(KEPT).writer(), [ChoiceStarted(), *thought, call, ReasoningItems(ITEMS), end]
+        ResponsesWire().parse_request(KEPT).make_event_writer(),
+        [ChoiceStarted(), *thought, call, ReasoningItems(ITEMS), end],
     )
 
     output = events[-2][1]["response"]["output"]
     again = KEPT | {"input": [*output, {"type": "function_call_output", "call_id": "c0", "output": "x"}]}
-    turn, _ = ResponsesWire().read(again).request.messages
+    turn, _ = ResponsesWire().parse_request(again).request.messages
 
     for _, data in events[:-1]:
         assert event_faults(data) == []
@@ -383,13 +391,17 @@ def test_thoughts_that_went_to_a_client_come_back_for_their_provider(thought: li
 
 def test_thoughts_are_kept_only_for_those_who_ask_and_only_beside_calls() -> None:
     thoughts: list[Event] = [ChoiceStarted(), ReasoningDelta("Hm."), *TEXT, ReasoningItems(ITEMS)]
-    end = Finished("stop", USED, SERVED)
+    end = ChoiceFinished("stop", USED, SERVED)
 
-    asked = written(ResponsesWire().read(KEPT).writer(), [*thoughts, end])[-2][1]["response"]["output"]
+    asked = written(ResponsesWire().parse_request(KEPT).make_event_writer(), [*thoughts, end])[-2][1][
+        "response"
+    ]["output"]
     whole: Any = (
         ResponsesWire()
-        .read(BODY)
-        .document(Answer([Choice(calls=[ToolCall("c0", "x", "")], reasoning_items=ITEMS, receipt=SERVED)]))
+        .parse_request(BODY)
+        .response_body(
+            Answer([Choice(calls=[ToolCall("c0", "x", "")], reasoning_items=ITEMS, receipt=SERVED)])
+        )
     )
 
     assert [item["type"] for item in asked] == ["reasoning", "message"]
@@ -402,15 +414,15 @@ def test_thoughts_that_are_not_ours_are_left_out(kept: object) -> None:
     item = {"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": kept}
     said = {"role": "assistant", "content": "Well."}
 
-    (turn,) = ResponsesWire().read(BODY | {"input": [item, said]}).request.messages
+    (turn,) = ResponsesWire().parse_request(BODY | {"input": [item, said]}).request.messages
 
     assert turn.additional_kwargs == {}
     assert turn.response_metadata == {}
 
 
 def test_no_probabilities_are_asked_for_by_a_zero() -> None:
-    none = ResponsesWire().read(BODY | {"top_logprobs": 0}).request.options
-    some = ResponsesWire().read(BODY | {"include": ["message.output_text.logprobs"]}).request.options
+    none = ResponsesWire().parse_request(BODY | {"top_logprobs": 0}).request.options
+    some = ResponsesWire().parse_request(BODY | {"include": ["message.output_text.logprobs"]}).request.options
 
     assert none.model_fields_set == set()
     assert some.logprobs is True
@@ -420,6 +432,6 @@ def test_what_is_left_out_is_told_once_and_never_without_end() -> None:
     items = [{"type": f"call_of_{number % 30}"} for number in range(3000)]
     said = {"role": "user", "content": "Hi"}
 
-    ignored = ResponsesWire().read(BODY | {"input": [said, *items]}).request.ignored
+    ignored = ResponsesWire().parse_request(BODY | {"input": [said, *items]}).request.ignored
 
     assert ignored == [f"call_of_{number}" for number in range(MOST_IGNORED)]

@@ -16,9 +16,9 @@ from backend.wires.anthropic.messages import MessagesWire
 from backend.wires.faults import InvalidRequestError
 from backend.wires.openai.chat import ChatWire
 from backend.wires.openai.responses import ResponsesWire
-from backend.wires.responders import Responders
-from backend.wires.tool_names import ToolNames
-from backend.wires.wire import written
+from backend.wires.responders import ResponderRegistry
+from backend.wires.tool_names import ToolNameReplacer
+from backend.wires.wire import encode_events
 
 from .streams import read_events
 
@@ -33,7 +33,7 @@ FEATURES = {
     "gemini": "gemini:gemini-3.5-flash",
 }
 DOTS, LONG = "server.look.up", f"mcp__{'long_' * 20}look_up"
-SENT = {DOTS: "server_look_up", LONG: ToolNames([LONG])._sent[LONG]}
+SENT = {DOTS: "server_look_up", LONG: ToolNameReplacer([LONG])._sent[LONG]}
 HELLO = {"role": "user", "content": "Hello?"}
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
 
@@ -76,9 +76,9 @@ WIRES: dict[str, tuple[Wire, Any]] = {
 
 
 @pytest.fixture
-async def responders(provider: LoopbackProvider) -> AsyncIterator[Responders]:
+async def responders(provider: LoopbackProvider) -> AsyncIterator[ResponderRegistry]:
     patchbay = loopback_patchbay(provider, FEATURES)
-    yield Responders(patchbay)
+    yield ResponderRegistry(patchbay)
     await patchbay.aclose()
 
 
@@ -86,15 +86,18 @@ async def responders(provider: LoopbackProvider) -> AsyncIterator[Responders]:
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("model", FEATURES)
 async def test_a_provider_gets_names_that_it_accepts_and_the_client_its_own(
-    responders: Responders, provider: LoopbackProvider, model: str, wire: str, name: str
+    responders: ResponderRegistry, provider: LoopbackProvider, model: str, wire: str, name: str
 ) -> None:
     provider.always(ToolCalls(((SENT[name], {}),)))
     speaker, body = WIRES[wire]
-    exchange = speaker.read({"model": model, **body(name)})
-    responder = responders.responder(model)
+    exchange = speaker.parse_request({"model": model, **body(name)})
+    responder = responders.find_responder(model)
 
-    whole = exchange.document(await responder.answer(exchange.request))
-    pieces = [piece async for piece in written(responder.stream(exchange.request), exchange.writer())]
+    whole = exchange.response_body(await responder.answer(exchange.request))
+    pieces = [
+        piece
+        async for piece in encode_events(responder.stream(exchange.request), exchange.make_event_writer())
+    ]
 
     for request in provider.requests:
         sent = json.dumps(request.body)
@@ -106,14 +109,14 @@ async def test_a_provider_gets_names_that_it_accepts_and_the_client_its_own(
 
 
 def test_names_that_all_accept_stay_as_they_are() -> None:
-    assert not ToolNames(["look_up", "_x-1", "A" * 64])
+    assert not ToolNameReplacer(["look_up", "_x-1", "A" * 64])
 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_a_name_that_looks_like_a_hashed_one_stays_its_tools_own(*, first: bool) -> None:
     names = [SENT[LONG], LONG] if first else [LONG, SENT[LONG]]
 
-    found = ToolNames(names)
+    found = ToolNameReplacer(names)
 
     assert found._sent[LONG] != SENT[LONG]
     assert found._heard(SENT[LONG]) == SENT[LONG]
@@ -126,14 +129,14 @@ def test_two_tools_of_one_name_are_refused(wire: str) -> None:
     asked = body("look_up")
 
     with pytest.raises(InvalidRequestError, match="Two tools are called 'look_up'") as caught:
-        speaker.read({"model": "openai", **asked, "tools": asked["tools"] * 2})
+        speaker.parse_request({"model": "openai", **asked, "tools": asked["tools"] * 2})
 
     assert caught.value.fault.param == "tools"
 
 
 @given(st.lists(st.text(min_size=1, max_size=130), max_size=6, unique=True))
 def test_all_names_are_accepted_and_differ(names: list[str]) -> None:
-    found = ToolNames(names)
+    found = ToolNameReplacer(names)
 
     sent = [found._sent.get(name, name) for name in names]
 

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.workers import connections
-from backend.workers.connections import MOST_UNACCEPTED, Channel, ChannelListener, Dispatcher
+from backend.workers.connections import (
+    MOST_UNACCEPTED,
+    ConnectionDispatcher,
+    WorkerChannel,
+    WorkerChannelListener,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -26,15 +31,18 @@ def port() -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-async def dispatcher(port: socket.socket, channels: list[Channel]) -> AsyncIterator[Dispatcher]:  # noqa: ARG001 - they close after it
-    with closing(Dispatcher(port)) as one:
+async def dispatcher(
+    port: socket.socket,
+    channels: list[WorkerChannel],  # noqa: ARG001 - they close after it
+) -> AsyncIterator[ConnectionDispatcher]:
+    with closing(ConnectionDispatcher(port)) as one:
         yield one
 
 
 @pytest.fixture
-def channels() -> Iterator[list[Channel]]:
+def channels() -> Iterator[list[WorkerChannel]]:
     with ExitStack() as stack:
-        yield [stack.enter_context(closing(Channel())) for _ in range(3)]
+        yield [stack.enter_context(closing(WorkerChannel())) for _ in range(3)]
 
 
 @pytest.fixture
@@ -49,10 +57,10 @@ def addresses(connections: list[socket.socket]) -> list[Any]:
     return [one.getsockname() for one in connections]
 
 
-async def got(channel: Channel, number: int) -> list[Any]:
+async def got(channel: WorkerChannel, number: int) -> list[Any]:
     """The clients of so many connections that a worker accepts."""
     found: list[Any] = []
-    with ChannelListener(fileno=socket.dup(channel.descriptor)) as listener:
+    with WorkerChannelListener(fileno=socket.dup(channel.worker_descriptor)) as listener:
         while len(found) < number:
             try:
                 connection, address = listener.accept()
@@ -65,10 +73,10 @@ async def got(channel: Channel, number: int) -> list[Any]:
 
 
 async def test_workers_have_equally_many_connections_in_turn(
-    dispatcher: Dispatcher, channels: list[Channel], clients: list[socket.socket]
+    dispatcher: ConnectionDispatcher, channels: list[WorkerChannel], clients: list[socket.socket]
 ) -> None:
     for channel in channels:
-        dispatcher.add(channel)
+        dispatcher.add_channel(channel)
 
     accepted = await asyncio.gather(*(got(channel, 10) for channel in channels))
 
@@ -76,37 +84,37 @@ async def test_workers_have_equally_many_connections_in_turn(
 
 
 async def test_what_a_worker_has_not_accepted_goes_to_the_others_when_it_is_gone(
-    dispatcher: Dispatcher, channels: list[Channel], clients: list[socket.socket]
+    dispatcher: ConnectionDispatcher, channels: list[WorkerChannel], clients: list[socket.socket]
 ) -> None:
     first, second, _ = channels
-    dispatcher.add(first)
+    dispatcher.add_channel(first)
     accepted = await got(first, 10)
-    dispatcher.add(second)
+    dispatcher.add_channel(second)
 
-    dispatcher.remove(first)
+    dispatcher.remove_channel(first)
 
     assert accepted + await got(second, 20) == addresses(clients)
 
 
 async def test_clients_wait_while_nobody_serves(
-    dispatcher: Dispatcher, channels: list[Channel], clients: list[socket.socket]
+    dispatcher: ConnectionDispatcher, channels: list[WorkerChannel], clients: list[socket.socket]
 ) -> None:
     first, second, _ = channels
-    dispatcher.add(first)
-    dispatcher.remove(first)
+    dispatcher.add_channel(first)
+    dispatcher.remove_channel(first)
     await asyncio.sleep(0)
 
-    dispatcher.add(second)
+    dispatcher.add_channel(second)
 
     assert await got(second, 30) == addresses(clients)
 
 
 async def test_a_worker_that_accepts_nothing_leaves_connections_to_the_others(
-    dispatcher: Dispatcher, channels: list[Channel], clients: list[socket.socket]
+    dispatcher: ConnectionDispatcher, channels: list[WorkerChannel], clients: list[socket.socket]
 ) -> None:
     hanging, well, _ = channels
-    dispatcher.add(hanging)
-    dispatcher.add(well)
+    dispatcher.add_channel(hanging)
+    dispatcher.add_channel(well)
 
     accepted = await got(well, 30 - MOST_UNACCEPTED)
     hanging_has = await got(hanging, MOST_UNACCEPTED)
@@ -116,33 +124,33 @@ async def test_a_worker_that_accepts_nothing_leaves_connections_to_the_others(
 
 @pytest.mark.usefixtures("clients")
 async def test_a_worker_is_sent_so_many_more_as_it_has_accepted(
-    dispatcher: Dispatcher, channels: list[Channel]
+    dispatcher: ConnectionDispatcher, channels: list[WorkerChannel]
 ) -> None:
-    dispatcher.add(channels[0])
+    dispatcher.add_channel(channels[0])
 
     await got(channels[0], 5)
     await turns(20)
 
-    dispatcher.remove(channels[0])
+    dispatcher.remove_channel(channels[0])
     assert len(dispatcher._waiting) == MOST_UNACCEPTED + 1  # and the one that could not be sent
 
 
 async def test_connections_that_no_worker_has_room_for_are_sent_at_the_next_acknowledgement(
-    dispatcher: Dispatcher,
-    channels: list[Channel],
+    dispatcher: ConnectionDispatcher,
+    channels: list[WorkerChannel],
     clients: list[socket.socket],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connections, "RETRY_SECONDS", 3600.0)
-    dispatcher.add(channels[0])
+    dispatcher.add_channel(channels[0])
     await turns(20)
 
     assert await got(channels[0], 30) == addresses(clients)
 
 
 async def test_what_the_kernel_did_not_send_is_offered_again(
-    dispatcher: Dispatcher,
-    channels: list[Channel],
+    dispatcher: ConnectionDispatcher,
+    channels: list[WorkerChannel],
     clients: list[socket.socket],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -156,7 +164,7 @@ async def test_what_the_kernel_did_not_send_is_offered_again(
         return send(*arguments)
 
     monkeypatch.setattr(socket, "send_fds", refuse_first)
-    dispatcher.add(channels[0])
+    dispatcher.add_channel(channels[0])
 
     assert await got(channels[0], 30) == addresses(clients)
 
@@ -175,11 +183,14 @@ def no_descriptor_free() -> Iterator[None]:
 
 
 async def test_what_a_worker_without_a_free_descriptor_cannot_accept_waits_until_there_is_one(
-    dispatcher: Dispatcher, channels: list[Channel], clients: list[socket.socket]
+    dispatcher: ConnectionDispatcher, channels: list[WorkerChannel], clients: list[socket.socket]
 ) -> None:
-    dispatcher.add(channels[0])
+    dispatcher.add_channel(channels[0])
     await turns(20)
-    with ChannelListener(fileno=socket.dup(channels[0].descriptor)) as listener, no_descriptor_free():
+    with (
+        WorkerChannelListener(fileno=socket.dup(channels[0].worker_descriptor)) as listener,
+        no_descriptor_free(),
+    ):
         with pytest.raises(OSError, match="Too many open files"):
             listener.accept()
         with pytest.raises(BlockingIOError):  # which ends the row of calls that asyncio makes
@@ -189,11 +200,11 @@ async def test_what_a_worker_without_a_free_descriptor_cannot_accept_waits_until
 
 
 async def test_a_connection_that_got_lost_is_told_and_is_not_the_end(
-    channels: list[Channel], clients: list[socket.socket], caplog: pytest.LogCaptureFixture
+    channels: list[WorkerChannel], clients: list[socket.socket], caplog: pytest.LogCaptureFixture
 ) -> None:
     channels[0]._sending.send(b"\0")
-    channels[0].send(clients[0])
-    with ChannelListener(fileno=socket.dup(channels[0].descriptor)) as listener:
+    channels[0].send_connection(clients[0])
+    with WorkerChannelListener(fileno=socket.dup(channels[0].worker_descriptor)) as listener:
         with pytest.raises(ConnectionAbortedError):
             listener.accept()
         accepted, _ = listener.accept()
@@ -203,38 +214,38 @@ async def test_a_connection_that_got_lost_is_told_and_is_not_the_end(
 
 
 async def test_what_cannot_be_taken_back_for_want_of_a_descriptor_goes_to_the_others_later(
-    dispatcher: Dispatcher,
-    channels: list[Channel],
+    dispatcher: ConnectionDispatcher,
+    channels: list[WorkerChannel],
     clients: list[socket.socket],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connections, "PAUSE_SECONDS", 0.0)
     gone, well, _ = channels
-    dispatcher.add(gone)
+    dispatcher.add_channel(gone)
     await turns(20)
     with no_descriptor_free():
-        dispatcher.remove(gone)
-        dispatcher.remove(gone)
-    dispatcher.add(well)
+        dispatcher.remove_channel(gone)
+        dispatcher.remove_channel(gone)
+    dispatcher.add_channel(well)
 
     assert sorted(await got(well, 30)) == sorted(addresses(clients))
     assert gone.fileno() < 0
 
 
 async def test_a_listener_is_asked_no_more_once_its_supervisor_is_gone(
-    channels: list[Channel], clients: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+    channels: list[WorkerChannel], clients: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    accept = ChannelListener.accept
+    accept = WorkerChannelListener.accept
 
-    def counted(listener: ChannelListener) -> Any:
+    def counted(listener: WorkerChannelListener) -> Any:
         asked.append(listener)
         return accept(listener)
 
-    monkeypatch.setattr(ChannelListener, "accept", counted)
-    listener = ChannelListener(fileno=socket.dup(channels[0].descriptor))
+    monkeypatch.setattr(WorkerChannelListener, "accept", counted)
+    listener = WorkerChannelListener(fileno=socket.dup(channels[0].worker_descriptor))
     async with await asyncio.start_server(lambda _, writer: writer.close(), sock=listener):
-        channels[0].send(clients[0])
+        channels[0].send_connection(clients[0])
         await turns(20)
         before = len(asked)
         channels[0].close()  # with an acknowledgement that nobody has read
@@ -250,25 +261,25 @@ async def turns(number: int) -> None:
 
 
 async def test_connections_that_nobody_has_taken_are_closed_at_the_end(
-    dispatcher: Dispatcher, channels: list[Channel], clients: list[socket.socket]
+    dispatcher: ConnectionDispatcher, channels: list[WorkerChannel], clients: list[socket.socket]
 ) -> None:
-    dispatcher.add(channels[0])
+    dispatcher.add_channel(channels[0])
     await got(channels[0], 5)
 
     dispatcher.close()
     channels[0].close()
 
     assert [is_closed(client) for client in clients] == [True] * 30
-    dispatcher.remove(channels[0])
+    dispatcher.remove_channel(channels[0])
 
 
 async def test_a_worker_that_serves_only_when_all_are_stopping_takes_no_turn(
-    dispatcher: Dispatcher, channels: list[Channel]
+    dispatcher: ConnectionDispatcher, channels: list[WorkerChannel]
 ) -> None:
     dispatcher.close()
 
-    dispatcher.add(channels[0])
-    dispatcher.remove(channels[0])
+    dispatcher.add_channel(channels[0])
+    dispatcher.remove_channel(channels[0])
 
     assert channels[0].fileno() < 0
 
@@ -282,7 +293,7 @@ def is_closed(client: socket.socket) -> bool:
 
 
 async def test_a_server_of_asyncio_answers_what_comes_over_a_channel(
-    dispatcher: Dispatcher, channels: list[Channel], clients: list[socket.socket]
+    dispatcher: ConnectionDispatcher, channels: list[WorkerChannel], clients: list[socket.socket]
 ) -> None:
     def greeting(number: int) -> Any:
         async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -293,9 +304,9 @@ async def test_a_server_of_asyncio_answers_what_comes_over_a_channel(
 
     async with AsyncExitStack() as stack:
         for number, channel in enumerate(channels):
-            listener = ChannelListener(fileno=socket.dup(channel.descriptor))
+            listener = WorkerChannelListener(fileno=socket.dup(channel.worker_descriptor))
             await stack.enter_async_context(await asyncio.start_server(greeting(number), sock=listener))
-            dispatcher.add(channel)
+            dispatcher.add_channel(channel)
 
         said = [await read(client) for client in clients]
 
@@ -307,10 +318,10 @@ async def read(client: socket.socket) -> bytes:
     return await asyncio.get_running_loop().sock_recv(client, 10)
 
 
-async def test_a_client_that_is_gone_is_not_accepted(channels: list[Channel]) -> None:
+async def test_a_client_that_is_gone_is_not_accepted(channels: list[WorkerChannel]) -> None:
     unconnected = socket.socket()
-    with unconnected, ChannelListener(fileno=socket.dup(channels[0].descriptor)) as listener:
-        channels[0].send(unconnected)
+    with unconnected, WorkerChannelListener(fileno=socket.dup(channels[0].worker_descriptor)) as listener:
+        channels[0].send_connection(unconnected)
 
         with pytest.raises(ConnectionAbortedError):
             listener.accept()

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from backend.local_model import LocalModelUnavailable
-from backend.workers.lines import ORDERS, Leave, ModelAddress, ModelState, Start, Stop
+from backend.workers.lines import ORDERS, ModelAddress, ModelState, ReportNotReady, StartWorker, StopWorker
 from backend.workers.shared_model import SharedModel
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def test_it_is_as_was_told_last() -> None:
     model = SharedModel(STARTING)
     before = model.current()
 
-    model.tell(READY)
+    model.update_state(READY)
     address = model.current()
 
     assert before is None
@@ -41,7 +41,7 @@ def test_who_waits_for_it_goes_on_when_it_is_ready() -> None:
 
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(model.address, 20)
-        model.tell(READY)
+        model.update_state(READY)
 
         assert waiting.result().key == KEY
 
@@ -61,7 +61,12 @@ def test_it_says_why_it_cannot_be_asked(told: ModelState, reason: str) -> None:
 
 @pytest.mark.parametrize(
     "order",
-    [Start(channel=3, launch_token=SecretStr("a-token"), model=READY), READY, Leave(), Stop(seconds=2.5)],
+    [
+        StartWorker(channel=3, launch_token=SecretStr("a-token"), model=READY),
+        READY,
+        ReportNotReady(),
+        StopWorker(seconds=2.5),
+    ],
 )
 def test_an_order_arrives_as_it_was_given_and_shows_no_secret(order: Order) -> None:
     assert ORDERS.validate_json(order.model_dump_json()) == order

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.local_model.process import Address
+from backend.local_model.process import LocalModelAddress
 from backend.tests.fakes import worker
 from backend.workers import supervisor
-from backend.workers.supervisor import Supervisor, Times
+from backend.workers.supervisor import Supervisor, SupervisorTimes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -35,12 +35,12 @@ class Model:
     label = "A model"
     state: State = "starting"
     reason: str | None = None
-    _address: Address | None = None
+    _address: LocalModelAddress | None = None
 
     def be_ready(self) -> None:
-        self.state, self._address = "ready", Address("http://127.0.0.1:1/v1", KEY)
+        self.state, self._address = "ready", LocalModelAddress("http://127.0.0.1:1/v1", KEY)
 
-    def current(self) -> Address | None:
+    def current(self) -> LocalModelAddress | None:
         return self._address
 
 
@@ -71,7 +71,7 @@ def workers(tmp_path: Path) -> Workers:
 
 def supervised(workers: Workers, model: Model | None = None, **more: Any) -> Supervisor:
     command = (sys.executable, "-S", str(Path(worker.__file__)), str(workers.folder))
-    return Supervisor(2, model or Model(), TOKEN, command, Times(**{"pauses": (0.01,), **more}))  # type: ignore[arg-type]
+    return Supervisor(2, model or Model(), TOKEN, command, SupervisorTimes(**{"pauses": (0.01,), **more}))  # type: ignore[arg-type]
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -103,7 +103,7 @@ async def test_each_worker_is_told_of_channel_token_and_model_on_its_standard_in
     one = supervised(workers)
 
     async with serving(one):
-        first, second = map(workers.heard, one.pids)
+        first, second = map(workers.heard, one.worker_pids)
 
     assert first[0].pop("channel") != second[0].pop("channel")
     assert first[0] == second[0]
@@ -121,7 +121,7 @@ async def test_a_stop_tells_all_and_leaves_no_process(workers: Workers) -> None:
     one = supervised(workers)
 
     async with serving(one) as task:
-        pids = one.pids
+        pids = one.worker_pids
         one.stop(2.5)
         await task
 
@@ -157,11 +157,11 @@ async def test_a_worker_that_ends_by_itself_is_replaced(workers: Workers) -> Non
     one = supervised(workers)
 
     async with serving(one):
-        before = one.pids
+        before = one.worker_pids
         os.kill(before[0], signal.SIGKILL)
-        await until(lambda: before[0] not in one.pids and len(workers.all_heard()) == 3)
+        await until(lambda: before[0] not in one.worker_pids and len(workers.all_heard()) == 3)
 
-        assert before[1] in one.pids
+        assert before[1] in one.worker_pids
 
 
 async def test_a_worker_that_stops_by_itself_gets_no_more_connections(workers: Workers) -> None:
@@ -185,16 +185,16 @@ async def test_a_first_worker_that_cannot_start_ends_all(workers: Workers) -> No
         await task
 
     assert not one.is_started
-    assert one.pids == () or not any(map(is_alive, one.pids))
+    assert one.worker_pids == () or not any(map(is_alive, one.worker_pids))
 
 
 async def test_a_restart_gives_the_former_workers_time_for_their_answers(workers: Workers) -> None:
     one = supervised(workers)
 
     async with serving(one):
-        before = one.pids
+        before = one.worker_pids
         os.kill(os.getpid(), signal.SIGHUP)
-        await until(lambda: not set(before) & set(one.pids) and not any(map(is_alive, before)))
+        await until(lambda: not set(before) & set(one.worker_pids) and not any(map(is_alive, before)))
 
         stops = [workers.heard(pid)[-1] for pid in before]
 
@@ -217,11 +217,11 @@ async def test_a_restart_with_workers_that_cannot_start_changes_nothing(workers:
     one = supervised(workers)
 
     async with serving(one):
-        before = one.pids
+        before = one.worker_pids
         workers.behave("fail")
         await one.restart()
 
-        assert one.pids == before
+        assert one.worker_pids == before
         assert all(map(is_alive, before))
 
 
@@ -230,7 +230,7 @@ async def test_a_worker_that_does_not_end_is_killed(workers: Workers) -> None:
     one = supervised(workers, ending=0.05)
 
     async with serving(one) as task:
-        pids = one.pids
+        pids = one.worker_pids
         one.stop(0)
         await task
 
@@ -243,12 +243,12 @@ async def test_a_worker_that_hangs_at_its_start_is_killed_and_a_restart_with_it_
     one = supervised(workers, start=5.0)
 
     async with serving(one):
-        before = one.pids
+        before = one.worker_pids
         workers.behave("hang")
         one._times = one._times._replace(start=0.3)
         await one.restart()
 
-        assert one.pids == before
+        assert one.worker_pids == before
         await until(lambda: len([pid for pid in workers.pids() if is_alive(pid)]) == 2)
 
 
@@ -258,12 +258,12 @@ async def test_a_worker_that_ended_is_not_replaced_twice_when_a_restart_comes_me
     one = supervised(workers, pauses=(0.2,))
 
     async with serving(one):
-        os.kill(one.pids[0], signal.SIGKILL)
+        os.kill(one.worker_pids[0], signal.SIGKILL)
         await until(lambda: len([pid for pid in workers.pids() if is_alive(pid)]) == 1)
         await one.restart()
         await until(lambda: len(one._tasks) == 2)  # those that watch the two
 
-        assert sorted(pid for pid in workers.pids() if is_alive(pid)) == sorted(one.pids)
+        assert sorted(pid for pid in workers.pids() if is_alive(pid)) == sorted(one.worker_pids)
 
 
 async def test_what_a_worker_prints_breaks_nothing(workers: Workers) -> None:
@@ -271,9 +271,9 @@ async def test_what_a_worker_prints_breaks_nothing(workers: Workers) -> None:
     one = supervised(workers)
 
     async with serving(one):
-        before = one.pids
+        before = one.worker_pids
         os.kill(before[0], signal.SIGKILL)
-        await until(lambda: before[0] not in one.pids and len(workers.pids()) == 3)
+        await until(lambda: before[0] not in one.worker_pids and len(workers.pids()) == 3)
 
 
 async def test_a_restart_that_is_wanted_during_another_follows_it(workers: Workers) -> None:
@@ -291,12 +291,12 @@ async def test_a_place_stays_to_be_filled_while_no_process_can_be_started(
     one = supervised(workers)
 
     async with serving(one):
-        before, command = one.pids, one._command
+        before, command = one.worker_pids, one._command
         one._command = ("/nowhere/python",)
         os.kill(before[0], signal.SIGKILL)
         await until(lambda: "workers.cannot_start" in caplog.text)
         one._command = command
-        await until(lambda: before[0] not in one.pids and len(workers.pids()) == 3)
+        await until(lambda: before[0] not in one.worker_pids and len(workers.pids()) == 3)
 
 
 async def test_workers_hear_when_the_model_is_ready(workers: Workers) -> None:
@@ -316,4 +316,4 @@ def test_neither_token_nor_key_is_in_what_an_order_shows() -> None:
     model = Model()
     model.be_ready()
 
-    assert KEY not in repr(supervisor.model_state(model))  # type: ignore[arg-type]
+    assert KEY not in repr(supervisor.make_model_state(model))  # type: ignore[arg-type]

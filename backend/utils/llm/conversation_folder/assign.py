@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidOutputError, LLMError
-from .prompt import SYSTEM, build_conversation_folder_context, build_folders_context, most_relevant
+from .prompt import SYSTEM, build_conversation_folder_context, build_folders_context, select_relevant_folders
 from .verdict import (
     FolderAssignmentResult,
-    fallback_for,
+    choose_fallback_folder,
     get_default_folder_id,
-    numbered_choice,
+    make_numbered_choice_model,
     validate_folder_assignment,
 )
 
@@ -37,7 +37,19 @@ def assign_conversation_to_folder(
     *,
     llm: BaseChatModel | None = None,
 ) -> FolderAssignmentResult:
-    """Choose a folder. A failed call gives the fallback folder; users with at most one folder need no call."""
+    """Let a model choose the folder for a conversation.
+
+    If the call fails, the fallback folder is returned. For a user with at most one folder no model is
+    called.
+
+    Args:
+        title: The conversation's title.
+        overview: The conversation's summary.
+        category: The conversation's category.
+        user_folders: The user's folders.
+        category_folder_id: The id of the folder for this category; None if there is none.
+        llm: The model to use; None for that of the feature ``conv_folder``.
+    """
     question = _Question.of(title, overview, category, user_folders, category_folder_id)
     if not question.has_choice:
         return _logged(_without_choice(user_folders), question)
@@ -57,7 +69,7 @@ async def aassign_conversation_to_folder(
     *,
     llm: BaseChatModel | None = None,
 ) -> FolderAssignmentResult:
-    """`assign_conversation_to_folder`, asynchronously."""
+    """Asynchronous version of `assign_conversation_to_folder`."""
     question = _Question.of(title, overview, category, user_folders, category_folder_id)
     if not question.has_choice:
         return _logged(_without_choice(user_folders), question)
@@ -87,7 +99,7 @@ class _Question:
         category_folder_id: str | None,
     ) -> _Question:
         conversation = build_conversation_folder_context(title, overview, category)
-        shown = most_relevant(folders, conversation, category_folder_id)
+        shown = select_relevant_folders(folders, conversation, category_folder_id)
         text = f"{conversation}\n\nFolders:\n{build_folders_context(shown)}"
         return cls(folders, shown, category_folder_id, text)
 
@@ -100,7 +112,7 @@ class _Question:
         return [("system", SYSTEM), ("human", self.text)]
 
     def runnable(self, llm: BaseChatModel) -> Any:
-        return llm.with_structured_output(numbered_choice(len(self.shown)), include_raw=True)
+        return llm.with_structured_output(make_numbered_choice_model(len(self.shown)), include_raw=True)
 
     def judge(self, answer: Mapping[str, Any]) -> FolderAssignmentResult:
         receipt = answer["raw"].response_metadata.get("receipt")
@@ -117,8 +129,10 @@ class _Question:
         code = error.code if isinstance(error, LLMError) else "internal_error"
         bug = None if isinstance(error, LLMError) else error
         log.warning("%s: no folder could be asked for: %s", FEATURE, code, exc_info=bug)
-        fallback = fallback_for(self.folders, get_default_folder_id(self.folders), self.category_folder_id)
-        result = fallback.result(0.0, f"No model could be asked; {fallback.because}.", "unavailable")
+        fallback = choose_fallback_folder(
+            self.folders, get_default_folder_id(self.folders), self.category_folder_id
+        )
+        result = fallback.to_result(0.0, f"No model could be asked; {fallback.because}.", "unavailable")
         return replace(result, error=code)
 
 

@@ -1,4 +1,4 @@
-"""The prompt: the conversation in three lines, and a numbered list of folders."""
+"""Builds the prompt: the conversation in three lines, and a numbered list of the user's folders."""
 
 from __future__ import annotations
 
@@ -23,14 +23,17 @@ SYSTEM = (
 
 
 def build_folders_context(folders: Sequence[Folder]) -> str:
-    """One numbered line per folder. Names and descriptions are shortened, and cannot contain line breaks."""
+    """Describe each folder in one numbered line.
+
+    Names and descriptions are shortened, and contain no line breaks.
+    """
     if not folders:
         return "There are no folders."
     return "\n".join(_folder_line(number, folder) for number, folder in enumerate(folders, start=1))
 
 
 def build_conversation_folder_context(title: str, overview: str, category: str) -> str:
-    """The conversation in three shortened lines: title, overview and category."""
+    """Describe the conversation in three shortened lines: title, category and overview."""
     return "\n".join(
         [
             f"Title: {_plain(title, _TITLE)}",
@@ -40,10 +43,14 @@ def build_conversation_folder_context(title: str, overview: str, category: str) 
     )
 
 
-def most_relevant(
+def select_relevant_folders(
     folders: Sequence[Folder], conversation: str, category_folder_id: str | None
 ) -> Sequence[Folder]:
-    """At most `MAX_FOLDERS_SHOWN` folders, in the user's order: the fallback folders, then those that share most words with the conversation."""
+    """Select at most `MAX_FOLDERS_SHOWN` folders to show to the model, in the user's order.
+
+    The category's folder and the default folder are preferred, then the folders that share most words with
+    the conversation.
+    """
     if len(folders) <= MAX_FOLDERS_SHOWN:
         return folders
     fallbacks = {category_folder_id, get_default_folder_id(folders)}

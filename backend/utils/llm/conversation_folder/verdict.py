@@ -1,4 +1,4 @@
-"""Turns a model's choice of a folder into a result."""
+"""Checks a model's choice of a folder, and replaces it where needed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ _Reasoning = Annotated[str, AfterValidator(_shorten), Field(json_schema_extra={"
 
 
 class FolderAssignment(BaseModel):
-    """The model's choice of a folder. The reasoning is the first field: models choose better after writing down the reason."""
+    """The model's choice of a folder, as its structured answer.
+
+    The reasoning is the first field: models choose better after writing down the reason.
+    """
 
     reasoning: _Reasoning = ""
     folder_id: str = Field(max_length=128)
@@ -58,13 +61,15 @@ class FolderAssignment(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class FolderAssignmentResult:
-    """The folder of the conversation, and the reason.
+    """The folder chosen for a conversation, and why.
 
     Attributes:
-        folder_id: The id of one of the user's folders; ``None`` only when they have none.
-        confidence: 0 to 1; 0 when no model answered, 0.3 when its choice did not exist.
+        folder_id: The id of one of the user's folders; None only if the user has none.
+        confidence: From 0 to 1; 0 when no model answered, 0.3 when the model chose a folder that does not
+            exist.
         reasoning: A sentence that is safe to show. Never the text of an exception.
-        validation_status: Whether the model's choice was accepted; if not, why, and which folder replaced it.
+        validation_status: Whether the model's choice was accepted; if not, why, and which folder replaced
+            it.
         receipt: The receipt of the call, if it was answered.
         error: The code of the error, if the call failed.
     """
@@ -84,60 +89,76 @@ def validate_folder_assignment(
     category_folder_id: str | None = None,
     threshold: float = CONFIDENCE_THRESHOLD,
 ) -> FolderAssignmentResult:
-    """Accept a confident choice of a known folder; replace any other choice.
+    """Accept the model's choice if it is confident and names an existing folder; otherwise replace it.
 
-    The order is: the choice, the category's folder, the default folder, the first folder. A folder that is not among
-    ``folders`` is never returned.
+    The replacement is the category's folder, else the default folder, else the first. The result is always
+    one of ``folders``, or None if there are none.
+
+    Args:
+        response: The model's choice.
+        folders: The user's folders.
+        default_id: The id of the default folder; None if there is none.
+        category_folder_id: The id of the folder for the conversation's category; None if there is none.
+        threshold: The lowest confidence that is accepted.
     """
     known = response.folder_id in _ids(folders)
     if known and response.confidence >= threshold:
         return FolderAssignmentResult(
             response.folder_id, response.confidence, response.reasoning, validation_status="accepted"
         )
-    fallback = fallback_for(folders, default_id, category_folder_id)
+    fallback = choose_fallback_folder(folders, default_id, category_folder_id)
     if not known:
         reason = f"The choice was not one of the folders; {fallback.because}."
-        return fallback.result(INVALID_CHOICE_CONFIDENCE, reason, "invalid_folder_id")
+        return fallback.to_result(INVALID_CHOICE_CONFIDENCE, reason, "invalid_folder_id")
     reason = f"Confidence {response.confidence:.2f} is below {threshold:.2f}; {fallback.because}."
-    return fallback.result(response.confidence, reason, "low_confidence")
+    return fallback.to_result(response.confidence, reason, "low_confidence")
 
 
 def get_default_folder_id(folders: Iterable[Folder]) -> str | None:
-    """The id of the first folder marked as default; None if there is none."""
+    """Return the id of the first folder that is marked as default; None if there is none."""
     return next((folder["id"] for folder in folders if folder.get("is_default")), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Fallback:
-    """The folder used instead of the model's choice, and the reason."""
+class FallbackFolder:
+    """The folder that replaces a model's choice, and why this folder."""
 
     folder_id: str | None
     how: Literal["category_matched", "defaulted"]
     because: str
 
-    def result(self, confidence: float, reasoning: str, what: str) -> FolderAssignmentResult:
-        """This folder as a result. ``what`` is the first half of its status: what happened to the model's choice."""
-        status = cast("ValidationStatus", f"{what}_{self.how}")
+    def to_result(self, confidence: float, reasoning: str, status_prefix: str) -> FolderAssignmentResult:
+        """Build the result that assigns this folder.
+
+        Args:
+            confidence: The model's confidence, or 0.
+            reasoning: The reason to show.
+            status_prefix: What was wrong with the model's choice: the first part of ``validation_status``.
+        """
+        status = cast("ValidationStatus", f"{status_prefix}_{self.how}")
         return FolderAssignmentResult(self.folder_id, confidence, reasoning, status)
 
 
-def fallback_for(
+def choose_fallback_folder(
     folders: Sequence[Folder], default_id: str | None, category_folder_id: str | None
-) -> Fallback:
-    """The folder to use instead of the model's choice: the category's, else the default, else the first."""
+) -> FallbackFolder:
+    """Choose the folder that replaces the model's choice: the category's, else the default, else the first."""
     ids = _ids(folders)
     if category_folder_id in ids:
-        return Fallback(category_folder_id, "category_matched", "the category's folder was used")
+        return FallbackFolder(category_folder_id, "category_matched", "the category's folder was used")
     if default_id in ids:
-        return Fallback(default_id, "defaulted", "the default folder was used")
+        return FallbackFolder(default_id, "defaulted", "the default folder was used")
     if ids:
-        return Fallback(ids[0], "defaulted", "there is no default folder, so the first was used")
-    return Fallback(None, "defaulted", "there is no folder to use")
+        return FallbackFolder(ids[0], "defaulted", "there is no default folder, so the first was used")
+    return FallbackFolder(None, "defaulted", "there is no folder to use")
 
 
 @lru_cache(maxsize=32)
-def numbered_choice(count: int) -> type[FolderAssignment]:
-    """A `FolderAssignment` whose folder is one of the numbers 1 to ``count``, and whose fields are all required."""
+def make_numbered_choice_model(count: int) -> type[FolderAssignment]:
+    """Make a schema like `FolderAssignment` whose folder is a number from 1 to ``count``.
+
+    All fields are required.
+    """
     numbers: Any = Literal[tuple(str(number) for number in range(1, count + 1))]
     return create_model(
         "FolderAssignment",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..routing.charges import claims, uncounted_rejection, windows, within
+from ..routing.charges import apply_budgets, find_budget_claims, list_budget_windows, make_uncounted_rejection
 from ..routing.plan import plan
-from ..state.budget_store import BudgetStoreAwayError
+from ..state.budget_store import BudgetStoreUnreachableError
 from .explain import Explanation
 
 if TYPE_CHECKING:
@@ -18,26 +18,27 @@ if TYPE_CHECKING:
     from ..model_config import Snapshot
     from ..routing.route import Route
     from ..state.budget_store import BudgetStore
-    from ..state.health import Health
+    from ..state.health import HealthTracker
 
 
-def with_balances(
-    route: Explanation, snapshot: Snapshot, store: BudgetStore, health: Health, now: datetime
+def apply_budget_balances(
+    route: Explanation, snapshot: Snapshot, store: BudgetStore, health: HealthTracker, now: datetime
 ) -> Explanation:
-    """``route``, planned as if all budgets had enough left, corrected for what is left of them at ``now``.
+    """Correct ``route`` for what is left of the budgets at ``now``.
 
-    Endpoints that a call could not pay for are skipped; if none is left, the next cheaper profile is tried. Reads the
-    ``store`` if the feature has budgets: do not call this on an event loop if `BudgetStore.waits`.
+    ``route`` was planned as if every budget had enough left. Endpoints that a call could not pay for are
+    skipped. If none is left, the next cheaper profile is tried, where the budget allows. Reads ``store`` if
+    the feature has budgets: do not call this on an event loop if `BudgetStore.waits`.
     """
-    counted = windows(route, now)
+    counted = list_budget_windows(route, now)
     if not counted:
         return route
     try:
         counters = store.counters(window for _, window in counted)
-    except BudgetStoreAwayError:
+    except BudgetStoreUnreachableError:
         return Explanation._make(_without_counters(route, now))
-    found, profile = within(route, counters, now), snapshot
-    while not found.candidates and (lower := profile.lower) is not None and _steps_down(found):
+    found, profile = apply_budgets(route, counters, now), snapshot
+    while not found.candidates and (lower := profile.step_down_snapshot) is not None and _steps_down(found):
         below = plan(lower, route.feature.name, route.caller, route.needs, today=route.today, health=health)
         found, profile = _stepped_down(found, below, counters, now), lower
     return Explanation._make(found)
@@ -48,7 +49,7 @@ def _stepped_down(
 ) -> Route:
     lowered = tuple(replace(one, is_lowered=True) for one in below.candidates)
     skipped = (*route.skipped, *below.skipped)
-    return within(route._replace(candidates=lowered, skipped=skipped), counters, now)
+    return apply_budgets(route._replace(candidates=lowered, skipped=skipped), counters, now)
 
 
 def _steps_down(route: Route) -> bool:
@@ -58,9 +59,9 @@ def _steps_down(route: Route) -> bool:
 def _without_counters(route: Route, now: datetime) -> Route:
     """``route`` while the store is away, without the endpoints whose budget then refuses calls."""
     closed = [
-        uncounted_rejection(candidate, claim.budget)
+        make_uncounted_rejection(candidate, claim.budget)
         for candidate in route.candidates
-        for claim in claims(candidate, route, now)
+        for claim in find_budget_claims(candidate, route, now)
         if claim.budget.when_away == "closed"
     ]
     kept = tuple(one for one in route.candidates if not any(skip.candidate is one for skip in closed))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..failures import POLICY, Category
-from ..pricing import most_usd, price_on
+from ..failures import POLICY, FailureCategory
+from ..pricing import compute_cost_on_day, max_request_cost
 from ..receipt import Usage
 
 if TYPE_CHECKING:
@@ -29,50 +29,57 @@ _THEN = {
 
 
 @dataclass(frozen=True)
-class Consequence:
-    """What a call does if an endpoint fails again and again in one way, for `explain`.
+class FailureConsequence:
+    """What a call does if all its requests to an endpoint fail in the same way; a part of `explain`.
 
     Attributes:
         requests: The most requests that are sent to the endpoint.
-        then: What happens after those requests.
+        then: What happens after these requests, in words.
     """
 
     requests: int
     then: str
 
 
-def consequences(feature: Feature, endpoint: Endpoint, owner: KeyOwner) -> dict[Category, Consequence]:
-    """For each kind of failure: what a call does if ``endpoint`` fails in this way, asked with a key of ``owner``."""
+def find_failure_consequences(
+    feature: Feature, endpoint: Endpoint, owner: KeyOwner
+) -> dict[FailureCategory, FailureConsequence]:
+    """For each kind of failure, what a call of ``feature`` does if ``endpoint`` fails in this way.
+
+    ``owner`` is whose key the call uses.
+    """
     most = endpoint.attempts or feature.attempts
     return {
-        category: Consequence(min(policy.tries, most), _then(category, feature, owner))
+        category: FailureConsequence(min(policy.tries, most), _then(category, feature, owner))
         for category, policy in POLICY.items()
     }
 
 
-def _then(category: Category, feature: Feature, owner: KeyOwner) -> str:
-    if category is Category.REFUSAL and feature.on_refusal == "raise":
+def _then(category: FailureCategory, feature: Feature, owner: KeyOwner) -> str:
+    if category is FailureCategory.REFUSAL and feature.on_refusal == "raise":
         return ENDS
     if POLICY[category].next_endpoint == "if the feature allows" and feature.on_invalid_output == "raise":
         return ENDS
-    if category is Category.CREDENTIAL and owner == "user":
+    if category is FailureCategory.CREDENTIAL and owner == "user":
         return ENDS
     return _THEN[POLICY[category].next_endpoint]
 
 
-def estimate(endpoint: Endpoint, prompt: int, answer: int | None, day: date) -> dict[str, Any]:
-    """Estimate the price of a request: ``prompt_usd``, and ``at_most_usd`` with the longest answer.
+def estimate_price(
+    endpoint: Endpoint, prompt_tokens: int, max_answer_tokens: int | None, day: date
+) -> dict[str, Any]:
+    """Estimate a request's price: ``prompt_usd`` for the prompt alone, ``at_most_usd`` with the longest answer.
 
     Both are US dollars as decimal text, or None if the price is unknown.
 
     Args:
-        endpoint: The endpoint that would be asked.
-        prompt: The prompt's length in tokens, as far as known.
-        answer: The most tokens of the answer; None for the model's own limit.
-        day: The day whose prices count.
+        endpoint: The endpoint that would serve the request.
+        prompt_tokens: The prompt's length, as far as known.
+        max_answer_tokens: The longest answer; None for the model's own limit.
+        day: The day whose prices apply.
     """
-    prompt_usd = price_on(day, endpoint, Usage(input=prompt))
-    at_most = most_usd(endpoint, prompt, answer, day)
+    prompt_usd = compute_cost_on_day(day, endpoint, Usage(input=prompt_tokens))
+    at_most = max_request_cost(endpoint, prompt_tokens, max_answer_tokens, day)
     return {
         "prompt_usd": None if prompt_usd is None else str(prompt_usd),
         "at_most_usd": None if at_most is None else str(at_most),

@@ -11,12 +11,12 @@ from ..execution import outcome_errors
 from ..routing import route
 from ..state.tail_latency import ENOUGH
 from ..strategies import ORDERED
-from .estimates import consequences, estimate
+from .estimates import estimate_price, find_failure_consequences
 
 if TYPE_CHECKING:
     from ..errors import LLMError
     from ..model_config import Override
-    from ..routing.route import Candidate, Hedge, Rejection
+    from ..routing.route import Candidate, HedgeDelay, Rejection
 
 _DECIDING = (
     "attempts",
@@ -38,16 +38,16 @@ _DECIDING = (
 
 
 class Explanation(route.Route):
-    """A planned route, with the reason for each endpoint that is chosen or skipped.
+    """A planned route, with the reason why each endpoint was chosen or skipped.
 
-    ``str()`` of an explanation is for people, `as_dict` for programs.
+    ``str()`` of it is text for people; `as_dict` is for programs.
     """
 
     __slots__ = ()
 
-    def refusal(self) -> LLMError | None:
-        """The error that the call would raise, because no endpoint may serve it; None if an endpoint may."""
-        return None if self.candidates else outcome_errors.refused(self)
+    def expected_error(self) -> LLMError | None:
+        """The error that the call would raise because no endpoint may serve it; None if an endpoint may."""
+        return None if self.candidates else outcome_errors.refusal_error(self)
 
     def as_dict(self) -> dict[str, Any]:
         """The explanation as a JSON-ready dict."""
@@ -76,7 +76,7 @@ class Explanation(route.Route):
         head += f"  arm {self.arm}" if self.arm else ""
         head += f"  {_hedge_in_words(self.hedge)}" if self.hedge else ""
         head += "  DEMO: the house has no key configured" if self.demo else ""
-        refusal = self.refusal()
+        refusal = self.expected_error()
         return "\n".join(
             [
                 head,
@@ -95,7 +95,7 @@ class Explanation(route.Route):
         return tuple(dict.fromkeys(skip.disabled for skip in self.skipped if skip.disabled is not None))
 
     def _candidate(self, candidate: Candidate) -> dict[str, Any]:
-        follow = consequences(self.feature, candidate.endpoint, candidate.owner)
+        follow = find_failure_consequences(self.feature, candidate.endpoint, candidate.owner)
         return {
             "endpoint": str(candidate.endpoint),
             "model_id": candidate.endpoint.model_id,
@@ -162,7 +162,7 @@ class Explanation(route.Route):
 
     def _estimate(self, candidate: Candidate) -> dict[str, Any]:
         answer = candidate.options.max_output_tokens
-        return estimate(candidate.endpoint, self.needs.tokens, answer, self.today)
+        return estimate_price(candidate.endpoint, self.needs.tokens, answer, self.today)
 
     def _price(self, candidate: Candidate) -> str:
         if not self.needs.tokens:
@@ -183,11 +183,11 @@ def _skip(skip: Rejection) -> dict[str, Any]:
     }
 
 
-def _hedge(hedge: Hedge) -> dict[str, Any]:
+def _hedge(hedge: HedgeDelay) -> dict[str, Any]:
     return {"after_s": hedge.after, "known": hedge.known, "never": hedge.never}
 
 
-def _hedge_in_words(hedge: Hedge) -> str:
+def _hedge_in_words(hedge: HedgeDelay) -> str:
     if hedge.never is not None:
         return f"not hedged: {hedge.never}"
     if hedge.after is None:

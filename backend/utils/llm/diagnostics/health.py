@@ -8,33 +8,37 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from ..execution.observers.log import endpoint_for_all
-from ..failures import POLICY, Category
+from ..execution.observers.log import public_endpoint_name
+from ..failures import POLICY, FailureCategory
 from ..state.health import RestKind
 from ..types import KeyOwner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..state.health import Health, Resting
+    from ..state.health import HealthTracker, UnhealthyCircuit
 
 
 class HealthInfo(BaseModel):
     """An endpoint or a key that gets no requests now, because of failures.
 
-    Users' keys that get none for the same reason share an entry.
+    Users' keys with the same endpoint, state and category are combined into one entry.
 
     Attributes:
-        endpoint: ``provider:model``; only the provider if the key rests, whatever the model; ``own`` for users' own endpoints.
-        key_owner: Whose key it is; ``account`` names the operator's account, if the account has a name.
-        state: ``open``: the breaker is open. ``cooling``: a cooldown runs. ``probing``: a probe is in flight. ``half open``:
-            the next call is the probe.
-        category: The kind of failure that led to it, as in receipts.
+        endpoint: ``provider:model``; only the provider if the key is blocked for every model; ``own`` for
+            endpoints that users bring.
+        key_owner: Whose key it is.
+        account: The operator's named account that the key belongs to; None if it has no name, or for users'
+            keys.
+        state: ``open``: the breaker is open. ``cooling``: in cooldown. ``probing``: a probe is in flight.
+            ``half open``: the next call is the probe.
+        category: The kind of failure that caused this, as in receipts.
         reason: The kind of failure, in words.
-        since: When it began, in UTC; the earliest of all keys.
-        until: When the next request may be sent; the latest of all keys. None if that time has passed.
+        since: When this began, in UTC; the earliest time of all combined keys.
+        until: When the next request may be sent; the latest time of all combined keys. None if that time has
+            passed.
         failures: The failures in a row that the circuit breaker counted; 0 if a single response was enough.
-        keys: The number of keys concerned.
+        keys: The number of keys that are combined.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,7 +47,7 @@ class HealthInfo(BaseModel):
     key_owner: KeyOwner
     account: str | None
     state: RestKind
-    category: Category
+    category: FailureCategory
     reason: str
     since: datetime
     until: datetime | None
@@ -51,22 +55,25 @@ class HealthInfo(BaseModel):
     keys: int = 1
 
 
-def health_infos(health: Health, now: datetime) -> tuple[HealthInfo, ...]:
-    """Every endpoint and key that gets no requests at ``now`` because of failures: the operator's first, then users'."""
-    resting = sorted(health.resting(), key=_kind)
+def make_health_infos(health: HealthTracker, now: datetime) -> tuple[HealthInfo, ...]:
+    """Describe every endpoint and key that gets no requests at ``now`` because of failures.
+
+    Those of the operator come before those of users.
+    """
+    resting = sorted(health.list_unhealthy_circuits(), key=_kind)
     return tuple(_info(list(alike), now) for _, alike in groupby(resting, key=_kind))
 
 
-def _kind(one: Resting) -> tuple[str, ...]:
+def _kind(one: UnhealthyCircuit) -> tuple[str, ...]:
     circuit = one.circuit
-    endpoint = endpoint_for_all(circuit.endpoint)
+    endpoint = public_endpoint_name(circuit.endpoint)
     return circuit.owner, endpoint, circuit.account or "", one.kind, one.category.value
 
 
-def _info(alike: list[Resting], now: datetime) -> HealthInfo:
+def _info(alike: list[UnhealthyCircuit], now: datetime) -> HealthInfo:
     first = alike[0]
     return HealthInfo(
-        endpoint=endpoint_for_all(first.circuit.endpoint),
+        endpoint=public_endpoint_name(first.circuit.endpoint),
         key_owner=first.circuit.owner,
         account=first.circuit.account,
         state=first.kind,
@@ -79,6 +86,6 @@ def _info(alike: list[Resting], now: datetime) -> HealthInfo:
     )
 
 
-def _until(alike: Iterable[Resting], now: datetime) -> datetime | None:
+def _until(alike: Iterable[UnhealthyCircuit], now: datetime) -> datetime | None:
     seconds = max(one.seconds for one in alike)
     return now + timedelta(seconds=seconds) if seconds > 0 else None

@@ -9,18 +9,20 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..state.rate_limiter import Meter
-    from ..state.traffic import Traffic
+    from ..state.rate_limiter import MeteredScope
+    from ..state.traffic import TrafficState
 
 
 class LimitInfo(BaseModel):
-    """A limit, and how full it is now.
+    """A rate limit, and how much of it is used now.
 
     Attributes:
-        whose: What the limit holds for, in words: ``to openai:gpt-6-luna``.
+        whose: What the limit holds for, in words, such as ``to openai:gpt-6-luna``.
         what: The unit counted; ``at once`` for requests in flight.
         per: The period; None for requests in flight.
-        waiting: How many calls wait for room under any limit with the same scope.
+        used: The amount used.
+        most: The limit.
+        waiting: How many calls wait for any limit of the same scope.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -33,17 +35,17 @@ class LimitInfo(BaseModel):
     waiting: int
 
     @property
-    def share(self) -> float:
-        """The used part of the limit; 1 is full."""
+    def used_share(self) -> float:
+        """The used part of the limit, from 0 to 1 (full)."""
         return self.used / self.most
 
 
-def limit_infos(meters: Iterable[Meter], traffic: Traffic) -> tuple[LimitInfo, ...]:
-    """How much of each limit in ``meters`` is used, by the counts in ``traffic``, the fullest first."""
+def make_limit_infos(meters: Iterable[MeteredScope], traffic: TrafficState) -> tuple[LimitInfo, ...]:
+    """Describe how much of each limit of ``meters`` is used, by the counts in ``traffic``; the fullest first."""
     with traffic.lock:
         found = [
             LimitInfo(whose=meter.name, **one._asdict())
             for meter in meters
-            for one in traffic.rate_limiter.levels(meter)
+            for one in traffic.rate_limiter.list_limit_usage(meter)
         ]
-    return tuple(sorted(found, key=lambda one: -one.share))
+    return tuple(sorted(found, key=lambda one: -one.used_share))

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from ..models import LACKS, is_known
-from ..pricing import price_on
+from ..models import LACKS, is_known_model
+from ..pricing import compute_cost_on_day
 from ..receipt import Usage
-from .retirements import Retires, endpoint_uses, retirement_as_of
+from .retirements import EndpointRetirement, find_endpoint_uses, make_endpoint_retirement
 
 if TYPE_CHECKING:
     from datetime import date
@@ -20,16 +20,17 @@ MILLION = 1_000_000
 
 
 class ModelInfo(BaseModel):
-    """An endpoint of the table, and its model.
+    """An endpoint of the table, with its model's capabilities, prices and retirement.
 
     Attributes:
         context_window: The most tokens of prompt and answer together.
         max_output: The most tokens of an answer.
-        abilities: Which of ``tools``, ``structured_output``, ``images``, ``audio``, ``video``, ``pdf`` the model has.
+        abilities: Which of ``tools``, ``structured_output``, ``images``, ``audio``, ``video``, ``pdf`` the
+            model has.
         input_usd: US dollars for a million tokens of short prompts, as decimal text; None if unknown.
-        output_usd: US dollars for a million tokens of answers, as decimal text; ``cached_usd`` for tokens read from a
-            cache.
-        known: Whether the model is in the facade's list of models; if not, its abilities are assumed.
+        output_usd: US dollars for a million tokens of answers, as decimal text; ``cached_usd`` for tokens
+            read from a cache.
+        known: Whether the model is in our list of models; if not, its abilities are assumed.
         retires: When the vendor stops serving the model; None if no day is announced.
         features: The features that use the endpoint in any profile.
     """
@@ -45,13 +46,13 @@ class ModelInfo(BaseModel):
     output_usd: str | None
     cached_usd: str | None
     known: bool
-    retires: Retires | None
+    retires: EndpointRetirement | None
     features: tuple[str, ...]
 
 
-def model_infos(snapshot: Snapshot, today: date) -> tuple[ModelInfo, ...]:
-    """Every endpoint in a chain of ``snapshot``, sorted by name."""
-    uses = endpoint_uses(snapshot)
+def make_model_infos(snapshot: Snapshot, today: date) -> tuple[ModelInfo, ...]:
+    """Describe every endpoint that ``snapshot`` (the table) uses for any feature or the demo, sorted by name."""
+    uses = find_endpoint_uses(snapshot)
     found = (
         _info(endpoint, tuple(sorted({feature for feature, _ in used})), today)
         for endpoint, used in uses.items()
@@ -70,13 +71,13 @@ def _info(endpoint: Endpoint, features: tuple[str, ...], today: date) -> ModelIn
         input_usd=_per_million(endpoint, Usage(input=1_000), today),
         output_usd=_per_million(endpoint, Usage(output=1_000), today),
         cached_usd=_per_million(endpoint, Usage(input=1_000, cached=1_000), today),
-        known=is_known(endpoint.model),
-        retires=retirement_as_of(str(endpoint), gone, today) if gone else None,
+        known=is_known_model(endpoint.model),
+        retires=make_endpoint_retirement(str(endpoint), gone, today) if gone else None,
         features=features,
     )
 
 
 def _per_million(endpoint: Endpoint, usage: Usage, today: date) -> str | None:
     """The price of a short request's tokens: many models cost more for long prompts."""
-    price = price_on(today, endpoint, usage)
+    price = compute_cost_on_day(today, endpoint, usage)
     return None if price is None else f"{(price * (MILLION // 1_000)).normalize():f}"

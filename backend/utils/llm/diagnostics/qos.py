@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from ..caller import HOUSE
-from ..routing.route import Needs, SkipCode
-from ..strategies import Ordered
-from .health import HealthInfo, health_infos
-from .limits import LimitInfo, limit_infos
-from .retirements import Retires, Retiring, next_retirement, retiring
+from ..routing.route import Needs, RejectionCode
+from ..strategies import OrderedStrategy
+from .health import HealthInfo, make_health_infos
+from .limits import LimitInfo, make_limit_infos
+from .retirements import EndpointRetirement, RetirementImpact, find_next_retirement, list_retirement_impacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from ..caller import Caller
     from ..model_config import Override, Snapshot, Table
-    from ..state.health import Circuit, Health
-    from ..state.rate_limiter import Meter
-    from ..state.traffic import Traffic
+    from ..state.health import Circuit, HealthTracker
+    from ..state.rate_limiter import MeteredScope
+    from ..state.traffic import TrafficState
     from .explain import Explanation
 
     Explain = Callable[[str, Caller, Needs, Snapshot], Explanation]
@@ -31,27 +31,29 @@ if TYPE_CHECKING:
 
 _LASTING = frozenset(
     {
-        SkipCode.DISABLED,
-        SkipCode.NO_KEY,
-        SkipCode.NO_PACKAGE,
-        SkipCode.RETIRED,
-        SkipCode.OPTION,
-        SkipCode.PRICE,
+        RejectionCode.DISABLED,
+        RejectionCode.NO_KEY,
+        RejectionCode.NO_PACKAGE,
+        RejectionCode.RETIRED,
+        RejectionCode.OPTION,
+        RejectionCode.PRICE,
     }
 )
 """Reasons to skip an endpoint that hold as long as the table and the day stay the same."""
 
 
 class FeatureInfo(BaseModel):
-    """The endpoints of a feature, for calls with the operator's keys now.
+    """The endpoints that would serve a call of the feature now, with the operator's keys.
 
     Attributes:
-        endpoint: The endpoint that a call now asks first; None if none may be asked.
-        chain: All endpoints that may be asked now, in order.
+        endpoint: The endpoint that a call would try first; None if no endpoint may serve.
+        chain: All endpoints that may serve now, in order.
         problem: The reason why a call would fail, or why it could only probe or wait; else None.
-        degraded: Whether ``endpoint`` replaces the first choice, ``preferred``, which rests.
-        out_of_service: Whether no endpoint may serve the feature until the table, the keys or the day change.
-        retires: The first retirement among the chain's models, whether the model may serve now or not.
+        degraded: Whether ``endpoint`` replaces ``preferred``, the first choice, which is unavailable.
+        out_of_service: Whether no endpoint may serve the feature until the table, the keys or the day
+            change.
+        retires: The first retirement among the models of the feature's chain, whether they may serve now or
+            not.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -67,16 +69,17 @@ class FeatureInfo(BaseModel):
     degraded: bool = False
     out_of_service: bool = False
     preferred: str | None = None
-    retires: Retires | None = None
+    retires: EndpointRetirement | None = None
 
 
 class OverrideInfo(BaseModel):
-    """A stored override.
+    """A temporary change of the table that a person has stored.
 
     Attributes:
-        subject: The feature that is served by ``links``; without links, the endpoint that is taken out of every chain.
-        state: ``environment``: an environment variable has precedence. ``ignored``: the override does not fit the table,
-            for the reasons in ``problems``.
+        subject: The feature that ``links`` serve instead of its own chain; if ``links`` is empty, an
+            endpoint that is removed from every chain.
+        state: ``in_force``: the override applies. ``environment``: an environment variable has precedence.
+            ``ignored``: the override does not fit the table, for the reasons in ``problems``.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -105,14 +108,14 @@ class ProviderInfo(BaseModel):
 
 
 class TrialInfo(BaseModel):
-    """The results so far of one arm of a trial (a feature's ``split``), or of a shadow endpoint, in this process.
+    """The results so far of one arm of an experiment (a feature's ``split``), or of a shadow endpoint.
 
     Attributes:
-        arm: ``control``, the calls of the control group; an endpoint on trial with its percentage; or ``shadow`` with
+        arm: ``control`` for the control group; an endpoint on trial with its percentage; or ``shadow`` with
             its endpoint.
         requests: The requests with a known outcome.
         mean_cost_usd: The mean cost of the answers with a known price.
-        stopped: The reason why the trial ended; None while it runs.
+        stopped: The reason why the trial was stopped; None while it runs.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -127,15 +130,17 @@ class TrialInfo(BaseModel):
 
 
 class QosInfo(BaseModel):
-    """The whole table in force. No secret can appear in it: it is built from names and figures only.
+    """The table in force and the state of this process. It contains only names and numbers, no secrets.
 
     Attributes:
         overrides: The temporary changes of the table that a person has stored.
-        retirements: Every model of the table whose retirement is announced or past, in any profile; the nearest first.
-        trials: The arms of splits, and shadows, that had a request.
-        health: The endpoints and keys that rest in this process.
-        limits: How full the limits of calls with the operator's keys are in this process, the fullest first.
-        notice: A sentence if this process does not receive the state of other processes as it should; else None.
+        retirements: Every model of the table whose retirement is announced or past, in any profile; the
+            nearest first.
+        trials: The arms of experiments, and the shadow endpoints, that had a request.
+        health: The endpoints and keys that get no requests from this process now.
+        limits: How much of the rate limits on calls with the operator's keys is used in this process, the
+            fullest first.
+        notice: A sentence if this process cannot exchange its state with other processes; else None.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -152,7 +157,7 @@ class QosInfo(BaseModel):
     features: dict[str, FeatureInfo]
     providers: dict[str, ProviderInfo]
     overrides: tuple[OverrideInfo, ...] = ()
-    retirements: tuple[Retiring, ...] = ()
+    retirements: tuple[RetirementImpact, ...] = ()
     trials: tuple[TrialInfo, ...] = ()
     health: tuple[HealthInfo, ...] = ()
     limits: tuple[LimitInfo, ...] = ()
@@ -164,31 +169,31 @@ class _Settled(NamedTuple):
     circuits: tuple[Circuit, ...]
 
 
-class TableInfo:
+class CachedTableInfo:
     """The part of `QosInfo` that depends only on the table and the day, so that it can be cached."""
 
     def __init__(self, snapshot: Snapshot, today: date) -> None:
         self._snapshot = snapshot
         self._today = today
         self._settled: dict[str, _Settled] = {}
-        self.meters: dict[str, Meter] = {}
+        self.meters: dict[str, MeteredScope] = {}
         """The meters of all planned routes, by scope. Routes with limits are always planned anew."""
         self._names = sorted(snapshot.features)
         self.providers = _provider_infos(snapshot)
-        self.retirements = retiring(snapshot, today)
+        self.retirements = list_retirement_impacts(snapshot, today)
 
-    def is_of(self, snapshot: Snapshot, today: date) -> bool:
+    def is_valid_for(self, snapshot: Snapshot, today: date) -> bool:
         """Whether this was made from the same ``snapshot`` on the same day, so that it may be used again."""
         return snapshot is self._snapshot and today == self._today
 
-    def features(self, explain: Explain, health: Health) -> dict[str, FeatureInfo]:
-        """The information on each feature: cached where the table alone decides, else planned again by ``explain``."""
+    def make_feature_infos(self, explain: Explain, health: HealthTracker) -> dict[str, FeatureInfo]:
+        """Describe each feature, from the cache where only the table matters, else planned anew by ``explain``."""
         settled = {} if health.traffic.unsupported.until else self._settled
         return {
             name: known.info
-            if (known := settled.get(name)) and health.availability(*known.circuits) is None
+            if (known := settled.get(name)) and health.find_unavailable_reason(*known.circuits) is None
             else self._planned(
-                explain(name, HOUSE, Needs.declared(self._snapshot.features[name]), self._snapshot)
+                explain(name, HOUSE, Needs.from_feature(self._snapshot.features[name]), self._snapshot)
             )
             for name in self._names
         }
@@ -206,7 +211,8 @@ class TableInfo:
 def _is_settled(route: Explanation) -> bool:
     """Whether the route depends only on the table: all its endpoints are healthy, without limits, in fixed order."""
     is_plain = all(
-        one.rest is None and isinstance(one.select, Ordered) and not one.meters for one in route.candidates
+        one.rest is None and isinstance(one.select, OrderedStrategy) and not one.meters
+        for one in route.candidates
     )
     return is_plain and not route.resting and not route.feature.split and _is_lasting(route)
 
@@ -216,14 +222,18 @@ def _is_lasting(route: Explanation) -> bool:
     return all(skip.code in _LASTING for skip in route.skipped)
 
 
-def qos_info(
-    table: Table, known: TableInfo | None, explain: Explain, health: Health, now: datetime
-) -> tuple[QosInfo, TableInfo]:
-    """The table and the state of the process at ``now``, and the part to pass as ``known`` to the next call."""
+def make_qos_info(
+    table: Table, cached: CachedTableInfo | None, explain: Explain, health: HealthTracker, now: datetime
+) -> tuple[QosInfo, CachedTableInfo]:
+    """Describe the table and the state of the process at ``now``.
+
+    Returns the description, and the part of it to pass as ``cached`` to the next call; ``cached`` is None at
+    first.
+    """
     snapshot, today = table.snapshot, now.date()
-    if known is None or not known.is_of(snapshot, today):
-        known = TableInfo(snapshot, today)
-    features = known.features(explain, health)
+    if cached is None or not cached.is_valid_for(snapshot, today):
+        cached = CachedTableInfo(snapshot, today)
+    features = cached.make_feature_infos(explain, health)
     info = QosInfo(
         table_hash=snapshot.hash,
         source=str(snapshot.source) if snapshot.source else None,
@@ -234,23 +244,24 @@ def qos_info(
         demo_active=snapshot.demo_active,
         problems=table.problems,
         features=features,
-        providers=known.providers,
-        overrides=override_infos(table),
-        retirements=known.retirements,
+        providers=cached.providers,
+        overrides=make_override_infos(table),
+        retirements=cached.retirements,
         trials=_trials(health.traffic),
-        health=health_infos(health, now),
-        limits=limit_infos(known.meters.values(), health.traffic),
-        notice=health.notice(),
+        health=make_health_infos(health, now),
+        limits=make_limit_infos(cached.meters.values(), health.traffic),
+        notice=health.describe_sharing_problem(),
     )
-    return info, known
+    return info, cached
 
 
-def override_infos(table: Table) -> tuple[OverrideInfo, ...]:
-    """Every stored override that has not expired: first those that fit the table, then the ignored ones, with their problems."""
+def make_override_infos(table: Table) -> tuple[OverrideInfo, ...]:
+    """Describe every stored override that has not expired; those that do not fit the table come last."""
     snapshot = table.snapshot
     fitting = [OverrideInfo(**one._asdict(), state=_state(one, snapshot)) for one in snapshot.overrides]
     ignored = [
-        OverrideInfo(**one._asdict(), state="ignored", problems=problems) for one, problems in table.ignored
+        OverrideInfo(**one._asdict(), state="ignored", problems=problems)
+        for one, problems in table.ignored_overrides
     ]
     return (*fitting, *ignored)
 
@@ -274,18 +285,18 @@ def _feature_info(route: Explanation, snapshot: Snapshot, today: date) -> Featur
         degraded=first is not None and not route.demo and route.is_degraded(first),
         out_of_service=first is None and _is_lasting(route),
         preferred=str(route.preferred.endpoint) if route.preferred else None,
-        retires=next_retirement(snapshot.chain(route.feature.name, snapshot.profile), today),
+        retires=find_next_retirement(snapshot.chain(route.feature.name, snapshot.profile), today),
     )
 
 
 def _problem(route: Explanation) -> str | None:
-    if (refusal := route.refusal()) is not None:
+    if (refusal := route.expected_error()) is not None:
         return str(refusal)
     first = route.candidates[0]
     return None if first.rest is None else f"{first.name}: {first.rest}"
 
 
-def _trials(traffic: Traffic) -> tuple[TrialInfo, ...]:
+def _trials(traffic: TrafficState) -> tuple[TrialInfo, ...]:
     with traffic.lock:
         return tuple(
             TrialInfo(
@@ -295,9 +306,9 @@ def _trials(traffic: Traffic) -> tuple[TrialInfo, ...]:
                 failed=arm.failed,
                 mean_s=arm.mean_seconds,
                 mean_cost_usd=arm.mean_cost,
-                stopped=traffic.experiments.reason_to_stop(feature, name),
+                stopped=traffic.experiments.trial_stop_reason(feature, name),
             )
-            for (feature, name), arm in sorted(traffic.experiments.all().items())
+            for (feature, name), arm in sorted(traffic.experiments.all_results().items())
         )
 
 

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ..model_config import Endpoint, Snapshot
-    from ..models import Retirement
+    from ..models import ModelRetirement
 
 
-class Retires(BaseModel):
-    """When the model of one endpoint retires, or retired, as counted from one day.
+class EndpointRetirement(BaseModel):
+    """The day on which the model of one endpoint retires or retired.
 
     Attributes:
-        days: Days until the retirement; negative once it has passed.
+        days: Days from today until the retirement; negative once it has passed.
         replacement: The model that the vendor recommends instead; None if it names none.
     """
 
@@ -31,22 +31,28 @@ class Retires(BaseModel):
     replacement: str | None
 
 
-class Retiring(Retires):
-    """A model's retirement with the features and profiles that use it; both are empty if only the demo does."""
+class RetirementImpact(EndpointRetirement):
+    """The retirement of an endpoint's model, with the features and profiles that use the endpoint.
+
+    Both are empty if only the demo uses it.
+    """
 
     features: tuple[str, ...]
     profiles: tuple[str, ...]
 
 
-def retirement_as_of(endpoint: str, gone: Retirement, today: date) -> Retires:
-    """Count the days from ``today`` to the retirement ``gone`` of the model of ``endpoint``."""
-    return Retires(
-        endpoint=endpoint, day=gone.day, days=(gone.day - today).days, replacement=gone.replacement
+def make_endpoint_retirement(endpoint: str, retirement: ModelRetirement, today: date) -> EndpointRetirement:
+    """Combine ``endpoint`` with the ``retirement`` of its model, and count the days from ``today``."""
+    return EndpointRetirement(
+        endpoint=endpoint,
+        day=retirement.day,
+        days=(retirement.day - today).days,
+        replacement=retirement.replacement,
     )
 
 
-def endpoint_uses(snapshot: Snapshot) -> Mapping[Endpoint, frozenset[tuple[str, str]]]:
-    """Every endpoint of the table, with the pairs of feature and profile that use it; empty for the demo's."""
+def find_endpoint_uses(snapshot: Snapshot) -> Mapping[Endpoint, frozenset[tuple[str, str]]]:
+    """For each endpoint of the table, the pairs of feature and profile that use it; none for the demo's."""
     found: dict[Endpoint, set[tuple[str, str]]] = defaultdict(set)
     for profile, served in snapshot.chains.items():
         for feature, chain in served.items():
@@ -57,24 +63,24 @@ def endpoint_uses(snapshot: Snapshot) -> Mapping[Endpoint, frozenset[tuple[str, 
     return {endpoint: frozenset(served) for endpoint, served in found.items()}
 
 
-def retiring(snapshot: Snapshot, today: date) -> tuple[Retiring, ...]:
-    """Every endpoint of the table, in any profile, whose model's retirement is announced or past; the earliest first."""
+def list_retirement_impacts(snapshot: Snapshot, today: date) -> tuple[RetirementImpact, ...]:
+    """List the endpoints of the table whose model's retirement is announced or past; the earliest first."""
     found = [
-        Retiring(
-            **retirement_as_of(str(endpoint), gone, today).model_dump(),
+        RetirementImpact(
+            **make_endpoint_retirement(str(endpoint), gone, today).model_dump(),
             features=tuple(sorted({feature for feature, _ in served})),
             profiles=tuple(sorted({profile for _, profile in served})),
         )
-        for endpoint, served in endpoint_uses(snapshot).items()
+        for endpoint, served in find_endpoint_uses(snapshot).items()
         if (gone := endpoint.retirement) is not None
     ]
     return tuple(sorted(found, key=lambda model: (model.day, model.endpoint)))
 
 
-def next_retirement(chain: Iterable[Endpoint], today: date) -> Retires | None:
-    """The first retirement of a model in ``chain``; None if none is announced."""
+def find_next_retirement(chain: Iterable[Endpoint], today: date) -> EndpointRetirement | None:
+    """The earliest retirement of a model in ``chain``; None if none is announced."""
     found = (
-        retirement_as_of(str(endpoint), gone, today)
+        make_endpoint_retirement(str(endpoint), gone, today)
         for endpoint in chain
         if (gone := endpoint.retirement) is not None
     )

@@ -1,1 +1,1 @@
-"""Executes calls on their routes: one loop of attempts, which owns all retries."""
+"""Executes calls on their routes. One attempt loop sends all requests of a call and owns all retries."""

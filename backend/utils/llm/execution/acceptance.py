@@ -1,4 +1,4 @@
-"""The caller's own test of answers."""
+"""Runs the application's own test of answers, the ``accept`` argument of a call."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from ..failures import BadAnswer, Category
+from ..failures import BadAnswer, FailureCategory
 from ..structured import PARSED_KEY
 from . import outcome_errors
-from .awaiting import at_once
-from .own_thread import StillRunningError, answer_of, awaited_in_time, in_time, is_asynchronous
+from .awaiting import reject_awaitable
+from .own_thread import (
+    StillRunningError,
+    await_with_timeout,
+    call_without_blocking,
+    is_async_callable,
+    run_with_timeout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,12 +41,12 @@ ENOUGH = 0.8
 _ASYNC_ACCEPT = "accept is asynchronous: it works with ainvoke and astream only"
 
 
-def check_accept(accept: Accept, *, blocks: bool = False) -> None:
-    """Check the signature of ``accept`` before anything is sent and paid for.
+def check_accept_signature(accept: Accept, *, is_sync: bool = False) -> None:
+    """Check that ``accept`` can be called with one argument, before any request is sent.
 
     Args:
-        accept: The test that the call was given.
-        blocks: Whether the call is synchronous, so that nothing can be awaited.
+        accept: The application's test of answers, as passed to the call.
+        is_sync: Whether the call is synchronous, so that ``accept`` must not be a coroutine function.
 
     Raises:
         TypeError: ``accept`` cannot be called with one argument, or is asynchronous in a synchronous call.
@@ -49,7 +55,7 @@ def check_accept(accept: Accept, *, blocks: bool = False) -> None:
         raise TypeError(
             f"accept= is called with each answer: it must be callable, not {type(accept).__name__}"
         )
-    if blocks and is_asynchronous(accept):
+    if is_sync and is_async_callable(accept):
         raise TypeError(_ASYNC_ACCEPT)
     try:
         parameters = signature(accept)
@@ -61,29 +67,34 @@ def check_accept(accept: Accept, *, blocks: bool = False) -> None:
         raise TypeError(f"accept= is called with the answer, and nothing else: {fault}") from None
 
 
-def verdict_at_once(accept: Accept, message: AIMessage) -> Any:
-    """Call ``accept`` with the answer in a synchronous call, and return its verdict, which must not be awaitable."""
-    return at_once(accept(subject_of(message)), _ASYNC_ACCEPT)
-
-
-def score_in_time(accept: Accept, message: AIMessage, dispatch: Dispatch) -> float | None:
-    """Run the caller's test on ``message`` within the call's deadline.
-
-    Returns the score, from 0 to 1; None if the test rejects the answer.
+def run_accept_sync(accept: Accept, message: AIMessage) -> Any:
+    """Call ``accept`` with the answer in a synchronous call, and return its verdict: a bool, a score or None.
 
     Raises:
-        BadAnswer: ``accept`` raised a ``ValueError``, which says why.
-        CallTimeoutError: ``accept`` took longer.
+        TypeError: ``accept`` returned an awaitable.
+    """
+    return reject_awaitable(accept(accept_argument(message)), _ASYNC_ACCEPT)
+
+
+def score_answer(accept: Accept, message: AIMessage, dispatch: Dispatch) -> float | None:
+    """Run the application's test ``accept`` on the answer ``message``, and stop waiting at the call's deadline.
+
+    Returns:
+        The score, from 0 to 1; None if the test rejects the answer.
+
+    Raises:
+        BadAnswer: ``accept`` raised a ``ValueError``, whose text becomes the reason.
+        CallTimeoutError: ``accept`` did not return before the deadline.
     """
     with _test_of(dispatch):
-        return _score_of(in_time(partial(verdict_at_once, accept, message), dispatch.seconds_left))
+        return _score_of(run_with_timeout(partial(run_accept_sync, accept, message), dispatch.seconds_left))
 
 
-async def ascore_in_time(accept: Accept, message: AIMessage, dispatch: Dispatch) -> float | None:
-    """Run the caller's test, which may be asynchronous, on ``message``; as `score_in_time`."""
+async def ascore_answer(accept: Accept, message: AIMessage, dispatch: Dispatch) -> float | None:
+    """Asynchronous version of `score_answer`; ``accept`` may be a coroutine function."""
     with _test_of(dispatch):
-        verdict = answer_of(partial(accept, subject_of(message)))
-        return _score_of(await awaited_in_time(verdict, dispatch.seconds_left))
+        verdict = call_without_blocking(partial(accept, accept_argument(message)))
+        return _score_of(await await_with_timeout(verdict, dispatch.seconds_left))
 
 
 @contextmanager
@@ -92,23 +103,23 @@ def _test_of(dispatch: Dispatch) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise BadAnswer(Category.INVALID_OUTPUT, str(error)) from error
+        raise BadAnswer(FailureCategory.INVALID_OUTPUT, str(error)) from error
     except StillRunningError:
-        raise outcome_errors.accept_too_late(dispatch.route) from None
+        raise outcome_errors.accept_timeout_error(dispatch.route) from None
 
 
-def require_enough(score: float | None, candidate: Candidate) -> None:
-    """Raise if the ``score`` of an answer of ``candidate`` is below the threshold of its tier's strategy.
+def reject_low_score(score: float | None, candidate: Candidate) -> None:
+    """Reject an answer whose ``score`` is below the threshold that the table sets for the candidate's tier.
 
     Raises:
         BadAnswer: The score is too low, or None because ``accept`` rejected the answer.
     """
     if score is None or score < getattr(candidate.select, "enough", ENOUGH):
-        raise BadAnswer(Category.INVALID_OUTPUT, "it was not accepted")
+        raise BadAnswer(FailureCategory.INVALID_OUTPUT, "it was not accepted")
 
 
-def subject_of(message: AIMessage) -> Any:
-    """The argument for the caller's test: the parsed object of a structured answer, else ``message``."""
+def accept_argument(message: AIMessage) -> Any:
+    """Return what ``accept`` is called with: the parsed object of a structured answer, otherwise ``message``."""
     return message.additional_kwargs.get(PARSED_KEY, message)
 
 

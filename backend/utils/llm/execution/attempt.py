@@ -1,4 +1,4 @@
-"""One request in flight: sent, answered, tested, recorded."""
+"""Runs one request: sends it, receives and tests the answer, and records the outcome."""
 
 from __future__ import annotations
 
@@ -13,23 +13,31 @@ from typing import TYPE_CHECKING, Self
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from ..answers import chat_result_of, checked, finish_reason, label_metadata, served_model
-from ..caller import without_caller
+from ..answers import finish_reason, make_chat_result, redact_metadata, served_model, validate_answer
+from ..caller import await_without_caller
 from ..errors import CallError, CallTimeoutError
-from ..failures import POLICY, BadAnswer, Category, Failure, NotReadyError, classify, is_control_flow
-from ..interruptions import interruption_in, raise_as_it_was
+from ..failures import (
+    POLICY,
+    BadAnswer,
+    ClassifiedFailure,
+    FailureCategory,
+    ImportsNotReadyError,
+    classify_failure,
+    is_control_flow,
+)
+from ..interruptions import find_interruption, raise_without_context
 from ..model_config import OWN
-from ..models import is_served_as_asked
-from ..needs import tokens_of_answer, tokens_of_text
-from ..pricing import cost
+from ..models import is_requested_model
+from ..needs import estimate_answer_tokens, estimate_text_tokens
+from ..pricing import compute_cost
 from ..providers import ModelRequest
 from ..receipt import RECEIPT_KEY, Attempt, Usage, collect_receipt
-from ..transport import ERROR_STATUS, Credential, Observed
-from .acceptance import ascore_in_time, require_enough, score_in_time
-from .awaiting import within
-from .scrubbing import erase, scrub_exception
+from ..transport import ERROR_STATUS, Credential, ObservedExchange
+from .acceptance import ascore_answer, reject_low_score, score_answer
+from .awaiting import time_limit
+from .scrubbing import erase_exception, scrub_exception
 from .steps import LEAST_SECONDS
-from .streamed import StreamedAnswer, check_ended
+from .streamed import StreamedAnswer, check_stream_ended
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -50,17 +58,19 @@ log = logging.getLogger(__name__)
 
 _LONG_ANSWER = 8192
 """Tokens. To test so many by a schema takes up to 2 ms."""
-_OF_THE_TRANSPORT = frozenset({Category.TIMEOUT, Category.INTERRUPTED})
+_OF_THE_TRANSPORT = frozenset({FailureCategory.TIMEOUT, FailureCategory.INTERRUPTED})
 
 
 class RunningAttempt:
     """One request in flight, as a context manager.
 
-    A failure that the call handles is recorded and suppressed: call `Call.raise_if_over` after the ``with`` block.
+    A failure that the call can handle is recorded and suppressed. So call `Call.raise_if_ended` after the
+    ``with`` block, which raises the call's final error if there is one.
 
     Attributes:
-        accept: The caller's own test of the answer.
-        is_beaten: Whether the request was cancelled because the other request of a hedged pair was answered first.
+        accept: The application's own test of the answer.
+        is_beaten: Whether the request was cancelled because the other request of a hedged pair was answered
+            first.
         record: The record for receipt and ledger; None while the request is in flight.
     """
 
@@ -68,7 +78,7 @@ class RunningAttempt:
     record: Attempt | None = None
     _answer: AIMessage | None = None
     _ticket: Ticket | None = None
-    _observed = Observed()  # of nothing, until there is a ticket
+    _observed = ObservedExchange()  # of nothing, until there is a ticket
     _started: datetime | None = None
     _ended_at: float | None = None
     _score: float | None = None
@@ -94,12 +104,12 @@ class RunningAttempt:
         if error is None or self.record is not None:
             return False
         is_ours = self._observed.refusal is not None or isinstance(error, BadAnswer)
-        interruption = None if is_ours else interruption_in(error)
+        interruption = None if is_ours else find_interruption(error)
         if interruption is not None and self._ticket is not None:
-            self._call.runtime.transport.pools.renew(self._ticket.provider.network_policy)
+            self._call.runtime.transport.pools.replace_sync_pool(self._ticket.provider.network_policy)
         is_handled = self._failed(interruption or error)
         if interruption is not None and interruption is not error:
-            raise_as_it_was(interruption)
+            raise_without_context(interruption)
         return is_handled
 
     async def __aenter__(self) -> Self:
@@ -117,10 +127,10 @@ class RunningAttempt:
         clients, endpoint = self._call.runtime.clients, self.step.candidate.endpoint
         if endpoint not in clients:
             try:
-                async with within(self.step.seconds):
-                    await without_caller(asyncio.wrap_future(clients.begin(endpoint)))
+                async with time_limit(self.step.seconds):
+                    await await_without_caller(asyncio.wrap_future(clients.start_building(endpoint)))
             except TimeoutError as error:
-                raise NotReadyError from error
+                raise ImportsNotReadyError from error
 
     def _prepare(self) -> tuple[ChatClient, ModelRequest]:
         """The client and its request. The first call of an endpoint builds the client."""
@@ -128,9 +138,9 @@ class RunningAttempt:
         endpoint, question, options = candidate.endpoint, call.question, candidate.options
         credential = self._credential()
         try:
-            client = call.runtime.clients.client(endpoint, step.seconds)
+            client = call.runtime.clients.get_client(endpoint, step.seconds)
         except TimeoutError as error:
-            raise NotReadyError from error
+            raise ImportsNotReadyError from error
         spent = self._time.clock() - self._started_at  # on a client, if it was the first call
         seconds = step.seconds - spent if spent > LEAST_SECONDS else step.seconds
         self._ticket = call.runtime.transport.tickets.open(
@@ -141,8 +151,8 @@ class RunningAttempt:
         request = ModelRequest(
             endpoint,
             question.ask._replace(options=options),
-            candidate.settings,
-            [*question.history, *call.rejected.repair] if step.repair else question.history,
+            candidate.api_kwargs,
+            [*question.history, *call.rejected_answers.repair] if step.repair else question.history,
             question.stop,
             step.seconds,
             self._ticket,
@@ -162,36 +172,39 @@ class RunningAttempt:
     # Whole answers -------------------------------------------------------------------------------------------------
 
     def generate(self) -> ChatResult:
-        """Send the request, and return the tested answer with its receipt."""
-        return self.deliver(self.answer())
+        """Send the request, and return the answer, which has passed its tests, with the call's receipt."""
+        return self.complete_call(self.fetch_answer())
 
     async def agenerate(self) -> ChatResult:
-        """Send the request without blocking, and return the tested answer with its receipt; as `generate`."""
-        return self.deliver(await self.aanswer())
+        """Asynchronous version of `generate`."""
+        return self.complete_call(await self.afetch_answer())
 
-    def answer(self) -> AIMessage:
-        """Send the request, and return the answer once it has passed its tests; without a receipt, see `deliver`."""
+    def fetch_answer(self) -> AIMessage:
+        """Send the request, and return the answer once it has passed its tests. It has no receipt yet.
+
+        Call `complete_call` with the answer to record the call's success and add the receipt.
+        """
         client, request = self._prepare()
         message, ask = self._received(client.generate(request), request), request.ask
-        self._answer = message = checked(message, ask.schema, ask.tools)
+        self._answer = message = validate_answer(message, ask.schema, ask.tools)
         if self.accept is not None:
-            self._score = score_in_time(self.accept, message, self._call.dispatch)
-            require_enough(self._score, self.step.candidate)
+            self._score = score_answer(self.accept, message, self._call.dispatch)
+            reject_low_score(self._score, self.step.candidate)
         return message
 
-    async def aanswer(self) -> AIMessage:
-        """Send the request without blocking, and return the answer once it has passed its tests; as `answer`."""
+    async def afetch_answer(self) -> AIMessage:
+        """Asynchronous version of `fetch_answer`."""
         await self._built()
         client, request = self._prepare()
         message, ask = self._received(await client.agenerate(request), request), request.ask
-        if ask.schema is not None and tokens_of_answer(message) > _LONG_ANSWER:
-            message = await asyncio.to_thread(checked, message, ask.schema, ask.tools)
+        if ask.schema is not None and estimate_answer_tokens(message) > _LONG_ANSWER:
+            message = await asyncio.to_thread(validate_answer, message, ask.schema, ask.tools)
         else:
-            message = checked(message, ask.schema, ask.tools)
+            message = validate_answer(message, ask.schema, ask.tools)
         self._answer = message
         if self.accept is not None:
-            self._score = await ascore_in_time(self.accept, message, self._call.dispatch)
-            require_enough(self._score, self.step.candidate)
+            self._score = await ascore_answer(self.accept, message, self._call.dispatch)
+            reject_low_score(self._score, self.step.candidate)
         return message
 
     def _received(self, message: AIMessage, request: ModelRequest) -> AIMessage:
@@ -201,38 +214,43 @@ class RunningAttempt:
         """
         self._ended_at = self._time.clock()
         if self._call.dispatch.observers.see_receipts:
-            self._call.dispatch.observers.received(self.step)
-        label_metadata(message, partial(request.ticket.redaction.labels, known=request.endpoint.model_id))
+            self._call.dispatch.observers.notify_answer_received(self.step)
+        redact_metadata(
+            message, partial(request.ticket.redaction.redact_labels, known=request.endpoint.model_id)
+        )
         self._answer = message
         return message
 
-    def deliver(self, message: AIMessage) -> ChatResult:
-        """Record that ``message`` is the call's answer, and return it with its receipt."""
-        return chat_result_of(message, self._call.dispatch.succeeded(self.step, self._recorded("ok")))
+    def complete_call(self, message: AIMessage) -> ChatResult:
+        """End the call successfully with the answer ``message``, and return it with the call's receipt."""
+        return make_chat_result(message, self._call.dispatch.record_success(self.step, self._recorded("ok")))
 
     # Streams -------------------------------------------------------------------------------------------------------
 
     def stream(self) -> Iterator[ChatGenerationChunk]:
-        """Send the request, and yield the answer in chunks, from its first content on; the last chunk is empty and has the receipt."""
+        """Send the request, and yield the answer in chunks.
+
+        Chunks before the first content are held back. The last chunk has no text; it carries the receipt.
+        """
         client, request = self._prepare()
         self._stream = StreamedAnswer(request, self.step.most_seconds)
-        yield from self._stream.from_first_content(client.stream(request))
+        yield from self._stream.chunks_from_first_content(client.stream(request))
         yield self._last_chunk(self._stream)
 
     async def astream(self) -> AsyncGenerator[ChatGenerationChunk]:
-        """Send the request without blocking, and yield the answer in chunks; as `stream`."""
+        """Asynchronous version of `stream`."""
         await self._built()
         client, request = self._prepare()
         self._stream = StreamedAnswer(request, self.step.most_seconds)
-        async with aclosing(self._stream.afrom_first_content(client.astream(request))) as chunks:
+        async with aclosing(self._stream.achunks_from_first_content(client.astream(request))) as chunks:
             async for chunk in chunks:
                 yield chunk
         yield self._last_chunk(self._stream)
 
     def _last_chunk(self, answer: StreamedAnswer) -> ChatGenerationChunk:
-        self._answer = answer.joined()
-        check_ended(self._answer)
-        receipt = self._call.dispatch.succeeded(self.step, self._recorded("ok"))
+        self._answer = answer.merge_chunks()
+        check_stream_ended(self._answer)
+        receipt = self._call.dispatch.record_success(self.step, self._recorded("ok"))
         metadata = {RECEIPT_KEY: collect_receipt(receipt)}
         last = AIMessageChunk(content="", response_metadata=metadata, chunk_position="last")
         return ChatGenerationChunk(message=last)
@@ -242,9 +260,9 @@ class RunningAttempt:
     def _failed(self, error: BaseException) -> bool:
         """Classify ``error`` and record it. True if the call handles it, False if it is raised to the caller."""
         failure, is_nobodys = self._failure(error), self._is_nobodys(error)
-        partial_text = self._stream.partial() if self._stream is not None else None
+        partial_text = self._stream.partial_text() if self._stream is not None else None
         record = self._recorded(_outcome(failure), failure)
-        final = self._call.dispatch.failed(self.step, record, failure, partial=partial_text)
+        final = self._call.dispatch.record_failure(self.step, record, failure, partial=partial_text)
         if is_nobodys:
             if isinstance(error, CallTimeoutError):
                 dispatch = self._call.dispatch
@@ -252,14 +270,14 @@ class RunningAttempt:
             return False
         self._alarm(failure, record)
         scrub_exception(error, self._outer)
-        if failure.category is Category.CANCELLED:
+        if failure.category is FailureCategory.CANCELLED:
             return False
         if isinstance(error, BadAnswer):
-            self._call.rejected.add(self._answer, error, record)
+            self._call.rejected_answers.add(self._answer, error, record)
         if final is not None:
             if isinstance(final, CallError):
                 final.answer = self._answer
-            self._call.end(final, self._cause(final, error, failure))
+            self._call.set_final_error(final, self._cause(final, error, failure))
         return True
 
     def _is_nobodys(self, error: BaseException) -> bool:
@@ -267,52 +285,54 @@ class RunningAttempt:
         is_answered = self._ended_at is not None
         return is_answered and isinstance(error, Exception) and not isinstance(error, BadAnswer)
 
-    def _failure(self, error: BaseException) -> Failure:
+    def _failure(self, error: BaseException) -> ClassifiedFailure:
         if self._is_nobodys(error) and not is_control_flow(error):
-            return Failure(Category.BUG, self._observed.status)
+            return ClassifiedFailure(FailureCategory.BUG, self._observed.status)
         api = self.step.candidate.endpoint.provider.api
-        return classify(error, self._observed, api, now=self._time.now(), outer=self._outer)
+        return classify_failure(error, self._observed, api, now=self._time.now(), outer=self._outer)
 
-    def _cause(self, final: LLMError, error: BaseException, failure: Failure) -> BaseException | None:
+    def _cause(
+        self, final: LLMError, error: BaseException, failure: ClassifiedFailure
+    ) -> BaseException | None:
         """The cause for ``final``; None if the exception may quote an answer from which the key was not removed."""
         if not self._observed.has_succeeded or failure.category in _OF_THE_TRANSPORT:
             return error
         if error is not final:
-            erase(error)
+            erase_exception(error)
         return None
 
-    def _alarm(self, failure: Failure, record: Attempt) -> None:
+    def _alarm(self, failure: ClassifiedFailure, record: Attempt) -> None:
         policy, candidate = POLICY[failure.category], self.step.candidate
-        if policy.alarm and (candidate.owner == "house" or failure.category is Category.BUG):
+        if policy.alarm and (candidate.owner == "house" or failure.category is FailureCategory.BUG):
             what = f"{policy.sentence}: {record.finish_reason}" if record.finish_reason else policy.sentence
             log.error("%s %s (with the %s's key)", candidate.endpoint, what, candidate.owner)
 
     def ends_call(self, error: BaseException) -> bool:
-        """Whether ``error`` ends the call, even if another request is in flight."""
+        """Whether ``error`` ends the whole call, even if the other request of a hedged pair is still in flight."""
         if self._is_nobodys(error) or is_control_flow(error):
             return True
-        return self._call.dispatch.ends_with(self.step, self._failure(error))
+        return self._call.dispatch.ends_call(self.step, self._failure(error))
 
     # Its record ----------------------------------------------------------------------------------------------------
 
     def _late_record(self) -> Attempt | None:
         """The record of a request interrupted from outside while it was being recorded; None if it was not sent."""
         if self.record is None and self._observed.sent_at is not None:
-            self._recorded("cancelled", Failure(Category.CANCELLED, self._observed.status))
+            self._recorded("cancelled", ClassifiedFailure(FailureCategory.CANCELLED, self._observed.status))
         return self.record
 
-    def _recorded(self, outcome: Outcome, failure: Failure | None = None) -> Attempt:
+    def _recorded(self, outcome: Outcome, failure: ClassifiedFailure | None = None) -> Attempt:
         step, candidate, observed, answer = self.step, self.step.candidate, self._observed, self._answer
         first_byte, stream = _elapsed(observed.sent_at, observed.first_byte_at), self._stream
         if answer is None and stream is not None:
-            answer = stream.joined()
+            answer = stream.merge_chunks()
         category = failure.category if failure is not None else None
         is_of_a_race = step.hedge or self.is_beaten
-        withdrawn = is_of_a_race and category is Category.CANCELLED and not observed.has_left
-        known = Usage.of(answer.usage_metadata) if answer is not None else None
+        withdrawn = is_of_a_race and category is FailureCategory.CANCELLED and not observed.has_left
+        known = Usage.from_metadata(answer.usage_metadata) if answer is not None else None
         served = served_model(answer) if answer is not None else None
         reason = finish_reason(answer) if answer is not None else None
-        is_given_up = self.is_beaten or category is Category.CANCELLED
+        is_given_up = self.is_beaten or category is FailureCategory.CANCELLED
         has_begun = observed.status is not None and observed.status < ERROR_STATUS
         is_estimated = known is None and (answer is not None or is_given_up or has_begun)
         usage = self._estimate(answer) if is_estimated else known
@@ -329,9 +349,9 @@ class RunningAttempt:
             status=observed.status,
             first_byte=first_byte,
             served_model=served,
-            substituted=provider.access != OWN and not is_served_as_asked(model, served),
+            substituted=provider.access != OWN and not is_requested_model(model, served),
             usage=usage,
-            cost_usd=cost(candidate.endpoint, usage, started),
+            cost_usd=compute_cost(candidate.endpoint, usage, started),
             first_token=_elapsed(self._started_at, stream.first_at) if stream is not None else None,
             account=candidate.account_name,
             score=self._score,
@@ -350,18 +370,18 @@ class RunningAttempt:
 
     def _handed_on(self) -> int:
         """An estimate of the tokens of a stream that were returned before it failed."""
-        return tokens_of_text(self._stream.partial() or "") if self._stream is not None else 0
+        return estimate_text_tokens(self._stream.partial_text() or "") if self._stream is not None else 0
 
     def _estimate(self, answer: AIMessage | None) -> Usage:
         """An estimate of the usage that a provider did not report: the prompt, and the answer received so far."""
         if not self._observed.has_left or (self._observed.status or 0) >= ERROR_STATUS:
             return Usage()
         prompt = self._call.dispatch.route.needs.tokens
-        return Usage(input=prompt, output=tokens_of_answer(answer) if answer is not None else 0)
+        return Usage(input=prompt, output=estimate_answer_tokens(answer) if answer is not None else 0)
 
 
-def _outcome(failure: Failure) -> Outcome:
-    if failure.category is Category.CANCELLED:
+def _outcome(failure: ClassifiedFailure) -> Outcome:
+    if failure.category is FailureCategory.CANCELLED:
         return "cancelled"
     return "rejected" if POLICY[failure.category].is_rejection else "failed"
 

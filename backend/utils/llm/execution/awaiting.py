@@ -1,4 +1,7 @@
-"""Runs coroutines in synchronous calls: each wait blocks the thread, so that both kinds of call share code."""
+"""Runs coroutines to their end in synchronous calls, so that both kinds of call share code.
+
+Such a coroutine never suspends: each of its waits blocks the thread.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ EnteredT = TypeVar("EnteredT")
 
 
 def run_blocking(work: Coroutine[Any, Any, T]) -> T:
-    """Run the coroutine ``work`` to its end in this thread, and return its result; each of its waits blocks the thread.
+    """Run the coroutine ``work`` without an event loop, and return its result.
+
+    For coroutines of synchronous calls, whose waits block the thread and never suspend.
 
     Raises:
         RuntimeError: ``work`` awaited something that needs an event loop.
@@ -35,8 +40,11 @@ def run_blocking(work: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("something is awaited in a synchronous call")
 
 
-class Blocking(AbstractContextManager[EnteredT, bool]):
-    """Makes an asynchronous context manager usable with ``with`` in synchronous calls; each of its waits blocks the thread."""
+class BlockingContext(AbstractContextManager[EnteredT, bool]):
+    """Makes an asynchronous context manager usable with ``with``, in a synchronous call without an event loop.
+
+    Its ``__aenter__`` and ``__aexit__`` must never suspend; their waits block the thread.
+    """
 
     def __init__(self, context: AbstractAsyncContextManager[EnteredT, bool]) -> None:
         self._context = context
@@ -61,24 +69,27 @@ async def _left(context: AbstractAsyncContextManager[Any, bool], *error: Any) ->
 
 
 @asynccontextmanager
-async def within(seconds: float) -> AsyncIterator[Timeout]:
-    """Limit the block to ``seconds``, like `asyncio.timeout`, but a cancelled timer does not keep the caller's context alive."""
+async def time_limit(seconds: float) -> AsyncIterator[Timeout]:
+    """Raise ``TimeoutError`` if the block takes longer than ``seconds``, like `asyncio.timeout`.
+
+    Unlike that of `asyncio.timeout`, the timer does not keep the caller's context, and so keys, in memory.
+    """
     async with asyncio.timeout(None) as clock:
         ends_at = asyncio.get_running_loop().time() + seconds
         context_without_caller().run(clock.reschedule, ends_at)
         yield clock
 
 
-async def result_of(value: Any) -> Any:
+async def await_if_awaitable(value: Any) -> Any:
     """Return ``value``, or the result of awaiting it if it is awaitable."""
     return await value if isawaitable(value) else value
 
 
-def at_once(value: Any, complaint: str) -> Any:
-    """Return ``value`` in a synchronous call, after checking that it is not awaitable.
+def reject_awaitable(value: Any, complaint: str) -> Any:
+    """Return ``value``, which must not be awaitable, because the call is synchronous.
 
     Raises:
-        TypeError: ``value`` is awaitable; the message is ``complaint``.
+        TypeError: ``value`` is awaitable; ``complaint`` is the message.
     """
     if isawaitable(value):
         getattr(value, "close", bool)()  # a coroutine that is never awaited complains

@@ -1,4 +1,4 @@
-"""One call of a feature: its question, its next step, its rejected answers, and its end."""
+"""One call of a feature: its input, its next request, its rejected answers, and its final error."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..cached import cached_property
-from ..caller import without_caller
-from ..interruptions import is_raised_by_nobody
+from ..caller import await_without_caller
+from ..interruptions import is_raised_from_outside
 from .awaiting import run_blocking
 from .custom_selection import CustomDispatch
 from .hedged_dispatch import HedgedDispatch
@@ -17,7 +17,7 @@ from .loop import Dispatch
 from .rejected_answers import RejectedAnswers
 from .reserving import Reserver
 from .selector_calls import ask_selector
-from .steps import Consult, Reserve, Try
+from .steps import AskSelector, ReserveThenTry, Try
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..errors import LLMError
     from ..model_config import Snapshot
-    from ..providers import Ask
+    from ..providers import CallSettings
     from ..receipt import Receipt
     from ..routing.route import Route
     from .acceptance import Accept
@@ -42,37 +42,38 @@ _NO_METERS: Final = "_ProxyMeterProvider"
 _NO_SPAN = nullcontext()
 
 
-class Question(NamedTuple):
-    """What the application passed to one call: messages, stop texts, and its test of the answer.
+class CallInput(NamedTuple):
+    """The input of one call: messages, stop sequences, and the application's test of the answer.
 
     Attributes:
-        messages: The messages as they were given.
+        messages: The messages as the application passed them.
         history: The messages in normal form, which are sent.
-        stop: Texts at which the model ends its answer; None for none.
-        accept: The caller's own test of the answer; None if there is none.
+        stop: The stop sequences; None if there are none.
+        ask: The tools, the schema and the options of the call.
+        accept: The application's own test of the answer; None if there is none.
     """
 
     messages: list[BaseMessage]
     history: Sequence[BaseMessage]
     stop: list[str] | None
-    ask: Ask
+    ask: CallSettings
     accept: Accept | None = None
 
     @property
     def wants_whole_answer(self) -> bool:
-        """Whether a stream must hold its chunks back until the whole answer was tested."""
+        """Whether a stream must hold back its chunks until the whole answer has arrived and was tested."""
         return self.ask.schema is not None or self.accept is not None
 
 
 class Call:
     """One call of a feature, from its first request to its answer or error.
 
-    It uses one ``snapshot`` of the table to its end, even if the table is reloaded meanwhile.
+    It uses the same ``snapshot`` of the table throughout, even if the table is reloaded meanwhile.
 
     Attributes:
         hedges: Whether a second request may be sent if the first one takes too long.
         keeps_text: Whether prompts and answers of the call are stored.
-        span: The OpenTelemetry span of the call, if spans or metrics are configured.
+        span: The OpenTelemetry span of the call, if the application has configured spans or metrics.
 
     Raises:
         LLMError: On construction: no endpoint may serve the call, and nothing was sent.
@@ -81,11 +82,14 @@ class Call:
     span: AbstractContextManager[object, None] = _NO_SPAN
     _over: tuple[LLMError, BaseException | None] | None = None
 
-    def __init__(self, runtime: Runtime, snapshot: Snapshot, route: Route, question: Question) -> None:
+    def __init__(self, runtime: Runtime, snapshot: Snapshot, route: Route, question: CallInput) -> None:
         self.runtime = runtime
         self.snapshot = snapshot
         self.question = question
-        time, observers = runtime.time, runtime.observers.of(route, is_balanced=snapshot.is_balanced)
+        time, observers = (
+            runtime.time,
+            runtime.observers.select_observers(route, is_balanced=snapshot.has_balancing_strategy),
+        )
         kind = HedgedDispatch if route.feature.hedge else Dispatch
         if snapshot.has_selectors:
             kind = CustomDispatch
@@ -94,68 +98,73 @@ class Call:
         self.keeps_text = route.feature.keep_text_days is not None
 
     @cached_property
-    def rejected(self) -> RejectedAnswers:
-        """The answers so far that failed their tests: for a repair, and as a last resort for the caller."""
+    def rejected_answers(self) -> RejectedAnswers:
+        """The answers of this call that failed their tests so far.
+
+        They are used for a repair request, and the best one may be returned if no answer passes.
+        """
         return RejectedAnswers()
 
     @cached_property
     def reserver(self) -> Reserver:
-        """The object that reserves budgets and shared limits for the call's requests before they are sent."""
+        """Reserves budgets and shared rate limits for this call's requests before they are sent."""
         return Reserver(self.runtime, self.dispatch, self.snapshot)
 
     # What comes next -----------------------------------------------------------------------------------------------
 
-    def step(self) -> Try:
-        """Find the next request to send; blocks while the call waits for an endpoint, a limit or a selector.
+    def next_try(self) -> Try:
+        """Choose the next request to send. Blocks while the call waits for an endpoint, a rate limit or a selector.
 
         Raises:
-            LLMError: The call is over: its deadline has passed, only resting endpoints are left, or a selector ends it.
+            LLMError: The call is over: its deadline has passed, no endpoint becomes available in time, or a
+                selector ended it.
         """
-        step = self.dispatch.next()
-        return step if isinstance(step, Try) else run_blocking(self._search(step, blocks=True))
+        step = self.dispatch.next_step()
+        return step if isinstance(step, Try) else run_blocking(self._search(step, is_sync=True))
 
-    async def astep(self) -> Try:
-        """Find the next request to send without blocking the event loop; as `step`."""
-        step = self.dispatch.next()
-        return step if isinstance(step, Try) else await self._search(step, blocks=False)
+    async def anext_try(self) -> Try:
+        """Asynchronous version of `next_try`."""
+        step = self.dispatch.next_step()
+        return step if isinstance(step, Try) else await self._search(step, is_sync=False)
 
-    async def _search(self, found: Try | Reserve | Wait | Consult, *, blocks: bool) -> Try:
+    async def _search(self, found: Try | ReserveThenTry | Wait | AskSelector, *, is_sync: bool) -> Try:
         """Wait, reserve and ask the custom selector until there is a request to send.
 
         A call that ends meanwhile leaves the queue.
         """
         try:
             while not isinstance(found, Try):
-                if isinstance(found, Reserve):
-                    found = await self.reserver.reserve(found, blocks=blocks) or self.dispatch.next()
-                elif isinstance(found, Consult):
+                if isinstance(found, ReserveThenTry):
+                    found = await self.reserver.reserve(found, is_sync=is_sync) or self.dispatch.next_step()
+                elif isinstance(found, AskSelector):
                     found = await ask_selector(
-                        self.dispatch, found, self.runtime.selectors, self.question.messages, blocks=blocks
+                        self.dispatch, found, self.runtime.selectors, self.question.messages, is_sync=is_sync
                     )
                 else:
-                    await self._pause(found.seconds, blocks=blocks)
-                    found = self.dispatch.next()
+                    await self._pause(found.seconds, is_sync=is_sync)
+                    found = self.dispatch.next_step()
         except BaseException:
-            self.dispatch.leave_queue()
+            self.dispatch.leave_rate_limit_queue()
             raise
         return found
 
-    async def _pause(self, seconds: float, *, blocks: bool) -> None:
-        if blocks:
+    async def _pause(self, seconds: float, *, is_sync: bool) -> None:
+        if is_sync:
             self.runtime.time.sleep(seconds)
         else:
-            await without_caller(self.runtime.time.asleep(seconds))
+            await await_without_caller(self.runtime.time.asleep(seconds))
 
     # After an attempt that failed ----------------------------------------------------------------------------------
 
-    def end(self, error: LLMError, cause: BaseException | None) -> None:
-        """End the call with ``error``: the next `raise_if_over` raises it, with ``cause`` as its cause."""
+    def set_final_error(self, error: LLMError, cause: BaseException | None) -> None:
+        """Set the error that ends the call. `raise_if_ended` raises it later, with ``cause`` as its ``__cause__``."""
         self._over = error, cause
 
-    def raise_if_over(self) -> None:
-        """Raise the error that ended the call; return if another attempt may follow.
+    def raise_if_ended(self) -> None:
+        """Raise the error that ended the call, if there is one; else return, because another request may be sent.
 
-        The error is raised here, not in the attempt, whose frames hold the signed request and its key.
+        The attempt itself does not raise it: its frames hold the signed request and the key, and would become
+        part of the traceback.
 
         Raises:
             LLMError: The call is over.
@@ -168,21 +177,24 @@ class Call:
         finally:
             del error, cause  # else the error would hold this frame, and this frame the error
 
-    def second_best(self, error: LLMError) -> tuple[AIMessage, Receipt]:
-        """Return the best of the rejected answers instead of raising ``error``, if the feature's row permits it.
+    def best_rejected_answer(self, error: LLMError) -> tuple[AIMessage, Receipt]:
+        """Return the best rejected answer and its receipt, if the feature sets ``on_invalid_output = "best"``.
 
         Raises:
-            LLMError: ``error``: the row does not permit it, or there is no rejected answer with a score.
+            LLMError: ``error`` itself: the feature does not permit it, or no rejected answer has a score.
         """
-        best = self.rejected.best
+        best = self.rejected_answers.best
         if best is None or self.dispatch.route.feature.on_invalid_output != "best":
             raise error
         answer, attempt = best
-        return answer, self.dispatch.succeeded_with_rejected(attempt)
+        return answer, self.dispatch.receipt_for_rejected(attempt)
 
 
-def with_spans(call: Call) -> Call:
-    """Add OpenTelemetry's spans and metrics to ``call``, if the application has configured a provider for either."""
+def add_call_span(call: Call) -> Call:
+    """Record spans and metrics of ``call`` with OpenTelemetry, if the application has configured a provider.
+
+    Returns ``call``.
+    """
     try:
         metrics = sys.modules.get("opentelemetry.metrics")
         # Of a meter's provider that is none yet only the name of its class tells.
@@ -192,21 +204,21 @@ def with_spans(call: Call) -> Call:
 
             call.span = CallSpan(call.dispatch, call.runtime.time.now)
     except Exception as error:
-        if is_raised_by_nobody(error):
+        if is_raised_from_outside(error):
             raise
         log.exception("a call is not traced; it goes on")
     return call
 
 
-def trace_refusal(runtime: Runtime, route: Route, error: LLMError) -> None:
-    """Record the span of a call that no endpoint may serve, for which no `Call` exists."""
+def trace_refused_call(runtime: Runtime, route: Route, error: LLMError) -> None:
+    """Record the OpenTelemetry span of a call that failed before any request, because no endpoint may serve it."""
     try:
         if _is_traced():
-            from .spans import refusal_span
+            from .spans import record_refusal_span
 
-            refusal_span(route, error, runtime.time.now())
+            record_refusal_span(route, error, runtime.time.now())
     except Exception as fault:
-        if is_raised_by_nobody(fault):
+        if is_raised_from_outside(fault):
             raise
         log.exception("a refusal is not traced")
 

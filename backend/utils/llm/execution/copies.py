@@ -1,4 +1,4 @@
-"""Copies of a call for shadow endpoints. Each copy is one attempt, whose answer is dropped."""
+"""Sends copies of a call to shadow endpoints. Each copy is a single attempt, whose answer is dropped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from uuid_utils import uuid7
 
-from ..routing.shadow import shadow
+from ..routing.shadow import plan_shadow_route
 from .attempt import RunningAttempt
 from .call import Call
 from .observers.shadow import ShadowObserver
@@ -15,18 +15,18 @@ from .observers.shadow import ShadowObserver
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..model_config import Share
+    from ..model_config import TrafficShare
 
 
-def with_copies(call: Call) -> Call:
-    """Let ``call`` send copies of itself to the shadow endpoints of its feature, once it is answered."""
+def add_shadow_copies(call: Call) -> Call:
+    """Send copies of ``call`` to the shadow endpoints of its feature after it was answered. Returns ``call``."""
     dispatch = call.dispatch
     observer = ShadowObserver(call.runtime.shadows, partial(_copy_for, call))
     dispatch.observers = dispatch.observers.with_observer(observer)
     return call
 
 
-def _copy_for(call: Call, share: Share) -> Callable[[], None] | None:
+def _copy_for(call: Call, share: TrafficShare) -> Callable[[], None] | None:
     """A function that sends a copy to the endpoint of ``share``; None if the endpoint may not serve the call.
 
     Only if the house alone may pay: neither a user's key nor the texts sent with it are used for experiments.
@@ -35,14 +35,16 @@ def _copy_for(call: Call, share: Share) -> Callable[[], None] | None:
     if route.policy != "house_only":
         return None
     today = runtime.time.now().date()
-    copied = shadow(call.snapshot, route, share, today=today, health=runtime.health, call_id=str(uuid7()))
+    copied = plan_shadow_route(
+        call.snapshot, route, share, today=today, health=runtime.health, call_id=str(uuid7())
+    )
     if not copied.candidates or copied.candidates[0].rest is not None:
         return None
     return partial(_send, Call(runtime, call.snapshot, copied, call.question._replace(accept=None)))
 
 
 def _send(copy: Call) -> None:
-    with RunningAttempt(copy, copy.step()) as attempt:
+    with RunningAttempt(copy, copy.next_try()) as attempt:
         attempt.generate()
         return
-    copy.raise_if_over()
+    copy.raise_if_ended()

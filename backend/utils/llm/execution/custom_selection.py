@@ -1,4 +1,4 @@
-"""The attempt loop of a table with custom selectors: the application says which endpoint of a tier is tried next."""
+"""The attempt loop of tables with custom selectors: the application chooses the next endpoint of a tier."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ from typing_extensions import override
 
 from ..options import Options
 from ..routing.route import Candidate
-from ..routing.rules import SELECTOR_RULES, rejected
+from ..routing.rules import SELECTOR_RULES, find_first_rejection
 from ..routing.selector import Choosing, Pause, Stop, Use
-from ..strategies import Custom
+from ..strategies import CustomStrategy
 from . import outcome_errors
 from .hedged_dispatch import HedgedDispatch
-from .steps import LEAST_SECONDS, Consult, Wait
+from .steps import LEAST_SECONDS, AskSelector, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..errors import LLMError
-    from .steps import Pending, Reserve, Try
+    from .steps import PendingRequest, ReserveThenTry, Try
 
 MOST_QUESTIONS = 100
 """The most questions to selectors in one call, against selectors that never decide."""
 
 
 class CustomDispatch(HedgedDispatch):
-    """A `Dispatch` that asks the selectors of custom tiers which endpoint to try next; other tiers are tried as usual."""
+    """A `Dispatch` that asks the application's selectors which endpoint of a custom tier to try next.
+
+    Other tiers are tried as usual.
+    """
 
     _questions = 0
-    _promised: Pending | None = None
+    _promised: PendingRequest | None = None
     """The request that a selector chose and that is not due yet."""
 
     @override
-    def _first_step(self, now: float) -> Try | Reserve | Wait | Consult | None:
+    def _first_step(self, now: float) -> Try | ReserveThenTry | Wait | AskSelector | None:
         promised, self._promised = self._promised, None
         if promised is not None and promised in self._left:
             step = self._when_due(promised, now)
@@ -44,32 +47,34 @@ class CustomDispatch(HedgedDispatch):
         return super()._first_step(now)
 
     @override
-    def _first_of(self, tier: Sequence[Pending], now: float) -> Try | Reserve | Wait | Consult | None:
+    def _first_of(
+        self, tier: Sequence[PendingRequest], now: float
+    ) -> Try | ReserveThenTry | Wait | AskSelector | None:
         select = tier[0].candidate.select
-        if not isinstance(select, Custom):
+        if not isinstance(select, CustomStrategy):
             return super()._first_of(tier, now)
         free = tuple(one.candidate for one in self._in_order(tier) if self._may_be_chosen(one, now))
         return self._question(select, free, now) if free else None
 
     @override
-    def _order_of_hedge(self, step: Try) -> Iterable[Pending]:
+    def _order_of_hedge(self, step: Try) -> Iterable[PendingRequest]:
         """The requests for a hedge, up to the tier for which a selector would be asked."""
         order = super()._order_of_hedge(step)
-        return takewhile(lambda one: not isinstance(one.candidate.select, Custom), order)
+        return takewhile(lambda one: not isinstance(one.candidate.select, CustomStrategy), order)
 
-    def _may_be_chosen(self, pending: Pending, now: float) -> bool:
+    def _may_be_chosen(self, pending: PendingRequest, now: float) -> bool:
         """Whether the endpoint is available, or only on a cooldown that ends before the retry is due."""
         why = self._availability(pending.candidate)
         return why is None or (why.kind == "cooling" and now + why.seconds <= pending.not_before)
 
-    def _when_due(self, pending: Pending, now: float) -> Try | Reserve | Wait | None:
+    def _when_due(self, pending: PendingRequest, now: float) -> Try | ReserveThenTry | Wait | None:
         """The request that a selector chose, once it is due; the selector is not asked again."""
         if pending.not_before > now:
             self._promised = pending
             return Wait(pending.not_before - now)
         return self._admitted(pending, now)
 
-    def _question(self, select: Custom, free: tuple[Candidate, ...], now: float) -> Consult:
+    def _question(self, select: CustomStrategy, free: tuple[Candidate, ...], now: float) -> AskSelector:
         """The question to the selector which of ``free``, all of one tier, to ask next.
 
         Raises:
@@ -91,31 +96,36 @@ class CustomDispatch(HedgedDispatch):
             attempts_left=route.feature.max_attempts - len(self.attempts),
             resting=resting,
         )
-        return Consult(select.name, choosing)
+        return AskSelector(select.name, choosing)
 
-    def choose(self, asked: Consult, choice: object) -> Try | Reserve | Wait:
-        """Turn ``choice``, the selector's answer to ``asked``, into the next step of the call.
+    def apply_choice(self, asked: AskSelector, choice: object) -> Try | ReserveThenTry | Wait:
+        """Turn ``choice``, what the application's selector returned, into the next step of the call.
+
+        Args:
+            asked: The step that asked the selector.
+            choice: A candidate, a `Use`, a `Pause` or a `Stop`.
 
         Raises:
             SelectionStoppedError: The selector ended the call.
             SelectorError: The selector returned something invalid.
+            LLMError: The call's deadline has passed.
         """
         left = self._ends_at - self._clock()
         if left < LEAST_SECONDS:
             raise self._too_late()
         match choice:
             case Stop(reason):
-                raise outcome_errors.stopped(self.route, self.attempts, asked.selector, reason)
+                raise outcome_errors.selector_stopped_error(self.route, self.attempts, asked.selector, reason)
             case Pause(float() | int() as seconds):
                 return Wait(min(max(0.0, seconds), left))
             case Use(Candidate() as candidate, Options() as options):
-                used = replace(candidate, options=options.over(candidate.options))
+                used = replace(candidate, options=options.with_defaults(candidate.options))
             case Candidate() as candidate:
                 used = candidate
             case _:
                 raise self.selector_error(asked.selector, f"said {_named(choice)}, which is no choice")
         pending = self._pending(asked, candidate)
-        if (fault := rejected(used, self.route, SELECTOR_RULES)) is not None:
+        if (fault := find_first_rejection(used, self.route, SELECTOR_RULES)) is not None:
             what = f"set options that {candidate.name} cannot be asked with: {fault.reason}"
             raise self.selector_error(asked.selector, what)
         settled = pending._replace(candidate=used)
@@ -123,7 +133,7 @@ class CustomDispatch(HedgedDispatch):
         with self._traffic.lock:
             return self._when_due(settled, self._clock()) or Wait(0.0)
 
-    def _pending(self, asked: Consult, candidate: Candidate) -> Pending:
+    def _pending(self, asked: AskSelector, candidate: Candidate) -> PendingRequest:
         """The request to ``candidate``, which has to be one of those that the selector was ``asked`` about."""
         if any(one is candidate for one in asked.choosing.candidates):
             for pending in self._left:
@@ -133,7 +143,10 @@ class CustomDispatch(HedgedDispatch):
         raise self.selector_error(asked.selector, what)
 
     def selector_error(self, selector: str, what: str) -> LLMError:
-        """Build the error for a selector that failed or returned something invalid; ``what`` says which of these."""
+        """Build the error for a selector that failed or returned something invalid.
+
+        ``what`` says what it did wrong, as the rest of a sentence that begins with the selector's name.
+        """
         return outcome_errors.selector_error(self.route, self.attempts, selector, what)
 
 

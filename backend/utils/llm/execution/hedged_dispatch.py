@@ -1,30 +1,30 @@
-"""The attempt loop of a feature that hedges: a second request may be sent while a call's first one is in flight."""
+"""The attempt loop of features with hedging: a second request may be sent while the first is in flight."""
 
 from __future__ import annotations
 
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from ..routing.hedging import hedge_of
+from ..routing.hedging import compute_hedge_delay
 from .loop import RANK, Dispatch
 from .steps import LEAST_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .steps import Pending, Reserve, Try
+    from .steps import PendingRequest, ReserveThenTry, Try
 
 
 class HedgedDispatch(Dispatch):
-    """An attempt loop that may have a second request in flight, sent when the first one takes too long.
+    """An attempt loop that may send a second request when the first takes too long.
 
-    Call `next` only when both requests have ended.
+    Call `next_step` only when both requests have ended.
     """
 
-    def hedge_after(self, step: Try) -> float | None:
-        """Count the call, and return the seconds after which a second request may hedge ``step``; None if none may.
+    def hedge_delay(self, step: Try) -> float | None:
+        """Return the seconds after which a second request may be sent besides ``step``; None if none may be.
 
-        Call this whenever a request is sent, before anything else, because each call earns its feature a part of a hedge.
+        Call it directly after each request is sent: it also counts the call for the feature's hedge budget.
         """
         if not self.route.feature.hedge or step is not self._sent[0]:
             return None
@@ -34,13 +34,16 @@ class HedgedDispatch(Dispatch):
             if not budget.can_spend(feature.name):
                 return None
             others = (one.candidate for one in self._left)
-            seconds = hedge_of(step.candidate, others, feature, self.route.needs, self._traffic).after
+            seconds = compute_hedge_delay(
+                step.candidate, others, feature, self.route.needs, self._traffic
+            ).after
             return seconds if seconds is not None and seconds < step.seconds else None
 
-    def hedge(self, step: Try) -> Try | Reserve | None:
-        """Choose a second request to hedge ``step``, which takes too long; None if none may be sent now.
+    def choose_hedge(self, step: Try) -> Try | ReserveThenTry | None:
+        """Choose the second request to send because ``step`` takes too long; None if none may be sent now.
 
-        It goes to the endpoint that the call would have tried next, if that is available now and not under probe.
+        It goes to the first other endpoint in the call's order that is available now, and is paid from the
+        feature's hedge budget. It is never the probe of a circuit breaker.
         """
         feature, budget = self.route.feature.name, self._traffic.hedge_budget
         with self._traffic.lock:
@@ -53,7 +56,7 @@ class HedgedDispatch(Dispatch):
                     return hedge
             return None
 
-    def _order_of_hedge(self, step: Try) -> Iterable[Pending]:
+    def _order_of_hedge(self, step: Try) -> Iterable[PendingRequest]:
         """The requests for a hedge, in the order in which the call would try them."""
         for _, tier in groupby(self._left, key=RANK):
             for pending in self._in_order(list(tier)):

@@ -1,9 +1,9 @@
-"""A hedged request: a second request is sent when the first takes too long, and the first good answer wins.
+"""Sends a second, hedging request when the first takes too long. The first good answer wins.
 
-Both requests run on an event loop: that of an asynchronous call, or the `LoopThread` of synchronous ones. The call records
-them in its own thread: the contexts of both attempts are entered and left there, one after the other, so that dispatch,
-observers and callbacks see one event at a time. As after any attempt, the call then returns the good answer, tries another
-endpoint, or ends.
+Both requests run on an event loop: that of an asynchronous call, or the `LoopThread` of synchronous
+calls. The call records them in its own thread: it enters and leaves the contexts of both attempts there,
+one after the other, so that dispatch, observers and callbacks see one event at a time. Afterwards the
+call continues as after any attempt: it returns the good answer, tries another endpoint, or ends.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
 
-from ..caller import without_caller
-from .acceptance import verdict_at_once
+from ..caller import await_without_caller
+from .acceptance import run_accept_sync
 from .attempt import RunningAttempt
-from .awaiting import Blocking, run_blocking
+from .awaiting import BlockingContext, run_blocking
 from .hedged_dispatch import HedgedDispatch
-from .steps import Reserve
-from .tracing import traced
+from .steps import ReserveThenTry
+from .tracing import trace_attempt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
@@ -31,58 +31,63 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
     from .call import Call
-    from .loop_thread import RunningLoop
+    from .loop_thread import BackgroundLoop
     from .steps import Try
 
 
-class Cancelled(BaseException):
-    """The outcome of a request of a hedged pair that is cancelled because the other one was answered."""
+class HedgeCancelled(BaseException):
+    """Marks a request that was cancelled because the other request of its hedged pair was answered first."""
 
 
-def hedged(
+def attempt_context(
     call: Call, step: Try, run: Any, *, streams: bool = False
 ) -> AbstractContextManager[RunningAttempt | HedgedAttempt, bool]:
-    """Build the context manager for the request ``step``: a `HedgedRequest` if a second one may hedge it.
+    """Build the context manager that runs the request ``step`` in a synchronous call.
+
+    It is a `HedgedRequest` if a second request may be sent when the first takes too long.
 
     Args:
         call: The call of the attempt.
-        step: The request that dispatch says comes next.
-        run: LangChain's run manager of the call; the run of each attempt is a child of its run.
-        streams: Whether the first content wins; else the first whole answer that passes its tests.
+        step: The request to send.
+        run: LangChain's run manager of the call; attempts become child runs of its run.
+        streams: What decides a hedged pair: True for the first content, False for the first whole answer
+            that passes its tests.
     """
     attempt = RunningAttempt(call, step)
     after = _hedge_after(call, step)
     if after is None:
-        return Blocking(traced(attempt, run, CallbackManager))
-    loop = call.runtime.loop_thread.get()
-    if loop.is_here:  # it could not wait for itself
-        return Blocking(traced(attempt, run, CallbackManager))
-    return Blocking(HedgedRequest(call, attempt, after, run, loop, streams=streams))
+        return BlockingContext(trace_attempt(attempt, run, CallbackManager))
+    loop = call.runtime.loop_thread.get_loop()
+    if loop.is_current_thread:  # it could not wait for itself
+        return BlockingContext(trace_attempt(attempt, run, CallbackManager))
+    return BlockingContext(HedgedRequest(call, attempt, after, run, loop, streams=streams))
 
 
-def ahedged(
+def async_attempt_context(
     call: Call, step: Try, run: Any, *, streams: bool = False
 ) -> AbstractAsyncContextManager[RunningAttempt | HedgedAttempt, bool]:
-    """Build the asynchronous context manager for the request ``step``; as `hedged`."""
+    """Build the asynchronous context manager that runs the request ``step``; arguments as in `attempt_context`."""
     attempt = RunningAttempt(call, step)
     after = _hedge_after(call, step)
     if after is None:
-        return traced(attempt, run, AsyncCallbackManager)
+        return trace_attempt(attempt, run, AsyncCallbackManager)
     return HedgedRequest(call, attempt, after, run, streams=streams)
 
 
 def _hedge_after(call: Call, step: Try) -> float | None:
     dispatch = call.dispatch
-    return dispatch.hedge_after(step) if isinstance(dispatch, HedgedDispatch) else None
+    return dispatch.hedge_delay(step) if isinstance(dispatch, HedgedDispatch) else None
 
 
 class HedgedRequest:
-    """A call's first request and, if it takes too long, a second one.
+    """Sends a call's first request, and a second one if the first takes too long.
 
-    As a context manager it gives the request with the first good answer; the other has ended by then.
+    An asynchronous context manager that returns the attempt with the first good answer. The other request
+    has ended by then.
 
     Args:
-        loop: The loop in another thread that makes the requests of a synchronous call; None for the running loop.
+        loop: The event loop in another thread that runs the requests of a synchronous call; None for the
+            running loop.
     """
 
     def __init__(
@@ -91,7 +96,7 @@ class HedgedRequest:
         first: RunningAttempt,
         after: float,
         run: Any,
-        loop: RunningLoop | None = None,
+        loop: BackgroundLoop | None = None,
         *,
         streams: bool,
     ) -> None:
@@ -101,7 +106,7 @@ class HedgedRequest:
         self._run = run
         self._kind = AsyncCallbackManager if loop is None else CallbackManager
         self._loop = loop
-        self._work = _begun if streams else RunningAttempt.aanswer
+        self._work = _begun if streams else RunningAttempt.afetch_answer
         self._running: list[HedgedAttempt] = []
         self._decisive: HedgedAttempt
 
@@ -128,20 +133,20 @@ class HedgedRequest:
             await ended.__aexit__(*_of(ended.error))
         for other in self._running:
             if other is not ended:
-                await other.lose()
+                await other.cancel_beaten()
         return ended
 
     async def _hedge(self) -> Try | None:
         dispatch = self._call.dispatch
-        found = dispatch.hedge(self._first.step) if isinstance(dispatch, HedgedDispatch) else None
-        if isinstance(found, Reserve):
-            return await self._call.reserver.reserve(found, blocks=self._loop is not None)
+        found = dispatch.choose_hedge(self._first.step) if isinstance(dispatch, HedgedDispatch) else None
+        if isinstance(found, ReserveThenTry):
+            return await self._call.reserver.reserve(found, is_sync=self._loop is not None)
         return found
 
     async def _start(self, attempt: RunningAttempt, stack: AsyncExitStack) -> None:
         if self._loop is not None and (accept := attempt.accept) is not None:
-            attempt.accept = partial(verdict_at_once, accept)
-        books = traced(attempt, self._run, self._kind)
+            attempt.accept = partial(run_accept_sync, accept)
+        books = trace_attempt(attempt, self._run, self._kind)
         hedged_attempt = HedgedAttempt(attempt, books, self._work, self._loop)
         self._running.append(await stack.enter_async_context(hedged_attempt))
 
@@ -154,12 +159,12 @@ class HedgedRequest:
 
 
 class HedgedAttempt:
-    """One of the two requests of a hedged pair. The thread of the call returns its answer or handles its failure.
+    """One of the two requests of a hedged pair. The call's own thread takes its answer or handles its failure.
 
     Args:
-        books: The context that records the attempt, entered in the call's thread.
-        work: Starts the coroutine that sends the request on the event loop.
-        loop: The loop in another thread, or None; as for `HedgedRequest`.
+        books: The context manager that records the attempt; it is entered in the call's thread.
+        work: Returns the coroutine that sends the request; it runs on the event loop.
+        loop: The event loop in another thread; None for the running loop.
     """
 
     _task: asyncio.Task[Any] | None = None
@@ -170,7 +175,7 @@ class HedgedAttempt:
         attempt: RunningAttempt,
         books: AbstractAsyncContextManager[RunningAttempt, bool],
         work: Callable[[RunningAttempt], Coroutine[Any, Any, Any]],
-        loop: RunningLoop | None,
+        loop: BackgroundLoop | None,
     ) -> None:
         self.attempt = attempt
         self._books = books
@@ -179,13 +184,13 @@ class HedgedAttempt:
 
     @property
     def task(self) -> asyncio.Task[Any]:
-        """The task that runs the request, once it has begun."""
+        """The task that runs the request. Available only after the context was entered."""
         assert self._task is not None  # noqa: S101 - nobody asks before
         return self._task
 
     @property
     def error(self) -> BaseException | None:
-        """The exception with which the request failed; None if it is running or was answered."""
+        """The exception with which the request failed; None while it runs, and if it was answered."""
         if self._task is None or not self._task.done():
             return None
         return asyncio.CancelledError() if self._task.cancelled() else self._task.exception()
@@ -213,11 +218,11 @@ class HedgedAttempt:
             is_handled = await self._books.__aexit__(kind, error, trace)
         return is_handled
 
-    async def lose(self) -> None:
-        """Cancel the request because the other one was answered, unless this one has already failed."""
+    async def cancel_beaten(self) -> None:
+        """Cancel this request because the other one was answered first. If it has failed, handle the failure."""
         error = self.error
         self.attempt.is_beaten = error is None
-        await self.__aexit__(*_of(error or Cancelled()))
+        await self.__aexit__(*_of(error or HedgeCancelled()))
 
     async def _begin(self) -> None:
         self._task = asyncio.create_task(self._work(self.attempt))
@@ -236,11 +241,11 @@ class HedgedAttempt:
 
     def generate(self) -> ChatResult:
         """Return the answer with its receipt."""
-        return self.attempt.deliver(self._taken())
+        return self.attempt.complete_call(self._taken())
 
     async def agenerate(self) -> ChatResult:
-        """Return the answer with its receipt, in an asynchronous call; as `generate`."""
-        return self.attempt.deliver(self._taken())
+        """Asynchronous version of `generate`."""
+        return self.attempt.complete_call(self._taken())
 
     async def astream(self) -> AsyncGenerator[ChatGenerationChunk]:
         """Yield the answer in chunks, from its first content on."""
@@ -251,7 +256,7 @@ class HedgedAttempt:
                 yield chunk
 
     def stream(self) -> Iterator[ChatGenerationChunk]:
-        """Yield the answer in chunks, from its first content on, in the thread of a synchronous call."""
+        """Yield the answer in chunks, from its first content on, in a synchronous call."""
         first, chunks = self._taken()
         try:
             yield first
@@ -264,13 +269,13 @@ class HedgedAttempt:
 # On the event loop of the requests -----------------------------------------------------------------------------------
 
 
-async def _done(loop: RunningLoop | None, work: Coroutine[Any, Any, Any]) -> Any:
+async def _done(loop: BackgroundLoop | None, work: Coroutine[Any, Any, Any]) -> Any:
     """The result of ``work``, run on ``loop``."""
     return await work if loop is None else loop.run(work)
 
 
 async def _first_of(tasks: list[asyncio.Task[Any]], seconds: float | None) -> None:
-    await without_caller(asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED))
+    await await_without_caller(asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED))
 
 
 async def _begun(

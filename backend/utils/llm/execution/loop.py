@@ -1,7 +1,8 @@
-"""The attempt loop of one call as a state machine without I/O: what to try next, how long to wait, when to stop.
+"""The attempt loop of one call: a state machine without I/O that decides what to send and when to stop.
 
-Call `next`, do the step that it returns, report the outcome; repeat until the call is over. Four drivers (plain and
-streaming, synchronous and asynchronous) share the loop. It owns all retries: no layer below sends a request twice.
+Call `Dispatch.next_step`, do the step that it returns, and report the outcome; repeat until the call is
+over. Four drivers (plain and streaming, synchronous and asynchronous) share the loop. It owns all
+retries: no layer below sends a request twice.
 """
 
 from __future__ import annotations
@@ -13,28 +14,28 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ..cached import cached_property
-from ..failures import POLICY, Category, Failure
+from ..failures import POLICY, ClassifiedFailure, FailureCategory
 from ..receipt import Receipt
-from ..routing.plan import availability
-from ..routing.selection import chosen, ordered, selection_context
-from ..routing.waiting import tokens_of
-from ..state.health import Unavailable
-from ..strategies import Ordered
+from ..routing.plan import find_unavailability
+from ..routing.selection import order_candidates, record_choice, selection_context
+from ..routing.waiting import max_request_tokens
+from ..state.health import UnavailableReason
+from ..strategies import OrderedStrategy
 from . import outcome_errors
 from .observers import ObserverRegistry
 from .retry import RetryAllowance, RetryPolicy
-from .steps import LEAST_SECONDS, Consult, Pending, Reserve, Try, Wait
+from .steps import LEAST_SECONDS, AskSelector, PendingRequest, ReserveThenTry, Try, Wait
 from .waiting import WaitPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..errors import LLMError
-    from ..receipt import Attempt, BudgetMark
+    from ..receipt import Attempt, BudgetRemark
     from ..routing.route import Candidate, Rejection, Route
-    from ..state.health import Admission, Circuit, Health
+    from ..state.health import Admission, Circuit, HealthTracker
     from ..strategies import SelectionContext
-    from .observers import Observers
+    from .observers import ObserverList
 
 SHARE_OF_THE_REST = 2 / 3
 """The share of the remaining deadline that an attempt may take while other endpoints are left to try."""
@@ -45,13 +46,14 @@ RANK = attrgetter("candidate.rank")
 
 
 class Dispatch:
-    """The attempt loop of one call: decides what is sent next, and does no I/O itself.
+    """The attempt loop of one call. It decides which request is sent next, and does no I/O itself.
 
     Args:
-        health: The state of endpoints and limits, which the call reads and updates.
+        route: The route of the call: its candidate endpoints in order.
+        health: The state of endpoints and rate limits, which all calls of the process share.
         clock: The monotonic clock, in seconds.
-        random: A random number, at least 0 and less than 1, for the jitter of waits.
-        observers: The observers of its attempts; by default those of ``health``.
+        random: Returns a random number from 0 to below 1, for the jitter of waits.
+        observers: The observers of the call's attempts; None for the default ones that update ``health``.
 
     Raises:
         LLMError: On construction: the route has no candidate, and nothing was sent.
@@ -60,26 +62,26 @@ class Dispatch:
     def __init__(
         self,
         route: Route,
-        health: Health,
+        health: HealthTracker,
         *,
         clock: Callable[[], float],
         random: Callable[[], float] = chance.random,
-        observers: Observers | None = None,
+        observers: ObserverList | None = None,
     ) -> None:
         if not route.candidates:
-            raise outcome_errors.refused(route)
+            raise outcome_errors.refusal_error(route)
         self.route = route
         self.attempts: list[Attempt] = []
-        self.observers = observers or ObserverRegistry(health).of(route)
+        self.observers = observers or ObserverRegistry(health).select_observers(route)
         self._health = health
         self._traffic = health.traffic
         self._clock = clock
         self._random = random
         self._ends_at = clock() + route.feature.deadline
         self._number = next(self._traffic.numbers)
-        self._left = list(map(Pending, route.candidates))
+        self._left = list(map(PendingRequest, route.candidates))
         """The requests that may still be sent, tier by tier."""
-        self._spare = list(map(Pending, route.resting)) if route.resting else []
+        self._spare = list(map(PendingRequest, route.resting)) if route.resting else []
         """The requests tried once none of ``_left`` may be sent: those resting at the start, and retries on loan."""
         self._sent: list[Try] = []
         """Its requests so far; the retry policy looks at the same list."""
@@ -90,10 +92,10 @@ class Dispatch:
         self.late: dict[int, Callable[[], Attempt | None]] = {}
         """By number, gives the record of a request in flight if the call is interrupted; None if it was not sent."""
         self._shares: dict[Circuit, float] = {}
-        self._failed: tuple[Try, Failure] | None = None
+        self._failed: tuple[Try, ClassifiedFailure] | None = None
         self._waits_for: str | None = None
         """The limit in whose queue the call waits; None if it waits in none."""
-        self._marks: tuple[BudgetMark, ...] = ()
+        self._marks: tuple[BudgetRemark, ...] = ()
 
     @property
     def seconds_left(self) -> float:
@@ -114,13 +116,16 @@ class Dispatch:
 
     # What to do next -----------------------------------------------------------------------------------------------
 
-    def next(self) -> Try | Reserve | Wait | Consult:
-        """Decide the next step of the call. Call it at the start, after a wait, after `decline`, and after `failed` returned None.
+    def next_step(self) -> Try | ReserveThenTry | Wait | AskSelector:
+        """Decide the next step of the call: send a request, reserve, wait, or ask a selector.
 
-        Choosing an endpoint and reserving its place are one atomic step, so that no two calls take the same place.
+        Call it at the start, after a wait, after a request was dropped, and after `record_failure` returned
+        None. Choosing an endpoint and taking its rate limit is one atomic operation, so that no two calls take
+        the same slot.
 
         Raises:
-            LLMError: The call is over: its deadline has passed, or nothing that is left becomes available in time.
+            LLMError: The call is over: its deadline has passed, or no remaining endpoint becomes available in
+                time.
         """
         try:
             with self._traffic.lock:
@@ -129,24 +134,29 @@ class Dispatch:
                     raise self._too_late()  # noqa: TRY301 - like all that ends the call here
                 return self._first_step(now) or self._last_resort(now)
         except BaseException:
-            self.leave_queue()
+            self.leave_rate_limit_queue()
             raise
 
-    def leave_queue(self) -> None:
-        """Leave the queue of a rate limit, if the call waits in one, because the call sends a request or ends."""
+    def leave_rate_limit_queue(self) -> None:
+        """Leave the queue of a rate limit in which the call waits, if it waits in one.
+
+        Called when the call sends a request or ends.
+        """
         if self._waits_for is not None:
             with self._traffic.lock:
-                self._traffic.rate_limiter.leave(self._waits_for, self._number)
+                self._traffic.rate_limiter.leave_queue(self._waits_for, self._number)
             self._waits_for = None
 
-    def _first_step(self, now: float) -> Try | Reserve | Wait | Consult | None:
+    def _first_step(self, now: float) -> Try | ReserveThenTry | Wait | AskSelector | None:
         """The next step, from the first tier that has one."""
         for _, tier in groupby(self._left, key=RANK):
             if (step := self._first_of(list(tier), now)) is not None:
                 return step
         return None
 
-    def _first_of(self, tier: Sequence[Pending], now: float) -> Try | Reserve | Wait | Consult | None:
+    def _first_of(
+        self, tier: Sequence[PendingRequest], now: float
+    ) -> Try | ReserveThenTry | Wait | AskSelector | None:
         """The step for the first request of ``tier`` that may be sent; a wait, if that is a retry which is not due yet."""
         for pending in self._in_order(tier):
             if pending.not_before > now:
@@ -155,23 +165,23 @@ class Dispatch:
                 return step
         return None
 
-    def _in_order(self, tier: Sequence[Pending]) -> Sequence[Pending]:
+    def _in_order(self, tier: Sequence[PendingRequest]) -> Sequence[PendingRequest]:
         """The requests of ``tier``: untried endpoints in the order of its strategy, and retries at their places before and after these."""
-        if isinstance(tier[0].candidate.select, Ordered):
+        if isinstance(tier[0].candidate.select, OrderedStrategy):
             return tier
         fresh = {one.candidate.circuit: one for one in tier if not one.is_retry}
         if len(fresh) < 2:  # noqa: PLR2004 - nothing to choose
             return tier
-        order = ordered([one.candidate for one in fresh.values()], self._context)
+        order = order_candidates([one.candidate for one in fresh.values()], self._context)
         first = next(place for place, one in enumerate(tier) if not one.is_retry)
         retries = [one for one in tier if one.is_retry]
         return [*retries[:first], *(fresh[one.circuit] for one in order), *retries[first:]]
 
-    def _beside(self, candidate: Candidate) -> list[Pending]:
+    def _beside(self, candidate: Candidate) -> list[PendingRequest]:
         """The requests of the candidate's tier that were not tried yet."""
         return [one for one in self._left if not one.is_retry and one.candidate.rank == candidate.rank]
 
-    def _last_resort(self, now: float) -> Try | Reserve | Wait:
+    def _last_resort(self, now: float) -> Try | ReserveThenTry | Wait:
         """The step when nothing is available: probe an endpoint that may be probed, wait for one worth waiting for, or give up."""
         self._left, self._spare = self._left + self._spare, []
         for pending in self._left:
@@ -181,45 +191,45 @@ class Dispatch:
         waits = [
             (wait, one.candidate, why)
             for one, (_, why) in zip(self._left, found, strict=True)
-            if (wait := self._wait.seconds_until(one, why, now)) is not None
+            if (wait := self._wait.seconds_until_check(one, why, now)) is not None
         ]
         seconds, candidate, why = min(waits, key=lambda wait: wait[0], default=(None, None, None))
         if seconds is None or candidate is None or now + seconds + LEAST_SECONDS > self._ends_at:
-            self.route = outcome_errors.route_with_current_reasons(self.route, found)
+            self.route = outcome_errors.refresh_skip_reasons(self.route, found)
             if self._failed is not None:
                 raise self._final_error(*self._failed, is_last=True)
-            raise outcome_errors.refused(self.route)
+            raise outcome_errors.refusal_error(self.route)
         self._queue_up(candidate, why, seconds)
         return Wait(seconds)
 
-    def _queue_up(self, candidate: Candidate, why: Unavailable | None, seconds: float) -> None:
+    def _queue_up(self, candidate: Candidate, why: UnavailableReason | None, seconds: float) -> None:
         """Join the queue of the limit, so that later calls are served later."""
         scope = why.scope if why is not None and why.kind == "limited" else None
         if scope != self._waits_for:
-            self.leave_queue()
+            self.leave_rate_limit_queue()
         if scope is not None:
             self._waits_for = scope
-            tokens = tokens_of(candidate, self.route.needs)
-            self._traffic.rate_limiter.join(scope, self._number, seconds, tokens)
+            tokens = max_request_tokens(candidate, self.route.needs)
+            self._traffic.rate_limiter.join_queue(scope, self._number, seconds, tokens)
 
     def _too_late(self) -> LLMError:
         """The error for a passed deadline. If the call only waited, the error says for what, and blames no provider."""
         found = self._availabilities()
         if not self.attempts and found and all(why is not None for _, why in found):
-            return outcome_errors.refused(outcome_errors.route_with_current_reasons(self.route, found))
-        return outcome_errors.out_of_time(self.route, self.attempts)
+            return outcome_errors.refusal_error(outcome_errors.refresh_skip_reasons(self.route, found))
+        return outcome_errors.deadline_error(self.route, self.attempts)
 
-    def _availabilities(self) -> list[tuple[Candidate, Unavailable | None]]:
+    def _availabilities(self) -> list[tuple[Candidate, UnavailableReason | None]]:
         return [(one.candidate, self._availability(one.candidate)) for one in self._left]
 
-    def _availability(self, candidate: Candidate) -> Unavailable | None:
-        return availability(candidate, self._health, self.route.needs, self._number)
+    def _availability(self, candidate: Candidate) -> UnavailableReason | None:
+        return find_unavailability(candidate, self._health, self.route.needs, self._number)
 
     # Taking leave ----------------------------------------------------------------------------------------------------
 
     def _admitted(
-        self, pending: Pending, now: float, *, last_resort: bool = False, hedge: bool = False
-    ) -> Try | Reserve | None:
+        self, pending: PendingRequest, now: float, *, last_resort: bool = False, hedge: bool = False
+    ) -> Try | ReserveThenTry | None:
         """The request, if it may be sent now; as a last resort also as a probe, but never as a hedge."""
         candidate = pending.candidate
         if pending.on_loan and not self._is_lent(pending, now, last_resort=last_resort):
@@ -228,49 +238,49 @@ class Dispatch:
         seconds = min(candidate.options.timeout, share - now)
         circuit, key = candidate.circuit, candidate.key_circuit
         if candidate.meters and not self._has_room(candidate):
-            leave: Admission | Unavailable | None = self._availability(candidate)
+            leave: Admission | UnavailableReason | None = self._availability(candidate)
         else:
-            leave = self._health.admit(circuit, seconds, last_resort=last_resort, key=key)
-        if isinstance(leave, Unavailable):
+            leave = self._health.admit_request(circuit, seconds, last_resort=last_resort, key_circuit=key)
+        if isinstance(leave, UnavailableReason):
             if leave.kind != "limited":  # a limit says nothing of the circuit
-                self._wait.first_seen(circuit, leave, now)
+                self._wait.note_first_seen(circuit, leave, now)
             return None
         if leave is None:
             return None
         if hedge and leave == "probe":
-            self._health.release(circuit)
+            self._health.release_probes(circuit)
             return None
         self._shares[circuit] = share
         return self._begin(pending, seconds, now, probe=leave == "probe", hedge=hedge)
 
-    def _probe(self, pending: Pending, now: float) -> Try | Reserve | None:
+    def _probe(self, pending: PendingRequest, now: float) -> Try | ReserveThenTry | None:
         """The request as an early probe of a resting endpoint, unless another call has probed it meanwhile."""
         why = self._availability(pending.candidate)
         if pending.not_before > now or not (why is None or self._wait.is_worth_a_probe(pending, why, now)):
             return None
         return self._admitted(pending, now, last_resort=why is not None)
 
-    def _is_lent(self, pending: Pending, now: float, *, last_resort: bool) -> bool:
+    def _is_lent(self, pending: PendingRequest, now: float, *, last_resort: bool) -> bool:
         if pending.not_before > now:
             return False
         is_available = last_resort or self._availability(pending.candidate) is None
         return is_available and self._retry.borrow_retry(pending.candidate)
 
     def _has_room(self, candidate: Candidate) -> bool:
-        tokens = tokens_of(candidate, self.route.needs)
-        return self._traffic.rate_limiter.full(candidate.meters, tokens, self._number) is None
+        tokens = max_request_tokens(candidate, self.route.needs)
+        return self._traffic.rate_limiter.find_exceeded_limit(candidate.meters, tokens, self._number) is None
 
     def _begin(
-        self, pending: Pending, seconds: float, now: float, *, probe: bool, hedge: bool
-    ) -> Try | Reserve:
+        self, pending: PendingRequest, seconds: float, now: float, *, probe: bool, hedge: bool
+    ) -> Try | ReserveThenTry:
         """Choose ``pending``: reserve what it needs, and notify the observers."""
         candidate, route, traffic = pending.candidate, self.route, self._traffic
-        if not (pending.is_retry or isinstance(candidate.select, Ordered)):
-            chosen(candidate, self._among(pending), self._context)
+        if not (pending.is_retry or isinstance(candidate.select, OrderedStrategy)):
+            record_choice(candidate, self._among(pending), self._context)
         place = self._left.index(pending)
         del self._left[place]
         if self._waits_for is not None:
-            self.leave_queue()
+            self.leave_rate_limit_queue()
         most = min(candidate.options.timeout, self._ends_at - now)
         number, lost_at = next(traffic.numbers), now + most + GRACE_SECONDS
         step = Try(
@@ -286,17 +296,17 @@ class Dispatch:
         )
         self._open[number] = step, None
         if candidate.meters:
-            tokens = tokens_of(candidate, route.needs)
-            traffic.rate_limiter.take(candidate.meters, tokens, number, lost_at)
+            tokens = max_request_tokens(candidate, route.needs)
+            traffic.rate_limiter.count_request(candidate.meters, tokens, number, lost_at)
         self._sent.append(step)
         self.order.append(number)
         if self.observers.see_starts:
-            self.observers.started(step)
+            self.observers.notify_started(step)
         is_limited = candidate.meters and traffic.rate_limiter.is_shared
         is_counted = is_limited or route.feature.budgets or route.caller.budgets
-        return Reserve(step, pending, place) if is_counted else step
+        return ReserveThenTry(step, pending, place) if is_counted else step
 
-    def _among(self, pending: Pending) -> list[Candidate]:
+    def _among(self, pending: PendingRequest) -> list[Candidate]:
         """The candidates of the same tier that could have been chosen, this one included."""
         return [
             one.candidate
@@ -312,10 +322,10 @@ class Dispatch:
 
     # What is set aside elsewhere -------------------------------------------------------------------------------------
 
-    def grant(self, step: Try, marks: tuple[BudgetMark, ...]) -> Try:
-        """Return ``step`` as it may be sent, once its reservations are made: its timeout shrinks by the time that they took.
+    def confirm_reservation(self, step: Try, marks: tuple[BudgetRemark, ...]) -> Try:
+        """Return ``step`` ready to be sent, after its reservations were made.
 
-        ``marks`` are the remarks about budgets for the call's receipt.
+        Its timeout is reduced by the time they took. ``marks`` are remarks about budgets for the call's receipt.
         """
         self._marks += marks
         left = self.seconds_left
@@ -325,57 +335,76 @@ class Dispatch:
         self._sent[:] = [sooner if one is step else one for one in self._sent]
         return sooner
 
-    def decline(self, step: Try, unsent: Attempt, why: Rejection) -> bool:
-        """Drop ``step``, which a budget refused. True if no candidate is left that can be tried without a wait.
+    def drop_over_budget(self, step: Try, unsent: Attempt, why: Rejection) -> bool:
+        """Drop ``step``, because a budget has not enough left for it.
 
         Args:
             step: The request.
             unsent: The record of the request, marked as withdrawn.
-            why: The rejection for which the candidate is skipped; if ``step`` is a hedge, the candidate may be tried again.
+            why: Why the candidate is skipped, for the receipt or the error. If ``step`` is a hedge, the
+                candidate is not skipped and may be tried again.
+
+        Returns:
+            True if no other request can be sent without waiting, so that the call may switch to a cheaper
+            profile.
         """
         self.withdraw(step, unsent)
         if step.hedge:
-            self._left.insert(0, Pending(step.candidate))
+            self._left.insert(0, PendingRequest(step.candidate))
             return False
         self.route = self.route._replace(skipped=(*self.route.skipped, why))
         return not self._left
 
-    def put_back(self, reserve: Reserve, unsent: Attempt) -> None:
-        """Withdraw a request and queue it again at its place, because a shared limit has no room for it yet."""
+    def requeue(self, reserve: ReserveThenTry, unsent: Attempt) -> None:
+        """Withdraw a request and queue it again at its former position: a shared rate limit has no room yet.
+
+        ``unsent`` is the record of the request, marked as withdrawn.
+        """
         self.withdraw(reserve.step, unsent)
         self._left.insert(reserve.place, reserve.pending._replace(on_loan=False))
 
     def withdraw(self, step: Try, unsent: Attempt) -> None:
-        """Take back ``step``, which is not sent: observers release what they reserved for it.
+        """Take back ``step``, which will not be sent: observers release what they reserved for it.
 
-        ``unsent`` is its record, marked as withdrawn.
+        ``unsent`` is the record of the request, marked as withdrawn.
         """
-        self._note(step, unsent, Failure(Category.CANCELLED))
+        self._note(step, unsent, ClassifiedFailure(FailureCategory.CANCELLED))
         self._sent[:] = [one for one in self._sent if one is not step]
 
-    def step_down(self, lower: Route, observers: Observers, marks: tuple[BudgetMark, ...]) -> None:
-        """Continue with the candidates of ``lower``, the call's route in the next cheaper profile."""
+    def switch_to_cheaper_profile(
+        self, lower: Route, observers: ObserverList, marks: tuple[BudgetRemark, ...]
+    ) -> None:
+        """Continue the call with the candidates of ``lower``, its route in the next cheaper profile.
+
+        Args:
+            lower: The route in the cheaper profile.
+            observers: The observers for the candidates of both profiles.
+            marks: Remarks about budgets for the call's receipt.
+        """
         self.observers = observers
         self.route = self.route._replace(skipped=(*self.route.skipped, *lower.skipped))
         self._marks += marks
         self._left, self._spare = (
-            [Pending(replace(one, is_lowered=True)) for one in found]
+            [PendingRequest(replace(one, is_lowered=True)) for one in found]
             for found in (lower.candidates, lower.resting)
         )
 
     # What came of it -----------------------------------------------------------------------------------------------
 
-    def succeeded(self, step: Try, attempt: Attempt) -> Receipt:
-        """Record a good answer, which ends the call, and return the call's receipt."""
+    def record_success(self, step: Try, attempt: Attempt) -> Receipt:
+        """Record that ``step`` got a good answer, which ends the call. Returns the call's receipt."""
         self._note(step, attempt, None)
         candidate, route = step.candidate, self.route
         degraded = candidate is not route.preferred and route.is_degraded(candidate)
         return self._receipt(attempt, candidate.profile, degraded=degraded)
 
-    def succeeded_with_rejected(self, attempt: Attempt) -> Receipt:
-        """Build the receipt for a rejected answer, that of ``attempt``, which is returned because there is no better one."""
+    def receipt_for_rejected(self, attempt: Attempt) -> Receipt:
+        """Build the receipt for a rejected answer that is returned because no answer passed its tests.
+
+        ``attempt`` is the record of the attempt that gave this answer.
+        """
         asked = (step.candidate for step in self._sent)
-        served_by = next(one for one in asked if outcome_errors.is_of(attempt, one))
+        served_by = next(one for one in asked if outcome_errors.is_attempt_on(attempt, one))
         return self._receipt(attempt, served_by.profile, degraded=True)
 
     def _receipt(self, answered: Attempt, profile: str, *, degraded: bool) -> Receipt:
@@ -392,87 +421,92 @@ class Dispatch:
             id=self.route.call_id,
         )
 
-    def failed(
-        self, step: Try, attempt: Attempt, failure: Failure, *, partial: str | None = None
+    def record_failure(
+        self, step: Try, attempt: Attempt, failure: ClassifiedFailure, *, partial: str | None = None
     ) -> LLMError | None:
-        """Record that a request failed, and decide whether the call goes on.
-
-        Returns the error that ends the call; None if another request may be tried, or is in flight.
+        """Record that ``step`` failed, and decide whether the call goes on.
 
         Args:
             step: The request.
-            attempt: Its record.
-            failure: Its failure.
-            partial: The text that the caller already has of the stream, if any; then nothing else may be tried.
+            attempt: The record of the request.
+            failure: Why the request failed.
+            partial: The text of a stream that the caller has already received; None if there is none. With such
+                text the call ends, because a retry would repeat it.
+
+        Returns:
+            The error that ends the call; None if another request may be tried, or is in flight.
         """
         self._note(step, attempt, failure)
         self._failed = step, failure
-        if failure.category is Category.CONTEXT:  # it is longer than we thought
-            tokens = max(self._context.tokens, step.candidate.room + 1)
+        if failure.category is FailureCategory.CONTEXT:  # it is longer than we thought
+            tokens = max(self._context.tokens, step.candidate.max_prompt_tokens + 1)
             vars(self)["_context"] = self._context._replace(tokens=tokens)
-        self._retry.failed(step.candidate, failure)
-        delay = None if partial is not None else self._retry.delay(step, failure, self._left_for(step))
-        is_granted = delay is not None and self._retry.is_granted(step, failure)
-        self._retry.cool(step.candidate, failure, delay if is_granted else None)
+        self._retry.record_failure(step.candidate, failure)
+        delay = None if partial is not None else self._retry.retry_delay(step, failure, self._left_for(step))
+        is_granted = delay is not None and self._retry.take_retry(step, failure)
+        self._retry.start_cooldown(step.candidate, failure, delay if is_granted else None)
         if delay is not None and not is_granted:
             self._put_off(step, delay)
             delay = None
         if partial is not None:
-            return outcome_errors.interrupted(self.route, self.attempts, step.candidate, partial)
+            return outcome_errors.stream_interrupted_error(self.route, self.attempts, step.candidate, partial)
         if delay is not None:
             self._try_again(step, failure, delay)
             return None
-        may_move_on = self._retry.may_move_on(step, failure, self.attempts)
+        may_move_on = self._retry.may_try_other_endpoints(step, failure, self.attempts)
         if may_move_on:
             has_room = self._requests_left > 0
-            self._left = self._retry.allowed(self._left, step, failure) if has_room else []
-            self._spare = self._retry.allowed(self._spare, step, failure) if has_room else []
+            self._left = self._retry.drop_hopeless_requests(self._left, step, failure) if has_room else []
+            self._spare = self._retry.drop_hopeless_requests(self._spare, step, failure) if has_room else []
         if self._open:
             return None
         if not may_move_on:
             self._left = self._spare = []
         return None if self._left or self._spare else self._final_error(step, failure, is_last=may_move_on)
 
-    def ends_with(self, step: Try, failure: Failure) -> bool:
-        """Whether ``failure`` of ``step`` ends the call, even if another request is in flight."""
+    def ends_call(self, step: Try, failure: ClassifiedFailure) -> bool:
+        """Whether ``failure`` of ``step`` ends the whole call, even if another request is in flight."""
         is_over = POLICY[failure.category].again == "no" and not step.hedge
-        return is_over and not self._retry.may_move_on(step, failure, self.attempts)
+        return is_over and not self._retry.may_try_other_endpoints(step, failure, self.attempts)
 
-    def _try_again(self, step: Try, failure: Failure, delay: float) -> None:
+    def _try_again(self, step: Try, failure: ClassifiedFailure, delay: float) -> None:
         """Queue the candidate of ``step`` again, at the earliest after ``delay`` seconds: in front, or behind equally good endpoints."""
         candidate = step.candidate
         # A repair that failed for another reason is still one.
         is_repair = step.repair or POLICY[failure.category].again == "repair"
-        again = Pending(candidate, self._clock() + delay, is_repair, is_retry=True)
-        self._left.insert(len(self._beside(candidate)) if candidate.is_balanced else 0, again)
+        again = PendingRequest(candidate, self._clock() + delay, is_repair, is_retry=True)
+        self._left.insert(len(self._beside(candidate)) if candidate.is_interchangeable else 0, again)
 
     def _put_off(self, step: Try, delay: float) -> None:
         """Queue the candidate of ``step`` behind everything else, unless the probe of its circuit has just failed."""
         candidate, now = step.candidate, self._clock()
         not_before, why = now + delay, self._availability(candidate)
-        if step.probe and why is not None and why.is_probeable:
+        if step.probe and why is not None and why.can_probe_early:
             return
-        again = Pending(candidate, not_before, step.repair, is_retry=True, on_loan=True)
-        self._wait.lend(again, why, now)
+        again = PendingRequest(candidate, not_before, step.repair, is_retry=True, on_loan=True)
+        self._wait.record_loaned_retry(again, why, now)
         self._spare = [*self._spare, again]
 
-    def _note(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
+    def _note(self, step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> None:
         """Insert ``attempt`` in the order in which attempts began, because a hedge may end before the first request."""
         self._open[step.number] = step, attempt
         if attempt.withdrawn:
             self.order.remove(step.number)
         else:
             self.attempts.insert(0 if step is self._sent[0] else len(self.attempts), attempt)
-        self.observers.ended(step, attempt, failure)
+        self.observers.notify_ended(step, attempt, failure)
         del self._open[step.number]
         self.late.pop(step.number, None)
 
-    def abandon(self) -> None:
-        """Release what the call has reserved or queued for, after an exception from outside interrupted it."""
-        self.leave_queue()
+    def release_after_interruption(self) -> None:
+        """Release all reservations and queue positions of the call, after an exception from outside interrupted it.
+
+        Such an exception is, for example, ``KeyboardInterrupt`` or a worker's timeout.
+        """
+        self.leave_rate_limit_queue()
         for number, (step, attempt) in self._open.items():
             late = self.late.pop(number, None)
-            self.observers.abandoned(step, late() if attempt is None and late is not None else attempt)
+            self.observers.notify_abandoned(step, late() if attempt is None and late is not None else attempt)
         self._open.clear()
 
     @property
@@ -487,7 +521,7 @@ class Dispatch:
         requests = self._requests_left - len(self._left) - unasked
         return RetryAllowance(requests, self._clock(), ends_at, len(self._beside(candidate)))
 
-    def _final_error(self, step: Try, failure: Failure, *, is_last: bool) -> LLMError:
+    def _final_error(self, step: Try, failure: ClassifiedFailure, *, is_last: bool) -> LLMError:
         """The error that ends the call.
 
         Args:
@@ -496,8 +530,8 @@ class Dispatch:
             is_last: Whether nothing is left to try; if False, this failure forbids to try the rest.
         """
         tried = {(attempt.endpoint, attempt.account, attempt.key_owner) for attempt in self.attempts}
-        hint = self._retry.hint
+        hint = self._retry.soonest_retry_after
         if is_last and len(tried) > 1:
-            return outcome_errors.all_failed(self.route, self.attempts, hint)
+            return outcome_errors.all_attempts_failed_error(self.route, self.attempts, hint)
         route = self.route if is_last else self.route._replace(skipped=())
-        return outcome_errors.failed(route, self.attempts, step.candidate, failure, hint)
+        return outcome_errors.attempt_failed_error(route, self.attempts, step.candidate, failure, hint)

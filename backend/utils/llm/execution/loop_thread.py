@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for synchronous calls with two requests in flight."""
+"""An event loop in its own thread, for synchronous calls with two requests in flight."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from weakref import finalize
 
 from typing_extensions import override
 
-from ..forks import PerProcess
+from ..forks import ForkSafe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -24,8 +24,8 @@ END_SECONDS = 2.0
 """The most seconds to wait for the thread to close its connections and end."""
 
 
-class RunningLoop:
-    """An event loop that runs until this object is garbage-collected."""
+class BackgroundLoop:
+    """An event loop in a background thread. The loop ends when this object is garbage-collected."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event, thread: threading.Thread
@@ -35,18 +35,21 @@ class RunningLoop:
         finalize(self, _end, loop, stop, thread, os.getpid())
 
     @property
-    def is_here(self) -> bool:
-        """Whether this code runs on the loop's own thread, which must not block to wait for the loop."""
+    def is_current_thread(self) -> bool:
+        """Whether the caller runs on the loop's own thread, which must not wait for the loop."""
         return threading.current_thread() is self._thread
 
     def run(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Run ``work`` on the loop in a copy of this context, and return its result; blocks this thread meanwhile.
+        """Run the coroutine ``work`` on the loop, and block this thread until it has returned its result.
 
-        An exception raised into the waiting thread cancels ``work``. On the loop's own thread, where an abandoned stream
-        may be finalised, ``work`` is only started, and the result is None.
+        ``work`` runs in a copy of the caller's context. An exception raised into the waiting thread cancels it.
+
+        Returns:
+            The result. None on the loop's own thread, where ``work`` is only started, for example to finalise an
+            abandoned stream.
         """
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        if self.is_here:
+        if self.is_current_thread:
             return None
         try:
             return future.result()
@@ -57,35 +60,35 @@ class RunningLoop:
             del future, work  # an error would hold this frame, and this frame the error
 
 
-class LoopThread(PerProcess):
-    """The event loop of one patchbay's synchronous calls, started when the first of them needs it.
+class LoopThread(ForkSafe):
+    """Starts and keeps the one background event loop that all hedged synchronous calls of a `Patchbay` share.
 
-    All of these calls share one loop and its connections, which are closed with it.
+    The loop is started when the first call needs it. Its connections are closed with it.
     """
 
     @override
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._running: RunningLoop | None = None
+        self._running: BackgroundLoop | None = None
 
-    def get(self) -> RunningLoop:
-        """Return the running loop, and start it if needed; it does not end while the caller holds it."""
+    def get_loop(self) -> BackgroundLoop:
+        """Return the loop, started if needed. It runs at least as long as the caller holds the returned object."""
         with self._lock:
             if self._running is None:
                 self._running = self._started()
             return self._running
 
     def close(self) -> None:
-        """End the loop as soon as no call uses it. The next call that needs a loop starts a new one."""
+        """Release the loop: it ends as soon as no call uses it. A later call starts a new loop."""
         with self._lock:
             running, self._running = self._running, None
         del running  # outside the lock: its end may be waited for
 
-    def _started(self) -> RunningLoop:
+    def _started(self) -> BackgroundLoop:
         ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         thread = threading.Thread(target=_serve, args=(ready.set_result,), name=THREAD, daemon=True)
         thread.start()
-        return RunningLoop(*ready.result(), thread)
+        return BackgroundLoop(*ready.result(), thread)
 
 
 def _serve(ready: Callable[[tuple[asyncio.AbstractEventLoop, asyncio.Event]], None]) -> None:

@@ -1,4 +1,4 @@
-"""Builds the error that a call ends with, from its route and its attempts."""
+"""Builds the error with which a call ends, from its route and its attempts."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from ..errors import (
     SelectorError,
     StreamInterruptedError,
 )
-from ..failures import POLICY, Category
+from ..failures import POLICY, FailureCategory
 from ..receipt import endpoint_label
-from ..routing.route import SkipCode
-from ..routing.waiting import unavailable
+from ..routing.route import RejectionCode
+from ..routing.waiting import make_unavailable_rejection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..errors import LLMError
-    from ..failures import Failure
+    from ..failures import ClassifiedFailure
     from ..receipt import Attempt
-    from ..routing.route import Candidate, Overrun, Rejection, Route
-    from ..state.health import Unavailable
+    from ..routing.route import BudgetShortfall, Candidate, Rejection, Route
+    from ..state.health import UnavailableReason
 
 P = ParamSpec("P")
 
@@ -54,20 +54,22 @@ def _names_the_call(
 
 
 @_names_the_call
-def refused(route: Route) -> LLMError:
-    """Build the error for a call that no endpoint may serve."""
+def refusal_error(route: Route) -> LLMError:
+    """Build the error for a call that cannot be sent, because no endpoint of ``route`` may serve it now."""
     name = route.feature.name
-    keyless = [skip for skip in route.skipped if skip.code in {SkipCode.NO_KEY, SkipCode.NOT_YOUR_KEY}]
+    keyless = [
+        skip for skip in route.skipped if skip.code in {RejectionCode.NO_KEY, RejectionCode.NOT_YOUR_KEY}
+    ]
     if keyless and len(keyless) == len(route.skipped):
         return MissingCredentialError(_missing_key(route, keyless), feature=name)
     for skip in route.skipped:
-        if skip.code is SkipCode.ADDRESS:
+        if skip.code is RejectionCode.ADDRESS:
             return OwnEndpointError(f"Your own endpoint was not asked: {skip.reason}.", feature=name)
     reasons = "; ".join(dict.fromkeys(f"{skip.name}: {skip.reason}" for skip in route.skipped))
     overruns = [skip.over for skip in route.skipped if skip.over is not None]
     rests = [skip.rest for skip in route.skipped if skip.rest is not None and isfinite(skip.rest.seconds)]
     if overruns and not rests:
-        return over_budget(name, overruns)
+        return over_budget_error(name, overruns)
     if rests:
         soonest = min(rests, key=lambda rest: rest.seconds)
         return POLICY[soonest.category].error(
@@ -78,10 +80,10 @@ def refused(route: Route) -> LLMError:
     return NoEndpointError(f"No endpoint can serve {name!r} for this call. {reasons}.", feature=name)
 
 
-def over_budget(feature: str, overruns: Sequence[Overrun]) -> LLMError:
-    """Build the error for a call that budgets have no room for.
+def over_budget_error(feature: str, overruns: Sequence[BudgetShortfall]) -> LLMError:
+    """Build the error for a call that is not sent because budgets have not enough left, or cannot be read.
 
-    Of several such budgets it names the one that is reset soonest. It states no amounts.
+    It names the budget that is available again soonest. It states no amounts.
     """
     away = next((over for over in overruns if over.is_away), None)
     if away is not None:
@@ -116,24 +118,29 @@ def _missing_key(route: Route, skips: list[Rejection]) -> str:
 
 
 @_names_the_call
-def out_of_time(route: Route, attempts: Sequence[Attempt]) -> LLMError:
+def deadline_error(route: Route, attempts: Sequence[Attempt]) -> LLMError:
     """Build the error for a call whose deadline has passed."""
     name, seconds = route.feature.name, route.deadline
     text = f"{name!r} was not answered within its deadline of {seconds:g} s."
     return CallTimeoutError(text, feature=name, attempts=attempts)
 
 
-def route_with_current_reasons(route: Route, found: Sequence[tuple[Candidate, Unavailable | None]]) -> Route:
-    """Return ``route`` with the reasons that hold now for the endpoints in ``found``, so that the error states these."""
-    skips = tuple(unavailable(candidate, why) for candidate, why in found if why is not None)
+def refresh_skip_reasons(route: Route, found: Sequence[tuple[Candidate, UnavailableReason | None]]) -> Route:
+    """Return ``route`` with the current reasons why endpoints are unavailable, for the text of an error.
+
+    ``found`` has endpoints, each with its current reason; None for an available endpoint.
+    """
+    skips = tuple(make_unavailable_rejection(candidate, why) for candidate, why in found if why is not None)
     looked_at = [candidate.circuit for candidate, _ in found]
     lasting = tuple(one for one in route.skipped if one.candidate.circuit not in looked_at)
     return route._replace(skipped=lasting + skips)
 
 
 @_names_the_call
-def interrupted(route: Route, attempts: Sequence[Attempt], candidate: Candidate, partial: str) -> LLMError:
-    """Build the error for a stream that broke after the caller had received ``partial``, a part of the answer."""
+def stream_interrupted_error(
+    route: Route, attempts: Sequence[Attempt], candidate: Candidate, partial: str
+) -> LLMError:
+    """Build the error for a stream that broke off after the caller had received the text ``partial``."""
     return StreamInterruptedError(
         f"{candidate.endpoint} broke off in the middle of its answer.",
         feature=route.feature.name,
@@ -143,36 +150,41 @@ def interrupted(route: Route, attempts: Sequence[Attempt], candidate: Candidate,
 
 
 @_names_the_call
-def failed(
-    route: Route, attempts: Sequence[Attempt], candidate: Candidate, failure: Failure, hint: float | None
+def attempt_failed_error(
+    route: Route,
+    attempts: Sequence[Attempt],
+    candidate: Candidate,
+    failure: ClassifiedFailure,
+    hint: float | None,
 ) -> LLMError:
-    """Build the error for a call that ended with ``failure`` of ``candidate``: the only endpoint tried, or the last.
+    """Build the error for a call that ended with ``failure`` of the endpoint ``candidate``.
 
     Args:
         route: The route of the call.
         attempts: All attempts of the call.
         candidate: The endpoint of the last attempt.
         failure: The failure of the last attempt.
-        hint: Seconds until the first endpoint may be tried again, if a provider said so.
+        hint: The error's ``retry_after``: seconds until an endpoint may be tried again; None if no provider
+            said so.
     """
     name = route.feature.name
     if failure.error is not None:
         failure.error.feature, failure.error.attempts = name, tuple(attempts)
         return failure.error
-    if failure.category is Category.CREDENTIAL:
+    if failure.category is FailureCategory.CREDENTIAL:
         return _rejected_key(route, attempts, candidate)
     policy = POLICY[failure.category]
-    count = sum(is_of(attempt, candidate) for attempt in attempts)
+    count = sum(is_attempt_on(attempt, candidate) for attempt in attempts)
     times = f" (asked {count} times)" if count > 1 else ""
     text = f"{candidate.name} {policy.sentence}{times}.{_unasked(route, attempts)}"
     return policy.error(text, feature=name, attempts=attempts, retry_after=hint)
 
 
 @_names_the_call
-def all_failed(route: Route, attempts: Sequence[Attempt], hint: float | None) -> LLMError:
-    """Build the error for a call for which several endpoints were tried and none gave an answer.
+def all_attempts_failed_error(route: Route, attempts: Sequence[Attempt], hint: float | None) -> LLMError:
+    """Build the error for a call that tried several endpoints, all of which failed.
 
-    For the arguments see `failed`.
+    ``hint`` is the error's ``retry_after``, in seconds.
     """
     name = route.feature.name
     tried = "; ".join(
@@ -187,8 +199,8 @@ def all_failed(route: Route, attempts: Sequence[Attempt], hint: float | None) ->
 
 
 @_names_the_call
-def stopped(route: Route, attempts: Sequence[Attempt], selector: str, reason: str) -> LLMError:
-    """Build the error for a call that a custom selector stopped."""
+def selector_stopped_error(route: Route, attempts: Sequence[Attempt], selector: str, reason: str) -> LLMError:
+    """Build the error for a call that the application's selector ``selector`` stopped for ``reason``."""
     text = f"The selector {selector!r} stopped the call: {reason}"
     error = SelectionStoppedError(text, feature=route.feature.name, attempts=attempts)
     error.reason = reason
@@ -197,13 +209,16 @@ def stopped(route: Route, attempts: Sequence[Attempt], selector: str, reason: st
 
 @_names_the_call
 def selector_error(route: Route, attempts: Sequence[Attempt], selector: str, what: str) -> LLMError:
-    """Build the error for a custom selector that failed or returned something invalid."""
+    """Build the error for an application's selector that failed or returned something invalid.
+
+    ``what`` says what it did wrong, as the rest of a sentence that begins with the selector's name.
+    """
     text = f"The selector {selector!r} {what}."
     return SelectorError(text, feature=route.feature.name, attempts=attempts)
 
 
-def accept_too_late(route: Route) -> LLMError:
-    """Build the error for a test of the answer, given as ``accept``, that did not end before the deadline."""
+def accept_timeout_error(route: Route) -> LLMError:
+    """Build the error for an ``accept`` test that did not return before the call's deadline."""
     text = "The test of the answer took longer than the call's deadline."
     return CallTimeoutError(text, feature=route.feature.name)
 
@@ -211,7 +226,7 @@ def accept_too_late(route: Route) -> LLMError:
 def _unasked(route: Route, attempts: Sequence[Attempt]) -> str:
     """Which endpoints were not asked because a budget had no room for them or they were resting, as sentences."""
     skips = [one for one in route.skipped if one.over is not None or one.rest is not None]
-    unasked = [one for one in skips if not any(is_of(attempt, one.candidate) for attempt in attempts)]
+    unasked = [one for one in skips if not any(is_attempt_on(attempt, one.candidate) for attempt in attempts)]
     return "".join(f" {one.name} was not asked: {one.reason}." for one in unasked)
 
 
@@ -226,13 +241,13 @@ def _rejected_key(route: Route, attempts: Sequence[Attempt], candidate: Candidat
     return error
 
 
-def is_of(attempt: Attempt, candidate: Candidate) -> bool:
-    """Whether ``attempt`` was made on the endpoint and account of ``candidate``, with a key of the same kind of owner."""
+def is_attempt_on(attempt: Attempt, candidate: Candidate) -> bool:
+    """Whether ``attempt`` used the endpoint, the account and the key owner of ``candidate``."""
     asked = (str(candidate.endpoint), candidate.account_name, candidate.owner)
     return (attempt.endpoint, attempt.account, attempt.key_owner) == asked
 
 
 def _outcome(attempt: Attempt) -> str:
-    category = attempt.category or Category.BUG
+    category = attempt.category or FailureCategory.BUG
     status = f" ({attempt.status})" if attempt.status and attempt.status >= 300 else ""  # noqa: PLR2004
     return f"{POLICY[category].sentence}{status}"

@@ -1,4 +1,4 @@
-"""Runs the application's functions in separate threads, so that they delay neither a deadline nor an event loop."""
+"""Runs the application's functions in threads, so that they cannot exceed a deadline or block a loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import partial
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from .awaiting import result_of, within
+from .awaiting import await_if_awaitable, time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ THREAD = "patchbay application"
 
 
 class StillRunningError(Exception):
-    """The function did not return in time. Its thread runs on, and its result is dropped."""
+    """The function did not return in time. A thread that runs it continues, and the result is dropped."""
 
 
 class _Outcome(NamedTuple):
@@ -31,15 +31,18 @@ class _Outcome(NamedTuple):
     error: BaseException | None = None
 
 
-def is_asynchronous(work: Callable[..., Any]) -> bool:
-    """Whether ``work`` can be seen to be a coroutine function, so that calling it needs no thread."""
+def is_async_callable(work: Callable[..., Any]) -> bool:
+    """Whether ``work`` is a coroutine function, also as a ``partial`` or as a ``__call__`` method.
+
+    A function that returns an awaitable without being a coroutine function is not recognised.
+    """
     while isinstance(work, partial):
         work = work.func
     return iscoroutinefunction(work) or iscoroutinefunction(type(work).__call__)
 
 
-def in_time(work: Callable[[], T], seconds: float) -> T:
-    """Run ``work`` in a separate daemon thread, in a copy of this context, and return its result within ``seconds``.
+def run_with_timeout(work: Callable[[], T], seconds: float) -> T:
+    """Run ``work`` in a separate daemon thread, in a copy of the caller's context, and return its result.
 
     Raises:
         StillRunningError: ``work`` took longer than ``seconds``.
@@ -52,15 +55,16 @@ def in_time(work: Callable[[], T], seconds: float) -> T:
     return result
 
 
-async def awaited_in_time(work: Awaitable[T], seconds: float) -> T:
+async def await_with_timeout(work: Awaitable[T], seconds: float) -> T:
     """Await ``work`` and return its result; cancel it after ``seconds``.
 
     Raises:
-        StillRunningError: ``work`` took longer. An exception of ``work`` itself is raised unchanged, even a `TimeoutError`.
+        StillRunningError: ``work`` took longer than ``seconds``. A ``TimeoutError`` that ``work`` itself
+            raises is passed on unchanged.
     """
     clock: asyncio.Timeout | None = None
     try:
-        async with within(seconds) as clock:
+        async with time_limit(seconds) as clock:
             return await work
     except TimeoutError:
         if clock is not None and clock.expired():
@@ -68,18 +72,22 @@ async def awaited_in_time(work: Awaitable[T], seconds: float) -> T:
         raise
 
 
-async def in_a_thread(work: Callable[[], T]) -> T:
-    """Run ``work`` in a separate daemon thread, and return its result; dropped if the awaiting task is cancelled.
+async def run_in_daemon_thread(work: Callable[[], T]) -> T:
+    """Run ``work`` in a new daemon thread, and await its result.
 
-    The loop's executor is not used: ``work`` may take long, or make calls that need one of its threads.
+    If the awaiting task is cancelled, the result is dropped. The loop's thread pool is not used: ``work``
+    may take long, or may itself need one of the pool's threads.
     """
     result: T = _result(await asyncio.wrap_future(_begun(work)))
     return result
 
 
-async def answer_of(work: Callable[[], Any]) -> Any:
-    """Call ``work`` and return its result: a function runs in a thread, a coroutine function on the event loop."""
-    return await result_of(work() if is_asynchronous(work) else await in_a_thread(work))
+async def call_without_blocking(work: Callable[[], Any]) -> Any:
+    """Call ``work`` without blocking the event loop, and return its result, awaited if it is awaitable.
+
+    A coroutine function runs on the event loop, any other function in a new thread.
+    """
+    return await await_if_awaitable(work() if is_async_callable(work) else await run_in_daemon_thread(work))
 
 
 def _begun(work: Callable[[], Any]) -> Future[_Outcome]:

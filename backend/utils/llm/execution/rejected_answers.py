@@ -1,4 +1,4 @@
-"""The rejected answers of a call: what a repair tells the model, and the best of them."""
+"""The rejected answers of a call: the messages of a repair request, and the best answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from langchain_core.messages import AIMessage, HumanMessage
 
-from ..failures import Category
+from ..failures import FailureCategory
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from ..receipt import Attempt
 
 _ADVICE = {
-    Category.INVALID_OUTPUT: "That answer does not fit: {reason}. Answer again, with nothing but what was asked for.",
-    Category.TRUNCATED: "Your answer was cut off at the length limit. Answer again: complete, and shorter.",
+    FailureCategory.INVALID_OUTPUT: "That answer does not fit: {reason}. Answer again, with nothing but what was asked for.",
+    FailureCategory.TRUNCATED: "Your answer was cut off at the length limit. Answer again: complete, and shorter.",
 }
 
 
 class RejectedAnswers:
-    """The answers of one call that failed their tests, kept for a repair or as a last resort.
+    """The answers of one call that failed their tests.
 
     Attributes:
         repair: The messages that ask the model to correct the last rejected answer.
@@ -33,12 +33,12 @@ class RejectedAnswers:
         self.best: tuple[AIMessage, Attempt] | None = None
 
     def add(self, answer: AIMessage | None, fault: BadAnswer, attempt: Attempt) -> None:
-        """Remember a rejected answer and why it was rejected, for a repair and for `best`.
+        """Remember a rejected answer and the reason, for `repair` and `best`.
 
         Args:
-            answer: The answer; None if nothing of it can be shown.
+            answer: The answer; None if none was received that can be shown to the model.
             fault: The reason for the rejection.
-            attempt: The record of its request.
+            attempt: The record of the attempt that gave the answer.
         """
         if answer is not None and attempt.score is not None:
             best = self.best[1].score if self.best is not None else None
@@ -47,7 +47,7 @@ class RejectedAnswers:
         advice = _ADVICE.get(fault.category)
         if advice is None:
             return
-        is_short = fault.category is not Category.TRUNCATED
+        is_short = fault.category is not FailureCategory.TRUNCATED
         text = answer.text if answer is not None else ""
         rejected = [AIMessage(text)] if text and is_short else []
         reason = fault.reason or "it is not what was asked for"

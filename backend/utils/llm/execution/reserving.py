@@ -1,31 +1,34 @@
-"""Reserves what a request may use of budgets and of limits that processes share, before it is sent."""
+"""Reserves budgets and shared rate limits for a request before it is sent."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..caller import without_caller
-from ..receipt import BudgetMark
+from ..caller import await_without_caller
+from ..receipt import BudgetRemark
 from ..routing.plan import plan
 from ..routing.route import Rejection
-from .observers.reservations import withdrawn
+from .observers.reservations import make_withdrawn_attempt
 from .steps import LEAST_SECONDS
 
 if TYPE_CHECKING:
     from ..model_config import Snapshot
     from .loop import Dispatch
     from .runtime import Runtime
-    from .steps import Reserve, Try
+    from .steps import ReserveThenTry, Try
 
 
 class Reserver:
-    """Reserves budgets and shared limits for the requests of one call.
+    """Reserves budgets and shared rate limits for the requests of one call.
 
-    If a budget has no room, the call steps down to the next cheaper profile where the budget permits it.
+    If a budget has not enough left and permits stepping down, the call continues in the next cheaper
+    profile.
 
     Args:
-        profile: The snapshot with the profile in which the call continues.
+        runtime: The state that all calls share.
+        dispatch: The attempt loop of the call.
+        profile: The snapshot of the table in the profile of the call.
     """
 
     def __init__(self, runtime: Runtime, dispatch: Dispatch, profile: Snapshot) -> None:
@@ -33,51 +36,60 @@ class Reserver:
         self._dispatch = dispatch
         self._profile = profile
 
-    async def reserve(self, reserve: Reserve, *, blocks: bool) -> Try | None:
-        """Reserve what the request may use, and return it as it may be sent; None if it may not be sent now.
+    async def reserve(self, reserve: ReserveThenTry, *, is_sync: bool) -> Try | None:
+        """Reserve what the request of ``reserve`` could use at most, and return the request ready to be sent.
 
-        ``blocks`` is true in a synchronous call. After None, `Dispatch.next` says what follows.
+        Args:
+            reserve: The step that asked for the reservation.
+            is_sync: Whether the call is synchronous, so that waits block the thread.
+
+        Returns:
+            The request; None if it may not be sent now. Then call `Dispatch.next_step`.
         """
         reservations, dispatch, step = self._runtime.reservations, self._dispatch, reserve.step
-        unsent = partial(withdrawn, step, self._runtime.time)
-        outcome: Rejection | tuple[BudgetMark, ...] = ()
+        unsent = partial(make_withdrawn_attempt, step, self._runtime.time)
+        outcome: Rejection | tuple[BudgetRemark, ...] = ()
         try:
-            has_place = await self._has_place(step, blocks=blocks)
-            if has_place and (blocks or not reservations.waits):
+            has_place = await self._has_place(step, is_sync=is_sync)
+            if has_place and (is_sync or not reservations.may_block):
                 outcome = reservations.reserve(step)
             elif has_place:
-                outcome = await without_caller(reservations.areserve(step))
+                outcome = await await_without_caller(reservations.areserve(step))
         except BaseException:
             dispatch.withdraw(step, unsent())
             raise
         if not has_place:
-            dispatch.put_back(reserve, unsent())
+            dispatch.requeue(reserve, unsent())
             return None
         if not isinstance(outcome, Rejection):
             if dispatch.seconds_left >= LEAST_SECONDS:
-                return dispatch.grant(step, outcome)
+                return dispatch.confirm_reservation(step, outcome)
             dispatch.withdraw(step, unsent())
             return None
-        if dispatch.decline(step, unsent(), outcome):
+        if dispatch.drop_over_budget(step, unsent(), outcome):
             self._step_down()
         return None
 
-    async def _has_place(self, step: Try, *, blocks: bool) -> bool:
+    async def _has_place(self, step: Try, *, is_sync: bool) -> bool:
         """Whether the request fits the limits shared with other processes."""
         limits = self._runtime.health.traffic.rate_limiter
         if not step.candidate.meters:
             return True
-        return limits.reserve(step.number) if blocks else await without_caller(limits.areserve(step.number))
+        return (
+            limits.reserve_shared_limits(step.number)
+            if is_sync
+            else await await_without_caller(limits.areserve_shared_limits(step.number))
+        )
 
     def _step_down(self) -> None:
         """Continue in the next cheaper profile, if a budget without room permits it."""
-        route, lower, runtime = self._dispatch.route, self._profile.lower, self._runtime
+        route, lower, runtime = self._dispatch.route, self._profile.step_down_snapshot, self._runtime
         overruns = (skip.over for skip in route.skipped if skip.over is not None)
-        marks = [BudgetMark(one.budget, one.per, "stepped_down") for one in overruns if one.steps_down]
+        marks = [BudgetRemark(one.budget, one.per, "stepped_down") for one in overruns if one.steps_down]
         if lower is None or not marks:
             return
         self._profile, feature = lower, route.feature.name
         below = plan(lower, feature, route.caller, route.needs, today=route.today, health=runtime.health)
         both = route._replace(resting=route.candidates + route.resting + below.candidates + below.resting)
-        observers = runtime.observers.of(both, is_balanced=lower.is_balanced)
-        self._dispatch.step_down(below, observers, tuple(dict.fromkeys(marks)))
+        observers = runtime.observers.select_observers(both, is_balanced=lower.has_balancing_strategy)
+        self._dispatch.switch_to_cheaper_profile(below, observers, tuple(dict.fromkeys(marks)))

@@ -1,4 +1,4 @@
-"""The objects that all calls of a process share."""
+"""The state that all calls of a `Patchbay` share."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..clock import Time
-from ..packages import missing
-from ..pricing import cost
+from ..packages import find_missing_api_packages
+from ..pricing import compute_cost
 from ..providers import ChatClientCache
 from ..receipt import Usage
 from ..state.budget_store import MemoryBudgets
 from ..transport import SigningTransport
 from .loop_thread import LoopThread
 from .observers import ObserverRegistry
-from .observers.ledger import KeyNames, LedgerObserver
-from .observers.log import HealthLog
-from .observers.reservations import Reservations
-from .observers.shadow import Shadows
-from .texts import KeptTexts
+from .observers.ledger import LedgerKeyNames, LedgerObserver
+from .observers.log import HealthLogger
+from .observers.reservations import BudgetReservations
+from .observers.shadow import ShadowThreads
+from .texts import TextKeeper
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from ..model_config import Table
     from ..routing.selector import Selector
     from ..state.budget_store import BudgetStore
-    from ..state.health import Health
-    from ..transport import LiveAddress
+    from ..state.health import HealthTracker
+    from ..transport import AddressSource
     from .observers.registry import Observer
 
 
@@ -37,26 +37,31 @@ log = logging.getLogger(__name__)
 
 
 class Runtime:
-    """The table, the transport, the clients, and the state of endpoints and limits, shared by all calls.
+    """What all calls of a `Patchbay` share: table, transport, clients, and the state of endpoints and limits.
 
     Args:
-        live: Embedded providers by name.
+        table: The table of features, reloaded when its file changes.
+        live: Finds the address of providers that are known only while they run, by the provider's name.
         health: The state of endpoints and limits.
-        budgets: The store of budget counters; by default in this process.
-        observer: The application's function, called after every attempt; its exceptions are only logged. None for none.
-        ledger: Takes the record of every attempt; None to keep none.
-        ledger_secret: The secret of the hashes that stand for keys in the ledger; None to name only stored keys.
-        texts: Takes the prompts and answers of features whose row has ``keep_text_days``.
-        selectors: The application's selectors, by the names in the table.
+        budgets: The store of budget counters; None for one in this process.
+        time: The clocks; None for the real ones.
+        observer: The application's function that is called after every attempt; its exceptions are only
+            logged.
+        ledger: Receives the record of every attempt; None to keep none.
+        ledger_secret: The key of the hashes under which the ledger shows API keys; None to show only stored
+            keys.
+        texts: Receives the prompts and answers of features whose row has ``keep_text_days``; None to keep
+            none.
+        selectors: The application's selectors, by their names in the table.
         require_caller: Whether calls without a caller are refused.
     """
 
     def __init__(  # noqa: PLR0913 - what `Patchbay` is given
         self,
         table: Table,
-        live: Mapping[str, LiveAddress] | None = None,
+        live: Mapping[str, AddressSource] | None = None,
         *,
-        health: Health,
+        health: HealthTracker,
         budgets: BudgetStore | None = None,
         time: Time | None = None,
         observer: Observer | None = None,
@@ -69,29 +74,32 @@ class Runtime:
         self.table = table
         self.time = time or Time()
         self.health = health
-        health.subscribe(HealthLog(self.time.clock))
-        self.reservations = Reservations(budgets or MemoryBudgets(self.time.clock), self.time)
-        key_names = KeyNames(ledger_secret, lambda: table.snapshot)
+        health.subscribe(HealthLogger(self.time.clock))
+        self.reservations = BudgetReservations(budgets or MemoryBudgets(self.time.clock), self.time)
+        key_names = LedgerKeyNames(ledger_secret, lambda: table.snapshot)
         written = None if ledger is None else LedgerObserver(ledger, key_names)
         self.observers = ObserverRegistry(health, observer, self.reservations, written)
-        self.texts = KeptTexts(texts)
+        self.texts = TextKeeper(texts)
         self.selectors = dict(selectors or {})
         self.require_caller = require_caller
-        self.shadows = Shadows(self.time.random)
+        self.shadows = ShadowThreads(self.time.random)
         self.transport = SigningTransport(live, self.time.clock)
         self.clients = ChatClientCache(self.transport)
         self.loop_thread = LoopThread()
 
     def warm_up(self) -> None:
-        """Import the packages and build the clients that calls need. See `Patchbay.warm_up`."""
+        """Import packages and build clients now, so that the first call is as fast as later ones.
+
+        A failure is only logged.
+        """
         chains, now = self.table.snapshot.chains, self.time.now()
         endpoints = (one for served in chains.values() for chain in served.values() for one in chain)
         try:
             for endpoint in dict.fromkeys(endpoints):
-                if missing(endpoint.provider.api):  # no call will get there
+                if find_missing_api_packages(endpoint.provider.api):  # no call will get there
                     continue
-                self.clients.client(endpoint)
-                cost(endpoint, Usage(), now)
+                self.clients.get_client(endpoint)
+                compute_cost(endpoint, Usage(), now)
             self.transport.pools.warm_up()
         except Exception:
             log.exception("the warm-up was broken off; calls will do the rest themselves")

@@ -1,6 +1,6 @@
-"""Removes tracebacks from exceptions: their frames hold signed requests and unread answers.
+"""Removes tracebacks from exceptions, because their frames hold signed requests and answers.
 
-Sentry and rich show the local variables of frames. The message of the exception stays.
+Tools such as Sentry and rich show the local variables of frames. The message of the exception stays.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ MOST_PLACES = 8
 
 
 def scrub_exception(error: BaseException, outer: BaseException | None = None) -> None:
-    """Remove the tracebacks of ``error``, its causes and its contexts; a note on each says where it was raised.
+    """Remove the tracebacks of ``error``, its causes and its contexts. A note on each says where it was raised.
 
     Args:
-        error: The exception, which is changed.
-        outer: The exception that the caller was already handling, which is not changed.
+        error: The exception, which is changed in place.
+        outer: The exception that the caller was already handling; it is left unchanged.
     """
     for one in _chain(error, outer):
         if one.__traceback__ is not None:
@@ -29,8 +29,8 @@ def scrub_exception(error: BaseException, outer: BaseException | None = None) ->
             one.add_note("\n".join(["Raised in", *places]))
 
 
-def erase(error: BaseException) -> None:
-    """Clear the message, attributes and traceback of ``error``, which may quote an answer and is not raised again."""
+def erase_exception(error: BaseException) -> None:
+    """Clear the arguments, attributes, traceback and causes of ``error``, which may quote a model's answer."""
     error.args = ()
     vars(error).clear()
     error.__traceback__ = error.__cause__ = error.__context__ = None

@@ -1,4 +1,4 @@
-"""Calls an application's custom selector, which may be asynchronous, within the deadline of the call that asks it."""
+"""Calls an application's selector, which may be asynchronous, within the call's deadline."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import LLMError
-from .awaiting import at_once
+from .awaiting import reject_awaitable
 from .custom_selection import CustomDispatch
-from .own_thread import StillRunningError, answer_of, awaited_in_time, in_time
+from .own_thread import StillRunningError, await_with_timeout, call_without_blocking, run_with_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,39 +18,39 @@ if TYPE_CHECKING:
 
     from ..routing.selector import Selector
     from .loop import Dispatch
-    from .steps import Consult, Reserve, Try, Wait
+    from .steps import AskSelector, ReserveThenTry, Try, Wait
 
 _ASYNC_SELECTOR = "the selector is asynchronous: it works with ainvoke and astream only"
 
 
 async def ask_selector(
     dispatch: Dispatch,
-    asked: Consult,
+    asked: AskSelector,
     selectors: Mapping[str, Selector],
     messages: Sequence[BaseMessage],
     *,
-    blocks: bool,
-) -> Try | Reserve | Wait:
-    """Call the application's selector, and turn its answer into the next step of ``dispatch``.
+    is_sync: bool,
+) -> Try | ReserveThenTry | Wait:
+    """Call the application's selector, and turn its result into the next step of the call.
 
     Args:
-        dispatch: The loop of a call.
+        dispatch: The attempt loop of the call.
         asked: The step that names the selector and holds its input.
         selectors: The application's selectors, by name.
         messages: The messages of the call.
-        blocks: Whether the call is synchronous, so that the selector may not be asynchronous.
+        is_sync: Whether the call is synchronous, so that the selector must not be asynchronous.
 
     Raises:
-        LLMError: The selector ended the call, failed, or returned something invalid or too late.
+        LLMError: The selector stopped the call, failed, returned something invalid, or took too long.
     """
     assert isinstance(dispatch, CustomDispatch)  # noqa: S101 - no other asks
     choosing = replace(asked.choosing, messages=tuple(messages))
     try:
         ask = partial(selectors[asked.selector], choosing)
-        if blocks:
-            choice = at_once(in_time(ask, choosing.seconds_left), _ASYNC_SELECTOR)
+        if is_sync:
+            choice = reject_awaitable(run_with_timeout(ask, choosing.seconds_left), _ASYNC_SELECTOR)
         else:
-            choice = await awaited_in_time(answer_of(ask), choosing.seconds_left)
+            choice = await await_with_timeout(call_without_blocking(ask), choosing.seconds_left)
     except LLMError:
         raise
     except StillRunningError:
@@ -58,4 +58,4 @@ async def ask_selector(
         raise dispatch.selector_error(asked.selector, what) from None
     except Exception as error:
         raise dispatch.selector_error(asked.selector, f"failed with {type(error).__name__}") from error
-    return dispatch.choose(asked, choice)
+    return dispatch.apply_choice(asked, choice)

@@ -22,9 +22,9 @@ from typing_extensions import override
 
 from ..errors import LLMError
 from ..failures import is_control_flow
-from ..interruptions import is_raised_by_nobody
+from ..interruptions import is_raised_from_outside
 from ..model_config import OWN
-from .observers import Observers
+from .observers import ObserverList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram, MeterProvider
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
-    from ..failures import Failure
+    from ..failures import ClassifiedFailure
     from ..model_config import Endpoint, Provider
     from ..options import Options
     from ..receipt import Attempt
@@ -65,8 +65,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FAILED: Final = "a span failed; the call goes on"
 
 
-class Instruments(NamedTuple):
-    """OpenTelemetry's tracer and meters, with which spans and metrics are made."""
+class OtelInstruments(NamedTuple):
+    """The OpenTelemetry tracer that makes the spans, and the histograms of durations and tokens."""
 
     tracer: Tracer
     duration: Histogram
@@ -75,9 +75,9 @@ class Instruments(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def _instruments(tracers: TracerProvider, meters: MeterProvider) -> Instruments:
+def _instruments(tracers: TracerProvider, meters: MeterProvider) -> OtelInstruments:
     meter = meters.get_meter(NAME)
-    return Instruments(
+    return OtelInstruments(
         tracers.get_tracer(NAME),
         meter.create_histogram(
             "gen_ai.client.operation.duration",
@@ -103,11 +103,12 @@ def _instruments(tracers: TracerProvider, meters: MeterProvider) -> Instruments:
 class CallSpan:
     """The OpenTelemetry span of one call, as a context manager.
 
-    Within the block it is the current span; not in a stream, whose reader keeps their own.
+    It is the current span within the ``with`` block, except for a stream, which yields to the caller's own
+    code.
 
     Args:
-        dispatch: The attempt loop of the call, whose attempts are observed from now on.
-        now: The wall clock.
+        dispatch: The attempt loop of the call. Its attempts become child spans from now on.
+        now: Returns the current time.
     """
 
     _span: Span = trace.INVALID_SPAN
@@ -118,7 +119,7 @@ class CallSpan:
         self._now = now
         self.instruments = _instruments(trace.get_tracer_provider(), metrics.get_meter_provider())
         self.context: Context = contexts.get_current()
-        self._observed = SpannedObservers(dispatch.observers, self)
+        self._observed = TracedObservers(dispatch.observers, self)
         dispatch.observers = self._observed
 
     def __enter__(self) -> Self:
@@ -133,7 +134,7 @@ class CallSpan:
             if not route.needs.streams:
                 self._token = contexts.attach(self.context)
         except Exception as error:
-            if is_raised_by_nobody(error):
+            if is_raised_from_outside(error):
                 self.__exit__(type(error), error, None)
                 raise
             log.exception(_FAILED)
@@ -150,7 +151,7 @@ class CallSpan:
                 _fail(self._span, error)
             self._span.end(_nanoseconds(self._now()))
         except Exception as fault:
-            if is_raised_by_nobody(fault):
+            if is_raised_from_outside(fault):
                 raise
             log.exception(_FAILED)
 
@@ -166,11 +167,13 @@ class CallSpan:
         )
 
 
-class SpannedObservers(Observers):
-    """The observers of a call, called within the span of the attempt, so that it is their current span.
+class TracedObservers(ObserverList):
+    """The observers of a call.
+
+    They are called within the OpenTelemetry span of the attempt, which is then current.
 
     Attributes:
-        answered: The request with a good answer, if there is one.
+        answered: The request that got a good answer; None while there is none.
     """
 
     def __init__(self, observers: Iterable[AttemptObserver], call: CallSpan) -> None:
@@ -179,21 +182,21 @@ class SpannedObservers(Observers):
         self.answered: Try | None = None
 
     @override
-    def with_observer(self, other: AttemptObserver) -> SpannedObservers:
-        """Return a copy with ``other`` added at the end; see `Observers.with_observer`."""
-        return SpannedObservers((*self, other), self._call)
+    def with_observer(self, other: AttemptObserver) -> TracedObservers:
+        """Return a copy with ``other`` added at the end."""
+        return TracedObservers((*self, other), self._call)
 
     @override
-    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
-        """Make the span of the attempt, and call the observers within it; see `AttemptObserver.ended`."""
+    def notify_ended(self, step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> None:
+        """Record the attempt as a span, and call `AttemptObserver.on_ended` of each observer within the span."""
         span = None if attempt.withdrawn else self._begun(step, attempt)
         if failure is None:
             self.answered = step
         if span is None:
-            super().ended(step, attempt, failure)
+            super().notify_ended(step, attempt, failure)
             return
         with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-            super().ended(step, attempt, failure)
+            super().notify_ended(step, attempt, failure)
             self._end(span, step, attempt)
 
     def _begun(self, step: Try, attempt: Attempt) -> Span | None:
@@ -207,7 +210,7 @@ class SpannedObservers(Observers):
                 start_time=_nanoseconds(attempt.started),
             )
         except Exception as error:
-            if is_raised_by_nobody(error):
+            if is_raised_from_outside(error):
                 raise
             log.exception(_FAILED)
             return None
@@ -221,7 +224,7 @@ class SpannedObservers(Observers):
             span.end(_nanoseconds(attempt.started + attempt.duration))
             self._measure(step, attempt)
         except Exception as error:
-            if is_raised_by_nobody(error):
+            if is_raised_from_outside(error):
                 raise
             log.exception(_FAILED)
 
@@ -243,8 +246,8 @@ class SpannedObservers(Observers):
             instruments.tokens.record(attempt.usage.output, where | {"gen_ai.token.type": "output"})
 
 
-def refusal_span(route: Route, error: LLMError, now: datetime) -> None:
-    """Record the span of a call that no endpoint may serve, which has failed with ``error``."""
+def record_refusal_span(route: Route, error: LLMError, now: datetime) -> None:
+    """Record the span of a call that failed with ``error`` before any request: no endpoint may serve it."""
     tracer = _instruments(trace.get_tracer_provider(), metrics.get_meter_provider()).tracer
     span = tracer.start_span(_name(route), attributes=_of_call(route), start_time=_nanoseconds(now))
     _fail(span, error)

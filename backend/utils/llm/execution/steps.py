@@ -1,4 +1,4 @@
-"""The requests that a call may still send, and the next steps of a dispatch: send, reserve, wait, ask a selector."""
+"""The requests that a call may still send, and the steps of its loop: send, reserve, wait, ask a selector."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ LEAST_SECONDS = 0.05
 """With fewer seconds left of the deadline, no attempt is started."""
 
 
-class Pending(NamedTuple):
-    """A request that may still be sent.
+class PendingRequest(NamedTuple):
+    """A request that a call may still send.
 
     Attributes:
+        candidate: The endpoint and key.
         not_before: The earliest time to send it, in seconds of the monotonic clock.
-        repair: Whether the request tells the model what was wrong with the last answer.
-        is_retry: Whether the call has tried the endpoint before.
-        on_loan: Whether the retry budget was empty, so that the retry must be granted, as a loan, before it is sent.
+        repair: Whether the request tells the model what was wrong with its last answer.
+        is_retry: Whether the call has already tried the endpoint.
+        on_loan: Whether the retry budget was empty, so that a retry must be borrowed from it before sending.
     """
 
     candidate: Candidate
@@ -32,16 +33,19 @@ class Pending(NamedTuple):
 
 @dataclass(frozen=True)
 class Try:
-    """Send a request now.
+    """The step "send this request now".
 
     Attributes:
-        seconds: The most that it may take, so that there is time left for other endpoints.
-        most_seconds: The most that it may take once part of its answer was returned, so that no other can be tried.
+        candidate: The endpoint and key.
+        seconds: The timeout of the request, which leaves time for other endpoints.
+        most_seconds: The timeout after the first content of a stream was returned: no other endpoint can be
+            tried then.
         route: The route of the call.
         number: A number that no other request of this process has.
-        lost_at: When the request counts as lost if its end was not reported, in seconds of the monotonic clock.
-        repair: Whether the request tells the model what was wrong with the last answer.
-        probe: Whether it is the probe of a circuit breaker, whose outcome other calls wait for.
+        lost_at: When the request counts as lost if its end was not reported, in seconds of the monotonic
+            clock.
+        repair: Whether the request tells the model what was wrong with its last answer.
+        probe: Whether it is the probe of a circuit breaker, for whose outcome other calls wait.
         hedge: Whether it is a hedge, sent while the first request is in flight.
     """
 
@@ -57,30 +61,36 @@ class Try:
 
 
 @dataclass(frozen=True)
-class Reserve:
-    """Send ``step`` once the most that it could use is reserved in the stores of budgets and shared limits.
+class ReserveThenTry:
+    """The step "reserve budgets and shared rate limits for the request ``step``, then send it".
 
-    Call `Dispatch.decline` if a budget has no room for it, and `Dispatch.put_back` if a limit has none yet.
+    Call `Dispatch.drop_over_budget` if a budget has not enough left, and `Dispatch.requeue` if a rate limit
+    has no room.
 
     Attributes:
-        pending: The request before it was chosen, and ``place`` its index among those that may still be sent.
+        step: The request to send after the reservation.
+        pending: The same request as it was queued.
+        place: Its index in the queue of requests that the call may still send.
     """
 
     step: Try
-    pending: Pending
+    pending: PendingRequest
     place: int
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Wait ``seconds``, then call `Dispatch.next` again."""
+    """The step "wait ``seconds``, then call `Dispatch.next_step` again"."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
-class Consult:
-    """Call the selector named ``selector``, and pass its result to `CustomDispatch.choose`."""
+class AskSelector:
+    """The step "ask the application's selector ``selector`` which endpoint to try next".
+
+    Pass the selector's result to `CustomDispatch.apply_choice`. ``choosing`` is the selector's input.
+    """
 
     selector: str
     choosing: Choosing

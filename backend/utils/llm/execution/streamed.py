@@ -1,4 +1,4 @@
-"""The chunks of one streamed answer: those received, those held back, those returned."""
+"""The chunks of one streamed answer: which were received, held back, and returned to the caller."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 from langchain_core.messages.ai import add_ai_message_chunks
 
-from ..answers import checked, finish_reason, has_content, label_metadata, refused
-from ..failures import BadAnswer, Category
+from ..answers import finish_reason, has_content, is_refusal, redact_metadata, validate_answer
+from ..failures import BadAnswer, FailureCategory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class StreamedAnswer:
-    """An answer that arrives in chunks.
+    """Collects the chunks of a streamed answer, and holds them back until the first content arrives.
 
     Args:
-        request: The request that it answers. The key in its ticket is removed from the metadata.
-        most_seconds: The timeout of the attempt from the first content on: no time for other endpoints is left then.
+        request: The request that was sent. Its key is removed from the answer's metadata.
+        most_seconds: The timeout of the attempt after the first content has arrived.
 
     Attributes:
         chunks: All chunks received.
@@ -43,58 +43,66 @@ class StreamedAnswer:
         self._most_seconds = most_seconds
         self._held: list[ChatGenerationChunk] = []
 
-    def from_first_content(self, chunks: Generator[ChatGenerationChunk]) -> Iterator[ChatGenerationChunk]:
-        """Pass on ``chunks`` from the first one with content; each has to arrive before its timeout."""
-        self._ticket.expect_within(self._options.first_chunk_timeout)
+    def chunks_from_first_content(
+        self, chunks: Generator[ChatGenerationChunk]
+    ) -> Iterator[ChatGenerationChunk]:
+        """Yield ``chunks``, but hold them back until the first chunk with content.
+
+        Sets the timeout of each next chunk.
+        """
+        self._ticket.limit_next_wait(self._options.first_chunk_timeout)
         with closing(chunks):
             for chunk in chunks:
                 yield from self._take(chunk)
                 if self.handed_on:
-                    self._ticket.expect_within(self._options.chunk_timeout)
+                    self._ticket.limit_next_wait(self._options.chunk_timeout)
 
-    async def afrom_first_content(
+    async def achunks_from_first_content(
         self, chunks: AsyncGenerator[ChatGenerationChunk]
     ) -> AsyncGenerator[ChatGenerationChunk]:
-        """The ``chunks`` of the answer, asynchronously; as `from_first_content`."""
-        self._ticket.expect_within(self._options.first_chunk_timeout)
+        """Asynchronous version of `chunks_from_first_content`."""
+        self._ticket.limit_next_wait(self._options.first_chunk_timeout)
         async with aclosing(chunks):
             async for chunk in chunks:
                 for one in self._take(chunk):
                     yield one
                 if self.handed_on:
-                    self._ticket.expect_within(self._options.chunk_timeout)
+                    self._ticket.limit_next_wait(self._options.chunk_timeout)
 
     def _take(self, chunk: ChatGenerationChunk) -> list[ChatGenerationChunk]:
         """Add ``chunk``, and return the chunks to pass on: none before the first content; with the first content, also those held back."""
         message = cast("AIMessageChunk", chunk.message)
         if message.response_metadata:
-            label_metadata(message, partial(self._ticket.redaction.labels, known=self._model_id))
+            redact_metadata(message, partial(self._ticket.redaction.redact_labels, known=self._model_id))
         self.chunks.append(message)
         self._held.append(chunk)
         if not self.handed_on and not has_content(message):
             return []
         if self.first_at is None:
             self.first_at = self._ticket.clock()
-            self._ticket.extend(self._most_seconds)
+            self._ticket.set_timeout(self._most_seconds)
         ready, self._held = self._held, []
         self.handed_on = len(self.chunks)
         return ready
 
-    def joined(self) -> AIMessageChunk | None:
-        """Merge all chunks received into one message; None if none was received."""
+    def merge_chunks(self) -> AIMessageChunk | None:
+        """Merge all chunks received so far into one message; None if there are none."""
         return add_ai_message_chunks(self.chunks[0], *self.chunks[1:]) if self.chunks else None
 
-    def partial(self) -> str | None:
-        """The text of the chunks returned to the caller; None if none were."""
+    def partial_text(self) -> str | None:
+        """Return the text of the chunks that the caller has received; None if the caller has received none."""
         return "".join(chunk.text for chunk in self.chunks[: self.handed_on]) if self.handed_on else None
 
 
-def check_ended(message: AIMessageChunk | None) -> None:
-    """Check the answer of a stream after its last chunk; ``message`` is None if there was no chunk.
+def check_stream_ended(message: AIMessageChunk | None) -> None:
+    """Check that a stream ended properly, and that its merged answer ``message`` is acceptable.
+
+    Args:
+        message: All chunks merged; None if there was no chunk.
 
     Raises:
-        BadAnswer: The stream was cut off, or its answer is not acceptable.
+        BadAnswer: The stream broke off before its end, or the answer is not acceptable.
     """
-    if message is None or (finish_reason(message) is None and not refused(message)):
-        raise BadAnswer(Category.INTERRUPTED)
-    checked(message, None)
+    if message is None or (finish_reason(message) is None and not is_refusal(message)):
+        raise BadAnswer(FailureCategory.INTERRUPTED)
+    validate_answer(message, None)

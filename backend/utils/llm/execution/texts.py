@@ -1,4 +1,4 @@
-"""Passes the prompt and the answer of an attempt to a sink, if its feature has ``keep_text_days``."""
+"""Stores prompts and answers of features whose row has ``keep_text_days``, in the application's sink."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ MOST_CHARACTERS = 200_000
 """The most characters kept of an attempt's prompt, where the latest messages win, and of its answer."""
 
 
-class KeptTexts:
+class TextKeeper:
     """Passes prompts and answers to a `TextSink`, for features whose row has ``keep_text_days``.
 
-    Exceptions of the sink are swallowed; the first lost text is logged.
+    An exception of the sink does not affect the call. The first text lost by it is logged.
 
     Args:
-        sink: The sink; None keeps no text, whatever a row says.
+        sink: The application's sink. None: no text is kept.
     """
 
     def __init__(self, sink: TextSink | None) -> None:
@@ -39,7 +39,7 @@ class KeptTexts:
     def keep(
         self, step: Try, attempt: Attempt, messages: Sequence[BaseMessage], answer: AIMessage | None
     ) -> None:
-        """Keep the text of ``attempt``, if its feature has ``keep_text_days`` and the request was sent."""
+        """Store prompt and answer of ``attempt``, if its feature has ``keep_text_days`` and the request was sent."""
         days = step.route.feature.keep_text_days
         if self._sink is None or days is None or attempt.withdrawn:
             return

@@ -1,7 +1,7 @@
-"""The run of an attempt that callbacks see, a child of the run of the call.
+"""Shows each attempt of a call to LangChain's callbacks, as a child run of the call's run.
 
-It is a chain run, not a model run, else tools that sum the tokens of model runs would count the call's tokens twice. The
-run has no prompt and no answer; the call's own run has them.
+An attempt is a chain run, not a model run: tools that add up the tokens of model runs would count the
+call twice. It contains no prompt and no answer; the call's own run does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from ..errors import CallError
 from ..failures import POLICY, is_control_flow
-from .awaiting import result_of
+from .awaiting import await_if_awaitable
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -42,13 +42,16 @@ _IDLE = {getattr(kind, name) for kind in (BaseCallbackHandler, AsyncCallbackHand
 """What handlers inherit that do not listen to chains."""
 
 
-def is_watched(config: RunnableConfig | None) -> bool:
-    """Whether a run that begins now would have callbacks, from ``config``, the context, or the environment."""
+def has_callbacks(config: RunnableConfig | None) -> bool:
+    """Whether a LangChain run that begins now would have callbacks, from ``config``, context or environment."""
     return bool(CallbackManager.configure(ensure_config(config).get("callbacks")).handlers)
 
 
-def shows_attempts(run: Any) -> bool:
-    """Whether any callback of ``run`` listens to chain runs, which is how attempts are shown."""
+def has_chain_callbacks(run: Any) -> bool:
+    """Whether any callback of LangChain's ``run`` listens to chain runs.
+
+    If none does, attempts, which are shown as chain runs, need not be reported.
+    """
     return run is not None and any(map(_listens_to_chains, run.inheritable_handlers))
 
 
@@ -57,11 +60,14 @@ def _listens_to_chains(handler: BaseCallbackHandler) -> bool:
     return not handler.ignore_chain and any(getattr(one, "__func__", one) not in _IDLE for one in methods)
 
 
-def traced(
+def trace_attempt(
     attempt: RunningAttempt, run: Any, kind: type[CallbackManager | AsyncCallbackManager]
 ) -> AbstractAsyncContextManager[RunningAttempt, bool]:
-    """Wrap ``attempt`` in a child run of ``run``, so that callbacks show each attempt; unchanged if none listens to chain runs."""
-    if not shows_attempts(run):
+    """Wrap ``attempt`` so that callbacks see it as a child of LangChain's ``run``.
+
+    Returns ``attempt`` itself if no callback listens to chain runs.
+    """
+    if not has_chain_callbacks(run):
         return attempt
     return _TracedAttempt(attempt, _manager_below(run, kind))
 
@@ -93,7 +99,7 @@ class _TracedAttempt:
         try:
             with _Harmless():
                 inputs, name = _inputs(attempt), f"attempt {attempt.step.candidate.endpoint}"
-                self._run = await result_of(self._manager.on_chain_start({}, inputs, name=name))
+                self._run = await await_if_awaitable(self._manager.on_chain_start({}, inputs, name=name))
         except BaseException:
             attempt.__exit__(*sys.exc_info())
             raise
@@ -112,10 +118,10 @@ class _TracedAttempt:
     async def _report(self, run: Any) -> None:
         record = self._attempt.record
         if record is None or record.category is None:
-            await result_of(run.on_chain_end(dict(record.as_dict()) if record else {}))
+            await await_if_awaitable(run.on_chain_end(dict(record.as_dict()) if record else {}))
             return
         sentence = f"{record.endpoint} {POLICY[record.category].sentence}."
-        await result_of(run.on_chain_error(CallError(sentence, attempts=[record])))
+        await await_if_awaitable(run.on_chain_error(CallError(sentence, attempts=[record])))
 
 
 class _Harmless:
@@ -132,7 +138,7 @@ class _Harmless:
 
 
 class RunRecorder(BaseCallbackHandler):
-    """Records LangChain's run of a stream, which LangChain does not pass to `_stream`."""
+    """A callback handler that records a stream's LangChain run id, which ``_stream`` is not given."""
 
     run_inline = True
 
@@ -144,8 +150,8 @@ class RunRecorder(BaseCallbackHandler):
     def on_chat_model_start(self, *_: Any, run_id: UUID, **__: Any) -> None:
         self._run_id = run_id
 
-    def run(self) -> CallbackManager:
-        """A callback manager with the handlers and the id of the recorded run."""
+    def make_callback_manager(self) -> CallbackManager:
+        """Make a callback manager whose runs become children of the recorded run."""
         manager = CallbackManager.configure(
             self.config.get("callbacks"),
             inheritable_tags=self.config.get("tags"),
@@ -155,11 +161,14 @@ class RunRecorder(BaseCallbackHandler):
         return manager
 
 
-def recording(config: RunnableConfig | None) -> tuple[RunnableConfig | None, RunRecorder | None]:
-    """Add a `RunRecorder` to ``config``, and return both; ``config`` and None if no callback listens to chain runs."""
+def add_run_recorder(config: RunnableConfig | None) -> tuple[RunnableConfig | None, RunRecorder | None]:
+    """Return ``config`` with a `RunRecorder` added, and the recorder.
+
+    If no callback listens to chain runs, ``config`` is returned unchanged, and None instead of the recorder.
+    """
     given = ensure_config(config)
     recorder = RunRecorder(given)
-    if not shows_attempts(recorder.run()):
+    if not has_chain_callbacks(recorder.make_callback_manager()):
         return config, None
     return merge_configs(given, {"callbacks": [recorder]}), recorder
 

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from ..types import Category
-from .backoff import LONGEST_WAIT, backoff
-from .classify import BadAnswer, Failure, NotReadyError, classify, is_control_flow
-from .finish_reasons import FINISH_REASONS, GOOD, ending, named
-from .policy import POLICY, Policy
-from .rows import ROWS, Example, FailureRow
+from ..types import FailureCategory
+from .backoff import LONGEST_WAIT, backoff_seconds
+from .classify import BadAnswer, ClassifiedFailure, ImportsNotReadyError, classify_failure, is_control_flow
+from .finish_reasons import FINISH_REASONS, GOOD, interpret_finish_reason, to_chat_finish_reason
+from .policy import POLICY, FailurePolicy
+from .rows import ROWS, ExampleResponse, FailureRow
 
 __all__ = [
     "FINISH_REASONS",
@@ -19,15 +19,15 @@ __all__ = [
     "POLICY",
     "ROWS",
     "BadAnswer",
-    "Category",
-    "Example",
-    "Failure",
+    "ClassifiedFailure",
+    "ExampleResponse",
+    "FailureCategory",
+    "FailurePolicy",
     "FailureRow",
-    "NotReadyError",
-    "Policy",
-    "backoff",
-    "classify",
-    "ending",
+    "ImportsNotReadyError",
+    "backoff_seconds",
+    "classify_failure",
+    "interpret_finish_reason",
     "is_control_flow",
-    "named",
+    "to_chat_finish_reason",
 ]

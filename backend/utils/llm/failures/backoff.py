@@ -13,17 +13,18 @@ LONGEST_WAIT = 15.0
 """The longest wait in seconds; if a provider asks for a longer one, there is no retry."""
 
 
-def backoff(retry: int, hint: float | None, random: Callable[[], float]) -> float:
-    """Seconds to wait before retry number ``retry``, from 1.
+def backoff_seconds(retry_number: int, hint: float | None, random: Callable[[], float]) -> float:
+    """Seconds to wait before a retry.
 
-    The provider's hint, exactly, if there is one. Else full jitter: a random time from 0 to a bound that doubles, so that
-    many callers that failed together do not retry together (AWS, "Exponential Backoff and Jitter").
+    Exactly the provider's hint, if it gave one. Else full jitter: a random time from 0 to a bound that
+    doubles with each retry, so that callers that failed together do not retry together (AWS, "Exponential
+    Backoff and Jitter").
 
     Args:
-        retry: The number of the retry, from 1.
+        retry_number: The number of the retry, from 1.
         hint: The seconds that the provider asks to wait; None if it gave no hint.
-        random: A random number, at least 0 and less than 1.
+        random: Returns a random number, at least 0 and less than 1.
     """
     if hint is not None:
         return hint
-    return random() * min(CAP_SECONDS, BASE_SECONDS * 2.0 ** min(retry - 1, 10))
+    return random() * min(CAP_SECONDS, BASE_SECONDS * 2.0 ** min(retry_number - 1, 10))

@@ -24,8 +24,8 @@ _MODEL: Final = re.compile(r'"model"\s*:\s*"[^"\s]*"')
 _WORD: Final = re.compile(r"[\u3040-\u9fff]|[^\W\u3040-\u9fff]+")
 
 
-class SentTexts:
-    """The texts in the body of a request.
+class RequestTexts:
+    """The texts in a request's body, to recognise them where a provider's error message repeats them.
 
     Args:
         body: The body, as JSON.
@@ -42,15 +42,15 @@ class SentTexts:
         self._words = self._joined.split()
         self._known = frozenset(self._words)
 
-    def hold(self, prose: str) -> bool:
-        """Whether one text has all words of ``prose``, in a row."""
-        words = _words_in(prose)
+    def contain_words(self, message: str) -> bool:
+        """Whether a single text of the request contains all words of ``message``, in a row."""
+        words = _words_in(message)
         return self._known.issuperset(words) and f" {' '.join(words)} " in self._joined
 
-    def left_of(self, prose: str) -> str:
-        """``prose`` without the words that repeat these texts."""
-        found = list(_WORD.finditer(_without_escapes(prose)))
-        letters = list(prose)
+    def remove_echoes(self, message: str) -> str:
+        """Remove from ``message`` the words that repeat texts of the request, by replacing them with spaces."""
+        found = list(_WORD.finditer(_without_escapes(message)))
+        letters = list(message)
         for number in self._repeated([match.group().lower() for match in found]):
             start, end = found[number].span()
             letters[start:end] = " " * (end - start)

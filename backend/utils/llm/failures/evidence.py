@@ -15,12 +15,12 @@ from itertools import accumulate, islice
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
-from .echoes import SentTexts
+from .echoes import RequestTexts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from ..observed import Observed
+    from ..observed import ObservedExchange
     from ..options import Api
 
 _ERRORS = range(300, 600)
@@ -78,15 +78,16 @@ _QUOTED = re.compile(r"(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"|`[^`]*`|“[^”]*”")
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class FailureEvidence:
     """The facts by which a failure is classified.
 
     Attributes:
-        status: The HTTP status of an error answer, or the number in a stream's error event; None without either.
-        codes: Every code that the provider named, in lower case: OpenAI's ``code`` and ``type``, Google's ``status``,
-            ``reason`` and ``quotaId``, and those of nested errors.
-        sentence: The provider's error message, used last and never shown. Quotations are removed from it, because they
-            may be the caller's words.
+        status: The HTTP status of an error answer, or the number in a stream's error event; None without
+            either.
+        codes: Every code that the provider named, in lower case: OpenAI's ``code`` and ``type``, Google's
+            ``status``, ``reason`` and ``quotaId``, and those of nested errors.
+        sentence: The provider's error message, without quotations, because these may be the caller's words.
+            It is used last, and never shown.
         params: The parameters of the request that the error is about, from OpenAI's ``param``.
         raised: The names of all exception classes involved.
         answered: Whether the status and headers of an answer arrived.
@@ -105,18 +106,20 @@ class Evidence:
     retry_delay: str | None = None
     texts: Sequence[str] = field(default=(), repr=False)
     """The messages that the sentence is made of."""
-    sent_texts: Callable[[], SentTexts] = field(default=partial(SentTexts, b""), repr=False, compare=False)
+    sent_texts: Callable[[], RequestTexts] = field(
+        default=partial(RequestTexts, b""), repr=False, compare=False
+    )
     """Reads the texts of the request, which few failures need."""
 
-    def in_own_words(self) -> Evidence:
-        """The same without what the messages repeat of the request."""
-        own = self.sent_texts().left_of(_BETWEEN.join(_first(self.texts)))
+    def without_echoes(self) -> FailureEvidence:
+        """Return a copy whose error message lacks the words that repeat texts of the request."""
+        own = self.sent_texts().remove_echoes(_BETWEEN.join(_first(self.texts)))
         return replace(self, sentence=_sentence(own.split(_BETWEEN)))
 
 
-def gather(
-    exception: BaseException, observed: Observed, api: Api, outer: BaseException | None = None
-) -> Evidence:
+def collect_evidence(
+    exception: BaseException, observed: ObservedExchange, api: Api, outer: BaseException | None = None
+) -> FailureEvidence:
     """Collect the evidence of a failed attempt.
 
     Args:
@@ -125,12 +128,12 @@ def gather(
         api: The API that was called.
         outer: The exception that the caller was already handling, which is ignored.
     """
-    links, sent_texts = tuple(_chain(exception, outer)), cache(partial(SentTexts, observed.body_sent))
+    links, sent_texts = tuple(_chain(exception, outer)), cache(partial(RequestTexts, observed.body_sent))
     layers = _error_layers(observed.error_body, sent_texts) or next(
         filter(None, (_exception_layers(link, sent_texts) for link in links)), []
     )
     texts = [layer[key] for layer in layers for key in _PROSE if isinstance(layer.get(key), str)]
-    return Evidence(
+    return FailureEvidence(
         api=api,
         status=observed.status if observed.status in _ERRORS else _first_number(layers),
         codes=frozenset(code.lower() for layer in layers for code in _codes(layer)),
@@ -145,7 +148,7 @@ def gather(
     )
 
 
-def _error_layers(body: bytes, sent_texts: Callable[[], SentTexts]) -> list[dict[str, Any]]:
+def _error_layers(body: bytes, sent_texts: Callable[[], RequestTexts]) -> list[dict[str, Any]]:
     """The layers of an error answer's body, from the outside in."""
     if layers := list(islice(_layers(_document(body), sent_texts), _MOST_LAYERS)):
         return layers
@@ -153,13 +156,17 @@ def _error_layers(body: bytes, sent_texts: Callable[[], SentTexts]) -> list[dict
     return [{"message": text}] if text and text[0] not in "{[<" else []
 
 
-def _exception_layers(exception: BaseException, sent_texts: Callable[[], SentTexts]) -> list[dict[str, Any]]:
+def _exception_layers(
+    exception: BaseException, sent_texts: Callable[[], RequestTexts]
+) -> list[dict[str, Any]]:
     """The layers of the body that a `ProviderError` holds."""
     held = getattr(exception, "body", None)
     return list(islice(_layers(held, sent_texts), _MOST_LAYERS)) if isinstance(held, dict) else []
 
 
-def _layers(value: object, sent_texts: Callable[[], SentTexts], depth: int = 0) -> Iterator[dict[str, Any]]:
+def _layers(
+    value: object, sent_texts: Callable[[], RequestTexts], depth: int = 0
+) -> Iterator[dict[str, Any]]:
     """``value`` and the errors nested in it, from the outside in."""
     if isinstance(value, str):
         found = value if value.lstrip()[:1] in {"{", "["} else _embedded(value)
@@ -190,9 +197,9 @@ def _embedded(text: str) -> str:
     return text[start:end]
 
 
-def _object(text: str, sent_texts: Callable[[], SentTexts]) -> Any:
+def _object(text: str, sent_texts: Callable[[], RequestTexts]) -> Any:
     """The object that ``text`` is, in JSON or as Python's repr; None if it is none, or repeats the request."""
-    if sent_texts().hold(text):
+    if sent_texts().contain_words(text):
         return None
     found = _document(text)
     if found is not None or len(text) > _LONGEST_EMBEDDED:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .evidence import Evidence
+    from .evidence import FailureEvidence
 
 _LACK: Final = (
     r"(?:(?:\bnot|n't|\bcannot)\b(?: \w+){0,3} (?:support\w*|enabled|available|allowed|permitted|accept\w*)"
@@ -49,14 +49,17 @@ _LACKING: Final = {
 _ANY_LACK: Final = re.compile(_LACK, re.IGNORECASE)
 
 
-def lacking(seen: Evidence) -> str | None:
-    """The need or the option that an error reports as unsupported; None if the error names none, or several."""
-    if _OF_ONE_REQUEST.search(seen.sentence):
+def find_unsupported_capability(evidence: FailureEvidence) -> str | None:
+    """Find the capability or option that an error reports as unsupported, such as ``tools`` or ``seed``.
+
+    None if the error names none, or several.
+    """
+    if _OF_ONE_REQUEST.search(evidence.sentence):
         return None
-    if not (seen.codes & _CODES or _ANY_LACK.search(seen.sentence)):
+    if not (evidence.codes & _CODES or _ANY_LACK.search(evidence.sentence)):
         return None
-    found = {name for name, words in _NAMED.items() if any(map(words.fullmatch, seen.params))} or {
-        name for name, words in _NAMED.items() if _is_lacking(name, words, seen.sentence)
+    found = {name for name, words in _NAMED.items() if any(map(words.fullmatch, evidence.params))} or {
+        name for name, words in _NAMED.items() if _is_lacking(name, words, evidence.sentence)
     }
     return found.pop() if len(found) == 1 else None
 

@@ -8,43 +8,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..types import Category
+from ..types import FailureCategory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Ending(NamedTuple):
-    """The meaning of a finish reason.
+class FinishReasonMeaning(NamedTuple):
+    """The meaning of a provider's finish reason.
 
     Attributes:
-        name: The finish reason of Chat Completions; None if that has no such reason.
-        category: The category of the failure; None if the answer is good.
+        name: The equivalent finish reason of Chat Completions; None if there is none.
+        category: The kind of failure; None if the answer is good.
     """
 
     name: str | None = None
-    category: Category | None = None
+    category: FailureCategory | None = None
 
 
-C = Category
-NOT_ENDED = Ending()
-STOPPED = Ending("stop")
-CALLED = Ending("tool_calls")
-CUT_OFF = Ending("length", C.TRUNCATED)  # handed on all the same, if what there is of it is of use
-BLOCKED = Ending("content_filter", C.REFUSAL)
-UNKNOWN = Ending(None, C.UNKNOWN_REASON)
-FAILED = Ending(None, C.SERVER)
-BROKEN_OFF = Ending(None, C.INTERRUPTED)
-NOTHING_SAID = Ending(None, C.EMPTY)
-WRONG_FORM = Ending(None, C.INVALID_OUTPUT)
-NOT_POSSIBLE = Ending(None, C.UNSUPPORTED)
+C = FailureCategory
+NOT_ENDED = FinishReasonMeaning()
+STOPPED = FinishReasonMeaning("stop")
+CALLED = FinishReasonMeaning("tool_calls")
+CUT_OFF = FinishReasonMeaning(
+    "length", C.TRUNCATED
+)  # handed on all the same, if what there is of it is of use
+BLOCKED = FinishReasonMeaning("content_filter", C.REFUSAL)
+UNKNOWN = FinishReasonMeaning(None, C.UNKNOWN_REASON)
+FAILED = FinishReasonMeaning(None, C.SERVER)
+BROKEN_OFF = FinishReasonMeaning(None, C.INTERRUPTED)
+NOTHING_SAID = FinishReasonMeaning(None, C.EMPTY)
+WRONG_FORM = FinishReasonMeaning(None, C.INVALID_OUTPUT)
+NOT_POSSIBLE = FinishReasonMeaning(None, C.UNSUPPORTED)
 
-FINISH_REASONS: Mapping[str, Ending] = {
+FINISH_REASONS: Mapping[str, FinishReasonMeaning] = {
     # OpenAI and Azure, and most who speak Chat Completions.
     "stop": STOPPED,
     "length": CUT_OFF,
     "tool_calls": CALLED,
-    "function_call": Ending("function_call"),
+    "function_call": FinishReasonMeaning("function_call"),
     "content_filter": BLOCKED,
     # OpenAI's Responses: why an answer is incomplete, and states that are none of its ends.
     "max_output_tokens": CUT_OFF,
@@ -132,12 +134,15 @@ FINISH_REASONS: Mapping[str, Ending] = {
     "none": NOT_ENDED,
 }
 """The endings, by the providers' words in lower case."""
-GOOD = frozenset(word for word, end in FINISH_REASONS.items() if end == Ending(word))
+GOOD = frozenset(word for word, end in FINISH_REASONS.items() if end == FinishReasonMeaning(word))
 """The words that are good and named as in Chat Completions, with which most answers end."""
 
 
-def ending(reason: str | None) -> Ending:
-    """The `Ending` of a provider's finish reason, in any case of letters; for None that of an unfinished answer."""
+def interpret_finish_reason(reason: str | None) -> FinishReasonMeaning:
+    """Look up the meaning of a provider's finish reason, in upper or lower case.
+
+    None means that the answer goes on.
+    """
     if reason is None:
         return NOT_ENDED
     word = reason.lower()
@@ -145,10 +150,10 @@ def ending(reason: str | None) -> Ending:
     return next((FINISH_REASONS[one] for one in (word, *word.split(": ")) if one in FINISH_REASONS), UNKNOWN)
 
 
-def named(reason: str | None) -> str | None:
+def to_chat_finish_reason(reason: str | None) -> str | None:
     """Translate a provider's finish reason into that of Chat Completions.
 
-    One that has no equal there is returned unchanged. None means that the answer goes on.
+    A reason without an equivalent is returned unchanged. The result is None while the answer goes on.
     """
-    found = ending(reason)
+    found = interpret_finish_reason(reason)
     return found.name or (None if found.category is None else reason)

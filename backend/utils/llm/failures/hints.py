@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .evidence import Evidence
+    from .evidence import FailureEvidence
 
 LONGEST: Final = 86_400.0
 """The longest hint in seconds, a day, as the longest windows of providers' limits. Hints are passed on to callers."""
@@ -44,25 +44,31 @@ _EPOCH_MILLISECONDS: Final = 1e11
 """What is more than this many seconds since 1970 is told in milliseconds."""
 
 
-def retry_after(headers: Mapping[str, str], seen: Evidence, now: datetime) -> float | None:
-    """Seconds until the provider accepts the next request, at most `LONGEST`; None without a hint, or if it has passed.
+def read_retry_after(headers: Mapping[str, str], evidence: FailureEvidence, now: datetime) -> float | None:
+    """Read from an error in how many seconds the provider accepts the next request, at most `LONGEST`.
+
+    None if the error gives no hint, or if that time has passed.
 
     Args:
-        headers: ``retry-after-ms`` in milliseconds; ``Retry-After`` in seconds, as an HTTP date or like ``1m3.2s``; else
-            the reset times of the limits that are used up.
-        seen: Evidence with Google's ``retryDelay``, such as ``28s`` or ``1.5s``, and text like ``try again in 1m3.2s``.
+        headers: ``retry-after-ms`` in milliseconds; ``Retry-After`` in seconds, as an HTTP date or like
+            ``1m3.2s``; else the reset times of the rate limits that are used up.
+        evidence: Evidence with Google's ``retryDelay``, such as ``28s``, and text such as
+            ``try again in 1m3.2s``.
         now: The time now, timezone-aware.
     """
-    delays = _delays(headers, seen, now)
+    delays = _delays(headers, evidence, now)
     return next((min(seconds, LONGEST) for seconds in delays if seconds is not None and seconds > 0), None)
 
 
-def may_retry(headers: Mapping[str, str]) -> bool:
-    """False if the header ``x-should-retry`` forbids a retry. It cannot permit a retry that the policy forbids."""
+def is_retry_allowed(headers: Mapping[str, str]) -> bool:
+    """Whether the header ``x-should-retry`` allows a retry; only the value ``false`` forbids it.
+
+    The failure's policy must allow the retry as well.
+    """
     return headers.get("x-should-retry", "").strip().lower() != "false"
 
 
-def _delays(headers: Mapping[str, str], seen: Evidence, now: datetime) -> Iterator[float | None]:
+def _delays(headers: Mapping[str, str], seen: FailureEvidence, now: datetime) -> Iterator[float | None]:
     """Every delay that the answer names, the most specific first."""
     milliseconds = _number(headers.get("retry-after-ms") or headers.get("x-ms-retry-after-ms"))
     yield milliseconds / 1000 if milliseconds is not None else None

@@ -19,7 +19,7 @@ from ..errors import (
     RejectedCredentialError,
     RejectedRequestError,
 )
-from ..types import Category
+from ..types import FailureCategory
 
 Again = Literal["no", "retry", "repair"]
 NextEndpoint = Literal[
@@ -36,21 +36,23 @@ Health = Literal["counts", "alive", "cool endpoint", "cool key", "nothing"]
 
 
 @dataclass(frozen=True)
-class Policy:
-    """The consequences of a category.
+class FailurePolicy:
+    """What follows from a failure of one category.
 
     Attributes:
-        again: What may be sent to the same endpoint: nothing, the same request after a wait, or the request with a
-            description of the fault for the model.
+        again: What may be sent to the same endpoint. ``no``: nothing. ``retry``: the same request after a
+            wait. ``repair``: the request with a description of what is wrong with the answer.
         tries: The most requests of one call to one endpoint that may fail with this category.
-        next_endpoint: Whether the next endpoint may be tried.
-        health: What the failure says about the endpoint: a fault that its circuit breaker counts; a proof that it
-            works; that it, or the key, needs a cooldown; or nothing.
-        cool_seconds: The seconds of the cooldown, if the provider does not say how long.
-        alarm: Whether an operator has to act, so that the failure is logged as an error.
-        is_rejection: Whether an answer came and was paid for, so that the attempt was ``rejected`` and not ``failed``.
+        next_endpoint: Whether, or under which condition, the next endpoint may be tried.
+        health: What the failure says about the endpoint. ``counts``: its circuit breaker counts a failure.
+            ``alive``: it works. ``cool endpoint``, ``cool key``: it needs a cooldown, or the key does.
+            ``nothing``: nothing.
         error: The error that is raised when nothing is left to try.
         sentence: What the endpoint did, as the end of a sentence that begins with its name.
+        cool_seconds: The seconds of the cooldown, if the provider does not say how long.
+        alarm: Whether an operator has to act, so that the failure is logged as an error.
+        is_rejection: Whether an answer came and was paid for, so that the attempt is ``rejected`` and not
+            ``failed``.
     """
 
     again: Again
@@ -64,20 +66,22 @@ class Policy:
     is_rejection: bool = False
 
 
-C = Category
-POLICY: dict[Category, Policy] = {
-    C.CONNECT: Policy("retry", 3, "yes", "counts", ProviderDownError, "could not be reached"),
-    C.TIMEOUT: Policy("retry", 2, "yes", "counts", CallTimeoutError, "did not answer in time"),
-    C.SERVER: Policy("retry", 3, "yes", "counts", ProviderDownError, "failed on its own side"),
-    C.EMPTY: Policy("retry", 3, "yes", "counts", ProviderDownError, "sent an empty answer"),
-    C.UNREADABLE: Policy("retry", 3, "yes", "counts", ProviderDownError, "sent something that is no answer"),
-    C.INTERRUPTED: Policy(
+C = FailureCategory
+POLICY: dict[FailureCategory, FailurePolicy] = {
+    C.CONNECT: FailurePolicy("retry", 3, "yes", "counts", ProviderDownError, "could not be reached"),
+    C.TIMEOUT: FailurePolicy("retry", 2, "yes", "counts", CallTimeoutError, "did not answer in time"),
+    C.SERVER: FailurePolicy("retry", 3, "yes", "counts", ProviderDownError, "failed on its own side"),
+    C.EMPTY: FailurePolicy("retry", 3, "yes", "counts", ProviderDownError, "sent an empty answer"),
+    C.UNREADABLE: FailurePolicy(
+        "retry", 3, "yes", "counts", ProviderDownError, "sent something that is no answer"
+    ),
+    C.INTERRUPTED: FailurePolicy(
         "retry", 3, "yes", "counts", ProviderDownError, "broke off in the middle of its answer"
     ),
-    C.RATE_LIMIT: Policy(
+    C.RATE_LIMIT: FailurePolicy(
         "retry", 3, "yes", "cool endpoint", RateLimitedError, "asks for fewer requests", cool_seconds=30
     ),
-    C.QUOTA: Policy(
+    C.QUOTA: FailurePolicy(
         "no",
         1,
         "another key",
@@ -87,7 +91,7 @@ POLICY: dict[Category, Policy] = {
         cool_seconds=600,
         alarm=True,
     ),
-    C.MODEL_QUOTA: Policy(
+    C.MODEL_QUOTA: FailurePolicy(
         "no",
         1,
         "yes",
@@ -97,7 +101,7 @@ POLICY: dict[Category, Policy] = {
         cool_seconds=600,
         alarm=True,
     ),
-    C.CREDENTIAL: Policy(
+    C.CREDENTIAL: FailurePolicy(
         "no",
         1,
         "another key, if this one is the house's",
@@ -107,7 +111,7 @@ POLICY: dict[Category, Policy] = {
         cool_seconds=300,
         alarm=True,
     ),
-    C.MODEL_NOT_FOUND: Policy(
+    C.MODEL_NOT_FOUND: FailurePolicy(
         "no",
         1,
         "yes",
@@ -117,7 +121,7 @@ POLICY: dict[Category, Policy] = {
         cool_seconds=600,
         alarm=True,
     ),
-    C.UNEXPLAINED: Policy(
+    C.UNEXPLAINED: FailurePolicy(
         "no",
         1,
         "the same payer's",
@@ -126,16 +130,16 @@ POLICY: dict[Category, Policy] = {
         "turned the request away and did not say why",
         alarm=True,
     ),
-    C.UNSUPPORTED: Policy(
+    C.UNSUPPORTED: FailurePolicy(
         "no", 1, "yes", "alive", RejectedRequestError, "cannot do what the request asks for"
     ),
-    C.UNWORDED: Policy(
+    C.UNWORDED: FailurePolicy(
         "no", 1, "yes", "nothing", RejectedRequestError, "has no words for a part of the request"
     ),
-    C.CONTEXT: Policy(
+    C.CONTEXT: FailurePolicy(
         "no", 1, "larger window", "alive", ContextTooLongError, "says that the prompt is too long"
     ),
-    C.REFUSAL: Policy(
+    C.REFUSAL: FailurePolicy(
         "no",
         1,
         "once, if the feature allows",
@@ -144,7 +148,7 @@ POLICY: dict[Category, Policy] = {
         "declined to answer",
         is_rejection=True,
     ),
-    C.TRUNCATED: Policy(
+    C.TRUNCATED: FailurePolicy(
         "repair",
         2,
         "if the feature allows",
@@ -153,7 +157,7 @@ POLICY: dict[Category, Policy] = {
         "ran out of tokens before the answer was complete",
         is_rejection=True,
     ),
-    C.INVALID_OUTPUT: Policy(
+    C.INVALID_OUTPUT: FailurePolicy(
         "repair",
         2,
         "if the feature allows",
@@ -162,7 +166,7 @@ POLICY: dict[Category, Policy] = {
         "gave an answer that does not fit",
         is_rejection=True,
     ),
-    C.UNKNOWN_REASON: Policy(
+    C.UNKNOWN_REASON: FailurePolicy(
         "no",
         1,
         "yes",
@@ -172,9 +176,11 @@ POLICY: dict[Category, Policy] = {
         alarm=True,
         is_rejection=True,
     ),
-    C.REJECTED: Policy("no", 1, "no", "alive", RejectedRequestError, "rejected the request as malformed"),
-    C.CANCELLED: Policy("no", 1, "no", "nothing", CallError, "was cancelled"),
-    C.BUG: Policy(
+    C.REJECTED: FailurePolicy(
+        "no", 1, "no", "alive", RejectedRequestError, "rejected the request as malformed"
+    ),
+    C.CANCELLED: FailurePolicy("no", 1, "no", "nothing", CallError, "was cancelled"),
+    C.BUG: FailurePolicy(
         "no", 1, "no", "nothing", CallError, "could not be called because of a fault on our side", alarm=True
     ),
 }

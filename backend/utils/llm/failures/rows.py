@@ -17,22 +17,25 @@ from fnmatch import translate
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ..types import Category
+from ..types import FailureCategory
 from .policy import POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
     from ..options import Api
-    from .evidence import Evidence
+    from .evidence import FailureEvidence
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
-    """A response that a row matches, for the tests.
+class ExampleResponse:
+    """An example of a response that a failure row matches. The tests serve it and check its category.
 
     Attributes:
-        fault: What the test's provider does instead of sending an error: ``hang``, ``cut``, ``refuse``, ….
+        status: The HTTP status.
+        body: The body.
+        fault: What the test server does instead of sending the response, such as ``hang``, ``cut`` or
+            ``refuse``.
     """
 
     status: int = 200
@@ -42,7 +45,9 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class FailureRow:
-    """A row of the table of failures. A condition that is None matches anything.
+    """A row of the table of failures: the conditions under which a failure has ``category``.
+
+    A condition that is None matches anything.
 
     Attributes:
         api: The API that was called.
@@ -54,8 +59,8 @@ class FailureRow:
         sent: Whether a request was sent.
     """
 
-    category: Category
-    example: Example
+    category: FailureCategory
+    example: ExampleResponse
     api: Api | None = None
     code: str | None = None
     status: Container[int | None] | None = None
@@ -65,7 +70,7 @@ class FailureRow:
     sent: bool | None = None
 
     def may_match(self, api: Api, status: int | None, *, sent: bool, answered: bool) -> bool:
-        """Whether the row can match an exchange with these facts, before codes and messages are compared."""
+        """Whether the row can match a failure with these facts, so that its codes and message are worth comparing."""
         return (
             (self.api is None or self.api == api)
             and (self.sent is None or self.sent == sent)
@@ -73,12 +78,15 @@ class FailureRow:
             and (self.status is None or status in self.status)
         )
 
-    def matches(self, seen: Evidence) -> bool:
-        """Whether the row matches the codes, the message and the exceptions of ``seen``."""
+    def matches(self, evidence: FailureEvidence) -> bool:
+        """Whether the row matches the codes, the message and the exceptions of ``evidence``.
+
+        Only valid for a row for which `may_match` is true.
+        """
         return (
-            (self.code is None or any(map(_pattern(self.code).match, seen.codes)))
-            and (self.raised is None or self.raised in seen.raised)
-            and (self.says is None or re.search(self.says, seen.sentence, re.IGNORECASE) is not None)
+            (self.code is None or any(map(_pattern(self.code).match, evidence.codes)))
+            and (self.raised is None or self.raised in evidence.raised)
+            and (self.says is None or re.search(self.says, evidence.sentence, re.IGNORECASE) is not None)
         )
 
 
@@ -87,21 +95,21 @@ def _pattern(code: str) -> re.Pattern[str]:
     return re.compile(translate(code.lower()))
 
 
-def _openai(status: int, code: str | None = None, message: str = "", **more: Any) -> Example:
+def _openai(status: int, code: str | None = None, message: str = "", **more: Any) -> ExampleResponse:
     error = {"message": message, "type": "invalid_request_error", "param": None, "code": code, **more}
-    return Example(status, json.dumps({"error": error}))
+    return ExampleResponse(status, json.dumps({"error": error}))
 
 
-def _google(status: int, name: str, message: str = "", **detail: Any) -> Example:
+def _google(status: int, name: str, message: str = "", **detail: Any) -> ExampleResponse:
     error = {"code": status, "status": name, "message": message, "details": [detail] if detail else []}
-    return Example(status, json.dumps({"error": error}))
+    return ExampleResponse(status, json.dumps({"error": error}))
 
 
-def _exceeded(quota: str) -> Example:
+def _exceeded(quota: str) -> ExampleResponse:
     return _google(429, "RESOURCE_EXHAUSTED", violations=[{"quotaId": quota}])
 
 
-C = Category
+C = FailureCategory
 _OF_ONE_CALL = frozenset({"alive", "nothing"})
 """What a failure says about the endpoint's health if it is no other call's."""
 OF_THE_REQUEST = frozenset(
@@ -114,11 +122,11 @@ WHATEVER = OF_THE_REQUEST | {429, 500, 503, 529}
 """Any status, for rows whose message is so clear that it outweighs a contradicting status."""
 
 
-def _code(category: Category, status: int, code: str) -> FailureRow:
+def _code(category: FailureCategory, status: int, code: str) -> FailureRow:
     return FailureRow(category, _openai(status, code.replace("*", "")), code=code)
 
 
-def _about(category: Category, status: int, code: str) -> FailureRow:
+def _about(category: FailureCategory, status: int, code: str) -> FailureRow:
     return FailureRow(
         category, _openai(status, code.strip("*").replace("*", "_")), code=code, status=OF_THE_REQUEST
     )
@@ -130,13 +138,13 @@ def _counted(quota: str, code: str) -> FailureRow:
     return FailureRow(C.MODEL_QUOTA, example, code=code, status=TOO_MANY)
 
 
-def _minimax(category: Category, code: str) -> FailureRow:
+def _minimax(category: FailureCategory, code: str) -> FailureRow:
     """A row for a code of MiniMax, which comes with status 200; with another status the number may be anybody's."""
-    example = Example(200, json.dumps({"error": {"message": "", "code": code}}), fault="event")
+    example = ExampleResponse(200, json.dumps({"error": {"message": "", "code": code}}), fault="event")
     return FailureRow(category, example, "openai", code, status=frozenset({None}))
 
 
-def _but(category: Category, status: int, code: str, example: str, says: str) -> FailureRow:
+def _but(category: FailureCategory, status: int, code: str, example: str, says: str) -> FailureRow:
     """A row for a code whose meaning these words in the message reverse."""
     return FailureRow(category, _openai(status, code, example), code=code, says=says)
 
@@ -248,16 +256,16 @@ CODES = (
 """The rows for providers' codes, without ambiguous ones such as ``permission_denied`` (a key's or content's fault)."""
 
 
-def _prose(category: Category, example: Example, says: str) -> FailureRow:
+def _prose(category: FailureCategory, example: ExampleResponse, says: str) -> FailureRow:
     return FailureRow(category, example, status=BAD_REQUEST, says=says)
 
 
-def _wording(category: Category, status: int, example: str, says: str) -> FailureRow:
+def _wording(category: FailureCategory, status: int, example: str, says: str) -> FailureRow:
     """A row for any answer with these words in its message."""
     return FailureRow(category, _openai(status, None, example), status=OF_THE_REQUEST, says=says)
 
 
-def _plain(category: Category, status: int, example: str, says: str) -> FailureRow:
+def _plain(category: FailureCategory, status: int, example: str, says: str) -> FailureRow:
     return FailureRow(category, _openai(status, None, example), status=WHATEVER, says=says)
 
 
@@ -349,11 +357,11 @@ MALFORMED = (
 """Errors about requests that no endpoint would take: broken JSON, missing fields, wrong types, empty input."""
 
 
-def _in_a_stream(category: Category, example: str, says: str) -> FailureRow:
+def _in_a_stream(category: FailureCategory, example: str, says: str) -> FailureRow:
     error = {"error": {"message": example}}
     return FailureRow(
         category,
-        Example(200, json.dumps(error), fault="event"),
+        ExampleResponse(200, json.dumps(error), fault="event"),
         "openai",
         status=frozenset({None}),
         says=says,
@@ -809,8 +817,10 @@ PROSE = (
 """The rows for providers that send only a message, or a code without meaning. Rows about the request come first."""
 
 
-def _status(category: Category, *statuses: int) -> tuple[FailureRow, ...]:
-    return tuple(FailureRow(category, Example(status), status=frozenset({status})) for status in statuses)
+def _status(category: FailureCategory, *statuses: int) -> tuple[FailureRow, ...]:
+    return tuple(
+        FailureRow(category, ExampleResponse(status), status=frozenset({status})) for status in statuses
+    )
 
 
 STATUSES = (
@@ -822,24 +832,26 @@ STATUSES = (
     *_status(C.SERVER, 409, 425, 498, 499),
     *_status(C.CONTEXT, 413),
     *_status(C.RATE_LIMIT, 429),
-    FailureRow(C.SERVER, Example(503, "<html>overloaded</html>"), status=range(500, 600)),
+    FailureRow(C.SERVER, ExampleResponse(503, "<html>overloaded</html>"), status=range(500, 600)),
     FailureRow(
-        C.UNSUPPORTED, Example(400), status=range(400, 500)
+        C.UNSUPPORTED, ExampleResponse(400), status=range(400, 500)
     ),  # most likely, only this endpoint says so
     FailureRow(
-        C.MODEL_NOT_FOUND, Example(307), status=range(300, 400)
+        C.MODEL_NOT_FOUND, ExampleResponse(307), status=range(300, 400)
     ),  # never followed: it may lead anywhere
 )
 """The rows that go by the HTTP status."""
 
 
-def _event(code: str, category: Category = C.SERVER, api: Api = "openai") -> FailureRow:
+def _event(code: str, category: FailureCategory = C.SERVER, api: Api = "openai") -> FailureRow:
     error = {"error": {"message": "", "type": code, "code": code}}
-    return FailureRow(category, Example(200, json.dumps(error), fault="event"), api, code)
+    return FailureRow(category, ExampleResponse(200, json.dumps(error), fault="event"), api, code)
 
 
 def _google_event(status: int, code: str) -> FailureRow:
-    return FailureRow(C.SERVER, Example(200, _google(status, code).body, fault="event"), "gemini", code)
+    return FailureRow(
+        C.SERVER, ExampleResponse(200, _google(status, code).body, fault="event"), "gemini", code
+    )
 
 
 EVENTS = (
@@ -860,30 +872,39 @@ EVENTS = (
 """The rows for codes that say no more than a status, which count only in a stream, where there is none."""
 
 EXCEPTIONS = (
-    FailureRow(C.UNWORDED, Example(fault="unworded"), raised="NotWordedError", sent=False),
-    FailureRow(C.TIMEOUT, Example(fault="hang"), raised="TimeoutException", sent=True),
-    FailureRow(C.TIMEOUT, Example(fault="hang"), raised="TimeoutError", sent=True),
-    FailureRow(C.CONNECT, Example(fault="refuse"), raised="TransportError", sent=True, answered=False),
-    FailureRow(C.CONNECT, Example(fault="refuse"), raised="OSError", sent=True, answered=False),
-    FailureRow(C.INTERRUPTED, Example(fault="cut"), raised="TransportError", answered=True),
-    FailureRow(C.INTERRUPTED, Example(fault="cut"), raised="OSError", answered=True),
+    FailureRow(C.UNWORDED, ExampleResponse(fault="unworded"), raised="InexpressibleRequestError", sent=False),
+    FailureRow(C.TIMEOUT, ExampleResponse(fault="hang"), raised="TimeoutException", sent=True),
+    FailureRow(C.TIMEOUT, ExampleResponse(fault="hang"), raised="TimeoutError", sent=True),
+    FailureRow(
+        C.CONNECT, ExampleResponse(fault="refuse"), raised="TransportError", sent=True, answered=False
+    ),
+    FailureRow(C.CONNECT, ExampleResponse(fault="refuse"), raised="OSError", sent=True, answered=False),
+    FailureRow(C.INTERRUPTED, ExampleResponse(fault="cut"), raised="TransportError", answered=True),
+    FailureRow(C.INTERRUPTED, ExampleResponse(fault="cut"), raised="OSError", answered=True),
     # A success that is no answer: a page, broken JSON, an error object, no choices.
-    FailureRow(C.UNREADABLE, Example(200, "<!doctype html><title>Sign in</title>"), answered=True),
-    FailureRow(C.UNREADABLE, Example(200, '{"error": {"message": "no upstream"}}'), "openai", answered=True),
-    FailureRow(C.UNREADABLE, Example(200, "{"), answered=True),
-    FailureRow(C.BUG, Example(fault="bug")),
+    FailureRow(C.UNREADABLE, ExampleResponse(200, "<!doctype html><title>Sign in</title>"), answered=True),
+    FailureRow(
+        C.UNREADABLE, ExampleResponse(200, '{"error": {"message": "no upstream"}}'), "openai", answered=True
+    ),
+    FailureRow(C.UNREADABLE, ExampleResponse(200, "{"), answered=True),
+    FailureRow(C.BUG, ExampleResponse(fault="bug")),
 )
 """The rows for attempts without an error answer: by the exception, and by how far the exchange had got."""
 
 ROWS: tuple[FailureRow, ...] = (*CODES, *PROSE, *STATUSES, *EVENTS, *EXCEPTIONS)
 
 
-def category_of(seen: Evidence) -> Category:
-    """The category of the first row that matches. What others share is blamed by the provider's own words only."""
-    rows = _rows_of(seen.api, seen.status, sent=seen.sent, answered=seen.answered)
-    found = next(row for row in rows if row.matches(seen))
+def find_category(evidence: FailureEvidence) -> FailureCategory:
+    """Find the category of the first row that matches ``evidence``.
+
+    If that row matches by the error message and its category affects other calls, such as a rejected key,
+    the words that repeat the request are removed from the message, and the first row that still matches
+    decides. So the text of a prompt cannot get a key blocked.
+    """
+    rows = _rows_of(evidence.api, evidence.status, sent=evidence.sent, answered=evidence.answered)
+    found = next(row for row in rows if row.matches(evidence))
     if found.says is not None and POLICY[found.category].health not in _OF_ONE_CALL:
-        own = seen.in_own_words()
+        own = evidence.without_echoes()
         found = next(row for row in rows if row.matches(own))
     return found.category
 

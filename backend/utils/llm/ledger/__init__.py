@@ -1,1 +1,1 @@
-"""The ledger: one record of each attempt with its usage, cost and outcome, and the sinks that keep records."""
+"""The ledger: a record of each attempt with usage, cost and outcome, and the sinks that store records."""

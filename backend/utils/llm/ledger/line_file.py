@@ -13,13 +13,13 @@ _OWNER_ALONE = 0o600
 
 
 class LineFile:
-    """A file on a local disk that threads and processes, forked ones too, append lines to.
+    """A file to which several threads and processes append lines. It must be on a local disk.
 
-    Each line is a single write. If a full disk or the end of a process cuts off a line, the next one still begins a new
-    line. Lines may be blank.
+    Each line is a single write. If a full disk or the end of a process cuts off a line, the next line still
+    begins on a line of its own. So lines may be blank.
 
     Args:
-        path: The file; if missing, made readable and writable for its owner alone.
+        path: The file. A missing file is created, readable and writable for its owner only.
 
     Raises:
         OSError: The file cannot be opened.
@@ -29,7 +29,7 @@ class LineFile:
         self._file = open(path, "a+b", buffering=0, opener=_opened)  # noqa: SIM115 - it stays open
 
     def append(self, text: str) -> None:
-        """Append ``text``, which has no line break, as a line.
+        """Append ``text``, which must not contain a line break, as a line.
 
         Raises:
             OSError: The disk is full or fails.

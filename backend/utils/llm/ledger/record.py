@@ -13,42 +13,43 @@ _encoded = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class AttemptRecord(NamedTuple):
-    """One request that was sent for a call, or was about to be, and its outcome.
+    """The ledger's record of one attempt: one request of a call, and its outcome.
 
     Attributes:
         call: The call's id, a UUIDv7: the ``id`` of its receipt. All attempts of a call have the same.
-        number: The attempt's place in the call, from 1, in the order in which they began.
+        number: The attempt's position in the call, from 1, in the order in which attempts began.
         at: When the attempt began, in microseconds since 1970 (UTC).
         duration: Microseconds from ``at`` to the attempt's end.
-        first_byte: Microseconds from the request to the answer's first byte; None if none came.
-        first_token: Microseconds from ``at`` to the first content of a stream; None for a whole answer.
+        first_byte: Microseconds from the request to the answer's first byte; None if no byte came.
+        first_token: Microseconds from ``at`` to the first content of a stream; None if the answer was not
+            streamed.
         feature: The feature that was called.
         profile: The profile whose chain was used.
         endpoint: ``provider:model``.
         served_model: The model that the provider says it used.
         request_id: The provider's id of the request, one short line.
-        user: The caller's user, as the application names them.
+        user: The caller's user, as named by the application.
         tenant: The caller's organisation.
         key_owner: Whose key was used: ``house`` or ``user``.
-        key: A keyed hash that tells the key from others, and nothing else about it; None without a key.
+        key: A keyed hash that identifies the API key without revealing it; None without a key.
         account: The house's account that was used, if there are several.
         outcome: ``ok``, ``rejected``, ``failed`` or ``cancelled``.
         category: The kind of failure; None for a success.
         status: The HTTP status, if an answer came.
-        finish_reason: Why the model stopped, by the name of Chat Completions, or as the provider told it.
+        finish_reason: Why the model stopped, as named by Chat Completions, or else by the provider.
         stream: Whether the answer was requested as a stream.
         hedge: Whether the attempt was a hedge, sent while the first request was still in flight.
-        degraded: Whether the endpoint is another one than the call's first choice.
-        input: Tokens of the prompt, with those of ``cached`` and ``cache_write``.
-        output: Tokens of the answer, with those of ``reasoning``.
+        degraded: Whether the endpoint is not the call's first choice.
+        input: Tokens of the prompt, including ``cached`` and ``cache_write``.
+        output: Tokens of the answer, including ``reasoning``.
         cached: Tokens read from the provider's cache.
         cache_write: Tokens written to the provider's cache.
         reasoning: Tokens of hidden reasoning.
-        estimated: Whether tokens and cost are our estimate.
+        estimated: Whether tokens and cost are our estimate, because the provider reported no usage.
         cost: Pico-dollars; None if unknown.
-        price_version: The price list's version used for ``cost``, or the table's own price.
-        table_hash: The hash of the table in force.
-        arm: Which arm of the feature's split the call was in, or ``shadow`` for a copy; None without a split.
+        price_version: The version of the price list used for ``cost``, or that the price is the table's own.
+        table_hash: The hash of the table that was in use.
+        arm: The variant of the feature's split, or ``shadow`` for a copy; None without a split.
         trace: The id of the current OpenTelemetry trace, as 32 hex digits.
     """
 
@@ -88,15 +89,15 @@ class AttemptRecord(NamedTuple):
     trace: str | None
 
     def as_json(self) -> str:
-        """The record as a JSON object on one line, in ASCII."""
+        """Encode the record as a JSON object on one line, in ASCII."""
         return _encoded(self._asdict())
 
     @classmethod
-    def of_json(cls, text: str | bytes) -> Self:
-        """The record that `as_json` wrote.
+    def from_json(cls, text: str | bytes) -> Self:
+        """Decode a record that `as_json` encoded.
 
         Raises:
             ValueError: The text is no JSON.
-            TypeError: The JSON is no record, or one of another version.
+            TypeError: The JSON is no record, or a record of another version.
         """
         return cls(**json.loads(text))

@@ -1,4 +1,4 @@
-"""Sinks that keep the records of attempts."""
+"""Sinks that store the records of attempts."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ if TYPE_CHECKING:
 
 
 class LedgerSink(Protocol):
-    """Keeps the record of each attempt, before the answer, or a stream's last chunk, is returned to the caller."""
+    """Stores the record of each attempt. It is called before the answer is returned to the caller.
+
+    For a stream it is called before the last chunk.
+    """
 
     def append(self, record: AttemptRecord) -> None:
-        """Keep ``record``.
+        """Store ``record``.
 
-        Called while the call waits, from any thread and from event loops, for several calls at once. Must return in
-        microseconds, without waiting. Its exceptions are logged, and change no outcome.
+        It is called on the calling path, from any thread and from event loops, several times at once. So it must
+        be thread-safe, and return in microseconds without waiting. Its exceptions are logged, and do not affect
+        the call.
         """
 
 
 class MemorySink:
-    """Keeps the latest records in memory, for tests and small applications.
+    """Stores the latest records in memory, for tests and small applications.
 
     Args:
         most: The number of records kept.
@@ -41,17 +45,18 @@ class MemorySink:
         return tuple(self._kept)
 
     def append(self, record: AttemptRecord) -> None:
-        """Keep ``record``, and drop the oldest beyond ``most``. See `LedgerSink.append`."""
+        """Store ``record``, and drop the oldest record if there are too many."""
         self._kept.append(record)
 
 
 class JsonLinesSink:
-    """Appends each record to a file on a local disk, as a line of JSON. Threads and processes may share the `LineFile`.
+    """Appends each record to a file on a local disk, as a line of JSON.
 
-    Records survive the end of the process, but not a loss of power.
+    Threads and processes may share the file. Records survive the end of the process, but not a loss of
+    power.
 
     Args:
-        path: The file; if missing, made readable and writable for its owner alone.
+        path: The file. A missing file is created, readable and writable for its owner only.
 
     Raises:
         OSError: The file cannot be opened.
@@ -61,7 +66,7 @@ class JsonLinesSink:
         self._file = LineFile(path)
 
     def append(self, record: AttemptRecord) -> None:
-        """Append ``record`` to the file. See `LedgerSink.append`.
+        """Append ``record`` to the file.
 
         Raises:
             OSError: The disk is full or fails.
@@ -81,7 +86,7 @@ class JsonLinesSink:
 
 
 def records_in(path: Path | str) -> Iterator[AttemptRecord]:
-    """The records that a `JsonLinesSink` wrote to ``path``; lines that were cut off are skipped.
+    """Read the records that a `JsonLinesSink` wrote to ``path``. Incomplete lines are skipped.
 
     Raises:
         OSError: The file cannot be read.
@@ -89,4 +94,4 @@ def records_in(path: Path | str) -> Iterator[AttemptRecord]:
     with Path(path).open("rb") as file:
         for line in file:
             with suppress(ValueError):
-                yield AttemptRecord.of_json(line)
+                yield AttemptRecord.from_json(line)

@@ -1,4 +1,4 @@
-"""Prompts and answers of features whose row sets `keep_text_days`, kept for that many days."""
+"""Stores the prompts and answers of features whose row sets ``keep_text_days``, for that many days."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ _PREFIX, _SUFFIX = "until-", ".jsonl"
 
 
 class AttemptText(NamedTuple):
-    """The prompt and the answer of one attempt, as text: pictures, sounds and files are left out.
+    """The prompt and the answer of one attempt, as text. Images, audio and files are left out.
 
     Attributes:
-        call: The call's id; ``number`` is the attempt's place in the call. Both as in its record.
-        until: The first day on which the text is no longer kept (UTC), as ``2026-12-06``.
+        call: The call's id, as in the attempt's record.
+        number: The attempt's position in the call, as in its record.
+        until: The day on which the text is removed (UTC), such as ``2026-12-06``.
         feature: The feature that was called.
         user: The caller's user.
         tenant: The caller's organisation.
-        messages: The prompt's messages, each with its role, as LangChain names it, and its text.
+        messages: The prompt's messages, each as a pair of its role, as named by LangChain, and its text.
         answer: The answer's text, or the part received before a failure; None if there was none.
-        tool_calls: The names and arguments of the tool calls in the answer.
+        tool_calls: The tool calls in the answer, each as a pair of name and arguments.
     """
 
     call: str
@@ -42,12 +43,12 @@ class AttemptText(NamedTuple):
     tool_calls: list[list[object]]
 
     def as_json(self) -> str:
-        """The text as a JSON object on one line, in ASCII."""
+        """Encode the text as a JSON object on one line, in ASCII."""
         return _encoded(self._asdict())
 
     @classmethod
-    def of_json(cls, text: str | bytes) -> Self:
-        """The text that `as_json` wrote.
+    def from_json(cls, text: str | bytes) -> Self:
+        """Decode a text that `as_json` encoded.
 
         Raises:
             ValueError: The text is no JSON.
@@ -57,26 +58,32 @@ class AttemptText(NamedTuple):
 
 
 class TextSink(Protocol):
-    """Keeps the prompt and the answer of each attempt until a day. Called before the answer is returned to the caller."""
+    """Stores prompts and answers until their last day.
+
+    It is called before the answer is returned to the caller.
+    """
 
     def keep(self, text: AttemptText) -> None:
-        """Keep ``text`` until its last day, and no longer. Must not wait; its exceptions are logged. See `LedgerSink.append`."""
+        """Store ``text`` until the day ``text.until``, and no longer.
+
+        Must be thread-safe and return without waiting, as `LedgerSink.append`. Its exceptions are logged.
+        """
 
 
 class TextFolder:
-    """Keeps texts in a folder, with a file for each day on which some expire. `prune` removes the expired files.
+    """Stores prompts and answers in a folder, with one file for each day of expiry.
 
-    Threads and processes may share the folder: see `LineFile`.
+    `prune` removes the expired files. Threads and processes may share the folder.
 
     Args:
-        path: The folder. It is made on first use, for its owner alone.
+        path: The folder. It is created with the first text, for its owner only.
     """
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
 
     def keep(self, text: AttemptText) -> None:
-        """Append ``text`` to the file of its day. See `TextSink.keep`.
+        """Append ``text`` to the file of its day of expiry.
 
         Raises:
             OSError: The disk is full or fails.
@@ -86,7 +93,7 @@ class TextFolder:
             file.append(text.as_json())
 
     def of(self, call: str) -> Iterator[AttemptText]:
-        """The kept texts of ``call``. Reads every file of the folder.
+        """Find the stored prompts and answers of the call with the id ``call``. Reads every file of the folder.
 
         Raises:
             OSError: A file cannot be read.
@@ -97,10 +104,10 @@ class TextFolder:
                 for line in lines:
                     if mark in line:
                         with suppress(ValueError):
-                            yield AttemptText.of_json(line)
+                            yield AttemptText.from_json(line)
 
     def prune(self, today: date) -> int:
-        """Remove the files whose day is ``today`` or earlier, and return their number.
+        """Remove the files that expire on ``today`` or earlier, and return how many there were.
 
         Raises:
             OSError: A file cannot be removed.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..models import capabilities
-from ..options import request_kwargs
+from ..models import find_capabilities
+from ..options import make_request_kwargs
 from ..problems import Problems, did_you_mean
 from ..rate_limits import NO_LIMITS, Limits, Rate
-from .load import load, parse, table_path
+from .load import find_table_path, load, parse_table
 from .overrides import IgnoredOverride, Override
-from .schema import Price
+from .schema import TokenPrices
 from .select import Selection
 from .snapshot import (
     OWN,
@@ -19,10 +19,10 @@ from .snapshot import (
     Endpoint,
     Feature,
     Provider,
-    Share,
     Snapshot,
     Tier,
-    endpoint_of_user,
+    TrafficShare,
+    make_own_endpoint,
 )
 from .table import Table
 
@@ -36,34 +36,34 @@ __all__ = [
     "IgnoredOverride",
     "Limits",
     "Override",
-    "Price",
     "Problems",
     "Provider",
     "Rate",
     "Selection",
-    "Share",
     "Snapshot",
     "Table",
     "Tier",
+    "TokenPrices",
+    "TrafficShare",
     "did_you_mean",
-    "endpoint_of_user",
+    "find_table_path",
     "get_route_options",
     "load",
-    "parse",
-    "table_path",
+    "make_own_endpoint",
+    "parse_table",
 ]
 
 
 def get_route_options(
     feature: str, model: str, provider: str, *, snapshot: Snapshot | None = None
 ) -> dict[str, Any]:
-    """The options of a feature as keyword arguments of a request to ``model`` at ``provider``.
+    """The options of ``feature`` as keyword arguments of a request to ``model`` at ``provider``.
 
     Args:
         feature: A feature of the table.
         model: The model, without its provider.
         provider: A provider of the table.
-        snapshot: The table; by default the default table, read now.
+        snapshot: The resolved table; by default the default table, read now.
 
     Raises:
         UnknownFeatureError: The table has no such feature.
@@ -71,4 +71,4 @@ def get_route_options(
     """
     snapshot = snapshot or load()
     options = snapshot.features[feature].options
-    return dict(request_kwargs(options, snapshot.providers[provider].api, capabilities(model)))
+    return dict(make_request_kwargs(options, snapshot.providers[provider].api, find_capabilities(model)))

@@ -20,17 +20,17 @@ _WRITTEN: Final = re.compile(r"(?<![^\s,])alias:([^\s,]*)")
 """In a variable, where several endpoints may stand with commas between them."""
 
 
-class Aliases:
-    """Reads the section ``[aliases]`` of a document, and replaces aliases by endpoints.
+class AliasResolver:
+    """Reads the section ``[aliases]`` of a table document, and replaces aliases by endpoints.
 
     Args:
-        document: The document without its section of aliases, and with endpoints in their place.
+        document: The parsed document, with its section of aliases.
         layer: The configuration layer of the document, as problems name it.
         problems: Collects what is wrong with the aliases.
 
     Attributes:
         names: Each alias as written, such as ``alias:fast``, with its endpoint.
-        document: The document with aliases replaced by endpoints.
+        document: The document without that section, and with aliases replaced by endpoints.
     """
 
     def __init__(self, document: Mapping[str, Any], layer: str, problems: Problems) -> None:
@@ -49,8 +49,8 @@ class Aliases:
                 self.names[PREFIX + name] = endpoint
         self.document = {key: self._replaced(value, key) for key, value in document.items() if key != SECTION}
 
-    def environment(self, environ: Mapping[str, str], prefix: str) -> dict[str, str]:
-        """A copy of ``environ`` with aliases replaced by endpoints in the variables that begin with ``prefix``."""
+    def resolve_environment(self, environ: Mapping[str, str], prefix: str) -> dict[str, str]:
+        """Return a copy of ``environ`` with aliases replaced by endpoints, in variables that begin with ``prefix``."""
 
         def replaced(variable: str, value: str) -> str:
             return _WRITTEN.sub(lambda found: self._endpoint(found[0], variable, "environment"), value)
@@ -60,11 +60,17 @@ class Aliases:
             for name, value in environ.items()
         }
 
-    def override(self, one: Override) -> Override:
-        """A copy of the stored override ``one`` with aliases replaced by endpoints."""
-        links = tuple(self._endpoint(link, one.path, LAYER) for link in one.links)
-        subject = one.subject if links else self._endpoint(one.subject, one.path, LAYER)
-        return one._replace(subject=subject, links=links)
+    def resolve_override(self, stored_override: Override) -> Override:
+        """Return a copy of ``stored_override`` with aliases replaced by endpoints."""
+        links = tuple(
+            self._endpoint(link, stored_override.problem_path, LAYER) for link in stored_override.links
+        )
+        subject = (
+            stored_override.subject
+            if links
+            else self._endpoint(stored_override.subject, stored_override.problem_path, LAYER)
+        )
+        return stored_override._replace(subject=subject, links=links)
 
     def _replaced(self, value: Any, path: str) -> Any:
         if isinstance(value, str):

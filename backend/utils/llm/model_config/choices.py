@@ -8,23 +8,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..problems import did_you_mean
-from ..strategies import ORDERED, ByTier, CostLadder, Quota
+from ..strategies import ORDERED, CostLadderStrategy, QuotaStrategy, TierStrategy
 from .schema import FeatureRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..problems import Problems
-    from ..strategies import Strategy
-    from .rows import Rows
+    from ..strategies import SelectionStrategy
+    from .rows import TableRows
     from .snapshot import Chain, Endpoint
 
 WHOLE = "a selection by tier must be the whole chain: what stands beside it is open to every tier"
 NO_TIERS = "does not go with a selection by tier: it knows no tiers"
 
 
-class Choices:
-    """Checks the strategies (``select``) of one document; what is wrong with them is added to ``problems``.
+class StrategyChecker:
+    """Checks the strategies (``select``) of one table document, and adds what is wrong to ``problems``.
 
     Args:
         rows: The rows of the document.
@@ -32,7 +32,7 @@ class Choices:
         problems: Collects the findings.
     """
 
-    def __init__(self, rows: Rows, layer: str, problems: Problems) -> None:
+    def __init__(self, rows: TableRows, layer: str, problems: Problems) -> None:
         self._rows = rows
         self._layer = layer
         self._problems = problems
@@ -46,7 +46,7 @@ class Choices:
         if len(endpoints) == len(row.endpoints):
             self._check_quota(path, row.select, endpoints)
         next_group = self._rows.groups.get(row.then or "")
-        if row.then and any(isinstance(group.select, ByTier) for group in (row, next_group) if group):
+        if row.then and any(isinstance(group.select, TierStrategy) for group in (row, next_group) if group):
             self._add(f"groups.{name}.then", WHOLE, value=row.then)
 
     # Features --------------------------------------------------------------------------------------------------------
@@ -55,13 +55,13 @@ class Choices:
         """Check the strategy of the feature ``name`` against each of its ``chains`` in the document."""
         row, path = self._row(name), f"features.{name}.select"
         chains = list({chain.path: chain for chain in chains}.values())
-        own = [chain.own for chain in chains]
+        own = [chain.direct_endpoint_names for chain in chains]
         if row.select != ORDERED and chains and not any(own):
             rule = "the feature has no endpoints of its own to choose from"
             self._add(path, rule, fix="Write it at the group.")
         elif chains:
             self._check_names(path, row.select, own)
-            if all(len(chain.own) == len(_of_the_feature(chain)) for chain in chains):
+            if all(len(chain.direct_endpoint_names) == len(_of_the_feature(chain)) for chain in chains):
                 self._check_quota(
                     path, row.select, [endpoint for chain in chains for endpoint in _of_the_feature(chain)]
                 )
@@ -70,10 +70,13 @@ class Choices:
             self._check_tiers_are_served(f"{path}.tiers", row.select, chain)
         self._check_settings(name, chains)
 
-    def check_override(self, name: str, chain: Chain, own: Iterable[Chain], layer: str) -> None:
-        """Check the chain that ``layer`` gives the feature ``name``, which has ``own`` chains in the file."""
+    def check_override(self, name: str, chain: Chain, file_chains: Iterable[Chain], layer: str) -> None:
+        """Check the ``chain`` with which an override in ``layer`` replaces the chains of the feature ``name``.
+
+        ``file_chains`` are the feature's chains in the file, before the override.
+        """
         select, value = self._row(name).select, ", ".join(chain.links)
-        missing = ", ".join(map(repr, sorted(_named(select) - chain.own)))
+        missing = ", ".join(map(repr, sorted(_named(select) - chain.direct_endpoint_names)))
         place = f"features.{name}.select"
         if missing:
             rule, fix = (
@@ -81,11 +84,11 @@ class Choices:
                 "Name the same endpoints, or change the table.",
             )
             self._problems.add(chain.path, rule, value=value, layer=layer, fix=fix)
-        if isinstance(select, ByTier):
-            for unlisted in sorted(chain.own - _named(select)):
+        if isinstance(select, TierStrategy):
+            for unlisted in sorted(chain.direct_endpoint_names - _named(select)):
                 rule = f"{place} lets no tier use {unlisted!r}"
                 self._problems.add(chain.path, rule, value=value, layer=layer)
-        if any(map(_goes_by_tier, own)) and not _goes_by_tier(chain):
+        if any(map(_goes_by_tier, file_chains)) and not _goes_by_tier(chain):
             rule = "the table serves this feature by tier, and this would be open to every tier"
             fix = "Name the group that chooses by tier, or change the table."
             self._problems.add(chain.path, rule, value=value, layer=layer, fix=fix)
@@ -97,18 +100,18 @@ class Choices:
         groups = [
             self._rows.groups.get(link.removeprefix("group:"))
             for link in chain.links
-            if link not in chain.own
+            if link not in chain.direct_endpoint_names
         ]
-        is_by_tier = isinstance(self._row(name).select, ByTier)
+        is_by_tier = isinstance(self._row(name).select, TierStrategy)
         if (is_by_tier and groups) or (len(chain.links) > 1 and any(_is_by_tier(group) for group in groups)):
             self._problems.add(chain.path, WHOLE, value=", ".join(chain.links), layer=chain.layer)
 
-    def _check_tiers_are_served(self, path: str, select: Strategy, chain: Chain) -> None:
+    def _check_tiers_are_served(self, path: str, select: SelectionStrategy, chain: Chain) -> None:
         """Check that no profile leaves a tier without an endpoint."""
-        if not isinstance(select, ByTier) or not chain.own:
+        if not isinstance(select, TierStrategy) or not chain.direct_endpoint_names:
             return
         for tier, allowed in select.tiers.items():
-            if not chain.own.intersection(allowed.endpoints):
+            if not chain.direct_endpoint_names.intersection(allowed.endpoints):
                 self._add(
                     f"{path}.{tier}", f"none of its endpoints is in {chain.path}, so nothing serves it there"
                 )
@@ -116,11 +119,13 @@ class Choices:
     def _check_settings(self, name: str, chains: list[Chain]) -> None:
         """Check the settings beside a feature's selection, and those that conflict with it."""
         row, selections = self._row(name), [tier.select for chain in chains for tier in chain.tiers]
-        if any(isinstance(select, ByTier) for select in selections):
+        if any(isinstance(select, TierStrategy) for select in selections):
             for key in ("split", "shadow"):
                 if getattr(row, key):
                     self._add(f"features.{name}.{key}", NO_TIERS)
-        if row.on_invalid_output == "raise" and any(isinstance(select, CostLadder) for select in selections):
+        if row.on_invalid_output == "raise" and any(
+            isinstance(select, CostLadderStrategy) for select in selections
+        ):
             rule, fix = "a ladder by cost climbs after such an answer", 'Write "next", or leave it out.'
             self._add(f"features.{name}.on_invalid_output", rule, value="raise", fix=fix)
         if "stop" in row.model_fields_set and not row.split:
@@ -128,14 +133,14 @@ class Choices:
 
     # Selections ------------------------------------------------------------------------------------------------------
 
-    def _check_names(self, path: str, select: Strategy, choices: list[frozenset[str]]) -> None:
+    def _check_names(self, path: str, select: SelectionStrategy, choices: list[frozenset[str]]) -> None:
         """Check that every endpoint that ``select`` names is one of its ``choices``; by tier also the reverse."""
         known = frozenset[str]().union(*choices)
-        for where, named in select.named():
+        for where, named in select.endpoints_in_settings():
             if named not in known:
                 fix = did_you_mean(named, known)
                 self._add(f"{path}.{where}", f"{named!r} is none of the endpoints here", fix=fix)
-        if not isinstance(select, ByTier):
+        if not isinstance(select, TierStrategy):
             return
         if select.default not in select.tiers:
             fix = did_you_mean(select.default, select.tiers)
@@ -144,8 +149,8 @@ class Choices:
             fix = "Give it to a tier, or take it out of the chain."
             self._add(f"{path}.tiers", f"no tier may use {unused!r}", fix=fix)
 
-    def _check_quota(self, path: str, select: Strategy, endpoints: Iterable[Endpoint]) -> None:
-        if isinstance(select, Quota) and not any(_has_quota(endpoint) for endpoint in endpoints):
+    def _check_quota(self, path: str, select: SelectionStrategy, endpoints: Iterable[Endpoint]) -> None:
+        if isinstance(select, QuotaStrategy) and not any(_has_quota(endpoint) for endpoint in endpoints):
             rule = "nothing here has a limit per day or month, so there is no quota to go by"
             fix = 'Write one at a provider or an account: limits = { tokens = "1000000/day" }.'
             self._add(path, rule, fix=fix)
@@ -157,16 +162,16 @@ class Choices:
         self._problems.add(path, rule, value=value, layer=self._layer, fix=fix)
 
 
-def _named(select: Strategy) -> frozenset[str]:
-    return frozenset(name for _, name in select.named())
+def _named(select: SelectionStrategy) -> frozenset[str]:
+    return frozenset(name for _, name in select.endpoints_in_settings())
 
 
 def _is_by_tier(group: object) -> bool:
-    return isinstance(getattr(group, "select", None), ByTier)
+    return isinstance(getattr(group, "select", None), TierStrategy)
 
 
 def _goes_by_tier(chain: Chain) -> bool:
-    return any(isinstance(tier.select, ByTier) for tier in chain.tiers)
+    return any(isinstance(tier.select, TierStrategy) for tier in chain.tiers)
 
 
 def _of_the_feature(chain: Chain) -> list[Endpoint]:
@@ -181,4 +186,4 @@ def _has_quota(endpoint: Endpoint) -> bool:
         endpoint.limits,
         *(account.limits for account in provider.accounts),
     ]
-    return any(rate.resets for limits in held for rate in (*limits.requests, *limits.tokens))
+    return any(rate.is_calendar_quota for limits in held for rate in (*limits.requests, *limits.tokens))

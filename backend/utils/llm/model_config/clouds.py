@@ -27,8 +27,8 @@ Fault = tuple[str, str]
 """What is wrong, and how to fix it, both as parts of an error message."""
 
 
-def address_fault(api: Api, base_url: str) -> Fault | None:
-    """Why no provider of ``api`` can work at ``base_url``, with a fix; None if nothing is known against it."""
+def find_cloud_address_problem(api: Api, base_url: str) -> Fault | None:
+    """Explain why a provider of ``api`` cannot work at ``base_url``, with a fix; None if no reason is known."""
     parts = urlsplit(base_url)
     host, path = parts.hostname or "", parts.path.rstrip("/").removesuffix("/chat/completions")
     if _AZURE.fullmatch(host):
@@ -46,8 +46,11 @@ def address_fault(api: Api, base_url: str) -> Fault | None:
     return None
 
 
-def key_fault(host: str, key: str) -> Fault | None:
-    """Why ``key`` would soon expire or be refused at ``host``, with a fix; None if nothing is known. Quotes no key."""
+def find_cloud_key_problem(host: str, key: str) -> Fault | None:
+    """Explain why ``key`` would soon expire or be refused at ``host``, with a fix; None if no reason is known.
+
+    The text does not quote the key.
+    """
     if _TOKEN.fullmatch(key) and (_AZURE.fullmatch(host) or _VERTEX.fullmatch(host)):
         return (
             "holds a token that ends within the hour",

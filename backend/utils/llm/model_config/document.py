@@ -24,11 +24,11 @@ _WAY_OUT: Final = "Set LLM_CONFIG to the path of a table."
 _NOT_BLOCKING: Final = getattr(os, "O_NONBLOCK", 0)
 
 
-def read(path: Path) -> str:
-    """Read the file at ``path`` as text. A pipe or a device is refused, because reading it could block for ever.
+def read_table_file(path: Path) -> str:
+    """Read the table file at ``path``. Pipes and devices are refused, because reading could block for ever.
 
     Raises:
-        ConfigError: The file cannot be read, is larger than `LARGEST` bytes, or is no UTF-8.
+        ConfigError: The file cannot be read, is larger than `LARGEST` bytes, or is not UTF-8.
     """
     try:
         content = _content(path)
@@ -45,11 +45,13 @@ def read(path: Path) -> str:
         raise ConfigError([f"{path}: is not UTF-8 text. {_WAY_OUT}"]) from error
 
 
-def values(text: str, source: Path | None = None) -> dict[str, Any]:
-    """The values of ``text``, at most `DEEPEST` levels deep, with integers in `INTEGERS`.
+def parse_toml(text: str, source: Path | None = None) -> dict[str, Any]:
+    """Parse ``text`` as TOML, at most `DEEPEST` levels deep and with integers in `INTEGERS`.
+
+    ``source`` is the file of the text, for error messages.
 
     Raises:
-        ConfigError: ``text`` is no TOML, or has values out of these bounds.
+        ConfigError: ``text`` is not TOML, or has values out of these bounds.
     """
     named = source or "table"
     try:

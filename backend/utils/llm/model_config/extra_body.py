@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import AfterValidator
 
-from ..options import Options, parameter_of
-from ..problems import rule_error
-from ..secrets import looks_like_key
+from ..options import Options, find_api_parameter
+from ..problems import make_rule_error
+from ..secrets import contains_likely_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _OPTIONS: Final = {
     name: option
     for option in Options.model_fields
-    for name in (parameter_of(option).openai, parameter_of(option).gemini)
+    for name in (find_api_parameter(option).openai, find_api_parameter(option).gemini)
     if name is not None
 }
 _OWNED: Final = frozenset(
@@ -84,7 +84,7 @@ _ONE_ANSWER: Final = "A call has one answer: call again, or use batch, for anoth
 
 def _harmless(extra: dict[str, Any]) -> dict[str, Any]:
     for path, fault, fix in (*_owned(extra), *_unfit(extra, ())):
-        raise rule_error(f"{'.'.join(path)} {fault}", fix)
+        raise make_rule_error(f"{'.'.join(path)} {fault}", fix)
     return extra
 
 
@@ -134,7 +134,7 @@ def _unfit(value: Any, place: tuple[str, ...]) -> Iterator[Fault]:
 
 def _unfit_value(value: Any) -> tuple[str, str] | None:
     if isinstance(value, str):
-        return ("looks like a key", _NO_KEYS) if looks_like_key(value) else None
+        return ("looks like a key", _NO_KEYS) if contains_likely_key(value) else None
     return None if isinstance(value, int | float) and math.isfinite(value) else ("is no JSON value", "")
 
 

@@ -15,14 +15,14 @@ from pydantic import SecretStr
 
 from ..errors import ConfigError
 from ..problems import Problems
-from ..secrets import key_problem
-from .aliases import Aliases
-from .clouds import key_fault
-from .document import read, values
-from .resolve import FEATURE_OVERRIDE, PROFILE_OVERRIDE, Resolver
-from .rows import fit
+from ..secrets import find_key_problem
+from .aliases import AliasResolver
+from .clouds import find_cloud_key_problem
+from .document import parse_toml, read_table_file
+from .resolve import FEATURE_OVERRIDE, PROFILE_OVERRIDE, TableResolver
+from .rows import validate_rows
 from .snapshot import Features, Snapshot
-from .state_server import STATE_SECRET, STATE_URL, state_server
+from .state_server import STATE_SECRET, STATE_URL, read_state_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,38 +36,50 @@ DEFAULT_PATH = Path(__file__).parents[3] / "llm.toml"
 
 
 def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Snapshot:
-    """Read the table at ``path`` under the environment ``environ``.
+    """Read the table at ``path``, apply the environment ``environ``, and resolve it into a snapshot.
 
     Args:
-        path: The file; by default the one that `table_path` finds.
+        path: The file; by default the one that `find_table_path` finds.
         environ: Variables to read keys and overrides from; by default the process's own.
 
     Raises:
         ConfigError: The table is wrong. The error holds every problem, not only the first.
     """
-    path = path or table_path(environ)
-    return parse(read(path), environ=environ, source=path)
+    path = path or find_table_path(environ)
+    return parse_table(read_table_file(path), environ=environ, source=path)
 
 
-def parse(
+def parse_table(
     text: str,
     *,
     environ: Mapping[str, str] | None = None,
     source: Path | None = None,
     overrides: Sequence[Override] = (),
 ) -> Snapshot:
-    """Resolve the ``text`` of a table; as `load`, but with the stored ``overrides`` applied.
+    """Resolve the ``text`` of a table into a snapshot, with stored ``overrides`` and the environment applied.
 
-    If two overrides are of the same feature, the later one counts.
+    If there are several overrides for a feature, the last one applies.
+
+    Args:
+        text: The table, in TOML.
+        environ: Variables to read keys and overrides from; by default the process's own.
+        source: The file of the text, for error messages; None without a file.
+        overrides: The stored overrides, the oldest first.
+
+    Raises:
+        ConfigError: The table is wrong. The error holds every problem, not only the first.
     """
     environ = _environment(environ)
     layer = f"file {source.name}" if source else "text"
     problems = Problems()
-    aliases = Aliases(document := values(text, source), layer, problems)
-    environ = aliases.environment(environ, FEATURE_OVERRIDE)
-    rows, stored = fit(aliases.document, layer, problems), [aliases.override(one) for one in overrides]
-    table = Resolver(rows, environ, layer, problems, stored)
-    server = state_server(rows.head.state_url, environ, layer, problems)
+    aliases = AliasResolver(document := parse_toml(text, source), layer, problems)
+    environ = aliases.resolve_environment(environ, FEATURE_OVERRIDE)
+    rows, stored = (
+        validate_rows(aliases.document, layer, problems),
+        [aliases.resolve_override(one) for one in overrides],
+    )
+    table = TableResolver(rows, environ, layer, problems, stored)
+    server = read_state_server(rows.head.state_url, environ, layer, problems)
     keys = _house_keys(table.providers, environ, problems)
     _check_holds_no_key(
         document,
@@ -75,15 +87,15 @@ def parse(
         layer,
         problems,
     )
-    if problems.found:
-        raise ConfigError(problems.found)
+    if problems.messages:
+        raise ConfigError(problems.messages)
     return Snapshot(
         profile=table.profile,
         profile_layer=table.profile_layer,
         byok_profile=table.byok_profile,
         demo=table.demo,
         providers=table.providers,
-        features=Features(table.features, {name: table.of_group(name) for name in table.groups}),
+        features=Features(table.features, {name: table.make_group_feature(name) for name in table.groups}),
         chains=table.chains,
         groups=table.groups,
         hash=_hash(document, environ, keys, overrides),
@@ -99,8 +111,8 @@ def parse(
     )
 
 
-def table_path(environ: Mapping[str, str] | None = None) -> Path:
-    """The file that ``LLM_CONFIG`` names, or ``llm.toml`` beside the package's folder."""
+def find_table_path(environ: Mapping[str, str] | None = None) -> Path:
+    """The path of the table: the value of ``LLM_CONFIG`` in the environment, or else `DEFAULT_PATH`."""
     named = _environment(environ).get("LLM_CONFIG", "").strip()
     return Path(named) if named else DEFAULT_PATH
 
@@ -118,9 +130,9 @@ def _house_keys(
             problems.add(account.api_key_env, "is no provider's key", layer="environment")
             continue
         value = environ.get(account.api_key_env, "").strip()
-        if value and (problem := key_problem(value)):
+        if value and (problem := find_key_problem(value)):
             problems.add(account.api_key_env, problem, layer="environment")
-        elif fault := key_fault(host, value):
+        elif fault := find_cloud_key_problem(host, value):
             problems.add(account.api_key_env, fault[0], layer="environment", fix=fault[1])
         elif value:
             keys[account.slot] = SecretStr(value)

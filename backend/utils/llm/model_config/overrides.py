@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import override
 
-from ..foreign import label
+from ..foreign import sanitize_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,14 +20,15 @@ LAYER = "stored override"
 
 
 class Override(NamedTuple):
-    """A person's temporary change of the table: other endpoints for a feature, or an endpoint taken out of service.
+    """A person's temporary change of the table: other endpoints for a feature, or an endpoint disabled.
 
     Attributes:
         id: The id of the override.
-        subject: The feature that gets other endpoints; or, without ``links``, the endpoint that is disabled in every
-            chain.
-        links: The endpoints and groups that serve the feature instead, written as in the table; empty to disable.
-        author: The person who made it, and ``reason`` their reason.
+        subject: The feature that gets other endpoints; or, without ``links``, the endpoint that is disabled
+            in every chain.
+        links: The endpoints and groups that serve the feature instead, written as in the table; empty to
+            disable.
+        author: The person who made the override, and ``reason`` their reason.
         since: When it was made, timezone-aware.
         until: When it expires, timezone-aware.
     """
@@ -44,11 +45,11 @@ class Override(NamedTuple):
     def __str__(self) -> str:
         """The override on one line, for people."""
         what = "override" if self.links else "disabled"
-        return f"{what} {self.id} by {label(self.author)} until {self._end}: {label(self.reason)}"
+        return f"{what} {self.id} by {sanitize_text(self.author)} until {self._end}: {sanitize_text(self.reason)}"
 
     @property
-    def without_words(self) -> str:
-        """The override in one phrase without author and reason, for errors that people outside of the team may see."""
+    def public_summary(self) -> str:
+        """The override in one phrase, without author and reason, for error texts that anybody may see."""
         what = "override" if self.links else "disabled"
         return f"{what} {self.id} until {self._end}"
 
@@ -57,8 +58,8 @@ class Override(NamedTuple):
         return self.until.strftime("%Y-%m-%d %H:%M UTC")
 
     @property
-    def path(self) -> str:
-        """The path of the override in problems, as if it were in a table."""
+    def problem_path(self) -> str:
+        """The name of the override in problems, where a value of the file has its path."""
         return f"override of {self.subject}" if self.links else f"disabled {self.subject}"
 
     def as_dict(self) -> dict[str, Any]:

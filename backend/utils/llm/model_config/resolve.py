@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..budgets import Budget
-from ..models import BY_NAME, GRAMMAR, LACKS, Capabilities, capabilities, vendor_of
+from ..models import BY_NAME, GRAMMAR, LACKS, Capabilities, find_capabilities, find_vendor
 from ..problems import Problems, did_you_mean
-from ..strategies import ORDERED, ByTier
-from .choices import Choices
+from ..strategies import ORDERED, TierStrategy
+from .choices import StrategyChecker
 from .overrides import LAYER
 from .schema import FeatureRow, ModelRow, ProviderRow
-from .snapshot import OWN, Access, Account, Chain, Endpoint, Feature, Provider, Share, Tier
+from .snapshot import OWN, Access, Account, Chain, Endpoint, Feature, Provider, Tier, TrafficShare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from ..models import Vendor
+    from ..models import ModelVendor
     from ..options import Options
-    from ..strategies import Strategy
+    from ..strategies import SelectionStrategy
     from .overrides import Override
-    from .rows import Rows
+    from .rows import TableRows
 
 DEFAULT_BASE_URL = {
     "openai": "https://api.openai.com/v1",
@@ -40,15 +40,15 @@ FEATURE_OVERRIDE = "LLM_FEATURE_"
 _WHOLE = 100
 
 
-class Resolver:
-    """Resolves one document into a snapshot.
+class TableResolver:
+    """Resolves the valid rows of a table document into the parts of a `Snapshot`.
 
     Attributes:
-        profile: The profile for calls that the operator pays for, and ``profile_layer`` the configuration layer that
-            chose it.
+        profile: The profile for calls that the operator pays for, and ``profile_layer`` the configuration
+            layer that chose it.
         features: Every feature that the table names.
         budgets: The budgets by name, in the order in which their counters are locked.
-        step_down_to: Profile to the cheaper one below it.
+        step_down_to: For each profile the next cheaper profile, if it has one.
         chains: Profile to feature to chain, with pins, stored overrides and the environment applied.
         demo: The endpoint that serves while the operator has no key; None without.
         disabled: The endpoints that a stored override removes from every chain.
@@ -56,7 +56,7 @@ class Resolver:
 
     def __init__(
         self,
-        rows: Rows,
+        rows: TableRows,
         environ: Mapping[str, str],
         layer: str,
         problems: Problems,
@@ -294,7 +294,7 @@ class Resolver:
         here = (
             provider.vendor.capabilities(model, row.api_mode)
             if provider.api == "openai"
-            else capabilities(model)
+            else find_capabilities(model)
         )
         can = here.model_copy(update=declared)
         return Endpoint(
@@ -321,12 +321,12 @@ class Resolver:
         in_force = {self.profile, self.byok_profile}
         can_step_down = not in_force.isdisjoint(self.step_down_to)
         found = [
-            Budget.of(
+            Budget.from_row(
                 name, row if can_step_down else row.model_copy(update={"step_down_at": None}), self._layer
             )
             for name, row in self._rows.budgets.items()
         ]
-        return {budget.name: budget for budget in sorted(found, key=lambda one: one.order)}
+        return {budget.name: budget for budget in sorted(found, key=lambda one: one.sort_key)}
 
     def _check_budgets(self) -> None:
         for name in self._rows.names["budgets"]:
@@ -346,9 +346,9 @@ class Resolver:
 
     # Features ------------------------------------------------------------------------------------------------------
 
-    def of_group(self, name: str) -> Feature:
-        """The group ``name`` in the form of a feature, with default settings, because calls may name a group."""
-        budgets = tuple(budget for budget in self.budgets.values() if budget.is_for(name))
+    def make_group_feature(self, name: str) -> Feature:
+        """Make a `Feature` with default settings for the group ``name``, because calls may name a group, too."""
+        budgets = tuple(budget for budget in self.budgets.values() if budget.covers_feature(name))
         return Feature(
             name=name, about=f"the group {name.removeprefix('group:')}", budgets=budgets, layer=self._layer
         )
@@ -389,7 +389,7 @@ class Resolver:
                 self._problems.add(f"features.{name}.{key}", "does not go with embeddings", layer=self._layer)
         return Feature(
             name=name,
-            budgets=tuple(budget for budget in self.budgets.values() if budget.is_for(name)),
+            budgets=tuple(budget for budget in self.budgets.values() if budget.covers_feature(name)),
             split=self._shares(row.split, f"features.{name}.split"),
             shadow=self._shares(row.shadow, f"features.{name}.shadow"),
             written=frozenset(row.model_fields_set),
@@ -397,9 +397,9 @@ class Resolver:
             **{key: getattr(row, key) for key in as_written},
         )
 
-    def _shares(self, written: Mapping[str, float], path: str) -> tuple[Share, ...]:
+    def _shares(self, written: Mapping[str, float], path: str) -> tuple[TrafficShare, ...]:
         found = {link: self._endpoint(link, path, self._layer) for link in written}
-        return tuple(Share(endpoint, written[link]) for link, endpoint in found.items() if endpoint)
+        return tuple(TrafficShare(endpoint, written[link]) for link, endpoint in found.items() if endpoint)
 
     def _check_complete(self, chains: Mapping[str, Mapping[str, Chain]]) -> None:
         for name in sorted(self._rows.names["features"] - set(self.features)):
@@ -424,10 +424,10 @@ class Resolver:
         for one in overrides:
             if one.links and one.subject not in self.features:
                 rule, fix = "there is no such feature", did_you_mean(one.subject, self.features)
-                self._problems.add(one.path, rule, layer=LAYER, fix=fix)
+                self._problems.add(one.problem_path, rule, layer=LAYER, fix=fix)
             elif one.links:
-                chain = self._chain(one.subject, one.links, one.path, LAYER)
-                chains[one.subject] = replace(chain, layer=one.without_words)
+                chain = self._chain(one.subject, one.links, one.problem_path, LAYER)
+                chains[one.subject] = replace(chain, layer=one.public_summary)
         return chains
 
     def _note_overrides(self, overrides: Iterable[Override]) -> None:
@@ -441,7 +441,7 @@ class Resolver:
         for one in disabled.values():
             if one.subject not in known:
                 rule, fix = "the table leads to no such endpoint", did_you_mean(one.subject, known)
-                self._problems.add(one.path, rule, layer=LAYER, fix=fix)
+                self._problems.add(one.problem_path, rule, layer=LAYER, fix=fix)
         return disabled
 
     def _named(self) -> frozenset[str]:
@@ -486,7 +486,7 @@ class Resolver:
         for served in written.values():
             for feature, chain in served.items():
                 chains.setdefault(feature, []).append(chain)
-        choices = Choices(self._rows, self._layer, self._problems)
+        choices = StrategyChecker(self._rows, self._layer, self._problems)
         for group in self._rows.groups:
             choices.check_group(group, self._group_endpoints(group))
         for feature, own in chains.items():
@@ -497,7 +497,7 @@ class Resolver:
 
     def _check_options(self, path: str, options: Options, endpoint: Endpoint) -> None:
         api, can, mode = endpoint.provider.api, endpoint.can, endpoint.api_mode
-        for option, reason in options.problems(api, str(endpoint), can, mode):
+        for option, reason in options.find_unsupported(api, str(endpoint), can, mode):
             self._problems.add(f"{path}.{option}", reason, value=getattr(options, option), layer=self._layer)
 
     def _check_abilities(self, feature: Feature, endpoint: Endpoint) -> None:
@@ -513,7 +513,7 @@ def _for_embeddings(tier: Tier) -> Tier:
 
 def _with_behind(chain: Chain, behind: Sequence[Tier]) -> Chain:
     """``chain`` followed by the tiers ``behind``, without those that it has; a chain by tier is left unchanged."""
-    if any(isinstance(tier.select, ByTier) for tier in chain.tiers):
+    if any(isinstance(tier.select, TierStrategy) for tier in chain.tiers):
         return chain
     known = {tier.group for tier in chain.tiers}
     more = tuple(tier for tier in behind if tier.group not in known)
@@ -528,7 +528,7 @@ def _walk(start: str, follow: Callable[[str], str | None]) -> list[str]:
     return steps
 
 
-def _gathered(tiers: tuple[Tier, ...], select: Strategy) -> Iterator[Tier]:
+def _gathered(tiers: tuple[Tier, ...], select: SelectionStrategy) -> Iterator[Tier]:
     """``tiers``, with adjacent endpoints of a feature's own joined into one tier, in which ``select`` chooses."""
     for is_own, run in groupby(tiers, key=lambda tier: tier.group is None):
         if is_own:
@@ -566,11 +566,11 @@ def _provider(name: str, row: ProviderRow) -> Provider:
     )
 
 
-def _vendor(name: str, row: ProviderRow, access: Access) -> Vendor:
+def _vendor(name: str, row: ProviderRow, access: Access) -> ModelVendor:
     if row.vendor is not None:
         return BY_NAME[row.vendor]
     if row.api == "gemini":
         return BY_NAME["google"]
     if access == "embedded":
         return GRAMMAR
-    return vendor_of(urlsplit(row.base_url or DEFAULT_BASE_URL[row.api]).hostname or "", name)
+    return find_vendor(urlsplit(row.base_url or DEFAULT_BASE_URL[row.api]).hostname or "", name)

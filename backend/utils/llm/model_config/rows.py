@@ -10,10 +10,10 @@ from pydantic import BaseModel, ValidationError
 
 from ..budgets import BudgetRow
 from ..problems import Problems, did_you_mean
-from ..strategies import Strategy
+from ..strategies import SelectionStrategy
 from .aliases import SECTION as ALIASES
-from .schema import FeatureRow, GroupRow, Head, ModelRow, ProfileRow, ProviderRow
-from .select import strategy_of
+from .schema import FeatureRow, GroupRow, ModelRow, ProfileRow, ProviderRow, TopLevelRow
+from .select import find_strategy_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -33,10 +33,10 @@ RowT = TypeVar("RowT", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The valid rows of a document, by section and name; ``names`` also has those of invalid rows."""
+class TableRows:
+    """The valid rows of a table document, by section and name. ``names`` has the names of invalid rows, too."""
 
-    head: Head
+    head: TopLevelRow
     budgets: Mapping[str, BudgetRow]
     features: Mapping[str, FeatureRow]
     groups: Mapping[str, GroupRow]
@@ -46,11 +46,11 @@ class Rows:
     names: Mapping[str, frozenset[str]]
 
 
-def fit(document: Mapping[str, Any], layer: str, problems: Problems) -> Rows:
-    """Validate ``document`` row by row, and return the valid rows; what is wrong with others is added to ``problems``."""
+def validate_rows(document: Mapping[str, Any], layer: str, problems: Problems) -> TableRows:
+    """Validate each row of ``document`` and return the valid rows; errors in others are added to ``problems``."""
     _check_keys(document, layer, problems)
     sections = {name: _section(document, name, layer, problems) for name in SECTIONS}
-    head = {key: value for key, value in document.items() if key in Head.model_fields}
+    head = {key: value for key, value in document.items() if key in TopLevelRow.model_fields}
 
     def fitted(name: str, row: type[RowT]) -> dict[str, RowT]:
         rows = {
@@ -58,8 +58,8 @@ def fit(document: Mapping[str, Any], layer: str, problems: Problems) -> Rows:
         }
         return {key: value for key, value in rows.items() if value is not None}
 
-    return Rows(
-        head=_fit(Head, "", head, layer, problems) or Head(),
+    return TableRows(
+        head=_fit(TopLevelRow, "", head, layer, problems) or TopLevelRow(),
         budgets=fitted("budgets", BudgetRow),
         features=fitted("features", FeatureRow),
         groups=fitted("groups", GroupRow),
@@ -71,7 +71,7 @@ def fit(document: Mapping[str, Any], layer: str, problems: Problems) -> Rows:
 
 
 def _check_keys(document: Mapping[str, Any], layer: str, problems: Problems) -> None:
-    known = {*Head.model_fields, *SECTIONS, ALIASES}
+    known = {*TopLevelRow.model_fields, *SECTIONS, ALIASES}
     for key in sorted(set(document) - known):
         problems.add(key, "unknown key", layer=layer, fix=did_you_mean(key, known))
 
@@ -88,11 +88,11 @@ def _fit(row: type[RowT], path: str, value: object, layer: str, problems: Proble
     try:
         return row.model_validate(value)
     except ValidationError as error:
-        problems.add_validation(
+        problems.add_validation_error(
             error,
             layer=layer,
-            place=lambda loc: ".".join([*filter(None, [path]), *_as_written(loc, value)]),
-            known=lambda loc: _known_keys(row, value, loc),
+            find_path=lambda loc: ".".join([*filter(None, [path]), *_as_written(loc, value)]),
+            find_valid_keys=lambda loc: _known_keys(row, value, loc),
         )
         return None
 
@@ -114,9 +114,9 @@ def _known_keys(row: Any, written: Any, loc: Loc) -> Iterable[str]:
 
 def _models(kind: Any, written: Any) -> list[type[BaseModel]]:
     """The row models of a type; for strategies, only the one that is ``written``."""
-    strategy = strategy_of(written)
+    strategy = find_strategy_class(written)
     models = [model for model in _types(kind) if issubclass(model, BaseModel)]
-    return [strategy] if strategy is not None and Strategy in models else models
+    return [strategy] if strategy is not None and SelectionStrategy in models else models
 
 
 def _value_type(kind: Any, written: Any, part: int | str) -> Any:

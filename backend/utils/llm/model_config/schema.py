@@ -21,12 +21,12 @@ from pydantic import (
 from ..models import BY_NAME, ChatTools, Effort, SchemaForm
 from ..network_policy import PRIVATE, Network
 from ..options import Api, Options
-from ..problems import did_you_mean, rule_error
+from ..problems import did_you_mean, make_rule_error
 from ..rate_limits import NO_LIMITS, Limits
-from ..secrets import looks_like_key
-from ..state.experiments import STOP, StopRow
+from ..secrets import contains_likely_key
+from ..state.experiments import STOP, TrialStopConditions
 from ..strategies import ORDERED
-from .clouds import address_fault
+from .clouds import find_cloud_address_problem
 from .extra_body import ExtraBody
 from .select import Selection
 
@@ -58,14 +58,14 @@ def _as_list(value: object) -> object:
 Chain = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
 
 
-class Row(BaseModel):
-    """Base class of every row: frozen, and unknown keys are refused."""
+class BaseRow(BaseModel):
+    """Base class of rows of the table: immutable, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class AccountRow(Row):
-    """One of the operator's several keys at a provider.
+class AccountRow(BaseRow):
+    """The row of one account, for a provider at which the operator has several keys.
 
     Attributes:
         limits: The limits of this key, instead of the provider's.
@@ -76,18 +76,19 @@ class AccountRow(Row):
     limits: Limits | None = None
 
 
-class ProviderRow(Row):
-    """A provider: its API, its address, its keys and its limits.
+class ProviderRow(BaseRow):
+    """The row of a provider: its API, its address, its keys and its limits.
 
-    A row with ``api_key_env`` or ``accounts`` is a cloud provider; a row with only a ``base_url`` is a server without
-    keys; a row with none of these is a process of this application whose address is known only while it runs.
+    A row with ``api_key_env`` or ``accounts`` is a cloud provider; a row with only a ``base_url`` is a
+    server without keys; a row with none of these is a process of this application whose address is known
+    only while it runs.
 
     Attributes:
         vendor: The vendor of the API, if the address does not determine it.
-        priced_as: The provider of the price list with the same prices.
+        priced_as: The provider in the price list whose prices apply.
         limits: The limits of each key of the operator's.
         user_limits: The limits of each key that a user brings.
-        extra_body: Extra fields of every request to the provider.
+        extra_body: Extra fields in the body of every request to the provider.
     """
 
     api: Api
@@ -107,8 +108,8 @@ class ProviderRow(Row):
     @classmethod
     def _plain_address(cls, base_url: str, info: ValidationInfo) -> str:
         parts = urlsplit(base_url)
-        if "api" in info.data and (fault := address_fault(info.data["api"], base_url)):
-            raise rule_error(*fault)
+        if "api" in info.data and (fault := find_cloud_address_problem(info.data["api"], base_url)):
+            raise make_rule_error(*fault)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be an http or https address")
         if parts.username or parts.password or parts.query or parts.fragment:
@@ -123,7 +124,7 @@ class ProviderRow(Row):
     @classmethod
     def _known_vendor(cls, vendor: str) -> str:
         if vendor not in BY_NAME:
-            raise rule_error(f"there is no vendor {vendor!r}", did_you_mean(vendor, BY_NAME))
+            raise make_rule_error(f"there is no vendor {vendor!r}", did_you_mean(vendor, BY_NAME))
         return vendor
 
     @field_validator("headers")
@@ -132,7 +133,7 @@ class ProviderRow(Row):
         for name, value in headers.items():
             if name.lower() in RESERVED_HEADERS or name.lower().startswith(("content-", "proxy-")):
                 raise ValueError(f"{name} is not for a table to set")
-            if IDENTITY.search(name) or looks_like_key(value):
+            if IDENTITY.search(name) or contains_likely_key(value):
                 raise ValueError(f"{name} would carry a key, and keys stand in variables only")
             if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not (
                 value.isascii() and value.isprintable()
@@ -141,8 +142,8 @@ class ProviderRow(Row):
         return headers
 
 
-class GroupRow(Row):
-    """A named list of endpoints, how one of them is chosen, and the group that takes over when all of them fail."""
+class GroupRow(BaseRow):
+    """The row of a group: endpoints, the strategy that chooses one, and the group to try when all of them fail."""
 
     endpoints: Chain
     select: Selection = ORDERED
@@ -153,8 +154,8 @@ OnInvalidOutput = Literal["raise", "next", "best"]
 Percent = Annotated[float, Field(gt=0, le=100)]
 
 
-class EmbeddingRow(Row):
-    """The settings of a feature that gives embeddings. Vectors of different models cannot be compared, so the model is fixed.
+class EmbeddingRow(BaseRow):
+    """The settings of an embedding feature. Its model is fixed: vectors of two models cannot be compared.
 
     Attributes:
         model: The only model that may serve the feature, without its provider.
@@ -165,12 +166,12 @@ class EmbeddingRow(Row):
     dimensions: int | None = Field(default=None, gt=0, le=65_536)
 
 
-class FeatureRow(Row):
+class FeatureRow(BaseRow):
     """The settings of a feature, the same in every profile, as written in the table.
 
     Attributes:
-        extra_body: Extra fields of its requests, by provider.
-        embedding: The settings of embeddings; None for a feature of chat.
+        extra_body: Extra fields in the bodies of its requests, by provider.
+        embedding: The settings of embeddings; None for a chat feature.
     """
 
     about: str = ""
@@ -178,7 +179,7 @@ class FeatureRow(Row):
     pin: Chain | None = None
     select: Selection = ORDERED
     split: dict[str, Percent] = Field(default_factory=dict)
-    stop: StopRow = STOP
+    stop: TrialStopConditions = STOP
     shadow: dict[str, Percent] = Field(default_factory=dict)
     limits: Limits = NO_LIMITS
     structured_output: bool = False
@@ -208,7 +209,7 @@ SETTINGS = ("parallel_tool_calls", "strict")
 def _known_lack(name: str) -> str:
     known = {*Options.model_fields, *SETTINGS}
     if name not in known:
-        raise rule_error(f"there is no option {name!r}", did_you_mean(name, known))
+        raise make_rule_error(f"there is no option {name!r}", did_you_mean(name, known))
     return name
 
 
@@ -216,8 +217,8 @@ Lack = Annotated[str, AfterValidator(_known_lack)]
 Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
-class Price(Row):
-    """Prices in US dollars for a million tokens. A kind of prompt tokens without a price costs as much as ``input``."""
+class TokenPrices(BaseRow):
+    """Prices in US dollars per million tokens. Cached tokens without an own price cost as much as ``input``."""
 
     input: Dollars
     output: Dollars
@@ -225,15 +226,15 @@ class Price(Row):
     cache_write: Dollars | None = None
 
 
-class ModelRow(Row):
+class ModelRow(BaseRow):
     """The settings of one endpoint, whichever feature it serves, as written in the table.
 
-    Capabilities are declared here for a model that the table of models does not have, or has wrongly.
+    Capabilities are declared here for models that the built-in list of models lacks or has wrongly.
 
     Attributes:
-        extra_body: Extra fields of every request to the endpoint.
-        price: Its price, instead of that of the price list.
-        priced_as: The provider and the model of the price list with the same price.
+        extra_body: Extra fields in the body of every request to the endpoint.
+        price: The endpoint's price, instead of that of the price list.
+        priced_as: The provider and the model in the price list whose price applies.
     """
 
     api_mode: Literal["chat", "responses"] = "chat"
@@ -241,7 +242,7 @@ class ModelRow(Row):
     limits: Limits = NO_LIMITS
     options: Options = Options()
     extra_body: ExtraBody = Field(default_factory=dict)
-    price: Price | None = None
+    price: TokenPrices | None = None
     priced_as: str | None = Field(default=None, pattern=r"^[^:\s]+:\S+$")
     context_window: int | None = Field(default=None, gt=0)
     max_input: int | None = Field(default=None, gt=0)
@@ -266,7 +267,7 @@ class ModelRow(Row):
 
 
 class ProfileRow(BaseModel):
-    """A quality-of-service profile: feature to chain, and the profile that it inherits from.
+    """The row of a quality-of-service profile: each feature's chain, and the profile that it inherits from.
 
     Attributes:
         step_down_to: The cheaper profile that serves calls once a budget is used up to its ``step_down_at``.
@@ -281,12 +282,12 @@ class ProfileRow(BaseModel):
 
     @property
     def chains(self) -> dict[str, tuple[str, ...]]:
-        """Feature to chain, as written in this profile alone."""
+        """The chains written in this profile, by feature, without those that it inherits."""
         return dict(self.__pydantic_extra__ or {})
 
 
-class Head(Row):
-    """The values that stand before the first section of the file, for the whole table."""
+class TopLevelRow(BaseRow):
+    """The settings of the whole table, which stand at the top of the file, before the first section."""
 
     profile: str = "premium"
     byok_profile: str | None = None

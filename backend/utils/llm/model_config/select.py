@@ -7,34 +7,34 @@ from typing import Annotated
 
 from pydantic import PlainValidator
 
-from ..problems import did_you_mean, rule_error
-from ..strategies import STRATEGIES, Strategy
+from ..problems import did_you_mean, make_rule_error
+from ..strategies import STRATEGIES, SelectionStrategy
 
 
-def strategy_of(written: object) -> type[Strategy] | None:
-    """The class of the strategy that the value of a ``select`` names; None if there is none.
+def find_strategy_class(select_value: object) -> type[SelectionStrategy] | None:
+    """Find the class of the strategy that the value of a ``select`` key names; None if it is unknown.
 
     ``"latency"`` is short for ``{ by = "latency" }``.
     """
-    by = written.get("by") if isinstance(written, Mapping) else written
+    by = select_value.get("by") if isinstance(select_value, Mapping) else select_value
     return STRATEGIES.get(by) if isinstance(by, str) else None
 
 
-def _selection(written: object) -> Strategy:
-    if isinstance(written, Strategy):
+def _selection(written: object) -> SelectionStrategy:
+    if isinstance(written, SelectionStrategy):
         return written
     if not isinstance(written, str | Mapping):
-        raise rule_error('must be the name of a strategy, or a table { by = "…" }', _known_to(None))
+        raise make_rule_error('must be the name of a strategy, or a table { by = "…" }', _known_to(None))
     by = written.get("by") if isinstance(written, Mapping) else written
-    kind = strategy_of(written)
+    kind = find_strategy_class(written)
     if by is None:
-        raise rule_error("does not say by what: by is missing", _known_to(None))
+        raise make_rule_error("does not say by what: by is missing", _known_to(None))
     if kind is None:
-        raise rule_error(f"there is no strategy {by!r}", _known_to(by))
+        raise make_rule_error(f"there is no strategy {by!r}", _known_to(by))
     needed = [name for name, field in kind.model_fields.items() if field.is_required()]
     if needed and isinstance(written, str):
         shown = ", ".join([f'by = "{by}"', *(f"{name} = …" for name in needed)])
-        raise rule_error(f"{by} needs more than its name", f"Write a table: {{ {shown} }}.")
+        raise make_rule_error(f"{by} needs more than its name", f"Write a table: {{ {shown} }}.")
     return kind.model_validate({"by": by} if isinstance(written, str) else written)
 
 
@@ -42,4 +42,4 @@ def _known_to(by: object) -> str:
     return did_you_mean(by if isinstance(by, str) else "", STRATEGIES)
 
 
-Selection = Annotated[Strategy, PlainValidator(_selection)]
+Selection = Annotated[SelectionStrategy, PlainValidator(_selection)]

@@ -10,13 +10,13 @@ from typing_extensions import override
 
 from ..cached import cached_property
 from ..errors import UnknownFeatureError
-from ..models import OTHER, retirement, vendor_of
+from ..models import OTHER, find_retirement, find_vendor
 from ..network_policy import network_policy_for
 from ..options import Options
 from ..rate_limits import NO_LIMITS, Limits
 from ..secrets import PROCESS_KEY
-from ..state.experiments import STOP, StopRow
-from ..strategies import ORDERED, Custom, Ordered, Strategy
+from ..state.experiments import STOP, TrialStopConditions
+from ..strategies import ORDERED, CustomStrategy, OrderedStrategy, SelectionStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from ..budgets import Budget
-    from ..models import Capabilities, Effort, Retirement, SchemaForm, Vendor
+    from ..models import Capabilities, Effort, ModelRetirement, ModelVendor, SchemaForm
     from ..network_policy import Network, NetworkPolicy
     from ..options import Api, ApiMode
     from .overrides import Override
-    from .schema import EmbeddingRow, OnInvalidOutput, Price
+    from .schema import EmbeddingRow, OnInvalidOutput, TokenPrices
     from .state_server import StateServer
 
 Access = Literal["key", "open", "embedded", "own"]
@@ -40,10 +40,11 @@ OWN: Final = "own"
 
 @dataclass(frozen=True)
 class Account:
-    """One of the operator's keys at a provider; a provider with a single key has one account without a name.
+    """One of the operator's keys at a provider. A provider with a single key has one account without a name.
 
     Attributes:
-        slot: The name of its key in `Snapshot.house_keys`: ``openai``, or ``openai/a`` for the account ``a``.
+        slot: The name under which `Snapshot.house_keys` has the key: ``openai``, or ``openai/a`` for the
+            account ``a``.
     """
 
     slot: str
@@ -55,15 +56,16 @@ class Account:
 
 @dataclass(frozen=True)
 class Provider:
-    """A provider as resolved from the table: its API, address, accounts and settings; or a caller's own endpoint.
+    """A provider as resolved from the table, with its API, address and accounts; or a caller's own endpoint.
 
     Attributes:
-        access: ``key`` needs a credential, ``open`` needs none, ``embedded`` is a process of this application whose
-            address and secret are known only while it runs, ``own`` is a caller's own endpoint.
-        base_url: The URL of the API. For an embedded provider a name that never resolves; the transport replaces it
-            with the running process's address.
+        access: ``key`` needs a credential, ``open`` needs none, ``embedded`` is a process of this
+            application whose address and secret are known only while it runs, ``own`` is a caller's own
+            endpoint.
+        base_url: The URL of the API. For an embedded provider a name that never resolves; the transport
+            replaces it with the running process's address.
         network_policy: The permitted addresses of a caller's own endpoint; None for a provider of the table.
-        extra_body: Extra fields of every request to the provider.
+        extra_body: Extra fields in the body of every request to the provider.
         vendor: The vendor of the API.
         priced_as: The provider's name in the price list; None if it is the vendor's or its own.
     """
@@ -79,7 +81,7 @@ class Provider:
     model_prefixes: tuple[tuple[str, str], ...] = ()
     network_policy: NetworkPolicy | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    vendor: Vendor = OTHER
+    vendor: ModelVendor = OTHER
     priced_as: str | None = None
 
     @property
@@ -93,7 +95,7 @@ class Provider:
         return urlsplit(self.base_url).hostname or ""
 
     def model_id(self, model: str) -> str:
-        """The model's name as this provider spells it (``gpt-6-luna`` is ``openai/gpt-6-luna`` at OpenRouter)."""
+        """The id of ``model`` in this provider's requests: ``gpt-6-luna`` is ``openai/gpt-6-luna`` at OpenRouter."""
         if "/" in model:
             return model
         return next(
@@ -111,8 +113,9 @@ class Endpoint:
         options: The options of every request to the endpoint, which a feature's own options override.
         limits: The limits of requests to the endpoint, for each key.
         price: Its price in the table; None to use the price list.
-        billed_as: The provider and the model whose price in the price list holds; None if the table does not name them.
-        extra_body: Extra fields of every request to the endpoint.
+        billed_as: The ``provider:model`` in the price list whose price applies; None if the table does not
+            say.
+        extra_body: Extra fields in the body of every request to the endpoint.
     """
 
     provider: Provider
@@ -122,7 +125,7 @@ class Endpoint:
     attempts: int | None = None
     options: Options = field(default_factory=Options)
     limits: Limits = NO_LIMITS
-    price: Price | None = None
+    price: TokenPrices | None = None
     billed_as: str | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
@@ -145,7 +148,7 @@ class Endpoint:
 
     @cached_property
     def model_id(self) -> str:
-        """The model's name as the provider spells it in requests."""
+        """The id of the model in requests to this provider; see `Provider.model_id`."""
         return self.provider.model_id(self.model)
 
     @cached_property
@@ -159,48 +162,50 @@ class Endpoint:
 
     @property
     def schema_form(self) -> SchemaForm | None:
-        """How requests ask for an answer of a schema; None for an API with only one way."""
+        """How requests pass the schema of an answer; None for the Gemini and Anthropic APIs, which have one way."""
         return self.can.schema_form if self.provider.api == "openai" else None
 
-    def sources(self) -> dict[str, str]:
-        """The source of each capability: the table of features, or a page about the model."""
+    def capability_sources(self) -> dict[str, str]:
+        """The source of each capability: a page about the model or its vendor, the table, or an assumption."""
         vendor = self.provider.vendor if self.provider.api == "openai" else OTHER
-        return vendor.sources(self.model, self.can, self.api_mode)
+        return vendor.capability_sources(self.model, self.can, self.api_mode)
 
-    def takes_tools(self, effort: Effort | None) -> bool:
-        """Whether a request may have both tools and the reasoning ``effort``.
+    def supports_tools(self, effort: Effort | None) -> bool:
+        """Whether a request may have tools together with the reasoning ``effort``.
 
-        OpenAI's own Chat Completions refuses tools of some models, or of some efforts; Responses takes them all.
+        OpenAI's own Chat Completions API refuses tools for some models, or at some efforts. Its Responses API
+        does not.
         """
         is_openais_chat = self.api_mode == "chat" and self.provider.host == "api.openai.com"
-        return self.can.calls_chat_tools(effort) if is_openais_chat else self.can.tools
+        return self.can.supports_chat_tools(effort) if is_openais_chat else self.can.tools
 
     @property
-    def retirement(self) -> Retirement | None:
+    def retirement(self) -> ModelRetirement | None:
         """The retirement of the model by its vendor; None if no date is published."""
-        return retirement(self.model)
+        return find_retirement(self.model)
 
 
 @dataclass(frozen=True)
 class Tier:
-    """Endpoints that are all tried before the next tier of their chain: a group, or those that the chain itself names.
+    """Endpoints that are all tried before the next tier of their chain: a group, or the chain's own endpoints.
 
     Attributes:
+        group: The name of the group; None for endpoints that the chain names itself.
         select: The strategy that chooses an endpoint of the tier before each attempt.
     """
 
     endpoints: tuple[Endpoint, ...]
     group: str | None = None
-    select: Strategy = ORDERED
+    select: SelectionStrategy = ORDERED
 
 
 @dataclass(frozen=True)
 class Chain:
-    """The endpoints of a feature in one profile, in tiers, the first of which is tried first.
+    """The endpoints of a feature in one profile, in tiers. All of a tier are tried before the next tier.
 
     Attributes:
-        path: The path in the table of the value that set the chain, ``layer`` the configuration layer of that value,
-            and ``links`` the value itself: names of endpoints and groups.
+        path: The path in the table of the value that set the chain, ``layer`` the configuration layer of
+            that value, and ``links`` the value itself: names of endpoints and groups.
     """
 
     tiers: tuple[Tier, ...]
@@ -209,8 +214,8 @@ class Chain:
     links: tuple[str, ...] = ()
 
     @property
-    def own(self) -> frozenset[str]:
-        """The endpoints that the chain names directly, not through a group."""
+    def direct_endpoint_names(self) -> frozenset[str]:
+        """The names of the endpoints that the chain lists directly, not through a group."""
         return frozenset(link for link in self.links if not link.startswith("group:"))
 
     def __iter__(self) -> Iterator[Endpoint]:
@@ -218,8 +223,8 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class Share:
-    """An endpoint and the percentage of a feature's calls that it gets, in a trial or as a shadow."""
+class TrafficShare:
+    """An endpoint and the percentage of a feature's calls that it gets, in an A/B split or as a shadow."""
 
     endpoint: Endpoint
     percent: float
@@ -234,24 +239,29 @@ class Feature:
     """The settings of a feature, the same in every profile; its endpoints are in `Snapshot.chains`.
 
     Attributes:
-        extra_body: Extra fields of its requests, by provider.
-        embedding: The settings of its vectors; None for a feature of chat.
+        extra_body: Extra fields in the bodies of its requests, by provider.
+        embedding: The settings of its vectors; None for a chat feature.
         split: Endpoints on trial: each is tried first for its share of the callers.
         stop: The rules by which a trial ends by itself.
         shadow: Endpoints that get copies of a share of the calls; the answers to copies are dropped.
         limits: The limits of this feature's requests, to all endpoints together.
-        budgets: The budgets that its requests may count for, in the order in which their counters are locked.
+        budgets: The budgets that its requests may count for, in the order in which their counters are
+            locked.
         deadline: Seconds for a whole call, waits and fallbacks included.
         wait: The most seconds that a call waits for an endpoint on cooldown.
-        written: The keys of its row, and ``layer`` the layer of the row; all other values are defaults.
-        max_cost_usd: The most US dollars that a request may cost; endpoints that could cost more are not used.
+        written: The keys that its row has; all other settings are defaults. ``layer`` is the row's
+            configuration layer.
+        max_cost_usd: The most US dollars that a request may cost; endpoints that could cost more are not
+            used.
         attempts: The most requests that one call may send to one endpoint.
         max_attempts: The most requests of one call in all.
         on_refusal: Whether another endpoint may be tried, once, after a refusal.
-        on_invalid_output: Whether another endpoint may be tried after an invalid answer and its failed repair; and with
-            ``best`` whether the rejected answer with the best score is returned if no answer is accepted.
+        on_invalid_output: Whether another endpoint may be tried after an invalid answer and its failed
+            repair. With ``best``, if no answer is accepted, the rejected answer with the best score is
+            returned.
         hedge: Whether a second request is sent when the first takes longer than nearly all earlier ones.
-        house_fallback: Whether the operator may pay for callers with own keys whose policy is ``byok_then_house``.
+        house_fallback: Whether the operator may pay for callers with own keys whose policy is
+            ``byok_then_house``.
         keep_text_days: The days for which its prompts and answers are stored; None stores none.
         override: The stored override in force for the feature, in every profile; None without.
     """
@@ -267,9 +277,9 @@ class Feature:
     pdf: bool = False
     options: Options = field(default_factory=Options)
     extra_body: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
-    split: tuple[Share, ...] = ()
-    stop: StopRow = STOP
-    shadow: tuple[Share, ...] = ()
+    split: tuple[TrafficShare, ...] = ()
+    stop: TrialStopConditions = STOP
+    shadow: tuple[TrafficShare, ...] = ()
     limits: Limits = NO_LIMITS
     budgets: tuple[Budget, ...] = ()
     deadline: float = 120.0
@@ -287,7 +297,7 @@ class Feature:
     override: Override | None = None
 
     def extra_body_for(self, endpoint: Endpoint) -> dict[str, Any]:
-        """The extra fields of requests to ``endpoint``: the feature's, over the endpoint's, over the provider's."""
+        """Merge the extra body fields for ``endpoint``; the feature's win over the endpoint's and the provider's."""
         provider = endpoint.provider
         return {**provider.extra_body, **endpoint.extra_body, **self.extra_body.get(provider.name, {})}
 
@@ -296,7 +306,8 @@ class Features(dict[str, Feature]):
     """The features of a table by name. A missing name raises `UnknownFeatureError`, which names the nearest.
 
     Attributes:
-        groups: The groups by ``group:NAME``, as features that iteration does not list.
+        groups: The groups by ``group:NAME``, as features. They are found by name, but not listed by
+            iteration.
     """
 
     def __init__(self, features: Mapping[str, Feature], groups: Mapping[str, Feature] | None = None) -> None:
@@ -355,12 +366,12 @@ class Snapshot:
     kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
-    def fingerprint_key(self) -> bytes:
-        """The secret for hashing keys into fingerprints: shared by all processes of a state server, else random."""
+    def fingerprint_hash_key(self) -> bytes:
+        """The hash key for fingerprints of API keys. Processes with one state server share it; else it is random."""
         return PROCESS_KEY if self.state_server is None else self.state_server.secret
 
     def chain(self, feature: str, profile: str) -> Chain:
-        """The chain of a known feature, or group, in a known profile."""
+        """The chain of a known feature, or group, in a known profile. An unknown name raises ``KeyError``."""
         return self.chains[profile].get(feature) or self.groups[feature]
 
     @property
@@ -370,10 +381,11 @@ class Snapshot:
         yield from self.groups.values()
 
     @cached_property
-    def lower(self) -> Snapshot | None:
-        """The snapshot with the next cheaper profile, for calls whose budget steps down; None if there is none.
+    def step_down_snapshot(self) -> Snapshot | None:
+        """The snapshot with the next cheaper profiles, for calls that a budget's ``step_down_at`` moves to them.
 
-        It has no trials and no shadow endpoints, which are for the feature's own profile.
+        None if there is no cheaper profile. It has no trials and no shadow endpoints, which are for the original
+        profile.
         """
         down = self.step_down_to
         house, byok = down.get(self.profile, self.profile), down.get(self.byok_profile, self.byok_profile)
@@ -398,22 +410,26 @@ class Snapshot:
             for served in self.chains.values()
             for feature, chain in served.items()
             for tier in chain.tiers
-            if isinstance(tier.select, Custom)
+            if isinstance(tier.select, CustomStrategy)
         }
 
     @cached_property
     def has_selectors(self) -> bool:
         """Whether a chain or a group names a custom selector."""
-        return any(isinstance(tier.select, Custom) for chain in self.all_chains for tier in chain.tiers)
+        return any(
+            isinstance(tier.select, CustomStrategy) for chain in self.all_chains for tier in chain.tiers
+        )
 
     @cached_property
-    def is_balanced(self) -> bool:
+    def has_balancing_strategy(self) -> bool:
         """Whether any strategy of the table chooses by load, latency or other state, and not by the written order."""
-        return any(not isinstance(tier.select, Ordered) for chain in self.all_chains for tier in chain.tiers)
+        return any(
+            not isinstance(tier.select, OrderedStrategy) for chain in self.all_chains for tier in chain.tiers
+        )
 
     @cached_property
     def demo_active(self) -> bool:
-        """Whether the demo endpoint serves calls of the operator, because no other provider of the table could."""
+        """Whether the demo endpoint serves the operator's calls, because no other provider of the table could."""
         if self.demo is None:
             return False
         others = (provider for provider in self.providers.values() if provider.access != "embedded")
@@ -424,12 +440,13 @@ class Snapshot:
         return any(account.slot in self.house_keys for account in provider.accounts)
 
 
-def endpoint_of_user(base_url: str, model: str, networks: tuple[Network, ...]) -> Endpoint:
-    """A caller's own endpoint at ``base_url``, on the public internet or in the private ``networks``.
+def make_own_endpoint(base_url: str, model: str, networks: tuple[Network, ...]) -> Endpoint:
+    """Make the endpoint of a server that a caller brings, at ``base_url``, in the internet or in ``networks``.
 
-    Its capabilities are those of a known model of that name, else the usual ones, as changed by the vendor at that
-    address. It has no price, because the user pays for it.
+    Its capabilities are those of a known model of that name, else the usual ones, as changed by the vendor
+    at that address. It has no price, because the user pays for it. ``networks`` are the private networks
+    that the operator permits.
     """
-    vendor, policy = vendor_of(urlsplit(base_url).hostname or ""), network_policy_for(base_url, networks)
+    vendor, policy = find_vendor(urlsplit(base_url).hostname or ""), network_policy_for(base_url, networks)
     provider = Provider(OWN, "openai", OWN, base_url, network_policy=policy, vendor=vendor, priced_as=OWN)
     return Endpoint(provider, model, vendor.capabilities(model, "chat"))

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from ..packages import FOR_STATE_SERVER, install_advice, missing_of
+from ..packages import FOR_STATE_SERVER, find_missing_packages, install_advice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,33 +28,33 @@ class StateServer:
 
     Attributes:
         url: Its URL, which may contain a password.
-        secret: 32 bytes, the same in every process, to hash the names of keys, users and conversations with.
+        secret: 32 bytes, the same in every process: the hash key for names of keys, users and conversations.
     """
 
     url: SecretStr
     secret: bytes = field(repr=False)
 
 
-def state_server(
-    written: str | None, environ: Mapping[str, str], layer: str, problems: Problems
+def read_state_server(
+    table_url: str | None, environ: Mapping[str, str], layer: str, problems: Problems
 ) -> StateServer | None:
-    """The server at ``LLM_STATE_URL``, or else at the table's ``state_url``; None if neither is set.
+    """Read the state server from ``LLM_STATE_URL``, or else the table's ``state_url``; None if neither is set.
 
     Args:
-        written: The value of ``state_url`` in the table.
+        table_url: The value of ``state_url`` in the table.
         environ: The environment.
         layer: The name of the table's layer in problems.
         problems: Collects the findings.
     """
     told = environ.get(STATE_URL, "").strip()
-    url, place, where = (told, STATE_URL, "environment") if told else (written or "", "state_url", layer)
+    url, place, where = (told, STATE_URL, "environment") if told else (table_url or "", "state_url", layer)
     if not url:
         return None
     if (fault := _fault(url)) is not None:
         problems.add(place, fault, layer=where)
     elif not told and urlsplit(url).password:
         problems.add(place, "holds a password", layer=where, fix=f"Put the address into {STATE_URL}.")
-    elif packages := missing_of(FOR_STATE_SERVER):
+    elif packages := find_missing_packages(FOR_STATE_SERVER):
         problems.add(
             place, "needs a package that is not installed", layer=where, fix=install_advice(packages)
         )

@@ -10,10 +10,10 @@ from typing_extensions import override
 
 from ..clock import Time
 from ..errors import ConfigError
-from ..foreign import label
-from ..forks import PerProcess
-from .document import read
-from .load import parse, table_path
+from ..foreign import sanitize_text
+from ..forks import ForkSafe
+from .document import read_table_file
+from .load import find_table_path, parse_table
 from .overrides import IgnoredOverride
 
 if TYPE_CHECKING:
@@ -42,17 +42,17 @@ class _Reading(NamedTuple):
     ignored: tuple[IgnoredOverride, ...] = ()
 
 
-class Table(PerProcess):
+class Table(ForkSafe):
     """Holds the `Snapshot` in force, which `reload` and `reload_if_changed` replace as a whole.
 
     Reading ``snapshot`` is one attribute access and takes no lock.
 
     Args:
-        path: The file to read; by default the one that `table_path` finds.
+        path: The file to read; by default the one that `find_table_path` finds.
         text: The text of the table, instead of a file; it never changes.
         environ: Variables to read keys and overrides from; by default the process's own.
-        overrides: Gives the stored overrides. An override that does not fit is ignored; while the store cannot be read,
-            the last ones stay in force until they expire.
+        overrides: Returns the stored overrides. An override that does not fit the table is ignored. While
+            the store cannot be read, the last overrides stay in force until they expire.
         now: The wall clock, timezone-aware; by default the real one.
 
     Raises:
@@ -68,7 +68,7 @@ class Table(PerProcess):
         overrides: OverrideSource = tuple,
         now: Callable[[], datetime] | None = None,
     ) -> None:
-        self.path = None if text is not None else path or table_path(environ)
+        self.path = None if text is not None else path or find_table_path(environ)
         self._text = text
         self._environ = environ
         self._overrides = _Stored(overrides, now or Time().now)
@@ -84,12 +84,15 @@ class Table(PerProcess):
         self._lock = threading.Lock()
 
     @property
-    def ignored(self) -> tuple[IgnoredOverride, ...]:
+    def ignored_overrides(self) -> tuple[IgnoredOverride, ...]:
         """The stored overrides that are not in force, because they do not fit the table."""
         return self._reading.ignored
 
-    def require(self, check: Check) -> None:
-        """Refuse, now and at every later reload, a snapshot in which ``check`` finds a problem.
+    def add_check(self, check: Check) -> None:
+        """Add a check that the snapshot in force and all later ones must pass; others are refused.
+
+        Args:
+            check: Returns the problems of a snapshot; none if it passes.
 
         Raises:
             ConfigError: ``check`` finds a problem in the snapshot in force.
@@ -98,20 +101,20 @@ class Table(PerProcess):
             raise ConfigError(problems)
         self._checks.append(check)
 
-    def lay_over(self, overrides: OverrideSource) -> None:
-        """Use ``overrides`` as the source of stored overrides, from the next `reload_if_changed` on."""
-        self._overrides.source = overrides
+    def set_override_source(self, source: OverrideSource) -> None:
+        """Replace the function that returns the stored overrides; used from the next `reload_if_changed` on."""
+        self._overrides.source = source
 
-    def with_override(self, one: Override) -> Snapshot:
-        """The snapshot that would be in force if the override ``one`` were stored, as a trial. Nothing is changed.
+    def preview_override(self, new_override: Override) -> Snapshot:
+        """Return the snapshot that would be in force if ``new_override`` were stored. Nothing is changed.
 
         Raises:
-            ConfigError: ``one`` does not fit the table.
+            ConfigError: ``new_override`` does not fit the table.
         """
-        return self._parsed(self._reading.text, (*self.snapshot.overrides, one))
+        return self._parsed(self._reading.text, (*self.snapshot.overrides, new_override))
 
     def _read(self) -> _Reading:
-        text = self._text if self.path is None else read(self.path)
+        text = self._text if self.path is None else read_table_file(self.path)
         return self._laid_over(text or "", self._overrides.now_valid())
 
     def _laid_over(self, text: str, stored: tuple[Override, ...]) -> _Reading:
@@ -134,7 +137,7 @@ class Table(PerProcess):
         return reading._replace(snapshot=snapshot, ignored=tuple(ignored))
 
     def _parsed(self, text: str, overrides: tuple[Override, ...]) -> Snapshot:
-        snapshot = parse(text, environ=self._environ, source=self.path, overrides=overrides)
+        snapshot = parse_table(text, environ=self._environ, source=self.path, overrides=overrides)
         if problems := [problem for check in self._checks for problem in check(snapshot)]:
             raise ConfigError(problems)
         return snapshot
@@ -159,7 +162,7 @@ class Table(PerProcess):
             return self.snapshot
 
     def reload_if_changed(self) -> bool:
-        """Reload if the file or the stored overrides have changed. True if a new snapshot is in force.
+        """Reload if the file or the stored overrides have changed. Returns True if a new snapshot is in force.
 
         A bad file leaves the last good snapshot in force, and raises nothing.
         """
@@ -194,8 +197,8 @@ class Table(PerProcess):
 
 
 def _tell(one: Override, event: str, what: str, level: int = logging.INFO) -> None:
-    fields = {"event": event, "override": one.id, "subject": label(one.subject)}
-    log.log(level, "%s, %s: %s", label(one.path), one, what, extra=fields)
+    fields = {"event": event, "override": one.id, "subject": sanitize_text(one.subject)}
+    log.log(level, "%s, %s: %s", sanitize_text(one.problem_path), one, what, extra=fields)
 
 
 class _Stored:

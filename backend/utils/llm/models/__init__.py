@@ -11,10 +11,10 @@ it (``[models."provider:model"]``).
 from __future__ import annotations
 
 from .abilities import EFFORTS, LACKS, UNKNOWN, Capabilities, ChatTools, Effort, SchemaForm
-from .models import FAMILIES, capabilities, is_known, sources
-from .names import is_served_as_asked
-from .retirements import RETIREMENTS, Retirement, retirement
-from .vendors import BY_NAME, GRAMMAR, OTHER, VENDORS, Vendor, vendor_of
+from .models import FAMILIES, capability_sources, find_capabilities, is_known_model
+from .names import is_requested_model
+from .retirements import RETIREMENTS, ModelRetirement, find_retirement
+from .vendors import BY_NAME, GRAMMAR, OTHER, VENDORS, ModelVendor, find_vendor
 
 __all__ = [
     "BY_NAME",
@@ -29,13 +29,13 @@ __all__ = [
     "Capabilities",
     "ChatTools",
     "Effort",
-    "Retirement",
+    "ModelRetirement",
+    "ModelVendor",
     "SchemaForm",
-    "Vendor",
-    "capabilities",
-    "is_known",
-    "is_served_as_asked",
-    "retirement",
-    "sources",
-    "vendor_of",
+    "capability_sources",
+    "find_capabilities",
+    "find_retirement",
+    "find_vendor",
+    "is_known_model",
+    "is_requested_model",
 ]

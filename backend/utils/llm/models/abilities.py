@@ -21,22 +21,26 @@ class Capabilities(BaseModel):
         max_input: The longest prompt, in tokens; None if only the window limits it.
         max_output: The longest answer, in tokens.
         tools: Whether the model calls tools.
-        chat_tools: When the model calls tools in OpenAI's own Chat Completions: always; unless an effort is set; only
-            with the effort ``none``; or never, so that Responses has to be used.
+        chat_tools: When the model calls tools over OpenAI's own Chat Completions. ``any``: always.
+            ``unless_effort``: only without a reasoning effort. ``only_none``: only with the effort ``none``.
+            ``never``: only over Responses.
         structured_output: Whether answers can be made to fit a JSON schema.
-        schema_form: How a request asks for a schema: enforced in the dialect of OpenAI, of Azure, the one common to
-            all, or that of grammar-based servers; without strictness; by a tool to call; as any JSON with the schema in
-            the prompt; or by the prompt alone.
+        schema_form: How a request asks for a JSON schema. ``strict``, ``azure``, ``minimal``, ``grammar``:
+            the API enforces it, in the dialect of OpenAI, of Azure, common to all, or of grammar-based
+            servers. ``loose``: a schema that is not enforced. ``tool``: a tool to call. ``json``: JSON mode,
+            with the schema in the prompt. ``prompt``: only the prompt.
         images: Whether the model accepts images.
         audio: Whether the model accepts audio; ``video`` and ``pdf`` likewise.
         temperature: Whether the model accepts a temperature and other sampling settings.
         logprobs: Whether the model can return the log probabilities of its tokens.
         cache_key: Whether a request may name a prompt cache key.
-        thinking_budget: Whether the model accepts a number of tokens for its thoughts, if its API has such a parameter.
+        thinking_budget: Whether the model accepts a limit on its thinking tokens, if its API has such a
+            parameter.
         efforts: The reasoning efforts that the model offers; empty if it has no such control.
         strict_turns: Whether the model requires the system message first, and then user and model in turn.
         short_call_ids: Whether the id of a tool call has to be nine letters or digits.
-        wants_thoughts: Whether the model's thoughts before a tool call must be sent back as ``reasoning_content``.
+        wants_thoughts: Whether the model's thoughts before a tool call must be sent back as
+            ``reasoning_content``.
         lacks: Options and settings that the model ignores or refuses.
     """
 
@@ -69,11 +73,11 @@ class Capabilities(BaseModel):
         return hash((self.context_window, self.max_output, self.efforts))
 
     def nearest_effort(self, intent: Effort) -> Effort | None:
-        """The reasoning effort closest to ``intent`` that the model offers; None if it has no such control."""
+        """The offered reasoning effort that is closest to ``intent``; None if the model has no such control."""
         rank = EFFORTS.index
         return min(self.efforts, key=lambda own: (abs(rank(own) - rank(intent)), rank(own)), default=None)
 
-    def calls_chat_tools(self, intent: Effort | None) -> bool:
+    def supports_chat_tools(self, intent: Effort | None) -> bool:
         """Whether the model calls tools over OpenAI's own Chat Completions with the reasoning effort ``intent``."""
         effort = self.nearest_effort(intent) if intent else None
         match self.chat_tools:
@@ -86,9 +90,9 @@ class Capabilities(BaseModel):
             case "never":
                 return False
 
-    def room(self, reserved: int | None = None) -> int:
-        """The most tokens of prompt that fit if ``reserved`` tokens are kept for the answer; None keeps none."""
-        left = self.context_window - min(reserved or 0, self.max_output)
+    def max_prompt_tokens(self, reserved_for_answer: int | None = None) -> int:
+        """The longest prompt, in tokens, if ``reserved_for_answer`` tokens are kept for the answer; None is 0."""
+        left = self.context_window - min(reserved_for_answer or 0, self.max_output)
         return left if self.max_input is None else min(left, self.max_input)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .abilities import UNKNOWN, Capabilities
-from .names import plain
+from .names import normalize_model_name
 from .sources import (
     ANTHROPIC_PAGES,
     ANTHROPIC_PROFILE,
@@ -220,29 +220,36 @@ https://github.com/avante-corp/avante.nvim/pull/2695, https://github.com/karthin
 https://api-docs.deepseek.com/guides/thinking_mode#tool-calls, https://github.com/continuedev/continue/issues/11600."""
 
 
-def capabilities(model: str) -> Capabilities:
-    """The capabilities of ``model``; for an unknown family `UNKNOWN`, with known requirements of its vendor."""
+def find_capabilities(model: str) -> Capabilities:
+    """Find the capabilities of ``model``.
+
+    A model of an unknown family gets `UNKNOWN`, with what its vendor requires.
+    """
     family = _family(model)
     if family:
         return FAMILIES[family]
-    return next((can for begin, can in _REQUIREMENTS.items() if plain(model).startswith(begin)), UNKNOWN)
+    return next(
+        (can for begin, can in _REQUIREMENTS.items() if normalize_model_name(model).startswith(begin)),
+        UNKNOWN,
+    )
 
 
-def is_known(model: str) -> bool:
-    """Whether the family of ``model`` is known."""
+def is_known_model(model: str) -> bool:
+    """Whether ``model`` belongs to a family in our list of models, so that its capabilities are not assumed."""
     return _family(model) is not None
 
 
-def sources(model: str, can: Capabilities | None = None) -> dict[str, str]:
-    """The source of each value of `capabilities`.
+def capability_sources(model: str, endpoint_capabilities: Capabilities | None = None) -> dict[str, str]:
+    """The source of each value of the model's capabilities, such as a vendor's page, by the value's name.
 
     Args:
         model: The model.
-        can: The capabilities of an endpoint; values that differ from ours have the table of features as source.
+        endpoint_capabilities: The capabilities of an endpoint of the model. The source of a value that
+            differs from our list of models is the table.
     """
-    known = capabilities(model)
+    known = find_capabilities(model)
     given = _SOURCES.get(_family(model) or "", dict.fromkeys(Capabilities.model_fields, ASSUMED))
-    own = known if can is None else can
+    own = known if endpoint_capabilities is None else endpoint_capabilities
     return {
         value: source if getattr(own, value) == getattr(known, value) else DECLARED
         for value, source in given.items()
@@ -250,7 +257,7 @@ def sources(model: str, can: Capabilities | None = None) -> dict[str, str]:
 
 
 def _family(model: str) -> str | None:
-    name = plain(model)
+    name = normalize_model_name(model)
     fitting = (known for known in FAMILIES if name == known or name.startswith(f"{known}-"))
     family = max(fitting, key=len, default=None)
     if family is None or OTHER_KINDS & set(name.removeprefix(family).split("-")):

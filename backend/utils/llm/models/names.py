@@ -12,35 +12,36 @@ _WAYS = frozenset({"batch", "exacto", "floor", "free", "latest", "nitro", "onlin
 _ALIAS = "-latest"
 
 
-def plain(name: str) -> str:
-    """The model's name as its vendor spells it: ``anthropic/claude-haiku-5.5:batch`` is ``claude-haiku-5-5``."""
+def normalize_model_name(name: str) -> str:
+    """Spell a model's name as its vendor does: ``anthropic/claude-haiku-5.5:batch`` as ``claude-haiku-5-5``."""
     bare = name.lower().rpartition("/")[2]
     base, _, tag = bare.partition(":")
     bare = base if tag in _WAYS else bare
     return bare.replace(".", "-") if bare.startswith("claude-") else bare
 
 
-def undated(name: str) -> str:
-    """A name from `plain` without the date of its snapshot: ``gpt-6-luna-2026-11-01`` is ``gpt-6-luna``."""
+def strip_snapshot_date(name: str) -> str:
+    """Remove a snapshot's date from a normalized name: ``gpt-6-luna-2026-11-01`` becomes ``gpt-6-luna``."""
     return _DATE.sub("", name)
 
 
 @lru_cache(maxsize=4096)
-def is_served_as_asked(model_id: str, served: str | None) -> bool:
-    """Whether the model that an answer names is the model that was asked for.
+def is_requested_model(requested: str, served: str | None) -> bool:
+    """Whether the model that an answer names is the model that was requested.
 
-    A dated snapshot of the requested model counts as the same, and so does the name without the date of the requested
-    snapshot; another snapshot or model does not. For an alias (``…-latest``), any model of its vendor counts.
+    A dated snapshot of the requested model counts as the same model. So does the undated name, if a snapshot
+    was requested. Another snapshot or model does not. For an alias (``…-latest``), any model of its vendor
+    counts.
 
     Args:
-        model_id: The model as the request named it.
-        served: The model as the answer named it; None, if it named none, counts as the same.
+        requested: The model as the request named it.
+        served: The model as the answer named it; None, if the answer names no model, counts as the same.
     """
-    asked, got = plain(model_id), plain(served or model_id)
+    asked, got = normalize_model_name(requested), normalize_model_name(served or requested)
     if asked.endswith(_ALIAS):
         return _vendor(asked) == _vendor(got)
-    same_model = undated(asked) == undated(got)
-    other_snapshot = asked != got and undated(asked) != asked and undated(got) != got
+    same_model = strip_snapshot_date(asked) == strip_snapshot_date(got)
+    other_snapshot = asked != got and strip_snapshot_date(asked) != asked and strip_snapshot_date(got) != got
     return same_model and not other_snapshot
 
 

@@ -10,12 +10,12 @@ from functools import lru_cache
 
 from pydantic import BaseModel, ConfigDict
 
-from .names import plain, undated
+from .names import normalize_model_name, strip_snapshot_date
 from .sources import ANTHROPIC_DEPRECATIONS, GOOGLE_DEPRECATIONS, OPENAI_DEPRECATIONS
 
 
-class Retirement(BaseModel):
-    """The day on which a vendor stops serving a model, and the replacement that it names."""
+class ModelRetirement(BaseModel):
+    """The day on which a vendor stops serving a model, the replacement that the vendor names, and the source."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,8 +48,8 @@ _ANNOUNCED: dict[str, tuple[tuple[date, str | None, str], ...]] = {
         (date(2026, 11, 30), "claude-sonnet-5-5", "claude-sonnet-4-5"),
     ),
 }
-RETIREMENTS: dict[str, Retirement] = {
-    model: Retirement(day=day, replacement=replacement, source=source)
+RETIREMENTS: dict[str, ModelRetirement] = {
+    model: ModelRetirement(day=day, replacement=replacement, source=source)
     for source, announced in _ANNOUNCED.items()
     for day, replacement, models in announced
     for model in models.split()
@@ -57,7 +57,10 @@ RETIREMENTS: dict[str, Retirement] = {
 
 
 @lru_cache(maxsize=1024)
-def retirement(model: str) -> Retirement | None:
-    """The retirement of ``model``; None if no date is published. Dated snapshots retire with their model, or earlier."""
-    name = plain(model)
-    return RETIREMENTS.get(name) or RETIREMENTS.get(undated(name))
+def find_retirement(model: str) -> ModelRetirement | None:
+    """Find the retirement of ``model``; None if no date is published.
+
+    A dated snapshot without a date of its own retires with its model.
+    """
+    name = normalize_model_name(model)
+    return RETIREMENTS.get(name) or RETIREMENTS.get(strip_snapshot_date(name))

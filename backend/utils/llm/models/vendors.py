@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from .models import capabilities, sources
-from .names import plain
+from .models import capability_sources, find_capabilities
+from .names import normalize_model_name
 from .sources import CHECKED, DECLARED, OURS
 
 if TYPE_CHECKING:
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Vendor:
-    """A vendor of models.
+class ModelVendor:
+    """A vendor of an API for models, and how its models differ from the list of models.
 
     Attributes:
         name: The vendor's name in the price list.
         hosts: The hosts of its APIs; their subdomains count, too.
-        chat: Changed capabilities of every model that it serves over Chat Completions.
-        responses: Changed capabilities of every model that it serves over Responses.
-        models: Changed capabilities over Chat Completions of models whose names begin with the key.
-        renamed: OpenAI's name of a parameter of Chat Completions to the vendor's own.
+        chat: The capabilities that differ for every model that it serves over Chat Completions.
+        responses: The capabilities that differ for every model that it serves over Responses.
+        models: By the beginning of a model's name, the capabilities that differ over Chat Completions.
+        renamed: The parameters of Chat Completions that the vendor names differently: OpenAI's name to the
+            vendor's.
         page: The page that is the source of these values.
     """
 
@@ -45,50 +46,58 @@ class Vendor:
         """The capabilities of ``model`` that this vendor changes."""
         if mode != "chat":
             return self.responses
-        name = plain(model)
+        name = normalize_model_name(model)
         own = [row for start, row in self.models.items() if name.startswith(start)]
         return {**self.chat, **own[0]} if own else self.chat
 
     def capabilities(self, model: str, mode: str) -> Capabilities:
-        """The capabilities of ``model`` as this vendor serves it: those of the table of models, as changed here."""
-        known, values = capabilities(model), self._overrides(model, mode)
+        """The capabilities of ``model`` at this vendor: those in the list of models, with the vendor's differences.
+
+        ``mode`` is ``chat`` for Chat Completions; any other mode is Responses.
+        """
+        known, values = find_capabilities(model), self._overrides(model, mode)
         lacks = dict.fromkeys((*known.lacks, *values.get("lacks", ())))
         return known.model_copy(update={**values, "lacks": tuple(lacks)})
 
-    def sources(self, model: str, can: Capabilities, mode: str) -> dict[str, str]:
-        """The source of each value of ``can``, the capabilities of an endpoint of this vendor."""
+    def capability_sources(
+        self, model: str, endpoint_capabilities: Capabilities, mode: str
+    ) -> dict[str, str]:
+        """Where each value of ``endpoint_capabilities`` comes from, by the name of the value.
+
+        The capabilities are those of an endpoint at this vendor.
+        """
         here, values = self.capabilities(model, mode), self._overrides(model, mode)
-        told = sources(model)
+        told = capability_sources(model)
         told |= dict.fromkeys(values, f"{self.page}, {CHECKED}" if self.page else OURS)
         return {
-            name: source if getattr(can, name) == getattr(here, name) else DECLARED
+            name: source if getattr(endpoint_capabilities, name) == getattr(here, name) else DECLARED
             for name, source in told.items()
         }
 
 
-OTHER: Final = Vendor("")
+OTHER: Final = ModelVendor("")
 """An unknown vendor, assumed to serve what OpenAI does."""
-GRAMMAR: Final = Vendor("", chat={"schema_form": "grammar"})
+GRAMMAR: Final = ModelVendor("", chat={"schema_form": "grammar"})
 """The vendor that stands for the server of the embedded model."""
 _SURVEY: Final = "https://www.developersdigest.tech/blog/structured-outputs-across-ai-apis-2026"
 _OLD_LENGTH: Final = {"max_completion_tokens": "max_tokens"}
 
 VENDORS: Final = (
-    Vendor(
+    ModelVendor(
         "openai",
         ("api.openai.com",),
         chat={"lacks": ("metadata",)},
         responses={"lacks": ("metadata",)},
         page="QwenLM/qwen-code#243, spiceai/spiceai#5231: metadata only of what is stored, and nothing is",
     ),
-    Vendor(
+    ModelVendor(
         "azure",
         ("openai.azure.com", "services.ai.azure.com", "cognitiveservices.azure.com"),
         chat={"schema_form": "azure", "lacks": ("metadata",)},
         responses={"schema_form": "azure", "lacks": ("metadata",)},
         page="https://learn.microsoft.com/azure/ai-foundry/openai/how-to/structured-outputs",
     ),
-    Vendor(
+    ModelVendor(
         "anthropic",
         ("api.anthropic.com",),
         chat={
@@ -100,27 +109,27 @@ VENDORS: Final = (
         },
         page="https://docs.anthropic.com/en/api/openai-sdk",
     ),
-    Vendor(
+    ModelVendor(
         "openrouter",
         ("openrouter.ai",),
         chat={"schema_form": "minimal"},
         responses={"schema_form": "minimal"},
         page="https://openrouter.ai/docs/structured-outputs",
     ),
-    Vendor(
+    ModelVendor(
         "google",
         ("generativelanguage.googleapis.com", "aiplatform.googleapis.com"),
         chat={"schema_form": "minimal"},
         page="https://ai.google.dev/gemini-api/docs/openai",
     ),
-    Vendor(
+    ModelVendor(
         "perplexity",
         ("api.perplexity.ai",),
         chat={"schema_form": "loose", "tools": False, "strict_turns": True},
         renamed=_OLD_LENGTH,
         page="https://docs.perplexity.ai/guides/chat-completions-guide",
     ),
-    Vendor(
+    ModelVendor(
         "deepseek",
         ("api.deepseek.com",),
         chat={
@@ -138,7 +147,7 @@ VENDORS: Final = (
         renamed=_OLD_LENGTH,
         page="https://api-docs.deepseek.com/guides/json_mode",
     ),
-    Vendor(
+    ModelVendor(
         "mistral",
         ("api.mistral.ai",),
         chat={
@@ -151,44 +160,44 @@ VENDORS: Final = (
         renamed={**_OLD_LENGTH, "seed": "random_seed"},
         page="https://docs.mistral.ai/api",
     ),
-    Vendor(
+    ModelVendor(
         "groq",
         ("api.groq.com",),
         chat={"schema_form": "json", "logprobs": False},
         models={"gpt-oss": {"schema_form": "minimal", "logprobs": False}},
         page="https://console.groq.com/docs/openai and …/structured-outputs",
     ),
-    Vendor(
+    ModelVendor(
         "x-ai",
         ("api.x.ai",),
         chat={"schema_form": "minimal"},
         page=_SURVEY,
     ),
-    Vendor(
+    ModelVendor(
         "cerebras",
         ("api.cerebras.ai",),
         chat={"schema_form": "minimal", "lacks": ("parallel_tool_calls", "service_tier", "verbosity")},
         page="https://hexdocs.pm/req_llm/cerebras.html, after the vendor's own pages",
     ),
-    Vendor(
+    ModelVendor(
         "fireworks",
         ("api.fireworks.ai",),
         chat={"schema_form": "minimal"},
         page="https://docs.fireworks.ai/structured-responses/structured-response-formatting",
     ),
-    Vendor(
+    ModelVendor(
         "moonshotai",
         ("api.moonshot.ai", "api.moonshot.cn"),
         chat={"schema_form": "json", "lacks": ("strict",)},
         page="https://docs.instructorphp.com/cookbook/examples/B04_LLMApiSupport/llm_moonshotai.md",
     ),
-    Vendor(
+    ModelVendor(
         "zai",
         ("api.z.ai", "open.bigmodel.cn"),
         chat={"schema_form": "json", "lacks": ("strict",)},
         page=_SURVEY,
     ),
-    Vendor(
+    ModelVendor(
         "minimax",
         ("api.minimax.io", "api.minimaxi.com"),
         chat={"schema_form": "json"},
@@ -198,8 +207,8 @@ VENDORS: Final = (
 BY_NAME: Final = {vendor.name: vendor for vendor in VENDORS}
 
 
-def vendor_of(host: str, name: str = "") -> Vendor:
-    """The vendor at ``host``, or else the vendor called ``name``; `OTHER` if neither is known."""
+def find_vendor(host: str, name: str = "") -> ModelVendor:
+    """Find the vendor whose API is at ``host``, else the vendor called ``name``; `OTHER` if both are unknown."""
     for vendor in VENDORS:
         if any(host == one or host.endswith(f".{one}") for one in vendor.hosts):
             return vendor

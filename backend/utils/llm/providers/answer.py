@@ -1,4 +1,4 @@
-"""The parsed answer of a provider, the same type for all APIs, and the messages that are made of it."""
+"""Parsed answers of providers, in one form for all APIs, and their conversion into LangChain messages."""
 
 from __future__ import annotations
 
@@ -9,43 +9,46 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 
-from ..transport import ExcessError, require_at_most
+from ..transport import AnswerTooLargeError, require_at_most
 from .ask import OTHERS_KEY, REASONING_KEY, STOP_KEY, THOUGHTS_KEY
-from .loose_json import as_text
-from .surrogates import whole_characters
-from .tool_calls import parsed_calls
+from .loose_json import text_or_empty
+from .surrogates import repair_surrogates
+from .tool_calls import parse_tool_calls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..transport import Trust
-    from .tool_calls import CallPiece
+    from .tool_calls import ToolCallPiece
 
 _IN_PIECES = frozenset({"text", "summary", "thinking"})
 
 
 @dataclass(slots=True)
-class Answer:
-    """The contents of a whole answer, or of one event of a stream.
+class ParsedAnswer:
+    """The parsed content of one answer: a complete answer, or one event of a streamed answer.
 
     Attributes:
         thoughts: The model's thoughts (reasoning), as text.
-        reasoning: The thoughts as the provider's own objects, to be sent back; in a stream they may be in pieces.
-        media: Content other than text, thoughts and calls, as LangChain's content blocks.
+        reasoning: The thoughts as the provider's own objects, which the provider wants back in the next
+            request. In a stream an object may come in several pieces.
+        calls: The tool calls, or pieces of tool calls.
+        media: Content other than text, thoughts and tool calls, as LangChain's content blocks.
         logprobs: The log probabilities of tokens, in the form of Chat Completions.
-        usage: The tokens of the whole answer so far, if the provider reported them.
+        usage: The token counts of the whole answer so far; None if the provider has not reported them.
         reason: The finish reason, by the names of Chat Completions; None if there is none yet.
-        stop_sequence: The stop sequence of the request that ended the answer, if the provider tells.
-        others: The finish reasons of the other choices.
-        extras: The message's ``additional_kwargs``.
-        metadata: The message's ``response_metadata``, such as the model's name.
+        stop_sequence: The stop sequence of the request that ended the answer; None if the provider does not
+            say.
+        others: The finish reasons of the choices after the first one.
+        extras: Entries for the ``additional_kwargs`` of LangChain's message.
+        metadata: Entries for the ``response_metadata`` of LangChain's message, such as the model's name.
     """
 
     text: str = ""
     refusal: str = ""
     thoughts: str = ""
     reasoning: Sequence[dict[str, Any]] = ()
-    calls: Sequence[CallPiece] = ()
+    calls: Sequence[ToolCallPiece] = ()
     media: Sequence[dict[str, Any]] = ()
     logprobs: Sequence[dict[str, Any]] = ()
     usage: UsageMetadata | None = None
@@ -55,39 +58,45 @@ class Answer:
     extras: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
 
-    def join(self, other: Answer) -> None:
-        """Add the contents of the next event, except its thoughts. The latest usage and the first finish reason count."""
-        self.text += other.text
-        self.refusal += other.refusal
-        self.calls = [*self.calls, *other.calls]
-        self.media = [*self.media, *other.media]
-        self.logprobs = [*self.logprobs, *other.logprobs]
-        self.usage = latest_usage(self.usage, other.usage)
-        self.reason = self.reason or other.reason
-        self.stop_sequence = self.stop_sequence or other.stop_sequence
-        self.others = [*self.others, *other.others]
-        self.extras |= other.extras
-        self.metadata |= other.metadata
+    def append_event(self, event: ParsedAnswer) -> None:
+        """Append the content of the next event of the stream, except its thoughts and reasoning.
+
+        The usage is merged with `merge_usage`; the first finish reason is kept.
+        """
+        self.text += event.text
+        self.refusal += event.refusal
+        self.calls = [*self.calls, *event.calls]
+        self.media = [*self.media, *event.media]
+        self.logprobs = [*self.logprobs, *event.logprobs]
+        self.usage = merge_usage(self.usage, event.usage)
+        self.reason = self.reason or event.reason
+        self.stop_sequence = self.stop_sequence or event.stop_sequence
+        self.others = [*self.others, *event.others]
+        self.extras |= event.extras
+        self.metadata |= event.metadata
 
     def content(self) -> str | list[str | dict[Any, Any]]:
-        """The ``content`` of LangChain's message: the text, or blocks if there are media."""
+        """Return the ``content`` for LangChain's message: the text, or a list of content blocks if there are media."""
         if not self.media:
             return self.text
         return [*([{"type": "text", "text": self.text}] if self.text else []), *self.media]
 
     def additional_kwargs(self) -> dict[str, Any]:
-        """The ``additional_kwargs`` of LangChain's message: refusal and thoughts beside the provider's extras."""
+        """Return the ``additional_kwargs`` for LangChain's message: `extras`, the refusal and the thoughts."""
         found = self.extras
         if self.refusal:
-            found = {**found, "refusal": whole_characters(self.refusal)}
+            found = {**found, "refusal": repair_surrogates(self.refusal)}
         if self.thoughts:
-            found = {**found, THOUGHTS_KEY: whole_characters(self.thoughts)}
+            found = {**found, THOUGHTS_KEY: repair_surrogates(self.thoughts)}
         if self.reasoning:
-            found = {**found, REASONING_KEY: whole_blocks(self.reasoning)}
+            found = {**found, REASONING_KEY: reassemble_blocks(self.reasoning)}
         return found
 
     def response_metadata(self) -> dict[str, Any]:
-        """The ``response_metadata`` of LangChain's message: finish reason, stop sequence, log probabilities, model."""
+        """Return the ``response_metadata`` for LangChain's message.
+
+        That is `metadata`, with the finish reason, the stop sequence and the log probabilities added.
+        """
         found = dict(self.metadata)
         if self.thoughts:
             found.pop("model_provider", None)
@@ -102,10 +111,11 @@ class Answer:
         return found
 
 
-def whole_blocks(pieces: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Reassemble a stream's objects, such as reasoning items, from their consecutive ``pieces``.
+def reassemble_blocks(pieces: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Join the ``pieces`` of objects from a stream, such as reasoning items, into whole objects.
 
-    Pieces of a text are joined; any other value replaces an earlier one.
+    Pieces of one object must follow each other. Their texts are concatenated; other values overwrite earlier
+    ones.
     """
     found = []
     for _, group in groupby(pieces, _block):
@@ -113,7 +123,7 @@ def whole_blocks(pieces: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         whole = {name: value for piece in same for name, value in piece.items() if value is not None}
         for name in _IN_PIECES & whole.keys():
             if isinstance(whole[name], str):
-                whole[name] = "".join(as_text(piece.get(name)) for piece in same)
+                whole[name] = "".join(text_or_empty(piece.get(name)) for piece in same)
         found.append(whole)
     return found
 
@@ -127,55 +137,59 @@ def _block(piece: dict[str, Any]) -> object:
 # Usage ---------------------------------------------------------------------------------------------------------------
 
 
-def usage_of(
-    counts: Mapping[str, int], inward: Mapping[str, int], outward: Mapping[str, int]
+def make_usage_metadata(
+    counts: Mapping[str, int], input_details: Mapping[str, int], output_details: Mapping[str, int]
 ) -> UsageMetadata | None:
-    """Token counts as LangChain's ``usage_metadata``; None if the provider reported none, or only zeros.
+    """Build LangChain's ``usage_metadata``; None if the counts of input and output are missing or 0.
 
-    If the total exceeds input plus output by exactly one detail, this detail is added to its side: xAI does not count
-    thoughts as output, and some gateways do not count cached tokens as input.
+    The total may exceed input plus output by exactly the reasoning tokens or the cached tokens, because xAI
+    does not count thoughts as output, and some gateways do not count cached tokens as input. Then they are
+    added.
 
     Args:
-        counts: ``input``, ``output``, ``total``, as far as they were reported.
-        inward: The details of the input, by kind.
-        outward: The details of the output, by kind.
+        counts: The counts ``input``, ``output`` and ``total``; each may be missing.
+        input_details: The input tokens by kind, such as ``cache_read``.
+        output_details: The output tokens by kind, such as ``reasoning``.
     """
     asked, answered = counts.get("input", 0), counts.get("output", 0)
     if not asked and not answered:
         return None
     total = counts.get("total") or asked + answered
     if beyond := total - asked - answered:
-        if beyond == outward.get("reasoning"):
+        if beyond == output_details.get("reasoning"):
             answered += beyond
-        elif beyond == inward.get("cache_read", 0) + inward.get("cache_creation", 0):
+        elif beyond == input_details.get("cache_read", 0) + input_details.get("cache_creation", 0):
             asked += beyond
     return UsageMetadata(
         input_tokens=asked,
         output_tokens=answered,
         total_tokens=total,
-        input_token_details=InputTokenDetails(**inward),  # type: ignore[typeddict-item]
-        output_token_details=OutputTokenDetails(**outward),  # type: ignore[typeddict-item]
+        input_token_details=InputTokenDetails(**input_details),  # type: ignore[typeddict-item]
+        output_token_details=OutputTokenDetails(**output_details),  # type: ignore[typeddict-item]
     )
 
 
-def latest_usage(before: UsageMetadata | None, now: UsageMetadata | None) -> UsageMetadata | None:
-    """Merge two reports of one answer's token usage: of each count the last non-zero one.
+def merge_usage(earlier: UsageMetadata | None, later: UsageMetadata | None) -> UsageMetadata | None:
+    """Merge two usage reports of one answer: each count is the later report's, unless that is 0.
 
-    Some servers report input tokens first, and output tokens at the end.
+    Some servers report the input tokens first, and the output tokens at the end.
     """
-    if before is None or now is None:
-        return now or before
-    if now["input_tokens"] and now["output_tokens"]:
-        return now
-    told, answered = (now[name] or before[name] for name in ("input_tokens", "output_tokens"))
+    if earlier is None or later is None:
+        return later or earlier
+    if later["input_tokens"] and later["output_tokens"]:
+        return later
+    told, answered = (later[name] or earlier[name] for name in ("input_tokens", "output_tokens"))
     return UsageMetadata(
         input_tokens=told,
         output_tokens=answered,
         total_tokens=told + answered,
-        input_token_details={**before.get("input_token_details", {}), **now.get("input_token_details", {})},
+        input_token_details={
+            **earlier.get("input_token_details", {}),
+            **later.get("input_token_details", {}),
+        },
         output_token_details={
-            **before.get("output_token_details", {}),
-            **now.get("output_token_details", {}),
+            **earlier.get("output_token_details", {}),
+            **later.get("output_token_details", {}),
         },
     )
 
@@ -183,16 +197,16 @@ def latest_usage(before: UsageMetadata | None, now: UsageMetadata | None) -> Usa
 # Whole answers -------------------------------------------------------------------------------------------------------
 
 
-def message_of(answer: Answer, trust: Trust) -> AIMessage:
-    """Convert a whole answer into LangChain's message, with lone surrogates replaced.
+def to_ai_message(answer: ParsedAnswer, trust: Trust) -> AIMessage:
+    """Convert a complete answer into LangChain's ``AIMessage``, and replace lone surrogates in its texts.
 
     Raises:
-        ExcessError: The answer exceeds the bounds of ``trust``.
+        AnswerTooLargeError: The answer exceeds the bounds of ``trust``.
     """
-    Weight(trust).add(answer)
+    AnswerSizeLimiter(trust).add(answer)
     if not answer.text.isascii():
-        answer.text = whole_characters(answer.text)
-    good, bad = parsed_calls(answer.calls, trust) if answer.calls else ([], [])
+        answer.text = repair_surrogates(answer.text)
+    good, bad = parse_tool_calls(answer.calls, trust) if answer.calls else ([], [])
     return AIMessage(
         content=answer.content(),
         additional_kwargs=answer.additional_kwargs(),
@@ -203,26 +217,23 @@ def message_of(answer: Answer, trust: Trust) -> AIMessage:
     )
 
 
-class Weight:
-    """Adds up the sizes of an answer's parts while they arrive.
-
-    An answer that exceeds the bounds of its server (`Trust`) is therefore dropped before its end.
-    """
+class AnswerSizeLimiter:
+    """Adds up the size of an answer while it arrives, and raises an error when it exceeds a bound of `Trust`."""
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
         self._text = self._refusal = self._logprobs = 0
 
-    def add(self, answer: Answer) -> None:
-        """Add the size of ``answer``, which may be a whole answer or a piece of one.
+    def add(self, answer: ParsedAnswer) -> None:
+        """Add the size of ``answer``: a complete answer, or the next piece of a stream.
 
         Raises:
-            ExcessError: The answer exceeds a bound.
+            AnswerTooLargeError: The answer exceeds a bound.
         """
         trust = self._trust
         self._text += len(answer.text) + len(answer.thoughts)
         if self._text > trust.most_text:
-            raise ExcessError(f"{trust.most_text:,} characters")
+            raise AnswerTooLargeError(f"{trust.most_text:,} characters")
         if len(answer.text) > trust.most_values:
             require_at_most(sum(map(answer.text.count, ",:[{")), trust.most_values, "values in a text")
         if answer.refusal:

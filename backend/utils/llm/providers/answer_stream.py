@@ -1,4 +1,4 @@
-"""Reads a streamed answer: parses events from the body's bytes, and joins them into LangChain's chunks."""
+"""Parses a streamed response: splits the bytes into events, and joins their content into LangChain chunks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from langchain_core.messages import AIMessageChunk, message_chunk_to_message
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.outputs import ChatGenerationChunk
 
-from ..failures import BadAnswer, Category
-from ..transport import LONG_BODY, ExcessError
-from .answer import Answer, Weight, latest_usage, whole_blocks
+from ..failures import BadAnswer, FailureCategory
+from ..transport import LONG_BODY, AnswerTooLargeError
+from .answer import AnswerSizeLimiter, ParsedAnswer, merge_usage, reassemble_blocks
 from .ask import REASONING_KEY
-from .events import BLANK, EVENTS, EventParser
-from .loose_json import read_document, read_documents
-from .surrogates import UNKNOWN, split_off
-from .tool_calls import CallStream, chunk_of_call, one_for_each
+from .events import BLANK, EVENTS, ServerSentEventParser
+from .loose_json import parse_json_object, parse_json_objects
+from .surrogates import UNKNOWN, split_trailing_surrogate
+from .tool_calls import ToolCallAssembler, join_pieces_by_call, to_tool_call_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,58 +38,65 @@ _SECONDS_FOR_USAGE = 2.0
 # Events ---------------------------------------------------------------------------------------------------------------
 
 
-class StreamReader:
-    """Turns the body of one response into chunks; also a whole JSON document, from a server that does not stream.
+class StreamParser:
+    """Parses the body of one response into LangChain chunks, from server-sent events or from a JSON document.
+
+    A server that does not stream sends a JSON document although a stream was requested.
 
     Args:
-        content_type: The content type that the server declares. Some servers declare JSON and stream nevertheless.
+        reader: The parser of the API's answers.
+        ticket: The ticket of the attempt, whose ``trust`` bounds the answer.
+        content_type: The response's content type. It is only a hint: some servers declare JSON and send
+            events.
     """
 
     def __init__(self, reader: AnswerReader, ticket: Ticket, content_type: str = "") -> None:
         self._reader = reader
         self._ticket = ticket
-        self._events = EventParser()
-        self._answer = AnswerStream(ticket.trust)
+        self._events = ServerSentEventParser()
+        self._answer = ChunkBuilder(ticket.trust)
         self._is_document = content_type.startswith("application/json")
         self._is_new = True
         self._document = bytearray()
 
     @property
     def is_over(self) -> bool:
-        """Whether the answer is complete, even if the connection is still open."""
+        """Whether the answer is complete. The connection may still be open."""
         return self._events.is_over or self._reader.is_over
 
     @property
-    def has_ended(self) -> bool:
-        """Whether the finish reason has arrived, so that a connection that then breaks loses no content."""
-        return self._answer.has_ended
+    def has_finish_reason(self) -> bool:
+        """Whether the finish reason has arrived. If the connection breaks after that, no content is lost."""
+        return self._answer.has_finish_reason
 
-    def expect_end(self) -> None:
-        """Shorten the wait for the next bytes, once nothing but token usage can follow the answer's content.
+    def shorten_timeout_at_end(self) -> None:
+        """Shorten the read timeout to a few seconds if only the token usage can still follow.
 
-        Some gateways send no usage and leave the connection open.
+        Some gateways never send the usage, and leave the connection open.
         """
         if self._answer.is_done:
-            self._ticket.expect_within(_SECONDS_FOR_USAGE)
+            self._ticket.limit_next_wait(_SECONDS_FOR_USAGE)
 
-    def is_long(self, part: bytes) -> bool:
-        """Whether ``part`` may complete so large an event that it is to be parsed in a thread, off the event loop."""
+    def should_parse_in_thread(self, part: bytes) -> bool:
+        """Whether ``part`` may complete an event so large that it should be parsed in a thread, off the event loop."""
         return (b"\n" in part or b"\r" in part) and len(self._events) > LONG_BODY
 
     @property
-    def is_long_to_flush(self) -> bool:
-        """Whether so much is held back that `flush` is to be called in a thread, off the event loop."""
+    def should_flush_in_thread(self) -> bool:
+        """Whether so much unparsed data is buffered that `flush` should be called in a thread, off the event loop."""
         return len(self._events) + len(self._document) > LONG_BODY
 
     def drop_partial_event(self) -> None:
-        """Drop the incomplete event at the end of a broken connection, so that `flush` does not parse it."""
-        self._events = EventParser()
+        """Discard the incomplete event that a broken connection left, so that `flush` does not try to parse it."""
+        self._events = ServerSentEventParser()
 
-    def read(self, part: bytes, *, has_more: bool) -> Iterator[ChatGenerationChunk]:
-        """The chunks of all events that ``part``, the next bytes of the body, completes.
+    def feed(self, part: bytes, *, has_more: bool) -> Iterator[ChatGenerationChunk]:
+        """Parse ``part``, the next bytes of the body, and yield chunks of the events that it completes.
 
-        With ``has_more``, further bytes have already arrived, so that the last events may be kept to be joined with the
-        next ones.
+        Args:
+            part: The next bytes.
+            has_more: Whether further bytes have already arrived. If so, events may be kept back, to be joined
+                with the next ones into one chunk.
         """
         if self._is_new and (begun := part.lstrip(BLANK)):
             self._is_new = False
@@ -97,125 +104,140 @@ class StreamReader:
         if self._is_document:
             self._document += part
             return
-        yield from self._said(self._events.read(part))
-        if self.is_over or not self._answer.may_wait(has_more=has_more):
+        yield from self._said(self._events.feed(part))
+        if self.is_over or not self._answer.can_delay_chunk(has_more=has_more):
             yield from self._waiting()
 
     def flush(self) -> Iterator[ChatGenerationChunk]:
-        """The chunks of everything held back until the end of the body; nothing if all was passed on."""
+        """Yield the chunks of everything that is still buffered at the end of the body; nothing if all was yielded."""
         yield from self._said(self._events.flush())
         try:
             if self._is_document:
                 self._read_documents()
             last = self._answer.flush()
-        except ExcessError as error:
-            raise as_refusal(self._ticket, error) from None
+        except AnswerTooLargeError as error:
+            raise record_oversized_answer(self._ticket, error) from None
         if last is not None:
             yield last
 
     def _read_documents(self) -> None:
-        first, *others = read_documents(bytes(self._document), self._ticket.trust)
-        pieces = map(self._reader.event, (first, *others)) if others else (self._reader.answer(first),)
+        first, *others = parse_json_objects(bytes(self._document), self._ticket.trust)
+        pieces = (
+            map(self._reader.parse_event, (first, *others)) if others else (self._reader.parse_answer(first),)
+        )
         for piece in pieces:
             if piece is not None:
-                self._answer.add(piece)
+                self._answer.add_event(piece)
 
     def _said(self, documents: Iterator[bytes]) -> Iterator[ChatGenerationChunk]:
         try:
             for document in documents:
-                event = read_document(document, self._ticket.trust)
+                event = parse_json_object(document, self._ticket.trust)
                 if self._events.name:
                     event.setdefault("type", self._events.name)
-                piece = self._reader.event(event)
+                piece = self._reader.parse_event(event)
                 if piece is not None:
                     if piece.thoughts:
-                        self._ticket.expect_more()
-                    self._answer.add(piece)
-                    if self._answer.is_due:
+                        self._ticket.restart_wait()
+                    self._answer.add_event(piece)
+                    if self._answer.must_emit_chunk:
                         yield from self._waiting()
         except Exception as error:
             yield from self._waiting()
-            if isinstance(error, ExcessError):
-                raise as_refusal(self._ticket, error) from None
+            if isinstance(error, AnswerTooLargeError):
+                raise record_oversized_answer(self._ticket, error) from None
             raise
 
     def _waiting(self) -> Iterator[ChatGenerationChunk]:
-        chunk = self._answer.chunk()
+        chunk = self._answer.take_chunk()
         if chunk is not None:
             yield chunk
 
 
-def whole_message(stream: StreamReader, body: bytes) -> AIMessage:
-    """Read a complete streamed ``body`` into one message, for servers that stream even when not asked to.
+def parse_streamed_message(stream: StreamParser, body: bytes) -> AIMessage:
+    """Parse ``body``, a complete stream of events, into one message.
 
-    ``stream`` is a new reader, which has read nothing yet.
+    This is for servers that stream although they were asked not to.
+
+    Args:
+        stream: A new parser that has read nothing yet.
+        body: All bytes of the response.
 
     Raises:
-        BadAnswer: The stream has no end.
+        BadAnswer: The stream has no finish reason.
     """
-    chunks = [chunk.message for chunk in (*stream.read(body, has_more=True), *stream.flush())]
-    if not chunks or not stream.has_ended:
-        raise BadAnswer(Category.INTERRUPTED)
+    chunks = [chunk.message for chunk in (*stream.feed(body, has_more=True), *stream.flush())]
+    if not chunks or not stream.has_finish_reason:
+        raise BadAnswer(FailureCategory.INTERRUPTED)
     message = add_ai_message_chunks(*cast("list[AIMessageChunk]", chunks))
     return cast("AIMessage", message_chunk_to_message(message))
 
 
-def as_refusal(ticket: Ticket, error: ExcessError) -> LLMError:
-    """Record that an answer exceeds a bound, and return the error to raise, whose type depends on the server's `Trust`."""
+def record_oversized_answer(ticket: Ticket, error: AnswerTooLargeError) -> LLMError:
+    """Record on the ticket that the answer was too large, and return the error for the caller to raise.
+
+    Which type of error it is depends on the `Trust` of the server.
+    """
     return ticket.refuse_answer(f"sent more than {error}")
 
 
 # Chunks ---------------------------------------------------------------------------------------------------------------
 
 
-class AnswerStream:
-    """Joins the parsed events of one stream into LangChain's chunks.
+class ChunkBuilder:
+    """Builds LangChain's chunks from the parsed events of one stream; several events may become one chunk.
 
     Attributes:
-        has_ended: Whether the last event with content had a finish reason, so that only usage may follow.
-        is_done: Whether the finish reason came without content. Some servers send one with every piece of text.
+        has_finish_reason: Whether the last event with content or finish reason had a finish reason, so that
+            only the usage may follow.
+        is_done: Whether that event had a finish reason and no content. Some servers send a finish reason
+            with every piece of text, so that a finish reason with content does not prove the end.
     """
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
-        self._weight = Weight(trust)
-        self._calls = CallStream(trust)
+        self._weight = AnswerSizeLimiter(trust)
+        self._calls = ToolCallAssembler(trust)
         self._usage: UsageMetadata | None = None
         self._metadata: dict[str, Any] = {}
-        self._pending: Answer | None = None
+        self._pending: ParsedAnswer | None = None
         self._half = ""
         self._thoughts: list[str] = []
         self._reasoning: list[dict[str, Any]] = []
         self._has_thoughts = self._has_begun = self._only_thinks = False
-        self.has_ended = self.is_done = False
+        self.has_finish_reason = self.is_done = False
         self._joined = self._given = 0
         self._reason: str | None = None
         self._tells_stop = True
 
     @property
-    def is_due(self) -> bool:
-        """Whether the added events must become a chunk at once, even if more events have arrived."""
+    def must_emit_chunk(self) -> bool:
+        """Whether the events added so far must become a chunk now, even if further events have already arrived."""
         if self._pending is None or self._only_thinks:
             return False
         if self._given < EAGER or self._pending.calls:
             return True
         return self._trust.bounds_chunks and self._joined > self._given // EAGER
 
-    def may_wait(self, *, has_more: bool) -> bool:
-        """Whether to wait for the next event before making a chunk; ``has_more``: bytes of it have arrived already."""
+    def can_delay_chunk(self, *, has_more: bool) -> bool:
+        """Whether the chunk may be delayed until the next event is added.
+
+        Args:
+            has_more: Whether bytes of the next event have already arrived.
+        """
         return has_more or self._trust.bounds_chunks or self._only_thinks
 
-    def add(self, piece: Answer) -> None:
-        """Add the parsed contents of one event, to be part of the next `chunk`.
+    def add_event(self, piece: ParsedAnswer) -> None:
+        """Add the parsed content of one event to the next chunk.
 
         Raises:
-            ExcessError: The answer is too long.
+            AnswerTooLargeError: The answer is too long.
         """
         if piece.calls:
-            piece.calls = self._calls.add(piece.calls)
+            piece.calls = self._calls.feed(piece.calls)
         self._weight.add(piece)
         if self._half or not piece.text.isascii():
-            piece.text, self._half = split_off(self._half + piece.text)
+            piece.text, self._half = split_trailing_surrogate(self._half + piece.text)
         if piece.thoughts:
             self._thoughts.append(piece.thoughts)
             self._has_thoughts = True
@@ -225,12 +247,12 @@ class AnswerStream:
         # Until then thoughts are not handed on: they are one chunk, with the first word of the answer.
         self._only_thinks = self._has_thoughts and not self._has_begun
         if says or piece.reason is not None:
-            self.has_ended, self.is_done = piece.reason is not None, not says
+            self.has_finish_reason, self.is_done = piece.reason is not None, not says
         self._joined += 1
         self._pending = _joined(self._pending, piece)
 
-    def chunk(self) -> ChatGenerationChunk | None:
-        """A chunk of all events added since the last chunk; None if none were."""
+    def take_chunk(self) -> ChatGenerationChunk | None:
+        """Make a chunk of all events added since the last chunk; None if no event was added."""
         piece, self._pending = self._pending, None
         if piece is None:
             return None
@@ -238,10 +260,10 @@ class AnswerStream:
         piece.thoughts, piece.reasoning, self._thoughts = "".join(self._thoughts), (), []
         return _chunk_of(self._with_news_only(piece))
 
-    def _with_news_only(self, piece: Answer) -> Answer:
+    def _with_news_only(self, piece: ParsedAnswer) -> ParsedAnswer:
         """``piece`` with finish reason, stop sequence and metadata only once, and with the increase of usage."""
         if piece.usage is not None:
-            told, self._usage = self._usage, latest_usage(self._usage, piece.usage)
+            told, self._usage = self._usage, merge_usage(self._usage, piece.usage)
             piece.usage = None if told == self._usage else _difference(self._usage, told)
         if piece.metadata:
             self._metadata |= piece.metadata
@@ -255,42 +277,44 @@ class AnswerStream:
         return piece
 
     def flush(self) -> ChatGenerationChunk | None:
-        """The last chunk, with the content held back until the end of the stream; None if nothing was.
+        """Make the last chunk, with content held back until the end of the stream; None if there is none.
 
         Raises:
-            ExcessError: Too many characters of tool calls' arguments are no JSON.
+            AnswerTooLargeError: The arguments of tool calls have too many characters that are not valid JSON.
         """
         reason = self._reason or (self._pending.reason if self._pending is not None else None)
-        held = self._calls.held_back(was_cut=reason == "length")
-        last = Answer(UNKNOWN if self._half else "", calls=self._calls.without_id())
+        held = self._calls.flush_arguments(was_truncated=reason == "length")
+        last = ParsedAnswer(UNKNOWN if self._half else "", calls=self._calls.make_missing_ids())
         if self._pending is not None and self._pending.calls:
             last.calls, held = [*last.calls, *held], []
         if held or last.text or last.calls or self._reasoning or (self._reason is None and self._metadata):
             self._pending = _joined(self._pending, last)
-        made = self.chunk()
+        made = self.take_chunk()
         if made is not None and self._reasoning:
             # Once and whole: LangChain would join the objects' names as well.
-            made.message.additional_kwargs[REASONING_KEY] = whole_blocks(self._reasoning)
+            made.message.additional_kwargs[REASONING_KEY] = reassemble_blocks(self._reasoning)
         if made is not None and held:
             # Put in afterwards: LangChain would read each piece as if it was the whole.
-            made.message.tool_call_chunks += map(chunk_of_call, held)  # type: ignore[attr-defined]
+            made.message.tool_call_chunks += map(to_tool_call_chunk, held)  # type: ignore[attr-defined]
         return made
 
 
-def _joined(first: Answer | None, second: Answer) -> Answer:
+def _joined(first: ParsedAnswer | None, second: ParsedAnswer) -> ParsedAnswer:
     if first is None:
         return second
-    first.join(second)
+    first.append_event(second)
     return first
 
 
-def _chunk_of(piece: Answer) -> ChatGenerationChunk:
+def _chunk_of(piece: ParsedAnswer) -> ChatGenerationChunk:
     message = AIMessageChunk(
         content=piece.content(),
         additional_kwargs=piece.additional_kwargs(),
         response_metadata=piece.response_metadata(),
         usage_metadata=piece.usage,
-        tool_call_chunks=[chunk_of_call(call) for call in one_for_each(piece.calls)] if piece.calls else [],
+        tool_call_chunks=[to_tool_call_chunk(call) for call in join_pieces_by_call(piece.calls)]
+        if piece.calls
+        else [],
     )
     return ChatGenerationChunk(message=message)
 

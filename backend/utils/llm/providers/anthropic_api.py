@@ -1,20 +1,30 @@
-"""Anthropic's Messages API, also of other servers. Anthropic's SDK is not imported, because that takes two seconds."""
+"""Client side of Anthropic's Messages API, which other servers offer, too.
+
+Anthropic's SDK is not used, because importing it takes two seconds.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from ..failures import BadAnswer, Category, named
-from ..schema_dialects import MINIMAL, in_dialect
-from ..transport import ExcessError
-from .answer import Answer, usage_of
+from ..failures import BadAnswer, FailureCategory, to_chat_finish_reason
+from ..schema_dialects import MINIMAL, rewrite_for_dialect
+from ..transport import AnswerTooLargeError
+from .answer import ParsedAnswer, make_usage_metadata
 from .anthropic_history import AnthropicHistory, anthropic_history
-from .ask import NotWordedError, Serialized, raise_for
-from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
-from .schema_forms import form_of, with_form
-from .stops import Stops
-from .tool_calls import CallPiece
+from .ask import InexpressibleRequestError, SerializedRequest, raise_if_error
+from .loose_json import (
+    name_or_none,
+    object_or_empty,
+    objects_in_list,
+    parse_token_count,
+    parse_token_counts,
+    text_or_empty,
+)
+from .schema_forms import add_schema_instructions, choose_schema_instructions
+from .stops import StopSequenceFilter
+from .tool_calls import ToolCallPiece
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +32,7 @@ if TYPE_CHECKING:
     from langchain_core.messages.ai import UsageMetadata
 
     from ..options import Options
-    from .ask import Ask, ModelRequest
+    from .ask import CallSettings, ModelRequest
 
 VERSION = "2023-06-01"
 """The API's version. The later one, 2026-10-21, only refuses more, such as a temperature of models that take it:
@@ -49,28 +59,37 @@ _USED = {
 _USED_OUTWARD = {"reasoning": "thinking_tokens"}
 
 
-class Messages:
-    """Serializes requests and reads answers of the Messages API."""
+class AnthropicMessagesApi:
+    """Serializes requests for Anthropic's Messages API, and makes the readers of its answers."""
 
-    def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
-        """``request`` as JSON of the Messages API; see `ChatApi.serialize`."""
-        request, schema = held_to_schema(request)
+    def serialize(self, request: ModelRequest, *, streams: bool) -> SerializedRequest:
+        """Serialize ``request`` as JSON of the Messages API. See `ChatApi.serialize`."""
+        request, schema = choose_schema_enforcement(request)
         base_url = request.endpoint.provider.base_url.rstrip("/")
         path = "/messages" if base_url.endswith("/v1") else "/v1/messages"
-        return Serialized(path, _body(request, schema, streams=streams), HEADERS)
+        return SerializedRequest(path, _body(request, schema, streams=streams), HEADERS)
 
-    def reader(self, request: ModelRequest) -> MessagesReader:
-        """A reader of the answer to ``request``; see `ChatApi.reader`."""
-        return MessagesReader(request.stop, most_blocks=request.ticket.trust.most_calls)
+    def make_reader(self, request: ModelRequest) -> AnthropicAnswerReader:
+        """Make a reader for the answer to ``request``. See `ChatApi.make_reader`."""
+        return AnthropicAnswerReader(request.stop, max_blocks=request.ticket.trust.most_calls)
 
 
-def held_to_schema(request: ModelRequest) -> tuple[ModelRequest, Mapping[str, Any] | None]:
-    """``request``, and the schema for the API to enforce. A schema that the API cannot enforce is put into the prompt."""
+def choose_schema_enforcement(request: ModelRequest) -> tuple[ModelRequest, Mapping[str, Any] | None]:
+    """Decide whether the API can enforce the schema of ``request``; if not, put the schema into the prompt.
+
+    Returns:
+        The request, with instructions in the prompt if they are needed; and the schema for the API to
+        enforce, None if there is none.
+    """
     schema = request.ask.schema
     if schema is None:
         return request, None
-    enforced = schema.expressed_in(MINIMAL) if schema.is_strict else None
-    return (request if enforced else with_form(form_of(schema, "prompt"), request)), enforced
+    enforced = schema.to_dialect(MINIMAL) if schema.is_strict else None
+    return (
+        request
+        if enforced
+        else add_schema_instructions(choose_schema_instructions(schema, "prompt"), request)
+    ), enforced
 
 
 def _body(request: ModelRequest, schema: Mapping[str, Any] | None, *, streams: bool) -> dict[str, Any]:
@@ -120,7 +139,7 @@ def _thinking(options: Options, budget: int | None, efforts: Sequence[str]) -> d
     return {"type": "adaptive", "display": "summarized"}
 
 
-def _system(said: AnthropicHistory, ask: Ask) -> Any:
+def _system(said: AnthropicHistory, ask: CallSettings) -> Any:
     """The system prompt, with a cache mark if calls share it."""
     if not (ask.cache_key and said.system):
         return said.system
@@ -128,7 +147,7 @@ def _system(said: AnthropicHistory, ask: Ask) -> Any:
     return [*parts[:-1], {"cache_control": _CACHED, **parts[-1]}]
 
 
-def _tools(ask: Ask) -> dict[str, Any]:
+def _tools(ask: CallSettings) -> dict[str, Any]:
     if not ask.tools:
         return {}
     choice = None
@@ -146,8 +165,10 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
         return tool
     schema = {"type": "object", "properties": {}, **(function.get("parameters") or {})}
     if not {"anyOf", "oneOf", "allOf"}.isdisjoint(schema):
-        raise NotWordedError("the Messages API takes no tool whose arguments are one of several objects")
-    strict = in_dialect(schema, MINIMAL) if function.get("strict") else None
+        raise InexpressibleRequestError(
+            "the Messages API takes no tool whose arguments are one of several objects"
+        )
+    strict = rewrite_for_dialect(schema, MINIMAL) if function.get("strict") else None
     found = {"name": function["name"], "input_schema": strict or schema}
     if description := function.get("description"):
         found["description"] = description
@@ -159,116 +180,119 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
 # Answers -------------------------------------------------------------------------------------------------------------
 
 
-class MessagesReader:
-    """Reads one answer, whole or event by event.
+class AnthropicAnswerReader:
+    """Reads one answer of the Messages API, complete or event by event.
 
     Args:
-        stop: The stop sequences of the request; those of white space only, which the API rejects, are applied here.
-        most_blocks: The most content blocks that are read.
+        stop: The stop sequences of the request. The API rejects sequences of white space only, so these are
+            applied to the text here.
+        max_blocks: The maximum number of content blocks; an answer with more is an error.
 
     Attributes:
         is_over: Whether the last event has arrived.
     """
 
-    def __init__(self, stop: Sequence[str] | None = None, *, most_blocks: int = 1000) -> None:
+    def __init__(self, stop: Sequence[str] | None = None, *, max_blocks: int = 1000) -> None:
         self._asked = frozenset(stop or ())
-        self._stops = Stops([sequence for sequence in stop or () if sequence.isspace()])
-        self._most_blocks = most_blocks
+        self._stops = StopSequenceFilter([sequence for sequence in stop or () if sequence.isspace()])
+        self._most_blocks = max_blocks
         self._counts: dict[str, int] = {}
         self._thought: dict[str, int] = {}
         self._complete: set[int | None] = set()
         self.is_over = False
 
-    def answer(self, document: dict[str, Any]) -> Answer:
-        """Parse a whole answer; see `AnswerReader.answer`."""
-        raise_for(document.get("error"))
+    def parse_answer(self, document: dict[str, Any]) -> ParsedAnswer:
+        """Parse a complete answer. See `AnswerReader.parse_answer`."""
+        raise_if_error(document.get("error"))
         if not isinstance(document.get("content"), list):
-            raise BadAnswer(Category.UNREADABLE)
+            raise BadAnswer(FailureCategory.UNREADABLE)
         found = self._whole(document)
         found.text += self._stops.flush()
-        found.reason = self._stops.ending(found.reason)
+        found.reason = self._stops.correct_finish_reason(found.reason)
         found.stop_sequence = self._stop_in(document)
         return found
 
-    def event(self, document: dict[str, Any]) -> Answer | None:
-        """Parse one event of a stream; see `AnswerReader.event`."""
-        raise_for(document.get("error"))
-        place = as_count(document.get("index"))
+    def parse_event(self, document: dict[str, Any]) -> ParsedAnswer | None:
+        """Parse one event of a stream. See `AnswerReader.parse_event`."""
+        raise_if_error(document.get("error"))
+        place = parse_token_count(document.get("index"))
         match document.get("type"):
             case "message_start":
-                return self._whole(as_object(document.get("message")))
+                return self._whole(object_or_empty(document.get("message")))
             case "content_block_start":
-                return self._block(as_object(document.get("content_block")), place)
+                return self._block(object_or_empty(document.get("content_block")), place)
             case "content_block_delta":
-                return self._delta(as_object(document.get("delta")), place)
+                return self._delta(object_or_empty(document.get("delta")), place)
             case "message_delta":
                 return self._ended(document)
             case "message_stop":
                 self.is_over = True
-                return Answer(text=rest) if (rest := self._stops.flush()) else None
+                return ParsedAnswer(text=rest) if (rest := self._stops.flush()) else None
             case _:
                 return None
 
-    def _whole(self, message: Mapping[str, Any]) -> Answer:
+    def _whole(self, message: Mapping[str, Any]) -> ParsedAnswer:
         """A message as an answer; at the start of a stream the message is empty."""
-        found = Answer(
+        found = ParsedAnswer(
             usage=self._used(message.get("usage")),
-            reason=named(as_name(message.get("stop_reason"))),
+            reason=to_chat_finish_reason(name_or_none(message.get("stop_reason"))),
             metadata=_metadata(message),
         )
-        blocks = as_objects(message.get("content"))
+        blocks = objects_in_list(message.get("content"))
         if len(blocks) > self._most_blocks:
-            raise ExcessError(f"{self._most_blocks:,} blocks")
+            raise AnswerTooLargeError(f"{self._most_blocks:,} blocks")
         for place, block in enumerate(blocks):
             if (said := self._block(block, place)) is not None:
-                found.join(said)
+                found.append_event(said)
                 found.thoughts += said.thoughts
                 found.reasoning = [*found.reasoning, *said.reasoning]
         return found
 
-    def _block(self, block: Mapping[str, Any], place: int | None) -> Answer | None:
+    def _block(self, block: Mapping[str, Any], place: int | None) -> ParsedAnswer | None:
         match block.get("type"):
             case "text":
-                text = as_text(block.get("text"))
-                return Answer(text=self._stops.add(text)) if text else None
+                text = text_or_empty(block.get("text"))
+                return ParsedAnswer(text=self._stops.feed(text)) if text else None
             case "tool_use":
-                return Answer(calls=[self._call(block, place)])
+                return ParsedAnswer(calls=[self._call(block, place)])
             case "thinking" | "redacted_thinking":
                 return _thought(place, block)
             case _:
                 return None
 
-    def _call(self, block: Mapping[str, Any], place: int | None) -> CallPiece:
+    def _call(self, block: Mapping[str, Any], place: int | None) -> ToolCallPiece:
         given = block.get("input")
         if given:
             self._complete.add(place)
-        arguments = json.dumps(given) if given and not isinstance(given, str) else as_text(given)
-        return CallPiece(place, as_name(block.get("id")), as_name(block.get("name")), arguments)
+        arguments = json.dumps(given) if given and not isinstance(given, str) else text_or_empty(given)
+        return ToolCallPiece(place, name_or_none(block.get("id")), name_or_none(block.get("name")), arguments)
 
-    def _delta(self, delta: Mapping[str, Any], place: int | None) -> Answer | None:
+    def _delta(self, delta: Mapping[str, Any], place: int | None) -> ParsedAnswer | None:
         match delta:
             case {"text": text}:
-                return Answer(text=self._stops.add(as_text(text)))
+                return ParsedAnswer(text=self._stops.feed(text_or_empty(text)))
             case {"partial_json": piece} if place not in self._complete:
-                return Answer(calls=[CallPiece(place, None, None, as_text(piece))])
+                return ParsedAnswer(calls=[ToolCallPiece(place, None, None, text_or_empty(piece))])
             case {"thinking": _} | {"signature": _}:
                 return _thought(place, {**delta, "type": "thinking"})
             case _:
                 return None
 
-    def _ended(self, document: Mapping[str, Any]) -> Answer:
-        delta = as_object(document.get("delta"))
-        return Answer(
+    def _ended(self, document: Mapping[str, Any]) -> ParsedAnswer:
+        delta = object_or_empty(document.get("delta"))
+        return ParsedAnswer(
             usage=self._used(document.get("usage")),
-            reason=self._stops.ending(named(as_name(delta.get("stop_reason")))),
+            reason=self._stops.correct_finish_reason(
+                to_chat_finish_reason(name_or_none(delta.get("stop_reason")))
+            ),
             stop_sequence=self._stop_in(delta),
         )
 
     def _stop_in(self, told: Mapping[str, Any]) -> str | None:
         """The stop sequence that ended the text; None if the request did not ask for it."""
         sequence = told.get("stop_sequence")
-        if self._stops.met is not None:
-            return self._stops.met
+        if self._stops.matched_sequence is not None:
+            return self._stops.matched_sequence
         return sequence if isinstance(sequence, str) and sequence in self._asked else None
 
     def _used(self, value: object) -> UsageMetadata | None:
@@ -276,10 +300,10 @@ class MessagesReader:
 
         Anthropic counts tokens read from or written to a cache apart from the other prompt tokens.
         """
-        usage = as_object(value)
-        told = as_counts(usage, _USED)
+        usage = object_or_empty(value)
+        told = parse_token_counts(usage, _USED)
         self._counts |= {name: count for name, count in told.items() if count or name not in self._counts}
-        self._thought |= as_counts(usage.get("output_tokens_details"), _USED_OUTWARD)
+        self._thought |= parse_token_counts(usage.get("output_tokens_details"), _USED_OUTWARD)
         if not told:
             return None
         cached: dict[str, int] = {
@@ -289,13 +313,15 @@ class MessagesReader:
             "input": self._counts.get("fresh", 0) + sum(cached.values()),
             "output": self._counts.get("output", 0),
         }
-        return usage_of(counts, cached, self._thought)
+        return make_usage_metadata(counts, cached, self._thought)
 
 
-def _thought(place: int | None, block: Mapping[str, Any]) -> Answer:
+def _thought(place: int | None, block: Mapping[str, Any]) -> ParsedAnswer:
     """A thought, or a piece of one, with the signature that its provider wants back."""
-    kept = {name: told for name in ("thinking", "signature", "data") if (told := as_name(block.get(name)))}
-    return Answer(
+    kept = {
+        name: told for name in ("thinking", "signature", "data") if (told := name_or_none(block.get(name)))
+    }
+    return ParsedAnswer(
         thoughts=kept.get("thinking", ""), reasoning=[{"type": block["type"], "index": place, **kept}]
     )
 
@@ -303,8 +329,8 @@ def _thought(place: int | None, block: Mapping[str, Any]) -> Answer:
 def _metadata(message: Mapping[str, Any]) -> dict[str, Any]:
     """The model that answered. Without ``model_provider``, because for Anthropic LangChain expects calls and thoughts in the content."""
     found = {
-        "id": as_name(message.get("id")),
-        "model_name": as_name(message.get("model")),
-        "service_tier": as_name(as_object(message.get("usage")).get("service_tier")),
+        "id": name_or_none(message.get("id")),
+        "model_name": name_or_none(message.get("model")),
+        "service_tier": name_or_none(object_or_empty(message.get("usage")).get("service_tier")),
     }
     return {name: told for name, told in found.items() if told is not None}

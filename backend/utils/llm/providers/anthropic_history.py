@@ -1,8 +1,9 @@
-"""Serializes a history for Anthropic's Messages API.
+"""Serializes a conversation for Anthropic's Messages API.
 
 The rules: https://platform.claude.com/docs/en/api/messages/create, and the errors for breaking them,
-https://platform.claude.com/docs/en/api/errors. No message and no text is empty; a model's thoughts come first; tool
-results are at the beginning of the message after their calls; an id has letters, digits, `_` and `-`.
+https://platform.claude.com/docs/en/api/errors. No message and no text is empty; a model's thoughts come
+first; tool results are at the beginning of the message after their calls; an id has letters, digits, `_`
+and `-`.
 """
 
 from __future__ import annotations
@@ -11,20 +12,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import AIMessage, SystemMessage, ToolMessage
 
-from .content_blocks import MEDIA, block_text
+from .content_blocks import MEDIA, block_to_text
 from .turns import (
-    blocks_of,
-    declared_names,
-    plain_json,
-    split_system,
-    thought_by,
-    unsupported_content,
-    user_blocks,
-    valid_id,
-    valid_name,
-    with_media_from_user,
-    with_own_thoughts,
-    with_user_at_both_ends,
+    add_missing_user_turns,
+    can_provider_read_thoughts,
+    list_content_blocks,
+    list_tool_names,
+    make_unsupported_error,
+    make_user_content,
+    make_valid_call_id,
+    make_valid_tool_name,
+    move_media_to_user_messages,
+    restore_original_thoughts,
+    split_system_messages,
+    to_standard_json,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from .ask import Ask
+    from .ask import CallSettings
     from .content_blocks import Block
 
 _API = "the Messages API"
@@ -49,38 +50,39 @@ _NOTHING = "…"
 
 
 class AnthropicHistory(NamedTuple):
-    """A history in the form of Anthropic's Messages API.
+    """A conversation as Anthropic's Messages API expects it.
 
     Attributes:
-        system: The system prompt: a text, or blocks if some have ``cache_control``.
+        messages: The messages without system messages.
+        system: The system prompt: a string, or a list of blocks if a part has ``cache_control``.
     """
 
     messages: list[dict[str, Any]]
     system: str | list[dict[str, Any]]
 
 
-def anthropic_history(history: Sequence[BaseMessage], ask: Ask, provider: str) -> AnthropicHistory:
-    """``history``, which is in normal form, as messages of Anthropic's API.
+def anthropic_history(history: Sequence[BaseMessage], ask: CallSettings, provider: str) -> AnthropicHistory:
+    """Convert a normalized conversation into the messages and the system prompt of Anthropic's API.
 
     Args:
-        history: The messages in normal form.
+        history: The messages, as returned by `normalize_history`.
         ask: The settings of the call; the names of its tools are left unchanged.
-        provider: The provider that gets the messages; only its own thoughts are sent back to it.
+        provider: The provider that gets the messages. Only thoughts that this provider can read are sent.
 
     Raises:
-        NotWordedError: The API has no form for a part of ``history``.
+        InexpressibleRequestError: The API has no form for a part of ``history``.
     """
-    systems, turns = split_system(history)
-    writer = _Writer(declared_names(ask.tools), provider)
+    systems, turns = split_system_messages(history)
+    writer = _Writer(list_tool_names(ask.tools), provider)
     messages: list[dict[str, Any]] = []
-    for message in with_user_at_both_ends(with_media_from_user(turns, (AIMessage,))):
+    for message in add_missing_user_turns(move_media_to_user_messages(turns, (AIMessage,))):
         _append(messages, writer.message(message))
     return AnthropicHistory(messages, _system_with_cache(history, len(systems)) or "\n\n".join(systems))
 
 
 def _system_with_cache(history: Sequence[BaseMessage], count: int) -> list[dict[str, Any]]:
     """The first ``count`` system messages as blocks, if any of them is marked for the cache; else nothing."""
-    told = [blocks_of(message) for message in history if isinstance(message, SystemMessage)][:count]
+    told = [list_content_blocks(message) for message in history if isinstance(message, SystemMessage)][:count]
     parts = [part for one in told for part in one]
     is_marked = any("cache_control" in part for part in parts)
     return [_with_cache({"type": "text", "text": part["text"]}, part) for part in parts] if is_marked else []
@@ -110,20 +112,25 @@ class _Writer:
         """``message`` in the form of the API."""
         match message:
             case AIMessage():
-                is_own = thought_by(message, "anthropic", self._provider)
+                is_own = can_provider_read_thoughts(message, "anthropic", self._provider)
                 said = [
-                    *_assistant_content(with_own_thoughts(message), is_own=is_own),
+                    *_assistant_content(restore_original_thoughts(message), is_own=is_own),
                     *map(self._call, message.tool_calls),
                 ]
                 return {"role": "assistant", "content": _shorthand(said)}
             case ToolMessage():
                 return {"role": "user", "content": [_result(message)]}
             case _:
-                return {"role": "user", "content": _shorthand([*_user_content(user_blocks(message))])}
+                return {"role": "user", "content": _shorthand([*_user_content(make_user_content(message))])}
 
     def _call(self, call: Any) -> dict[str, Any]:
-        name = valid_name(call["name"], self._declared)
-        return {"type": "tool_use", "id": _id(call["id"]), "name": name, "input": plain_json(call["args"])}
+        name = make_valid_tool_name(call["name"], self._declared)
+        return {
+            "type": "tool_use",
+            "id": _id(call["id"]),
+            "name": name,
+            "input": to_standard_json(call["args"]),
+        }
 
 
 def _shorthand(said: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
@@ -134,7 +141,7 @@ def _shorthand(said: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 
 
 def _id(call_id: str) -> str:
-    return valid_id(call_id, most=_MAX_ID, alphabet=_LETTERS)
+    return make_valid_call_id(call_id, max_length=_MAX_ID, alphabet=_LETTERS)
 
 
 def _assistant_content(parts: Iterable[Block], *, is_own: bool) -> Iterator[dict[str, Any]]:
@@ -151,9 +158,9 @@ def _assistant_block(part: Block, *, is_own: bool) -> Iterator[dict[str, Any]]:
     kind = str((part.get("value") or {}).get("type"))
     if is_own and (kind in _OWN_TOOLS or kind.endswith("_tool_result")):
         yield {name: value for name, value in part["value"].items() if name != "index"}
-    elif text := block_text(part).strip():
+    elif text := block_to_text(part).strip():
         yield _with_cache(
-            {"type": "text", "text": block_text(part) if part["type"] == "text" else text}, part
+            {"type": "text", "text": block_to_text(part) if part["type"] == "text" else text}, part
         )
 
 
@@ -168,7 +175,7 @@ def _thought(part: Block) -> dict[str, Any] | None:
 
 
 def _result(message: ToolMessage) -> dict[str, Any]:
-    parts = blocks_of(message)
+    parts = list_content_blocks(message)
     serialized: dict[str, Any] = {"type": "tool_result", "tool_use_id": _id(message.tool_call_id)}
     content = [
         {name: value for name, value in one.items() if name != "cache_control"}
@@ -191,7 +198,7 @@ def _user_content(parts: Iterable[Block]) -> Iterator[dict[str, Any]]:
         elif part["type"] in MEDIA:
             yield _with_cache(_media(part), part)
         else:
-            raise unsupported_content(part, _API)
+            raise make_unsupported_error(part, _API)
 
 
 def _with_cache(serialized: dict[str, Any], part: Block) -> dict[str, Any]:
@@ -203,7 +210,7 @@ def _media(part: Block) -> dict[str, Any]:
     kind, known = ("image", _IMAGES) if part["type"] == "image" else ("document", _DOCUMENTS)
     mime = part.get("mime_type") or ("image/png" if kind == "image" else "application/pdf")
     if part["type"] not in {"image", "file"} or mime not in known:
-        raise unsupported_content(part, _API)
+        raise make_unsupported_error(part, _API)
     title = {"title": part["filename"]} if "filename" in part and kind == "document" else {}
     return {"type": kind, "source": _source(part, mime), **title}
 
@@ -213,6 +220,6 @@ def _source(part: Block, mime: str) -> dict[str, Any]:
         return {"type": "base64", "media_type": mime, "data": part["base64"]}
     if "file_id" in part:
         if not part["file_id"].startswith(_OWN_FILE):
-            raise unsupported_content(part, _API)
+            raise make_unsupported_error(part, _API)
         return {"type": "file", "file_id": part["file_id"]}
     return {"type": "url", "url": part["url"]}

@@ -1,4 +1,4 @@
-"""The contents of a request, before it is serialized for an API."""
+"""The types of a request before and after an API's serializer, and the errors of a request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ..model_config import Endpoint
     from ..options import Options
-    from ..structured import Schema
+    from ..structured import AnswerSchema
     from ..transport import Ticket
 
 OTHERS_KEY = "other_finish_reasons"
@@ -34,39 +34,44 @@ Gemini's thought signatures have a key of LangChain's adapter instead, by the id
 """
 
 
-class EmbeddingAsk(NamedTuple):
+class EmbeddingSettings(NamedTuple):
     """The settings of a request for embeddings.
 
     Attributes:
         dimensions: The length of each vector; None for the model's default.
-        kind: Whether the texts are documents or queries, for which some models give different vectors.
+        kind: Whether the texts are documents or queries. Some models give different vectors for the same
+            text.
     """
 
     dimensions: int | None = None
     kind: Literal["document", "query"] = "document"
 
 
-class Ask(NamedTuple):
-    """The settings of one call, the same for every endpoint that the call may go to.
+class CallSettings(NamedTuple):
+    """The settings of one call, which are the same for every endpoint that is tried.
 
     Attributes:
-        tools: The tools of the product, in OpenAI's form.
+        options: The model options, such as temperature and effort.
+        tools: The tools that the model may call, in OpenAI's form.
         tool_choice: ``auto``, ``none``, ``required``, or the name of the tool that must be called.
-        endpoint: The endpoint that the call itself names; None if the table decides.
-        fallbacks: Whether other endpoints may serve the call if the first one does not.
-        embedding: The settings of vectors, for a feature of embeddings.
-        call_id: The call's id in receipt and ledger, a UUIDv7 that no other call has; None to make a new one.
+        parallel_tool_calls: Whether the model may call several tools at once; None for the API's default.
+        schema: The schema that the answer must fit; None without structured output.
+        cache_key: The key under which calls share the provider's prompt cache; None without caching.
+        endpoint: The endpoint that the caller chose for this call; None if the table decides.
+        fallbacks: Whether other endpoints may serve the call if the first one fails.
+        embedding: The settings of embeddings; None for a chat call.
+        call_id: The UUIDv7 for the receipt and the ledger, which no other call has; None to generate an id.
     """
 
     options: Options
     tools: tuple[dict[str, Any], ...] = ()
     tool_choice: str | None = None
     parallel_tool_calls: bool | None = None
-    schema: Schema | None = None
+    schema: AnswerSchema | None = None
     cache_key: str | None = None
     endpoint: str | None = None
     fallbacks: bool = True
-    embedding: EmbeddingAsk | None = None
+    embedding: EmbeddingSettings | None = None
     call_id: str | None = None
 
 
@@ -74,16 +79,20 @@ class ModelRequest(NamedTuple):
     """One request to one endpoint.
 
     Attributes:
-        settings: The options as keyword arguments of the endpoint's API. The object is shared: copy it before a change.
-        messages: The history in normal form.
-        seconds: The timeout of the request.
-        ticket: The ticket of the attempt, without which the transport sends nothing.
-        extra_body: Extra fields of the body from the table, which never replace the facade's own fields.
+        ask: The settings of the call.
+        settings: The model options as keyword arguments of the endpoint's API. Shared between calls: copy
+            before a change.
+        messages: The conversation, as returned by `normalize_history`.
+        stop: The stop sequences.
+        seconds: The timeout of the request, in seconds.
+        ticket: The permission for this attempt; the transport sends nothing without a valid ticket.
         is_plain: Whether all messages are plain texts of system, user or model.
+        extra_body: Extra fields for the request's body, from the table. They never replace fields set by
+            Patchbay.
     """
 
     endpoint: Endpoint
-    ask: Ask
+    ask: CallSettings
     settings: Mapping[str, Any]
     messages: Sequence[BaseMessage]
     stop: Sequence[str] | None
@@ -93,12 +102,13 @@ class ModelRequest(NamedTuple):
     extra_body: Mapping[str, Any] | None = None
 
 
-class Serialized(NamedTuple):
-    """The parts of an HTTP request that one API's serializer made: path, body and headers, without address and key.
+class SerializedRequest(NamedTuple):
+    """An HTTP request as an API's serializer made it. The transport adds the address and the key.
 
     Attributes:
         path: The path below the provider's base URL.
-        headers: The headers, by their names in lower case.
+        body: The JSON body.
+        headers: The headers, by lower-case name.
     """
 
     path: str
@@ -106,19 +116,19 @@ class Serialized(NamedTuple):
     headers: Mapping[str, str]
 
 
-class NotWordedError(Exception):
-    """An API's format cannot express a part of the request, such as a video. Nothing was sent.
+class InexpressibleRequestError(Exception):
+    """The API's format cannot express a part of the request, such as a video. Nothing was sent.
 
-    Another API may be able to express it.
+    The call then goes on at the next endpoint, whose API may be able to.
     """
 
 
 class ProviderError(Exception):
-    """The provider answered with an error, by its status or in the body of an answer.
+    """The provider reported an error, by an HTTP error status or in the body of a response with status 200.
 
     Attributes:
-        status: The HTTP status; None if the error came with a status of success.
-        body: The body of the error, with the key removed.
+        status: The HTTP status; None if the error came in a successful response.
+        body: The error's body, with the key removed; None if only the text is known.
     """
 
     def __init__(self, said: str, *, status: int | None = None, body: object = None) -> None:
@@ -127,11 +137,11 @@ class ProviderError(Exception):
         self.body = body
 
 
-def raise_for(error: object) -> None:
-    """Raise `ProviderError` if ``error``, the value of that field in an answer's JSON, is not empty; else do nothing.
+def raise_if_error(error: object) -> None:
+    """Raise `ProviderError` if ``error``, the value of the field ``error`` in a response's JSON, is not empty.
 
     Raises:
-        ProviderError: ``error`` is not empty; the ``body`` is its value.
+        ProviderError: ``error`` is not empty. Its value is the exception's ``body``.
     """
     if error:
         body = error if isinstance(error, dict) else {"message": str(error)}

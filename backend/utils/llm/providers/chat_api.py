@@ -1,19 +1,22 @@
-"""The interface of an API: how its requests are worded, and how its answers are read."""
+"""The interfaces that each provider API implements: a serializer of requests, and a reader of answers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from .answer import Answer
-    from .ask import ModelRequest, Serialized
+    from .answer import ParsedAnswer
+    from .ask import ModelRequest, SerializedRequest
 
 
 class AnswerReader(Protocol):
-    """Parses one answer of an API, whole or event by event, and tolerates any content."""
+    """Parses one answer of an API, complete or event by event. Tolerates malformed fields."""
 
-    def answer(self, document: dict[str, Any]) -> Answer:
-        """Parse a whole answer.
+    def parse_answer(self, document: dict[str, Any]) -> ParsedAnswer:
+        """Parse a complete answer that was not streamed.
+
+        Args:
+            document: The response's JSON.
 
         Raises:
             ProviderError: ``document`` is an error.
@@ -21,8 +24,11 @@ class AnswerReader(Protocol):
         """
         ...
 
-    def event(self, document: dict[str, Any]) -> Answer | None:
-        """Parse one event of a stream; None if the event adds nothing to the answer.
+    def parse_event(self, document: dict[str, Any]) -> ParsedAnswer | None:
+        """Parse one event of a streamed answer; None if the event adds nothing to the answer.
+
+        Args:
+            document: The event's JSON.
 
         Raises:
             ProviderError: ``document`` is an error.
@@ -36,16 +42,20 @@ class AnswerReader(Protocol):
 
 
 class ChatApi(Protocol):
-    """An API: serializes its requests and makes readers of its answers. It holds no key and no address."""
+    """One provider API: serializes requests, and makes readers of answers. Holds no key and no address."""
 
-    def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
-        """Serialize ``request`` for the API.
+    def serialize(self, request: ModelRequest, *, streams: bool) -> SerializedRequest:
+        """Serialize ``request`` into path, JSON body and headers.
+
+        Args:
+            request: The request.
+            streams: Whether to ask for a streamed answer.
 
         Raises:
-            NotWordedError: The API has no form for a part of ``request``.
+            InexpressibleRequestError: The API has no form for a part of ``request``.
         """
         ...
 
-    def reader(self, request: ModelRequest) -> AnswerReader:
-        """A reader of the answer to ``request``."""
+    def make_reader(self, request: ModelRequest) -> AnswerReader:
+        """Make a new reader for the answer to ``request``. Each answer needs its own reader."""
         ...

@@ -1,7 +1,7 @@
-"""Sends requests and reads answers as JSON, without an SDK's own request path.
+"""Sends requests and reads answers as JSON, without the vendors' SDKs.
 
-An SDK converts every request and every answer through its own types, which takes two thirds of a call's CPU time. Its
-other work is done by our transport: addresses, keys, timeouts, retries.
+An SDK converts every request and every answer through its own types, which takes two thirds of a call's
+CPU time. The SDK's other work (addresses, keys, timeouts, retries) is done by Patchbay's transport.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from ..caller import without_caller
-from ..transport import ERROR_STATUS, LONG_BODY, ExcessError, Request
-from .answer import message_of
-from .answer_stream import StreamReader, as_refusal, whole_message
-from .ask import NotWordedError, ProviderError
+from ..caller import await_without_caller
+from ..transport import ERROR_STATUS, LONG_BODY, AnswerTooLargeError, Request
+from .answer import to_ai_message
+from .answer_stream import StreamParser, parse_streamed_message, record_oversized_answer
+from .ask import InexpressibleRequestError, ProviderError
 from .events import BLANK, EVENTS
-from .loose_json import read_documents
+from .loose_json import parse_json_objects
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
@@ -39,22 +39,25 @@ _LONGEST_SENTENCE = 2000
 
 
 class ChatClient:
-    """Sends requests of one API, and reads the answers. There is one for each kind of endpoint; it holds no key."""
+    """Sends requests of one API, and reads the answers. Holds no key, so that all users share it.
+
+    There is one client for each `ChatClientKey`.
+    """
 
     def __init__(self, api: ChatApi, transport: SigningTransport) -> None:
         self._api = api
         self._transport = transport
 
     def generate(self, request: ModelRequest) -> AIMessage:
-        """Send ``request`` and return the whole answer as a message; blocks the thread.
+        """Send ``request`` and return the complete answer as a message. Blocks the thread.
 
         Raises:
-            NotWordedError: The API has no form for a part of ``request``.
-            ProviderError: The provider answered with an error.
-            BadAnswer: The body is JSON but no answer.
-            LLMError: The request was not sent, or the answer exceeds the bounds for its server.
-            httpx2.TransportError: No answer came, or only a part.
-            ValueError: The body is no JSON.
+            InexpressibleRequestError: The API has no form for a part of ``request``.
+            ProviderError: The provider reported an error.
+            BadAnswer: The body is JSON, but not an answer.
+            LLMError: The request was not sent, or the answer exceeds the size bounds for its server.
+            httpx2.TransportError: No response came, or only a part of one.
+            ValueError: The body is not JSON.
         """
         signed = self._serialized(request, streams=False)
         response = self._transport.send(request.ticket.number, signed)
@@ -62,22 +65,22 @@ class ChatClient:
         return self._message(response.read(), request)
 
     async def agenerate(self, request: ModelRequest) -> AIMessage:
-        """Send ``request`` and return the whole answer; `generate` for an event loop."""
+        """Send ``request`` and return the complete answer as a message. The async version of `generate`."""
         signed = self._serialized(request, streams=False)
         response = await self._transport.asend(request.ticket.number, signed)
         _raise_for_status(response)
         document = await response.read()
         if len(document) <= LONG_BODY:
             return self._message(document, request)
-        return await without_caller(asyncio.to_thread(self._message, document, request))
+        return await await_without_caller(asyncio.to_thread(self._message, document, request))
 
     def stream(self, request: ModelRequest) -> Generator[ChatGenerationChunk]:
         """Send ``request`` and yield the answer's chunks as they arrive.
 
-        Close the generator if you leave it before its end.
+        Close the generator if you stop before its end, so that the connection is released.
 
         Raises:
-            ProviderError: The provider answered with an error. All other errors are those of `generate`.
+            ProviderError: The provider reported an error. All other errors are those of `generate`.
         """
         signed = self._serialized(request, streams=True)
         response = self._transport.send(request.ticket.number, signed)
@@ -86,19 +89,19 @@ class ChatClient:
         with closing(response):
             try:
                 for part in response:
-                    yield from stream.read(part, has_more=response.has_more)
+                    yield from stream.feed(part, has_more=response.has_more)
                     if stream.is_over:
                         response.drain()
                         break
-                    stream.expect_end()
+                    stream.shorten_timeout_at_end()
             except httpx2.TransportError:
-                if not stream.has_ended:
+                if not stream.has_finish_reason:
                     raise
                 stream.drop_partial_event()
             yield from stream.flush()
 
     async def astream(self, request: ModelRequest) -> AsyncGenerator[ChatGenerationChunk]:
-        """Send ``request`` and yield the answer's chunks as they arrive; `stream` for an event loop."""
+        """Send ``request`` and yield the answer's chunks as they arrive. The async version of `stream`."""
         signed = self._serialized(request, streams=True)
         response = await self._transport.asend(request.ticket.number, signed)
         _raise_for_status(response)
@@ -106,25 +109,27 @@ class ChatClient:
         with closing(response):
             try:
                 async for part in response:
-                    chunks = stream.read(part, has_more=response.has_more)
-                    for chunk in await _begun_in_a_thread(chunks) if stream.is_long(part) else chunks:
+                    chunks = stream.feed(part, has_more=response.has_more)
+                    for chunk in (
+                        await _begun_in_a_thread(chunks) if stream.should_parse_in_thread(part) else chunks
+                    ):
                         yield chunk
-                        await response.give_way()
+                        await response.yield_to_loop()
                     if stream.is_over:
                         await response.drain()
                         break
-                    stream.expect_end()
+                    stream.shorten_timeout_at_end()
             except httpx2.TransportError:
-                if not stream.has_ended:
+                if not stream.has_finish_reason:
                     raise
                 stream.drop_partial_event()
             chunks = stream.flush()
-            for chunk in await _begun_in_a_thread(chunks) if stream.is_long_to_flush else chunks:
+            for chunk in await _begun_in_a_thread(chunks) if stream.should_flush_in_thread else chunks:
                 yield chunk
 
-    def _stream_reader(self, request: ModelRequest, response: Response | AsyncResponse) -> StreamReader:
+    def _stream_reader(self, request: ModelRequest, response: Response | AsyncResponse) -> StreamParser:
         said = response.headers.get("content-type", "")
-        return StreamReader(self._api.reader(request), request.ticket, said)
+        return StreamParser(self._api.make_reader(request), request.ticket, said)
 
     def _serialized(self, request: ModelRequest, *, streams: bool) -> Request:
         try:
@@ -134,23 +139,23 @@ class ChatClient:
             content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             log.warning("A request could not be worded: %s", type(error).__name__)
-            raise NotWordedError("something in the request could not be worded") from error
+            raise InexpressibleRequestError("something in the request could not be worded") from error
         # Half a surrogate pair, which may stand in what the product says, is in no encoding.
         encoded = content.encode(errors="replace")
         return Request(request.endpoint.provider.base_url.rstrip("/") + path, headers, encoded)
 
     def _message(self, document: bytes, request: ModelRequest) -> AIMessage:
-        trust, reader = request.ticket.trust, self._api.reader(request)
+        trust, reader = request.ticket.trust, self._api.make_reader(request)
         try:
-            first, *others = read_documents(document, trust)
+            first, *others = parse_json_objects(document, trust)
             if not others:
-                return message_of(reader.answer(first), trust)
-        except ExcessError as error:
-            raise as_refusal(request.ticket, error) from None
+                return to_ai_message(reader.parse_answer(first), trust)
+        except AnswerTooLargeError as error:
+            raise record_oversized_answer(request.ticket, error) from None
         except ValueError:
             if not document.lstrip(BLANK).startswith(EVENTS):
                 raise
-        return whole_message(StreamReader(reader, request.ticket), document)
+        return parse_streamed_message(StreamParser(reader, request.ticket), document)
 
 
 def _over(extra: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,7 +173,7 @@ def _over(extra: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
 
 async def _begun_in_a_thread(chunks: Iterator[ChatGenerationChunk]) -> Iterator[ChatGenerationChunk]:
     """``chunks``, the first of which is made in a thread, because parsing up to it may take long."""
-    first = await without_caller(asyncio.to_thread(list, islice(chunks, 1)))
+    first = await await_without_caller(asyncio.to_thread(list, islice(chunks, 1)))
     return chain(first, chunks)
 
 

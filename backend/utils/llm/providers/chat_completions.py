@@ -1,4 +1,7 @@
-"""OpenAI's Chat Completions, also of other servers. This module is imported only when a client is built."""
+"""Client side of OpenAI's Chat Completions, which most other servers offer, too.
+
+This module is imported only when a client is built, because it imports an SDK.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,22 @@ import openai
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-from ..failures import GOOD, BadAnswer, Category, named
-from ..transport import ExcessError
-from .answer import Answer, usage_of
-from .ask import Serialized, raise_for
-from .chat_history import chat_messages, roles_for
-from .logprobs import logprobs_of
-from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
-from .schema_forms import form_of, with_form
-from .tool_calls import CallPiece
+from ..failures import GOOD, BadAnswer, FailureCategory, to_chat_finish_reason
+from ..transport import AnswerTooLargeError
+from .answer import ParsedAnswer, make_usage_metadata
+from .ask import SerializedRequest, raise_if_error
+from .chat_history import role_names_for_model, to_chat_messages
+from .logprobs import parse_logprobs
+from .loose_json import (
+    name_or_none,
+    object_or_empty,
+    objects_in_list,
+    parse_token_count,
+    parse_token_counts,
+    text_or_empty,
+)
+from .schema_forms import add_schema_instructions, choose_schema_instructions
+from .tool_calls import ToolCallPiece
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,38 +71,40 @@ _COMPLAINTS = ("message", "msg", "detail", "error_msg", "error_message")
 _USUAL = frozenset({"role", "content", "tool_calls"})
 
 
-class ChatCompletions:
-    """Serializes requests as `ChatOpenAI` does, and reads the answers.
+class ChatCompletionsApi:
+    """Serializes requests for Chat Completions, as `ChatOpenAI` does, and makes the readers of answers.
 
     Args:
-        model: The model of the requests.
+        model: The model that the requests are serialized for.
     """
 
     def __init__(self, model: str) -> None:
-        self._chat = openai_chat(model, use_responses_api=False)
-        self._roles = roles_for(model)
+        self._chat = make_chat_openai(model, use_responses_api=False)
+        self._roles = role_names_for_model(model)
 
-    def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
-        """``request`` as JSON of Chat Completions; see `ChatApi.serialize`."""
+    def serialize(self, request: ModelRequest, *, streams: bool) -> SerializedRequest:
+        """Serialize ``request`` as JSON of Chat Completions. See `ChatApi.serialize`."""
         if request.ask.schema is not None:
-            form = form_of(request.ask.schema, request.endpoint.can.schema_form)
-            request = request if form.is_format else with_form(form, request)
+            form = choose_schema_instructions(request.ask.schema, request.endpoint.can.schema_form)
+            request = request if form.is_format else add_schema_instructions(form, request)
         settings = _settings(request)
         streaming = _STREAMING if streams else {}
-        body = settings_payload(self._chat, request, {**settings, **streaming, "stop": request.stop})
+        body = make_body_without_messages(
+            self._chat, request, {**settings, **streaming, "stop": request.stop}
+        )
         if request.is_plain and not request.endpoint.can.strict_turns:
             roles = self._roles
             body["messages"] = [{"role": roles[one.type], "content": one.content} for one in request.messages]
         else:
-            body["messages"] = chat_messages(request, self._roles)
-        return Serialized("/chat/completions", body, HEADERS)
+            body["messages"] = to_chat_messages(request, self._roles)
+        return SerializedRequest("/chat/completions", body, HEADERS)
 
-    def reader(self, request: ModelRequest) -> ChatReader:
-        """A reader of the answer to ``request``; see `ChatApi.reader`."""
-        return ChatReader(
+    def make_reader(self, request: ModelRequest) -> ChatCompletionsAnswerReader:
+        """Make a reader for the answer to ``request``. See `ChatApi.make_reader`."""
+        return ChatCompletionsAnswerReader(
             request.stop,
             has_others=request.ticket.trust.has_others,
-            most_choices=request.ticket.trust.most_calls,
+            max_choices=request.ticket.trust.most_calls,
         )
 
 
@@ -102,14 +114,16 @@ def _settings(request: ModelRequest) -> dict[str, Any]:
     extra = dict(settings.get("extra_body", ()))
     if ask.cache_key and can.cache_key:
         extra["prompt_cache_key"] = ask.cache_key
-    if ask.schema is not None and (wanted := form_of(ask.schema, can.schema_form).format):
+    if ask.schema is not None and (wanted := choose_schema_instructions(ask.schema, can.schema_form).format):
         # In the body, not as `response_format`: that would take the SDK's slow way of parsing the answer itself.
         extra["response_format"] = _nested(wanted)
     found = {**settings, "extra_body": extra}
     if ask.tools:
         found["tools"] = [_tool(tool, is_enforced="strict" not in can.lacks) for tool in ask.tools]
         if ask.tool_choice is not None:
-            found["tool_choice"] = tool_choice_of(ask.tool_choice, {"function": {"name": ask.tool_choice}})
+            found["tool_choice"] = to_openai_tool_choice(
+                ask.tool_choice, {"function": {"name": ask.tool_choice}}
+            )
         if ask.parallel_tool_calls is not None and "parallel_tool_calls" not in can.lacks:
             found["parallel_tool_calls"] = ask.parallel_tool_calls
     return found
@@ -132,8 +146,15 @@ def _nested(wanted: Mapping[str, Any]) -> dict[str, Any]:
 # How the adapter words a request, for both of OpenAI's APIs --------------------------------------------------------------
 
 
-def openai_chat(model: str, *, use_responses_api: bool) -> ChatOpenAI:
-    """LangChain's adapter for ``model``, which reads no setting from the environment."""
+def make_chat_openai(model: str, *, use_responses_api: bool) -> ChatOpenAI:
+    """Create LangChain's `ChatOpenAI`, only to serialize requests: it cannot send them.
+
+    It reads no environment variables.
+
+    Args:
+        model: The model.
+        use_responses_api: Whether to serialize for the Responses API instead of Chat Completions.
+    """
     return ChatOpenAI(
         model=model,
         api_key=SecretStr("the-transport-signs"),
@@ -150,67 +171,81 @@ def openai_chat(model: str, *, use_responses_api: bool) -> ChatOpenAI:
     )
 
 
-def settings_payload(chat: ChatOpenAI, request: ModelRequest, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of ``request`` without its messages, which follow at its end, with the model of its endpoint."""
+def make_body_without_messages(
+    chat: ChatOpenAI, request: ModelRequest, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Serialize all of the request's body except its messages, which the caller adds.
+
+    Args:
+        chat: The adapter from `make_chat_openai`.
+        request: The request, whose endpoint names the model.
+        settings: The keyword arguments of the adapter, such as temperature and tools.
+    """
     payload = chat._get_request_payload([], **settings)  # noqa: SLF001 - see decision 14
     extra = payload.pop("extra_body", None) or {}
     payload.pop("messages", payload.pop("input", None))
     return {**payload, **extra, "model": request.endpoint.model_id}
 
 
-def tool_choice_of(choice: str, named: Mapping[str, Any]) -> str | dict[str, Any]:
-    """``choice`` as OpenAI's ``tool_choice``; ``named`` if it is the name of a tool."""
-    return choice if choice in {"auto", "none", "required"} else {"type": "function", **named}
+def to_openai_tool_choice(choice: str, function_choice: Mapping[str, Any]) -> str | dict[str, Any]:
+    """Convert ``choice`` into OpenAI's ``tool_choice``.
+
+    Args:
+        choice: ``auto``, ``none``, ``required``, or the name of a tool.
+        function_choice: The fields that select the tool, in the API's form; used if ``choice`` is a tool's
+            name.
+    """
+    return choice if choice in {"auto", "none", "required"} else {"type": "function", **function_choice}
 
 
 # Answers -------------------------------------------------------------------------------------------------------------
 
 
-class ChatReader:
-    """Reads one answer, whole or event by event.
+class ChatCompletionsAnswerReader:
+    """Reads one answer of Chat Completions, complete or event by event.
 
     Args:
         stop: The stop sequences of the request.
-        has_others: Whether other choices than the first, and other fields than its text, are read.
-        most_choices: The most choices that are read.
+        has_others: Whether to read choices after the first one, and fields other than the text.
+        max_choices: The maximum number of choices; an answer with more is an error.
 
     Attributes:
-        is_over: Whether the finish reason and then the usage have arrived: no server sends more, but some leave the
-            connection open.
+        is_over: Whether the finish reason and then the usage have arrived. No server sends more, but some
+            leave the connection open.
     """
 
     def __init__(
-        self, stop: Sequence[str] | None = None, *, has_others: bool = True, most_choices: int = 1000
+        self, stop: Sequence[str] | None = None, *, has_others: bool = True, max_choices: int = 1000
     ) -> None:
         self._asked = stop or ()
         self._has_others = has_others
-        self._most_choices = most_choices
+        self._most_choices = max_choices
         self._has_reason = self._has_names = self._has_spoken = False
         self._index: object = 0
         self.is_over = False
 
-    def answer(self, document: dict[str, Any]) -> Answer:
-        """Parse a whole answer; see `AnswerReader.answer`."""
+    def parse_answer(self, document: dict[str, Any]) -> ParsedAnswer:
+        """Parse a complete answer. See `AnswerReader.parse_answer`."""
         choices = document.get("choices")
-        if (not choices or document.get("error")) and (error := error_in(document)):
-            raise_for(error)
+        if (not choices or document.get("error")) and (error := find_error(document)):
+            raise_if_error(error)
         if not isinstance(choices, list):
-            raise BadAnswer(Category.UNREADABLE)
+            raise BadAnswer(FailureCategory.UNREADABLE)
         found = self._of_choices(choices, "message")
         found.metadata = self._metadata(document)
         usage = document.get("usage")
         if usage and isinstance(usage, dict):
-            found.usage, found.metadata["token_usage"] = chat_usage(usage), _figures(usage)
+            found.usage, found.metadata["token_usage"] = parse_chat_usage(usage), _figures(usage)
         return found
 
-    def event(self, document: dict[str, Any]) -> Answer | None:
-        """Parse one event of a stream; see `AnswerReader.event`."""
+    def parse_event(self, document: dict[str, Any]) -> ParsedAnswer | None:
+        """Parse one event of a stream. See `AnswerReader.parse_event`."""
         choices = document.get("choices")
-        if (not choices or document.get("error")) and (error := error_in(document)):
-            raise_for(error)
+        if (not choices or document.get("error")) and (error := find_error(document)):
+            raise_if_error(error)
         usage = document.get("usage")
         if not choices or not isinstance(choices, list):
-            told = Answer(usage=chat_usage(usage))
+            told = ParsedAnswer(usage=parse_chat_usage(usage))
             self.is_over = self._has_reason and told.usage is not None
             return told if told.usage is not None else None
         found = self._of_choices(choices, "delta")
@@ -219,13 +254,13 @@ class ChatReader:
         if found.reason is not None or not self._has_names:
             found.metadata, self._has_names = self._metadata(document), True
         if usage:
-            found.usage = chat_usage(usage)
+            found.usage = parse_chat_usage(usage)
         return found
 
-    def _of_choices(self, choices: Sequence[Any], kind: str) -> Answer:
+    def _of_choices(self, choices: Sequence[Any], kind: str) -> ParsedAnswer:
         if len(choices) > self._most_choices:
-            raise ExcessError(f"{self._most_choices:,} choices")
-        found: Answer | None = None
+            raise AnswerTooLargeError(f"{self._most_choices:,} choices")
+        found: ParsedAnswer | None = None
         others: list[str | None] = []
         for choice in choices:
             if not isinstance(choice, dict):
@@ -233,33 +268,39 @@ class ChatReader:
             index = choice.get("index") or 0
             if len(choices) == 1 and not self._has_spoken:
                 self._index = index  # some servers count from one
-            if found is None and (index == self._index or not as_count(index)):
+            if found is None and (index == self._index or not parse_token_count(index)):
                 found = self._of_choice(choice, kind)
             elif self._has_others:
                 others.append(_reason_of_other(choice, kind))
-        found = found or Answer()
+        found = found or ParsedAnswer()
         found.others = [reason for reason in others if reason] if others else ()
         return found
 
-    def _of_choice(self, choice: Mapping[str, Any], kind: str) -> Answer:
+    def _of_choice(self, choice: Mapping[str, Any], kind: str) -> ParsedAnswer:
         if error := choice.get("error"):
-            raise_for(error)
+            raise_if_error(error)
         message = choice.get(kind)
         if not isinstance(message, dict):
             # Some servers stream one event: the whole message. Others repeat all so far beside each delta.
-            message = {} if self._has_spoken else as_object(choice.get("message") or choice.get("delta"))
+            message = (
+                {} if self._has_spoken else object_or_empty(choice.get("message") or choice.get("delta"))
+            )
         content = message.get("content")
-        found = Answer(content if isinstance(content, str) else "")
+        found = ParsedAnswer(content if isinstance(content, str) else "")
         if content and not found.text:
-            found.text, found.thoughts = as_text(content), _thoughts_among(content)
+            found.text, found.thoughts = text_or_empty(content), _thoughts_among(content)
         if reason := choice.get("finish_reason"):
-            found.reason = reason if isinstance(reason, str) and reason in GOOD else named(as_name(reason))
+            found.reason = (
+                reason
+                if isinstance(reason, str) and reason in GOOD
+                else to_chat_finish_reason(name_or_none(reason))
+            )
             found.stop_sequence = self._stop_in(choice) if self._asked else None
         if calls := message.get("tool_calls"):
-            found.calls = [_call(call) for call in as_objects(calls)]
+            found.calls = [_call(call) for call in objects_in_list(calls)]
         self._has_spoken = self._has_spoken or bool(content or calls)
         if likely := choice.get("logprobs"):
-            found.logprobs = logprobs_of(as_object(likely).get("content"))
+            found.logprobs = parse_logprobs(object_or_empty(likely).get("content"))
         if not message.keys() <= _USUAL:
             self._note_rare(message, found, _EXTRAS[kind])
         return found
@@ -269,17 +310,17 @@ class ChatReader:
         sequence = choice.get("stop_reason")
         return sequence if isinstance(sequence, str) and sequence in self._asked else None
 
-    def _note_rare(self, message: Mapping[str, Any], found: Answer, extras: Sequence[str]) -> None:
+    def _note_rare(self, message: Mapping[str, Any], found: ParsedAnswer, extras: Sequence[str]) -> None:
         """Add to ``found`` the rare parts of an answer: a refusal, a call of the old form, thoughts, audio, sources."""
         if refusal := message.get("refusal"):
-            found.refusal = as_text(refusal)
+            found.refusal = text_or_empty(refusal)
         call = message.get("function_call")  # the form before tools
         if isinstance(call, dict) and call and not found.calls:
             found.calls, self._has_spoken = [_call({"index": 0, "function": call})], True
         if thoughts := message.get("reasoning_content") or message.get("reasoning"):
-            found.thoughts = as_text(thoughts)
+            found.thoughts = text_or_empty(thoughts)
         if reasoning := message.get("reasoning_details"):
-            found.reasoning = as_objects(reasoning)
+            found.reasoning = objects_in_list(reasoning)
             found.thoughts = found.thoughts or "".join(map(_thought_of, found.reasoning))
         for name in extras if self._has_others else ():
             if told := message.get(name):
@@ -298,13 +339,13 @@ class ChatReader:
         return found
 
 
-def error_in(document: Mapping[str, Any]) -> object:
-    """The error that the JSON of an answer reports, in whatever form the server sends it; None without an error."""
+def find_error(document: Mapping[str, Any]) -> object:
+    """Find the error in a response's JSON, in any of the forms that servers use; None if there is no error."""
     if error := document.get("error"):
         return error
     if document.get("choices"):
         return None
-    status = as_object(document.get("base_resp"))  # MiniMax's
+    status = object_or_empty(document.get("base_resp"))  # MiniMax's
     if code := status.get("status_code"):
         return {"code": code, "message": status.get("status_msg")}
     return document if any(isinstance(document.get(name), str) for name in _COMPLAINTS) else None
@@ -313,59 +354,59 @@ def error_in(document: Mapping[str, Any]) -> object:
 def _usage_elsewhere(document: Mapping[str, Any]) -> object:
     """The usage, where Groq and Moonshot put it in streams."""
     if beside := document.get("x_groq"):
-        return as_object(beside).get("usage")
+        return object_or_empty(beside).get("usage")
     choices = document.get("choices")
-    return as_object(choices[0]).get("usage") if choices and isinstance(choices, list) else None
+    return object_or_empty(choices[0]).get("usage") if choices and isinstance(choices, list) else None
 
 
 def _thoughts_among(parts: object) -> str:
     """The thoughts in a text that comes in parts, as Mistral sends it."""
-    return "".join(as_text(part.get("thinking")) for part in as_objects(parts))
+    return "".join(text_or_empty(part.get("thinking")) for part in objects_in_list(parts))
 
 
 def _thought_of(block: Mapping[str, Any]) -> str:
-    return as_text(block.get("text")) or as_text(block.get("summary"))
+    return text_or_empty(block.get("text")) or text_or_empty(block.get("summary"))
 
 
 def _reason_of_other(choice: Mapping[str, Any], kind: str) -> str | None:
     """Why a choice beside the first ended: one that declines counts as filtered."""
-    declined = as_object(choice.get(kind)).get("refusal")
-    return "content_filter" if declined else named(as_name(choice.get("finish_reason")))
+    declined = object_or_empty(choice.get(kind)).get("refusal")
+    return "content_filter" if declined else to_chat_finish_reason(name_or_none(choice.get("finish_reason")))
 
 
-def _call(call: Mapping[str, Any]) -> CallPiece:
-    function = as_object(call.get("function"))
-    return CallPiece(
-        place=as_count(call.get("index")),
-        id=as_name(call.get("id")),
-        name=as_name(function.get("name")),
-        arguments=arguments_of(function.get("arguments")),
+def _call(call: Mapping[str, Any]) -> ToolCallPiece:
+    function = object_or_empty(call.get("function"))
+    return ToolCallPiece(
+        place=parse_token_count(call.get("index")),
+        id=name_or_none(call.get("id")),
+        name=name_or_none(function.get("name")),
+        arguments=arguments_to_json(function.get("arguments")),
     )
 
 
-def arguments_of(value: object) -> str:
-    """A call's arguments, or a piece of them, as JSON text: some servers send an object instead of text."""
-    return json.dumps(value) if isinstance(value, dict | list) else as_text(value)
+def arguments_to_json(value: object) -> str:
+    """Return a tool call's arguments, or a piece of them, as JSON text; some servers send an object."""
+    return json.dumps(value) if isinstance(value, dict | list) else text_or_empty(value)
 
 
-def chat_usage(value: object) -> UsageMetadata | None:
-    """The token counts in the ``usage`` of Chat Completions as LangChain's ``usage_metadata``; None without any."""
+def parse_chat_usage(value: object) -> UsageMetadata | None:
+    """Convert the ``usage`` of Chat Completions into LangChain's ``usage_metadata``; None without token counts."""
     if not value or not isinstance(value, dict):
         return None
-    counts = as_counts(value, _USED)
-    inward = as_counts(value.get("prompt_tokens_details"), _USED_INWARD)
-    outward = as_counts(value.get("completion_tokens_details"), _USED_OUTWARD)
+    counts = parse_token_counts(value, _USED)
+    inward = parse_token_counts(value.get("prompt_tokens_details"), _USED_INWARD)
+    outward = parse_token_counts(value.get("completion_tokens_details"), _USED_OUTWARD)
     if not _OTHER_NAMES.isdisjoint(value):
         counts, inward = _by_other_names(value, counts, inward)
-    return usage_of(counts, inward, outward)
+    return make_usage_metadata(counts, inward, outward)
 
 
 def _by_other_names(
     usage: Mapping[str, Any], counts: dict[str, int], inward: dict[str, int]
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Usage by gateways' other names. Only Anthropic's ``input_tokens`` exclude cached tokens."""
-    cached = {**as_counts(usage, _CACHED), **inward}
-    told = as_counts(usage, _ANTHROPICS)
+    cached = {**parse_token_counts(usage, _CACHED), **inward}
+    told = parse_token_counts(usage, _ANTHROPICS)
     if "input" in told and "input" not in counts:
         told["input"] += cached.get("cache_read", 0) + cached.get("cache_creation", 0)
     return {**told, **counts}, cached

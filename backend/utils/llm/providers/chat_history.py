@@ -1,7 +1,7 @@
-"""Serializes a history for Chat Completions and its dialects at other providers.
+"""Serializes a conversation for Chat Completions, and for other providers' dialects of it.
 
-The rules are those of OpenAI, https://platform.openai.com/docs/api-reference/chat/create, Mistral, DeepSeek and
-Perplexity; for thoughts also those of OpenRouter,
+The rules are those of OpenAI, https://platform.openai.com/docs/api-reference/chat/create, Mistral,
+DeepSeek and Perplexity; for thoughts also those of OpenRouter,
 https://openrouter.ai/docs/guides/best-practices/reasoning-tokens#preserving-reasoning.
 """
 
@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage, ToolMessage
 
 from .ask import REASONING_KEY
-from .loose_json import as_object
+from .loose_json import object_or_empty
 from .turns import (
-    alternating,
-    blocks_of,
-    data_url,
-    declared_names,
-    joined_texts,
-    mistral_id,
-    serialized_part,
+    can_provider_read_thoughts,
+    find_thought_blocks,
+    join_texts,
+    list_content_blocks,
+    list_tool_names,
+    make_data_url,
+    make_mistral_call_id,
+    make_user_content,
+    make_valid_call_id,
+    make_valid_tool_name,
+    move_media_to_user_messages,
+    serialize_block,
     text_without_thoughts,
-    thought_by,
-    thoughts_of,
-    user_blocks,
-    valid_id,
-    valid_name,
-    with_media_from_user,
+    to_alternating_turns,
 )
 
 if TYPE_CHECKING:
@@ -51,21 +51,29 @@ _ROLES = {"human": "user", "system": "system", "ai": "assistant"}
 _IS_O_MODEL = re.compile(r"o\d")
 
 
-def roles_for(model: str) -> dict[str, str]:
-    """The API's roles of system, user and model for ``model``, by LangChain's names of them."""
+def role_names_for_model(model: str) -> dict[str, str]:
+    """Return the API's role for each LangChain message type (``system``, ``human``, ``ai``).
+
+    OpenAI's o-models have the role ``developer`` instead of ``system``.
+    """
     return {**_ROLES, "system": "developer"} if _IS_O_MODEL.match(model) else _ROLES
 
 
-def chat_messages(request: ModelRequest, roles: dict[str, str]) -> list[dict[str, Any]]:
-    """The history of ``request`` as the ``messages`` of a body of Chat Completions.
+def to_chat_messages(request: ModelRequest, roles: dict[str, str]) -> list[dict[str, Any]]:
+    """Serialize the conversation of ``request`` as the ``messages`` of Chat Completions.
+
+    Args:
+        request: The request.
+        roles: The API's role for each LangChain message type, from `role_names_for_model`.
 
     Raises:
-        NotWordedError: The API has no form for a part of the history.
+        InexpressibleRequestError: The API has no form for a part of the conversation.
     """
-    turns = with_media_from_user(request.messages, (AIMessage, ToolMessage))
+    turns = move_media_to_user_messages(request.messages, (AIMessage, ToolMessage))
     writer = _Writer(request, roles)
     return [
-        writer.message(one) for one in (alternating(turns) if request.endpoint.can.strict_turns else turns)
+        writer.message(one)
+        for one in (to_alternating_turns(turns) if request.endpoint.can.strict_turns else turns)
     ]
 
 
@@ -74,7 +82,7 @@ class _Writer:
 
     def __init__(self, request: ModelRequest, roles: dict[str, str]) -> None:
         self._roles = roles
-        self._declared = declared_names(request.ask.tools)
+        self._declared = list_tool_names(request.ask.tools)
         self._can = request.endpoint.can
         self._provider = request.endpoint.provider.name
 
@@ -85,7 +93,11 @@ class _Writer:
                 return self._assistant_message(message)
             case ToolMessage():
                 number = self._id(message.tool_call_id)
-                return {"role": "tool", "tool_call_id": number, "content": joined_texts(blocks_of(message))}
+                return {
+                    "role": "tool",
+                    "tool_call_id": number,
+                    "content": join_texts(list_content_blocks(message)),
+                }
             case _:
                 return self._with_name(message, self._user_or_system_message(message))
 
@@ -93,10 +105,10 @@ class _Writer:
         role = self._roles[message.type]
         if isinstance(message.content, str) and (message.name is None or not self._can.strict_turns):
             return {"role": role, "content": message.content}
-        parts = user_blocks(message, None if self._can.strict_turns else "")
+        parts = make_user_content(message, None if self._can.strict_turns else "")
         if all(part["type"] == "text" for part in parts):
-            return {"role": role, "content": joined_texts(parts)}
-        return {"role": role, "content": [serialized_part(part, _PARTS, _API) for part in parts]}
+            return {"role": role, "content": join_texts(parts)}
+        return {"role": role, "content": [serialize_block(part, _PARTS, _API) for part in parts]}
 
     def _with_name(self, message: BaseMessage, serialized: dict[str, Any]) -> dict[str, Any]:
         """``serialized`` with the sender's ``name``, unless the provider's dialect has no such field."""
@@ -104,12 +116,12 @@ class _Writer:
         return {**serialized, "name": name} if name and not self._can.strict_turns else serialized
 
     def _assistant_message(self, message: AIMessage) -> dict[str, Any]:
-        parts = blocks_of(message)
+        parts = list_content_blocks(message)
         serialized: dict[str, Any] = {"role": "assistant", "content": text_without_thoughts(parts) or None}
         if message.tool_calls:
             serialized["tool_calls"] = [self._call(call) for call in message.tool_calls]
             if self._can.wants_thoughts:
-                thoughts = "\n\n".join(filter(None, (one["reasoning"] for one in thoughts_of(parts))))
+                thoughts = "\n\n".join(filter(None, (one["reasoning"] for one in find_thought_blocks(parts))))
                 serialized["reasoning_content"] = thoughts or _NO_THOUGHTS
         if own := self._own_thoughts(message):
             serialized["reasoning_details"] = own
@@ -118,17 +130,23 @@ class _Writer:
     def _own_thoughts(self, message: AIMessage) -> list[Any]:
         """The ``reasoning_details`` that this provider sent, to be returned unchanged."""
         items = message.additional_kwargs.get(REASONING_KEY)
-        if not isinstance(items, list) or not thought_by(message, self._provider, self._provider):
+        if not isinstance(items, list) or not can_provider_read_thoughts(
+            message, self._provider, self._provider
+        ):
             return []
-        return [one for one in items if str(as_object(one).get("type")).startswith("reasoning.")]
+        return [one for one in items if str(object_or_empty(one).get("type")).startswith("reasoning.")]
 
     def _call(self, call: Any) -> dict[str, Any]:
         arguments = json.dumps(call["args"], ensure_ascii=False, default=str)
-        function = {"name": valid_name(call["name"], self._declared), "arguments": arguments}
+        function = {"name": make_valid_tool_name(call["name"], self._declared), "arguments": arguments}
         return {"type": "function", "id": self._id(call["id"]), "function": function}
 
     def _id(self, call_id: str) -> str:
-        return mistral_id(call_id) if self._can.short_call_ids else valid_id(call_id, most=_MAX_ID)
+        return (
+            make_mistral_call_id(call_id)
+            if self._can.short_call_ids
+            else make_valid_call_id(call_id, max_length=_MAX_ID)
+        )
 
 
 _NO_THOUGHTS = " "
@@ -143,7 +161,7 @@ def _text(part: Block) -> dict[str, Any]:
 def _image(part: Block) -> dict[str, Any] | None:
     if "file_id" in part or part.get("mime_type", "image/png") not in IMAGES:
         return None
-    url = part["url"] if "url" in part else data_url(part, "image/png")
+    url = part["url"] if "url" in part else make_data_url(part, "image/png")
     return {
         "type": "image_url",
         "image_url": {"url": url, **({"detail": part["detail"]} if "detail" in part else {})},
@@ -160,7 +178,10 @@ def _audio(part: Block) -> dict[str, Any] | None:
 def _file(part: Block) -> dict[str, Any] | None:
     if "base64" in part:
         name = part.get("filename", "file.pdf")
-        return {"type": "file", "file": {"filename": name, "file_data": data_url(part, "application/pdf")}}
+        return {
+            "type": "file",
+            "file": {"filename": name, "file_data": make_data_url(part, "application/pdf")},
+        }
     number = part.get("file_id", "")
     return None if "url" in part or "/" in number else {"type": "file", "file": {"file_id": number}}
 

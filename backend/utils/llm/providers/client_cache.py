@@ -1,4 +1,4 @@
-"""Caches chat clients by API and model. They hold no key and no address, so all users share them."""
+"""Caches chat clients by API and model. A client holds no key and no address, so all users share it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from typing_extensions import override
 
-from ..forks import PerProcess, unforked
+from ..forks import ForkSafe, delay_forks
 from ..model_config import OWN
 
 if TYPE_CHECKING:
@@ -26,82 +26,92 @@ _ANY_MODEL = "model"
 """The model that requests to users' own endpoints are serialized for: one client serves them all."""
 
 
-class ClientKey(NamedTuple):
-    """The settings of an endpoint on which its client depends. A reload that changes only other settings keeps the client."""
+class ChatClientKey(NamedTuple):
+    """The settings of an endpoint that decide which chat client serves it.
+
+    A reload of the table that changes only other settings keeps the client.
+    """
 
     api: Api
     mode: ApiMode
     model_id: str
 
     @classmethod
-    def of(cls, endpoint: Endpoint) -> ClientKey:
-        """The key of the client for ``endpoint``."""
+    def from_endpoint(cls, endpoint: Endpoint) -> ChatClientKey:
+        """Return the key of the client for ``endpoint``. Endpoints that users define share a client."""
         provider = endpoint.provider
         model_id = _ANY_MODEL if provider.access == OWN else endpoint.model_id
         return cls(provider.api, endpoint.api_mode, model_id)
 
     def chat_api(self) -> ChatApi:
-        """Make the serializer and reader of the API. May import a vendor's SDK, which takes a while."""
+        """Create the `ChatApi` for this key. May import a vendor's SDK, which is slow."""
         if self.mode == "embeddings":
             from .embeddings import GeminiEmbeddingsApi, OpenAIEmbeddingsApi
 
             return GeminiEmbeddingsApi() if self.api == "gemini" else OpenAIEmbeddingsApi()
         if self.api == "gemini":
-            from .gemini_api import Gemini
+            from .gemini_api import GeminiApi
 
-            return Gemini(self.model_id)
+            return GeminiApi(self.model_id)
         if self.api == "anthropic":
-            from .anthropic_api import Messages
+            from .anthropic_api import AnthropicMessagesApi
 
-            return Messages()
+            return AnthropicMessagesApi()
         if self.mode == "responses":
-            from .responses_api import Responses
+            from .responses_api import ResponsesApi
 
-            return Responses(self.model_id)
-        from .chat_completions import ChatCompletions
+            return ResponsesApi(self.model_id)
+        from .chat_completions import ChatCompletionsApi
 
-        return ChatCompletions(self.model_id)
+        return ChatCompletionsApi(self.model_id)
 
 
-class ChatClientCache(PerProcess):
-    """Builds one chat client for each `ClientKey`, when it is first needed."""
+class ChatClientCache(ForkSafe):
+    """Caches chat clients, one for each `ChatClientKey`. A client is built on first use."""
 
     def __init__(self, transport: SigningTransport) -> None:
         self._transport = transport
-        self._clients: OrderedDict[ClientKey, ChatClient] = OrderedDict()
+        self._clients: OrderedDict[ChatClientKey, ChatClient] = OrderedDict()
         super().__init__()
 
     @override
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._building: dict[ClientKey, Future[None]] = {}
+        self._building: dict[ChatClientKey, Future[None]] = {}
 
     def __len__(self) -> int:
         return len(self._clients)
 
     def __contains__(self, endpoint: Endpoint) -> bool:
-        return ClientKey.of(endpoint) in self._clients
+        return ChatClientKey.from_endpoint(endpoint) in self._clients
 
-    def client(self, endpoint: Endpoint, seconds: float | None = None) -> ChatClient:
-        """The chat client for ``endpoint``, cached. The first call for an API imports its SDK and builds the client.
+    def get_client(self, endpoint: Endpoint, seconds: float | None = None) -> ChatClient:
+        """Return the chat client for ``endpoint``, and build it if it is not cached.
+
+        The first client of an API is slow to build, because it may import an SDK.
+
+        Args:
+            endpoint: The endpoint.
+            seconds: The maximum wait for a client that is not built yet; None to wait without a limit.
 
         Raises:
-            TimeoutError: Building takes more than ``seconds``; it continues in the background for the next call.
+            TimeoutError: Building takes longer. It continues in the background, for the next call.
         """
-        kind = ClientKey.of(endpoint)
+        kind = ChatClientKey.from_endpoint(endpoint)
         if kind not in self._clients and seconds is not None:
             self._build_in_thread(kind).result(seconds)
         return self._clients.get(kind) or self._build(kind)
 
-    def begin(self, endpoint: Endpoint) -> Future[None]:
-        """Start to build the client of ``endpoint`` in a daemon thread, once for all calls that need it.
+    def start_building(self, endpoint: Endpoint) -> Future[None]:
+        """Start to build the client of ``endpoint`` in a daemon thread; calls for the same client share the thread.
 
-        An error is raised by `client`, as a new exception for each call, because a shared one would show a call's
-        frames to others.
+        The future only says that building has ended. `get_client` raises the error if building fails: each
+        caller gets an exception of its own, because a shared exception would expose one caller's stack frames to
+        others.
         """
-        return self._build_in_thread(ClientKey.of(endpoint))
+        return self._build_in_thread(ChatClientKey.from_endpoint(endpoint))
 
-    def _build_in_thread(self, kind: ClientKey) -> Future[None]:
+    def _build_in_thread(self, kind: ChatClientKey) -> Future[None]:
         begun = Future[None]()
         begun.set_running_or_notify_cancel()
         building = self._building.setdefault(kind, begun)
@@ -111,7 +121,7 @@ class ChatClientCache(PerProcess):
             ).start()
         return building
 
-    def _build_for_all(self, kind: ClientKey, begun: Future[None]) -> None:
+    def _build_for_all(self, kind: ChatClientKey, begun: Future[None]) -> None:
         try:
             with suppress(Exception):
                 self._build(kind)
@@ -119,8 +129,8 @@ class ChatClientCache(PerProcess):
             del self._building[kind]
             begun.set_result(None)
 
-    @unforked()
-    def _build(self, kind: ClientKey) -> ChatClient:
+    @delay_forks()
+    def _build(self, kind: ChatClientKey) -> ChatClient:
         from .chat_client import ChatClient
 
         with self._lock:

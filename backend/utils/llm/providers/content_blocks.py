@@ -1,4 +1,4 @@
-"""Content blocks of messages: converts any vendor's notation into LangChain's standard blocks.
+"""Converts content blocks of messages from any vendor's notation into LangChain's standard blocks.
 
 No data is opened, decoded or fetched, except files of plain text.
 """
@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from .loose_json import as_object
+from .loose_json import object_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -47,15 +47,16 @@ _GOOGLE_HOSTS = ("googleapis.com", "youtube.com", "youtu.be")
 """Hosts whose files and videos Google fetches itself."""
 
 
-def standard_blocks(content: object) -> list[Block]:
-    """The ``content`` of a message as standard blocks.
+def to_standard_blocks(content: object) -> list[Block]:
+    """Convert a message's ``content``, in any vendor's notation, into LangChain's standard content blocks.
 
     Returns:
-        ``text``; ``image``, ``audio``, ``video`` or ``file``, with ``base64`` and ``mime_type``, or ``url``, or
-        ``file_id``, and maybe ``filename``, ``detail`` and ``cache_control``; ``reasoning`` with ``reasoning``, and in
-        ``extras`` its ``signature``, ``encrypted_content`` or ``redacted``; ``tool_call``; ``tool_result`` with
-        ``tool_call_id``, ``content``, ``status``. Any other block is ``non_standard``, with the original block in
-        ``value``.
+        Blocks of these types: ``text``; ``image``, ``audio``, ``video`` or ``file``, with either ``base64``
+        and ``mime_type``, or ``url``, or ``file_id``, and optionally ``filename``, ``detail`` and
+        ``cache_control``; ``reasoning``, with the text in ``reasoning`` and ``signature``,
+        ``encrypted_content`` or ``redacted`` in ``extras``; ``tool_call``; ``tool_result``, with
+        ``tool_call_id``, ``content`` and ``status``. Any other block becomes ``non_standard``, with the
+        original block in ``value``.
     """
     if isinstance(content, str):
         return _text(content)
@@ -64,19 +65,19 @@ def standard_blocks(content: object) -> list[Block]:
     return [part for one in content for part in _blocks_of_one(one)]
 
 
-def block_text(part: Block) -> str:
-    """``part`` as text: JSON in brackets if it is no text."""
+def block_to_text(part: Block) -> str:
+    """Return the text of a text block; any other block as JSON in square brackets."""
     return part["text"] if part["type"] == "text" else f"[{_as_json(part.get('value', part))}]"
 
 
-def media_of(history: Iterable[BaseMessage]) -> list[Block]:
-    """The media blocks of a history in normal form."""
+def find_media_blocks(history: Iterable[BaseMessage]) -> list[Block]:
+    """Find the image, audio, video and file blocks in a normalized conversation (see `normalize_history`)."""
     contents: list[Any] = [message.content for message in history if type(message.content) is list]
     return [part for content in contents for part in content if part["type"] in MEDIA]
 
 
 def is_google_url(address: str) -> bool:
-    """Whether ``address`` is a URL of a file or video that Google fetches itself."""
+    """Whether Google's API fetches ``address`` itself: a ``gs:`` URL, a file at Google, or a YouTube video."""
     try:
         split = urlsplit(address)
     except ValueError:
@@ -140,7 +141,7 @@ def _of_plain_text(block: Block) -> list[Block] | None:
 def _of_search_result(block: Block) -> list[Block]:
     """Anthropic's ``search_result``: its title and source, then its content."""
     head = " ".join(str(block[key]) for key in ("title", "source") if block.get(key))
-    return [*_text(head), *standard_blocks(block.get("content"))]
+    return [*_text(head), *to_standard_blocks(block.get("content"))]
 
 
 def _named_text(name: object, text: str) -> list[Block]:
@@ -217,7 +218,7 @@ def _normalized_base64(text: str) -> str:
 def _of_media(block: Block, kind: str | None = None) -> list[Block] | None:
     """LangChain's notations, old and new, Google's ``media``, and Anthropic's with a ``source``."""
     kind = kind or str(block["type"])
-    extras = as_object(block.get("extras"))
+    extras = object_or_empty(block.get("extras"))
     source = block.get("source")
     if isinstance(source, dict):
         return _of_source(block, source, kind)
@@ -256,7 +257,7 @@ def _of_source(block: Block, source: Block, kind: str) -> list[Block] | None:
     if source.get("type") == "text":
         return _named_text(name, str(source.get("data") or ""))
     if source.get("type") == "content":
-        return [*_text(str(name or "")), *standard_blocks(source.get("content"))]
+        return [*_text(str(name or "")), *to_standard_blocks(source.get("content"))]
     named = "file" if kind == "document" else kind
     mime = source.get("media_type") or source.get("mime_type")
     return _media(
@@ -283,7 +284,7 @@ def _of_url(block: Block) -> list[Block] | None:
     kind = block["type"]
     value = block.get(kind)
     inner = value if isinstance(value, dict) else {"url": value}
-    extras = as_object(block.get("extras"))
+    extras = object_or_empty(block.get("extras"))
     return _media(
         kind.removesuffix("_url"),
         url=inner.get("url"),
@@ -333,7 +334,7 @@ def _of_thoughts(block: Block) -> list[Block] | None:
     """Reasoning, as Anthropic, Google, Bedrock, Responses, Mistral or LangChain write it."""
     inner = block.get("reasoning_content")
     held = {**block, **inner} if isinstance(inner, dict) else block
-    extras = as_object(held.get("extras"))
+    extras = object_or_empty(held.get("extras"))
     kept = {
         "signature": _signature(held),
         "encrypted_content": held.get("encrypted_content") or extras.get("encrypted_content"),
@@ -364,7 +365,7 @@ def _thought(block: Block) -> str:
 
 
 def _signature(block: Mapping[str, Any]) -> str | None:
-    inner = as_object(block.get("extras"))
+    inner = object_or_empty(block.get("extras"))
     found = (
         block.get("signature")
         or block.get("thought_signature")

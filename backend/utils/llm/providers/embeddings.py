@@ -1,4 +1,4 @@
-"""The APIs of embeddings: serializes requests with texts, and parses answers with a vector for each text."""
+"""Client side of the embeddings APIs: serializes requests, and parses a vector for each text."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from ..failures import BadAnswer, Category
-from .answer import Answer, usage_of
-from .ask import NotWordedError, Serialized, raise_for
-from .loose_json import as_object, as_objects
+from ..failures import BadAnswer, FailureCategory
+from .answer import ParsedAnswer, make_usage_metadata
+from .ask import InexpressibleRequestError, SerializedRequest, raise_if_error
+from .loose_json import object_or_empty, objects_in_list
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -24,17 +24,17 @@ _VECTORS = "vectors"
 _TASKS = {"document": "RETRIEVAL_DOCUMENT", "query": "RETRIEVAL_QUERY"}
 
 
-def vectors_of(answer: AIMessage) -> list[list[float]]:
-    """The vectors in the message of an answer, one for each text of the request, in that order."""
+def read_vectors(answer: AIMessage) -> list[list[float]]:
+    """Return the vectors in an embeddings answer, one for each text of the request, in the same order."""
     block = answer.content[0]
     return block[_VECTORS] if isinstance(block, dict) else []
 
 
 class OpenAIEmbeddingsApi:
-    """OpenAI's API of embeddings, ``POST /embeddings``, also of many other servers."""
+    """OpenAI's embeddings API, ``POST /embeddings``, which many other servers offer, too."""
 
-    def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
-        """``request`` as JSON of OpenAI's API of embeddings; see `ChatApi.serialize`."""
+    def serialize(self, request: ModelRequest, *, streams: bool) -> SerializedRequest:
+        """Serialize ``request`` as JSON of OpenAI's embeddings API. See `ChatApi.serialize`."""
         _check(request, streams=streams)
         body: dict[str, Any] = {
             "model": request.endpoint.model_id,
@@ -43,18 +43,18 @@ class OpenAIEmbeddingsApi:
         }
         if (dimensions := _dimensions(request)) is not None:
             body["dimensions"] = dimensions
-        return Serialized("/embeddings", body, {"content-type": "application/json"})
+        return SerializedRequest("/embeddings", body, {"content-type": "application/json"})
 
-    def reader(self, request: ModelRequest) -> OpenAIVectors:
-        """A reader of the vectors for ``request``; see `ChatApi.reader`."""
-        return OpenAIVectors(request)
+    def make_reader(self, request: ModelRequest) -> OpenAIEmbeddingsReader:
+        """Make a reader for the vectors that answer ``request``. See `ChatApi.make_reader`."""
+        return OpenAIEmbeddingsReader(request)
 
 
 class GeminiEmbeddingsApi:
-    """Gemini's API of embeddings, ``POST /models/MODEL:batchEmbedContents``, which reports no token counts."""
+    """Gemini's embeddings API, ``POST /models/MODEL:batchEmbedContents``. It reports no token counts."""
 
-    def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
-        """``request`` as JSON of Gemini's ``batchEmbedContents``; see `ChatApi.serialize`."""
+    def serialize(self, request: ModelRequest, *, streams: bool) -> SerializedRequest:
+        """Serialize ``request`` as JSON of Gemini's ``batchEmbedContents``. See `ChatApi.serialize`."""
         embedding = _check(request, streams=streams)
         model = f"models/{request.endpoint.model_id}"
         each: dict[str, Any] = {"model": model, "taskType": _TASKS[embedding.kind]}
@@ -62,11 +62,11 @@ class GeminiEmbeddingsApi:
             each["outputDimensionality"] = embedding.dimensions
         requests = [{**each, "content": {"parts": [{"text": text}]}} for text in _texts(request)]
         path = f"/v1beta/{model}:batchEmbedContents"
-        return Serialized(path, {"requests": requests}, {"content-type": "application/json"})
+        return SerializedRequest(path, {"requests": requests}, {"content-type": "application/json"})
 
-    def reader(self, request: ModelRequest) -> GeminiVectors:
-        """A reader of the vectors for ``request``; see `ChatApi.reader`."""
-        return GeminiVectors(request)
+    def make_reader(self, request: ModelRequest) -> GeminiEmbeddingsReader:
+        """Make a reader for the vectors that answer ``request``. See `ChatApi.make_reader`."""
+        return GeminiEmbeddingsReader(request)
 
 
 class _Vectors(ABC):
@@ -78,47 +78,47 @@ class _Vectors(ABC):
         self._request = request
 
     @abstractmethod
-    def answer(self, document: dict[str, Any]) -> Answer:
-        """Parse an answer; see `AnswerReader.answer`."""
+    def parse_answer(self, document: dict[str, Any]) -> ParsedAnswer:
+        """Parse an answer; see `AnswerReader.parse_answer`."""
 
-    def event(self, document: dict[str, Any]) -> Answer:
+    def parse_event(self, document: dict[str, Any]) -> ParsedAnswer:
         """The same as `answer`, because embeddings are not streamed."""
-        return self.answer(document)
+        return self.parse_answer(document)
 
 
-class OpenAIVectors(_Vectors):
-    """Parses an answer of `OpenAIEmbeddingsApi`."""
+class OpenAIEmbeddingsReader(_Vectors):
+    """Parses the vectors in an answer of OpenAI's embeddings API."""
 
     @override
-    def answer(self, document: dict[str, Any]) -> Answer:
-        raise_for(document.get("error"))
-        found, model = as_objects(document.get("data")), document.get("model")
+    def parse_answer(self, document: dict[str, Any]) -> ParsedAnswer:
+        raise_if_error(document.get("error"))
+        found, model = objects_in_list(document.get("data")), document.get("model")
         if all(type(one.get("index")) is int for one in found):
             found = sorted(found, key=lambda one: int(one["index"]))
-        counts = as_object(document.get("usage"))
+        counts = object_or_empty(document.get("usage"))
         told = counts.get("prompt_tokens") or counts.get("total_tokens") or 0
-        return Answer(
+        return ParsedAnswer(
             media=_block([one.get("embedding") for one in found], self._request),
-            usage=usage_of({"input": told}, {}, {}) if type(told) is int else None,
+            usage=make_usage_metadata({"input": told}, {}, {}) if type(told) is int else None,
             reason="stop",
             metadata={"model_name": model} if isinstance(model, str) else {},
         )
 
 
-class GeminiVectors(_Vectors):
-    """Parses an answer of `GeminiEmbeddingsApi`."""
+class GeminiEmbeddingsReader(_Vectors):
+    """Parses the vectors in an answer of Gemini's embeddings API."""
 
     @override
-    def answer(self, document: dict[str, Any]) -> Answer:
-        raise_for(document.get("error"))
-        found = [one.get("values") for one in as_objects(document.get("embeddings"))]
-        return Answer(media=_block(found, self._request), reason="stop")
+    def parse_answer(self, document: dict[str, Any]) -> ParsedAnswer:
+        raise_if_error(document.get("error"))
+        found = [one.get("values") for one in objects_in_list(document.get("embeddings"))]
+        return ParsedAnswer(media=_block(found, self._request), reason="stop")
 
 
 def _check(request: ModelRequest, *, streams: bool) -> Any:
     """The settings of the vectors, for an unstreamed request of a feature of embeddings."""
     if request.ask.embedding is None or streams:
-        raise NotWordedError("a feature of embeddings gives vectors only: use get_embeddings")
+        raise InexpressibleRequestError("a feature of embeddings gives vectors only: use get_embeddings")
     return request.ask.embedding
 
 
@@ -145,7 +145,7 @@ def _block(vectors: list[Any], request: ModelRequest) -> list[dict[str, Any]]:
         and lengths <= {wanted or next(iter(lengths))}
     )
     if not is_right or 0 in lengths or not all(map(_is_number, (value for one in vectors for value in one))):
-        raise BadAnswer(Category.UNREADABLE, "there is not one vector for each text")
+        raise BadAnswer(FailureCategory.UNREADABLE, "there is not one vector for each text")
     return [{"type": BLOCK, _VECTORS: [[float(value) for value in one] for one in vectors]}]
 
 

@@ -1,4 +1,4 @@
-"""Parses server-sent events; only their data is used.
+"""Splits a stream of server-sent events (SSE) into events.
 
 See https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation.
 """
@@ -19,12 +19,12 @@ BLANK = b" \t\r\n\xef\xbb\xbf"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class EventParser:
-    """Splits a stream into its events.
+class ServerSentEventParser:
+    """Splits a stream of server-sent events (SSE) into the data of each event.
 
     Attributes:
-        is_over: Whether the last event has arrived.
-        name: The name of the event whose data was returned last; empty without a name.
+        is_over: Whether the last event, ``[DONE]``, has arrived.
+        name: The name of the event whose data was yielded last; empty if the event has no name.
     """
 
     def __init__(self) -> None:
@@ -40,8 +40,8 @@ class EventParser:
         """The number of bytes of the incomplete event."""
         return len(self._line) + self._held
 
-    def read(self, part: bytes) -> Iterator[bytes]:
-        """The data of each event that is completed by ``part``, the next bytes of the stream."""
+    def feed(self, part: bytes) -> Iterator[bytes]:
+        """Add ``part``, the next bytes of the stream, and yield the data of each event that it completes."""
         if b"\n" not in part and b"\r" not in part and not self._line.endswith(b"\r"):
             self._line += part  # looked through once, however many parts a long line comes in
             return
@@ -64,7 +64,7 @@ class EventParser:
                 yield from self._complete()
 
     def flush(self) -> Iterator[bytes]:
-        """The last event, if the stream ended without an empty line."""
+        """Yield the data of what is left at the end of the stream: events that no blank line ended."""
         if line := bytes(self._line).strip():
             if self._data and self._begins_anew(line):
                 yield from self._complete()

@@ -1,4 +1,7 @@
-"""Google's Gemini API. This module is imported only when a client is built."""
+"""Client side of Google's Gemini API.
+
+This module is imported only when a client is built, because it imports an SDK.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,15 @@ from langchain_google_genai import ChatGoogleGenerativeAI
 from pydantic import SecretStr, model_validator
 from typing_extensions import override
 
-from ..failures import named
-from ..transport import ExcessError
-from .answer import Answer, usage_of
-from .ask import Serialized, raise_for
+from ..failures import to_chat_finish_reason
+from ..transport import AnswerTooLargeError
+from .answer import ParsedAnswer, make_usage_metadata
+from .ask import SerializedRequest, raise_if_error
 from .gemini_history import gemini_history
 from .history import SIGNATURES_KEY
-from .loose_json import as_counts, as_name, as_object, as_objects, as_text
-from .schema_forms import gemini_form_of, with_form
-from .tool_calls import CallPiece, new_call_id
+from .loose_json import name_or_none, object_or_empty, objects_in_list, parse_token_counts, text_or_empty
+from .schema_forms import add_schema_instructions, choose_gemini_instructions
+from .tool_calls import ToolCallPiece, new_call_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from langchain_core.messages.ai import UsageMetadata
     from pydantic import BaseModel
 
-    from .ask import Ask, ModelRequest
+    from .ask import CallSettings, ModelRequest
     from .gemini_history import GeminiHistory
 
 HEADERS = {"content-type": "application/json", "user-agent": f"google-genai-sdk/{__version__}"}
@@ -67,11 +70,11 @@ class _Chat(ChatGoogleGenerativeAI):
         return self
 
 
-class Gemini:
-    """Serializes requests as `ChatGoogleGenerativeAI` does, and reads the answers.
+class GeminiApi:
+    """Serializes requests for the Gemini API, as `ChatGoogleGenerativeAI` does, and makes the readers.
 
     Args:
-        model: The model of the requests.
+        model: The model that the requests are serialized for.
     """
 
     def __init__(self, model: str) -> None:
@@ -81,11 +84,11 @@ class Gemini:
             model=model, google_api_key=key, output_version=None, temperature=None, vertexai=False
         )
 
-    def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
-        """``request`` as JSON of the Gemini API; see `ChatApi.serialize`."""
+    def serialize(self, request: ModelRequest, *, streams: bool) -> SerializedRequest:
+        """Serialize ``request`` as JSON of the Gemini API. See `ChatApi.serialize`."""
         if request.ask.schema is not None:
-            form = gemini_form_of(request.ask.schema)
-            request = request if form.is_format else with_form(form, request)
+            form = choose_gemini_instructions(request.ask.schema)
+            request = request if form.is_format else add_schema_instructions(form, request)
         settings = _settings(request.ask, request)
         stop = list(request.stop) if request.stop else None
         prepared = self._chat._prepare_request(_PLACEHOLDER_MESSAGES, stop=stop, **settings)  # noqa: SLF001 - see decision 14
@@ -95,14 +98,14 @@ class Gemini:
         path = f"{version}/{model if '/' in model else f'models/{model}'}:{method}"
         headers = {**HEADERS, "x-server-timeout": str(ceil(request.seconds))}
         history = gemini_history(request)
-        return Serialized(path, _body(history, prepared["config"]), headers)
+        return SerializedRequest(path, _body(history, prepared["config"]), headers)
 
-    def reader(self, request: ModelRequest) -> GeminiReader:
-        """A reader of the answer to ``request``; see `ChatApi.reader`."""
-        return GeminiReader(most_candidates=request.ticket.trust.most_calls)
+    def make_reader(self, request: ModelRequest) -> GeminiAnswerReader:
+        """Make a reader for the answer to ``request``. See `ChatApi.make_reader`."""
+        return GeminiAnswerReader(max_candidates=request.ticket.trust.most_calls)
 
 
-def _settings(ask: Ask, request: ModelRequest) -> dict[str, Any]:
+def _settings(ask: CallSettings, request: ModelRequest) -> dict[str, Any]:
     """The settings of a request as keyword arguments of `ChatGoogleGenerativeAI`."""
     found = dict(request.settings)
     if ask.tools:
@@ -111,7 +114,7 @@ def _settings(ask: Ask, request: ModelRequest) -> dict[str, Any]:
             found["tool_choice"] = "any" if ask.tool_choice == "required" else ask.tool_choice
     if ask.schema is not None:
         found["response_mime_type"] = "application/json"
-        if wanted := gemini_form_of(ask.schema).format:
+        if wanted := choose_gemini_instructions(ask.schema).format:
             found["response_json_schema"] = wanted
     return found
 
@@ -127,7 +130,7 @@ def _body(history: GeminiHistory, config: BaseModel) -> dict[str, Any]:
 # Tools ---------------------------------------------------------------------------------------------------------------
 
 
-def _tools(ask: Ask) -> list[Any]:
+def _tools(ask: CallSettings) -> list[Any]:
     """Tools in the SDK's form, and Google's own tools unchanged.
 
     The adapter would convert parameters to Gemini's older schema dialect, which loses half of the keywords. JSON Schema
@@ -161,40 +164,40 @@ def _as_json(value: BaseModel, exclude: set[str] | None = None) -> dict[str, Any
 # Answers -------------------------------------------------------------------------------------------------------------
 
 
-class GeminiReader:
-    """Parses one answer. An event of a stream has the same form as a whole answer.
+class GeminiAnswerReader:
+    """Reads one answer of the Gemini API. Each event of a stream has the same form as a complete answer.
 
     Args:
-        most_candidates: The most candidates that are read, and the most parts of each.
+        max_candidates: The maximum number of candidates, and of parts in a candidate; more is an error.
 
     Attributes:
-        is_over: Always False, because every event may be followed by another one.
+        is_over: Always False: Gemini does not mark its last event.
     """
 
     is_over = False
 
-    def __init__(self, *, most_candidates: int = 1000) -> None:
-        self._most = most_candidates
+    def __init__(self, *, max_candidates: int = 1000) -> None:
+        self._most = max_candidates
         self._called = 0
 
-    def answer(self, document: dict[str, Any]) -> Answer:
-        """Parse a whole answer; see `AnswerReader.answer`."""
-        found = self.event(document)
+    def parse_answer(self, document: dict[str, Any]) -> ParsedAnswer:
+        """Parse a complete answer. See `AnswerReader.parse_answer`."""
+        found = self.parse_event(document)
         found.text = found.text.rstrip("\n")
         return found
 
-    def event(self, document: dict[str, Any]) -> Answer:
-        """Parse one event of a stream; see `AnswerReader.event`."""
+    def parse_event(self, document: dict[str, Any]) -> ParsedAnswer:
+        """Parse one event of a stream. See `AnswerReader.parse_event`."""
         if error := document.get("error"):
-            raise_for(error)
-        candidates = as_objects(document.get("candidates"))
+            raise_if_error(error)
+        candidates = objects_in_list(document.get("candidates"))
         self._bound(candidates, "candidates")
         first = next((one for one in candidates if not one.get("index")), {})
         found = self._of_candidate(first)
         found.others = [reason for one in candidates if one is not first and (reason := _reason(one))]
         found.usage = _usage(document.get("usageMetadata"))
         found.metadata = _metadata(document, first)
-        blocked = as_name(as_object(document.get("promptFeedback")).get("blockReason"))
+        blocked = name_or_none(object_or_empty(document.get("promptFeedback")).get("blockReason"))
         found.reason = "content_filter" if blocked is not None else self._told_reason(first)
         return found
 
@@ -202,21 +205,21 @@ class GeminiReader:
         reason = _reason(candidate)
         return "tool_calls" if reason == "stop" and self._called else reason
 
-    def _of_candidate(self, candidate: Mapping[str, Any]) -> Answer:
-        parts = as_objects(as_object(candidate.get("content")).get("parts"))
+    def _of_candidate(self, candidate: Mapping[str, Any]) -> ParsedAnswer:
+        parts = objects_in_list(object_or_empty(candidate.get("content")).get("parts"))
         self._bound(parts, "parts")
-        found = Answer(
-            text="".join(as_text(part.get("text")) for part in parts if not part.get("thought")),
-            thoughts="".join(as_text(part.get("text")) for part in parts if part.get("thought")),
+        found = ParsedAnswer(
+            text="".join(text_or_empty(part.get("text")) for part in parts if not part.get("thought")),
+            thoughts="".join(text_or_empty(part.get("text")) for part in parts if part.get("thought")),
             media=[block for part in parts if (block := _block(part)) is not None],
-            logprobs=_logprobs(as_object(candidate.get("logprobsResult"))),
+            logprobs=_logprobs(object_or_empty(candidate.get("logprobsResult"))),
         )
-        called = [part for part in parts if as_object(part.get("functionCall"))]
+        called = [part for part in parts if object_or_empty(part.get("functionCall"))]
         found.calls = [self._call(part["functionCall"]) for part in called]
         signatures = {
             call.id: signature.translate(_URL_SAFE)
             for call, part in zip(found.calls, called, strict=True)
-            if (signature := as_name(part.get("thoughtSignature")))
+            if (signature := name_or_none(part.get("thoughtSignature")))
         }
         if signatures:
             found.extras[SIGNATURES_KEY] = signatures
@@ -224,15 +227,18 @@ class GeminiReader:
 
     def _bound(self, items: Sequence[object], what: str) -> None:
         if len(items) > self._most:
-            raise ExcessError(f"{self._most:,} {what}")
+            raise AnswerTooLargeError(f"{self._most:,} {what}")
 
-    def _call(self, call: Mapping[str, Any]) -> CallPiece:
+    def _call(self, call: Mapping[str, Any]) -> ToolCallPiece:
         """A tool call. Each comes whole, so each is a call of its own, whatever its id."""
         self._called += 1
         told = call.get("args")
-        arguments = told if isinstance(told, str) else json.dumps(_with_whole_numbers(as_object(told)))
-        return CallPiece(
-            self._called, as_name(call.get("id")) or new_call_id(), as_name(call.get("name")), arguments
+        arguments = told if isinstance(told, str) else json.dumps(_with_whole_numbers(object_or_empty(told)))
+        return ToolCallPiece(
+            self._called,
+            name_or_none(call.get("id")) or new_call_id(),
+            name_or_none(call.get("name")),
+            arguments,
         )
 
 
@@ -251,8 +257,8 @@ def _with_whole_numbers(value: Any) -> Any:
 
 def _block(part: Mapping[str, Any]) -> dict[str, Any] | None:
     """An image that the model made, as a block of LangChain's; None for any other part."""
-    data = as_object(part.get("inlineData"))
-    kind, content = as_name(data.get("mimeType")), as_name(data.get("data"))
+    data = object_or_empty(part.get("inlineData"))
+    kind, content = name_or_none(data.get("mimeType")), name_or_none(data.get("data"))
     if kind is None or content is None or not kind.startswith("image/"):
         return None
     return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{content.translate(_URL_SAFE)}"}}
@@ -285,12 +291,12 @@ def _in_snake_case(name: str) -> str:
 
 def _reason(candidate: Mapping[str, Any]) -> str | None:
     reason = candidate.get("finishReason")
-    return "stop" if reason == "STOP" else named(as_name(reason))
+    return "stop" if reason == "STOP" else to_chat_finish_reason(name_or_none(reason))
 
 
 def _usage(usage: object) -> UsageMetadata | None:
     """The usage so far. Gemini counts thoughts, and the results of its own tools, apart from the other tokens."""
-    told = as_counts(usage, _USED)
+    told = parse_token_counts(usage, _USED)
     if not any(told.values()):
         return None
     counts = {
@@ -300,16 +306,21 @@ def _usage(usage: object) -> UsageMetadata | None:
     if "total" in told:
         counts["total"] = told["total"]
     thought = {"reasoning": told["thought"]} if told.get("thought") else {}
-    return usage_of(counts, {"cache_read": told.get("cached", 0)}, thought)
+    return make_usage_metadata(counts, {"cache_read": told.get("cached", 0)}, thought)
 
 
 def _logprobs(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The log probabilities of the tokens, in the form of Chat Completions."""
-    chosen, top = as_objects(result.get("chosenCandidates")), as_objects(result.get("topCandidates"))
+    chosen, top = (
+        objects_in_list(result.get("chosenCandidates")),
+        objects_in_list(result.get("topCandidates")),
+    )
     return [
         {
             **_logprob(one),
-            "top_logprobs": [_logprob(other) for other in as_objects(as_object(others).get("candidates"))],
+            "top_logprobs": [
+                _logprob(other) for other in objects_in_list(object_or_empty(others).get("candidates"))
+            ],
         }
         for one, others in zip_longest(chosen, top)
         if one is not None
@@ -319,6 +330,6 @@ def _logprobs(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _logprob(token: Mapping[str, Any]) -> dict[str, Any]:
     likely = token.get("logProbability")
     return {
-        "token": as_name(token.get("token")) or "",
+        "token": name_or_none(token.get("token")) or "",
         "logprob": likely if isinstance(likely, int | float) else None,
     }

@@ -1,7 +1,7 @@
-"""Serializes a history for the Gemini API: https://ai.google.dev/api/generate-content. Nothing is opened or fetched.
+"""Serializes a conversation for the Gemini API: https://ai.google.dev/api/generate-content.
 
-The rules of turns: https://ai.google.dev/gemini-api/docs/function-calling; those of thoughts and their signatures:
-https://ai.google.dev/gemini-api/docs/thought-signatures.
+No file or URL is opened. The rules of turns: https://ai.google.dev/gemini-api/docs/function-calling;
+those of thoughts and their signatures: https://ai.google.dev/gemini-api/docs/thought-signatures.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import AIMessage, ToolMessage
 
-from .content_blocks import MEDIA, block_text, is_google_url
+from .content_blocks import MEDIA, block_to_text, is_google_url
 from .history import SIGNATURES_KEY
 from .turns import (
-    blocks_of,
-    joined_texts,
-    plain_json,
-    split_system,
-    thought_by,
-    unsupported_content,
-    user_blocks,
-    with_media_from_user,
-    with_user_at_both_ends,
+    add_missing_user_turns,
+    can_provider_read_thoughts,
+    join_texts,
+    list_content_blocks,
+    make_unsupported_error,
+    make_user_content,
+    move_media_to_user_messages,
+    split_system_messages,
+    to_standard_json,
 )
 
 if TYPE_CHECKING:
@@ -49,10 +49,11 @@ _MIMES = {"image": "image/png", "audio": "audio/wav", "video": "video/mp4", "fil
 
 
 class GeminiHistory(NamedTuple):
-    """A history in the form of the Gemini API.
+    """A conversation as the Gemini API expects it.
 
     Attributes:
-        instruction: The system prompt; None without one.
+        contents: The messages without system messages.
+        instruction: The system prompt; None if there is none.
     """
 
     contents: list[dict[str, Any]]
@@ -60,19 +61,19 @@ class GeminiHistory(NamedTuple):
 
 
 def gemini_history(request: ModelRequest) -> GeminiHistory:
-    """The history of ``request`` in the form of the Gemini API.
+    """Convert the conversation of ``request`` into the contents and the system instruction of the Gemini API.
 
     Raises:
-        NotWordedError: The API has no form for a part of the history.
+        InexpressibleRequestError: The API has no form for a part of the conversation.
     """
-    systems, turns = split_system(request.messages)
+    systems, turns = split_system_messages(request.messages)
     instruction = {"parts": [{"text": text} for text in systems]} if systems else None
     if request.is_plain:
-        said = with_user_at_both_ends(turns)
+        said = add_missing_user_turns(turns)
         plain = [{"role": _ROLES[one.type], "parts": [{"text": one.content}]} for one in said]
         return GeminiHistory(plain, instruction)
     writer, contents = _Writer(request), list[dict[str, Any]]()
-    for message in with_user_at_both_ends(with_media_from_user(turns, (ToolMessage,))):
+    for message in add_missing_user_turns(move_media_to_user_messages(turns, (ToolMessage,))):
         _append(contents, writer.content(message))
     return GeminiHistory(contents, instruction)
 
@@ -106,11 +107,11 @@ class _Writer:
             case ToolMessage():
                 return {"role": "user", "parts": [_result(message)]}
             case _:
-                return {"role": "user", "parts": [_user_part(part) for part in user_blocks(message)]}
+                return {"role": "user", "parts": [_user_part(part) for part in make_user_content(message)]}
 
     def _assistant_content(self, message: AIMessage) -> Iterator[dict[str, Any]]:
-        is_own = thought_by(message, "google_genai", self._provider)
-        for part in blocks_of(message):
+        is_own = can_provider_read_thoughts(message, "google_genai", self._provider)
+        for part in list_content_blocks(message):
             if (serialized := _assistant_part(part, is_own=is_own)) is not None:
                 yield serialized
 
@@ -118,7 +119,7 @@ class _Writer:
         signatures = message.additional_kwargs.get(SIGNATURES_KEY) or {}
         for place, call in enumerate(message.tool_calls):
             serialized: dict[str, Any] = {
-                "functionCall": {"name": _name(call["name"]), "args": plain_json(call["args"])}
+                "functionCall": {"name": _name(call["name"]), "args": to_standard_json(call["args"])}
             }
             signature = signatures.get(call["id"]) or (_UNSIGNED if self._signs and place == 0 else None)
             yield {**serialized, "thoughtSignature": signature} if signature else serialized
@@ -140,7 +141,7 @@ def _assistant_part(part: Block, *, is_own: bool) -> dict[str, Any] | None:
         case kind if kind in MEDIA:
             return {**_media(part), **signed}
         case _:
-            return _of_own_tool(part["value"]) or {"text": block_text(part)}
+            return _of_own_tool(part["value"]) or {"text": block_to_text(part)}
 
 
 def _of_own_tool(value: dict[str, Any]) -> dict[str, Any] | None:
@@ -158,7 +159,7 @@ def _of_own_tool(value: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _result(message: ToolMessage) -> dict[str, Any]:
-    text = joined_texts(blocks_of(message))
+    text = join_texts(list_content_blocks(message))
     try:
         found = json.loads(text, parse_constant=str)
     except (ValueError, RecursionError):
@@ -179,18 +180,18 @@ def _user_part(part: Block) -> dict[str, Any]:
     if part["type"] == "text":
         return {"text": part["text"]}
     if part["type"] not in MEDIA:
-        raise unsupported_content(part, _API)
+        raise make_unsupported_error(part, _API)
     return _media(part)
 
 
 def _media(part: Block) -> dict[str, Any]:
     if part["type"] == "image" and part.get("mime_type", "image/png") not in _PICTURES:
-        raise unsupported_content(part, _API)
+        raise make_unsupported_error(part, _API)
     if "base64" in part:
         mime = part.get("mime_type") or _MIMES[part["type"]]
         return {"inlineData": {"mimeType": mime, "data": part["base64"]}}
     address = part.get("file_id") or part["url"]
     if not is_google_url(address) and not ("file_id" in part and "/" in address):
-        raise unsupported_content(part, _API)
+        raise make_unsupported_error(part, _API)
     mime = {"mimeType": part["mime_type"]} if "mime_type" in part else {}
     return {"fileData": {**mime, "fileUri": address}}

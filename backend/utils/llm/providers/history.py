@@ -1,14 +1,18 @@
-"""Converts a history into normal form: one notation for all that LangChain and its users write, with errors repaired.
+"""Normalizes a conversation: converts all notations into one, and repairs errors.
 
-Every API's serializer begins with `normal_history`, which is independent of APIs; differences between APIs, such as the
-alphabet of an id, are left to the serializer. In normal form
+Every API's serializer begins with `normalize_history`, which is independent of APIs; differences between
+APIs, such as the allowed characters of an id, are left to the serializer. In a normalized conversation
 
-- every message is a `SystemMessage`, `HumanMessage`, `AIMessage` or `ToolMessage`, none of them empty;
-- its content is a text, or a list of the standard blocks of `content_blocks.standard_blocks`, without calls and results;
-- calls stand in ``tool_calls`` only, each with a name, an object of arguments and an id that no other call has;
-- after a message with calls there is one `ToolMessage` for each, in their order, and nowhere else;
-- thoughts are blocks ``reasoning``; ``response_metadata``, left unchanged, tells their provider. Objects that the provider
-  wants back unchanged stay in ``additional_kwargs``, under `SIGNATURES_KEY` and `REASONING_KEY`.
+- every message is a `SystemMessage`, `HumanMessage`, `AIMessage` or `ToolMessage`, and none of them is
+  empty;
+- its content is a string, or a list of the blocks of `content_blocks.to_standard_blocks`, without tool
+  calls and results;
+- tool calls are only in ``tool_calls``, each with a name, an object of arguments and a unique id;
+- a message with tool calls is followed by one `ToolMessage` for each, in the same order; there are no
+  others;
+- thoughts are blocks of type ``reasoning``; ``response_metadata``, left unchanged, tells their provider.
+  Objects that the provider wants back unchanged stay in ``additional_kwargs``, under `SIGNATURES_KEY`
+  and `REASONING_KEY`.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ from langchain_core.messages import (
 )
 
 from .ask import REASONING_KEY, THOUGHTS_KEY
-from .content_blocks import MEDIA, Block, block_text, standard_blocks
+from .content_blocks import MEDIA, Block, block_to_text, to_standard_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -52,8 +56,12 @@ _NOTHING = "…"
 """What is said in the place of a history in which nothing is."""
 
 
-def normal_history(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
-    """Convert ``messages`` into the normal form that this module describes. The given messages are not changed."""
+def normalize_history(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
+    """Normalize a conversation: convert it into the form that this module describes, and repair errors.
+
+    Returns:
+        New messages; ``messages`` are not changed. Never empty.
+    """
     recast = [one for message in messages for one in _recast(message)]
     found = [one for one in _paired(recast) if _says_something(one)]
     return found or [HumanMessage(_NOTHING)]
@@ -87,7 +95,7 @@ def _others_turn(message: BaseMessage) -> list[BaseMessage]:
     content = message.content
     if type(message) in _AS_THEY_ARE and isinstance(content, str) and content and not content.isspace():
         return [message]
-    parts, name = standard_blocks(message.content), message.name
+    parts, name = to_standard_blocks(message.content), message.name
     match message:
         case ToolMessage():
             return [_result(message.tool_call_id, name, parts, message.status)]
@@ -101,7 +109,7 @@ def _others_turn(message: BaseMessage) -> list[BaseMessage]:
 
 def _of_role(message: ChatMessage) -> list[BaseMessage]:
     """A message whose role is a text. One with an unknown role becomes a user's, with the role as name."""
-    parts = standard_blocks(message.content)
+    parts = to_standard_blocks(message.content)
     match _ROLES.get(message.role.strip().lower()):
         case "system":
             return _instruction(parts, message.name)
@@ -148,7 +156,7 @@ def _user_turn(parts: list[Block], name: str | None) -> list[BaseMessage]:
 
 def _parts_of_result(result: Block) -> list[Block]:
     """The content of ``result``. If the result is marked for the cache, its last part gets the mark."""
-    parts = standard_blocks(result["content"])
+    parts = to_standard_blocks(result["content"])
     if parts and "cache_control" in result:
         parts[-1]["cache_control"] = result["cache_control"]
     return parts
@@ -161,7 +169,7 @@ def _result(number: str, name: str | None, parts: list[Block], status: Any) -> T
 
 
 def _as_text(part: Block) -> Block:
-    said = {"type": "text", "text": block_text(part)}
+    said = {"type": "text", "text": block_to_text(part)}
     return {**said, "cache_control": part["cache_control"]} if "cache_control" in part else said
 
 
@@ -178,13 +186,13 @@ def _content(parts: list[Block]) -> Any:
 
 
 def _model_turn(message: AIMessage) -> AIMessage:
-    parts = standard_blocks(message.content)
+    parts = to_standard_blocks(message.content)
     extras = message.additional_kwargs
     said = [part for part in parts if part["type"] not in {"tool_call", "tool_result"}]
     if not any(part["type"] == "reasoning" for part in said):
         said = [*_thoughts_elsewhere(extras), *said]
     if all(part["type"] == "reasoning" for part in said):
-        said += standard_blocks(_said_elsewhere(extras))
+        said += to_standard_blocks(_said_elsewhere(extras))
     calls = [*map(_call, message.tool_calls), *map(_call, message.invalid_tool_calls)]
     if not calls:
         calls = [*map(_call, (part for part in parts if part["type"] == "tool_call")), *_old_calls(extras)]
@@ -202,7 +210,7 @@ def _thoughts_elsewhere(extras: dict[str, Any]) -> list[Block]:
     thoughts, item = extras.get(THOUGHTS_KEY), extras.get("reasoning")
     if isinstance(thoughts, str) and thoughts:
         return [{"type": "reasoning", "reasoning": thoughts}]
-    return standard_blocks([{**item, "type": "reasoning"}]) if isinstance(item, dict) else []
+    return to_standard_blocks([{**item, "type": "reasoning"}]) if isinstance(item, dict) else []
 
 
 def _said_elsewhere(extras: dict[str, Any]) -> str:

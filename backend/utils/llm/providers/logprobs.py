@@ -1,10 +1,10 @@
-"""The log probabilities of tokens in the answers of OpenAI's APIs."""
+"""Parses the log probabilities of tokens in answers of OpenAI's APIs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .loose_json import as_name, as_objects
+from .loose_json import name_or_none, objects_in_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,21 +12,25 @@ if TYPE_CHECKING:
 _MOST_BYTES = 64
 
 
-def logprobs_of(value: object) -> list[dict[str, Any]]:
-    """The log probability of each token and of its alternatives, in the form of Chat Completions; empty without any."""
+def parse_logprobs(value: object) -> list[dict[str, Any]]:
+    """Parse the log probabilities of tokens and of their alternatives: Chat Completions' ``logprobs.content``.
+
+    Returns:
+        An entry for each token; empty if ``value`` is not a list of objects.
+    """
     return [
         {
             **_logprob(token),
-            "top_logprobs": [_logprob(other) for other in as_objects(token.get("top_logprobs"))],
+            "top_logprobs": [_logprob(other) for other in objects_in_list(token.get("top_logprobs"))],
         }
-        for token in as_objects(value)
+        for token in objects_in_list(value)
     ]
 
 
 def _logprob(token: Mapping[str, Any]) -> dict[str, Any]:
     likely = token.get("logprob")
     found = {
-        "token": as_name(token.get("token")) or "",
+        "token": name_or_none(token.get("token")) or "",
         "logprob": likely if isinstance(likely, int | float) else None,
     }
     as_bytes = token.get("bytes")

@@ -1,12 +1,12 @@
-"""Reads JSON of untrusted servers, whatever its content, within bounds of time and size."""
+"""Reads JSON from servers that may send anything: tolerates wrong types, and limits time and size."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from ..failures import BadAnswer, Category
-from ..transport import ExcessError
+from ..failures import BadAnswer, FailureCategory
+from ..transport import AnswerTooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,13 +20,15 @@ _SEPARATORS = b",:[{"
 _LONGEST_NUMBER = 20
 
 
-def read_document(document: bytes, trust: Trust) -> dict[str, Any]:
-    """The JSON object in ``document``, or in a list with this one object, as Google sends errors.
+def parse_json_object(document: bytes, trust: Trust) -> dict[str, Any]:
+    """Parse ``document`` as one JSON object.
+
+    A list with exactly one object counts as this object, because Google sends errors so.
 
     Raises:
-        BadAnswer: ``document`` holds something else.
-        ExcessError: ``document`` has more values than ``trust`` permits.
-        ValueError: ``document`` is no JSON.
+        BadAnswer: ``document`` is JSON, but not an object.
+        AnswerTooLargeError: ``document`` has more values than ``trust`` permits.
+        ValueError: ``document`` is not JSON.
     """
     try:
         found = json.loads(document) if len(document) <= SHORT else _long(document, trust.most_values)
@@ -35,34 +37,34 @@ def read_document(document: bytes, trust: Trust) -> dict[str, Any]:
     if isinstance(found, list) and len(found) == 1:
         (found,) = found
     if not isinstance(found, dict):
-        raise BadAnswer(Category.UNREADABLE)
+        raise BadAnswer(FailureCategory.UNREADABLE)
     return found
 
 
-def read_documents(body: bytes, trust: Trust) -> list[dict[str, Any]]:
-    """The JSON objects in ``body``: usually one, but some servers send several in a list, or one in each line.
+def parse_json_objects(body: bytes, trust: Trust) -> list[dict[str, Any]]:
+    """Parse ``body`` as one JSON object or several; some servers send a list, or one object per line.
 
     Raises:
-        BadAnswer: ``body`` holds something other than objects.
-        ExcessError: ``body`` has more values than ``trust`` permits.
-        ValueError: ``body`` is no JSON.
+        BadAnswer: ``body`` is JSON, but contains anything other than objects.
+        AnswerTooLargeError: ``body`` has more values than ``trust`` permits.
+        ValueError: ``body`` is not JSON.
     """
     try:
         found = json.loads(body) if len(body) <= SHORT else _long(body, trust.most_values)
     except ValueError as error:
         if not str(error).startswith("Extra data"):
-            return [read_document(body, trust)]
-        return [read_document(line, trust) for line in body.splitlines() if line.strip()]
+            return [parse_json_object(body, trust)]
+        return [parse_json_object(line, trust) for line in body.splitlines() if line.strip()]
     if isinstance(found, dict):
         return [found]
     if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
-        raise BadAnswer(Category.UNREADABLE)
+        raise BadAnswer(FailureCategory.UNREADABLE)
     return found
 
 
 def _long(document: bytes, most: int) -> Any:
     if len(document) > most and len(document) - len(document.translate(None, _SEPARATORS)) > most:
-        raise ExcessError(f"{most:,} values")
+        raise AnswerTooLargeError(f"{most:,} values")
     return _lenient(document)
 
 
@@ -80,18 +82,18 @@ def _whole_number(text: str) -> int:
 _LENIENT = json.JSONDecoder(parse_int=_whole_number, strict=False)
 
 
-def as_object(value: object) -> dict[str, Any]:
-    """``value`` if it is a JSON object; else an empty one, because a server may send anything in a field."""
+def object_or_empty(value: object) -> dict[str, Any]:
+    """Return ``value`` if it is a JSON object, else an empty dict. Servers may send any type in a field."""
     return value if isinstance(value, dict) else {}
 
 
-def as_objects(value: object) -> list[dict[str, Any]]:
-    """The JSON objects in ``value`` if it is a list, without its other items; else an empty list."""
+def objects_in_list(value: object) -> list[dict[str, Any]]:
+    """Return the JSON objects in the list ``value`` and leave out its other items; empty if it is not a list."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def as_text(value: object) -> str:
-    """The text in ``value``: a string itself, or the joined texts of a content part or of a list of parts; else empty."""
+def text_or_empty(value: object) -> str:
+    """Return the text in ``value``: a string, a text part, or a list of these, joined; else an empty string."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list):
@@ -100,41 +102,44 @@ def as_text(value: object) -> str:
 
 
 def _text_of_part(part: object) -> str:
-    part = as_object(part)
-    is_text = as_name(part.get("type", "text")) in {"text", "output_text"}
+    part = object_or_empty(part)
+    is_text = name_or_none(part.get("type", "text")) in {"text", "output_text"}
     text = part.get("text")
     return text if is_text and isinstance(text, str) else ""
 
 
-def as_name(value: object) -> str | None:
-    """``value`` if it is a non-empty text, such as an id or a name; else None.
+def name_or_none(value: object) -> str | None:
+    """Return ``value`` if it is a non-empty string, such as an id or a name; else None.
 
-    The text may be of any length: shorten it for logs.
+    Its length is not limited: shorten it before logging.
     """
     return value if isinstance(value, str) and value else None
 
 
-def as_counts(value: object, names: Mapping[str, str | tuple[str, ...]]) -> dict[str, int]:
-    """The token counts in ``value``, if it is an object, by our names.
+def parse_token_counts(value: object, field_names: Mapping[str, str | tuple[str, ...]]) -> dict[str, int]:
+    """Read token counts from ``value``, a server's usage object, and return them by Patchbay's names.
 
-    ``names`` maps our names to the server's, or to several of which the first present counts.
+    Args:
+        value: The usage object. For anything else the result is empty.
+        field_names: For each of Patchbay's names the server's field; a tuple lists alternative fields, of
+            which the first one with a number is used.
     """
     found: dict[str, int] = {}
     if not isinstance(value, dict):
         return found
-    for name, theirs in names.items():
+    for name, theirs in field_names.items():
         for one in (theirs,) if isinstance(theirs, str) else theirs:
             count = value.get(one)
             if type(count) is not int or not 0 <= count <= MOST_TOKENS:
-                count = None if count is None else as_count(count)
+                count = None if count is None else parse_token_count(count)
             if count is not None:
                 found[name] = count
                 break
     return found
 
 
-def as_count(value: object) -> int | None:
-    """The number of tokens in ``value``, which some servers send as float or text; None if ``value`` is no number."""
+def parse_token_count(value: object) -> int | None:
+    """Parse a number of tokens, which may be a float or text; None if it is not a whole number."""
     if isinstance(value, str) and value.isdecimal() and len(value) <= _LONGEST_NUMBER:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_TOKENS:

@@ -1,25 +1,35 @@
-"""OpenAI's Responses API. This module is imported only when a client is built."""
+"""Client side of OpenAI's Responses API.
+
+This module is imported only when a client is built, because it imports an SDK.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..failures import BadAnswer, Category, named
-from .answer import Answer, usage_of
-from .ask import Serialized, raise_for
+from ..failures import BadAnswer, FailureCategory, to_chat_finish_reason
+from .answer import ParsedAnswer, make_usage_metadata
+from .ask import SerializedRequest, raise_if_error
 from .chat_completions import (
     HEADERS,
-    arguments_of,
-    openai_chat,
-    settings_payload,
-    tool_choice_of,
+    arguments_to_json,
+    make_body_without_messages,
+    make_chat_openai,
+    to_openai_tool_choice,
 )
-from .logprobs import logprobs_of
-from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
-from .responses_history import responses_input
-from .schema_forms import form_of, with_form
-from .stops import Stops
-from .tool_calls import CallPiece
+from .logprobs import parse_logprobs
+from .loose_json import (
+    name_or_none,
+    object_or_empty,
+    objects_in_list,
+    parse_token_count,
+    parse_token_counts,
+    text_or_empty,
+)
+from .responses_history import to_responses_input
+from .schema_forms import add_schema_instructions, choose_schema_instructions
+from .stops import StopSequenceFilter
+from .tool_calls import ToolCallPiece
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,29 +48,31 @@ _ENDS = {
 }
 
 
-class Responses:
-    """Serializes requests as `ChatOpenAI` does, and reads the answers.
+class ResponsesApi:
+    """Serializes requests for OpenAI's Responses API, as `ChatOpenAI` does, and makes the readers of answers.
 
     Args:
-        model: The model of the requests.
+        model: The model that the requests are serialized for.
     """
 
     def __init__(self, model: str) -> None:
-        self._chat = openai_chat(model, use_responses_api=True)
+        self._chat = make_chat_openai(model, use_responses_api=True)
 
-    def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
-        """``request`` as JSON of the Responses API; see `ChatApi.serialize`."""
+    def serialize(self, request: ModelRequest, *, streams: bool) -> SerializedRequest:
+        """Serialize ``request`` as JSON of the Responses API. See `ChatApi.serialize`."""
         if request.ask.schema is not None:
-            form = form_of(request.ask.schema, request.endpoint.can.schema_form)
-            request = request if form.is_format else with_form(form, request)
+            form = choose_schema_instructions(request.ask.schema, request.endpoint.can.schema_form)
+            request = request if form.is_format else add_schema_instructions(form, request)
         settings = _settings(request)
-        body = settings_payload(self._chat, request, {**settings, "stream": True} if streams else settings)
-        body["input"] = responses_input(request)
-        return Serialized("/responses", body, HEADERS)
+        body = make_body_without_messages(
+            self._chat, request, {**settings, "stream": True} if streams else settings
+        )
+        body["input"] = to_responses_input(request)
+        return SerializedRequest("/responses", body, HEADERS)
 
-    def reader(self, request: ModelRequest) -> ResponsesReader:
-        """A reader of the answer to ``request``; see `ChatApi.reader`."""
-        return ResponsesReader(request.stop)
+    def make_reader(self, request: ModelRequest) -> ResponsesAnswerReader:
+        """Make a reader for the answer to ``request``. See `ChatApi.make_reader`."""
+        return ResponsesAnswerReader(request.stop)
 
 
 def _settings(request: ModelRequest) -> dict[str, Any]:
@@ -80,12 +92,14 @@ def _settings(request: ModelRequest) -> dict[str, Any]:
         wanted.append("reasoning.encrypted_content")
     if wanted:
         found["include"] = wanted
-    if ask.schema is not None and (kind := form_of(ask.schema, endpoint.can.schema_form).format):
+    if ask.schema is not None and (
+        kind := choose_schema_instructions(ask.schema, endpoint.can.schema_form).format
+    ):
         found["text"] = {"format": kind}
     if ask.tools:
         found["tools"] = [_flat(tool) for tool in ask.tools]
         if ask.tool_choice is not None:
-            found["tool_choice"] = tool_choice_of(ask.tool_choice, {"name": ask.tool_choice})
+            found["tool_choice"] = to_openai_tool_choice(ask.tool_choice, {"name": ask.tool_choice})
         if ask.parallel_tool_calls is not None:
             found["parallel_tool_calls"] = ask.parallel_tool_calls
     return found
@@ -99,139 +113,146 @@ def _flat(tool: dict[str, Any]) -> dict[str, Any]:
 # Answers -------------------------------------------------------------------------------------------------------------
 
 
-class ResponsesReader:
-    """Parses one answer, whole or event by event.
+class ResponsesAnswerReader:
+    """Reads one answer of the Responses API, complete or event by event.
 
-    Events that repeat earlier content add nothing. The finish reason comes with the last event, so that a stream that
-    breaks off has none.
+    Events that repeat earlier content add nothing. The finish reason comes only with the last event, so a
+    stream that breaks off has no finish reason.
 
     Args:
-        stop: The stop sequences of the request, which are applied here because the API has no such parameter.
+        stop: The stop sequences of the request. The API has no such parameter, so they are applied to the
+            text here.
 
     Attributes:
         is_over: Whether the last event has arrived.
     """
 
     def __init__(self, stop: Sequence[str] | None = None) -> None:
-        self._stops = Stops(stop)
+        self._stops = StopSequenceFilter(stop)
         self._told: set[str] = set()
         self._said_at: set[int | None] = set()
         self._called_at: set[int | None] = set()
         self._argued_at: set[int | None] = set()
         self.is_over = False
 
-    def answer(self, document: dict[str, Any]) -> Answer:
-        """Parse a whole answer; see `AnswerReader.answer`."""
-        raise_for(document.get("error"))
+    def parse_answer(self, document: dict[str, Any]) -> ParsedAnswer:
+        """Parse a complete answer. See `AnswerReader.parse_answer`."""
+        raise_if_error(document.get("error"))
         if not isinstance(document.get("output"), list):
-            raise BadAnswer(Category.UNREADABLE)
+            raise BadAnswer(FailureCategory.UNREADABLE)
         return self._whole(document)
 
-    def _whole(self, document: dict[str, Any]) -> Answer:
-        items = as_objects(document.get("output"))
+    def _whole(self, document: dict[str, Any]) -> ParsedAnswer:
+        items = objects_in_list(document.get("output"))
         parts = [
             part
             for item in items
             if item.get("type") == "message"
-            for part in as_objects(item.get("content"))
+            for part in objects_in_list(item.get("content"))
         ]
         calls = [
             _call(item, place) for place, item in enumerate(items) if item.get("type") == "function_call"
         ]
         reasoning = [_without_nulls(item) for item in items if _is_reasoning(item)]
-        text = "" if "text" in self._told else self._stops.cut(as_text(parts))
-        return Answer(
+        text = "" if "text" in self._told else self._stops.cut_text(text_or_empty(parts))
+        return ParsedAnswer(
             thoughts="\n\n".join(filter(None, map(_thoughts, reasoning))),
             reasoning=reasoning,
             text=text,
-            refusal="".join(as_text(part.get("refusal")) for part in parts),
+            refusal="".join(text_or_empty(part.get("refusal")) for part in parts),
             calls=calls,
-            logprobs=[token for part in parts for token in logprobs_of(part.get("logprobs"))],
+            logprobs=[token for part in parts for token in parse_logprobs(part.get("logprobs"))],
             usage=_usage(document.get("usage")),
-            reason=self._stops.ending(_reason(document, called=bool(calls) or "calls" in self._told)),
-            stop_sequence=self._stops.met,
+            reason=self._stops.correct_finish_reason(
+                _reason(document, called=bool(calls) or "calls" in self._told)
+            ),
+            stop_sequence=self._stops.matched_sequence,
             metadata=_metadata(document),
         )
 
-    def event(self, document: dict[str, Any]) -> Answer | None:
-        """Parse one event of a stream; see `AnswerReader.event`."""
-        kind = as_name(document.get("type"))
-        raise_for(document.get("error") or (kind == "error" and document))
+    def parse_event(self, document: dict[str, Any]) -> ParsedAnswer | None:
+        """Parse one event of a stream. See `AnswerReader.parse_event`."""
+        kind = name_or_none(document.get("type"))
+        raise_if_error(document.get("error") or (kind == "error" and document))
         if kind in _ENDS:
             self.is_over = True
-            return self._last({"status": _ENDS[kind], **as_object(document.get("response") or document)})
+            return self._last(
+                {"status": _ENDS[kind], **object_or_empty(document.get("response") or document)}
+            )
         return self._piece(kind, document)
 
-    def _piece(self, kind: str | None, document: dict[str, Any]) -> Answer | None:
-        place, delta = as_count(document.get("output_index")), as_text(document.get("delta"))
+    def _piece(self, kind: str | None, document: dict[str, Any]) -> ParsedAnswer | None:
+        place, delta = parse_token_count(document.get("output_index")), text_or_empty(document.get("delta"))
         match kind:
             case "response.output_text.delta":
                 self._told.add("text")
                 self._said_at.add(place)
-                return Answer(text=self._stops.add(delta), logprobs=logprobs_of(document.get("logprobs")))
+                return ParsedAnswer(
+                    text=self._stops.feed(delta), logprobs=parse_logprobs(document.get("logprobs"))
+                )
             case "response.refusal.delta":
                 self._told.add("refusal")
-                return Answer(refusal=delta)
+                return ParsedAnswer(refusal=delta)
             case "response.function_call_arguments.delta" | "response.function_call_arguments.done":
-                return self._argued(place, delta or arguments_of(document.get("arguments")), kind)
+                return self._argued(place, delta or arguments_to_json(document.get("arguments")), kind)
             case "response.output_item.added":
-                return self._begun(as_object(document.get("item")), place)
+                return self._begun(object_or_empty(document.get("item")), place)
             case "response.output_item.done":
-                return self._done(as_object(document.get("item")), place)
+                return self._done(object_or_empty(document.get("item")), place)
             case _:
                 return self._thinking(kind, document)
 
-    def _argued(self, place: int | None, arguments: str, kind: str) -> Answer | None:
+    def _argued(self, place: int | None, arguments: str, kind: str) -> ParsedAnswer | None:
         """The next piece of a call's arguments; all of them, if none came in pieces."""
         if kind.endswith("done") and not _is_new(place, self._argued_at):
             return None
         self._argued_at.add(place)
-        return Answer(calls=[CallPiece(place, None, None, arguments)])
+        return ParsedAnswer(calls=[ToolCallPiece(place, None, None, arguments)])
 
-    def _thinking(self, kind: object, document: dict[str, Any]) -> Answer | None:
+    def _thinking(self, kind: object, document: dict[str, Any]) -> ParsedAnswer | None:
         match kind:
             case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
                 self._told.add("thoughts")
-                return Answer(thoughts=as_text(document.get("delta")))
+                return ParsedAnswer(thoughts=text_or_empty(document.get("delta")))
             case "response.reasoning_summary_part.added" if "thoughts" in self._told:
-                return Answer(thoughts="\n\n")
+                return ParsedAnswer(thoughts="\n\n")
             case _:
                 return None
 
-    def _begun(self, item: dict[str, Any], place: int | None) -> Answer | None:
+    def _begun(self, item: dict[str, Any], place: int | None) -> ParsedAnswer | None:
         if item.get("type") != "function_call":
             return None
         self._told.add("calls")
         self._called_at.add(place)
         if item.get("arguments"):
             self._argued_at.add(place)
-        return Answer(calls=[_call(item, place)])
+        return ParsedAnswer(calls=[_call(item, place)])
 
-    def _done(self, item: dict[str, Any], place: int | None) -> Answer | None:
+    def _done(self, item: dict[str, Any], place: int | None) -> ParsedAnswer | None:
         """The contents that a complete item adds: all of them, if none came in pieces."""
         match item.get("type"):
             case "function_call" if _is_new(place, self._called_at):
                 return self._begun(item, place)
             case "function_call":
-                return self._argued(place, arguments_of(item.get("arguments")), "done")
+                return self._argued(place, arguments_to_json(item.get("arguments")), "done")
             case "message" if _is_new(place, self._said_at):
                 self._told.add("text")
-                return Answer(text=self._stops.add(as_text(item.get("content"))))
+                return ParsedAnswer(text=self._stops.feed(text_or_empty(item.get("content"))))
             case _:
                 return self._reasoned(item)
 
-    def _reasoned(self, item: dict[str, Any]) -> Answer | None:
+    def _reasoned(self, item: dict[str, Any]) -> ParsedAnswer | None:
         if not _is_reasoning(item):
             return None
-        whole = Answer(
+        whole = ParsedAnswer(
             thoughts="" if "thoughts" in self._told else _thoughts(item), reasoning=[_without_nulls(item)]
         )
         self._told |= {"thoughts", "reasoning"}
         return whole
 
-    def _last(self, response: dict[str, Any]) -> Answer:
+    def _last(self, response: dict[str, Any]) -> ParsedAnswer:
         """The contents that the last event adds; it repeats the whole answer, so all of them if none came in pieces."""
-        raise_for(response.get("error"))
+        raise_if_error(response.get("error"))
         whole = self._whole(response)
         if "text" in self._told:
             whole.text, whole.logprobs = self._stops.flush(), ()
@@ -258,40 +279,44 @@ def _is_reasoning(item: Mapping[str, Any]) -> bool:
 
 def _thoughts(item: Mapping[str, Any]) -> str:
     """The summary of the reasoning, or all of it from a server that sends it."""
-    parts = as_objects(item.get("summary")) or as_objects(item.get("content"))
-    return "\n\n".join(as_text(part.get("text")) for part in parts)
+    parts = objects_in_list(item.get("summary")) or objects_in_list(item.get("content"))
+    return "\n\n".join(text_or_empty(part.get("text")) for part in parts)
 
 
 def _without_nulls(item: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in item.items() if value is not None}
 
 
-def _call(item: Mapping[str, Any], place: int | None) -> CallPiece:
-    number = as_name(item.get("call_id")) or as_name(item.get("id"))
-    return CallPiece(place, number, as_name(item.get("name")), arguments_of(item.get("arguments")))
+def _call(item: Mapping[str, Any], place: int | None) -> ToolCallPiece:
+    number = name_or_none(item.get("call_id")) or name_or_none(item.get("id"))
+    return ToolCallPiece(
+        place, number, name_or_none(item.get("name")), arguments_to_json(item.get("arguments"))
+    )
 
 
 def _metadata(response: Mapping[str, Any]) -> dict[str, Any]:
     found = {
-        "id": as_name(response.get("id")),
-        "model_name": as_name(response.get("model")),
-        "service_tier": as_name(response.get("service_tier")),
+        "id": name_or_none(response.get("id")),
+        "model_name": name_or_none(response.get("model")),
+        "service_tier": name_or_none(response.get("service_tier")),
     }
     return {"model_provider": "openai", **{name: told for name, told in found.items() if told is not None}}
 
 
 def _reason(response: Mapping[str, Any], *, called: bool) -> str | None:
     """The finish reason, by the names of Chat Completions; None if there is none."""
-    status = as_name(response.get("status"))
+    status = name_or_none(response.get("status"))
     if status == "completed":
         return "tool_calls" if called else "stop"
-    return named(as_name(as_object(response.get("incomplete_details")).get("reason")) or status)
+    return to_chat_finish_reason(
+        name_or_none(object_or_empty(response.get("incomplete_details")).get("reason")) or status
+    )
 
 
 def _usage(value: object) -> UsageMetadata | None:
-    usage = as_object(value)
-    return usage_of(
-        as_counts(usage, _USED),
-        {**_NOTHING_CACHED, **as_counts(usage.get("input_tokens_details"), _USED_INWARD)},
-        {"reasoning": 0, **as_counts(usage.get("output_tokens_details"), _USED_OUTWARD)},
+    usage = object_or_empty(value)
+    return make_usage_metadata(
+        parse_token_counts(usage, _USED),
+        {**_NOTHING_CACHED, **parse_token_counts(usage.get("input_tokens_details"), _USED_INWARD)},
+        {"reasoning": 0, **parse_token_counts(usage.get("output_tokens_details"), _USED_OUTWARD)},
     )

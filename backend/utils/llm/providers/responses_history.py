@@ -1,4 +1,7 @@
-"""Serializes a history for OpenAI's Responses: https://platform.openai.com/docs/api-reference/responses/create."""
+"""Serializes a conversation for OpenAI's Responses API.
+
+The rules: https://platform.openai.com/docs/api-reference/responses/create.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage, SystemMessage, ToolMessage
 
 from .chat_history import IMAGES
-from .content_blocks import block_text
+from .content_blocks import block_to_text
 from .turns import (
-    blocks_of,
-    data_url,
-    declared_names,
-    serialized_part,
-    thought_by,
-    user_blocks,
-    valid_id,
-    valid_name,
-    with_media_from_user,
-    with_own_thoughts,
+    can_provider_read_thoughts,
+    list_content_blocks,
+    list_tool_names,
+    make_data_url,
+    make_user_content,
+    make_valid_call_id,
+    make_valid_tool_name,
+    move_media_to_user_messages,
+    restore_original_thoughts,
+    serialize_block,
 )
 
 if TYPE_CHECKING:
@@ -56,14 +59,14 @@ _PLACES = ("index", "sub_index")
 """What LangChain adds to an item of a stream."""
 
 
-def responses_input(request: ModelRequest) -> list[dict[str, Any]]:
-    """The history of ``request`` as the ``input`` of a body of the Responses API.
+def to_responses_input(request: ModelRequest) -> list[dict[str, Any]]:
+    """Serialize the conversation of ``request`` as the ``input`` of the Responses API.
 
     Raises:
-        NotWordedError: The API has no form for a part of the history.
+        InexpressibleRequestError: The API has no form for a part of the conversation.
     """
-    declared, provider = declared_names(request.ask.tools), request.endpoint.provider.name
-    turns = with_media_from_user(request.messages, (AIMessage,))
+    declared, provider = list_tool_names(request.ask.tools), request.endpoint.provider.name
+    turns = move_media_to_user_messages(request.messages, (AIMessage,))
     return [item for one in turns for item in _items(one, declared, provider)]
 
 
@@ -72,12 +75,12 @@ def _items(message: BaseMessage, declared: frozenset[str], provider: str) -> Ite
         case AIMessage():
             yield from _assistant_items(message, declared, provider)
         case ToolMessage():
-            output = _content(blocks_of(message))
+            output = _content(list_content_blocks(message))
             yield {"type": "function_call_output", "call_id": _id(message.tool_call_id), "output": output}
         case SystemMessage():
             yield {"type": "message", "role": "system", "content": message.text}
         case _:
-            yield {"type": "message", "role": "user", "content": _content(user_blocks(message))}
+            yield {"type": "message", "role": "user", "content": _content(make_user_content(message))}
 
 
 def _content(parts: list[Block]) -> str | list[dict[str, Any]]:
@@ -87,20 +90,24 @@ def _content(parts: list[Block]) -> str | list[dict[str, Any]]:
     return (
         parts[0]["text"]
         if [part["type"] for part in parts] == ["text"]
-        else [serialized_part(part, _PARTS, _API) for part in parts]
+        else [serialize_block(part, _PARTS, _API) for part in parts]
     )
 
 
 def _id(call_id: str) -> str:
-    return valid_id(call_id, most=_MAX_ID)
+    return make_valid_call_id(call_id, max_length=_MAX_ID)
 
 
 # What a model said ---------------------------------------------------------------------------------------------------
 
 
 def _assistant_items(message: AIMessage, declared: frozenset[str], provider: str) -> Iterator[dict[str, Any]]:
-    is_own = thought_by(message, "openai", provider)
-    said = [item for part in with_own_thoughts(message) if (item := _item(part, is_own=is_own)) is not None]
+    is_own = can_provider_read_thoughts(message, "openai", provider)
+    said = [
+        item
+        for part in restore_original_thoughts(message)
+        if (item := _item(part, is_own=is_own)) is not None
+    ]
     calls = [_call(call, declared) for call in message.tool_calls]
     items = _with_texts_joined([*said, *calls])
     while items and items[-1]["type"] == "reasoning":  # a thought has to lead to something
@@ -114,7 +121,7 @@ def _item(part: Block, *, is_own: bool) -> dict[str, Any] | None:
     value = part.get("value")
     if is_own and isinstance(value, dict) and str(value.get("type")) in _ITEMS:
         return {key: one for key, one in value.items() if key not in _PLACES}
-    return _message(block_text(part))
+    return _message(block_to_text(part))
 
 
 def _thought(part: Block) -> dict[str, Any] | None:
@@ -148,7 +155,7 @@ def _with_texts_joined(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _call(call: Any, declared: frozenset[str]) -> dict[str, Any]:
     arguments = json.dumps(call["args"], ensure_ascii=False, default=str)
-    name = valid_name(call["name"], declared)
+    name = make_valid_tool_name(call["name"], declared)
     return {"type": "function_call", "call_id": _id(call["id"]), "name": name, "arguments": arguments}
 
 
@@ -165,13 +172,13 @@ def _image(part: Block) -> dict[str, Any] | None:
     found = {"type": "input_image", **({"detail": part["detail"]} if "detail" in part else {})}
     if "file_id" in part:
         return None if "/" in part["file_id"] else {**found, "file_id": part["file_id"]}
-    return {**found, "image_url": part["url"] if "url" in part else data_url(part, "image/png")}
+    return {**found, "image_url": part["url"] if "url" in part else make_data_url(part, "image/png")}
 
 
 def _file(part: Block) -> dict[str, Any] | None:
     if "base64" in part:
         name = part.get("filename", "file.pdf")
-        return {"type": "input_file", "filename": name, "file_data": data_url(part, "application/pdf")}
+        return {"type": "input_file", "filename": name, "file_data": make_data_url(part, "application/pdf")}
     if "url" in part:
         return {"type": "input_file", "file_url": part["url"]}
     return None if "/" in part["file_id"] else {"type": "input_file", "file_id": part["file_id"]}

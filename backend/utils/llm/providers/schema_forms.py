@@ -1,4 +1,4 @@
-"""How a request asks for an answer of a schema: by a response format, by a tool to call, or in the prompt."""
+"""Chooses how a request asks for structured output: by a response format, by a tool, or in the prompt."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from ..models import SchemaForm
-    from ..schema_dialects import Dialect
-    from ..structured import Schema
-    from .ask import Ask, ModelRequest
+    from ..schema_dialects import SchemaDialect
+    from ..structured import AnswerSchema
+    from .ask import CallSettings, ModelRequest
 
-_DIALECTS: Final[Mapping[SchemaForm, Dialect]] = {
+_DIALECTS: Final[Mapping[SchemaForm, SchemaDialect]] = {
     "strict": OPENAI,
     "azure": AZURE,
     "minimal": MINIMAL,
@@ -30,17 +30,16 @@ _WORDS: Final = "Answer with one JSON object and nothing else, no Markdown."
 _ANY_JSON: Final = {"type": "json_object"}
 
 
-class Form(NamedTuple):
-    """How a request tells the model which schema its answer must fit: by a response format, a tool to call, or the prompt.
+class SchemaInstructions(NamedTuple):
+    """How a request asks for an answer that fits a schema: by a response format, by a tool, or in the prompt.
 
-    Which way an endpoint supports is one of its capabilities. Parts of the request that are not needed are None, or
-    empty.
+    The endpoint's capabilities decide which of the three it is. The fields of the others are None, or empty.
 
     Attributes:
-        format: The response format, as Responses writes it; for Gemini the schema itself.
+        format: The response format, in the form of the Responses API; for Gemini the schema itself.
         tool: A tool, in OpenAI's form, whose arguments are the answer.
-        words: Instructions with the schema, to be added to the prompt.
-        is_format: Whether the response format alone tells the schema, so that `with_form` changes nothing.
+        words: Instructions for the prompt, with the schema.
+        is_format: Whether the response format is enough, so that `add_schema_instructions` changes nothing.
     """
 
     format: Mapping[str, Any] | None = None
@@ -50,52 +49,64 @@ class Form(NamedTuple):
 
 
 @lru_cache(maxsize=512)
-def form_of(schema: Schema, kind: SchemaForm) -> Form:
-    """Choose how a request of OpenAI's APIs asks for ``schema``, at an endpoint that supports ``kind``."""
+def choose_schema_instructions(schema: AnswerSchema, kind: SchemaForm) -> SchemaInstructions:
+    """Choose how a request to OpenAI's or a similar API asks for ``schema``.
+
+    Args:
+        schema: The schema that the answer must fit.
+        kind: The way to ask for a schema that the endpoint supports.
+    """
     if schema.json_schema is None:
-        return Form(words=_WORDS, is_format=False) if kind in {"tool", "prompt"} else Form(_ANY_JSON)
+        return (
+            SchemaInstructions(words=_WORDS, is_format=False)
+            if kind in {"tool", "prompt"}
+            else SchemaInstructions(_ANY_JSON)
+        )
     if kind in _DIALECTS and schema.is_strict:
-        enforced = schema.expressed_in(_DIALECTS[kind])
+        enforced = schema.to_dialect(_DIALECTS[kind])
         if enforced is not None:
-            return Form({**_described(schema, enforced), "strict": True})
+            return SchemaInstructions({**_described(schema, enforced), "strict": True})
     match kind:
         case "tool":
-            return Form(tool=_tool(schema), is_format=False)
+            return SchemaInstructions(tool=_tool(schema), is_format=False)
         case "prompt":
-            return Form(words=schema_prompt(schema), is_format=False)
+            return SchemaInstructions(words=make_schema_prompt(schema), is_format=False)
         case (
             "json" | "minimal"
         ):  # a gateway may hand even a loose schema to somebody who refuses what is in it
-            return Form(_ANY_JSON, words=schema_prompt(schema), is_format=False)
+            return SchemaInstructions(_ANY_JSON, words=make_schema_prompt(schema), is_format=False)
         case _:
-            return Form(_described(schema, schema.json_schema))
+            return SchemaInstructions(_described(schema, schema.json_schema))
 
 
-def _described(schema: Schema, expressed: Mapping[str, Any]) -> dict[str, Any]:
+def _described(schema: AnswerSchema, expressed: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "name": schema.name, "schema": expressed}
 
 
 @lru_cache(maxsize=512)
-def gemini_form_of(schema: Schema) -> Form:
-    """How a request to Gemini asks for ``schema``: enforced if Gemini's dialect can express it, else in the prompt."""
-    enforced = schema.expressed_in(GEMINI)
+def choose_gemini_instructions(schema: AnswerSchema) -> SchemaInstructions:
+    """Choose how a request to Gemini asks for ``schema``: enforced if Gemini supports it, else in the prompt."""
+    enforced = schema.to_dialect(GEMINI)
     if enforced is not None or schema.json_schema is None:
-        return Form(enforced)
-    return Form(words=schema_prompt(schema), is_format=False)
+        return SchemaInstructions(enforced)
+    return SchemaInstructions(words=make_schema_prompt(schema), is_format=False)
 
 
-def schema_prompt(schema: Schema) -> str:
-    """Instructions for the prompt to answer with JSON that fits ``schema``."""
+def make_schema_prompt(schema: AnswerSchema) -> str:
+    """Make the instructions, for the prompt, to answer with JSON that fits ``schema``."""
     return f"{_WORDS} It has to fit this JSON Schema:\n{json.dumps(schema.json_schema, ensure_ascii=False)}"
 
 
-def _tool(schema: Schema) -> dict[str, Any]:
+def _tool(schema: AnswerSchema) -> dict[str, Any]:
     function = {"name": schema.name, "description": "Give the answer.", "parameters": schema.json_schema}
     return {"type": "function", "function": function}
 
 
-def with_form(form: Form, request: ModelRequest) -> ModelRequest:
-    """Add to ``request`` what ``form`` needs beside a response format: the answer tool, or instructions in the prompt."""
+def add_schema_instructions(form: SchemaInstructions, request: ModelRequest) -> ModelRequest:
+    """Return ``request`` with the answer tool, or with the instructions in its prompt, as ``form`` requires.
+
+    The response format is not added here: each API's serializer does that.
+    """
     if form.tool is not None:
         request = request._replace(ask=_with_answer_tool(request.ask, form.tool))
     if form.words:
@@ -103,7 +114,7 @@ def with_form(form: Form, request: ModelRequest) -> ModelRequest:
     return request
 
 
-def _with_answer_tool(ask: Ask, tool: Mapping[str, Any]) -> Ask:
+def _with_answer_tool(ask: CallSettings, tool: Mapping[str, Any]) -> CallSettings:
     """``ask`` with a tool that takes the answer. If the product has tools, too, the model may choose."""
     taken, function = {_name_of(one) for one in ask.tools}, tool["function"]
     name = function["name"]

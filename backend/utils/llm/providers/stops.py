@@ -1,4 +1,4 @@
-"""Applies stop sequences to answers of an API that has no such parameter."""
+"""Applies stop sequences to the text of an answer, for APIs without such a parameter."""
 
 from __future__ import annotations
 
@@ -8,43 +8,50 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Stops:
-    """Cuts a streamed text before the first stop sequence.
+class StopSequenceFilter:
+    """Cuts a text, complete or streamed, before the first stop sequence, for APIs without this parameter.
 
-    A tail that may be the start of a stop sequence is held back until the next piece decides.
+    If the end of a piece may be the beginning of a stop sequence, it is held back until the next piece
+    decides.
+
+    Args:
+        sequences: The stop sequences; empty ones are ignored.
 
     Attributes:
-        met: The stop sequence that ended the text; None if none did.
+        matched_sequence: The stop sequence that ended the text; None if none was found.
     """
 
     def __init__(self, sequences: Sequence[str] | None = None) -> None:
         self._sequences = tuple(filter(None, sequences or ()))
         self._held = ""
-        self.met: str | None = None
+        self.matched_sequence: str | None = None
 
-    def cut(self, text: str) -> str:
-        """The part of a whole ``text`` before the first stop sequence; all of it if there is none."""
-        return self.add(text) + self.flush()
+    def cut_text(self, text: str) -> str:
+        """Return the part of a complete text before its first stop sequence; all of the text if there is none."""
+        return self.feed(text) + self.flush()
 
-    def add(self, piece: str) -> str:
-        """Add the next ``piece`` of a stream, and return the text that certainly precedes any stop sequence."""
-        if self.met is not None:
+    def feed(self, piece: str) -> str:
+        """Add the next ``piece`` of a stream, and return the text that is certainly before any stop sequence."""
+        if self.matched_sequence is not None:
             return ""
         text = self._held + piece
         ends = [(end, sequence) for sequence in self._sequences if (end := text.find(sequence)) >= 0]
         if ends:
-            sure, self.met = min(ends)
+            sure, self.matched_sequence = min(ends)
         else:
             sure = len(text) - self._partial_match_length(text)
         self._held = "" if ends else text[sure:]
         return text[:sure]
 
-    def ending(self, reason: str | None) -> str | None:
-        """The finish reason to report: the provider's ``reason``, but ``stop`` for ``length`` after a stop sequence."""
-        return "stop" if self.met is not None and reason == "length" else reason
+    def correct_finish_reason(self, reason: str | None) -> str | None:
+        """Return ``stop`` if ``reason`` is ``length`` but a stop sequence was found; else ``reason``.
+
+        The provider does not know the stop sequences, so it may report that the token limit ended the text.
+        """
+        return "stop" if self.matched_sequence is not None and reason == "length" else reason
 
     def flush(self) -> str:
-        """The text held back as a possible start of a stop sequence, once the stream is over."""
+        """Return the text that was held back, at the end of the stream. It was no stop sequence."""
         held, self._held = self._held, ""
         return held
 

@@ -1,4 +1,4 @@
-"""The arguments of tool calls: JSON that a model wrote, which may be incomplete, repeated, or encoded twice."""
+"""Parses the arguments of tool calls: a model's JSON, which may be incomplete, repeated, or encoded twice."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from langchain_core.utils.json import parse_partial_json
 
-from .surrogates import whole_json
+from .surrogates import repair_json_surrogates
 
 _LONGEST_WORD = len("false")
 _LENIENT = json.JSONDecoder(strict=False)
 
 
 def is_json(text: str) -> bool:
-    """Whether ``text`` is JSON; an empty text counts as an empty object."""
+    """Whether ``text`` is valid JSON. An empty text is valid: it stands for an empty object."""
     try:
         json.loads(text or "{}", strict=False)
     except (ValueError, RecursionError):
@@ -22,8 +22,8 @@ def is_json(text: str) -> bool:
     return True
 
 
-def is_begun_json(text: str) -> bool:
-    """Whether ``text`` is JSON or the beginning of JSON, as of a tool call in an answer cut off by its token limit."""
+def is_json_prefix(text: str) -> bool:
+    """Whether ``text`` is valid JSON or its beginning, such as arguments cut off by the token limit."""
     try:
         json.loads(text, strict=False)
     except json.JSONDecodeError as error:
@@ -33,8 +33,8 @@ def is_begun_json(text: str) -> bool:
     return True
 
 
-def lacks_its_end(text: str) -> bool:
-    """Whether ``text`` is an incomplete JSON object that LangChain would complete by itself."""
+def is_truncated_json_object(text: str) -> bool:
+    """Whether ``text`` is an incomplete JSON object, which LangChain's parser would complete without an error."""
     try:
         json.loads(text or "{}", strict=False)
     except json.JSONDecodeError as error:
@@ -51,23 +51,24 @@ def _is_closed_by_langchain(text: str) -> bool:
         return False
 
 
-def read_arguments(text: str) -> Any:
-    """The parsed arguments of a tool call; an empty text is an empty object.
+def parse_tool_arguments(text: str) -> Any:
+    """Parse the arguments of a tool call. An empty text is an empty object.
 
-    Some servers send an empty object before the arguments, or repeat the arguments, or encode them as JSON twice.
+    Tolerates what some servers send: an empty object before the arguments, the same arguments twice, or
+    arguments that are encoded as JSON twice.
 
     Raises:
-        ValueError: ``text`` is no JSON.
+        ValueError: ``text`` is not JSON.
         RecursionError: ``text`` is nested too deeply.
     """
-    text = whole_json(text)
+    text = repair_json_surrogates(text)
     try:
         found = json.loads(text or "{}", strict=False)
     except ValueError:
         found, end = _LENIENT.raw_decode(text)
         rest = text[end:]
         if found == {}:
-            return read_arguments(rest)
+            return parse_tool_arguments(rest)
         if rest.replace(text[:end], "").strip():
             raise
-    return read_arguments(found) if isinstance(found, str) else found
+    return parse_tool_arguments(found) if isinstance(found, str) else found

@@ -1,4 +1,4 @@
-"""Tool calls: from a provider's form, whole or in pieces, into that of LangChain's messages."""
+"""Converts providers' tool calls, complete or streamed in pieces, into those of LangChain's messages."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from uuid import uuid4
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
 from ..transport import require_at_most
-from .surrogates import may_hold_halves, whole_json
-from .tool_arguments import is_begun_json, is_json, read_arguments
+from .surrogates import may_contain_surrogates, repair_json_surrogates
+from .tool_arguments import is_json, is_json_prefix, parse_tool_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -24,12 +24,14 @@ _MOST_BEFORE = 4
 """Pieces of a call's arguments among which an empty object may be no more than a beginning."""
 
 
-class CallPiece(NamedTuple):
-    """A tool call, or the next piece of a tool call.
+class ToolCallPiece(NamedTuple):
+    """A tool call, or a piece of a streamed tool call.
 
     Attributes:
-        place: The provider's index of the call; None if it sends none.
-        arguments: The arguments as JSON text, or the next piece of it.
+        place: The provider's index of the call; None if it sends no index.
+        id: The call's id; None if this piece has no id.
+        name: The tool's name, or a piece of it; None if this piece has no name.
+        arguments: The arguments as JSON text, or the next piece of this text.
     """
 
     place: Hashable | None
@@ -38,8 +40,19 @@ class CallPiece(NamedTuple):
     arguments: str
 
 
-def parsed_calls(calls: Sequence[CallPiece], trust: Trust) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """The calls whose arguments are valid JSON, and the calls whose arguments are invalid."""
+def parse_tool_calls(
+    calls: Sequence[ToolCallPiece], trust: Trust
+) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    """Parse complete tool calls into LangChain's form.
+
+    Calls without an id, or with an earlier call's id, get a new id.
+
+    Returns:
+        The calls with valid arguments, and the calls whose arguments are no JSON object.
+
+    Raises:
+        AnswerTooLargeError: There are too many calls, or their arguments are too long.
+    """
     require_at_most(len(calls), trust.most_calls, "tool calls")
     require_at_most(
         sum(len(call.arguments) for call in calls), trust.most_arguments, "characters of arguments"
@@ -53,7 +66,7 @@ def parsed_calls(calls: Sequence[CallPiece], trust: Trust) -> tuple[list[ToolCal
             number = new_call_id()
         numbers.add(number)
         try:
-            arguments = read_arguments(call.arguments) or {}
+            arguments = parse_tool_arguments(call.arguments) or {}
         except (ValueError, RecursionError) as error:
             bad.append(invalid_tool_call(name=name, args=call.arguments, id=number, error=str(error)))
             continue
@@ -66,29 +79,32 @@ def parsed_calls(calls: Sequence[CallPiece], trust: Trust) -> tuple[list[ToolCal
 
 
 def new_call_id() -> str:
-    """A new id for a call without an id of its own, for its result to refer to: some servers give several calls one."""
+    """Make a random id for a tool call, for servers that send no id, or the same id for several calls."""
     return f"call_{uuid4().hex}"
 
 
 # Streams -------------------------------------------------------------------------------------------------------------
 
 
-def one_for_each(pieces: Sequence[CallPiece]) -> Sequence[CallPiece]:
-    """``pieces`` joined into one piece for each call, because LangChain takes every piece for a separate call."""
-    found: dict[Hashable, CallPiece] = {}
+def join_pieces_by_call(pieces: Sequence[ToolCallPiece]) -> Sequence[ToolCallPiece]:
+    """Join pieces of the same call, so that there is one piece for each call.
+
+    Otherwise LangChain would take every piece in a chunk for a separate call.
+    """
+    found: dict[Hashable, ToolCallPiece] = {}
     for piece in pieces:
         before = found.get(piece.place)
         found[piece.place] = piece if before is None else _with_more(before, piece)
     return list(found.values())
 
 
-def _with_more(before: CallPiece, piece: CallPiece) -> CallPiece:
+def _with_more(before: ToolCallPiece, piece: ToolCallPiece) -> ToolCallPiece:
     name = f"{before.name or ''}{piece.name or ''}" or None
-    return CallPiece(before.place, before.id or piece.id, name, before.arguments + piece.arguments)
+    return ToolCallPiece(before.place, before.id or piece.id, name, before.arguments + piece.arguments)
 
 
-def chunk_of_call(call: CallPiece) -> Any:
-    """A piece as LangChain's ``tool_call_chunk``."""
+def to_tool_call_chunk(call: ToolCallPiece) -> Any:
+    """Convert a piece of a tool call into LangChain's ``tool_call_chunk``."""
     return tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.place)  # type: ignore[arg-type]
 
 
@@ -121,15 +137,15 @@ class _Call:
 
     def rest(self) -> str:
         """The held arguments, in whole characters and without quotation marks around them."""
-        text = whole_json("".join(self.held))
+        text = repair_json_surrogates("".join(self.held))
         if not self.is_quoted:
             return text
         try:
-            return json.dumps(read_arguments(text))
+            return json.dumps(parse_tool_arguments(text))
         except (ValueError, RecursionError):
             return text
 
-    def is_other_than(self, piece: CallPiece) -> bool:
+    def is_other_than(self, piece: ToolCallPiece) -> bool:
         """Whether ``piece`` begins another call, though it has the same index or id: some servers give all calls one.
 
         A piece without a name continues its call, under whatever id: some servers change it after the first piece.
@@ -177,16 +193,17 @@ class _Call:
 def _may_repeat(before: str, arguments: str) -> bool:
     """Whether ``arguments`` are the complete ones ``before`` once more, or come in place of an empty object."""
     try:
-        return before == "{}" or read_arguments(arguments) == read_arguments(before)
+        return before == "{}" or parse_tool_arguments(arguments) == parse_tool_arguments(before)
     except (ValueError, RecursionError):
         return False
 
 
-class CallStream:
-    """Assembles the tool calls of one stream from their pieces.
+class ToolCallAssembler:
+    """Assembles the tool calls of one stream from their pieces, and decides when arguments are passed on.
 
-    LangChain parses the arguments in each chunk as incomplete JSON, which for garbage takes time in the square of its
-    length. So only the first characters are passed on at once, and the rest when the arguments are complete.
+    LangChain parses the arguments anew with every chunk. For invalid JSON that takes time in proportion to
+    the square of the length. So only the first characters are passed on at once; the rest follows at the
+    end.
     """
 
     def __init__(self, trust: Trust) -> None:
@@ -196,15 +213,17 @@ class CallStream:
         self._by_id: dict[str, _Call] = {}
         self._characters = 0
 
-    def add(self, pieces: Sequence[CallPiece]) -> list[CallPiece]:
-        """The part of ``pieces`` that may be passed on, with indexes of our own; each call's id and name come once.
+    def feed(self, pieces: Sequence[ToolCallPiece]) -> list[ToolCallPiece]:
+        """Add the next pieces, and return what can be passed on now.
+
+        Calls are numbered from 0 in order of appearance. The id and the name of a call are not repeated.
 
         Raises:
-            ExcessError: There are too many calls, or their arguments are too long.
+            AnswerTooLargeError: There are too many calls, or their arguments are too long.
         """
         return [added for piece in pieces if any((added := self._added(piece))[1:])]
 
-    def _added(self, piece: CallPiece) -> CallPiece:
+    def _added(self, piece: ToolCallPiece) -> ToolCallPiece:
         call = self._call_of(piece)
         self._characters += len(piece.arguments)
         require_at_most(self._characters, self._trust.most_arguments, "characters of arguments")
@@ -214,9 +233,9 @@ class CallStream:
             call.news_in(piece.arguments),
         )
         call.pieces.append(arguments)
-        return CallPiece(call.place, told_id, name, self._passed(call, arguments))
+        return ToolCallPiece(call.place, told_id, name, self._passed(call, arguments))
 
-    def _call_of(self, piece: CallPiece) -> _Call:
+    def _call_of(self, piece: ToolCallPiece) -> _Call:
         """The call that ``piece`` begins or continues. Some servers send no index."""
         if piece.place is not None:
             found = self._by_place.get(piece.place) or self._continued(piece)
@@ -226,13 +245,13 @@ class CallStream:
             found = self._all[-1] if self._all else None
         return self._begun(piece) if found is None or found.is_other_than(piece) else found
 
-    def _continued(self, piece: CallPiece) -> _Call | None:
+    def _continued(self, piece: ToolCallPiece) -> _Call | None:
         """The call that ``piece`` continues under a new index: some servers number the pieces, not the calls."""
         if piece.name is not None or not self._all:
             return None
         return self._all[-1] if piece.id is None else self._by_id.get(piece.id)
 
-    def _begun(self, piece: CallPiece) -> _Call:
+    def _begun(self, piece: ToolCallPiece) -> _Call:
         call = _Call(len(self._all), is_id_taken=piece.id in self._by_id)
         self._all.append(call)
         require_at_most(len(self._all), self._trust.most_calls, "tool calls")
@@ -243,33 +262,33 @@ class CallStream:
         return call
 
     def _passed(self, call: _Call, arguments: str) -> str:
-        is_whole = self._characters <= self._trust.eager_arguments and not may_hold_halves(arguments)
+        is_whole = self._characters <= self._trust.eager_arguments and not may_contain_surrogates(arguments)
         if is_whole and not call.held and arguments != "{}" and not call.is_quoted:
             return arguments
         call.held.append(arguments)
         return ""
 
-    def without_id(self) -> list[CallPiece]:
-        """New ids for the calls without an id of their own."""
+    def make_missing_ids(self) -> list[ToolCallPiece]:
+        """Make a piece with a new id for each call without an id, or with the id of an earlier call."""
         return [
-            CallPiece(call.place, new_call_id(), None, "")
+            ToolCallPiece(call.place, new_call_id(), None, "")
             for call in self._all
             if call.id is None or call.is_id_taken
         ]
 
-    def held_back(self, *, was_cut: bool) -> list[CallPiece]:
-        """The rest of the arguments, at the end of the stream.
+    def flush_arguments(self, *, was_truncated: bool) -> list[ToolCallPiece]:
+        """Return the arguments that were held back, one piece for each call. Call this at the end of the stream.
 
         Args:
-            was_cut: Whether the answer reached its token limit, so that the last call may be incomplete.
+            was_truncated: Whether the answer reached its token limit, so that arguments may be incomplete.
 
         Raises:
-            ExcessError: Too many characters of arguments are no JSON.
+            AnswerTooLargeError: Arguments that are not valid JSON have too many characters in total.
         """
         held = [call for call in self._all if any(call.held)]
         if not held:
             return []
-        is_fine = is_begun_json if was_cut else is_json
+        is_fine = is_json_prefix if was_truncated else is_json
         garbage = sum(len(text) for call in held if not is_fine(text := call.arguments))
         require_at_most(garbage, self._trust.most_garbage, "characters of arguments that are no JSON")
-        return [CallPiece(call.place, None, None, call.rest()) for call in held]
+        return [ToolCallPiece(call.place, None, None, call.rest()) for call in held]

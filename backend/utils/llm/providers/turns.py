@@ -1,6 +1,6 @@
-"""Requirements of APIs on a history in normal form: the order of turns, who may send media, valid ids and names.
+"""Adapts a normalized conversation to the requirements of an API: the order of turns, media, ids and names.
 
-Each API's serializer applies its own requirements. The history stays in normal form.
+Each API's serializer uses what its API requires, on copies.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from .ask import REASONING_KEY, NotWordedError
-from .content_blocks import MEDIA, Block, block_text, standard_blocks
+from .ask import REASONING_KEY, InexpressibleRequestError
+from .content_blocks import MEDIA, Block, block_to_text, to_standard_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,28 +29,28 @@ _PAUSE = "I have the results."
 _INVALID_LETTERS = re.compile(r"[^A-Za-z0-9_-]+")
 
 
-def blocks_of(message: BaseMessage) -> list[Block]:
-    """The content of ``message`` as a list of standard blocks, also if it is a plain text."""
+def list_content_blocks(message: BaseMessage) -> list[Block]:
+    """Return the content of a normalized message as a list of blocks, also if it is a plain string."""
     content = message.content
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     return content  # type: ignore[return-value]
 
 
-def joined_texts(parts: Iterable[Block]) -> str:
-    """The texts in ``parts``, a line for each."""
+def join_texts(parts: Iterable[Block]) -> str:
+    """Join the texts of all text blocks, each on a line of its own."""
     return "\n".join(part["text"] for part in parts if part["type"] == "text")
 
 
-def user_blocks(message: BaseMessage, names: str | None = None) -> list[Block]:
-    """The content of a user's message. If the API has no field for names, it begins with the user's name.
+def make_user_content(message: BaseMessage, name_pattern: str | None = None) -> list[Block]:
+    """Return the content blocks of a user's message; with the user's name if the API has no field for it.
 
     Args:
         message: The user's message.
-        names: The pattern of names that the API takes; None if it takes none.
+        name_pattern: The pattern of the API's name field; None if it has no such field.
     """
-    parts = blocks_of(message)
-    if message.name is None or names is not None:
+    parts = list_content_blocks(message)
+    if message.name is None or name_pattern is not None:
         return parts
     return (
         [{"type": "text", "text": f"{message.name}:"}, *parts]
@@ -65,10 +65,16 @@ def user_blocks(message: BaseMessage, names: str | None = None) -> list[Block]:
 # Order ---------------------------------------------------------------------------------------------------------------
 
 
-def split_system(history: Sequence[BaseMessage]) -> tuple[list[str], list[BaseMessage]]:
-    """The texts of the system messages, and the other messages; if there are no others, the last system text becomes a user's message."""
+def split_system_messages(history: Sequence[BaseMessage]) -> tuple[list[str], list[BaseMessage]]:
+    """Separate the texts of the system messages from the other messages.
+
+    If there are only system messages, the last one becomes a user's message.
+
+    Returns:
+        The texts of the system messages, and the other messages.
+    """
     systems = [
-        "\n\n".join(part["text"] for part in blocks_of(message))
+        "\n\n".join(part["text"] for part in list_content_blocks(message))
         for message in history
         if isinstance(message, SystemMessage)
     ]
@@ -78,8 +84,11 @@ def split_system(history: Sequence[BaseMessage]) -> tuple[list[str], list[BaseMe
     return systems, others
 
 
-def with_user_at_both_ends(turns: list[BaseMessage]) -> list[BaseMessage]:
-    """``turns``, changed so that they begin with a user's message and end with a user's or a tool's."""
+def add_missing_user_turns(turns: list[BaseMessage]) -> list[BaseMessage]:
+    """Add a short user's message before a model's first message and after a model's last message.
+
+    Some APIs reject conversations that begin or end with the model.
+    """
     if not turns:
         return turns
     first = [HumanMessage(OPENING)] if isinstance(turns[0], AIMessage) else []
@@ -87,14 +96,15 @@ def with_user_at_both_ends(turns: list[BaseMessage]) -> list[BaseMessage]:
     return [*first, *turns, *last] if first or last else turns
 
 
-def alternating(history: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """The history for APIs with strict turns: the system message first, then user and model in turn.
+def to_alternating_turns(history: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Make user and model take turns, as strict APIs require. All system messages become the first message.
 
-    Neighbouring messages of one role are merged, and short messages are put between others where one is missing.
+    Adjacent messages of the same role are merged. Short messages are added where a turn is missing: of the
+    user at both ends, and of the model between tool results and a user's message.
     """
-    systems, others = split_system(history)
+    systems, others = split_system_messages(history)
     found: list[BaseMessage] = [SystemMessage("\n\n".join(systems))] if systems else []
-    for turn in with_user_at_both_ends(others):
+    for turn in add_missing_user_turns(others):
         message = _with_name_in_text(turn) if isinstance(turn, HumanMessage) and turn.name else turn
         last = found[-1] if found else None
         if isinstance(message, HumanMessage) and isinstance(last, ToolMessage):
@@ -107,7 +117,7 @@ def alternating(history: Sequence[BaseMessage]) -> list[BaseMessage]:
 
 
 def _with_name_in_text(message: HumanMessage) -> HumanMessage:
-    return HumanMessage(content=list(user_blocks(message)))
+    return HumanMessage(content=list(make_user_content(message)))
 
 
 def _can_join(first: BaseMessage, second: BaseMessage) -> bool:
@@ -118,16 +128,20 @@ def _can_join(first: BaseMessage, second: BaseMessage) -> bool:
 
 def _joined_turn(first: BaseMessage, second: BaseMessage) -> BaseMessage:
     """Two messages as one, with the calls of the second."""
-    content: object = [*blocks_of(first), *blocks_of(second)]
+    content: object = [*list_content_blocks(first), *list_content_blocks(second)]
     if isinstance(first.content, str) and isinstance(second.content, str):
         content = "\n\n".join(filter(None, (first.content, second.content)))
     return second.model_copy(update={"content": content})
 
 
-def with_media_from_user(
+def move_media_to_user_messages(
     history: Sequence[BaseMessage], kinds: tuple[type[BaseMessage], ...]
 ) -> list[BaseMessage]:
-    """``history`` with the media of messages of ``kinds`` moved into a user's message after them and all tool results."""
+    """Move images and other media from messages of the types ``kinds`` into an added user's message.
+
+    For APIs that accept media only from users. The added message follows the original message and the tool
+    results after it.
+    """
     found: list[BaseMessage] = []
     waiting: list[Block] = []
     for message in history:
@@ -142,7 +156,7 @@ def with_media_from_user(
 
 
 def _media_of(message: BaseMessage) -> list[Block]:
-    return [part for part in blocks_of(message) if part["type"] in MEDIA]
+    return [part for part in list_content_blocks(message) if part["type"] in MEDIA]
 
 
 def _media_heading(message: BaseMessage) -> str:
@@ -152,7 +166,7 @@ def _media_heading(message: BaseMessage) -> str:
 
 
 def _without_media(message: BaseMessage) -> BaseMessage:
-    rest = [part for part in blocks_of(message) if part["type"] not in MEDIA]
+    rest = [part for part in list_content_blocks(message) if part["type"] not in MEDIA]
     if all(part["type"] == "reasoning" for part in rest):
         rest.append({"type": "text", "text": "See the attachment."})
     return message.model_copy(update={"content": rest})
@@ -161,15 +175,21 @@ def _without_media(message: BaseMessage) -> BaseMessage:
 # Names ---------------------------------------------------------------------------------------------------------------
 
 
-def valid_id(call_id: str, *, most: int, alphabet: str = r"[!-~]") -> str:
-    """``call_id`` if it is valid for an API; else a hash of the id."""
-    if len(call_id) <= most and re.fullmatch(f"{alphabet}+", call_id):
+def make_valid_call_id(call_id: str, *, max_length: int, alphabet: str = r"[!-~]") -> str:
+    """Return ``call_id`` if the API accepts it; else an id made from its hash.
+
+    Args:
+        call_id: The id of a tool call.
+        max_length: The maximum length of an id.
+        alphabet: The allowed characters, as a character class of a regular expression.
+    """
+    if len(call_id) <= max_length and re.fullmatch(f"{alphabet}+", call_id):
         return call_id
     return f"call_{_digest(call_id, 24)}"
 
 
-def mistral_id(call_id: str) -> str:
-    """``call_id`` in the form that Mistral requires: nine letters or digits."""
+def make_mistral_call_id(call_id: str) -> str:
+    """Return ``call_id`` if it is nine letters or digits, as Mistral requires; else nine digits of its hash."""
     return call_id if re.fullmatch(r"[A-Za-z0-9]{9}", call_id) else _digest(call_id, 9)
 
 
@@ -177,83 +197,99 @@ def _digest(text: str, length: int) -> str:
     return hashlib.blake2s(text.encode(errors="replace")).hexdigest()[:length]
 
 
-def valid_name(name: str, declared: Iterable[str] = (), *, most: int = 64) -> str:
-    """The name of a tool in the form that OpenAI and Anthropic require; a ``declared`` name is left unchanged."""
-    return name if name in declared else _INVALID_LETTERS.sub("_", name)[:most] or "tool"
+def make_valid_tool_name(name: str, declared: Iterable[str] = (), *, max_length: int = 64) -> str:
+    """Make a tool's name valid for OpenAI and Anthropic: replace invalid characters, and shorten it.
+
+    Args:
+        name: The tool's name.
+        declared: Names of the request's tools, which are left unchanged.
+        max_length: The maximum length.
+    """
+    return name if name in declared else _INVALID_LETTERS.sub("_", name)[:max_length] or "tool"
 
 
-def declared_names(tools: Iterable[dict[str, Any]]) -> frozenset[str]:
-    """The names of the tools that a call may use."""
+def list_tool_names(tools: Iterable[dict[str, Any]]) -> frozenset[str]:
+    """Return the names of ``tools``, which are in OpenAI's form."""
     return frozenset(str(tool.get("function", tool).get("name")) for tool in tools)
 
 
-def plain_json(value: object) -> Any:
-    """``value`` in standard JSON: NaN and infinity become strings."""
+def to_standard_json(value: object) -> Any:
+    """Convert ``value`` to what standard JSON can express: NaN and infinity, and unknown types, become strings."""
     return json.loads(json.dumps(value, default=str), parse_constant=str)
 
 
 # Media ---------------------------------------------------------------------------------------------------------------
 
 
-def data_url(part: Block, mime: str) -> str:
-    """The data of ``part`` as a ``data:`` URL; ``mime`` is its default type."""
-    return f"data:{part.get('mime_type') or mime};base64,{part['base64']}"
+def make_data_url(part: Block, default_mime_type: str) -> str:
+    """Make a ``data:`` URL from the block's base64 data, with ``default_mime_type`` if the block has no type."""
+    return f"data:{part.get('mime_type') or default_mime_type};base64,{part['base64']}"
 
 
-def unsupported_content(part: Block, api: str) -> NotWordedError:
-    """The error that ``api`` has no form for ``part``; its text names the block's type, never the content."""
+def make_unsupported_error(part: Block, api: str) -> InexpressibleRequestError:
+    """Make the error for a block that ``api`` cannot express. It names the block's type, never the content."""
     kind, value = part["type"], part.get("value")
     if isinstance(value, dict):
         kind = str(value.get("type") or "unknown")[:40]
     how = next((f" by its {key}" for key in ("url", "file_id") if key in part), "")
     mime = f" ({part['mime_type'][:40]})" if "mime_type" in part else ""
-    return NotWordedError(f"{api} has no words for {kind}{mime}{how}")
+    return InexpressibleRequestError(f"{api} has no words for {kind}{mime}{how}")
 
 
-def serialized_part(
+def serialize_block(
     part: Block, writers: Mapping[str, Callable[[Block], dict[str, Any] | None]], api: str
 ) -> dict[str, Any]:
-    """Serialize the block ``part`` for ``api``, by the function that ``writers`` has for the block's type."""
+    """Serialize the block ``part`` for ``api``, with the function for its type.
+
+    Args:
+        part: The block.
+        writers: A function for each block type; it returns None if the API cannot express the block.
+        api: The API's name, for the error.
+
+    Raises:
+        InexpressibleRequestError: There is no function for the type, or it returned None.
+    """
     writer = writers.get(part["type"])
     serialized = writer(part) if writer is not None else None
     if serialized is None:
-        raise unsupported_content(part, api)
+        raise make_unsupported_error(part, api)
     return serialized
 
 
 # Thoughts ------------------------------------------------------------------------------------------------------------
 
 
-def thought_by(message: BaseMessage, api: str, provider: str) -> bool:
-    """Whether the thoughts in ``message`` may come from ``provider``; no other provider can read the thoughts that it signed.
+def can_provider_read_thoughts(message: BaseMessage, vendor: str, provider: str) -> bool:
+    """Whether ``provider`` can read the thoughts in ``message``, so that they may be sent back to it.
 
-    A receipt names the provider. Without one, as in a client's history, any provider with the vendor's API may be it.
+    Thoughts may be signed or encrypted by the provider that made them. The receipt in the message names it.
+    Without a receipt, as in a client's history, any provider with the same vendor's API passes.
 
     Args:
         message: The model's message.
-        api: LangChain's name of the API's vendor.
+        vendor: LangChain's name of the API's vendor (``model_provider``).
         provider: The provider's name in the table.
     """
     metadata = message.response_metadata
     receipt = metadata.get("receipt")
     if isinstance(receipt, dict):
         return str(receipt.get("endpoint")).partition(":")[0] == provider
-    return bool(metadata.get("model_provider", api) == api)
+    return bool(metadata.get("model_provider", vendor) == vendor)
 
 
-def with_own_thoughts(message: AIMessage) -> list[Block]:
-    """The blocks of ``message``, with its thoughts in the provider's own form if they were kept."""
+def restore_original_thoughts(message: AIMessage) -> list[Block]:
+    """Return the message's blocks, with the thoughts as the provider sent them, if the message kept them."""
     items = message.additional_kwargs.get(REASONING_KEY)
-    thoughts = [part for part in standard_blocks(items) if part["type"] == "reasoning"]
-    parts = blocks_of(message)
+    thoughts = [part for part in to_standard_blocks(items) if part["type"] == "reasoning"]
+    parts = list_content_blocks(message)
     return [*thoughts, *(part for part in parts if part["type"] != "reasoning")] if thoughts else parts
 
 
-def thoughts_of(parts: Iterable[Block]) -> Iterator[Block]:
-    """The blocks of the type ``reasoning`` among ``parts``."""
+def find_thought_blocks(parts: Iterable[Block]) -> Iterator[Block]:
+    """Return the blocks of type ``reasoning`` among ``parts``."""
     return (part for part in parts if part["type"] == "reasoning")
 
 
 def text_without_thoughts(parts: Iterable[Block]) -> str:
-    """The text of a model's message, without its thoughts."""
-    return "".join(block_text(part) for part in parts if part["type"] != "reasoning")
+    """Join the blocks of a model's message into one text, without its thoughts."""
+    return "".join(block_to_text(part) for part in parts if part["type"] != "reasoning")

@@ -1,6 +1,7 @@
-"""The candidates of a feature: every endpoint in order of preference, with its options, its limits and its key.
+"""The candidates of a feature: every endpoint in order of preference, with its options, limits and key.
 
-Results that are the same for all calls with equal `Terms` are computed once and cached with the table.
+Results that are the same for all calls with equal `SharedRoutingInputs` are computed once and cached
+with the table.
 """
 
 from __future__ import annotations
@@ -8,84 +9,94 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..model_config import OWN, endpoint_of_user
-from ..secrets import fingerprint
-from ..state.rate_limiter import Meter
-from ..strategies import ORDERED, ByTier
+from ..model_config import OWN, make_own_endpoint
+from ..secrets import compute_fingerprint
+from ..state.rate_limiter import MeteredScope
+from ..strategies import ORDERED, TierStrategy
 from .route import ON_TRIAL, Candidate
-from .rules import LASTING_RULES, OWN_RULES, rejected
+from .rules import LASTING_RULES, OWN_RULES, find_first_rejection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ..caller import Caller, OwnEndpoint
-    from ..model_config import Account, Endpoint, Feature, Limits, Share, Snapshot, Tier
+    from ..model_config import Account, Endpoint, Feature, Limits, Snapshot, Tier, TrafficShare
     from ..options import Options
     from ..types import KeyOwner, KeyPolicy
     from .route import Rejection
-    from .rules import LastingRule, Terms
+    from .rules import LastingRule, SharedRoutingInputs
 
 Known = tuple[Candidate, "Rejection | None"]
-"""A candidate, and why it may serve no call on these `Terms`; None if it may."""
+"""A candidate, and why it may serve no call on these `SharedRoutingInputs`; None if it may."""
 
 
-def candidates(terms: Terms, options: Options, share: Share | None) -> Iterable[Known]:
-    """Yield every endpoint of the feature with each key that may pay, in order of preference.
+def list_candidates(
+    terms: SharedRoutingInputs, options: Options, trial_share: TrafficShare | None
+) -> Iterable[Known]:
+    """Yield a candidate for every endpoint of the feature and every key that may pay, in order of preference.
 
-    Candidates with the caller's own keys come before those with the operator's. Each comes with the
-    reason why it may serve no call with these ``terms``; None if it may.
+    Candidates with the caller's own keys come before those with the operator's. Each comes in a pair with
+    the reason why it may serve no call with these ``terms``; None if it may.
 
     Args:
         terms: The inputs that many calls share.
         options: The options of the call.
-        share: The endpoint on trial that is tried first, if any.
+        trial_share: The endpoint on trial that is tried first, if any.
     """
-    return _fitted(_in_order(terms, share), terms, options, LASTING_RULES)
+    return _fitted(_in_order(terms, trial_share), terms, options, LASTING_RULES)
 
 
-def callers_endpoint_candidate(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[Known]:
-    """Yield the one candidate for ``own``, the server that the caller brings; in a pair as in `candidates`."""
-    endpoint = endpoint_of_user(own.base_url, own.model, terms.snapshot.private_networks)
+def own_endpoint_candidate(
+    own_endpoint: OwnEndpoint, terms: SharedRoutingInputs, options: Options
+) -> Iterable[Known]:
+    """Yield the one candidate for a caller's own endpoint, in a pair as in `list_candidates`."""
+    endpoint = make_own_endpoint(own_endpoint.base_url, own_endpoint.model, terms.snapshot.private_networks)
     layer = f"the caller's own endpoint at {endpoint.provider.host}"
     theirs = Candidate(endpoint, "user", terms.snapshot.byok_profile, layer)
     return _fitted([theirs], terms, options, OWN_RULES)
 
 
-def shadow_candidates(share: Share, terms: Terms, options: Options) -> Iterable[Known]:
+def shadow_candidates(share: TrafficShare, terms: SharedRoutingInputs, options: Options) -> Iterable[Known]:
     """Yield the candidates for a shadow copy of a call, which is sent only to compare its answer.
 
-    That is the endpoint of ``share`` alone, with each of the operator's keys; never with a user's key.
+    They are the endpoint of ``share`` with each of the operator's keys; a user's key never pays for a copy.
     """
     layer = f"{terms.feature.layer}, features.{terms.feature.name}.shadow"
     return _fitted(_beside(share, "house", terms.snapshot.profile, layer), terms, options, LASTING_RULES)
 
 
 def with_user_key_fingerprint(
-    candidate: Candidate, caller: Caller, feature: Feature, keyed: bytes
+    candidate: Candidate, caller: Caller, feature: Feature, hash_key: bytes
 ) -> Candidate:
-    """Fill in the fingerprint of the key that ``caller`` brought for ``candidate``, and the limits of that key.
+    """Return a copy of ``candidate`` with the fingerprint and the limits of the key that ``caller`` brought.
 
-    ``keyed`` is the secret of the keyed hash by which fingerprints are computed.
+    ``hash_key`` is the hash key of fingerprints.
     """
     provider = candidate.endpoint.provider
     place = provider.base_url if provider.access == OWN else ""
-    key = fingerprint(caller.key_for(provider), place, keyed)
+    key = compute_fingerprint(caller.key_for(provider), place, hash_key)
     return replace(candidate, key=key, meters=tuple(_meters(candidate, feature, key)))
 
 
-def candidates_named_by_call(endpoint: Endpoint, terms: Terms, options: Options) -> Iterable[Known]:
-    """Yield the candidates for ``endpoint``, which the call itself names: one for each key that may pay for it."""
+def candidates_named_by_call(
+    endpoint: Endpoint, terms: SharedRoutingInputs, options: Options
+) -> Iterable[Known]:
+    """Yield the candidates for ``endpoint``, which the call itself names: one for each key that may pay."""
     return _fitted(_named(endpoint, terms), terms, options, LASTING_RULES)
 
 
-def _named(endpoint: Endpoint, terms: Terms) -> Iterator[Candidate]:
+def _named(endpoint: Endpoint, terms: SharedRoutingInputs) -> Iterator[Candidate]:
     """The candidates for the endpoint that the call names. If a tier restricts the caller, the restriction holds."""
     snapshot, name = terms.snapshot, terms.feature.name
     owners: dict[KeyPolicy, tuple[KeyOwner, ...]] = {"house_only": ("house",), "byok_only": ("user",)}
     for owner in owners.get(terms.policy, ("user", "house")):
         profile = snapshot.byok_profile if owner == "user" else snapshot.profile
         select = next(
-            (tier.select for tier in snapshot.chain(name, profile).tiers if isinstance(tier.select, ByTier)),
+            (
+                tier.select
+                for tier in snapshot.chain(name, profile).tiers
+                if isinstance(tier.select, TierStrategy)
+            ),
             ORDERED,
         )
         for account in _accounts(endpoint, owner):
@@ -94,7 +105,7 @@ def _named(endpoint: Endpoint, terms: Terms) -> Iterator[Candidate]:
             )
 
 
-def _in_order(terms: Terms, share: Share | None) -> Iterator[Candidate]:
+def _in_order(terms: SharedRoutingInputs, share: TrafficShare | None) -> Iterator[Candidate]:
     snapshot = terms.snapshot
     if terms.policy != "house_only":
         yield from _of_the_chain(terms, "user", snapshot.byok_profile, share)
@@ -106,13 +117,15 @@ def _in_order(terms: Terms, share: Share | None) -> Iterator[Candidate]:
         yield from _of_the_chain(terms, "house", snapshot.profile, share)
 
 
-def _of_the_chain(terms: Terms, owner: KeyOwner, profile: str, share: Share | None) -> Iterator[Candidate]:
+def _of_the_chain(
+    terms: SharedRoutingInputs, owner: KeyOwner, profile: str, share: TrafficShare | None
+) -> Iterator[Candidate]:
     feature = terms.feature
     chain = terms.snapshot.chain(feature.name, profile)
     if share is not None:
         yield from _beside(share, owner, profile, f"{feature.layer}, features.{feature.name}.split")
     for number, tier in enumerate(chain.tiers):
-        scope = scope_of(feature, tier, number, owner)
+        scope = choice_scope_name(feature, tier, number, owner)
         choices = (
             (endpoint, account) for endpoint in tier.endpoints for account in _accounts(endpoint, owner)
         )
@@ -131,21 +144,20 @@ def _of_the_chain(terms: Terms, owner: KeyOwner, profile: str, share: Share | No
             )
 
 
-def _beside(share: Share, owner: KeyOwner, profile: str, layer: str) -> Iterator[Candidate]:
+def _beside(share: TrafficShare, owner: KeyOwner, profile: str, layer: str) -> Iterator[Candidate]:
     """An endpoint outside the chain, with each of its accounts."""
     for account in _accounts(share.endpoint, owner):
         yield Candidate(share.endpoint, owner, profile, layer, account=account, tier=ON_TRIAL)
 
 
-def scope_of(feature: Feature, tier: Tier, number: int, owner: KeyOwner) -> str:
-    """The name under which a strategy counts its choices among the endpoints of ``tier``.
+def choice_scope_name(feature: Feature, tier: Tier, tier_number: int, owner: KeyOwner) -> str:
+    """Name the scope in which a strategy counts its choices among the endpoints of ``tier``.
 
-    All features that use the same group of endpoints share its name, and so its counts.
+    All features that use the same group have one scope, and so share its counts. ``tier_number`` is the
+    tier's index in the chain; keys of users have a scope of their own.
     """
     named = f"group {tier.group}" if tier.group else f"feature {feature.name}"
-    return (
-        f"{named}{f' {number}' if number and not tier.group else ''}{' for users' if owner == 'user' else ''}"
-    )
+    return f"{named}{f' {tier_number}' if tier_number and not tier.group else ''}{' for users' if owner == 'user' else ''}"
 
 
 def _accounts(endpoint: Endpoint, owner: KeyOwner) -> tuple[Account | None, ...]:
@@ -153,36 +165,39 @@ def _accounts(endpoint: Endpoint, owner: KeyOwner) -> tuple[Account | None, ...]
 
 
 def _fitted(
-    candidates: Iterable[Candidate], terms: Terms, options: Options, rules: Iterable[LastingRule]
+    candidates: Iterable[Candidate],
+    terms: SharedRoutingInputs,
+    options: Options,
+    rules: Iterable[LastingRule],
 ) -> Iterator[Known]:
     """The candidates with their options and limits, and with their key if it is the house's."""
-    above = options.over(terms.feature.options)
+    above = options.with_defaults(terms.feature.options)
     for one in candidates:
         key = _of_house(one.account, terms.snapshot) if one.account else "open"
         meters = tuple(_meters(one, terms.feature, key))
         candidate = replace(
             one,
             key=key,
-            options=above.over(one.endpoint.options),
+            options=above.with_defaults(one.endpoint.options),
             extra_body=terms.feature.extra_body_for(one.endpoint) or None,
             meters=meters,
         )
-        yield candidate, rejected(candidate, terms, rules)
+        yield candidate, find_first_rejection(candidate, terms, rules)
 
 
 def _of_house(account: Account, snapshot: Snapshot) -> str:
-    return fingerprint(snapshot.house_keys.get(account.slot), key=snapshot.fingerprint_key)
+    return compute_fingerprint(snapshot.house_keys.get(account.slot), hash_key=snapshot.fingerprint_hash_key)
 
 
-def _meters(candidate: Candidate, feature: Feature, key: str) -> Iterator[Meter]:
+def _meters(candidate: Candidate, feature: Feature, key: str) -> Iterator[MeteredScope]:
     """All limits that a request to ``candidate`` counts for."""
     endpoint, provider = candidate.endpoint, candidate.endpoint.provider
-    if not feature.limits.is_none:
-        yield Meter(f"feature {feature.name}", f"for {feature.name}", feature.limits)
-    if not (limits := _key_limits(candidate)).is_none:
-        yield Meter(f"key {provider.name} {key}", f"with {_whose(candidate)}", limits)
-    if not endpoint.limits.is_none:
-        yield Meter(f"endpoint {endpoint} {key}", f"to {endpoint}", endpoint.limits)
+    if not feature.limits.is_unlimited:
+        yield MeteredScope(f"feature {feature.name}", f"for {feature.name}", feature.limits)
+    if not (limits := _key_limits(candidate)).is_unlimited:
+        yield MeteredScope(f"key {provider.name} {key}", f"with {_whose(candidate)}", limits)
+    if not endpoint.limits.is_unlimited:
+        yield MeteredScope(f"endpoint {endpoint} {key}", f"to {endpoint}", endpoint.limits)
 
 
 def _key_limits(candidate: Candidate) -> Limits:

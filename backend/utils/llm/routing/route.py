@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ..cached import cached_property
 from ..caller import HOUSE
 from ..model_config import OWN
-from ..options import NO_OPTIONS, Options, request_kwargs
+from ..options import NO_OPTIONS, Options, make_request_kwargs
 from ..receipt import endpoint_label
 from ..state.health import Circuit
 from ..strategies import ORDERED
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from ..budgets import Balance
     from ..caller import Caller
-    from ..model_config import Account, Endpoint, Feature, Override, Share
-    from ..state.health import Unavailable
+    from ..model_config import Account, Endpoint, Feature, Override, TrafficShare
+    from ..state.health import UnavailableReason
     from ..state.load import Target
-    from ..state.rate_limiter import Meter
-    from ..strategies import Strategy
+    from ..state.rate_limiter import MeteredScope
+    from ..strategies import SelectionStrategy
     from ..types import KeyOwner, KeyPolicy, Per
 
 
@@ -37,7 +37,7 @@ ABILITIES: Final = 7
 
 
 class Needs(NamedTuple):
-    """The needs of a call: what an endpoint must be able to do, and the size and wishes of the call.
+    """The needs of a call: the abilities that an endpoint must have, the prompt's size, and settings.
 
     Attributes:
         remote_images: Whether the prompt has images given by URL.
@@ -63,8 +63,8 @@ class Needs(NamedTuple):
     fallbacks: bool = True
 
     @classmethod
-    def declared(cls, feature: Feature) -> Needs:
-        """The abilities that the row of ``feature`` asks for, which all of its calls need; no tokens or options."""
+    def from_feature(cls, feature: Feature) -> Needs:
+        """The abilities that the table declares for all calls of ``feature``, as the needs of a call; tokens are 0."""
         return cls(
             tools=feature.tools,
             structured_output=feature.structured_output,
@@ -75,8 +75,8 @@ class Needs(NamedTuple):
         )
 
 
-class SkipCode(StrEnum):
-    """The reasons why an endpoint may not serve a call."""
+class RejectionCode(StrEnum):
+    """The codes of the reasons for which an endpoint may not serve a call."""
 
     NO_PACKAGE = "no_package"
     NO_KEY = "no_key"
@@ -108,19 +108,23 @@ class SkipCode(StrEnum):
 
 @dataclass(frozen=True)
 class Candidate:
-    """An endpoint that may serve a call, with the key that pays: a user's, or one of the operator's (owner ``house``).
+    """An endpoint that may serve a call, with the key that pays: a user's, or the operator's (``house``).
 
     Attributes:
-        account: The operator's account that the key belongs to; None for a user's key, and where there are no keys.
+        account: The operator's account that the key belongs to; None for a user's key, and where there are
+            no keys.
         key: The fingerprint of the key; ``open`` without a key, or until a user's key is filled in.
         tier: The number of its tier in the chain: all endpoints of a tier are tried before the next tier.
         place: Its index in the tier as written in the table.
-        select: The strategy of its tier, and ``scope`` the name under which the strategy's choices are counted.
+        select: The strategy of its tier, and ``scope`` the name under which the strategy's choices are
+            counted.
         meters: The limits that its requests count for.
         options: The options of its requests: the call's over the feature's over the endpoint's own.
         extra_body: Extra fields of its requests' bodies, from the table.
-        rest: Why it is not available now. Set only if nothing else is left, so that the call waits for it or probes it.
-        is_lowered: Whether it comes from the next cheaper profile, to which the call stepped down because of a budget.
+        rest: Why it is not available now; None if it is. An unavailable candidate is in a route only if no
+            other is left: the call then waits for it, or sends a probe.
+        is_lowered: Whether it comes from the next cheaper profile, to which a budget's ``step_down_at``
+            moved the call.
     """
 
     endpoint: Endpoint
@@ -132,57 +136,60 @@ class Candidate:
     key: str = "open"
     tier: int = 0
     place: int = 0
-    select: Strategy = ORDERED
+    select: SelectionStrategy = ORDERED
     scope: str = ""
-    meters: tuple[Meter, ...] = ()
+    meters: tuple[MeteredScope, ...] = ()
     options: Options = NO_OPTIONS
     extra_body: Mapping[str, Any] | None = field(default=None, compare=False)
-    rest: Unavailable | None = None
+    rest: UnavailableReason | None = None
     is_lowered: bool = False
 
     @cached_property
     def circuit(self) -> Circuit:
-        """The key under which `Health` keeps the state of this endpoint with this credential."""
+        """The key under which `Health` has the circuit breaker of this endpoint with this credential."""
         return Circuit(str(self.endpoint), self.key, self.owner, self.account_name)
 
     @cached_property
     def key_circuit(self) -> Circuit:
-        """The key under which `Health` keeps the state of the credential, whichever endpoint of the provider is asked."""
+        """The key under which `Health` has the circuit breaker of the credential at all endpoints of the provider."""
         return Circuit(self.endpoint.provider.name, self.key, self.owner, self.account_name)
 
     @cached_property
-    def target(self) -> Target:
-        """The key of load and latency in `Traffic`: all users of an endpoint share one, and so do all users' own endpoints."""
+    def traffic_key(self) -> Target:
+        """The key of load and latency in `TrafficState`: the endpoint, and the operator's key, or ``users`` for others.
+
+        For callers' own endpoints, too, load and latency are kept together, not per endpoint.
+        """
         provider = self.endpoint.provider
         name = provider.name if provider.access == OWN else str(self.endpoint)
         return (name, "users" if self.owner == "user" else self.key)
 
     @cached_property
     def rank(self) -> tuple[KeyOwner, int]:
-        """The owner of the key and the number of the tier: all candidates of one rank are tried before the next rank."""
+        """The owner of the key and the number of the tier. All candidates of a rank are tried before the next rank."""
         return self.owner, self.tier
 
     @cached_property
-    def budget_key(self) -> str:
-        """The name of the retry budget that retries here are taken from.
+    def retry_budget_key(self) -> str:
+        """The name of the retry budget that limits retries of this candidate.
 
-        Each provider has two: one for the operator's keys, and one for those of all users.
+        Each provider has two: for requests with the operator's keys, and for requests with users' keys.
         """
         return f"{self.endpoint.provider.name} for the {self.owner}"
 
     @property
-    def is_balanced(self) -> bool:
-        """Whether the endpoints of the candidate's tier are equally good, so that none counts as degraded."""
+    def is_interchangeable(self) -> bool:
+        """Whether all endpoints of its tier are equally good, so that an answer from any of them is not degraded."""
         return self.select.balanced
 
     @property
-    def share(self) -> int:
-        """The weight of the operator's account: its part of the requests relative to other accounts; 1 without accounts."""
+    def account_weight(self) -> int:
+        """The weight of the operator's account in the distribution of requests over accounts; 1 without accounts."""
         return self.account.weight if self.account else 1
 
     @cached_property
     def account_name(self) -> str | None:
-        """The name of the operator's account that pays; None if the provider has a single account, or a user pays."""
+        """The name of the operator's account that pays; None if the account has no name, or if a user pays."""
         return self.account.name if self.account else None
 
     @property
@@ -191,25 +198,27 @@ class Candidate:
         return endpoint_label(self.endpoint, self.account_name)
 
     @cached_property
-    def settings(self) -> Mapping[str, Any]:
+    def api_kwargs(self) -> Mapping[str, Any]:
         """The options of the request, translated into keyword arguments of the provider's API."""
         endpoint = self.endpoint
         provider = endpoint.provider
-        return request_kwargs(self.options, provider.api, endpoint.can, endpoint.api_mode, provider.vendor)
+        return make_request_kwargs(
+            self.options, provider.api, endpoint.can, endpoint.api_mode, provider.vendor
+        )
 
     @cached_property
-    def room(self) -> int:
-        """The longest prompt, in tokens, that leaves space in the context window for the answer."""
-        return self.endpoint.can.room(self.options.max_output_tokens)
+    def max_prompt_tokens(self) -> int:
+        """The longest prompt, in tokens, that leaves enough of the context window for the answer."""
+        return self.endpoint.can.max_prompt_tokens(self.options.max_output_tokens)
 
 
-class Overrun(NamedTuple):
-    """A budget that has no room for a request, or cannot be read.
+class BudgetShortfall(NamedTuple):
+    """A budget that has too little left for a request, or cannot be read.
 
     Attributes:
         resets_at: The moment at which the budget is reset, and ``seconds`` until then; None if never.
-        is_held: Whether the budget would have room if the requests in flight used nothing.
-        is_away: Whether the counters cannot be read, so that the room is unknown.
+        is_held: Whether enough would be left if the requests in flight used nothing.
+        is_away: Whether the counters cannot be read, so that nobody knows what is left.
         steps_down: Whether a cheaper profile may serve instead.
     """
 
@@ -227,16 +236,17 @@ class Rejection:
     """A candidate that may not serve a call, and why.
 
     Attributes:
-        rest: Set if the endpoint is only temporarily unavailable.
-        over: Set if a budget has no room for the request.
-        disabled: Set if a person disabled the endpoint. Their reason is not in the text, which anybody may see.
+        rest: The reason, if the endpoint is only temporarily unavailable.
+        over: The budget, if too little of it is left for the request.
+        disabled: The override, if a person disabled the endpoint. Its reason is not in the text, which
+            anybody may see.
     """
 
     candidate: Candidate
-    code: SkipCode
+    code: RejectionCode
     reason: str
-    rest: Unavailable | None = None
-    over: Overrun | None = None
+    rest: UnavailableReason | None = None
+    over: BudgetShortfall | None = None
     disabled: Override | None = None
 
     @property
@@ -256,13 +266,14 @@ class Rejection:
 
 
 @dataclass(frozen=True)
-class Hedge:
-    """The delay after which a second request hedges the first one.
+class HedgeDelay:
+    """The delay after which a second request is sent because the first is slow.
 
     Attributes:
-        after: Seconds until the second request; None while too few answers are known, or if no second request may be sent.
+        after: Seconds until the second request; None while too few latencies are known, or if ``never`` is
+            set.
         known: The number of latencies of the first endpoint from which ``after`` was computed.
-        never: The reason why no second request may ever be sent; None if one may.
+        never: The reason why no second request may ever be sent; None if there is no such reason.
     """
 
     after: float | None
@@ -275,19 +286,23 @@ class Route(NamedTuple):
 
     Attributes:
         candidates: The endpoints that may serve the call, in the order in which they are tried.
-        resting: The candidates among ``skipped`` that only rest, which are tried if nothing else is left.
+        resting: The candidates among ``skipped`` that are only unavailable now. They are tried if nothing
+            else is left.
         skipped: The endpoints that may not serve, in the order of the chain.
-        preferred: The candidate that would be tried first if all were available; None if the demo model serves.
+        preferred: The candidate that would be tried first if all were available; None if the demo model
+            serves.
         needs: The needs of the call.
         today: The day of the decision.
         caller: The caller of the call.
         share: The endpoint on trial that is tried first for the caller, if any.
-        arm: The arm of the feature's split for the caller: an endpoint on trial, or ``control``; None without a split.
+        arm: The caller's arm of the feature's A/B split: an endpoint on trial, or ``control``; None without
+            a split.
         is_shadow: Whether it is the route of a copy for a shadow endpoint.
         demo: Whether the demo model serves because the operator has configured no key.
         hedge: When the first request is hedged; None if the feature does not hedge.
         budgets: The balances of the budgets that the call may count for, if they were read.
-        notice: A warning about what this process knows of the limits shared with other processes, if it was asked for.
+        notice: A warning that this process does not receive the state of other processes as it should; set
+            only by `explain`.
         call_id: The id of its call, a UUIDv7; empty if the route only explains.
     """
 
@@ -302,10 +317,10 @@ class Route(NamedTuple):
     today: date
     preferred: Candidate | None = None
     caller: Caller = HOUSE
-    share: Share | None = None
+    share: TrafficShare | None = None
     arm: str | None = None
     is_shadow: bool = False
-    hedge: Hedge | None = None
+    hedge: HedgeDelay | None = None
     resting: tuple[Candidate, ...] = ()
     budgets: tuple[Balance, ...] = ()
     call_id: str = ""
@@ -313,8 +328,8 @@ class Route(NamedTuple):
 
     @property
     def options(self) -> Options:
-        """The options of the call over the feature's. A `Candidate` has them over its endpoint's own."""
-        return self.needs.options.over(self.feature.options)
+        """The options of the call, and where it has none the feature's. `Candidate.options` adds the endpoint's."""
+        return self.needs.options.with_defaults(self.feature.options)
 
     @property
     def deadline(self) -> float:
@@ -322,9 +337,9 @@ class Route(NamedTuple):
         return self.feature.deadline
 
     def is_degraded(self, served_by: Candidate) -> bool:
-        """Whether an answer of ``served_by`` counts as degraded: neither of the preferred endpoint nor of an equally good one."""
+        """Whether an answer of ``served_by`` is degraded: from neither the preferred nor an equally good endpoint."""
         best = self.preferred
         if best is None:
             return True
-        is_equal = served_by.is_balanced and served_by.rank == best.rank
+        is_equal = served_by.is_interchangeable and served_by.rank == best.rank
         return served_by.endpoint != best.endpoint and not is_equal

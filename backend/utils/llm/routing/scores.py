@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..strategies import CostLadder
-from .candidates import scope_of
+from ..strategies import CostLadderStrategy
+from .candidates import choice_scope_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..model_config import Snapshot
-    from ..state.traffic import Traffic
+    from ..state.traffic import TrafficState
     from ..types import KeyOwner
 
 
-def add_score(snapshot: Snapshot, traffic: Traffic, receipt: Mapping[str, Any], score: float) -> bool:
-    """Record a ``score`` from 0 to 1 for the answer that ``receipt`` describes, so that cost ladders can use it.
+def add_score(snapshot: Snapshot, traffic: TrafficState, receipt: Mapping[str, Any], score: float) -> bool:
+    """Record a quality ``score`` from 0 to 1 for the answer of ``receipt``, for the strategy ``cost``.
 
-    True if it was recorded; False if no cost ladder uses the endpoint that answered.
+    Returns True if the score was recorded; False if no tier with that strategy has the endpoint that
+    answered.
 
     Raises:
         ValueError: ``score`` is no number from 0 to 1.
@@ -27,15 +28,21 @@ def add_score(snapshot: Snapshot, traffic: Traffic, receipt: Mapping[str, Any], 
     if not 0 <= score <= 1:
         raise ValueError(f"a score is a figure from 0 to 1, not {score!r}")
     endpoint = receipt["endpoint"]
-    found = ladders(snapshot, receipt["feature"], receipt["profile"], endpoint, receipt["key_owner"])
+    found = find_cost_ladder_scopes(
+        snapshot, receipt["feature"], receipt["profile"], endpoint, receipt["key_owner"]
+    )
     with traffic.lock:
         for scope in found:
             traffic.quality_scores.add(scope, endpoint, score)
     return bool(found)
 
 
-def ladders(snapshot: Snapshot, feature: str, profile: str, endpoint: str, owner: KeyOwner) -> list[str]:
-    """The scopes of the cost ladders that have ``endpoint`` as a rung, for ``feature`` in ``profile``.
+def find_cost_ladder_scopes(
+    snapshot: Snapshot, feature: str, profile: str, endpoint: str, owner: KeyOwner
+) -> list[str]:
+    """List the scopes of the cost ladders (tiers with the strategy ``cost``) that contain ``endpoint``.
+
+    Only the chain of ``feature`` in ``profile`` is searched.
 
     Raises:
         UnknownFeatureError: The table has no such feature.
@@ -43,7 +50,7 @@ def ladders(snapshot: Snapshot, feature: str, profile: str, endpoint: str, owner
     named = snapshot.features[feature]
     chain = snapshot.chain(feature, profile) if profile in snapshot.chains else None
     return [
-        scope_of(named, tier, number, owner)
+        choice_scope_name(named, tier, number, owner)
         for number, tier in enumerate(chain.tiers if chain else ())
-        if isinstance(tier.select, CostLadder) and endpoint in map(str, tier.endpoints)
+        if isinstance(tier.select, CostLadderStrategy) and endpoint in map(str, tier.endpoints)
     ]

@@ -1,7 +1,7 @@
 """The order of the candidates: each tier in the order of its strategy.
 
-`ordered` changes no state, so that a plan can show the order; `chosen` records a choice. To do both in one atomic step,
-hold the lock of the `Traffic` that they read and write.
+`order_candidates` changes no state, so that a plan can show the order; `record_choice` records a choice.
+To do both in one atomic step, hold the lock of the `TrafficState` that they read and write.
 """
 
 from __future__ import annotations
@@ -17,34 +17,37 @@ if TYPE_CHECKING:
 
     from ..caller import Caller
     from ..state.load import LatencyKind
-    from ..state.traffic import Traffic
+    from ..state.traffic import TrafficState
     from .route import Candidate, Needs
 
 _rank = attrgetter("rank")
 _place = attrgetter("place")
 
 
-def selection_context(needs: Needs, caller: Caller, traffic: Traffic) -> SelectionContext:
-    """Collect what a strategy may consider when it orders endpoints for a call of ``caller``."""
+def selection_context(needs: Needs, caller: Caller, traffic: TrafficState) -> SelectionContext:
+    """Collect the facts by which a strategy orders endpoints for a call of ``caller``."""
     return SelectionContext(needs.tokens, latency_kind(needs), caller.tier, caller.conversation_id, traffic)
 
 
-def ordered(candidates: Iterable[Candidate], context: SelectionContext) -> list[Candidate]:
-    """``candidates``, tier by tier, each in the order in which they would be tried now.
+def order_candidates(candidates: Iterable[Candidate], context: SelectionContext) -> list[Candidate]:
+    """Sort ``candidates`` into the order in which they would be tried now: tier by tier, each by its strategy.
 
-    If only resting candidates are left, tiers may be mixed, because any of them may be tried.
+    If only unavailable candidates are left, tiers may be mixed, because any of them may be tried.
     """
     order: list[Candidate] = []
     for _, run in groupby(candidates, key=_rank):
         tier = sorted(run, key=_place)
-        order += tier[0].select.order(tier, context) if len(tier) > 1 else tier
+        order += tier[0].select.order_endpoints(tier, context) if len(tier) > 1 else tier
     return order
 
 
-def chosen(candidate: Candidate, among: Sequence[Candidate], context: SelectionContext) -> None:
-    """Tell the strategy that ``candidate`` was chosen ``among`` the available ones of its tier, so that it can balance the next."""
-    context.traffic.round_robin.chosen(candidate.scope)
-    candidate.select.chosen(candidate, among, context)
+def record_choice(candidate: Candidate, available: Sequence[Candidate], context: SelectionContext) -> None:
+    """Tell the strategy which ``candidate`` was chosen among those ``available`` in its tier.
+
+    Strategies that balance requests use it for their next choices.
+    """
+    context.traffic.round_robin.record_choice(candidate.scope)
+    candidate.select.record_choice(candidate, available, context)
 
 
 def latency_kind(needs: Needs) -> LatencyKind:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..caller import Caller
     from ..receipt import Attempt
-    from ..state.health import Unavailable
+    from ..state.health import UnavailableReason
     from .route import Candidate, Needs
 
 
@@ -25,8 +25,9 @@ class Choosing:
         feature: The name of the feature.
         caller: The caller, without their keys.
         needs: The needs of the call.
-        candidates: The candidates that may be tried now, in the order in which they would be tried without a selector.
-            A candidate that has failed is included while it may be retried, though its retry may have to wait first.
+        candidates: The candidates that may be tried now, in the order in which they would be tried without a
+            selector. A candidate that has failed is included while it may be retried, though its retry may
+            have to wait first.
         attempts: Every request of this call so far, each with its failure, its start and its duration.
         seconds_left: Seconds left of the call's deadline.
         attempts_left: Requests left of the feature's ``max_attempts``.
@@ -41,7 +42,7 @@ class Choosing:
     attempts: tuple[Attempt, ...]
     seconds_left: float
     attempts_left: int
-    resting: dict[str, Unavailable]
+    resting: dict[str, UnavailableReason]
     messages: tuple[BaseMessage, ...] = field(default=(), repr=False)
 
 
@@ -73,5 +74,5 @@ Selector = Callable[[Choosing], "Candidate | Use | Pause | Stop | Awaitable[Cand
 
 
 def in_order(choosing: Choosing) -> Candidate:
-    """The selector that tries candidates in the order of the table, as the strategy ``ordered`` does."""
+    """A selector that tries candidates in the order of the table, like the strategy ``ordered``."""
     return choosing.candidates[0]

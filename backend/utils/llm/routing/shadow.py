@@ -7,22 +7,31 @@ from typing import TYPE_CHECKING
 
 from ..model_config import NO_LIMITS
 from .candidates import shadow_candidates
-from .plan import route_of
+from .plan import build_route
 from .route import ABILITIES
-from .rules import Case, Terms
+from .rules import CallRoutingInputs, SharedRoutingInputs
 
 if TYPE_CHECKING:
     from datetime import date
 
-    from ..model_config import Share, Snapshot
-    from ..state.health import Health
+    from ..model_config import Snapshot, TrafficShare
+    from ..state.health import HealthTracker
     from .route import Route
 
 
-def shadow(
-    snapshot: Snapshot, route: Route, share: Share, *, today: date, health: Health, call_id: str = ""
+def plan_shadow_route(
+    snapshot: Snapshot,
+    route: Route,
+    share: TrafficShare,
+    *,
+    today: date,
+    health: HealthTracker,
+    call_id: str = "",
 ) -> Route:
-    """Plan the shadow copy of a call: one request to the endpoint of ``share``, without retries, with one of the operator's keys."""
+    """Plan the shadow copy of a call: one request to the endpoint of ``share``, without retries.
+
+    One of the operator's keys pays. ``route`` is the route of the original call.
+    """
     feature = replace(
         route.feature,
         attempts=1,
@@ -37,8 +46,8 @@ def shadow(
     )
     caller = route.caller.without_keys().model_copy(update={"key_policy": "house_only", "budgets": ()})
     needs = route.needs._replace(streams=False)
-    terms = Terms(snapshot, feature, "house_only", today, *needs[:ABILITIES])
-    case = Case(snapshot, feature, "house_only", today, caller, needs, health, call_id)
+    terms = SharedRoutingInputs(snapshot, feature, "house_only", today, *needs[:ABILITIES])
+    case = CallRoutingInputs(snapshot, feature, "house_only", today, caller, needs, health, call_id)
     with health.traffic.lock:
         found = shadow_candidates(share, terms, needs.options)
-        return route_of(case, found)._replace(is_shadow=True, demo=False)
+        return build_route(case, found)._replace(is_shadow=True, demo=False)

@@ -5,43 +5,48 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from .route import Candidate, Rejection, SkipCode
+from .route import Candidate, Rejection, RejectionCode
 
 if TYPE_CHECKING:
     from ..caller import Caller
-    from ..model_config import Feature, Share
-    from ..state.traffic import Traffic
+    from ..model_config import Feature, TrafficShare
+    from ..state.traffic import TrafficState
 
 _WHOLE = 100.0
 
 
-def trial(feature: Feature, caller: Caller, traffic: Traffic) -> tuple[Share | None, list[Rejection]]:
+def find_trial_endpoint(
+    feature: Feature, caller: Caller, traffic: TrafficState
+) -> tuple[TrafficShare | None, list[Rejection]]:
     """Find the endpoint on trial that is tried first for ``caller``, and list the trials that have ended.
 
     Returns:
-        The endpoint's share of the split; None if the caller is in the control group, or the trial has ended. Then a
-        rejection for each ended trial.
+        The endpoint with its share of the split; None if the caller is in the control group, or if the trial
+        has ended. Then a rejection for each ended trial.
     """
-    ended = {share: traffic.experiments.reason_to_stop(feature.name, str(share)) for share in feature.split}
+    ended = {
+        share: traffic.experiments.trial_stop_reason(feature.name, str(share)) for share in feature.split
+    }
     layer = f"{feature.layer}, features.{feature.name}.split"
     over = [
         Rejection(
             Candidate(share.endpoint, "house", "", layer),
-            SkipCode.SPLIT_OVER,
+            RejectionCode.SPLIT_OVER,
             f"its trial was stopped: {reason}",
         )
         for share, reason in ended.items()
         if reason is not None
     ]
-    share = share_of(feature, caller, traffic.round_robin.variant_draw)
+    share = draw_trial_share(feature, caller, traffic.round_robin.variant_draw)
     return (None if share is None or ended[share] is not None else share), over
 
 
-def share_of(feature: Feature, caller: Caller, draw: float) -> Share | None:
-    """Draw the endpoint on trial that is tried first for ``caller``; None if the caller is in the control group.
+def draw_trial_share(feature: Feature, caller: Caller, draw: float) -> TrafficShare | None:
+    """Assign ``caller`` to an endpoint on trial or the control group (None), by the shares of the split.
 
-    The arm is chosen by a hash of the user, or else of the conversation or the tenant, keyed by the trial: another
-    feature's trial gets other users, and a growing share keeps its users. Without any of these, ``draw`` decides.
+    The choice is made by a hash of the user, or else of the conversation or the tenant, keyed by the trial.
+    So another feature's trial gets other users, and a growing share keeps its users. A caller with none of
+    these ids is assigned by the random number ``draw``.
     """
     unit = caller.user_id or caller.conversation_id or caller.tenant_id
     point = _WHOLE * (_hashed(unit, feature) if unit else draw)

@@ -1,40 +1,42 @@
-"""Candidates that are not available now: how long one is, and whether a call waits for it or probes it before its time."""
+"""Candidates that are not available now: for how long, and whether a call waits or probes before that."""
 
 from __future__ import annotations
 
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from ..failures import POLICY, Category
-from ..state.health import Unavailable
-from .route import Rejection, SkipCode
+from ..failures import POLICY, FailureCategory
+from ..state.health import UnavailableReason
+from .route import Rejection, RejectionCode
 
 if TYPE_CHECKING:
     from ..model_config import Feature
-    from ..state.health import Health
-    from ..state.rate_limiter import Exceeded
+    from ..state.health import HealthTracker
+    from ..state.rate_limiter import ExceededLimit
     from .route import Candidate, Needs
-    from .rules import Case
+    from .rules import CallRoutingInputs
 
 PROBE_POLL_SECONDS = 0.5
 """Seconds between two checks by a call that can only wait for another call's probe."""
 
 
-def tokens_of(candidate: Candidate, needs: Needs) -> int:
-    """The most tokens that a request may use: the prompt, and the answer as far as its length is limited."""
+def max_request_tokens(candidate: Candidate, needs: Needs) -> int:
+    """The most tokens that a request may use: the prompt, and the answer if ``max_output_tokens`` limits it."""
     return needs.tokens + (candidate.options.max_output_tokens or 0)
 
 
-def limited(candidate: Candidate, health: Health, needs: Needs, number: int = 0) -> Unavailable | None:
-    """Check the rate limits of ``candidate``: the limit without room for a request; None if all have room.
+def check_rate_limits(
+    candidate: Candidate, health: HealthTracker, needs: Needs, queue_number: int = 0
+) -> UnavailableReason | None:
+    """Find the rate limit of ``candidate`` that a request would exceed; None if it would exceed none.
 
-    For the arguments see `availability`.
+    For the arguments see `find_unavailability`.
     """
-    if (limit := _exceeded(candidate, health, needs, number)) is None:
+    if (limit := _exceeded(candidate, health, needs, queue_number)) is None:
         return None
-    return Unavailable(
+    return UnavailableReason(
         limit.seconds,
-        Category.QUOTA if limit.is_quota else Category.RATE_LIMIT,
+        FailureCategory.QUOTA if limit.is_quota else FailureCategory.RATE_LIMIT,
         "limited",
         reason=f"no more than {limit.what}",
         scope=limit.scope,
@@ -43,24 +45,28 @@ def limited(candidate: Candidate, health: Health, needs: Needs, number: int = 0)
     )
 
 
-def _exceeded(candidate: Candidate, health: Health, needs: Needs, number: int = 0) -> Exceeded | None:
-    return health.traffic.rate_limiter.full(candidate.meters, tokens_of(candidate, needs), number)
+def _exceeded(
+    candidate: Candidate, health: HealthTracker, needs: Needs, number: int = 0
+) -> ExceededLimit | None:
+    return health.traffic.rate_limiter.find_exceeded_limit(
+        candidate.meters, max_request_tokens(candidate, needs), number
+    )
 
 
-def last_resort(able: list[Candidate], case: Case) -> list[Candidate]:
-    """Select what to try when no endpoint is available: those that may be tried soonest come first.
+def select_last_resorts(candidates: list[Candidate], case: CallRoutingInputs) -> list[Candidate]:
+    """Select the unavailable candidates to try when none is available, those that may be tried soonest first.
 
-    Left out are endpoints that cannot be probed and whose wait is too long for the feature.
+    Left out are candidates that may not be probed and whose wait is too long for the feature.
     """
     worth = [
         (_earliest(one, one.rest, case), one)
-        for one in able
-        if one.rest is not None and is_within_reach(one.rest, case.feature)
+        for one in candidates
+        if one.rest is not None and can_wait_or_probe(one.rest, case.feature)
     ]
     return [one for _, one in sorted(worth, key=itemgetter(0))]
 
 
-def _earliest(candidate: Candidate, why: Unavailable, case: Case) -> tuple[float, bool]:
+def _earliest(candidate: Candidate, why: UnavailableReason, case: CallRoutingInputs) -> tuple[float, bool]:
     """Seconds until an unavailable ``candidate`` may be tried, and whether it must be probed even then.
 
     Then its cooldown is over and its limits have room. A candidate that may be probed may be tried as soon as there is
@@ -70,24 +76,28 @@ def _earliest(candidate: Candidate, why: Unavailable, case: Case) -> tuple[float
     seconds = 0.0 if limit is None else limit.look_in
     if why.kind == "limited":
         return seconds, False
-    if not why.is_probeable:
+    if not why.can_probe_early:
         seconds = max(seconds, min(why.seconds, PROBE_POLL_SECONDS) if why.kind == "probing" else why.seconds)
     return seconds, why.seconds > seconds
 
 
-def is_within_reach(why: Unavailable, feature: Feature) -> bool:
-    """Whether a call of ``feature`` may wait until the endpoint is available again, or may probe it."""
-    return why.kind in {"open", "probing"} or why.is_probeable or is_worth_waiting(why, feature)
+def can_wait_or_probe(unavailability: UnavailableReason, feature: Feature) -> bool:
+    """Whether a call of ``feature`` may wait until ``unavailability`` ends, or may send a probe before that."""
+    return (
+        unavailability.kind in {"open", "probing"}
+        or unavailability.can_probe_early
+        or can_wait(unavailability, feature)
+    )
 
 
-def is_worth_waiting(why: Unavailable, feature: Feature) -> bool:
-    """Whether a call of ``feature`` may wait until the endpoint is available again without a probe."""
-    if why.kind == "limited":
-        return why.soonest <= feature.deadline
-    wait_pays = why.kind == "cooling" and POLICY[why.category].again == "retry"
-    return wait_pays and why.seconds <= min(feature.wait, feature.deadline)
+def can_wait(unavailability: UnavailableReason, feature: Feature) -> bool:
+    """Whether a call of ``feature`` may wait until ``unavailability`` ends, without a probe before that."""
+    if unavailability.kind == "limited":
+        return unavailability.min_wait_seconds <= feature.deadline
+    wait_pays = unavailability.kind == "cooling" and POLICY[unavailability.category].again == "retry"
+    return wait_pays and unavailability.seconds <= min(feature.wait, feature.deadline)
 
 
-def unavailable(candidate: Candidate, why: Unavailable) -> Rejection:
-    """Build the rejection of ``candidate``, which is not available now."""
-    return Rejection(candidate, SkipCode(why.kind), str(why), why)
+def make_unavailable_rejection(candidate: Candidate, unavailability: UnavailableReason) -> Rejection:
+    """Make the rejection of ``candidate`` for the reason that it is not available now."""
+    return Rejection(candidate, RejectionCode(unavailability.kind), str(unavailability), unavailability)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from typing_extensions import override
 
 from ..budgets import NOTHING, BudgetWindow, Charge, Counter
-from ..forks import PerProcess
+from ..forks import ForkSafe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,8 +26,8 @@ LATE_SECONDS = 86_400.0
 """Seconds after the end of its lease in which a reservation may still be settled."""
 
 
-class BudgetStoreAwayError(Exception):
-    """The store cannot be reached. A setting of each budget decides whether the call then continues."""
+class BudgetStoreUnreachableError(Exception):
+    """The budget store cannot be reached. A setting of each budget decides whether the call then continues."""
 
 
 class Reservation(NamedTuple):
@@ -35,7 +35,7 @@ class Reservation(NamedTuple):
 
     Attributes:
         id: An id that no other reservation has, in any process.
-        charges: The amounts, in the order of `BudgetWindow.order`.
+        charges: The amounts, in the order of `BudgetWindow.sort_key`.
         seconds: The lease: seconds until an unsettled reservation is released.
     """
 
@@ -44,65 +44,73 @@ class Reservation(NamedTuple):
     seconds: float
 
 
-class Shortage(NamedTuple):
-    """Why nothing was reserved: the first counter without room, and its state."""
+class BudgetShortage(NamedTuple):
+    """The first charge of a reservation that did not fit, and its counter. Nothing was reserved."""
 
     charge: Charge
     counter: Counter
 
 
 class BudgetStore(Protocol):
-    """Counters that processes may share. Each method may be called from any thread."""
+    """Counters of budgets, which several processes may share. Every method may be called from any thread."""
 
     @property
     def waits(self) -> bool:
-        """Whether the store waits for a disk or a network, so that its methods must not be called on an event loop."""
+        """Whether the methods block on a disk or a network, so that they must not be called on an event loop."""
         ...
 
-    def reserve(self, reservation: Reservation) -> tuple[Counter, ...] | Shortage:
-        """Reserve all of ``reservation`` and return the state of each counter; or reserve nothing, and return the shortage.
+    def reserve(self, reservation: Reservation) -> tuple[Counter, ...] | BudgetShortage:
+        """Reserve all charges of ``reservation``, or none of them.
+
+        Returns:
+            The state of each charge's counter; or a `BudgetShortage` if nothing was reserved.
 
         Raises:
-            BudgetStoreAwayError: The store cannot be reached.
+            BudgetStoreUnreachableError: The store cannot be reached.
         """
         ...
 
     def settle(self, reservation: Reservation, used: Sequence[int]) -> None:
-        """Count what each charge ``used``, and release the reservation. Only the first call for a reservation counts.
+        """Count the amounts ``used``, one for each charge of ``reservation``, and release the reservation.
 
-        Never waits, and never raises: while the store is away, the amounts are kept and counted later.
+        Only the first call for a reservation counts. Never blocks and never raises: while the store is
+        unreachable, the amounts are kept in memory and counted later.
         """
         ...
 
     def counters(self, windows: Iterable[BudgetWindow]) -> Mapping[BudgetWindow, Counter]:
-        """Read the state of each of ``windows``; windows that were never counted are left out.
+        """Read the counters of ``windows``. A window in which nothing was ever counted is left out.
 
         Raises:
-            BudgetStoreAwayError: The store cannot be reached.
+            BudgetStoreUnreachableError: The store cannot be reached.
         """
         ...
 
     def known(self) -> Mapping[BudgetWindow, Counter]:
-        """List every counter that the store has not forgotten, with its state.
+        """Read all counters in the store, by window. A store may have dropped the windows of past days and months.
 
         Raises:
-            BudgetStoreAwayError: The store cannot be reached.
+            BudgetStoreUnreachableError: The store cannot be reached.
         """
         ...
 
     def raise_by(self, window: BudgetWindow, amount: int) -> Counter:
-        """Raise the limit of ``window`` by ``amount``; a negative amount lowers it.
+        """Raise the limit of ``window`` by ``amount``, and return its counter; a negative amount lowers the limit.
+
+        The unit is the budget's: pico-dollars or tokens.
 
         Raises:
-            BudgetStoreAwayError: The store cannot be reached.
+            BudgetStoreUnreachableError: The store cannot be reached.
         """
         ...
 
     def reset(self, window: BudgetWindow) -> Counter:
-        """Set what was spent in ``window`` to 0. Requests in flight keep their reservations, and count when they end.
+        """Set the amount spent in ``window`` to 0, and return its counter.
+
+        The reservations of requests in flight stay. Their amounts are counted when the requests end.
 
         Raises:
-            BudgetStoreAwayError: The store cannot be reached.
+            BudgetStoreUnreachableError: The store cannot be reached.
         """
         ...
 
@@ -122,7 +130,7 @@ class _Held:
     is_lost: bool = False
 
 
-class MemoryBudgets(PerProcess):
+class MemoryBudgets(ForkSafe):
     """A `BudgetStore` in the memory of one process.
 
     Args:
@@ -142,8 +150,8 @@ class MemoryBudgets(PerProcess):
         self._most = MOST_WINDOWS
         self._held: dict[str, _Held] = {}
 
-    def reserve(self, reservation: Reservation) -> tuple[Counter, ...] | Shortage:
-        """Reserve all of ``reservation``, or nothing. See `BudgetStore.reserve`."""
+    def reserve(self, reservation: Reservation) -> tuple[Counter, ...] | BudgetShortage:
+        """Reserve all charges of ``reservation``, or none of them. See `BudgetStore.reserve`."""
         charges = reservation.charges
         with self._lock:
             shortage = self._shortage(charges)
@@ -156,7 +164,7 @@ class MemoryBudgets(PerProcess):
             return tuple(self._change(charge.window, reserved=charge.amount) for charge in charges)
 
     def settle(self, reservation: Reservation, used: Sequence[int]) -> None:
-        """Count what was ``used`` and release the reservation. See `BudgetStore.settle`."""
+        """Count the amounts ``used``, and release the reservation. See `BudgetStore.settle`."""
         with self._lock:
             held = self._held.pop(reservation.id, None)
             if held is not None:
@@ -164,12 +172,12 @@ class MemoryBudgets(PerProcess):
                     self._change(charge.window, spent=spent, reserved=-amount)
 
     def counters(self, windows: Iterable[BudgetWindow]) -> Mapping[BudgetWindow, Counter]:
-        """The state of each of ``windows`` that was ever counted. See `BudgetStore.counters`."""
+        """Read the counters of ``windows`` in which anything was ever counted. See `BudgetStore.counters`."""
         with self._lock:
             return {one: self._counters[one] for one in windows if one in self._counters}
 
     def known(self) -> Mapping[BudgetWindow, Counter]:
-        """The state of every window that was ever counted. See `BudgetStore.known`."""
+        """Read all counters in this process, by window. See `BudgetStore.known`."""
         with self._lock:
             return dict(self._counters)
 
@@ -183,11 +191,11 @@ class MemoryBudgets(PerProcess):
         with self._lock:
             return self._change(window, spent=-self._counters.get(window, NOTHING).spent)
 
-    def _shortage(self, charges: Iterable[Charge]) -> Shortage | None:
+    def _shortage(self, charges: Iterable[Charge]) -> BudgetShortage | None:
         for charge in charges:
             counter = self._counters.get(charge.window, NOTHING)
-            if not counter.has_room(charge):
-                return Shortage(charge, counter)
+            if not counter.can_reserve(charge):
+                return BudgetShortage(charge, counter)
         return None
 
     def _change(self, window: BudgetWindow, spent: int = 0, reserved: int = 0, raised: int = 0) -> Counter:

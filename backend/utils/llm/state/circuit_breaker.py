@@ -17,12 +17,15 @@ State = Literal["closed", "open", "half open"]
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """A circuit breaker that opens after five failures in a row, or when half of the last twenty calls of a minute failed.
+    """A circuit breaker, as a frozen value: each recorded call returns a new breaker.
+
+    It opens after five failures in a row, or if ten of the last twenty calls failed, all within a minute.
 
     Attributes:
         recent: The last calls: when each ended, and whether it failed.
         in_a_row: Failures since the last success.
-        openings: How often the breaker has opened since it was last closed; each time it stays open twice as long.
+        openings: How often the breaker has opened since it was last closed; each time it stays open twice as
+            long.
         opens_until: When a probe may be sent; None while the breaker is closed.
     """
 
@@ -32,24 +35,30 @@ class Breaker:
     opens_until: float | None = None
 
     def state(self, now: float) -> State:
-        """The state: ``closed`` lets every call through, ``open`` none, ``half open`` one."""
+        """The state at ``now``: ``closed`` lets every call through, ``open`` none, ``half open`` one probe."""
         if self.opens_until is None:
             return "closed"
         return "open" if now < self.opens_until else "half open"
 
     @property
     def has_no_failures(self) -> bool:
-        """Whether the breaker has no recent failures, so that it need not be stored."""
+        """Whether the breaker is closed and no recent call failed. Such a breaker need not be stored."""
         return self.opens_until is None and not any(failed for _, failed in self.recent)
 
-    def succeeded(self, now: float) -> Breaker:
-        """The breaker after a call that the provider answered."""
+    def with_success(self, now: float) -> Breaker:
+        """Return the breaker after a call that the provider answered.
+
+        An answer closes an open or half-open breaker.
+        """
         if self.opens_until is not None:
             return Breaker()
         return replace(self, recent=self._with(now, failed=False), in_a_row=0)
 
-    def failed(self, now: float) -> Breaker:
-        """The breaker after a failed call. Calls in flight when it opened do not keep it open longer."""
+    def with_failure(self, now: float) -> Breaker:
+        """Return the breaker after a failed call, which may open it.
+
+        Failures of calls that were in flight when the breaker opened do not keep it open longer.
+        """
         after = replace(self, recent=self._with(now, failed=True), in_a_row=self.in_a_row + 1)
         state = self.state(now)
         if state == "open" or (state == "closed" and not _is_enough(after, now)):

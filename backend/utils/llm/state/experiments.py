@@ -15,14 +15,15 @@ MEMORY = 2_000
 """Requests of a variant after which all its counts are halved."""
 
 
-class StopRow(BaseModel):
-    """The conditions under which a trial ends by itself.
+class TrialStopConditions(BaseModel):
+    """The limits beyond which the trial of a variant is stopped automatically.
 
     Attributes:
-        after: The requests that the variant and the control must each have had first.
-        errors: The most by which the variant's share of failures may exceed the control's, from 0 to 1.
+        after: The number of requests that the variant and the control must each have had before they are
+            compared.
+        errors: The most by which the variant's failure rate may exceed the control's, from 0 to 1.
         latency: The highest ratio of the variant's mean answer time to the control's.
-        cost: The highest ratio of the variant's mean cost to the control's; None if the cost does not matter.
+        cost: The highest ratio of the variant's mean cost to the control's; None to ignore the cost.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,16 +34,16 @@ class StopRow(BaseModel):
     cost: float | None = Field(default=None, gt=0)
 
 
-STOP = StopRow()
+STOP = TrialStopConditions()
 
 
 @dataclass(frozen=True, slots=True)
 class VariantResults:
-    """The results of one variant of a split.
+    """The results of one variant of an experiment (a feature's ``split``).
 
     Attributes:
-        judged: Requests with a known outcome.
-        failed: The judged requests that failed, or whose answer was rejected.
+        judged: The number of requests with a known outcome.
+        failed: The number of these requests that failed, or whose answer was rejected.
         seconds: The total time of the answers.
         cost: The total cost, in US dollars, of the answers with a known price.
         priced: The number of answers with a known price.
@@ -54,10 +55,10 @@ class VariantResults:
     cost: float = 0.0
     priced: int = 0
 
-    def after(self, *, is_ok: bool, seconds: float, cost: Decimal | None) -> VariantResults:
-        """Add one request, and return the results with it. ``cost`` is in US dollars; None if its price is unknown."""
+    def with_request(self, *, is_ok: bool, seconds: float, cost: Decimal | None) -> VariantResults:
+        """Return the results with one more request. ``cost`` is in US dollars; None if the price is unknown."""
         if self.judged >= MEMORY:
-            return self.faded().after(is_ok=is_ok, seconds=seconds, cost=cost)
+            return self.with_halved_counts().with_request(is_ok=is_ok, seconds=seconds, cost=cost)
         if not is_ok:
             return replace(self, judged=self.judged + 1, failed=self.failed + 1)
         return replace(
@@ -68,8 +69,8 @@ class VariantResults:
             priced=self.priced + (cost is not None),
         )
 
-    def faded(self) -> VariantResults:
-        """The results with every count halved, so that old requests weigh less."""
+    def with_halved_counts(self) -> VariantResults:
+        """Return the results with every count halved, so that old requests weigh less."""
         return VariantResults(
             self.judged // 2, self.failed // 2, self.seconds / 2, self.cost / 2, self.priced // 2
         )
@@ -92,47 +93,49 @@ class VariantResults:
 
 
 class Experiments:
-    """The results of every variant in this process. Not thread-safe: the owner holds a lock."""
+    """The results of every variant, and the trials that were stopped. Not thread-safe: the owner holds a lock."""
 
     def __init__(self) -> None:
         self._variants: dict[tuple[str, str], VariantResults] = {}
         self._over: dict[tuple[str, str], str] = {}
 
-    def reason_to_stop(self, feature: str, variant: str) -> str | None:
-        """The reason why the trial of ``variant`` was stopped; None while it runs."""
+    def trial_stop_reason(self, feature: str, variant: str) -> str | None:
+        """The reason why the trial of ``variant`` was stopped; None if it was not stopped."""
         return self._over.get((feature, variant))
 
-    def variant(self, feature: str, variant: str) -> VariantResults:
-        """The results of ``variant`` so far; all 0 if it had no request."""
+    def variant_results(self, feature: str, variant: str) -> VariantResults:
+        """The results of ``variant`` so far; all counts are 0 if it had no request."""
         return self._variants.get((feature, variant), VariantResults())
 
-    def all(self) -> dict[tuple[str, str], VariantResults]:
-        """The results of all variants, by feature and variant."""
+    def all_results(self) -> dict[tuple[str, str], VariantResults]:
+        """The results of all variants, by the names of the feature and the variant."""
         return dict(self._variants)
 
-    def judge(
+    def record_and_judge(
         self,
         feature: str,
         variant: str,
-        after: VariantResults,
-        stop: StopRow | None,
+        new_results: VariantResults,
+        stop: TrialStopConditions | None,
         *,
-        against: str = CONTROL,
+        control: str = CONTROL,
     ) -> str | None:
-        """Record ``after``, the results of ``variant`` with one more request, and stop its trial if they are bad enough.
+        """Store ``new_results`` of ``variant``, and stop its trial if they are too bad compared with ``control``.
 
-        Returns the reason if this stops the trial; None if the trial goes on or was over. Without ``stop``, none is stopped.
+        Returns:
+            The reason, if this call stops the trial; None if the trial continues, if it was stopped before, or
+            if ``stop`` is None, so that no trial is ever stopped.
         """
-        self._variants[feature, variant] = after
-        if stop is None or variant == against or (feature, variant) in self._over:
+        self._variants[feature, variant] = new_results
+        if stop is None or variant == control or (feature, variant) in self._over:
             return None
-        reason = _verdict(after, self.variant(feature, against), stop)
+        reason = _verdict(new_results, self.variant_results(feature, control), stop)
         if reason is not None:
             self._over[feature, variant] = reason
         return reason
 
 
-def _verdict(trial: VariantResults, control: VariantResults, stop: StopRow) -> str | None:
+def _verdict(trial: VariantResults, control: VariantResults, stop: TrialStopConditions) -> str | None:
     if min(trial.judged, control.judged) < stop.after:
         return None
     if trial.error_share > control.error_share + stop.errors:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from typing_extensions import override
 
-from ..failures import POLICY, Category
-from ..forks import PerProcess
+from ..failures import POLICY, FailureCategory
+from ..forks import ForkSafe
 from .circuit_breaker import OPEN_SECONDS, Breaker
-from .traffic import Traffic
+from .traffic import TrafficState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -56,13 +56,14 @@ class _Place(NamedTuple):
 
 
 class Circuit(_Place):
-    """One endpoint together with one credential: another user's bad key does not affect mine.
+    """The identity of a circuit: an endpoint with one key, so that a user's bad key affects no other user.
 
     Attributes:
-        endpoint: ``provider:model``; only the provider for the state of the key with all models.
-        key: The credential's fingerprint.
-        owner: Whose key it is; ``account`` is the operator's named account that the key belongs to, or None. Both are for display
-            only: circuits are equal if endpoint and key are.
+        endpoint: ``provider:model``; only ``provider`` for the state of the key itself, whatever the model.
+        key: The fingerprint of the key.
+        owner: Whose key it is: the operator's (``house``) or a user's. Only for display, like ``account``:
+            circuits are equal if their endpoint and key are.
+        account: The operator's named account that the key belongs to, or None.
     """
 
     owner: KeyOwner
@@ -76,21 +77,24 @@ class Circuit(_Place):
 
 
 @dataclass(frozen=True, slots=True)
-class Unavailable:
+class UnavailableReason:
     """The reason why a circuit cannot be used now.
 
     Attributes:
-        seconds: Seconds until the circuit may be used; ``look_in`` the seconds until the next check, if that is sooner.
-        category: The kind of failure that led to this.
-        kind: ``cooling``: a cooldown runs. ``open``: the breaker is open. ``probing``: another call's probe is in flight.
-            ``limited``: our own limits have no room.
-        reason: The limit, in words; ``scope`` names what the limit holds for.
-        is_guess: Whether ``seconds`` is our estimate rather than the provider's; for a limit, only when to check again.
-        openings: How often the breaker opened or an estimated cooldown began. If the number grows, the last probe failed.
+        seconds: Seconds until the circuit may be used.
+        look_in: Seconds until the next check, if it should be sooner than ``seconds``; else None.
+        category: The kind of failure that caused this.
+        kind: ``cooling``: in cooldown. ``open``: the breaker is open. ``probing``: another call's probe is
+            in flight. ``limited``: a rate limit of our own is used up.
+        reason: The rate limit, in words; ``scope`` is the id of the key, endpoint or feature that it limits.
+        is_guess: Whether ``seconds`` is our estimate rather than the provider's; for a rate limit, whether
+            it is only the time of the next check.
+        openings: How often the breaker opened or an estimated cooldown began. If it grows, the last probe
+            failed.
     """
 
     seconds: float
-    category: Category
+    category: FailureCategory
     kind: UnavailableKind
     openings: int = field(default=0, compare=False)
     reason: str = ""
@@ -99,13 +103,16 @@ class Unavailable:
     look_in: float | None = None
 
     @property
-    def soonest(self) -> float:
-        """Seconds until the endpoint may be usable again, at the earliest."""
+    def min_wait_seconds(self) -> float:
+        """The least time, in seconds, until the circuit may be usable again."""
         return self.seconds if self.look_in is None else self.look_in
 
     @property
-    def is_probeable(self) -> bool:
-        """Whether one probe may be sent early: the provider did not ask for the wait, and a retry may help."""
+    def can_probe_early(self) -> bool:
+        """Whether a probe may be sent before the wait is over.
+
+        Only if the provider did not ask for the wait, and a retry may help.
+        """
         is_ours = self.kind == "open" or (self.kind == "cooling" and self.is_guess)
         return is_ours and POLICY[self.category].again == "retry"
 
@@ -128,37 +135,37 @@ class Unavailable:
 
 
 class HealthChange(NamedTuple):
-    """A change of a circuit's health, as it is passed to listeners.
+    """A change of a circuit's health, as passed to listeners.
 
     Attributes:
-        kind: ``opened``: its breaker opened, also again after a probe. ``closed``: the breaker closed.
-            ``rests``: a cooldown began. ``back``: the cooldown ended.
-        category: The kind of failure that led to the change.
+        kind: ``opened``: the breaker opened, or opened again after a failed probe. ``closed``: the breaker
+            closed. ``rests``: a cooldown began. ``back``: the cooldown ended.
+        category: The kind of failure that caused the change.
         seconds: For how many seconds no request is sent; 0 for ``closed`` and ``back``.
-        failures: The breaker's failures in a row.
+        failures: The number of failures in a row that the breaker has counted.
     """
 
     kind: Literal["opened", "closed", "rests", "back"]
     circuit: Circuit
-    category: Category
+    category: FailureCategory
     seconds: float
     failures: int
 
 
-class Resting(NamedTuple):
+class UnhealthyCircuit(NamedTuple):
     """A circuit that gets no requests now, or whose next request is a probe.
 
     Attributes:
-        kind: The kind as in `Unavailable`; ``half open`` if the wait is over and no probe was sent yet.
-        category: The kind of failure that led to this.
-        since: For how many seconds the circuit has rested.
-        seconds: For how many seconds more it rests.
-        failures: The breaker's failures in a row.
+        kind: As in `UnavailableReason`; ``half open`` if the wait is over and no probe was sent yet.
+        category: The kind of failure that caused this.
+        since: For how many seconds the circuit has been unhealthy.
+        seconds: For how many more seconds it gets no requests.
+        failures: The number of failures in a row that the breaker has counted.
     """
 
     circuit: Circuit
     kind: RestKind
-    category: Category
+    category: FailureCategory
     since: float
     seconds: float
     failures: int
@@ -170,12 +177,12 @@ def _in_words(seconds: float) -> str:
 
 
 class RetryBudget:
-    """Allows at most ``RETRY_RESERVE + RETRY_SHARE * N`` retries for N answers, so that an outage causes no retry storm.
+    """Limits retries to ``RETRY_RESERVE + RETRY_SHARE * N`` for N answers.
 
-    The part above the reserve loses half every `EARNED_HALF_LIFE` seconds.
-
-    An empty budget lends one retry to a call with no other endpoint left. It lends the next after an answer, or after an
-    interval that doubles each time. Not thread-safe: the owner holds a lock.
+    So an outage causes no retry storm. The part above the reserve loses half every `EARNED_HALF_LIFE`
+    seconds. A call with no other endpoint left may borrow a retry from an empty budget. The next loan is
+    possible after an answer, or after a pause that doubles with each loan. Not thread-safe: the owner holds
+    a lock.
 
     Attributes:
         earned_at: When the last answer came, by the monotonic clock.
@@ -189,12 +196,12 @@ class RetryBudget:
         self._pause = FIRST_LOAN_SECONDS
 
     @property
-    def is_low(self) -> bool:
-        """Whether less than the reserve is left."""
+    def is_below_reserve(self) -> bool:
+        """Whether less than the initial reserve, `RETRY_RESERVE` retries, is left."""
         return self._left < RETRY_RESERVE
 
     def earn(self, now: float, answers: int = 1) -> None:
-        """Add `RETRY_SHARE` for each of ``answers``."""
+        """Add `RETRY_SHARE` of a retry for each of ``answers``."""
         if now - self._counted_at > COUNT_SECONDS:
             self._count(now)
         self.earned_at = now
@@ -202,20 +209,20 @@ class RetryBudget:
         self._lends_at, self._pause = 0.0, FIRST_LOAN_SECONDS
 
     def spend(self, now: float) -> bool:
-        """Spend one retry; False if none is left."""
+        """Spend one retry and return True; return False if less than one is left."""
         self._count(now)
         if self._left < 1.0:
             return False
         self._left -= 1.0
         return True
 
-    def lose(self, retries: int, now: float) -> None:
+    def deduct(self, retries: int, now: float) -> None:
         """Subtract the ``retries`` that other processes have spent of the same budget."""
         self._count(now)
         self._left = max(0.0, self._left - retries)
 
     def borrow(self, now: float) -> bool:
-        """Take one retry although the budget is empty; False until the next loan is allowed."""
+        """Allow one retry although the budget is empty; False until the pause after the last loan is over."""
         if now < self._lends_at:
             return False
         self._lends_at = now + self._pause
@@ -230,57 +237,64 @@ class RetryBudget:
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """The state of one circuit, an endpoint with one key: its breaker, cooldown and probe, as a frozen value.
+class CircuitHealth:
+    """The health of one circuit, as a frozen value: its breaker, cooldown and probe.
 
     Times are seconds of the monotonic clock.
     """
 
     breaker: Breaker = field(default_factory=Breaker)
     cools_until: float = 0.0
-    cools_for: Category | None = None
+    cools_for: FailureCategory | None = None
     """The kind of failure behind the cooldown, until an answer ends it."""
     is_guess: bool = False
     is_told: bool = False
     """Whether the cooldown is at least `WORTH_TELLING` seconds long, so that listeners are told."""
     probes_until: float = 0.0
-    failed_with: Category = Category.SERVER
+    failed_with: FailureCategory = FailureCategory.SERVER
     openings: int = 0
     since: float = 0.0
     """When `is_on_trial` became true; 0 if never."""
 
     @property
-    def is_on_trial(self) -> bool:
-        """Whether a probe must succeed before other requests may follow."""
+    def needs_probe(self) -> bool:
+        """Whether a probe must be answered before normal requests: the breaker opened, or a cooldown began."""
         return self.cools_for is not None or self.breaker.opens_until is not None
 
-    def answered(self, now: float, *, was_probe: bool, is_well: bool) -> Condition:
-        """Update the condition with an answer; an answer to a request sent before the cooldown does not end the cooldown."""
-        after = replace(self, breaker=self.breaker.succeeded(now), probes_until=0.0)
+    def with_answer(self, now: float, *, was_probe: bool, ends_cooldown: bool) -> CircuitHealth:
+        """Return the health after an answer, which ends the probe and closes the breaker.
+
+        ``ends_cooldown`` tells whether the answer may end the cooldown. It does so only if the time of the
+        cooldown is over, or if the cooldown was estimated and the answer is the probe's.
+        """
+        after = replace(self, breaker=self.breaker.with_success(now), probes_until=0.0)
         is_over = now >= self.cools_until or (self.is_guess and was_probe)
         return (
-            replace(after, cools_until=0.0, cools_for=None, is_told=False) if is_well and is_over else after
+            replace(after, cools_until=0.0, cools_for=None, is_told=False)
+            if ends_cooldown and is_over
+            else after
         )
 
 
-WELL = Condition()
+WELL = CircuitHealth()
 
 
-class Health(PerProcess):
-    """The state of all circuits: plans ask which are usable, attempts report their outcome. No method blocks or does I/O.
+class HealthTracker(ForkSafe):
+    """Tracks the health of all circuits: routing asks which are usable, and attempts report their outcome.
 
-    A forked child begins with a copy of its parent's; probes in flight stay the parent's.
+    No method blocks or does I/O. A forked child begins with a copy of its parent's state, without the probes
+    in flight.
 
     Args:
         clock: The monotonic clock, in seconds.
-        traffic: The load and limits of the process; by default empty.
+        traffic: The load and rate limits of the process; by default empty.
     """
 
-    def __init__(self, clock: Callable[[], float], traffic: Traffic | None = None) -> None:
-        self.traffic = Traffic(clock) if traffic is None else traffic
+    def __init__(self, clock: Callable[[], float], traffic: TrafficState | None = None) -> None:
+        self.traffic = TrafficState(clock) if traffic is None else traffic
         self._clock = clock
         self._listeners: tuple[HealthListener, ...] = ()
-        self._conditions: OrderedDict[Circuit, Condition] = OrderedDict()
+        self._conditions: OrderedDict[Circuit, CircuitHealth] = OrderedDict()
         self._budgets: defaultdict[str, RetryBudget] = defaultdict(RetryBudget)
         super().__init__()
 
@@ -294,84 +308,102 @@ class Health(PerProcess):
     def __len__(self) -> int:
         return len(self._conditions)
 
-    def availability(self, *circuits: Circuit) -> Unavailable | None:
-        """Check ``circuits``: the reason why the first unusable one cannot be used now; None if all may be used."""
+    def find_unavailable_reason(self, *circuits: Circuit) -> UnavailableReason | None:
+        """Return why the first unusable circuit of ``circuits`` cannot be used now; None if all may be used."""
         for circuit in circuits:
             condition = self._conditions.get(circuit)
             if condition is not None and (why := _unavailable(condition, self._clock())) is not None:
                 return why
         return None
 
-    def admit(
-        self, circuit: Circuit, seconds: float, *, last_resort: bool, key: Circuit | None = None
-    ) -> Admission | Unavailable:
-        """Get permission to send a request, or the reason why it must not be sent.
+    def admit_request(
+        self, circuit: Circuit, max_seconds: float, *, last_resort: bool, key_circuit: Circuit | None = None
+    ) -> Admission | UnavailableReason:
+        """Ask for permission to send a request.
 
         Args:
             circuit: The circuit of the request.
-            seconds: The most seconds that the request may take. A probe whose outcome is not reported is then forgotten.
-            last_resort: Whether no other endpoint is left: then an open breaker, or a cooldown that no provider asked for,
-                may be probed early, by one request at a time.
-            key: The circuit of the request's key, which may be cooling, too.
+            max_seconds: The longest time that the request may take. A probe without an outcome is forgotten
+                after it.
+            last_resort: Whether no other endpoint is left. Then one request at a time may probe an open breaker,
+                or a cooldown that no provider asked for, before the wait is over.
+            key_circuit: The circuit of the request's key, which may be in cooldown, too.
+
+        Returns:
+            ``request``; ``probe`` if the outcome decides whether other requests may follow; or the reason why
+            the request must not be sent.
         """
-        if circuit not in self._conditions and key not in self._conditions:
+        if circuit not in self._conditions and key_circuit not in self._conditions:
             return "request"
         now = self._clock()
         with self._lock:
-            known = self._known(key, circuit)
+            known = self._known(key_circuit, circuit)
             for condition in known.values():
                 why = _unavailable(condition, now)
-                if why is not None and not (last_resort and why.is_probeable):
+                if why is not None and not (last_resort and why.can_probe_early):
                     return why
-            on_trial = [one for one, condition in known.items() if condition.is_on_trial]
+            on_trial = [one for one, condition in known.items() if condition.needs_probe]
             for one in on_trial:
-                self._keep(one, replace(known[one], probes_until=now + seconds + PROBE_GRACE), now)
+                self._keep(one, replace(known[one], probes_until=now + max_seconds + PROBE_GRACE), now)
             return "probe" if on_trial else "request"
 
-    def _known(self, *circuits: Circuit | None) -> dict[Circuit, Condition]:
+    def _known(self, *circuits: Circuit | None) -> dict[Circuit, CircuitHealth]:
         return {one: self._conditions[one] for one in circuits if one is not None and one in self._conditions}
 
-    def answered(
-        self, circuit: Circuit, *, key: Circuit | None = None, was_probe: bool = True, is_well: bool = True
+    def record_answer(
+        self,
+        circuit: Circuit,
+        *,
+        key_circuit: Circuit | None = None,
+        was_probe: bool = True,
+        ends_cooldown: bool = True,
     ) -> None:
-        """Record that an admitted request was answered, so that the provider is reachable.
+        """Record that a request was answered, so that the provider is reachable.
 
         Args:
             circuit: The circuit of the request.
-            key: The circuit of the request's key.
+            key_circuit: The circuit of the request's key.
             was_probe: Whether the request was the probe, if a probe is in flight.
-            is_well: Whether the answer ends a cooldown; False for another rate limit.
+            ends_cooldown: Whether the answer may end a cooldown; False for another rate-limit error.
         """
-        if circuit not in self._conditions and key not in self._conditions:
+        if circuit not in self._conditions and key_circuit not in self._conditions:
             return
         now = self._clock()
         with self._lock:
             changes = [
-                self._keep(one, condition.answered(now, was_probe=was_probe, is_well=is_well), now)
-                for one, condition in self._known(key, circuit).items()
+                self._keep(
+                    one, condition.with_answer(now, was_probe=was_probe, ends_cooldown=ends_cooldown), now
+                )
+                for one, condition in self._known(key_circuit, circuit).items()
             ]
         self._tell(chain.from_iterable(changes))
 
-    def failed(
-        self, circuit: Circuit, category: Category, *, key: Circuit | None = None, was_probe: bool = True
+    def record_failure(
+        self,
+        circuit: Circuit,
+        category: FailureCategory,
+        *,
+        key_circuit: Circuit | None = None,
+        was_probe: bool = True,
     ) -> None:
-        """Record that an admitted request failed by the provider's fault.
+        """Record that a request failed, and that the provider is to blame.
 
         Args:
             circuit: The circuit of the request.
             category: The kind of failure.
-            key: The circuit of the request's key.
-            was_probe: Whether the request was the probe; if not, a probe in flight goes on.
+            key_circuit: The circuit of the request's key.
+            was_probe: Whether the request was the probe. If not, a probe in flight continues, and the failure
+                counts only while the breaker is closed.
         """
-        if was_probe and key is not None:
-            self.release(key)
+        if was_probe and key_circuit is not None:
+            self.release_probes(key_circuit)
         now = self._clock()
         with self._lock:
             condition = self._conditions.get(circuit, WELL)
             is_straggler = not was_probe and condition.breaker.state(now) != "closed"
             if is_straggler:  # it was under way when the breaker opened, and says nothing new
                 return
-            breaker = condition.breaker.failed(now)
+            breaker = condition.breaker.with_failure(now)
             is_verdict = breaker.opens_until is not None
             changes = self._keep(
                 circuit,
@@ -386,22 +418,27 @@ class Health(PerProcess):
             )
         self._tell(changes)
 
-    def release(self, *circuits: Circuit) -> None:
-        """Release the probes of ``circuits`` without an outcome, because each was cancelled or never sent."""
+    def release_probes(self, *circuits: Circuit) -> None:
+        """End the probes of ``circuits`` without an outcome, because the requests were cancelled or never sent."""
         now = self._clock()
         with self._lock:
             for one, condition in self._known(*circuits).items():
                 if condition.probes_until:
                     self._keep(one, replace(condition, probes_until=0.0), now)
 
-    def cool(self, circuit: Circuit, seconds: float, category: Category, *, is_guess: bool = False) -> None:
-        """Put ``circuit`` on cooldown for ``seconds``; afterwards one probe is sent before other requests.
+    def start_cooldown(
+        self, circuit: Circuit, seconds: float, category: FailureCategory, *, is_guess: bool = False
+    ) -> None:
+        """Put ``circuit`` into cooldown for ``seconds``, at most an hour.
+
+        Afterwards one probe precedes other requests.
 
         Args:
             circuit: The circuit.
             seconds: The length of the cooldown.
-            category: The kind of failure that led to it.
-            is_guess: Whether ``seconds`` is our estimate rather than the provider's: then a probe may be sent early.
+            category: The kind of failure that caused it.
+            is_guess: Whether ``seconds`` is our estimate rather than the provider's. Then a probe may be sent
+                early.
         """
         now = self._clock()
         until, is_told = now + min(seconds, LONGEST_COOLING), seconds >= WORTH_TELLING
@@ -420,20 +457,20 @@ class Health(PerProcess):
             changes = self._keep(circuit, cooled, now)
         self._tell(changes)
 
-    def resting(self) -> tuple[Resting, ...]:
-        """List the circuits that are cooling, open, or waiting for a probe."""
+    def list_unhealthy_circuits(self) -> tuple[UnhealthyCircuit, ...]:
+        """List the circuits that are in cooldown, have an open breaker, or wait for a probe."""
         if not self._conditions:
             return ()
         with self._lock:
             known, now = list(self._conditions.items()), self._clock()
-        return tuple(_resting(circuit, one, now) for circuit, one in known if one.is_on_trial)
+        return tuple(_resting(circuit, one, now) for circuit, one in known if one.needs_probe)
 
-    def notice(self) -> str | None:
-        """A sentence for people if this process does not receive the state of other processes as it should; else None."""
+    def describe_sharing_problem(self) -> str | None:
+        """A sentence for operators if this process cannot exchange its state with other processes; else None."""
         return None
 
     def close(self) -> None:
-        """Stop sharing with other processes, if this health is shared."""
+        """Stop exchanging state with other processes. Does nothing if the health is not shared."""
 
     def subscribe(self, listener: HealthListener) -> None:
         """Call ``listener`` with each later `HealthChange`; its exceptions are logged. Subscribing again changes nothing."""
@@ -449,29 +486,35 @@ class Health(PerProcess):
                 except Exception:
                     log.exception("a listener to health failed; the call goes on")
 
-    def earn_retry(self, budget_key: str) -> None:
-        """Record an answer, which adds to the retry budget ``budget_key``. Each provider and key owner has a budget."""
+    def credit_retry_budget(self, budget_key: str) -> None:
+        """Record an answer, which adds a part of a retry to the retry budget ``budget_key``.
+
+        Each provider has a budget for the operator's keys, and a budget for users' keys.
+        """
         with self._lock:
             self._budgets[budget_key].earn(self._clock())
 
-    def has_answered(self, budget_key: str) -> bool:
+    def has_recent_answer(self, budget_key: str) -> bool:
         """Whether the provider of the retry budget ``budget_key`` answered a call in the last `OPEN_SECONDS`."""
         with self._lock:
             return self._clock() - self._budgets[budget_key].earned_at < OPEN_SECONDS
 
-    def may_retry(self, budget_key: str, *, last_resort: bool = False) -> bool:
-        """Spend one retry of the budget ``budget_key``; False if none is left. For a ``last_resort``, an empty budget may lend one."""
+    def spend_retry(self, budget_key: str, *, last_resort: bool = False) -> bool:
+        """Spend one retry of the retry budget ``budget_key``; False if none is left.
+
+        With ``last_resort``, if no other endpoint is left, an empty budget may lend a retry.
+        """
         with self._lock:
             budget, now = self._budgets[budget_key], self._clock()
             return budget.spend(now) or (last_resort and budget.borrow(now))
 
-    def _keep(self, circuit: Circuit, condition: Condition, now: float) -> Sequence[HealthChange]:
+    def _keep(self, circuit: Circuit, condition: CircuitHealth, now: float) -> Sequence[HealthChange]:
         """Store the condition of ``circuit``, and return the changes that listeners are told."""
         before = self._conditions.get(circuit, WELL)
         if condition.breaker.has_no_failures and condition.cools_for is None:
             self._conditions.pop(circuit, None)
         else:
-            if condition.is_on_trial and not before.is_on_trial:
+            if condition.needs_probe and not before.needs_probe:
                 condition = replace(condition, since=now)
             self._conditions[circuit] = condition
             self._conditions.move_to_end(circuit)
@@ -481,7 +524,9 @@ class Health(PerProcess):
         return tuple(_changes(circuit, before, condition, now)) if is_news else ()
 
 
-def _changes(circuit: Circuit, before: Condition, after: Condition, now: float) -> Iterator[HealthChange]:
+def _changes(
+    circuit: Circuit, before: CircuitHealth, after: CircuitHealth, now: float
+) -> Iterator[HealthChange]:
     """The changes between two conditions that listeners are told."""
     openings, failures = after.breaker.openings, after.breaker.in_a_row
     until = after.breaker.opens_until
@@ -495,28 +540,28 @@ def _changes(circuit: Circuit, before: Condition, after: Condition, now: float) 
         yield HealthChange("back", circuit, before.cools_for, 0.0, failures)
 
 
-def _tells_less(before: Condition, after: Condition) -> bool:
+def _tells_less(before: CircuitHealth, after: CircuitHealth) -> bool:
     return not before.is_told or before.cools_for is not after.cools_for
 
 
-def _resting(circuit: Circuit, condition: Condition, now: float) -> Resting:
+def _resting(circuit: Circuit, condition: CircuitHealth, now: float) -> UnhealthyCircuit:
     why, cause = _unavailable(condition, now), condition.cools_for or condition.failed_with
     kind: RestKind = "half open"
     if why is not None and why.kind != "limited":
         kind = why.kind
     seconds = why.seconds if why is not None else 0.0
-    return Resting(circuit, kind, cause, now - condition.since, seconds, condition.breaker.in_a_row)
+    return UnhealthyCircuit(circuit, kind, cause, now - condition.since, seconds, condition.breaker.in_a_row)
 
 
-def _unavailable(condition: Condition, now: float) -> Unavailable | None:
+def _unavailable(condition: CircuitHealth, now: float) -> UnavailableReason | None:
     openings, is_probed = condition.openings, now < condition.probes_until
     cause = condition.cools_for or condition.failed_with
     if now < condition.cools_until and not (condition.is_guess and is_probed):
         left = condition.cools_until - now
-        return Unavailable(left, cause, "cooling", openings, is_guess=condition.is_guess)
+        return UnavailableReason(left, cause, "cooling", openings, is_guess=condition.is_guess)
     if is_probed:
-        return Unavailable(condition.probes_until - now, cause, "probing", openings)
+        return UnavailableReason(condition.probes_until - now, cause, "probing", openings)
     opens_until = condition.breaker.opens_until
     if opens_until is not None and now < opens_until:
-        return Unavailable(opens_until - now, condition.failed_with, "open", openings)
+        return UnavailableReason(opens_until - now, condition.failed_with, "open", openings)
     return None

@@ -22,63 +22,80 @@ TOO_OFTEN = 1 / 3
 
 @dataclass(frozen=True, slots=True)
 class LatencyEstimate:
-    """A moving average of latency.
+    """A moving average of an endpoint's latency.
 
     Attributes:
         seconds: The mean.
         at: When the mean last changed, in seconds of the monotonic clock.
-        is_first: Whether the mean is of a single request, which had to set up a connection. The next answer replaces it.
+        is_first: Whether only one request was measured, which had to set up a connection. The next answer
+            replaces its latency.
     """
 
     seconds: float
     at: float
     is_first: bool = False
 
-    def hoped(self, now: float) -> float:
-        """The latency to expect at ``now``: it sinks to half while nothing is measured, so that the endpoint is tried again."""
+    def expected_seconds(self, now: float) -> float:
+        """The latency to expect at ``now``.
+
+        Without measurements it falls to half, so that a slow endpoint is tried again.
+        """
         age = now - self.at
         return 0.5 * self.seconds if age >= FADES else self.seconds * (1.0 - 0.5 * age / FADES)
 
-    def answered(self, seconds: float, now: float) -> LatencyEstimate:
-        """The mean after an answer that took ``seconds``. The older the mean, the more the answer counts."""
+    def with_answer(self, seconds: float, now: float) -> LatencyEstimate:
+        """Return the mean after an answer that took ``seconds``. The older the mean, the more the answer counts."""
         weight = 1.0 if self.is_first else max(LEAST_WEIGHT, 1.0 - 0.5 ** ((now - self.at) / HALF_LIFE))
         return LatencyEstimate(self.seconds + weight * (seconds - self.seconds), now)
 
-    def failed(self, seconds: float, now: float) -> LatencyEstimate:
-        """The mean after a failure that took ``seconds``: a slow failure counts as latency, a fast failure does not."""
+    def with_failure(self, seconds: float, now: float) -> LatencyEstimate:
+        """Return the mean after a failure that took ``seconds``, which counts only if it is longer than the mean."""
         if seconds > self.seconds:
-            return self.answered(seconds, now)
+            return self.with_answer(seconds, now)
         return LatencyEstimate(self.seconds, now, self.is_first)
 
 
-def after_answer(before: LatencyEstimate | None, seconds: float, now: float) -> LatencyEstimate:
-    """Update an endpoint's mean latency with an answer that took ``seconds``; ``before`` is None for the first request."""
-    return LatencyEstimate(seconds, now, is_first=True) if before is None else before.answered(seconds, now)
+def estimate_after_answer(previous: LatencyEstimate | None, seconds: float, now: float) -> LatencyEstimate:
+    """Return an endpoint's mean latency after an answer that took ``seconds``.
+
+    ``previous`` is the mean before; None at the first request.
+    """
+    return (
+        LatencyEstimate(seconds, now, is_first=True)
+        if previous is None
+        else previous.with_answer(seconds, now)
+    )
 
 
-def after_failure(before: LatencyEstimate | None, seconds: float, now: float) -> LatencyEstimate:
-    """Update an endpoint's mean latency with a failure after ``seconds``; ``before`` is None for the first request."""
-    if before is None:
+def estimate_after_failure(previous: LatencyEstimate | None, seconds: float, now: float) -> LatencyEstimate:
+    """Return an endpoint's mean latency after a failure that took ``seconds``.
+
+    ``previous`` is the mean before; None at the first request.
+    """
+    if previous is None:
         return LatencyEstimate(max(seconds, FAILURE_SECONDS), now, is_first=True)
-    return before.failed(seconds, now)
+    return previous.with_failure(seconds, now)
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
-    """A moving average of the failure rate.
+class FailureRate:
+    """A moving average of an endpoint's failure rate.
 
     Attributes:
         share: The failure rate, from 0 to 1.
-        at: When it last changed, in seconds of the monotonic clock.
+        at: When the rate last changed, in seconds of the monotonic clock.
     """
 
     share: float = 0.0
     at: float = 0.0
 
-    def after(self, now: float, *, failed: bool) -> Failing:
-        """Update the failure rate with one more request."""
-        return Failing(self.share + FAILURE_WEIGHT * (failed - self.share), now)
+    def with_request(self, now: float, *, failed: bool) -> FailureRate:
+        """Return the failure rate after one more request."""
+        return FailureRate(self.share + FAILURE_WEIGHT * (failed - self.share), now)
 
-    def is_too_often(self, now: float) -> bool:
-        """Whether the rate is so high that other endpoints come first. It decays, so that the endpoint is tried again."""
+    def is_too_high(self, now: float) -> bool:
+        """Whether the rate is so high that other endpoints are preferred.
+
+        The rate decays with time, so that the endpoint is tried again.
+        """
         return self.share > TOO_OFTEN and self.share * 0.5 ** ((now - self.at) / FORGIVEN) > TOO_OFTEN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
-from .latency import Failing, LatencyEstimate, after_answer, after_failure
+from .latency import FailureRate, LatencyEstimate, estimate_after_answer, estimate_after_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,8 +18,8 @@ Target = tuple[str, str]
 LatencyKind = Literal["first_token", "total"]
 
 
-class InFlight:
-    """Requests in flight, by number, each with the time after which the request counts as lost."""
+class InFlightRequests:
+    """The requests in flight, by number. A request whose end is not reported in time is no longer counted."""
 
     __slots__ = ("_soonest", "_until")
 
@@ -28,14 +28,14 @@ class InFlight:
         self._soonest = math.inf
         """The earliest of these times."""
 
-    def add(self, number: int, until: float) -> None:
-        """Count a request. If its end is not reported by ``until``, the request is lost and no longer counts."""
-        self._until[number] = until
+    def add(self, request_number: int, until: float) -> None:
+        """Count a request until its end is reported, but at most until the time ``until``."""
+        self._until[request_number] = until
         self._soonest = min(self._soonest, until)
 
-    def remove(self, number: int) -> None:
-        """Count request ``number`` as ended."""
-        self._until.pop(number, None)
+    def remove(self, request_number: int) -> None:
+        """Stop counting the request, because it has ended."""
+        self._until.pop(request_number, None)
 
     def count(self, now: float) -> int:
         """The number of requests in flight."""
@@ -45,40 +45,43 @@ class InFlight:
         return len(self._until)
 
 
-class Load:
-    """The load of one target, which is an endpoint with one of the operator's keys, or with the keys of all users.
+class TargetLoad:
+    """The load of one target: an endpoint with one of the operator's keys, or with all keys of users.
 
     Attributes:
-        latency: The latency by kind, where measured.
+        latency: The mean latency, by kind; a kind that was never measured is missing.
         failing: The failure rate; None if no request ever failed.
-        in_flight: The target's requests in flight.
-        recent_requests: The base-2 logarithm of the decaying count of requests, scaled so that targets compare without a
-            clock.
+        in_flight: The requests in flight.
+        recent_requests: The base-2 logarithm of the number of recent requests, plus the time in half-lives.
+            It needs no update as the number decays, so that targets can be compared at any time.
     """
 
     __slots__ = ("failing", "in_flight", "latency", "recent_requests")
 
     def __init__(self) -> None:
         self.latency: dict[LatencyKind, LatencyEstimate] = {}
-        self.failing: Failing | None = None
-        self.in_flight = InFlight()
+        self.failing: FailureRate | None = None
+        self.in_flight = InFlightRequests()
         self.recent_requests = -math.inf
 
-    def used(self, now: float) -> float:
-        """The decaying number of recent requests at ``now``."""
+    def recent_request_count(self, now: float) -> float:
+        """The number of recent requests at ``now``, in which each request counts less the older it is."""
         return float(2.0 ** (self.recent_requests - now / HALF_LIFE))
 
-    def began(self, number: int, now: float, until: float) -> None:
-        """Count a request that is being sent."""
-        self.recent_requests = math.log2(self.used(now) + 1.0) + now / HALF_LIFE
-        self.in_flight.add(number, until)
+    def record_start(self, request_number: int, now: float, until: float) -> None:
+        """Count a request that is being sent.
+
+        It is in flight until its end is reported, but at most until ``until``.
+        """
+        self.recent_requests = math.log2(self.recent_request_count(now) + 1.0) + now / HALF_LIFE
+        self.in_flight.add(request_number, until)
 
 
-_IDLE = Load()
+_IDLE = TargetLoad()
 
 
-class Targets:
-    """The load of every target. Not thread-safe: the owner holds a lock.
+class TargetLoads:
+    """The load of every target, which is an endpoint with a key. Not thread-safe: the owner holds a lock.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -86,58 +89,64 @@ class Targets:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._loads: dict[Target, Load] = {}
+        self._loads: dict[Target, TargetLoad] = {}
 
-    def loads(self, targets: Iterable[Target]) -> list[Load]:
-        """The load of each of ``targets``, in their order. The caller must not change these objects."""
+    def loads(self, targets: Iterable[Target]) -> list[TargetLoad]:
+        """The load of each of ``targets``, in their order. The caller must not change the returned objects."""
         known = self._loads
         return [known.get(target, _IDLE) for target in targets]
 
-    def busy(self, target: Target) -> int:
-        """The number of requests to ``target`` in flight."""
+    def in_flight_count(self, target: Target) -> int:
+        """The number of requests in flight to ``target``."""
         return self._loads.get(target, _IDLE).in_flight.count(self._clock())
 
-    def used(self, target: Target) -> float:
-        """The decaying number of recent requests to ``target``."""
-        return self._loads.get(target, _IDLE).used(self._clock())
+    def recent_request_count(self, target: Target) -> float:
+        """The number of recent requests to ``target``, in which each request counts less the older it is."""
+        return self._loads.get(target, _IDLE).recent_request_count(self._clock())
 
     def latency(self, target: Target, latency_kind: LatencyKind) -> LatencyEstimate | None:
         """The moving average of the latency of ``target``; None if no latency of this kind was measured."""
         return self._loads.get(target, _IDLE).latency.get(latency_kind)
 
-    def last_measured(self, target: Target, latency_kind: LatencyKind) -> float:
+    def last_measured_at(self, target: Target, latency_kind: LatencyKind) -> float:
         """When the latency of ``target`` was last measured, by the monotonic clock; minus infinity if never."""
         latency = self.latency(target, latency_kind)
         return -math.inf if latency is None else latency.at
 
-    def began(self, target: Target, number: int, until: float) -> None:
-        """Count a request that is being sent. If its end is not reported by ``until``, the request no longer counts."""
-        self._own(target).began(number, self._clock(), until)
+    def record_start(self, target: Target, request_number: int, until: float) -> None:
+        """Count a request that is being sent.
 
-    def ended(self, target: Target, number: int) -> None:
-        """Count request ``number`` as no longer in flight."""
-        self._loads.get(target, _IDLE).in_flight.remove(number)
+        It is in flight until its end is reported, but at most until ``until``.
+        """
+        self._own(target).record_start(request_number, self._clock(), until)
 
-    def answered(self, target: Target, latency_kind: LatencyKind, seconds: float) -> None:
-        """Record the latency of a success."""
+    def record_end(self, target: Target, request_number: int) -> None:
+        """Stop counting the request as in flight."""
+        self._loads.get(target, _IDLE).in_flight.remove(request_number)
+
+    def record_answer(self, target: Target, latency_kind: LatencyKind, seconds: float) -> None:
+        """Record that ``target`` answered a request within ``seconds``, as a latency of the kind ``latency_kind``."""
         load, now = self._own(target), self._clock()
-        load.latency[latency_kind] = after_answer(load.latency.get(latency_kind), seconds, now)
+        load.latency[latency_kind] = estimate_after_answer(load.latency.get(latency_kind), seconds, now)
         if load.failing is not None:
-            load.failing = load.failing.after(now, failed=False)
+            load.failing = load.failing.with_request(now, failed=False)
 
-    def failed(self, target: Target, latency_kind: LatencyKind, seconds: float) -> None:
-        """Record a failure that took ``seconds``."""
+    def record_failure(self, target: Target, latency_kind: LatencyKind, seconds: float) -> None:
+        """Record that a request to ``target`` failed after ``seconds``."""
         load, now = self._own(target), self._clock()
-        load.latency[latency_kind] = after_failure(load.latency.get(latency_kind), seconds, now)
-        load.failing = (load.failing or Failing()).after(now, failed=True)
+        load.latency[latency_kind] = estimate_after_failure(load.latency.get(latency_kind), seconds, now)
+        load.failing = (load.failing or FailureRate()).with_request(now, failed=True)
 
-    def level_up(self, target: Target, recent_requests: float) -> None:
-        """Raise the target's recent requests to at least ``recent_requests``, so that a target that comes back is not flooded."""
+    def raise_recent_requests(self, target: Target, recent_requests: float) -> None:
+        """Raise the target's `TargetLoad.recent_requests` to at least ``recent_requests``.
+
+        So a strategy does not flood a target that was unavailable for a while.
+        """
         load = self._own(target)
         load.recent_requests = max(load.recent_requests, recent_requests)
 
-    def _own(self, target: Target) -> Load:
+    def _own(self, target: Target) -> TargetLoad:
         load = self._loads.get(target)
         if load is None:
-            load = self._loads[target] = Load()
+            load = self._loads[target] = TargetLoad()
         return load

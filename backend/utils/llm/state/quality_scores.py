@@ -36,7 +36,7 @@ class _Lately:
 
 
 class QualityScores:
-    """The scores of the answers to each feature, by endpoint. Not thread-safe: the owner holds a lock.
+    """The scores of answers, by feature and endpoint. Not thread-safe: the owner holds a lock.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -46,22 +46,29 @@ class QualityScores:
         self._clock = clock
         self._scores: defaultdict[tuple[str, str], _Lately] = defaultdict(_Lately)
 
-    def mean(self, feature: str, endpoint: str, *, least: int, remember: float) -> float | None:
-        """The mean score of the last ``remember`` seconds; None if there are fewer than ``least`` scores."""
+    def mean_score(
+        self, feature: str, endpoint: str, *, min_count: int, max_age_seconds: float
+    ) -> float | None:
+        """The mean score of the last ``max_age_seconds``; None if there are fewer than ``min_count`` scores."""
         lately = self._scores.get((feature, endpoint))
         if lately is None:
             return None
-        lately.forget(self._clock() - remember)
-        return lately.total / len(lately.scores) if len(lately.scores) >= least else None
+        lately.forget(self._clock() - max_age_seconds)
+        return lately.total / len(lately.scores) if len(lately.scores) >= min_count else None
 
-    def quality(self, feature: str, endpoint: str, *, least: int, remember: float) -> float | None:
-        """`mean`, or the mean of the last ``least`` scores if that is better: an endpoint that recovered is trusted again."""
-        mean = self.mean(feature, endpoint, least=least, remember=remember)
+    def best_recent_mean(
+        self, feature: str, endpoint: str, *, min_count: int, max_age_seconds: float
+    ) -> float | None:
+        """The higher of `mean_score` and the mean of the last ``min_count`` scores; None if there are fewer scores.
+
+        So an endpoint that has recovered is trusted again before its old scores expire.
+        """
+        mean = self.mean_score(feature, endpoint, min_count=min_count, max_age_seconds=max_age_seconds)
         if mean is None:
             return None
-        last = islice(reversed(self._scores[feature, endpoint].scores), least)
-        return max(mean, sum(score for _, score in last) / least)
+        last = islice(reversed(self._scores[feature, endpoint].scores), min_count)
+        return max(mean, sum(score for _, score in last) / min_count)
 
     def add(self, feature: str, endpoint: str, score: float) -> None:
-        """Record one ``score``, from 0 (bad) to 1 (good), for an answer of ``endpoint``."""
+        """Record a ``score``, from 0 (bad) to 1 (good), of an answer of ``endpoint`` to ``feature``."""
         self._scores[feature, endpoint].add(self._clock(), score)

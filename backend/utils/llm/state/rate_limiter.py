@@ -8,14 +8,14 @@ from collections import OrderedDict
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from .load import InFlight
-from .windows import CalendarWindow, SlidingWindow, resets_at
+from .load import InFlightRequests
+from .windows import CalendarWindow, SlidingWindow, period_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..rate_limits import Limits, Period, Rate
-    from .windows import Grant, Window
+    from .windows import Window, WindowGrant
 
 MOST_SCOPES = 10_000
 """Scopes kept; beyond that the least recently used is forgotten, as users bring any number of keys."""
@@ -31,12 +31,13 @@ GRACE_SECONDS = 1.0
 """Seconds after its announced check at which a call that has not checked leaves the queue."""
 
 
-class Meter(NamedTuple):
-    """The rate limits of one key, endpoint or feature, under whose scope requests are counted.
+class MeteredScope(NamedTuple):
+    """A key, endpoint or feature with its rate limits.
 
     Attributes:
-        scope: The id of the key, endpoint or feature: all requests with the same scope are counted together.
-        name: The scope's name for people.
+        scope: The id of the key, endpoint or feature. All requests with the same scope are counted together.
+        name: What the limits hold for, in words for people.
+        limits: The rate limits.
     """
 
     scope: str
@@ -44,16 +45,18 @@ class Meter(NamedTuple):
     limits: Limits
 
 
-class Exceeded(NamedTuple):
-    """The reason why a request may not go out now.
+class ExceededLimit(NamedTuple):
+    """A rate limit that a request must wait for.
 
     Attributes:
         scope: The scope whose limit is exceeded.
         what: The limit, in words.
-        seconds: Seconds until the request may go out if all queued before it use their full estimate; inf if never.
+        seconds: Seconds until the request may be sent if all queued before it use all tokens they reserve;
+            inf if never.
         look_in: Seconds until the next check.
         is_quota: Whether the limit is daily or monthly.
-        is_guess: Whether ``seconds`` is only when to check again, because the end of other requests is unknown.
+        is_guess: Whether ``seconds`` is only the time of the next check, because nobody knows when other
+            requests end.
     """
 
     scope: str
@@ -64,12 +67,15 @@ class Exceeded(NamedTuple):
     is_guess: bool = False
 
 
-class Level(NamedTuple):
-    """The state of one limit: how much of it is used, and how many calls wait for room.
+class LimitUsage(NamedTuple):
+    """How much of one rate limit is used, and how many calls wait.
 
     Attributes:
-        per: The limit's period; None for requests at once.
-        waiting: How many calls wait for room under any limit of the same scope.
+        what: The unit that is counted; ``at once`` for requests in flight.
+        per: The limit's period; None for requests in flight.
+        used: The amount used.
+        most: The limit.
+        waiting: How many calls wait for any limit of the same scope.
     """
 
     what: Literal["requests", "tokens", "at once"]
@@ -80,7 +86,7 @@ class Level(NamedTuple):
 
 
 class WaitQueue:
-    """The calls that wait for room under a limit, in the order in which they began, and the tokens that each needs."""
+    """The calls that wait for the rate limits of one scope, oldest first, and the tokens that each needs."""
 
     __slots__ = ("_asks", "_order")
 
@@ -92,7 +98,7 @@ class WaitQueue:
         return len(self._order)
 
     def join(self, call_number: int, until: float, tokens: int) -> None:
-        """Add a call to the queue, or extend its wait; the call leaves the queue unless it joins again by ``until``."""
+        """Add a call to the queue, or extend its wait. A call that does not join again by ``until`` is removed."""
         if call_number not in self._asks:
             insort(self._order, call_number)
         self._asks[call_number] = (until, tokens)
@@ -102,31 +108,34 @@ class WaitQueue:
         if self._asks.pop(call_number, None) is not None:
             self._order.remove(call_number)
 
-    def before(self, call_number: int, now: float) -> int:
-        """The number of calls before ``call_number`` in the queue; for 0, a call that has not joined, all of them."""
+    def count_before(self, call_number: int, now: float) -> int:
+        """Count the calls ahead of ``call_number``; the whole queue for 0, a call that is not in the queue.
+
+        Removes calls at the front whose wait has expired.
+        """
         while self._order and (first := self._order[0]) != call_number and self._asks[first][0] <= now:
             self.leave(first)  # it did not come back
         return bisect_left(self._order, call_number) if call_number else len(self._order)
 
-    def asks(self, before: int) -> Iterator[int]:
-        """The tokens that each of the first ``before`` calls needs, in the order of the queue."""
-        return (self._asks[call_number][1] for call_number in islice(self._order, before))
+    def tokens_needed(self, call_count: int) -> Iterator[int]:
+        """Yield the tokens that each of the first ``call_count`` calls in the queue needs, in order."""
+        return (self._asks[call_number][1] for call_number in islice(self._order, call_count))
 
 
 class LimitReservation(NamedTuple):
-    """The amounts that a request in flight has reserved in one scope.
+    """The amounts that a request in flight has reserved under the limits of one scope.
 
     Attributes:
         tokens: The tokens that the request may use.
-        until: If the request's end is not reported by then, the reservation counts as used.
+        until: When the whole reservation counts as used, if the end of the request was not reported.
         of_requests: The grants for the request itself, each with its window.
         of_tokens: The grants for its tokens, each with its window.
     """
 
     tokens: int
     until: float
-    of_requests: list[tuple[Window, Grant]]
-    of_tokens: list[tuple[Window, Grant]]
+    of_requests: list[tuple[Window, WindowGrant]]
+    of_tokens: list[tuple[Window, WindowGrant]]
 
 
 class _Count:
@@ -140,7 +149,7 @@ class _Count:
 
     def __init__(self) -> None:
         self.windows: dict[tuple[str, Period], Window] = {}
-        self.in_flight = InFlight()
+        self.in_flight = InFlightRequests()
         self.reserved: dict[int, LimitReservation] = {}
         self.queue = WaitQueue()
 
@@ -148,7 +157,7 @@ class _Count:
         """Whether the scope must be kept: a call waits, a request is in flight, or a quota is partly used."""
         if len(self.queue) or self.in_flight.count(now):
             return True
-        return any(per in resets and window.used() for (_, per), window in self.windows.items())
+        return any(per in resets and window.used_amount() for (_, per), window in self.windows.items())
 
     def unsettled(self, window: Window) -> int:
         """The tokens in ``window`` that are reserved, but not yet used."""
@@ -156,7 +165,7 @@ class _Count:
             one.tokens
             for one in self.reserved.values()
             for place, grant in one.of_tokens
-            if place is window and window.holds(grant)
+            if place is window and window.is_counted(grant)
         )
 
     def forget_lost(self, now: float) -> None:
@@ -166,7 +175,9 @@ class _Count:
 
 
 class RateLimiter:
-    """Counts requests and tokens against limits, in each scope. Not thread-safe: the owner holds a lock.
+    """Counts requests and tokens against the rate limits of each scope.
+
+    Not thread-safe: the owner holds a lock.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -182,103 +193,119 @@ class RateLimiter:
         self._counts: OrderedDict[str, _Count] = OrderedDict()
         self._resets: dict[Period, float] = dict.fromkeys(("day", "month"), -math.inf)
 
-    def full(self, meters: Sequence[Meter], tokens: int, call_number: int = 0) -> Exceeded | None:
-        """Check a request of ``tokens`` against ``meters``: the limit that delays it the longest; None if it may go out.
+    def find_exceeded_limit(
+        self, meters: Sequence[MeteredScope], tokens: int, call_number: int = 0
+    ) -> ExceededLimit | None:
+        """Find the limit that delays a request of ``tokens`` the longest; None if it may be sent. Counts nothing.
 
         Args:
-            meters: The limits that the request counts against.
+            meters: The scopes in which the request counts.
             tokens: The tokens that the request may use.
-            call_number: The call's number in the queues; 0 for a call that waits in none.
+            call_number: The call's number in the queues; 0 for a call that is in no queue.
         """
         found = [one for meter in meters for one in self._obstacles(meter, tokens, call_number)]
         return max(found, key=lambda one: one.seconds, default=None)
 
-    def _obstacles(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
+    def _obstacles(self, meter: MeteredScope, tokens: int, call_number: int) -> Iterator[ExceededLimit]:
         """Each limit that is exceeded, with room reserved for the calls that wait before this one."""
         count, limits, clock = self._counts.get(meter.scope) or _Count(), meter.limits, self._clock()
-        before = count.queue.before(call_number, clock)
+        before = count.queue.count_before(call_number, clock)
         for rate in limits.requests:
             yield from self._too_many(meter, count, "requests", rate, [*repeat(1, before + 1)])
         for rate in limits.tokens:
-            yield from self._too_many(meter, count, "tokens", rate, [*count.queue.asks(before), tokens])
+            yield from self._too_many(
+                meter, count, "tokens", rate, [*count.queue.tokens_needed(before), tokens]
+            )
         if limits.concurrency is None:
             return
         most = self._own(limits.concurrency)
         if count.in_flight.count(clock) + before >= most:
             what = f"{limits.concurrency} requests at once {meter.name}"
             poll = _poll(before // most)
-            yield Exceeded(meter.scope, what, poll, poll, is_guess=True)
+            yield ExceededLimit(meter.scope, what, poll, poll, is_guess=True)
 
     def _too_many(
-        self, meter: Meter, count: _Count, kind: str, rate: Rate, asks: list[int]
-    ) -> Iterator[Exceeded]:
+        self, meter: MeteredScope, count: _Count, kind: str, rate: Rate, asks: list[int]
+    ) -> Iterator[ExceededLimit]:
         """The limit, if there is no room for the last of ``asks`` after the others.
 
         There is room sooner if a request uses fewer tokens than reserved, or a call in front gives up.
         """
         window, alone, most = self._window(count, kind, rate.per), asks[-1], self._own(rate.amount)
-        seconds = window.seconds_until(asks, most)
+        seconds = window.seconds_until_free(asks, most)
         what = f"{rate.amount} {kind} per {rate.per} {meter.name}"
         if alone > rate.amount:
-            yield Exceeded(meter.scope, what, math.inf, math.inf, rate.resets)
+            yield ExceededLimit(meter.scope, what, math.inf, math.inf, rate.is_calendar_quota)
         elif seconds > 0:
             unsettled = count.unsettled(window) if kind == "tokens" else 0
-            soonest = window.seconds_until([alone], most + unsettled)
+            soonest = window.seconds_until_free([alone], most + unsettled)
             soon = min(SETTLING_SECONDS * len(asks), max(LONGEST_POLL, len(asks) / _LOOKS_PER_SECOND))
             look_in = seconds if soonest + soon >= seconds else max(soon, soonest)
             if unsettled and soonest <= 0:
-                yield Exceeded(meter.scope, what, look_in, look_in, is_guess=True)
+                yield ExceededLimit(meter.scope, what, look_in, look_in, is_guess=True)
             else:
-                yield Exceeded(meter.scope, what, seconds, look_in, rate.resets)
+                yield ExceededLimit(meter.scope, what, seconds, look_in, rate.is_calendar_quota)
 
     def _own(self, amount: int) -> int:
         """The part of a limit that this process may use."""
         return amount
 
-    def take(self, meters: Sequence[Meter], tokens: int, number: int, until: float) -> None:
-        """Count a request that is being sent. If its end is not reported by ``until``, it no longer counts as in flight."""
+    def count_request(
+        self, meters: Sequence[MeteredScope], tokens: int, request_number: int, until: float
+    ) -> None:
+        """Count a request of ``tokens`` that is being sent.
+
+        If its end is not reported by ``until``, it no longer counts as in flight.
+        """
         for meter in meters:
             count, limits = self._count(meter.scope), meter.limits
             count.forget_lost(self._clock())
             of_requests = [self._grant(count, "requests", rate.per, 1) for rate in limits.requests]
             of_tokens = [self._grant(count, "tokens", rate.per, tokens) for rate in limits.tokens]
-            count.reserved[number] = LimitReservation(tokens, until, of_requests, of_tokens)
-            count.in_flight.add(number, until)
+            count.reserved[request_number] = LimitReservation(tokens, until, of_requests, of_tokens)
+            count.in_flight.add(request_number, until)
 
-    def reserve(self, number: int) -> bool:  # noqa: ARG002 - for those who ask others
-        """Reserve room for request ``number`` under the limits shared with other processes, after `take` has counted it here.
+    def reserve_shared_limits(self, request_number: int) -> bool:  # noqa: ARG002 - for those who ask others
+        """Reserve a request in the limits that are shared with other processes.
 
-        True if the request fits, or if no limits are shared.
-
-        May block for the store's answer: call this without holding the lock.
+        Called after `count_request` has counted the request in this process. Returns whether the request may be
+        sent; always True if no limits are shared. May block until the shared store answers: call this without
+        holding the lock.
         """
         return True
 
-    async def areserve(self, number: int) -> bool:
-        """Reserve as `reserve` does, without blocking the event loop."""
-        return self.reserve(number)
+    async def areserve_shared_limits(self, request_number: int) -> bool:
+        """Do the same as `reserve_shared_limits` without blocking the event loop."""
+        return self.reserve_shared_limits(request_number)
 
-    def received(self, meters: Sequence[Meter], number: int) -> None:
-        """Free the place of request ``number`` among those in flight: it was answered, but its tokens are not known yet."""
+    def mark_answered(self, meters: Sequence[MeteredScope], request_number: int) -> None:
+        """Stop counting a request as in flight: it was answered. Its tokens stay reserved until they are settled."""
         for meter in meters:
-            self._count(meter.scope).in_flight.remove(number)
+            self._count(meter.scope).in_flight.remove(request_number)
 
-    def settle(self, meters: Sequence[Meter], number: int, used: int | None, *, arrived: bool = True) -> None:
-        """Replace the tokens that a request reserved by those that it used.
+    def settle_request(
+        self,
+        meters: Sequence[MeteredScope],
+        request_number: int,
+        used_tokens: int | None,
+        *,
+        arrived: bool = True,
+    ) -> None:
+        """Replace the tokens that a request reserved by the tokens that it used.
 
         Args:
-            meters: As for `take`.
-            number: As for `take`.
-            used: The tokens used; None if unknown, so that all reserved tokens count.
-            arrived: Whether the request reached the provider; if not, it does not count as a request either.
+            meters: The scopes in which the request counts, as for `count_request`.
+            request_number: The number of the request, as for `count_request`.
+            used_tokens: The tokens used; None if unknown, so that all reserved tokens count.
+            arrived: Whether the request reached the provider. If not, it is not counted as a request either.
         """
         for meter in meters:
             count = self._count(meter.scope)
-            count.in_flight.remove(number)
-            reservation = count.reserved.pop(number, None)
+            count.in_flight.remove(request_number)
+            reservation = count.reserved.pop(request_number, None)
             if reservation is None:
                 continue
-            unused = 0 if used is None else reservation.tokens - used
+            unused = 0 if used_tokens is None else reservation.tokens - used_tokens
             for window, grant in reservation.of_tokens:
                 if unused > 0:
                     window.give_back(grant, unused)
@@ -287,7 +314,7 @@ class RateLimiter:
             for window, grant in () if arrived else reservation.of_requests:
                 window.give_back(grant, 1)
 
-    def _grant(self, count: _Count, kind: str, per: Period, amount: int) -> tuple[Window, Grant]:
+    def _grant(self, count: _Count, kind: str, per: Period, amount: int) -> tuple[Window, WindowGrant]:
         window = self._window(count, kind, per)
         return window, window.add(amount)
 
@@ -299,43 +326,45 @@ class RateLimiter:
             count.windows[kind, per] = window
         return window
 
-    def resets(self) -> Mapping[Period, float]:
-        """The time of the next reset of quotas, for each period, in seconds since the epoch."""
+    def next_quota_resets(self) -> Mapping[Period, float]:
+        """When daily and monthly quotas are reset next, by period, in seconds since the epoch."""
         now = self._epoch()
         if now >= self._resets["day"]:
-            self._resets = {per: resets_at(per, now) for per in self._resets}
+            self._resets = {per: period_end(per, now) for per in self._resets}
         return self._resets
 
-    def levels(self, meter: Meter) -> Iterator[Level]:
-        """The use of each limit of ``meter``, for overviews; counts nothing."""
+    def list_limit_usage(self, meter: MeteredScope) -> Iterator[LimitUsage]:
+        """Yield how much of each limit of ``meter`` is used, for display. Counts nothing."""
         count, limits = self._counts.get(meter.scope) or _Count(), meter.limits
         waiting = len(count.queue)
         for rate in limits.requests:
-            yield Level("requests", rate.per, _used(count, "requests", rate.per), rate.amount, waiting)
+            yield LimitUsage("requests", rate.per, _used(count, "requests", rate.per), rate.amount, waiting)
         for rate in limits.tokens:
-            yield Level("tokens", rate.per, _used(count, "tokens", rate.per), rate.amount, waiting)
+            yield LimitUsage("tokens", rate.per, _used(count, "tokens", rate.per), rate.amount, waiting)
         if limits.concurrency is not None:
-            yield Level("at once", None, count.in_flight.count(self._clock()), limits.concurrency, waiting)
+            yield LimitUsage(
+                "at once", None, count.in_flight.count(self._clock()), limits.concurrency, waiting
+            )
 
     # Usage without reservation ---------------------------------------------------------------------------------------
 
-    def used(self, scope: str, rate: Rate) -> int:
-        """The number of tokens that now count against ``rate`` in ``scope``."""
+    def count_used_tokens(self, scope: str, rate: Rate) -> int:
+        """The number of tokens that count against the limit ``rate`` of ``scope`` now."""
         count = self._counts.get(scope)
         return _used(count, "tokens", rate.per) if count else 0
 
-    def use(self, scope: str, rate: Rate, tokens: int) -> None:
-        """Count ``tokens`` that were used without a reservation against ``rate`` in ``scope``."""
+    def add_used_tokens(self, scope: str, rate: Rate, tokens: int) -> None:
+        """Add ``tokens`` that were used without a reservation to the count of the limit ``rate`` of ``scope``."""
         self._window(self._count(scope), "tokens", rate.per).add(tokens)
 
     # Queues -------------------------------------------------------------------------------------------------------------
 
-    def join(self, scope: str, call_number: int, seconds: float, tokens: int) -> None:
-        """Join the queue of ``scope`` for ``seconds`` with a request of ``tokens``, or extend the wait."""
+    def join_queue(self, scope: str, call_number: int, seconds: float, tokens: int) -> None:
+        """Add a call that needs ``tokens`` to the queue of ``scope`` for ``seconds``, or extend its wait."""
         self._count(scope).queue.join(call_number, self._clock() + seconds + GRACE_SECONDS, tokens)
 
-    def leave(self, scope: str, call_number: int) -> None:
-        """Leave the queue of ``scope``."""
+    def leave_queue(self, scope: str, call_number: int) -> None:
+        """Remove a call from the queue of ``scope``."""
         if (count := self._counts.get(scope)) is not None:
             count.queue.leave(call_number)
 
@@ -353,7 +382,7 @@ class RateLimiter:
 
     def _forget_one(self) -> None:
         """Forget the least recently used scope that is not live; if all are live, the least recently used."""
-        resets, now = self.resets(), self._clock()
+        resets, now = self.next_quota_resets(), self._clock()
         old = islice(self._counts.items(), _MOST_LOOKED_AT)
         unmissed = next((scope for scope, count in old if not count.is_live(resets, now)), None)
         del self._counts[unmissed if unmissed is not None else next(iter(self._counts))]
@@ -361,11 +390,11 @@ class RateLimiter:
 
 def _used(count: _Count, kind: str, per: Period) -> int:
     window = count.windows.get((kind, per))
-    return window.used() if window else 0
+    return window.used_amount() if window else 0
 
 
-def first_reset(meters: Sequence[Meter], resets: Mapping[Period, float]) -> float:
-    """The earliest reset in ``resets`` of a quota of ``meters``; inf if there is none."""
+def first_quota_reset(meters: Sequence[MeteredScope], resets: Mapping[Period, float]) -> float:
+    """The time of the earliest reset in ``resets`` of a quota of ``meters``; inf if ``meters`` have no quota."""
     first = math.inf
     for meter in meters:
         for rate in meter.limits.requests + meter.limits.tokens:

@@ -9,27 +9,31 @@ MOST_CONVERSATIONS = 10_000
 """Conversations kept; beyond that the least recently served is forgotten."""
 
 
-class Rung(NamedTuple):
-    """An endpoint of a ladder, and the longest prompt that it serves, in tokens."""
+class LadderRung(NamedTuple):
+    """An endpoint of a ladder of context windows, and the longest prompt that it serves, in tokens."""
 
     endpoint: str
     longest: int
 
 
 class SessionAffinity:
-    """The rung that serves each conversation. Not thread-safe: the owner holds a lock."""
+    """Remembers which endpoint of a context ladder last served each conversation.
+
+    Not thread-safe: the owner holds a lock.
+    """
 
     def __init__(self) -> None:
-        self._last: OrderedDict[tuple[str, str], Rung] = OrderedDict()
+        self._last: OrderedDict[tuple[str, str], LadderRung] = OrderedDict()
 
-    def last(self, scope: str, conversation: str) -> Rung | None:
-        """The rung that last served ``conversation`` in ``scope``; None if none did."""
+    def last_rung(self, scope: str, conversation: str) -> LadderRung | None:
+        """The rung that last served ``conversation`` in ``scope``; None if unknown."""
         return self._last.get((scope, conversation))
 
-    def served(self, scope: str, conversation: str, rung: Rung, tokens: int) -> None:
+    def record_rung(self, scope: str, conversation: str, rung: LadderRung, tokens: int) -> None:
         """Record that ``rung`` served ``conversation``, whose prompt has ``tokens`` tokens.
 
-        If the prompt still fits the smaller rung that served earlier, the conversation stays on the smaller rung.
+        If the prompt still fits the smaller rung that served the conversation before, the smaller rung stays
+        recorded.
         """
         last = self._last.get((scope, conversation))
         if last is None or tokens > last.longest or rung.longest < last.longest:

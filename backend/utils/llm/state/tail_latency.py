@@ -25,8 +25,8 @@ MOST_SAVED = 5
 """Hedged requests that can be saved up, for when an endpoint is slow for a while."""
 
 
-class Tail:
-    """The recent answer times of one endpoint, of which the slow tail decides when a request is hedged."""
+class RecentLatencies:
+    """The recent answer times of one endpoint. They decide after how long a request is hedged."""
 
     __slots__ = ("_in_order", "_recent")
 
@@ -39,47 +39,50 @@ class Tail:
 
     @property
     def p95(self) -> float | None:
-        """The seconds within which 95 % of requests are answered; None until `ENOUGH` times are known."""
+        """The 95th percentile of the answer times, in seconds; None until `ENOUGH` times are known."""
         known = len(self._in_order)
         return self._in_order[ceil(SLOW * known) - 1] if known >= ENOUGH else None
 
-    def took(self, seconds: float) -> None:
+    def record_answer(self, seconds: float) -> None:
         """Record an answer that took ``seconds``."""
         if len(self._recent) == REMEMBERED:
             del self._in_order[bisect_left(self._in_order, self._recent.popleft())]
         self._recent.append(seconds)
         insort(self._in_order, seconds)
 
-    def took_at_least(self, seconds: float) -> None:
-        """Record a request that was cancelled after ``seconds``, if this is at least `p95`; else ignore it."""
+    def record_cancelled(self, seconds: float) -> None:
+        """Record a request that was cancelled after ``seconds``. Ignored if ``seconds`` is below `p95`."""
         begins = self.p95
         if begins is not None and seconds >= begins:
-            self.took(seconds)
+            self.record_answer(seconds)
 
 
 class TailLatency:
-    """The answer times of each endpoint, by feature. Not thread-safe: the owner holds a lock."""
+    """The recent answer times of each endpoint, by feature. Not thread-safe: the owner holds a lock."""
 
     def __init__(self) -> None:
-        self._tails: defaultdict[tuple[str, str, LatencyKind], Tail] = defaultdict(Tail)
+        self._tails: defaultdict[tuple[str, str, LatencyKind], RecentLatencies] = defaultdict(RecentLatencies)
 
-    def of(self, feature: str, endpoint: str, latency_kind: LatencyKind) -> Tail:
-        """The times of ``endpoint``'s answers to ``feature``: to the first token for streams, else to the whole answer."""
+    def latencies_of(self, feature: str, endpoint: str, latency_kind: LatencyKind) -> RecentLatencies:
+        """The recent answer times of ``endpoint`` for ``feature``.
+
+        The kind of latency is the time until the first token for streams, else until the end of the answer.
+        """
         return self._tails[feature, endpoint, latency_kind]
 
 
 class HedgeBudget:
-    """How many more hedging requests each feature may send: a share of its calls. Not thread-safe: the owner holds a lock."""
+    """Limits hedged requests to a share of each feature's calls. Not thread-safe: the owner holds a lock."""
 
     def __init__(self) -> None:
         self._earned: defaultdict[str, int] = defaultdict(int)
 
     def earn(self, feature: str) -> None:
-        """Count a call of ``feature``, which earns 1/`CALLS_PER_HEDGE` of a hedged request."""
+        """Count a call of ``feature``. Every `CALLS_PER_HEDGE` calls earn one hedged request."""
         self._earned[feature] = min(self._earned[feature] + 1, CALLS_PER_HEDGE * MOST_SAVED)
 
     def can_spend(self, feature: str) -> bool:
-        """Whether ``feature`` has earned a whole hedging request."""
+        """Whether ``feature`` has earned at least one hedged request."""
         return self._earned[feature] >= CALLS_PER_HEDGE
 
     def spend(self, feature: str) -> None:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from ..forks import PerProcess
+from ..forks import ForkSafe
 from .experiments import Experiments
-from .load import Targets
+from .load import TargetLoads
 from .quality_scores import QualityScores
 from .rate_limiter import RateLimiter
 from .session_affinity import SessionAffinity
 from .tail_latency import HedgeBudget, TailLatency
-from .unsupported import Unsupported
+from .unsupported import UnsupportedCapabilities
 from .weighted_round_robin import WeightedRoundRobin
 
 if TYPE_CHECKING:
@@ -28,11 +28,12 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class Traffic(PerProcess):
-    """Load, rate limits, latencies, experiments and the state of strategies. Hold ``lock`` while using any of it.
+class TrafficState(ForkSafe):
+    """The state that a process's calls share: load, rate limits, experiments and the state of strategies.
 
-    So choosing an endpoint and reserving it are one step. A forked child begins with an empty state: its parent's
-    reservations would never be released there, and a change may have been copied half done.
+    Hold ``lock`` while using any part of it, so that choosing an endpoint and reserving it are one step. A
+    forked child begins with an empty state, because the parent's reservations would never be released in the
+    child.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -55,7 +56,7 @@ class Traffic(PerProcess):
     @override
     def _begin(self) -> None:
         self.lock = threading.RLock()
-        self.targets = Targets(self.clock)
+        self.targets = TargetLoads(self.clock)
         self.rate_limiter = RateLimiter(self.clock, lambda: self._now().timestamp())
         self.round_robin = WeightedRoundRobin(self._random)
         self.session_affinity = SessionAffinity()
@@ -63,9 +64,9 @@ class Traffic(PerProcess):
         self.experiments = Experiments()
         self.tail_latency = TailLatency()
         self.hedge_budget = HedgeBudget()
-        self.unsupported = Unsupported(self.clock)
+        self.unsupported = UnsupportedCapabilities(self.clock)
 
-    def planned(self) -> None:
-        """Tell the round robin that a call was planned, so that it draws a new random number."""
+    def mark_call_planned(self) -> None:
+        """Record that a call was planned, so that the next call draws a new random number to pick its variant."""
         with self.lock:
-            self.round_robin.planned()
+            self.round_robin.reset_variant_draw()

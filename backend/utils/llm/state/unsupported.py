@@ -14,29 +14,32 @@ MOST_ENDPOINTS = 1024
 """Pairs of endpoint and key kept; beyond that the least recently refused is forgotten."""
 
 
-class Unsupported:
-    """Refused features by endpoint. Not thread-safe: the caller holds the lock of `Traffic`.
+class UnsupportedCapabilities:
+    """The capabilities and options that endpoints have rejected as unsupported. Later calls avoid them.
+
+    Not thread-safe: the caller holds the lock of `TrafficState`.
 
     Args:
         clock: The monotonic clock, in seconds.
 
     Attributes:
-        until: By endpoint and feature, when the refusal is forgotten. Public, so that callers can see cheaply that it is empty.
+        until: By endpoint and capability, when the rejection is forgotten. Public for a quick check whether
+            it is empty.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.until: OrderedDict[Hashable, dict[str, float]] = OrderedDict()
 
-    def add(self, endpoint: Hashable, feature: str) -> None:
-        """Remember for `SECONDS` that ``endpoint`` does not support ``feature``."""
-        self.until.setdefault(endpoint, {})[feature] = self._clock() + SECONDS
+    def add(self, endpoint: Hashable, capability: str) -> None:
+        """Remember for an hour that ``endpoint`` does not support ``capability``."""
+        self.until.setdefault(endpoint, {})[capability] = self._clock() + SECONDS
         self.until.move_to_end(endpoint)
         if len(self.until) > MOST_ENDPOINTS:
             self.until.popitem(last=False)
 
-    def of(self, endpoint: Hashable) -> Mapping[str, float]:
-        """The features that ``endpoint`` refused in the last hour, each with the seconds until the refusal is forgotten."""
+    def unsupported_by(self, endpoint: Hashable) -> Mapping[str, float]:
+        """The capabilities that ``endpoint`` rejected in the last hour, with the seconds until each is forgotten."""
         known = self.until.get(endpoint)
         if known is None:
             return {}

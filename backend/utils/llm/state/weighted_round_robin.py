@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class WeightedRoundRobin:
-    """Smooth weighted round robin, for each scope separately. Not thread-safe: the owner holds a lock.
+    """Smooth weighted round robin, separately for each scope. Not thread-safe: the owner holds a lock.
 
     Args:
         random: Returns a random number from 0 up to, not including, 1.
@@ -27,49 +27,61 @@ class WeightedRoundRobin:
         self._present: dict[str, set[Target]] = {}
 
     @property
-    def draw(self) -> float:
-        """The random number from 0 up to 1 for the next choice. It changes only after a choice, so that plans show the same choice."""
+    def choice_draw(self) -> float:
+        """The random number, from 0 up to 1, that the next choice uses.
+
+        It stays the same until a choice is made, so that planning a call repeatedly gives the same result.
+        """
         if self._draw is None:
             self._draw = self._random()
         return self._draw
 
     @property
     def variant_draw(self) -> float:
-        """The random number that picks an anonymous caller's variant. It changes only after a planned call."""
+        """The random number, from 0 up to 1, that picks the variant of an anonymous caller.
+
+        It stays the same until a call was planned.
+        """
         if self._variant_draw is None:
             self._variant_draw = self._random()
         return self._variant_draw
 
-    def planned(self) -> None:
-        """Draw a new random number for `variant_draw`."""
+    def reset_variant_draw(self) -> None:
+        """Discard `variant_draw`, so that its next use draws a new random number."""
         self._variant_draw = None
 
-    def current_weight(self, scope: str) -> Mapping[Target, float]:
-        """The current weight of each target in ``scope``; the greatest is chosen next."""
+    def current_weights(self, scope: str) -> Mapping[Target, float]:
+        """The current weight of each target in ``scope``, as smooth weighted round robin keeps it."""
         return self._current_weights.get(scope, {})
 
-    def weigh(self, scope: str, chosen: Target, weights: Mapping[Target, float]) -> None:
-        """Update the weights after ``chosen`` was chosen: each gains its own weight, and ``chosen`` loses the sum of all."""
+    def update_weights(self, scope: str, chosen: Target, weights: Mapping[Target, float]) -> None:
+        """Update the current weights after a choice.
+
+        Each target gains its weight in ``weights``, and ``chosen`` loses the sum of all weights.
+        """
         current_weight = self._current_weights.setdefault(scope, {})
         for target, weight in weights.items():
             current_weight[target] = current_weight.get(target, 0.0) + weight
         current_weight[chosen] -= sum(weights.values())
 
-    def newcomers(self, scope: str, targets: set[Target]) -> set[Target]:
-        """Find the ``targets`` that were not available at the last choice in ``scope``, and remember ``targets`` for the next choice.
+    def find_and_record_newcomers(self, scope: str, targets: set[Target]) -> set[Target]:
+        """Return the ``targets`` that were not available at the last choice in ``scope``; none at the first choice.
 
-        Empty at the first choice.
+        Remembers ``targets`` as available for the next choice.
         """
         before = self._present.get(scope, targets)
         self._present[scope] = targets
         return targets - before
 
-    def explores(self, scope: str, share: float) -> bool:
-        """Whether the next choice in ``scope`` should measure a neglected endpoint: with a ``share`` of 0.05, every twentieth."""
+    def should_explore(self, scope: str, share: float) -> bool:
+        """Whether the next choice in ``scope`` should explore another endpoint than the best.
+
+        ``share`` is the share of such choices: with 0.05, every twentieth.
+        """
         nth = self._choices.get(scope, 0) + 1
         return int(nth * share) > int((nth - 1) * share)
 
-    def chosen(self, scope: str) -> None:
-        """Count a choice in ``scope``, and draw a new random number for the next."""
+    def record_choice(self, scope: str) -> None:
+        """Count a choice in ``scope``, and discard `choice_draw`, so that the next choice draws a new number."""
         self._choices[scope] += 1
         self._draw = None

@@ -23,11 +23,12 @@ _LEAST_WAIT = 1e-6
 """Seconds: a call that waits for room is not woken too early by the rounding of floats."""
 
 
-class Grant:
-    """An amount that was granted, and counts from ``at`` on.
+class WindowGrant:
+    """An amount that a window counts from the time ``at`` on.
 
     Attributes:
-        at: When the last part was granted; ``since`` when the first was.
+        at: When the last part of the amount was added.
+        since: When the first part was added.
         amount: The amount, less the part that was given back.
     """
 
@@ -39,9 +40,10 @@ class Grant:
 
 
 class SlidingWindow:
-    """The amounts granted in the last second, minute or hour.
+    """The amounts counted in the last second, minute or hour.
 
-    Each grant counts for one whole period from its time on, so no period holds more than the rate, wherever it begins.
+    Each amount counts for a whole period from the time it is added, so that no period ever holds more than
+    the limit, wherever it begins.
 
     Args:
         per: The window's length.
@@ -54,7 +56,7 @@ class SlidingWindow:
         self._length = SECONDS[per]
         self._grain = min(1.0, self._length * GRAIN)
         self._clock = clock
-        self._log: list[Grant] = []
+        self._log: list[WindowGrant] = []
         self._used = 0
 
     def _expire(self) -> float:
@@ -67,49 +69,49 @@ class SlidingWindow:
             del log[:over]
         return now
 
-    def used(self) -> int:
-        """The sum of the grants that count now."""
+    def used_amount(self) -> int:
+        """The sum of the amounts that count now."""
         self._expire()
         return self._used
 
-    def add(self, amount: int) -> Grant:
-        """Count ``amount`` from now on, and return the grant, by which a part of it can be given back."""
+    def add(self, amount: int) -> WindowGrant:
+        """Count ``amount`` from now on. A part of the returned grant can be given back."""
         now = self._expire()
         self._used += amount
         if len(self._log) >= EXACT_GRANTS and now - (last := self._log[-1]).since <= self._grain:
             last.at, last.amount = now, last.amount + amount
             return last
-        grant = Grant(now, amount)
+        grant = WindowGrant(now, amount)
         self._log.append(grant)
         return grant
 
-    def holds(self, grant: Grant) -> bool:
-        """Whether ``grant`` counts now."""
+    def is_counted(self, grant: WindowGrant) -> bool:
+        """Whether the window still counts ``grant``."""
         return grant.at + self._length > self._clock()
 
-    def give_back(self, grant: Grant, amount: int) -> None:
-        """Return ``amount`` of ``grant`` to the window, because the request did not use it."""
+    def give_back(self, grant: WindowGrant, amount: int) -> None:
+        """Subtract ``amount`` from ``grant``, because the request did not use it."""
         self._expire()
-        if self.holds(grant):
+        if self.is_counted(grant):
             grant.amount -= amount
             self._used -= amount
 
-    def grants(self) -> list[tuple[float, int]]:
+    def counted_grants(self) -> list[tuple[float, int]]:
         """The grants that count now, each with its age in seconds and its amount."""
         now = self._expire()
         return [(now - one.at, one.amount) for one in self._log]
 
-    def seconds_until(self, asks: Iterable[int], most: int) -> float:
-        """Seconds until requests for the amounts ``asks``, sent one after the other, have room under the limit ``most``.
+    def seconds_until_free(self, amounts: Iterable[int], limit: int) -> float:
+        """Seconds until requests that need ``amounts``, sent one after the other, fit under ``limit``.
 
-        An amount above ``most`` counts as ``most``.
+        0 if they fit now. An amount above ``limit`` counts as ``limit``.
         """
         now = at = self._expire()
         used, made = self._used, list[tuple[float, int]]()
         counted = chain(((one.at, one.amount) for one in self._log), made)
-        for ask in asks:
-            amount = min(ask, most)
-            while used + amount > most:
+        for ask in amounts:
+            amount = min(ask, limit)
+            while used + amount > limit:
                 since, expired = next(counted)
                 at, used = since + self._length, used - expired
             made.append((at, amount))
@@ -118,7 +120,7 @@ class SlidingWindow:
 
 
 class CalendarWindow:
-    """The amounts granted this day or this month, in UTC.
+    """The amounts counted in the current day or month, in UTC.
 
     Args:
         per: The window's length.
@@ -137,42 +139,45 @@ class CalendarWindow:
         """Start at 0 in a new period, and return the time."""
         now = self._clock()
         if now >= self._ends:
-            self._begins, self._ends, self._used = _beginning(self._per, now), resets_at(self._per, now), 0
+            self._begins, self._ends, self._used = _beginning(self._per, now), period_end(self._per, now), 0
         return now
 
-    def used(self) -> int:
-        """The sum of the grants that count now."""
+    def used_amount(self) -> int:
+        """The sum of the amounts that count now."""
         self._renew()
         return self._used
 
-    def add(self, amount: int) -> Grant:
-        """Count ``amount`` from now on, and return the grant, by which a part of it can be given back."""
-        grant = Grant(self._renew(), amount)
+    def add(self, amount: int) -> WindowGrant:
+        """Count ``amount`` until the day or month ends. A part of the returned grant can be given back."""
+        grant = WindowGrant(self._renew(), amount)
         self._used += amount
         return grant
 
-    def holds(self, grant: Grant) -> bool:
-        """Whether ``grant`` counts now."""
+    def is_counted(self, grant: WindowGrant) -> bool:
+        """Whether ``grant`` was made in the current day or month, so that it still counts."""
         self._renew()
         return grant.at >= self._begins
 
-    def give_back(self, grant: Grant, amount: int) -> None:
-        """Subtract ``amount`` from the period of ``grant``, unless the period is over: the request did not use the amount."""
-        if self.holds(grant):
+    def give_back(self, grant: WindowGrant, amount: int) -> None:
+        """Subtract ``amount`` of ``grant``, which the request did not use. No effect once the period is over."""
+        if self.is_counted(grant):
             self._used -= amount
 
-    def grants(self) -> list[tuple[float, int]]:
-        """The sum that counts now, as one grant of age 0."""
-        return [(0.0, self.used())]
+    def counted_grants(self) -> list[tuple[float, int]]:
+        """The sum that counts now, as a single grant of age 0."""
+        return [(0.0, self.used_amount())]
 
-    def seconds_until(self, asks: Iterable[int], most: int) -> float:
-        """Seconds until requests for the amounts ``asks`` have room under the limit ``most``. See `SlidingWindow.seconds_until`."""
+    def seconds_until_free(self, amounts: Iterable[int], limit: int) -> float:
+        """Seconds until requests that need ``amounts`` all fit under ``limit``.
+
+        See `SlidingWindow.seconds_until_free`.
+        """
         now = at = self._renew()
         used, ends = self._used, self._ends
-        for ask in asks:
-            amount = min(ask, most)
-            if used + amount > most:
-                at, used, ends = ends, 0, resets_at(self._per, ends)
+        for ask in amounts:
+            amount = min(ask, limit)
+            if used + amount > limit:
+                at, used, ends = ends, 0, period_end(self._per, ends)
             used += amount
         return at - now
 
@@ -180,8 +185,11 @@ class CalendarWindow:
 Window = SlidingWindow | CalendarWindow
 
 
-def resets_at(per: Period, now: float) -> float:
-    """The end of the day or month of ``now``, in UTC; both are seconds since the epoch."""
+def period_end(per: Period, now: float) -> float:
+    """The end of the day or month (``per``) that contains ``now``, in UTC.
+
+    Both times are seconds since the epoch.
+    """
     if per != "month":
         return _beginning(per, now) + SECONDS[per]
     first = datetime.fromtimestamp(_beginning(per, now), UTC)

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from inspect import isabstract
 
-from .as_written import ORDERED, Custom, Ordered
-from .balanced import LeastBusy, LeastUsed, Quota, Weighted
-from .base import SelectionContext, Strategy
-from .by_tier import Allowance, ByTier
-from .ladders import ContextLadder, CostLadder
-from .latency import Latency
+from .as_written import ORDERED, CustomStrategy, OrderedStrategy
+from .balanced import LeastBusyStrategy, LeastUsedStrategy, QuotaStrategy, WeightedStrategy
+from .base import SelectionContext, SelectionStrategy
+from .by_tier import TierAllowance, TierStrategy
+from .ladders import ContextLadderStrategy, CostLadderStrategy
+from .latency import LatencyStrategy
 
 __all__ = [
     "ORDERED",
     "STRATEGIES",
-    "Allowance",
-    "ByTier",
-    "CostLadder",
-    "Custom",
-    "Ordered",
-    "Quota",
+    "CostLadderStrategy",
+    "CustomStrategy",
+    "OrderedStrategy",
+    "QuotaStrategy",
     "SelectionContext",
-    "Strategy",
-    "Weighted",
-    "by_name",
+    "SelectionStrategy",
+    "TierAllowance",
+    "TierStrategy",
+    "WeightedStrategy",
+    "index_strategies_by_name",
 ]
 
 
-def by_name(*kinds: type[Strategy]) -> dict[str, type[Strategy]]:
-    """Index the strategy classes by their names, which are the values of ``by`` in the table.
+def index_strategies_by_name(*kinds: type[SelectionStrategy]) -> dict[str, type[SelectionStrategy]]:
+    """Index strategy classes by their names: the values of ``by`` in the table's ``select`` settings.
 
     Raises:
-        TypeError: A class is abstract, has no name, or has the name of another one.
+        TypeError: A class is abstract, has no name, or has the same name as another class.
     """
-    named: dict[str, type[Strategy]] = {}
+    named: dict[str, type[SelectionStrategy]] = {}
     for kind in kinds:
         name = kind.model_fields["by"].default
         if isabstract(kind) or not isinstance(name, str) or name in named:
@@ -42,15 +42,15 @@ def by_name(*kinds: type[Strategy]) -> dict[str, type[Strategy]]:
     return named
 
 
-STRATEGIES = by_name(
-    Ordered,
-    Weighted,
-    LeastUsed,
-    LeastBusy,
-    Latency,
-    ByTier,
-    ContextLadder,
-    CostLadder,
-    Quota,
-    Custom,
+STRATEGIES = index_strategies_by_name(
+    OrderedStrategy,
+    WeightedStrategy,
+    LeastUsedStrategy,
+    LeastBusyStrategy,
+    LatencyStrategy,
+    TierStrategy,
+    ContextLadderStrategy,
+    CostLadderStrategy,
+    QuotaStrategy,
+    CustomStrategy,
 )

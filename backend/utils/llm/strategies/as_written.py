@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from typing_extensions import override
 
-from .base import Stateless
+from .base import StatelessStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,27 +14,30 @@ if TYPE_CHECKING:
     from .base import SelectionContext, Some
 
 
-class Ordered(Stateless):
-    """Tries endpoints in the order of the table; each next one after a failure."""
+class OrderedStrategy(StatelessStrategy):
+    """Tries endpoints in the order in which the table lists them; the next endpoint after each failure."""
 
     by: Literal["ordered"] = "ordered"
     balanced: ClassVar[bool] = False
 
     @override
-    def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
         return tier
 
 
-ORDERED = Ordered()
+ORDERED = OrderedStrategy()
 
 
-class Custom(Stateless):
-    """Asks the selector ``name``, a function that the application registered. Where no call is made, the table's order holds."""
+class CustomStrategy(StatelessStrategy):
+    """Leaves the choice to a selector, a function that the application registered as ``name``.
+
+    Where a route is only planned and no call is made, endpoints keep the order of the table.
+    """
 
     by: Literal["custom"] = "custom"
     name: str
     balanced: ClassVar[bool] = False
 
     @override
-    def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
         return tier

@@ -12,67 +12,67 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..state.load import LatencyKind, Target
-    from ..state.rate_limiter import Meter
-    from ..state.traffic import Traffic
+    from ..state.rate_limiter import MeteredScope
+    from ..state.traffic import TrafficState
 
 
-class Choosable(Protocol):
-    """The facts that a strategy may read of an endpoint with a key."""
+class SelectableEndpoint(Protocol):
+    """The properties of an endpoint with its key that a strategy may read. Implemented by `Candidate`."""
 
     @property
-    def target(self) -> Target:
-        """The endpoint's name and the key that pays, under which load and latency are kept."""
+    def traffic_key(self) -> Target:
+        """The key of the endpoint's load and latency: the endpoint's name, and the key that pays."""
         ...
 
     @property
     def scope(self) -> str:
-        """The name under which choices of the tier are counted; the same for all its endpoints."""
+        """The name under which a strategy keeps its state; the same for all endpoints among which it chooses."""
         ...
 
     @property
-    def share(self) -> int:
-        """The weight of the operator's account, relative to the endpoint's other accounts; 1 without accounts."""
+    def account_weight(self) -> int:
+        """The weight of the operator's account (key) relative to the endpoint's other accounts; 1 if there is one."""
         ...
 
     @property
-    def room(self) -> int:
+    def max_prompt_tokens(self) -> int:
         """The longest prompt, in tokens, that leaves space in the context window for the answer."""
         ...
 
     @property
-    def meters(self) -> Sequence[Meter]:
-        """The limits against which requests to the endpoint count."""
+    def meters(self) -> Sequence[MeteredScope]:
+        """The scopes with rate limits in which requests to the endpoint count."""
         ...
 
 
-Some = TypeVar("Some", bound=Choosable)
+Some = TypeVar("Some", bound=SelectableEndpoint)
 
 
 class SelectionContext(NamedTuple):
-    """The inputs of a choice other than the candidates.
+    """What a strategy knows about a call when it chooses an endpoint.
 
     Attributes:
         tokens: The prompt's length in tokens.
-        latency_kind: Which latency of an endpoint matters: to the first token, or to the end.
-        tier: The caller's tier, such as the plan that they pay for; None without one.
-        conversation: The id of the call's conversation; None without one.
-        traffic: The load and latency of endpoints. Hold its lock to order and choose in one atomic step.
+        latency_kind: The latency that matters: until the first token, or until the end of the answer.
+        tier: The caller's tier, such as a paid plan; None if the caller has no tier.
+        conversation: The id of the call's conversation; None if it has none.
+        traffic: The load and latency of endpoints. Hold its lock to sort and choose in one atomic step.
     """
 
     tokens: int
     latency_kind: LatencyKind
     tier: str | None
     conversation: str | None
-    traffic: Traffic
+    traffic: TrafficState
 
 
-class Strategy(BaseModel, ABC):
-    """A way to choose one of several endpoints, with the settings that it takes in the table.
+class SelectionStrategy(BaseModel, ABC):
+    """The base of all strategies that choose among several endpoints. The fields are the settings in the table.
 
     Attributes:
         by: The strategy's name in the table.
-        balanced: Whether its endpoints are equally good, so that no answer counts as degraded, and all endpoints are
-            tried before any is retried.
+        balanced: Whether the endpoints are equally good. Then no answer counts as degraded, and all
+            endpoints are tried before a retry at the same endpoint.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,30 +81,46 @@ class Strategy(BaseModel, ABC):
     balanced: ClassVar[bool] = True
 
     @abstractmethod
-    def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """Sort ``tier``, given in the table's order, into the order in which to try it now. Must not change state."""
+    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        """Sort ``tier`` into the order in which to try its endpoints now.
+
+        ``tier`` has the order of the table. Must not change any state.
+        """
 
     @abstractmethod
-    def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
-        """Remember that ``one`` was chosen ``among`` the available endpoints of its tier, for later calls of `order`."""
+    def record_choice(
+        self, selected: SelectableEndpoint, available: Sequence[SelectableEndpoint], context: SelectionContext
+    ) -> None:
+        """Record that ``selected`` was chosen from the ``available`` endpoints of its tier.
+
+        The order of later calls may depend on it.
+        """
 
     @abstractmethod
-    def named(self) -> Iterable[tuple[str, str]]:
-        """The endpoints that the strategy's settings mention, each after the setting's name, so that the table can be checked."""
+    def endpoints_in_settings(self) -> Iterable[tuple[str, str]]:
+        """The endpoints that the strategy's settings mention, as pairs of setting and endpoint.
+
+        Used to check that the table has these endpoints.
+        """
 
 
-class Stateless(Strategy, ABC):
-    """The base of strategies that remember no choices, and whose settings name no endpoints."""
+class StatelessStrategy(SelectionStrategy, ABC):
+    """The base of strategies that keep no record of choices, and whose settings mention no endpoints."""
 
     @override
-    def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
+    def record_choice(
+        self, selected: SelectableEndpoint, available: Sequence[SelectableEndpoint], context: SelectionContext
+    ) -> None:
         pass
 
     @override
-    def named(self) -> tuple[()]:
+    def endpoints_in_settings(self) -> tuple[()]:
         return ()
 
 
-def sorted_by(keys: Sequence[float] | Sequence[tuple[float, ...]], tier: Sequence[Some]) -> list[Some]:
-    """Sort the endpoints of ``tier`` by ``keys``, one for each; endpoints with equal keys keep the table's order."""
+def sort_by_keys(keys: Sequence[float] | Sequence[tuple[float, ...]], tier: Sequence[Some]) -> list[Some]:
+    """Sort the endpoints of ``tier`` by ``keys``, which has a key for each endpoint.
+
+    Equal keys keep the table's order.
+    """
     return [tier[place] for place in sorted(range(len(tier)), key=keys.__getitem__)]

@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import override
 
-from ..problems import rule_error
+from ..problems import make_rule_error
 from ..rate_limits import RateField
-from .base import Strategy
+from .base import SelectionStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .base import Choosable, SelectionContext, Some
+    from .base import SelectableEndpoint, SelectionContext, Some
 
 
-class Allowance(BaseModel):
-    """The endpoints that one tier of callers may use, best first.
+class TierAllowance(BaseModel):
+    """The endpoints that the callers of one tier may use, best first.
 
     Attributes:
         tokens: The tokens that a user of this tier may use in a period; None for no limit.
-        until: The share of ``tokens``, once used, after which the first endpoint no longer serves the user.
+        until: The share of ``tokens``, from 0 to 1, after whose use the first endpoint no longer serves the
+            user.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,11 +35,11 @@ class Allowance(BaseModel):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.tokens is not None and len(self.endpoints) == 1:
-            raise rule_error(
+            raise make_rule_error(
                 "has tokens, but no second endpoint to go on with", "Name one, or leave the tokens out."
             )
         if self.tokens is None and "until" in self.model_fields_set:
-            raise rule_error(
+            raise make_rule_error(
                 "has until, but no tokens that it is a share of", 'Add tokens = "…/day", or leave it out.'
             )
         return self
@@ -50,8 +51,8 @@ def _allowance(written: object) -> object:
     return {"endpoints": written} if isinstance(written, list | tuple) else written
 
 
-class ByTier(Strategy):
-    """Chooses by the caller's tier. Endpoints that the tier does not list never serve its callers, whatever fails.
+class TierStrategy(SelectionStrategy):
+    """Chooses endpoints by the caller's tier. An endpoint that the tier does not list never serves its callers.
 
     Attributes:
         tiers: The endpoints of each tier.
@@ -59,24 +60,26 @@ class ByTier(Strategy):
     """
 
     by: Literal["tier"] = "tier"
-    tiers: dict[str, Annotated[Allowance, BeforeValidator(_allowance)]] = Field(min_length=1)
+    tiers: dict[str, Annotated[TierAllowance, BeforeValidator(_allowance)]] = Field(min_length=1)
     default: str
     balanced: ClassVar[bool] = False
 
-    def tier_of(self, tier: str | None) -> str:
-        """The key of ``tiers`` that holds for a caller of this ``tier``: the tier itself if listed, else ``default``."""
+    def effective_tier(self, tier: str | None) -> str:
+        """The tier whose settings apply to a caller of ``tier``: ``tier`` itself if it is listed, else ``default``."""
         return tier if tier in self.tiers else self.default
 
     @override
-    def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        endpoints = self.tiers[self.tier_of(context.tier)].endpoints
+    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        endpoints = self.tiers[self.effective_tier(context.tier)].endpoints
         places = {name: place for place, name in enumerate(endpoints)}
-        return sorted(tier, key=lambda one: places.get(one.target[0], len(places)))
+        return sorted(tier, key=lambda one: places.get(one.traffic_key[0], len(places)))
 
     @override
-    def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
+    def record_choice(
+        self, selected: SelectableEndpoint, available: Sequence[SelectableEndpoint], context: SelectionContext
+    ) -> None:
         pass
 
     @override
-    def named(self) -> Iterator[tuple[str, str]]:
+    def endpoints_in_settings(self) -> Iterator[tuple[str, str]]:
         return ((f"tiers.{tier}", name) for tier, allowed in self.tiers.items() for name in allowed.endpoints)

@@ -7,21 +7,25 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 from typing_extensions import override
 
-from ..state.session_affinity import Rung
-from .base import Stateless, Strategy
+from ..state.session_affinity import LadderRung
+from .base import SelectionStrategy, StatelessStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .base import Choosable, SelectionContext, Some
+    from .base import SelectableEndpoint, SelectionContext, Some
 
 
-class ContextLadder(Strategy):
-    """Chooses the first endpoint whose window holds prompt and answer; the table lists the smallest window first.
+class ContextLadderStrategy(SelectionStrategy):
+    """Chooses the first endpoint whose context window holds prompt and answer.
+
+    The table lists the endpoint with the smallest window first.
 
     Attributes:
-        up_to: The longest prompt, in tokens, for which an endpoint is preferred; by default what its window holds.
-        back_at: The part of a smaller endpoint's longest prompt, from 0 to 1, that a conversation must fit into to return there.
+        up_to: By endpoint, the longest prompt in tokens for which it is preferred. An endpoint that is not
+            listed is preferred for all prompts that its window holds.
+        back_at: A conversation returns to a smaller endpoint only if its prompt is at most this part, from 0
+            to 1, of that endpoint's longest prompt.
     """
 
     by: Literal["context"] = "context"
@@ -30,36 +34,50 @@ class ContextLadder(Strategy):
     balanced: ClassVar[bool] = False
 
     @override
-    def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """Sort upwards from the first rung that is long enough. Shorter rungs, which the prompt only just fits, come last."""
-        names, affinity = [one.target[0] for one in tier], context.traffic.session_affinity
-        last = affinity.last(tier[0].scope, context.conversation) if context.conversation else None
+    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        """Sort from the first endpoint that is large enough for the prompt upwards; smaller endpoints come last.
+
+        If no endpoint is large enough, the largest comes first.
+        """
+        names, affinity = [one.traffic_key[0] for one in tier], context.traffic.session_affinity
+        last = affinity.last_rung(tier[0].scope, context.conversation) if context.conversation else None
         stood = names.index(last.endpoint) if last is not None and last.endpoint in names else 0
         for place, one in enumerate(tier):
             share = 1.0 if place >= stood else self.back_at
-            if context.tokens <= share * min(one.room, self.up_to.get(names[place], one.room)):
+            if context.tokens <= share * min(
+                one.max_prompt_tokens, self.up_to.get(names[place], one.max_prompt_tokens)
+            ):
                 return [*tier[place:], *tier[:place]]
         return tier[::-1]
 
     @override
-    def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
+    def record_choice(
+        self, selected: SelectableEndpoint, available: Sequence[SelectableEndpoint], context: SelectionContext
+    ) -> None:
         if context.conversation:
-            name = one.target[0]
-            rung = Rung(name, min(one.room, self.up_to.get(name, one.room)))
-            context.traffic.session_affinity.served(one.scope, context.conversation, rung, context.tokens)
+            name = selected.traffic_key[0]
+            rung = LadderRung(
+                name, min(selected.max_prompt_tokens, self.up_to.get(name, selected.max_prompt_tokens))
+            )
+            context.traffic.session_affinity.record_rung(
+                selected.scope, context.conversation, rung, context.tokens
+            )
 
     @override
-    def named(self) -> Iterator[tuple[str, str]]:
+    def endpoints_in_settings(self) -> Iterator[tuple[str, str]]:
         return (("up_to", name) for name in self.up_to)
 
 
-class CostLadder(Stateless):
-    """Chooses the first endpoint with good scores, and the next when an answer is rejected; cheapest first as written.
+class CostLadderStrategy(StatelessStrategy):
+    """Chooses the first endpoint whose recent answers are good enough.
+
+    The table lists the cheapest endpoint first. If an answer is rejected, the call goes on to the next
+    endpoint.
 
     Attributes:
-        enough: The mean score from which an endpoint's answers are good enough. An accepted answer scores 1, a rejected
-            answer 0, unless its test gives a score between 0 and 1.
-        least: The fewest scores by which an endpoint is judged; an endpoint with fewer is tried.
+        enough: The mean score from which an endpoint's answers are good enough. An accepted answer scores 1,
+            a rejected answer 0, unless the test of the answer gives a score between 0 and 1.
+        least: The number of scores from which an endpoint is judged; an endpoint with fewer scores is tried.
         remember: Seconds after which a score is forgotten.
         explore: The share of calls, 0 to 1, that start at the cheapest endpoint regardless of scores.
     """
@@ -72,13 +90,19 @@ class CostLadder(Stateless):
     balanced: ClassVar[bool] = False
 
     @override
-    def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """Sort upwards from the first rung with good scores or too few; without such a rung, reversed; for an ``explore`` share, as written."""
+    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        """Put the first endpoint first whose scores are good enough, or too few to judge.
+
+        More expensive endpoints follow, and cheaper endpoints come last. If all scores are bad, the most
+        expensive endpoint comes first. An ``explore`` share of calls keeps the table's order.
+        """
         scope, scores = tier[0].scope, context.traffic.quality_scores
-        if context.traffic.round_robin.explores(scope, self.explore):
+        if context.traffic.round_robin.should_explore(scope, self.explore):
             return tier
         for place, one in enumerate(tier):
-            quality = scores.quality(scope, one.target[0], least=self.least, remember=self.remember)
+            quality = scores.best_recent_mean(
+                scope, one.traffic_key[0], min_count=self.least, max_age_seconds=self.remember
+            )
             if quality is None or quality >= self.enough:
                 return [*tier[place:], *tier[:place]]
         return tier[::-1]

@@ -1,7 +1,8 @@
-"""Test doubles that ship with the product: a provider on the loopback interface, and a chat model that follows a script.
+"""Testing kit for applications: a fake provider on loopback, and a chat model that follows a script.
 
-``LoopbackProvider`` speaks HTTP, for tests of everything from the vendors' SDKs down; ``ScriptedChatModel`` is a LangChain
-model without I/O, for tests of product code. Importing this package loads neither: each is imported on first use.
+``LoopbackProvider`` is an HTTP server, to test everything from `get_llm` to the network.
+``ScriptedChatModel`` is a LangChain model without I/O, to test code that is given a model. Importing
+this package imports neither; each is imported on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API: requests read, answers and errors written."""
+"""Imitates Anthropic's Messages API: parses requests, and makes answers and errors."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from .replies import Status
-from .wire import Prompt, Tool, Turn, slices
+from .wire import DeclaredTool, Prompt, PromptTurn, split_evenly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from .replies import Usage
-    from .wire import Utterance
+    from .wire import PlannedAnswer
 
 _FINISH = {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal"}
 _ERRORS = {  # status: type, message
@@ -37,14 +37,14 @@ _THOUGHT = "What was asked? I shall answer that."
 _ATTACHMENTS = {"image": "image", "document": "file"}
 
 
-class AnthropicWire:
-    """Serves ``POST /v1/messages``, and ``GET /v1/models`` for requests with an ``anthropic-version`` header."""
+class FakeAnthropicApi:
+    """Serves ``POST /v1/messages``, and ``GET /v1/models`` if the request has the header ``anthropic-version``."""
 
     name: Literal["anthropic"] = "anthropic"
-    names_events = True
+    has_event_names = True
 
-    def read(self, body: Mapping[str, Any]) -> Prompt:
-        """Read the request ``body``. See `Wire.read`."""
+    def read_request(self, body: Mapping[str, Any]) -> Prompt:
+        """Parse the body of a request. See `FakeProviderApi.read_request`."""
         choice = body.get("tool_choice") or {"type": "auto"}
         tools = tuple(_tools(body.get("tools") or ())) if choice["type"] != "none" else ()
         forced = {"any": tuple(tool.name for tool in tools), "tool": (choice.get("name", ""),)}
@@ -62,29 +62,32 @@ class AnthropicWire:
             reasoning=(body.get("thinking") or {}).get("type") in {"adaptive", "enabled"},
         )
 
-    def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The body of an answer that is not streamed. See `Wire.whole`."""
+    def make_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the body of an answer that is not streamed. See `FakeProviderApi.make_body`."""
         del body
-        message = {**_message(utterance), "usage": _usage(utterance.usage)}
-        return message | {"content": list(_blocks(utterance)), "stop_reason": _finish(utterance)}
+        message = {**_message(answer), "usage": _usage(answer.usage)}
+        return message | {"content": list(_blocks(answer)), "stop_reason": _finish(answer)}
 
-    def events(self, utterance: Utterance, body: Mapping[str, Any]) -> Iterator[str]:
-        """The data of each server-sent event. The first reports the prompt's usage; that with the stop reason, all usage."""
+    def make_events(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the data of each event of a streamed answer. See `FakeProviderApi.make_events`.
+
+        The first event reports the usage of the prompt, the event with the stop reason reports all usage.
+        """
         del body
-        usage = _usage(utterance.usage)
-        begun = _message(utterance) | {"usage": usage | {"output_tokens": 1}}
+        usage = _usage(answer.usage)
+        begun = _message(answer) | {"usage": usage | {"output_tokens": 1}}
         yield json.dumps({"type": "message_start", "message": begun})
         yield json.dumps({"type": "ping"})
-        for place, block in enumerate(_blocks(utterance)):
-            yield from map(json.dumps, _block_events(block, place, utterance))
-        if (finish := _finish(utterance)) is None:
+        for place, block in enumerate(_blocks(answer)):
+            yield from map(json.dumps, _block_events(block, place, answer))
+        if (finish := _finish(answer)) is None:
             return
         delta = {"stop_reason": finish, "stop_sequence": None}
         yield json.dumps({"type": "message_delta", "delta": delta, "usage": usage})
         yield json.dumps({"type": "message_stop"})
 
-    def error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
-        """The body and headers of an error. See `Wire.error`."""
+    def make_error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
+        """Make the body and the headers of an error response. See `FakeProviderApi.make_error`."""
         kind, message = _ERRORS.get(status.code, _SERVER_ERROR)
         if status.error_code in _MESSAGES:
             message = _MESSAGES[status.error_code]
@@ -95,12 +98,12 @@ class AnthropicWire:
         headers = {"request-id": "req_000001"} | hint | dict(status.headers)
         return {"type": "error", "error": error, "request_id": "req_000001"}, headers
 
-    def rejected_key(self, key: str | None) -> Status:
-        """The answer to a wrong or missing key. See `Wire.rejected_key`."""
+    def make_key_error(self, key: str | None) -> Status:
+        """Make the error reply to a wrong or missing API key. See `FakeProviderApi.make_key_error`."""
         return Status(401, message="invalid x-api-key" if key else "x-api-key header is required")
 
-    def models(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """The body of the list of models. See `Wire.models`."""
+    def make_model_list(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """Make the body of the response that lists the models. See `FakeProviderApi.make_model_list`."""
         rows = [
             {"type": "model", "id": name, "display_name": name, "created_at": "2026-11-01T00:00:00Z"}
             for name in names
@@ -111,18 +114,18 @@ class AnthropicWire:
 # Requests ------------------------------------------------------------------------------------------------------------
 
 
-def _turns(body: Mapping[str, Any]) -> Iterator[Turn]:
+def _turns(body: Mapping[str, Any]) -> Iterator[PromptTurn]:
     if system := body.get("system"):
-        yield Turn("system", _text(_parts(system)))
+        yield PromptTurn("system", _text(_parts(system)))
     for message in body.get("messages") or ():
         parts = _parts(message.get("content") or ())
         for result in (part for part in parts if part.get("type") == "tool_result"):
             content = _parts(result.get("content") or ())
-            yield Turn("tool", _text(content), _kinds(content))
+            yield PromptTurn("tool", _text(content), _kinds(content))
         others = [part for part in parts if part.get("type") != "tool_result"]
         if others or not parts:
             role: Literal["assistant", "user"] = "assistant" if message.get("role") == "assistant" else "user"
-            yield Turn(role, _text(others), _kinds(others))
+            yield PromptTurn(role, _text(others), _kinds(others))
 
 
 def _parts(content: str | Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
@@ -137,10 +140,10 @@ def _kinds(parts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(_ATTACHMENTS[part["type"]] for part in parts if part.get("type") in _ATTACHMENTS)
 
 
-def _tools(declared: Sequence[Mapping[str, Any]]) -> Iterator[Tool]:
+def _tools(declared: Sequence[Mapping[str, Any]]) -> Iterator[DeclaredTool]:
     for row in declared:
         if "input_schema" in row:
-            yield Tool(row["name"], row.get("description") or "", row["input_schema"])
+            yield DeclaredTool(row["name"], row.get("description") or "", row["input_schema"])
 
 
 def _schema_in(told: str) -> Mapping[str, Any] | None:
@@ -155,7 +158,7 @@ def _schema_in(told: str) -> Mapping[str, Any] | None:
 # Answers -------------------------------------------------------------------------------------------------------------
 
 
-def _message(utterance: Utterance) -> dict[str, Any]:
+def _message(utterance: PlannedAnswer) -> dict[str, Any]:
     return {
         "id": f"msg_{utterance.number:06}",
         "type": "message",
@@ -167,7 +170,7 @@ def _message(utterance: Utterance) -> dict[str, Any]:
     }
 
 
-def _blocks(utterance: Utterance) -> Iterator[dict[str, Any]]:
+def _blocks(utterance: PlannedAnswer) -> Iterator[dict[str, Any]]:
     if utterance.usage.reasoning_tokens and utterance.finish is not None:
         signature = f"c2lnbmVk{utterance.number:04}"
         yield {"type": "thinking", "thinking": _THOUGHT, "signature": signature}
@@ -179,7 +182,7 @@ def _blocks(utterance: Utterance) -> Iterator[dict[str, Any]]:
         yield {"type": "tool_use", "id": number, "name": name, "input": dict(arguments)}
 
 
-def _block_events(block: Mapping[str, Any], place: int, utterance: Utterance) -> Iterator[dict[str, Any]]:
+def _block_events(block: Mapping[str, Any], place: int, utterance: PlannedAnswer) -> Iterator[dict[str, Any]]:
     empty, deltas = _taken_apart(block, utterance)
     yield {"type": "content_block_start", "index": place, "content_block": {**block, **empty}}
     for delta in deltas:
@@ -189,16 +192,16 @@ def _block_events(block: Mapping[str, Any], place: int, utterance: Utterance) ->
 
 
 def _taken_apart(
-    block: Mapping[str, Any], utterance: Utterance
+    block: Mapping[str, Any], utterance: PlannedAnswer
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A content block as it begins, empty, and the deltas that fill it."""
     match block["type"]:
         case "thinking":
-            thought = [{"type": "thinking_delta", "thinking": piece} for piece in slices(_THOUGHT, 2)]
+            thought = [{"type": "thinking_delta", "thinking": piece} for piece in split_evenly(_THOUGHT, 2)]
             signed = {"type": "signature_delta", "signature": block["signature"]}
             return {"thinking": "", "signature": ""}, [*thought, signed]
         case "tool_use":
-            arguments = slices(json.dumps(block["input"], ensure_ascii=False), 3)
+            arguments = split_evenly(json.dumps(block["input"], ensure_ascii=False), 3)
             pieces = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *arguments)]
             return {"input": {}}, pieces
         case _:
@@ -206,7 +209,7 @@ def _taken_apart(
             return {"text": ""}, [{"type": "text_delta", "text": piece} for piece in said]
 
 
-def _finish(utterance: Utterance) -> str | None:
+def _finish(utterance: PlannedAnswer) -> str | None:
     if utterance.refusal is not None:
         return "refusal"
     if utterance.finish is None:

@@ -1,4 +1,4 @@
-"""Sends a transmission through a socket, in pieces and with pauses, and detects that the client has disconnected."""
+"""Sends an HTTP response in pieces and with pauses, and detects that the client has disconnected."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from threading import Event
 
-    from .transmission import Transmission
+    from .transmission import TimedResponse
 
 _POLL_SECONDS = 0.02
 
 
-class PeerGoneError(ConnectionError):
-    """The client closed the connection before the answer was complete."""
+class ClientDisconnectedError(ConnectionError):
+    """The client closed the connection before the response was complete."""
 
 
-class ClosingError(ConnectionError):
-    """The server is being closed, so that the delivery of an answer ends early."""
+class ServerClosingError(ConnectionError):
+    """The server is shutting down, so the response is not sent to its end."""
 
 
-class Peer:
-    """The client at the other end of a connection.
+class ClientConnection:
+    """The server's connection to one client, for sending a response with pauses.
 
     Args:
-        connection: A connected socket, whose request has been read to its end.
-        closing: Set when the server closes; ends every wait.
+        connection: A connected socket, from which the request has been read completely.
+        closing: Set when the server shuts down; ends every wait.
     """
 
     def __init__(self, connection: socket.socket, closing: Event) -> None:
@@ -39,11 +39,11 @@ class Peer:
         self._closing = closing
 
     def send(self, data: bytes) -> None:
-        """Send all of ``data``.
+        """Send all of ``data``. Blocks until it is sent.
 
         Raises:
-            PeerGoneError: The client has closed the connection.
-            ClosingError: The server is being closed.
+            ClientDisconnectedError: The client has closed the connection.
+            ServerClosingError: The server is shutting down.
         """
         try:
             self._connection.sendall(data)
@@ -51,11 +51,11 @@ class Peer:
             self._raise_gone(error)
 
     def wait(self, seconds: float) -> None:
-        """Wait ``seconds``, and check at least once that the client is still connected.
+        """Wait ``seconds``. Check during the wait, and at least once, that the client is still connected.
 
         Raises:
-            PeerGoneError: The client has closed the connection.
-            ClosingError: The server is being closed.
+            ClientDisconnectedError: The client has closed the connection.
+            ServerClosingError: The server is shutting down.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -67,7 +67,7 @@ class Peer:
             self._closing.wait(min(left, _POLL_SECONDS))
 
     def reset(self) -> None:
-        """Close the connection so that the client's next read fails."""
+        """Reset the connection (TCP RST), so that the client's next read fails."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._connection.close()
 
@@ -80,15 +80,18 @@ class Peer:
             return True
 
     def _raise_gone(self, cause: OSError | None) -> None:
-        raise (ClosingError if self._closing.is_set() else PeerGoneError) from cause
+        raise (ServerClosingError if self._closing.is_set() else ClientDisconnectedError) from cause
 
 
-def deliver(transmission: Transmission, peer: Peer) -> bool:
-    """Send ``transmission`` piece by piece with its pauses; True if the connection can then be kept alive.
+def deliver(transmission: TimedResponse, peer: ClientConnection) -> bool:
+    """Send the response piece by piece, with its pauses.
+
+    Returns:
+        Whether the connection can be kept alive for a further request.
 
     Raises:
-        PeerGoneError: The client closed the connection first.
-        ClosingError: The server is being closed.
+        ClientDisconnectedError: The client closed the connection before the end.
+        ServerClosingError: The server is shutting down.
     """
     if transmission.ending == "never":
         peer.wait(float("inf"))
@@ -108,7 +111,7 @@ def deliver(transmission: Transmission, peer: Peer) -> bool:
     return transmission.ending == "clean"
 
 
-def _parts(transmission: Transmission, head: bytes) -> Iterator[bytes]:
+def _parts(transmission: TimedResponse, head: bytes) -> Iterator[bytes]:
     """The parts to send at once: the head goes with the first piece, the end mark with the last."""
     pieces = [_framed(piece, transmission) for piece in transmission.pieces[: transmission.send]] or [b""]
     pieces[0] = head + pieces[0]
@@ -119,11 +122,11 @@ def _parts(transmission: Transmission, head: bytes) -> Iterator[bytes]:
     yield from pieces
 
 
-def _framed(piece: bytes, transmission: Transmission) -> bytes:
+def _framed(piece: bytes, transmission: TimedResponse) -> bytes:
     return b"%x\r\n%s\r\n" % (len(piece), piece) if transmission.framing == "chunked" else piece
 
 
-def _head(transmission: Transmission) -> bytes:
+def _head(transmission: TimedResponse) -> bytes:
     rows = {"Date": formatdate(usegmt=True), "Content-Type": transmission.content_type}
     if transmission.framing == "chunked":
         rows["Transfer-Encoding"] = "chunked"

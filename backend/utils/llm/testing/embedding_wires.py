@@ -1,4 +1,4 @@
-"""OpenAI's and Gemini's embeddings APIs. Vectors are made of the text's hash: the same text has the same vector."""
+"""Imitates OpenAI's and Gemini's embeddings APIs. A text's vector is made of its hash."""
 
 from __future__ import annotations
 
@@ -8,57 +8,57 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from .gemini_wire import GeminiWire
-from .openai_wire import OpenAIWire
-from .wire import Prompt, Turn
+from .gemini_wire import FakeGeminiApi
+from .openai_wire import FakeOpenAIApi
+from .wire import Prompt, PromptTurn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .wire import Utterance
+    from .wire import PlannedAnswer
 
 DIMENSIONS = 8
 """The length of a vector if the request does not set one."""
 
 
-def vector(text: str, dimensions: int = DIMENSIONS) -> list[float]:
-    """The vector of ``text``, of Euclidean length 1; different texts have different vectors."""
+def make_vector(text: str, dimensions: int = DIMENSIONS) -> list[float]:
+    """Make the vector of ``text`` from its hash, with Euclidean length 1. Equal texts get equal vectors."""
     digest = hashlib.shake_256(text.encode()).digest(dimensions)
     values = [byte - 127.5 for byte in digest]
     length = math.sqrt(sum(value * value for value in values))
     return [round(value / length, 6) for value in values]
 
 
-class OpenAIEmbeddingWire(OpenAIWire):
-    """Serves ``POST /v1/embeddings``."""
+class FakeOpenAIEmbeddingsApi(FakeOpenAIApi):
+    """Serves ``POST /v1/embeddings``, as OpenAI does."""
 
     @override
-    def read(self, body: Mapping[str, Any]) -> Prompt:
-        return Prompt(turns=tuple(Turn("user", text) for text in _inputs(body)))
+    def read_request(self, body: Mapping[str, Any]) -> Prompt:
+        return Prompt(turns=tuple(PromptTurn("user", text) for text in _inputs(body)))
 
     @override
-    def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
+    def make_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
         dimensions = body.get("dimensions") or DIMENSIONS
         data = [
-            {"object": "embedding", "index": index, "embedding": vector(text, dimensions)}
+            {"object": "embedding", "index": index, "embedding": make_vector(text, dimensions)}
             for index, text in enumerate(_inputs(body))
         ]
-        tokens = utterance.usage.input_tokens
+        tokens = answer.usage.input_tokens
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return {"object": "list", "data": data, "model": utterance.model, "usage": usage}
+        return {"object": "list", "data": data, "model": answer.model, "usage": usage}
 
 
-class GeminiEmbeddingWire(GeminiWire):
-    """Serves ``POST /v1beta/models/MODEL:batchEmbedContents``."""
-
-    @override
-    def read(self, body: Mapping[str, Any]) -> Prompt:
-        return Prompt(turns=tuple(Turn("user", _text(one)) for one in body.get("requests") or ()))
+class FakeGeminiEmbeddingsApi(FakeGeminiApi):
+    """Serves ``POST /v1beta/models/MODEL:batchEmbedContents``, as Gemini does."""
 
     @override
-    def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
+    def read_request(self, body: Mapping[str, Any]) -> Prompt:
+        return Prompt(turns=tuple(PromptTurn("user", _text(one)) for one in body.get("requests") or ()))
+
+    @override
+    def make_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
         found = [
-            vector(_text(one), one.get("outputDimensionality") or DIMENSIONS)
+            make_vector(_text(one), one.get("outputDimensionality") or DIMENSIONS)
             for one in body.get("requests") or ()
         ]
         return {"embeddings": [{"values": values} for values in found]}

@@ -1,6 +1,7 @@
-"""Recorded exchanges with providers, in a readable file, each found by its request.
+"""Recordings of requests and providers' responses, in a readable JSON file, and their replay.
 
-No request headers and few response headers are recorded. Everything that is or looks like a key is replaced.
+No request headers and few response headers are recorded. Everything that is or looks like an API key is
+replaced.
 """
 
 from __future__ import annotations
@@ -35,14 +36,15 @@ _SHORTEST: Final = 8
 
 
 class NotRecordedError(AssertionError):
-    """A request has no recorded answer; the message says how it differs from the recorded requests."""
+    """A request has no answer in the recording. The message tells how it differs from the most similar request."""
 
 
 class ReplayKey(NamedTuple):
-    """The parts of a request that identify its recorded answer.
+    """The parts of a request by which its recorded answer is found.
 
     Attributes:
-        path: The path at the loopback provider, which tells the API and, for Gemini, the model and streaming.
+        path: The path at the loopback provider. It tells the API, and for Gemini also the model and
+            streaming.
         body: The JSON object that was sent.
     """
 
@@ -50,17 +52,19 @@ class ReplayKey(NamedTuple):
     body: Mapping[str, Any]
 
     @property
-    def text(self) -> str:
-        """The request as one text, for comparison: the same for any order of its fields."""
+    def canonical_text(self) -> str:
+        """The request as one string for comparison, which does not depend on the order of its JSON fields."""
         return f"{self.path} {json.dumps(self.body, sort_keys=True, ensure_ascii=False)}"
 
-    def without(self, key: str | None) -> ReplayKey:
-        """A copy in which the text ``key`` (None for none), and whatever looks like a key, is replaced."""
-        return ReplayKey(self.path, json.loads(without_keys(json.dumps(self.body, ensure_ascii=False), key)))
+    def redact_key(self, api_key: str | None) -> ReplayKey:
+        """Return a copy with ``***`` for ``api_key``, and for any text that looks like an API key."""
+        return ReplayKey(
+            self.path, json.loads(redact_keys(json.dumps(self.body, ensure_ascii=False), api_key))
+        )
 
 
-class Reaction(NamedTuple):
-    """What a provider answered: the status, the headers that are recorded, and the body as text."""
+class RecordedResponse(NamedTuple):
+    """A provider's response as it is recorded: status, content type, selected headers, and the body as text."""
 
     status: int
     content_type: str
@@ -69,13 +73,21 @@ class Reaction(NamedTuple):
 
 
 class RecordedExchange(NamedTuple):
-    """A request and the provider's answer to it."""
+    """One request, and the provider's response to it.
+
+    Attributes:
+        asked: The request.
+        answered: The response.
+    """
 
     asked: ReplayKey
-    answered: Reaction
+    answered: RecordedResponse
 
     def as_dict(self) -> dict[str, Any]:
-        """The exchange in the form of the file: a JSON body as JSON, a stream as its events, anything else as text."""
+        """Convert the exchange into a dict for the recording file.
+
+        A JSON body is stored as JSON, a stream as a list of its events, any other body as text.
+        """
         status, content_type, headers, body = self.answered
         answered = {
             "status": status,
@@ -86,21 +98,23 @@ class RecordedExchange(NamedTuple):
         return {"asked": {"path": self.asked.path, "body": self.asked.body}, "answered": answered}
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> RecordedExchange:
-        """The exchange that `as_dict` turned into ``row``."""
+    def from_dict(cls, row: Mapping[str, Any]) -> RecordedExchange:
+        """Restore an exchange from the dict that `as_dict` made."""
         asked, answered = row["asked"], row["answered"]
         body = _text(answered)
-        reaction = Reaction(answered["status"], answered["content_type"], answered["headers"], body)
+        reaction = RecordedResponse(answered["status"], answered["content_type"], answered["headers"], body)
         return cls(ReplayKey(asked["path"], asked["body"]), reaction)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Exchanges in the order in which they were recorded.
+    """The requests and responses of one recording file, in the order in which they were recorded.
 
     Attributes:
-        profile: The profile for the operator's calls, at the time.
-        keys: The variables that held the operator's keys at the time, as they decide which endpoint serves.
+        exchanges: The requests with their responses.
+        profile: The profile of the table that was used for the operator's calls while recording.
+        keys: The environment variables that held the operator's keys while recording. They decide which
+            endpoint serves a call, so a replay sets the same ones.
     """
 
     exchanges: tuple[RecordedExchange, ...]
@@ -108,7 +122,7 @@ class Recording:
     keys: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
-        """Write the recording to ``path``, and make its folder."""
+        """Write the recording to the file ``path``. Creates its folder, and replaces an existing file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = [one.as_dict() for one in self.exchanges]
         document = {"version": VERSION, "profile": self.profile, "keys": self.keys, "exchanges": rows}
@@ -116,11 +130,11 @@ class Recording:
 
     @classmethod
     def read(cls, path: Path) -> Recording:
-        """Read the recording at ``path``.
+        """Read a recording from the file ``path``.
 
         Raises:
-            OSError: There is no such file.
-            ValueError: The file is no recording, or of another `VERSION`.
+            OSError: The file does not exist, or cannot be read.
+            ValueError: The file is not a recording, or has another format `VERSION`.
         """
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
@@ -128,7 +142,7 @@ class Recording:
                 raise ValueError(
                     f"{path}: version {document['version']}, and this reads {VERSION}. Record it anew."
                 )
-            rows = tuple(map(RecordedExchange.of, document["exchanges"]))
+            rows = tuple(map(RecordedExchange.from_dict, document["exchanges"]))
             return cls(rows, document["profile"], tuple(document["keys"]))
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is no recording: {error!r}. Record it anew.") from error
@@ -136,24 +150,25 @@ class Recording:
 
 @dataclass
 class Replay:
-    """Answers requests from a recording; equal requests get their answers in the order of the recording.
+    """Answers requests from a recording. Equal requests get their responses in the order of the recording.
 
     Attributes:
-        faults: For each request without a recorded answer, how it differs.
+        recording: The recording.
+        faults: A message for each request that had no recorded response, which tells how it differs.
     """
 
     recording: Recording
     faults: list[str] = field(default_factory=list)
     _asked: Counter[str] = field(default_factory=Counter)
 
-    def answer(self, question: ReplayKey) -> Reaction:
-        """The next recorded answer to ``question``.
+    def next_response(self, question: ReplayKey) -> RecordedResponse:
+        """Return the next recorded response to ``question``.
 
         Raises:
-            NotRecordedError: The request was not recorded, or fewer times.
+            NotRecordedError: The request was not recorded, or was recorded fewer times than it was made.
         """
-        text = question.text
-        answers = [one.answered for one in self.recording.exchanges if one.asked.text == text]
+        text = question.canonical_text
+        answers = [one.answered for one in self.recording.exchanges if one.asked.canonical_text == text]
         number = self._asked[text]
         if number < len(answers):
             self._asked[text] += 1
@@ -164,36 +179,43 @@ class Replay:
 
     @property
     def unused(self) -> tuple[RecordedExchange, ...]:
-        """The recorded exchanges whose request was not made yet, or fewer times than recorded."""
+        """The recorded requests that have not been made in this replay, with their responses."""
         seen: Counter[str] = Counter()
         left = []
         for one in self.recording.exchanges:
-            seen[one.asked.text] += 1
-            if seen[one.asked.text] > self._asked[one.asked.text]:
+            seen[one.asked.canonical_text] += 1
+            if seen[one.asked.canonical_text] > self._asked[one.asked.canonical_text]:
                 left.append(one)
         return tuple(left)
 
-    def check(self) -> None:
-        """Raise if any request so far had no recorded answer; call this at the end of a test.
+    def raise_if_unrecorded(self) -> None:
+        """Raise an error if any request so far had no recorded response. Call this at the end of a test.
 
         Raises:
-            NotRecordedError: There were such requests; the message names all.
+            NotRecordedError: There was such a request. The message describes all of them.
         """
         if self.faults:
             raise NotRecordedError("\n".join(self.faults))
 
 
-def without_keys(text: str, key: str | None) -> str:
-    """``text`` with ``key``, and whatever looks like a key, replaced."""
+def redact_keys(text: str, api_key: str | None) -> str:
+    """Replace ``api_key``, and whatever looks like an API key, by ``***`` in ``text``.
+
+    An ``api_key`` of less than 8 characters stays: it may be a common word.
+    """
     from ..secrets import VENDORS_KEY  # here, as the loopback provider can be imported without the facade
 
-    if key and len(key) >= _SHORTEST:
-        text = text.replace(key, BLOT)
+    if api_key and len(api_key) >= _SHORTEST:
+        text = text.replace(api_key, BLOT)
     return VENDORS_KEY.sub(BLOT, text)
 
 
-def recorded_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers of an answer that a recording keeps, by lower-case name."""
+def select_recorded_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Select the response headers that a recording keeps: retry hints, request ids and rate limits.
+
+    Returns:
+        The headers by lower-case name.
+    """
     named = {name.lower(): value for name, value in headers.items()}
     return {name: value for name, value in named.items() if name in _KEPT or name.startswith(_LIMITS)}
 

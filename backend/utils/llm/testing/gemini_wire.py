@@ -1,4 +1,4 @@
-"""Gemini's REST API: requests read, answers and errors written."""
+"""Imitates Gemini's REST API: parses requests, and makes answers and errors."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from .replies import Status
-from .wire import LOGPROB, Prompt, Tool, Turn, estimate_tokens, words
+from .wire import LOGPROB, DeclaredTool, Prompt, PromptTurn, estimate_tokens, split_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from .replies import Usage
-    from .wire import Utterance
+    from .wire import PlannedAnswer
 
 _TYPES = "type.googleapis.com/google.rpc."
 _FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
@@ -42,18 +42,18 @@ _INTERNAL = "An internal error has occurred. Please retry or report in the troub
 _TOO_LONG = "The input token count (1048577) exceeds the maximum number of tokens allowed (1048576)."
 
 
-class GeminiWire:
-    """Serves Gemini's generation and list of models.
+class FakeGeminiApi:
+    """Serves Gemini's content generation and list of models.
 
-    The paths are ``POST /v1beta/models/{model}:generateContent``, ``:streamGenerateContent?alt=sse`` and ``GET
-    /v1beta/models``.
+    The paths are ``POST /v1beta/models/{model}:generateContent``, the same with
+    ``:streamGenerateContent?alt=sse``, and ``GET /v1beta/models``.
     """
 
     name: Literal["gemini"] = "gemini"
-    names_events = False
+    has_event_names = False
 
-    def read(self, body: Mapping[str, Any]) -> Prompt:
-        """Read the request ``body``. See `Wire.read`."""
+    def read_request(self, body: Mapping[str, Any]) -> Prompt:
+        """Parse the body of a request. See `FakeProviderApi.read_request`."""
         config = body.get("generationConfig") or {}
         calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
         mode = calling.get("mode", "AUTO")
@@ -72,27 +72,30 @@ class GeminiWire:
             logprobs=(config.get("logprobs") or 0) if config.get("responseLogprobs") else None,
         )
 
-    def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The body of an answer that is not streamed. See `Wire.whole`."""
+    def make_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the body of an answer that is not streamed. See `FakeProviderApi.make_body`."""
         del body
-        text = [{"text": utterance.text}] if utterance.text else []
-        return _answer(utterance, parts=[*text, *_calls(utterance)], usage=_usage(utterance.usage), last=True)
+        text = [{"text": answer.text}] if answer.text else []
+        return _answer(answer, parts=[*text, *_calls(answer)], usage=_usage(answer.usage), last=True)
 
-    def events(self, utterance: Utterance, body: Mapping[str, Any]) -> Iterator[str]:
-        """The data of each server-sent event. Every event reports the usage so far; a call is not split."""
+    def make_events(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the data of each event of a streamed answer. See `FakeProviderApi.make_events`.
+
+        Every event reports the usage so far. Tool calls are not split into pieces.
+        """
         del body
-        steps: list[list[dict[str, Any]]] = [[{"text": piece}] for piece in utterance.pieces]
-        if utterance.calls:
-            steps.append(_calls(utterance))
-        if utterance.finish is not None and not steps:
+        steps: list[list[dict[str, Any]]] = [[{"text": piece}] for piece in answer.pieces]
+        if answer.calls:
+            steps.append(_calls(answer))
+        if answer.finish is not None and not steps:
             steps.append([])
         for index, parts in enumerate(steps):
             last = index == len(steps) - 1
-            usage = _usage(utterance.usage) if last else _usage_so_far(utterance, index)
-            yield json.dumps(_answer(utterance, parts=parts, usage=usage, last=last))
+            usage = _usage(answer.usage) if last else _usage_so_far(answer, index)
+            yield json.dumps(_answer(answer, parts=parts, usage=usage, last=last))
 
-    def error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
-        """The body and headers of an error. See `Wire.error`."""
+    def make_error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
+        """Make the body and the headers of an error response. See `FakeProviderApi.make_error`."""
         message = (
             _TOO_LONG
             if status.error_code == "context_length_exceeded"
@@ -108,33 +111,33 @@ class GeminiWire:
         hint = {"Retry-After": status.retry_after} if isinstance(status.retry_after, str) else {}
         return {"error": error}, hint | dict(status.headers)
 
-    def rejected_key(self, key: str | None) -> Status:
-        """The answer to a wrong or missing key. Gemini answers 400 to a wrong key, 403 to none. See `Wire.rejected_key`."""
+    def make_key_error(self, key: str | None) -> Status:
+        """Make the error reply to a wrong key (400) or a missing key (403). See `FakeProviderApi.make_key_error`."""
         if not key:
             return Status(403, message="Method doesn't allow unregistered callers. Please use API Key.")
         return Status(
             400, error_code="API_KEY_INVALID", message="API key not valid. Please pass a valid API key."
         )
 
-    def models(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """The body of the list of models. See `Wire.models`."""
+    def make_model_list(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """Make the body of the response that lists the models. See `FakeProviderApi.make_model_list`."""
         methods = ["generateContent", "streamGenerateContent"]
         return {
             "models": [{"name": f"models/{name}", "supportedGenerationMethods": methods} for name in names]
         }
 
 
-def _turns(body: Mapping[str, Any]) -> Iterator[Turn]:
+def _turns(body: Mapping[str, Any]) -> Iterator[PromptTurn]:
     if system := body.get("systemInstruction"):
-        yield Turn("system", _text(system.get("parts") or ()))
+        yield PromptTurn("system", _text(system.get("parts") or ()))
     for content in body.get("contents") or ():
         parts = content.get("parts") or ()
         kinds = tuple(filter(None, map(_attachment, parts)))
         results = [part["functionResponse"] for part in parts if "functionResponse" in part]
         for result in results:
-            yield Turn("tool", _result(result), kinds)
+            yield PromptTurn("tool", _result(result), kinds)
         if not results:
-            yield Turn("assistant" if content.get("role") == "model" else "user", _text(parts), kinds)
+            yield PromptTurn("assistant" if content.get("role") == "model" else "user", _text(parts), kinds)
 
 
 def _text(parts: Sequence[Mapping[str, Any]]) -> str:
@@ -154,14 +157,14 @@ def _result(response: Mapping[str, Any]) -> str:
     return str(value["output"]) if set(value) == {"output"} else json.dumps(value, ensure_ascii=False)
 
 
-def _tools(declared: Sequence[Mapping[str, Any]]) -> Iterator[Tool]:
+def _tools(declared: Sequence[Mapping[str, Any]]) -> Iterator[DeclaredTool]:
     for row in (row for tool in declared for row in tool.get("functionDeclarations") or ()):
         named = (row.get(name) for name in ("parametersJsonSchema", "parameters_json_schema", "parameters"))
         schema: Mapping[str, Any] = next(filter(None, named), {})
-        yield Tool(row["name"], row.get("description") or "", schema)
+        yield DeclaredTool(row["name"], row.get("description") or "", schema)
 
 
-def _calls(utterance: Utterance) -> list[dict[str, Any]]:
+def _calls(utterance: PlannedAnswer) -> list[dict[str, Any]]:
     return [
         {"functionCall": {"id": f"call_{utterance.number:06}_{index}", "name": name, "args": dict(arguments)}}
         for index, (name, arguments) in enumerate(utterance.calls)
@@ -169,7 +172,7 @@ def _calls(utterance: Utterance) -> list[dict[str, Any]]:
 
 
 def _answer(
-    utterance: Utterance, *, parts: list[dict[str, Any]], usage: Mapping[str, Any], last: bool
+    utterance: PlannedAnswer, *, parts: list[dict[str, Any]], usage: Mapping[str, Any], last: bool
 ) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "usageMetadata": usage,
@@ -193,14 +196,14 @@ def _answer(
     return {"candidates": candidates} | answer
 
 
-def _likely(parts: list[dict[str, Any]], utterance: Utterance) -> dict[str, Any]:
+def _likely(parts: list[dict[str, Any]], utterance: PlannedAnswer) -> dict[str, Any]:
     text = "".join(part.get("text", "") for part in parts)
-    chosen = [{"token": word, "logProbability": LOGPROB, "tokenId": 1} for word in words(text)]
+    chosen = [{"token": word, "logProbability": LOGPROB, "tokenId": 1} for word in split_words(text)]
     top = [{"candidates": [word][: utterance.logprobs]} for word in chosen]
     return {"chosenCandidates": chosen, "topCandidates": top}
 
 
-def _finish(utterance: Utterance) -> str | None:
+def _finish(utterance: PlannedAnswer) -> str | None:
     if utterance.refusal is not None:
         return "SAFETY"
     return None if utterance.finish is None else _FINISH[utterance.finish]
@@ -219,7 +222,7 @@ def _usage(usage: Usage) -> dict[str, Any]:
     return {name: count for name, count in counts.items() if count} | {"promptTokensDetails": details}
 
 
-def _usage_so_far(utterance: Utterance, index: int) -> dict[str, Any]:
+def _usage_so_far(utterance: PlannedAnswer, index: int) -> dict[str, Any]:
     total = _usage(utterance.usage)
     answered = min(
         estimate_tokens("".join(utterance.pieces[: index + 1])), total.get("candidatesTokenCount", 0)

@@ -1,4 +1,4 @@
-"""Values for tool arguments, found in the prompt: its numbers, quotations and names."""
+"""Finds values for tool arguments in a prompt: its numbers, quotations and names."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ T = TypeVar("T")
 _WORD = re.compile(r"[^\W\d_]{4,}")
 
 
-class Hints:
-    """The numbers, quotations and names in a prompt, offered in order as arguments of tools; each is returned once.
+class PromptHints:
+    """Extracts numbers, quotations and names from a prompt, to be used as plausible arguments of tool calls.
+
+    Each value is returned only once, in the order of the prompt.
 
     Args:
         text: The prompt; may be empty.
@@ -33,17 +35,17 @@ class Hints:
     def __bool__(self) -> bool:
         return bool(self._numbers or self._texts)
 
-    def number(self, fits: Callable[[float], bool]) -> float | None:
-        """Take the next number for which ``fits`` is true; None if there is none."""
-        return _take(self._numbers, fits)
+    def take_number(self, predicate: Callable[[float], bool]) -> float | None:
+        """Remove and return the next number for which ``predicate`` is true, or None."""
+        return _take(self._numbers, predicate)
 
-    def text(self, fits: Callable[[str], bool]) -> str | None:
-        """Take the next quotation, name or word for which ``fits`` is true; None if there is none."""
-        return _take(self._texts, fits)
+    def take_text(self, predicate: Callable[[str], bool]) -> str | None:
+        """Remove and return the next quotation, name or word for which ``predicate`` is true, or None."""
+        return _take(self._texts, predicate)
 
 
-def quotations(text: str) -> tuple[str, ...]:
-    """The texts between quotation marks, in order."""
+def find_quotations(text: str) -> tuple[str, ...]:
+    """Find all texts in quotation marks or backticks, in order, without the marks."""
     return tuple("".join(groups) for groups in _QUOTATION.findall(text))
 
 

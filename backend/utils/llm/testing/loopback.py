@@ -1,7 +1,8 @@
-"""A provider on the loopback interface: real sockets, every wire, no model.
+"""A fake provider for tests: an HTTP server on the loopback interface, with the APIs of all vendors.
 
-``LoopbackProvider`` serves OpenAI's Chat Completions and Responses, Gemini's REST API and Anthropic's Messages API at one
-address, from a script or by rule, and records every request. It speaks HTTP/1.1 with keep-alive, with a thread per connection.
+``LoopbackProvider`` serves OpenAI's Chat Completions and Responses, Gemini's REST API and Anthropic's
+Messages API at one address. Replies come from a script or are made by rules; every request is recorded.
+It speaks HTTP/1.1 with keep-alive, with a thread for each connection.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 from .exchanges import NotRecordedError, ReplayKey
 from .recording import RecordedRequest
 from .replies import Raw, Status
-from .responder import respond
-from .server import Server
+from .responder import make_default_reply
+from .server import LoopbackServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
     from .exchanges import Replay
     from .replies import Reply
-    from .transmission import Exchange
-    from .wire import Wire
+    from .transmission import ReplyContext
+    from .wire import FakeProviderApi
 
 _CLOSE_SECONDS = 5.0
 
@@ -33,17 +34,18 @@ Requests: TypeAlias = tuple[RecordedRequest, ...]
 
 
 class LoopbackProvider:
-    """A provider for tests: ``with LoopbackProvider() as provider: …``.
+    """A fake provider for tests, a real HTTP server: ``with LoopbackProvider() as provider: …``.
 
-    Any number of clients may call the provider at once. A request's reply is chosen when it has been read: the next
-    scripted for its model, else the next scripted for any model, else the reply set by ``always``, else that of
-    ``responder.respond``. Requests with a rejected key, to an unknown path, or for the list of models use up no reply.
+    Any number of clients may call it at once. The reply to a request is the first that exists of: the next
+    reply scripted for its model; the next reply scripted for any model; with ``replay`` the recorded answer,
+    or a 400; the reply set by `always`; a reply made by rules (see `responder`). Requests with a rejected
+    key, to an unknown path, or for the list of models use up no scripted reply.
 
     Args:
-        accept_keys: The credentials to accept; None accepts any, and requests without a credential.
+        accept_keys: The API keys to accept; None accepts any key, and requests without a key.
         served_suffix: The suffix that answers add to the requested model's name.
         models: The names in the list of models.
-        replay: A recording with the answers for requests without a scripted reply. See `recordings`.
+        replay: A recording that answers requests without a scripted reply. See `recordings`.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class LoopbackProvider:
         self.served_suffix = served_suffix
         self.models = tuple(models)
         self.replay = replay
-        self._server: Server | None = None
+        self._server: LoopbackServer | None = None
         self._changed = threading.Condition()
         self._count = 0
         self._requests: dict[int, RecordedRequest] = {}
@@ -74,24 +76,24 @@ class LoopbackProvider:
         self.close()
 
     def start(self) -> Self:
-        """Listen on a free port of 127.0.0.1. Starting twice changes nothing."""
+        """Start to listen on a free port of 127.0.0.1. Does nothing if the server is running."""
         if self._server is None:
-            self._server = Server(self)
+            self._server = LoopbackServer(self)
             self._server.start()
         return self
 
     def close(self) -> None:
-        """Drop every connection, wake every waiting reply, and free the port. Closing twice changes nothing."""
+        """Close all connections, end all waiting replies, and free the port. Does nothing if the server is closed."""
         if self._server is not None:
             self._server.stop(timeout_seconds=_CLOSE_SECONDS)
             self._server = None
 
     @property
     def origin(self) -> str:
-        """The address, ``http://127.0.0.1:PORT``.
+        """The server's address without a path, ``http://127.0.0.1:PORT``.
 
         Raises:
-            RuntimeError: The provider is not running.
+            RuntimeError: The server is not running.
         """
         if self._server is None:
             raise RuntimeError("The loopback provider is not running; use it as a context manager.")
@@ -99,32 +101,32 @@ class LoopbackProvider:
 
     @property
     def openai_url(self) -> str:
-        """The ``base_url`` for OpenAI's clients."""
+        """The ``base_url`` for clients of OpenAI's API."""
         return f"{self.origin}/v1"
 
     @property
     def gemini_url(self) -> str:
-        """The ``base_url`` for Gemini's clients."""
+        """The ``base_url`` for clients of Gemini's API."""
         return self.origin
 
     @property
     def anthropic_url(self) -> str:
-        """The ``base_url`` for Anthropic's clients."""
+        """The ``base_url`` for clients of Anthropic's API."""
         return self.origin
 
     @property
     def requests(self) -> Requests:
-        """Every request so far, in order of arrival."""
+        """All requests received so far, in order of arrival."""
         with self._changed:
             return tuple(self._requests.values())
 
     def script(self, *replies: Reply, model: str | None = None) -> None:
-        """Queue replies, one for each request; with ``model``, only for requests for that model."""
+        """Queue replies, one for each request that will come; with ``model``, only for requests for that model."""
         with self._changed:
             self._scripts[model].extend(replies)
 
     def always(self, reply: Reply, *, model: str | None = None) -> None:
-        """Set the reply to requests for which no reply is scripted; with ``model``, only to requests for that model."""
+        """Set the reply to all requests without a scripted reply; with ``model``, only to requests for that model."""
         with self._changed:
             self._defaults[model] = reply
 
@@ -135,51 +137,58 @@ class LoopbackProvider:
             self._scripts.clear()
             self._defaults.clear()
 
-    def wait_until(self, holds: Callable[[Requests], bool], *, timeout_seconds: float = 5.0) -> bool:
-        """Block until ``holds(requests)`` is true, and return True; return False after ``timeout_seconds``."""
-        with self._changed:
-            return self._changed.wait_for(lambda: holds(tuple(self._requests.values())), timeout_seconds)
+    def wait_until(self, condition: Callable[[Requests], bool], *, timeout_seconds: float = 5.0) -> bool:
+        """Block until ``condition``, called with all requests so far, is true.
 
-    def admit(self, request: RecordedRequest) -> int:
-        """Record a request on arrival, and return its number, from 1. Called by the server."""
+        Returns:
+            True; or False if the condition is still false after ``timeout_seconds``.
+        """
+        with self._changed:
+            return self._changed.wait_for(lambda: condition(tuple(self._requests.values())), timeout_seconds)
+
+    def record_request(self, request: RecordedRequest) -> int:
+        """Record a request on arrival, and return its number, counted from 1. Called by the server."""
         with self._changed:
             self._count += 1
             self._requests[self._count] = replace(request, arrived_at=time.monotonic())
             self._changed.notify_all()
             return self._count
 
-    def abandoned(self, number: int) -> None:
-        """Record that the client of request ``number`` disconnected before the reply's end. Called by the server."""
+    def record_disconnect(self, number: int) -> None:
+        """Record that the client of request ``number`` disconnected too early. Called by the server."""
         with self._changed:
             if number in self._requests:
                 self._requests[number] = replace(self._requests[number], closed_by_client=True)
                 self._changed.notify_all()
 
-    def rejection(self, request: RecordedRequest, wire: Wire) -> Status | None:
-        """The error for a request whose key is not accepted; None if the key is accepted. Called by the server."""
+    def find_key_error(self, request: RecordedRequest, wire: FakeProviderApi) -> Status | None:
+        """Return the error reply if the request's API key is not accepted; None if it is. Called by the server."""
         if self.accept_keys is None or request.key in self.accept_keys:
             return None
-        return wire.rejected_key(request.key)
+        return wire.make_key_error(request.key)
 
-    def answered(self, request: RecordedRequest, number: int) -> Reply | None:  # noqa: ARG002 - a `Recorder` counts
-        """The recorded answer, or a 400 if there is none. Called by the server.
+    def replay_or_forward(self, request: RecordedRequest, number: int) -> Reply | None:  # noqa: ARG002 - a `Recorder` counts
+        """Return the recorded answer to the request, or a 400 if it was not recorded. Called by the server.
 
-        None without a recording, or if a reply is scripted.
+        Returns:
+            None if there is no recording, or if a reply is scripted for the request.
         """
         with self._changed:
             if self.replay is None or self._scripts.get(request.model) or self._scripts.get(None):
                 return None
             try:
-                said = self.replay.answer(ReplayKey(request.path, request.body).without(request.key))
+                said = self.replay.next_response(
+                    ReplayKey(request.path, request.body).redact_key(request.key)
+                )
             except NotRecordedError as error:
                 return Status(400, error_code="not_recorded", message=str(error))
         return Raw(said.status, said.body, said.content_type, said.headers)
 
-    def next_reply(self, exchange: Exchange) -> Reply:
-        """Take the next reply, for an accepted request. Called by the server."""
+    def next_reply(self, exchange: ReplyContext) -> Reply:
+        """Choose the reply to an accepted request, and remove it from the script. Called by the server."""
         with self._changed:
             for model in (exchange.model, None):
                 if script := self._scripts.get(model):
                     return script.popleft()
             default = self._defaults.get(exchange.model, self._defaults.get(None))
-        return respond(exchange.prompt) if default is None else default
+        return make_default_reply(exchange.prompt) if default is None else default

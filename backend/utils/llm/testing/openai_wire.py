@@ -1,4 +1,4 @@
-"""OpenAI's Chat Completions: requests read, answers and errors written."""
+"""Imitates OpenAI's Chat Completions: parses requests, and makes answers and errors."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from .replies import Status
-from .wire import LOGPROB, Prompt, Tool, Turn, slices
+from .wire import LOGPROB, DeclaredTool, Prompt, PromptTurn, split_evenly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from .replies import Usage
-    from .wire import Utterance
+    from .wire import PlannedAnswer
 
 CREATED = 1_793_491_200
 """2026-11-01, the date in the served models' names."""
@@ -58,14 +58,14 @@ _ERRORS_BY_CODE: dict[str, tuple[str, str]] = {  # code: type, message
 }
 
 
-class OpenAIWire:
-    """Serves ``POST /v1/chat/completions`` and ``GET /v1/models``."""
+class FakeOpenAIApi:
+    """Serves ``POST /v1/chat/completions`` and ``GET /v1/models``, as OpenAI does."""
 
     name: Literal["openai"] = "openai"
-    names_events = False
+    has_event_names = False
 
-    def read(self, body: Mapping[str, Any]) -> Prompt:
-        """Read the request ``body``. See `Wire.read`."""
+    def read_request(self, body: Mapping[str, Any]) -> Prompt:
+        """Parse the body of a request. See `FakeProviderApi.read_request`."""
         choice = body.get("tool_choice") or "auto"
         tools = tuple(map(_tool, body.get("tools") or ())) if choice != "none" else ()
         asked = body.get("response_format") or {}
@@ -73,7 +73,7 @@ class OpenAIWire:
         return Prompt(
             turns=tuple(map(_turn, body.get("messages") or ())),
             tools=tools,
-            forced=forced_tools(choice, tools),
+            forced=find_forced_tools(choice, tools),
             schema=(asked.get("json_schema") or {}).get("schema"),
             json_object=asked.get("type") == "json_object",
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
@@ -82,48 +82,51 @@ class OpenAIWire:
             logprobs=(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
         )
 
-    def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The body of an answer that is not streamed. See `Wire.whole`."""
+    def make_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the body of an answer that is not streamed. See `FakeProviderApi.make_body`."""
         del body
         message: dict[str, Any] = {
             "role": "assistant",
-            "content": utterance.text if _has_content(utterance) else None,
-            "refusal": None if utterance.refusal is None else "".join(utterance.refusal),
+            "content": answer.text if _has_content(answer) else None,
+            "refusal": None if answer.refusal is None else "".join(answer.refusal),
             "annotations": [],
         }
-        if utterance.calls:
-            message["tool_calls"] = [_call(utterance, index) for index in range(len(utterance.calls))]
-        likely = _logprobs(logprobs(utterance, utterance.pieces))
-        choice = {"index": 0, "message": message, "logprobs": likely, "finish_reason": _finish(utterance)}
-        choices = [choice] * utterance.candidates
-        if utterance.beside is not None:
+        if answer.calls:
+            message["tool_calls"] = [_call(answer, index) for index in range(len(answer.calls))]
+        likely = _logprobs(make_logprobs(answer, answer.pieces))
+        choice = {"index": 0, "message": message, "logprobs": likely, "finish_reason": _finish(answer)}
+        choices = [choice] * answer.candidates
+        if answer.beside is not None:
             silent = message | {"content": None}
-            choices.append(choice | {"index": 1, "message": silent, "finish_reason": utterance.beside})
+            choices.append(choice | {"index": 1, "message": silent, "finish_reason": answer.beside})
         return {
-            **_envelope(utterance, "chat.completion"),
+            **_envelope(answer, "chat.completion"),
             "choices": choices,
-            "usage": _usage(utterance.usage),
+            "usage": _usage(answer.usage),
         }
 
-    def events(self, utterance: Utterance, body: Mapping[str, Any]) -> Iterator[str]:
-        """The data of each server-sent event. If ``stream_options`` ask for the usage, the last event reports it."""
+    def make_events(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the data of each event of a streamed answer. See `FakeProviderApi.make_events`.
+
+        If the request's ``stream_options`` ask for the usage, the last event before ``[DONE]`` reports it.
+        """
         wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        envelope = _envelope(utterance, "chat.completion.chunk") | ({"usage": None} if wants_usage else {})
-        for delta in _deltas(utterance):
-            likely = _logprobs(logprobs(utterance, (delta["content"],) if delta.get("content") else ()))
+        envelope = _envelope(answer, "chat.completion.chunk") | ({"usage": None} if wants_usage else {})
+        for delta in _deltas(answer):
+            likely = _logprobs(make_logprobs(answer, (delta["content"],) if delta.get("content") else ()))
             yield json.dumps(envelope | {"choices": [_choice(delta, None) | {"logprobs": likely}]})
-        if utterance.beside is not None:
-            yield json.dumps(envelope | {"choices": [_choice({}, utterance.beside) | {"index": 1}]})
-        if utterance.finish is None:
+        if answer.beside is not None:
+            yield json.dumps(envelope | {"choices": [_choice({}, answer.beside) | {"index": 1}]})
+        if answer.finish is None:
             return
-        if utterance.candidates:
-            yield json.dumps(envelope | {"choices": [_choice({}, _finish(utterance))]})
+        if answer.candidates:
+            yield json.dumps(envelope | {"choices": [_choice({}, _finish(answer))]})
         if wants_usage:
-            yield json.dumps(envelope | {"choices": [], "usage": _usage(utterance.usage)})
+            yield json.dumps(envelope | {"choices": [], "usage": _usage(answer.usage)})
         yield "[DONE]"
 
-    def error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
-        """The body and headers of an error. See `Wire.error`."""
+    def make_error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
+        """Make the body and the headers of an error response. See `FakeProviderApi.make_error`."""
         kind, code, message = _ERRORS.get(status.code, _SERVER_ERROR)
         if status.error_code is not None:
             code = status.error_code
@@ -132,36 +135,43 @@ class OpenAIWire:
         error = {"message": status.message or message, "type": kind, "param": None, "code": code}
         return {"error": error}, hint | dict(status.headers)
 
-    def rejected_key(self, key: str | None) -> Status:
-        """The answer to a wrong or missing key. As at OpenAI, it shows both ends of the key. See `Wire.rejected_key`."""
+    def make_key_error(self, key: str | None) -> Status:
+        """Make the error reply to a wrong or missing API key. See `FakeProviderApi.make_key_error`.
+
+        Like OpenAI's message, it shows the beginning and the end of a wrong key.
+        """
         if not key:
             return Status(401, message="You didn't provide an API key.")
         shown = f"{key[:8]}{'*' * max(len(key) - 12, 4)}{key[-4:]}"
         return Status(401, error_code="invalid_api_key", message=f"Incorrect API key provided: {shown}.")
 
-    def models(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """The body of the list of models. See `Wire.models`."""
+    def make_model_list(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """Make the body of the response that lists the models. See `FakeProviderApi.make_model_list`."""
         rows = [{"id": name, "object": "model", "created": CREATED, "owned_by": "loopback"} for name in names]
         return {"object": "list", "data": rows}
 
 
-def _turn(message: Mapping[str, Any]) -> Turn:
+def _turn(message: Mapping[str, Any]) -> PromptTurn:
     content = message.get("content") or ""
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     text = "\n".join(part["text"] for part in parts if part.get("type") == "text")
     kinds = tuple(_ATTACHMENTS[part["type"]] for part in parts if part.get("type") in _ATTACHMENTS)
-    return Turn(_ROLES.get(message.get("role", "user"), "user"), text, kinds)
+    return PromptTurn(_ROLES.get(message.get("role", "user"), "user"), text, kinds)
 
 
-def _tool(declared: Mapping[str, Any]) -> Tool:
+def _tool(declared: Mapping[str, Any]) -> DeclaredTool:
     function = declared.get("function") or {}
-    return Tool(function.get("name", ""), function.get("description") or "", function.get("parameters") or {})
+    return DeclaredTool(
+        function.get("name", ""), function.get("description") or "", function.get("parameters") or {}
+    )
 
 
-def forced_tools(choice: str | Mapping[str, Any], tools: tuple[Tool, ...]) -> tuple[str, ...]:
-    """The names of the tools of which the request's ``tool_choice`` demands one; empty if it demands none.
+def find_forced_tools(choice: str | Mapping[str, Any], tools: tuple[DeclaredTool, ...]) -> tuple[str, ...]:
+    """Return the names of the tools of which the model must call one; empty if it need not call a tool.
 
-    Also reads the flatter form of Responses.
+    Args:
+        choice: The request's ``tool_choice``, as Chat Completions or the Responses API write it.
+        tools: The tools of the request.
     """
     if choice == "required":
         return tuple(tool.name for tool in tools)
@@ -174,15 +184,15 @@ def forced_tools(choice: str | Mapping[str, Any], tools: tuple[Tool, ...]) -> tu
     return (named["name"],) if "name" in named else ()
 
 
-def _has_content(utterance: Utterance) -> bool:
+def _has_content(utterance: PlannedAnswer) -> bool:
     return not utterance.calls and utterance.refusal is None and not utterance.blocked
 
 
-def _finish(utterance: Utterance) -> str | None:
+def _finish(utterance: PlannedAnswer) -> str | None:
     return "tool_calls" if utterance.calls else utterance.finish
 
 
-def _envelope(utterance: Utterance, kind: str) -> dict[str, Any]:
+def _envelope(utterance: PlannedAnswer, kind: str) -> dict[str, Any]:
     return {
         "id": f"chatcmpl-{utterance.number:06}",
         "object": kind,
@@ -197,19 +207,19 @@ def _choice(delta: Mapping[str, Any], finish: str | None) -> dict[str, Any]:
     return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
 
 
-def logprobs(utterance: Utterance, pieces: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The log probability of each piece; empty if the request does not ask for them."""
-    if utterance.logprobs is None:
+def make_logprobs(answer: PlannedAnswer, pieces: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Make a log probability for each piece of text; empty if the request does not ask for them."""
+    if answer.logprobs is None:
         return []
     likely = [{"token": piece, "logprob": LOGPROB, "bytes": [*piece.encode()]} for piece in pieces]
-    return [{**token, "top_logprobs": [token][: utterance.logprobs]} for token in likely]
+    return [{**token, "top_logprobs": [token][: answer.logprobs]} for token in likely]
 
 
 def _logprobs(likely: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {"content": likely, "refusal": None} if likely else None
 
 
-def _deltas(utterance: Utterance) -> Iterator[dict[str, Any]]:
+def _deltas(utterance: PlannedAnswer) -> Iterator[dict[str, Any]]:
     if not utterance.candidates:
         return
     yield {"role": "assistant", "content": "" if _has_content(utterance) else None, "refusal": None}
@@ -220,13 +230,13 @@ def _deltas(utterance: Utterance) -> Iterator[dict[str, Any]]:
         arguments = call["function"]["arguments"]
         opening = call["function"] | {"arguments": ""}
         yield {"tool_calls": [{"index": index} | call | {"function": opening}]}
-        for piece in slices(arguments, 3):
+        for piece in split_evenly(arguments, 3):
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
     for piece in utterance.refusal or ():
         yield {"refusal": piece}
 
 
-def _call(utterance: Utterance, index: int) -> dict[str, Any]:
+def _call(utterance: PlannedAnswer, index: int) -> dict[str, Any]:
     name, arguments = utterance.calls[index]
     function = {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}
     return {"id": f"call_{utterance.number:06}_{index}", "type": "function", "function": function}

@@ -1,4 +1,4 @@
-"""Patchbays for tests: the real facade, with a loopback provider instead of all providers."""
+"""Makes patchbays for tests: the real facade, with a loopback provider instead of all providers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..model_config import Provider
     from ..routing.selector import Selector
     from ..state.budget_store import BudgetStore
-    from ..transport import LiveAddress
+    from ..transport import AddressSource
     from .loopback import LoopbackProvider
 
 HOUSE_KEYS = {
@@ -34,13 +34,13 @@ _VERSION = re.compile(r"(/v1(?:beta|alpha)?(?:/publishers/google)?)/*$")
 def loopback_table(
     provider: LoopbackProvider, features: Mapping[str, str | Sequence[str]], more: str = ""
 ) -> str:
-    """A table whose providers ``openai``, ``gemini`` and ``anthropic`` are all ``provider``.
+    """Make a table, as TOML, whose providers are ``openai``, ``gemini`` and ``anthropic`` on loopback.
 
     Args:
-        provider: The running loopback provider.
-        features: Feature to endpoint or chain, such as ``{"greet": "openai:gpt-6-luna"}``; the same in the profiles
-            ``premium`` and ``byok``.
-        more: Further sections, as TOML.
+        provider: The loopback provider, which must be running.
+        features: The endpoint of each feature, or its fallback chain, such as ``{"greet":
+            "openai:gpt-6-luna"}``. The profiles ``premium`` and ``byok`` both get them.
+        more: Further sections of the table, as TOML.
     """
     rows = "\n".join(f"{name} = {json.dumps(chain)}" for name, chain in features.items())
     return f"""
@@ -78,7 +78,7 @@ class _Stands(NamedTuple):
     def current(self) -> Self:
         return self
 
-    def address(self, timeout: float) -> Self:  # noqa: ARG002 - as of `LiveAddress`
+    def address(self, timeout: float) -> Self:  # noqa: ARG002 - as of `AddressSource`
         return self
 
 
@@ -97,15 +97,18 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
     selectors: Mapping[str, Selector] | None = None,
     budgets: BudgetStore | None = None,
 ) -> Patchbay:
-    """Make a patchbay whose providers are all ``provider``. Install it with `use`, and `close` it at the end.
+    """Make a patchbay all of whose providers are the loopback provider.
+
+    Put it in force with `use`, and `close` it at the end.
 
     Args:
-        provider: The running loopback provider.
-        features: Feature to endpoint or chain.
-        more: Further sections, as TOML.
-        table: The file of your own table, instead of ``features`` and ``more``. ``provider`` replaces every provider in it.
-        environ: Environment variables with the operator's keys; by default a key for each account.
-        time: Time for tests of waits, such as that of a `VirtualTime`.
+        provider: The loopback provider, which must be running.
+        features: The endpoint of each feature, or its fallback chain.
+        more: Further sections of the table, as TOML.
+        table: The path of your own table, instead of ``features`` and ``extra_toml``. The loopback provider
+            takes the place of all its providers.
+        environ: Environment variables with the operator's keys; by default a fake key for each account.
+        time: The clock for waits before retries, such as ``VirtualTime().time``.
         observer: See `Patchbay`.
         ledger: See `Patchbay`.
         ledger_secret: See `Patchbay`.
@@ -113,7 +116,7 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
         selectors: See `Patchbay`.
         budgets: See `Patchbay`.
     """
-    live: dict[str, LiveAddress] = {}
+    live: dict[str, AddressSource] = {}
     if table is None:
         text = loopback_table(provider, features or {}, more)
         made = Table(text=text, environ=HOUSE_KEYS if environ is None else environ)
@@ -132,31 +135,39 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
     )
 
 
-def key_of(variable: str) -> str:
-    """The value of the operator's key in the environment variable ``variable``, in tests with a loopback provider."""
+def fake_operator_key(variable: str) -> str:
+    """Return a fake operator's key for the environment variable ``variable``, for tests."""
     return f"house-key-of-{variable.lower()}"
 
 
-def stand_in(provider: Provider) -> str:
-    """The path of the base URL, such as ``/v1``, at which a loopback provider takes the place of ``provider``."""
+def find_stand_in_path(provider: Provider) -> str:
+    """Return the path at a loopback provider that replaces the base URL of ``provider``, such as ``/v1``."""
     if provider.api == "openai":
         return "/v1"
     found = _VERSION.search(provider.base_url)
     return found[1] if found else ""
 
 
-def stand_in_addresses(
+def make_stand_in_addresses(
     providers: Iterable[Provider], url: Callable[[Provider], str]
-) -> dict[str, LiveAddress]:
-    """The addresses for `Patchbay`'s ``live``: by name of each of ``providers`` the URL that ``url`` gives for it."""
+) -> dict[str, AddressSource]:
+    """Make the argument ``live`` of `Patchbay`, which sends the requests of ``providers`` to other addresses.
+
+    Args:
+        providers: The providers to replace.
+        url: Returns the base URL to use instead of a provider's own.
+
+    Returns:
+        The address for each provider's name.
+    """
     return {one.name: _Stands(url(one)) for one in providers}
 
 
 def _own(
     path: Path, provider: LoopbackProvider, environ: Mapping[str, str] | None
-) -> tuple[Table, dict[str, LiveAddress]]:
+) -> tuple[Table, dict[str, AddressSource]]:
     """The table at ``path`` with a key for each of its accounts, and the stand-ins' addresses."""
     providers = Table(path, environ={}).snapshot.providers.values()
-    keys = {name: key_of(name) for one in providers for name in one.api_key_envs}
+    keys = {name: fake_operator_key(name) for one in providers for name in one.api_key_envs}
     made = Table(path, environ=keys if environ is None else environ)
-    return made, stand_in_addresses(providers, lambda one: f"{provider.origin}{stand_in(one)}")
+    return made, make_stand_in_addresses(providers, lambda one: f"{provider.origin}{find_stand_in_path(one)}")

@@ -1,6 +1,7 @@
-"""A short text that matches a regular expression: best effort, for the plain expressions of JSON schemas.
+"""Makes a short text that matches a regular expression, for the simple expressions that JSON schemas have.
 
-Supported are literals, escapes, classes, groups, alternatives (the first is taken), anchors and quantifiers.
+Supported are literals, escapes, classes, groups, alternatives (the first is taken), anchors and
+quantifiers.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ _CLASS = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]")
 _LOOKAROUND = re.compile(r"\(\?<?[=!]")
 
 
-def sample(pattern: str, *, min_length: int = 0, max_length: int | None = None) -> str | None:
-    """A text of the given length in which ``pattern`` is found; None if the pattern is not supported."""
+def make_matching_text(pattern: str, *, min_length: int = 0, max_length: int | None = None) -> str | None:
+    """Make a text of the given length that matches the regular expression ``pattern``.
+
+    Returns:
+        None if the pattern uses features that are not supported, or no text of that length was found.
+    """
     for repeats in range(max(1, min(min_length, _LONGEST_REPEAT)) + 1):
         try:
             text = _Reader(pattern, repeats).alternatives()

@@ -1,7 +1,8 @@
-"""Fixtures for tests of product code, on its own table: ``pytest_plugins = ["backend.utils.llm.testing.pytest_plugin"]``.
+"""Pytest fixtures for applications: ``pytest_plugins = ["backend.utils.llm.testing.pytest_plugin"]``.
 
-``llm_table`` in pytest's configuration names the table; by default it is the table that product code would read.
-``pytest --llm-record`` makes tests with ``llm_recording`` call the real providers, and records the answers.
+The tests run on the application's own table: the one that the setting ``llm_table`` in pytest's
+configuration names, by default the one that the application would read. ``pytest --llm-record`` makes
+tests with ``llm_recording`` call the real providers, and records the answers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pytest
 
 from ..caller import Caller, use_caller
 from ..clients import use
-from ..model_config import table_path
+from ..model_config import find_table_path
 from .loopback import LoopbackProvider
 from .patchbays import loopback_patchbay
 from .recordings import record, replay
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare ``llm_table`` and ``--llm-record``."""
+    """Add the setting ``llm_table`` and the command-line option ``--llm-record`` to pytest."""
     parser.addini("llm_table", "The table of features that tests run on.", type="paths")
     parser.addoption(
         "--llm-record",
@@ -37,13 +38,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def llm_time() -> VirtualTime:
-    """A virtual clock for calls, which advances only while something waits."""
+    """The virtual clock of the test's calls. Waits before retries advance it and take no real time."""
     return VirtualTime()
 
 
 @pytest.fixture
 def llm_provider(request: pytest.FixtureRequest, llm_time: VirtualTime) -> Iterator[LoopbackProvider]:
-    """A loopback provider instead of every provider of the project's table, in force during the test."""
+    """A loopback provider that takes the place of every provider of the project's table during the test."""
     with LoopbackProvider() as provider:
         patchbay = loopback_patchbay(provider, table=_table(request), time=llm_time.time)
         with use(patchbay):
@@ -53,7 +54,10 @@ def llm_provider(request: pytest.FixtureRequest, llm_time: VirtualTime) -> Itera
 
 @pytest.fixture
 def llm_caller(request: pytest.FixtureRequest) -> Iterator[Caller]:
-    """A caller without own keys; the calls go to ``llm_recording`` if the test has one, else to ``llm_provider``."""
+    """A caller without keys of their own, in whose name the test's calls are made.
+
+    The calls go to ``llm_recording`` if the test uses this fixture, else to ``llm_provider``.
+    """
     if "llm_recording" not in request.fixturenames:
         request.getfixturevalue("llm_provider")
     with use_caller(Caller(user_id="a-user")) as caller:
@@ -62,9 +66,9 @@ def llm_caller(request: pytest.FixtureRequest) -> Iterator[Caller]:
 
 @pytest.fixture
 def llm_recording(request: pytest.FixtureRequest, llm_time: VirtualTime) -> Iterator[LoopbackProvider]:
-    """The recorded answers of the real providers in the project's table. With ``--llm-record`` they are recorded again.
+    """Replays the recorded answers of the providers in the project's table; ``--llm-record`` records them anew.
 
-    The recording is ``recordings/MODULE/TEST.json``, beside the test's file.
+    The recording is the file ``recordings/MODULE/TEST.json``, beside the test's file.
     """
     path = request.path.parent / "recordings" / request.path.stem / f"{_file_name(request.node.name)}.json"
     if request.config.getoption("--llm-record"):
@@ -79,7 +83,7 @@ def llm_recording(request: pytest.FixtureRequest, llm_time: VirtualTime) -> Iter
 
 def _table(request: pytest.FixtureRequest) -> Path:
     named: list[Path] = request.config.getini("llm_table")
-    return named[0] if named else table_path()
+    return named[0] if named else find_table_path()
 
 
 def _file_name(test: str) -> str:

@@ -1,4 +1,4 @@
-"""A provider on the loopback interface that forwards requests to the real providers, and records their answers."""
+"""A local HTTP server that forwards requests to the real providers, and records requests and responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from typing_extensions import override
 
-from .exchanges import Reaction, RecordedExchange, ReplayKey, recorded_headers, without_keys
+from .exchanges import RecordedExchange, RecordedResponse, ReplayKey, redact_keys, select_recorded_headers
 from .loopback import LoopbackProvider
 from .replies import Raw
 
@@ -31,16 +31,21 @@ _SECONDS: Final = 300.0
 
 @dataclass(frozen=True)
 class Upstream:
-    """A real provider to forward to: its base URL, and the path at which the recorder takes its place."""
+    """A real provider that requests are forwarded to.
+
+    Attributes:
+        base_url: The provider's base URL.
+        stand_in: The path at the recorder that takes the place of the base URL.
+    """
 
     base_url: str
     stand_in: str
 
 
 class Recorder(LoopbackProvider):
-    """A loopback provider that forwards each request to the real provider, and records request and answer.
+    """A local HTTP server that forwards each request to the real provider, and records request and response.
 
-    A streamed answer is forwarded only when it is complete.
+    A streamed response is forwarded only when it is complete.
 
     Args:
         upstreams: The real providers, by name.
@@ -51,32 +56,32 @@ class Recorder(LoopbackProvider):
         self._upstreams = dict(upstreams)
         self._exchanges: dict[int, RecordedExchange] = {}
 
-    def url(self, name: str) -> str:
-        """The base URL at which requests for the provider ``name`` are recorded."""
+    def recording_url(self, name: str) -> str:
+        """Return the base URL for clients of the provider ``name``, through which their requests are recorded."""
         return f"{self.origin}/{quote(name, safe='')}{self._upstreams[name].stand_in}"
 
     @property
     def exchanges(self) -> tuple[RecordedExchange, ...]:
-        """The exchanges so far, in the order in which they began."""
+        """The requests and responses recorded so far, in order of the requests."""
         with self._changed:
             return tuple(one for _, one in sorted(self._exchanges.items()))
 
     @override
-    def answered(self, request: RecordedRequest, number: int) -> Reply | None:
+    def replay_or_forward(self, request: RecordedRequest, number: int) -> Reply | None:
         name, _, rest = request.path.removeprefix("/").partition("/")
         upstream = self._upstreams.get(unquote(name))
         if upstream is None:
             return None
         path = f"/{rest}"
         status, content_type, headers, body = _asked(upstream, path, request)
-        question = ReplayKey(path, request.body).without(request.key)
-        said = Reaction(status, content_type, headers, without_keys(body, request.key))
+        question = ReplayKey(path, request.body).redact_key(request.key)
+        said = RecordedResponse(status, content_type, headers, redact_keys(body, request.key))
         with self._changed:
             self._exchanges[number] = RecordedExchange(question, said)
         return Raw(status, body, content_type, headers)
 
 
-def _asked(upstream: Upstream, path: str, request: RecordedRequest) -> Reaction:
+def _asked(upstream: Upstream, path: str, request: RecordedRequest) -> RecordedResponse:
     """Send ``request`` to the real provider, and return the answer."""
     base = urlsplit(upstream.base_url.rstrip("/"))
     target = base.path + path.removeprefix(upstream.stand_in) + (f"?{request.query}" if request.query else "")
@@ -88,7 +93,9 @@ def _asked(upstream: Upstream, path: str, request: RecordedRequest) -> Reaction:
         response = connection.getresponse()
         body = response.read().decode("utf-8", "replace")
         content_type = response.headers.get("Content-Type", "application/json")
-        return Reaction(response.status, content_type, recorded_headers(dict(response.headers)), body)
+        return RecordedResponse(
+            response.status, content_type, select_recorded_headers(dict(response.headers)), body
+        )
 
 
 def _connection(scheme: str, place: str) -> http.client.HTTPConnection:

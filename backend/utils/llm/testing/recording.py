@@ -1,4 +1,4 @@
-"""Requests recorded by a loopback provider."""
+"""The requests that a loopback provider has received."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECRET = frozenset({"authorization", "x-goog-api-key", "x-api-key", "api-key", 
 
 
 class Headers(Mapping[str, str]):
-    """Headers by lower-case name. Their ``repr`` hides the values that are credentials."""
+    """Headers by lower-case name; look-ups ignore case. The ``repr`` hides credentials."""
 
     __slots__ = ("_values",)
 
@@ -42,20 +42,20 @@ class Headers(Mapping[str, str]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRequest:
-    """One request as it arrived.
+    """A request that the loopback provider received.
 
     Attributes:
-        wire: The API that its path belongs to, such as ``openai``.
+        wire: The API that its path belongs to: ``openai``, ``gemini`` or ``anthropic``.
         method: ``GET`` or ``POST``.
         path: The path, without the query.
-        query: The part after the ``?``; empty without one.
+        query: The part after the ``?``; empty if there is none.
         model: The requested model; empty for a list of models.
         stream: Whether the request asks for server-sent events.
         headers: The headers, by lower-case name; their ``repr`` hides credentials.
-        body: The parsed JSON; empty if there was none, or it was no object.
+        body: The parsed JSON; empty if there was no body, or it was not an object.
         arrived_at: The time of arrival, in seconds of the monotonic clock.
-        closed_by_client: Whether the client was seen to disconnect before the end of its answer. This works for ``Trickle``,
-            ``SlowFirstByte`` and ``Hang``, but not for a reply that is sent in one piece.
+        closed_by_client: Whether the client disconnected before the end of the response. This is noticed for
+            ``Trickle``, ``SlowFirstByte`` and ``Hang``, but not for a reply that is sent in one piece.
     """
 
     wire: WireName
@@ -71,7 +71,7 @@ class RecordedRequest:
 
     @property
     def key(self) -> str | None:
-        """The request's credential, without ``Bearer``; None if there was none."""
+        """The API key of the request, without ``Bearer``; None if it has no key."""
         bearer = self.headers.get("authorization", "").removeprefix("Bearer ").strip()
         named = (self.headers.get(name) for name in ("x-goog-api-key", "x-api-key", "api-key"))
         return bearer or next(filter(None, named), None)

@@ -1,4 +1,4 @@
-"""Record the answers of a table's providers, and replay them in tests on the table itself, without a network or a key."""
+"""Records the answers of a table's providers, and replays them in tests, without a network or a key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..clients import Patchbay, use
 from ..model_config import Table
 from .exchanges import Recording, Replay
 from .loopback import LoopbackProvider
-from .patchbays import key_of, loopback_patchbay, stand_in, stand_in_addresses
+from .patchbays import fake_operator_key, find_stand_in_path, loopback_patchbay, make_stand_in_addresses
 from .recorder import Recorder, Upstream
 
 if TYPE_CHECKING:
@@ -23,15 +23,17 @@ if TYPE_CHECKING:
 def record(
     path: Path | str, *, table: Path | str, environ: Mapping[str, str] | None = None
 ) -> Iterator[Recorder]:
-    """Record to ``path`` the requests to a table's real providers and their answers. The table is in force meanwhile.
+    """Send calls to the real providers of a table, and record requests and responses in the file ``path``.
+
+    The table is in force inside the ``with`` block; the file is written at its end.
 
     Args:
-        path: The file; an existing one is replaced.
-        table: The table.
-        environ: The variables with the keys; by default the process's environment.
+        path: The recording file; an existing file is replaced.
+        table: The path of the table.
+        environ: The environment variables with the API keys; by default those of the process.
 
     Raises:
-        ValueError: No key is set, so that only the table's demo would answer.
+        ValueError: No API key is set, so that only the table's demo would answer.
     """
     real = Table(Path(table), environ=environ)
     providers = real.snapshot.providers
@@ -39,10 +41,11 @@ def record(
         names = ", ".join(name for one in providers.values() for name in one.api_key_envs)
         raise ValueError(f"There is nobody to record: set one of {names}.")
     with Recorder(
-        {name: Upstream(one.base_url, stand_in(one)) for name, one in providers.items()}
+        {name: Upstream(one.base_url, find_stand_in_path(one)) for name, one in providers.items()}
     ) as recorder:
         patchbay = Patchbay(
-            real, live=stand_in_addresses(providers.values(), lambda one: recorder.url(one.name))
+            real,
+            live=make_stand_in_addresses(providers.values(), lambda one: recorder.recording_url(one.name)),
         )
         try:
             with use(patchbay):
@@ -57,22 +60,24 @@ def record(
 
 @contextmanager
 def replay(path: Path | str, *, table: Path | str, time: Time | None = None) -> Iterator[LoopbackProvider]:
-    """Answer every request of a table from the recording at ``path``. The table is in force meanwhile.
+    """Answer the calls of a table from the recording file ``path``, without a network or keys.
 
-    Equal requests get their recorded answers in order. A request that was not recorded gets a 400.
+    The table is in force inside the ``with`` block. Equal requests get their recorded answers in order. A
+    request that was not recorded gets a 400.
 
     Args:
         path: The file that `record` wrote.
-        table: The table.
-        time: Time for waits before retries, such as that of a `VirtualTime`.
+        table: The path of the table.
+        time: The clock for waits before retries, such as ``VirtualTime().time``.
 
     Raises:
-        NotRecordedError: At the end, if a request was not recorded; the message says what differs.
-        OSError: There is no such file.
-        ValueError: The file is no recording.
+        NotRecordedError: At the end of the block, if a request was not recorded. The message tells what
+            differs.
+        OSError: The file does not exist, or cannot be read.
+        ValueError: The file is not a recording.
     """
     recorded = Recording.read(Path(path))
-    environ = {"MODEL_QOS": recorded.profile, **{name: key_of(name) for name in recorded.keys}}
+    environ = {"MODEL_QOS": recorded.profile, **{name: fake_operator_key(name) for name in recorded.keys}}
     replayed = Replay(recorded)
     with LoopbackProvider(replay=replayed) as provider:
         patchbay = loopback_patchbay(provider, table=table, environ=environ, time=time)
@@ -81,4 +86,4 @@ def replay(path: Path | str, *, table: Path | str, time: Time | None = None) -> 
                 yield provider
         finally:
             patchbay.close()
-            replayed.check()
+            replayed.raise_if_unrecorded()

@@ -1,7 +1,7 @@
-"""Scripted replies: answers and faults, the same for every wire.
+"""Replies for a loopback provider's script: answers and failures, the same for all provider APIs.
 
-A reply says *what* happens; the wire of the request decides the bytes. ``Text``, ``Json``, ``ToolCalls``, ``Refusal`` and
-``Empty`` are answers; the others are faults, or ways to deliver an answer badly.
+A reply says *what* happens; the API of the request decides the bytes. ``Text``, ``Json``, ``ToolCalls``,
+``Refusal`` and ``Empty`` are answers. The others are failures, or send an answer slowly or in part.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Finish: TypeAlias = Literal["stop", "length", "content_filter"]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one answer, as vendors bill them.
+    """The token counts that an answer reports, as vendors bill them.
 
     Attributes:
         input_tokens: Tokens of the whole prompt, ``cached_tokens`` included.
@@ -34,15 +34,16 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text answer.
+    """Reply with a text.
 
     Attributes:
-        text: The whole answer, served unchanged: neither ``stop`` nor a token limit shortens the text.
-        finish: The finish reason, as OpenAI names it; Gemini's wire says ``STOP``, ``MAX_TOKENS``, ``SAFETY``.
-        chunks: The number of pieces of a stream; by default one per word.
-        beside: The finish reason of an empty second choice (Gemini: candidate); None for no second choice. Responses has
-            no choices.
-        usage: The usage to report; by default an estimate of four characters a token.
+        text: The whole answer. It is sent unchanged: neither stop sequences nor a token limit shorten it.
+        finish: The finish reason, by OpenAI's name. Gemini's API says ``STOP``, ``MAX_TOKENS`` or
+            ``SAFETY``.
+        chunks: The number of pieces of a stream; None for one per word.
+        beside: The finish reason of an empty second choice (Gemini: candidate); None for no second choice.
+            The Responses API has no choices.
+        usage: The usage to report; None for an estimate of four characters per token.
     """
 
     text: str
@@ -59,7 +60,12 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class ToolCalls:
-    """Calls of tools: ``(name, arguments)`` pairs, in order. The provider makes up the calls' ids."""
+    """Reply with tool calls.
+
+    Attributes:
+        calls: The ``(name, arguments)`` of each call, in order. The calls' ids are made up.
+        usage: The usage to report; None for an estimate.
+    """
 
     calls: tuple[tuple[str, Mapping[str, Any]], ...]
     _: KW_ONLY
@@ -68,9 +74,11 @@ class ToolCalls:
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """A JSON value, in the form that the request asks for.
+    """Reply with a JSON value: as the tool's arguments if the request forces a tool, else as JSON text.
 
-    A request that forces a tool gets the value as the tool's arguments; any other request gets JSON text.
+    Attributes:
+        value: The JSON value.
+        usage: The usage to report; None for an estimate.
     """
 
     value: Any
@@ -80,12 +88,13 @@ class Json:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The model or a filter declines to answer.
+    """Reply that the model, or a content filter, declines to answer.
 
     Attributes:
-        text: The model's refusal; OpenAI only, as Gemini has no text for it.
-        by: ``"model"``: OpenAI's ``message.refusal``, Gemini's ``finishReason: SAFETY``. ``"filter"``: OpenAI's
-            ``finish_reason: content_filter`` without content, Gemini's ``promptFeedback.blockReason``.
+        text: The model's refusal; only sent by OpenAI's API, because Gemini's has no text for it.
+        by: ``"model"``: OpenAI's ``message.refusal``, Gemini's ``finishReason: SAFETY``. ``"filter"``:
+            OpenAI's ``finish_reason: content_filter`` without content, Gemini's
+            ``promptFeedback.blockReason``.
         chunks: The number of pieces of the text in a stream.
     """
 
@@ -97,10 +106,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Empty:
-    """A 200 without content.
+    """Reply with status 200 and no content.
 
     Attributes:
-        candidates: 0 for an answer without any choice, 1 for one choice with empty content.
+        candidates: 0 for an answer without any choice, 1 for a choice with empty content.
     """
 
     _: KW_ONLY
@@ -109,16 +118,17 @@ class Empty:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """An error status with the body that the wire's real provider sends.
+    """Reply with an HTTP error status, and the body that the real provider would send.
 
     Attributes:
         code: The HTTP status.
-        error_code: OpenAI's ``error.code``. Gemini has no such field: ``insufficient_quota`` becomes a quota per
-            day, ``context_length_exceeded`` its sentence, and a name in capitals the ``reason`` of an ``ErrorInfo``.
-        message: The error's message; by default that of the real provider.
+        error_code: OpenAI's ``error.code``. Gemini has no such field: ``insufficient_quota`` becomes a quota
+            per day, ``context_length_exceeded`` Gemini's message, and a name in capitals the ``reason`` of
+            an ``ErrorInfo``.
+        message: The error's message; None for the real provider's.
         retry_after: Seconds, or an HTTP date as text. OpenAI sends the header ``Retry-After``; Gemini sends
             seconds as ``RetryInfo`` in the body, and only a date as a header.
-        headers: More response headers.
+        headers: Further response headers.
     """
 
     code: int
@@ -131,7 +141,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Exactly this response, whatever the request."""
+    """Reply with exactly this status, body and headers, whatever API the request is for."""
 
     status: int
     body: str
@@ -141,11 +151,14 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class StreamError:
-    """An error after a status of 200, as providers send it once a stream has begun.
+    """Reply with status 200, and then an error in the stream.
 
-    A stream sends ``after_chunks`` words of ``text``, then an event with ``error``; an unstreamed body holds only ``error``.
+    A stream has ``after_chunks`` words of ``text``, then an event with ``error``. If the request does not
+    ask for a stream, the body holds only ``error``.
 
     Attributes:
+        after_chunks: The number of words before the error.
+        text: The text.
         error: The object in the field ``error``.
     """
 
@@ -156,7 +169,7 @@ class StreamError:
 
 @dataclass(frozen=True, slots=True)
 class SlowFirstByte:
-    """Sends nothing for ``seconds``, not even a status, and then the reply ``then``."""
+    """Send nothing for ``seconds``, not even a status line, and then the reply ``then``."""
 
     seconds: float
     then: Reply
@@ -164,7 +177,7 @@ class SlowFirstByte:
 
 @dataclass(frozen=True, slots=True)
 class Trickle:
-    """Sends the pieces of a reply ``gap_seconds`` apart: the events of a stream, or slices of a body."""
+    """Send a reply slowly: pause ``gap_seconds`` between the events of a stream, or between slices of a body."""
 
     reply: Reply
     gap_seconds: float
@@ -172,9 +185,10 @@ class Trickle:
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """``count`` keep-alives at intervals of ``gap_seconds``, and after one more interval the reply ``then``.
+    """Send ``count`` keep-alives, with a pause of ``gap_seconds`` after each, and then the reply ``then``.
 
-    In a stream the keep-alives are SSE comments (``: PROCESSING``); in a body white space, which JSON allows.
+    In a stream the keep-alives are SSE comments (``: PROCESSING``); otherwise white space, which JSON
+    allows.
     """
 
     gap_seconds: float
@@ -184,9 +198,10 @@ class KeepAlive:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The connection drops in the middle of the answer.
+    """Drop the connection in the middle of the answer.
 
-    A stream ends after ``after_chunks`` words of ``text``; a body ends after that many slices, short of its Content-Length.
+    A stream breaks off after ``after_chunks`` words of ``text``; a body after that many slices, so that it
+    is shorter than its Content-Length.
     """
 
     after_chunks: int
@@ -195,7 +210,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class CleanEnd:
-    """The first ``after_chunks`` words of an answer, which then ends correctly by HTTP, but without a finish reason."""
+    """End the answer after ``after_chunks`` words of ``text``, without a finish reason, but properly by HTTP."""
 
     after_chunks: int
     text: str
@@ -203,22 +218,22 @@ class CleanEnd:
 
 @dataclass(frozen=True, slots=True)
 class WrongJson:
-    """A 200 with the content type of JSON (in a stream: an event) and a body that is no JSON."""
+    """Reply with status 200 and JSON's content type, but a body (in a stream: an event) that is not JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Html:
-    """A 200 with a web page, as from a captive portal or a wrong address."""
+    """Reply with status 200 and a web page, as from a captive portal or a wrong address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Accepts the request and never answers, until one side closes the connection."""
+    """Accept the request and never reply, until the client or the server closes the connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """Reads the request, and then resets the connection without a byte of answer."""
+    """Read the request, then reset the connection without sending a byte."""
 
 
 Answer: TypeAlias = Text | ToolCalls | Json | Refusal | Empty

@@ -1,7 +1,7 @@
-"""The default answer of the loopback provider, made by rules.
+"""Makes the loopback provider's default reply, by rules, for requests without a scripted reply.
 
-Every request is answered in the form that it asks for: a tool call where a tool is forced or fits, JSON that satisfies
-the schema, else a short text that repeats the question. Equal requests get equal answers.
+The reply has the form that the request asks for: a tool call if a tool is forced or fits, JSON that fits
+the schema, or else a short text that repeats the question. Equal requests get equal replies.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections import Counter
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from .hints import Hints, quotations
+from .hints import PromptHints, find_quotations
 from .replies import Text, ToolCalls
-from .values import value_for
+from .values import make_value_for_schema
 from .wire import estimate_tokens, tokens_to_characters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .wire import Prompt, Tool
+    from .wire import DeclaredTool, Prompt
 
 _EXCERPT = 60
 _FITS = 2
@@ -33,19 +33,23 @@ _COMMON = frozenset(
 )
 
 
-def respond(prompt: Prompt) -> Text | ToolCalls:
-    """The answer to a prompt."""
+def make_default_reply(prompt: Prompt) -> Text | ToolCalls:
+    """Make the default reply to a request without a scripted reply. Equal prompts get equal replies.
+
+    A tool call if a tool is forced or fits the question; JSON that fits the schema if there is one; else a
+    short text that repeats the question.
+    """
     tool = _tool_to_call(prompt)
     if tool is not None:
         return ToolCalls(((tool.name, _arguments(tool, _question(prompt))),))
     if prompt.schema is not None:
-        return _limited(json.dumps(value_for(prompt.schema), ensure_ascii=False), prompt)
+        return _limited(json.dumps(make_value_for_schema(prompt.schema), ensure_ascii=False), prompt)
     if prompt.json_object:
         return _limited(json.dumps(_some_object(_question(prompt)), ensure_ascii=False), prompt)
     return _limited(_stopped(_small_talk(prompt), prompt.stop), prompt)
 
 
-def _tool_to_call(prompt: Prompt) -> Tool | None:
+def _tool_to_call(prompt: Prompt) -> DeclaredTool | None:
     """The best fitting of the forced tools; else of all, unless a tool has just answered or none fits."""
     question = _question(prompt)
     if prompt.forced:
@@ -62,7 +66,7 @@ def _question(prompt: Prompt) -> str:
     return next((turn.text for turn in reversed(prompt.turns) if turn.role == "user"), "")
 
 
-def _fit(tool: Tool, question: str) -> int:
+def _fit(tool: DeclaredTool, question: str) -> int:
     """How well a tool fits: its name counts most, then its description's words, then whether its numbers are there."""
     asked = _words(question)
     properties: Mapping[str, Any] = tool.parameters.get("properties") or {}
@@ -81,15 +85,17 @@ def _words(text: str) -> set[str]:
     return {word for word in re.findall(r"[^\W\d]{3,}", spaced.lower()) if word not in _COMMON}
 
 
-def _arguments(tool: Tool, question: str) -> dict[str, Any]:
+def _arguments(tool: DeclaredTool, question: str) -> dict[str, Any]:
     rest = re.sub(re.escape(tool.name), " ", question)
-    arguments = value_for({"type": "object", **tool.parameters}, hints=Hints(rest), optional=False)
+    arguments = make_value_for_schema(
+        {"type": "object", **tool.parameters}, hints=PromptHints(rest), optional=False
+    )
     return dict(arguments) if isinstance(arguments, dict) else {}
 
 
 def _some_object(question: str) -> dict[str, str]:
     """An object with the keys that the prompt names in quotation marks."""
-    return {key: f"Some {key}." for key in quotations(question) if key.isidentifier()} or {
+    return {key: f"Some {key}." for key in find_quotations(question) if key.isidentifier()} or {
         "answer": "Some answer."
     }
 

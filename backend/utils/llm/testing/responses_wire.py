@@ -1,4 +1,4 @@
-"""OpenAI's Responses API: requests read, answers written; errors and keys are those of Chat Completions."""
+"""Imitates OpenAI's Responses API. Errors, and checks of keys, are those of Chat Completions."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from .openai_wire import CREATED, OpenAIWire, forced_tools, logprobs
-from .wire import Prompt, Tool, Turn, slices
+from .openai_wire import CREATED, FakeOpenAIApi, find_forced_tools, make_logprobs
+from .wire import DeclaredTool, Prompt, PromptTurn, split_evenly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from .replies import Usage
-    from .wire import Utterance
+    from .wire import PlannedAnswer
 
 _ATTACHMENTS = {"input_image": "image", "input_audio": "audio", "input_file": "file"}
 _REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -30,18 +30,21 @@ _REPEATED: dict[str, Any] = {
 _LOGPROBS = "message.output_text.logprobs"
 
 
-class ResponsesWire(OpenAIWire):
-    """Serves ``POST /v1/responses``. Its requests are recorded with the wire ``openai``; their path tells them apart."""
+class FakeResponsesApi(FakeOpenAIApi):
+    """Serves OpenAI's Responses API, ``POST /v1/responses``.
+
+    Its recorded requests have the ``wire`` ``openai``, like Chat Completions; only the path differs.
+    """
 
     @override
-    def read(self, body: Mapping[str, Any]) -> Prompt:
+    def read_request(self, body: Mapping[str, Any]) -> Prompt:
         choice = body.get("tool_choice") or "auto"
         tools = tuple(map(_tool, body.get("tools") or ())) if choice != "none" else ()
         asked = (body.get("text") or {}).get("format") or {}
         return Prompt(
             turns=tuple(_turns(body)),
             tools=tools,
-            forced=forced_tools(choice, tools),
+            forced=find_forced_tools(choice, tools),
             schema=asked.get("schema"),
             json_object=asked.get("type") == "json_object",
             max_tokens=body.get("max_output_tokens"),
@@ -50,34 +53,40 @@ class ResponsesWire(OpenAIWire):
         )
 
     @override
-    def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The body of an answer that is not streamed. It repeats some of the request's settings. See `Wire.whole`."""
-        return _response(utterance, body, output=_output(utterance))
+    def make_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the body of an answer that is not streamed. See `FakeProviderApi.make_body`.
+
+        As at OpenAI, it repeats some of the request's settings.
+        """
+        return _response(answer, body, output=_output(answer))
 
     @override
-    def events(self, utterance: Utterance, body: Mapping[str, Any]) -> Iterator[str]:
-        """The data of each server-sent event. Every event is numbered; the last repeats the whole answer. See `Wire.events`."""
-        for number, event in enumerate(_events(utterance, body)):
+    def make_events(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the data of each event of a streamed answer. See `FakeProviderApi.make_events`.
+
+        Every event has a number; the last event repeats the whole answer.
+        """
+        for number, event in enumerate(_events(answer, body)):
             yield json.dumps({**event, "sequence_number": number})
 
 
-def _turns(body: Mapping[str, Any]) -> Iterator[Turn]:
+def _turns(body: Mapping[str, Any]) -> Iterator[PromptTurn]:
     if instructions := body.get("instructions"):
-        yield Turn("system", instructions)
+        yield PromptTurn("system", instructions)
     given = body.get("input") or ()
     for item in [{"role": "user", "content": given}] if isinstance(given, str) else given:
         if item.get("type") == "function_call_output":
-            yield Turn("tool", _text(item.get("output")))
+            yield PromptTurn("tool", _text(item.get("output")))
         elif "role" in item:
             yield _turn(item)
 
 
-def _turn(item: Mapping[str, Any]) -> Turn:
+def _turn(item: Mapping[str, Any]) -> PromptTurn:
     content = item.get("content") or ""
     parts = () if isinstance(content, str) else content
     kinds = tuple(_ATTACHMENTS[part["type"]] for part in parts if part.get("type") in _ATTACHMENTS)
     role = item["role"]
-    return Turn("system" if role in {"system", "developer"} else role, _text(content), kinds)
+    return PromptTurn("system" if role in {"system", "developer"} else role, _text(content), kinds)
 
 
 def _text(content: str | Sequence[Mapping[str, Any]] | None) -> str:
@@ -86,14 +95,16 @@ def _text(content: str | Sequence[Mapping[str, Any]] | None) -> str:
     return "\n".join(part["text"] for part in content or () if "text" in part)
 
 
-def _tool(declared: Mapping[str, Any]) -> Tool:
-    return Tool(declared.get("name", ""), declared.get("description") or "", declared.get("parameters") or {})
+def _tool(declared: Mapping[str, Any]) -> DeclaredTool:
+    return DeclaredTool(
+        declared.get("name", ""), declared.get("description") or "", declared.get("parameters") or {}
+    )
 
 
 # Answers -------------------------------------------------------------------------------------------------------------
 
 
-def _response(utterance: Utterance, body: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+def _response(utterance: PlannedAnswer, body: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     reason = _REASONS.get(utterance.finish or "")
     status = "in_progress" if utterance.finish is None else "incomplete" if reason else "completed"
     return {
@@ -113,7 +124,7 @@ def _response(utterance: Utterance, body: Mapping[str, Any], **more: Any) -> dic
     }
 
 
-def _output(utterance: Utterance) -> list[dict[str, Any]]:
+def _output(utterance: PlannedAnswer) -> list[dict[str, Any]]:
     """The items of the answer: reasoning, a message, calls."""
     items: list[dict[str, Any]] = []
     if utterance.usage.reasoning_tokens:
@@ -123,7 +134,7 @@ def _output(utterance: Utterance) -> list[dict[str, Any]]:
     return items + [_call(utterance, index) for index in range(len(utterance.calls))]
 
 
-def _parts(utterance: Utterance) -> list[dict[str, Any]] | None:
+def _parts(utterance: PlannedAnswer) -> list[dict[str, Any]] | None:
     """The parts of the message; None if the answer has no message."""
     if utterance.refusal is not None:
         return [{"type": "refusal", "refusal": "".join(utterance.refusal)}]
@@ -132,22 +143,22 @@ def _parts(utterance: Utterance) -> list[dict[str, Any]] | None:
     return [_text_part(utterance, utterance.pieces)]
 
 
-def _text_part(utterance: Utterance, pieces: tuple[str, ...]) -> dict[str, Any]:
+def _text_part(utterance: PlannedAnswer, pieces: tuple[str, ...]) -> dict[str, Any]:
     return {
         "type": "output_text",
         "text": "".join(pieces),
         "annotations": [],
-        "logprobs": logprobs(utterance, pieces),
+        "logprobs": make_logprobs(utterance, pieces),
     }
 
 
-def _message(utterance: Utterance, parts: list[dict[str, Any]]) -> dict[str, Any]:
+def _message(utterance: PlannedAnswer, parts: list[dict[str, Any]]) -> dict[str, Any]:
     status = "completed" if utterance.finish == "stop" else "incomplete"
     item = {"id": f"msg_{utterance.number:06}", "type": "message", "role": "assistant", "status": status}
     return {**item, "content": parts}
 
 
-def _call(utterance: Utterance, index: int) -> dict[str, Any]:
+def _call(utterance: PlannedAnswer, index: int) -> dict[str, Any]:
     name, arguments = utterance.calls[index]
     return {
         "id": f"fc_{utterance.number:06}_{index}",
@@ -172,7 +183,7 @@ def _usage(usage: Usage) -> dict[str, Any]:
 # Streams -------------------------------------------------------------------------------------------------------------
 
 
-def _events(utterance: Utterance, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _events(utterance: PlannedAnswer, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     unknown: dict[str, Any] = {"output": [], "incomplete_details": None, "usage": None}
     started = _response(utterance, body, status="in_progress", **unknown)
     yield {"type": "response.created", "response": started}
@@ -184,7 +195,7 @@ def _events(utterance: Utterance, body: Mapping[str, Any]) -> Iterator[dict[str,
         yield {"type": f"response.{whole['status']}", "response": whole}
 
 
-def _item_events(utterance: Utterance, item: dict[str, Any], place: int) -> Iterator[dict[str, Any]]:
+def _item_events(utterance: PlannedAnswer, item: dict[str, Any], place: int) -> Iterator[dict[str, Any]]:
     empty: dict[str, Any] = {"content": [], "arguments": ""}
     opening = {key: value for key, value in empty.items() if key in item}
     added = {**item, **opening, "status": "in_progress"}
@@ -200,19 +211,19 @@ def _item_events(utterance: Utterance, item: dict[str, Any], place: int) -> Iter
 
 def _argument_events(item: dict[str, Any], where: dict[str, Any]) -> Iterator[dict[str, Any]]:
     kind = "response.function_call_arguments"
-    for piece in slices(item["arguments"], 3):
+    for piece in split_evenly(item["arguments"], 3):
         yield {"type": f"{kind}.delta", **where, "delta": piece}
     yield {"type": f"{kind}.done", **where, "name": item["name"], "arguments": item["arguments"]}
 
 
 def _part_events(
-    utterance: Utterance, part: dict[str, Any], where: dict[str, Any]
+    utterance: PlannedAnswer, part: dict[str, Any], where: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     kind, field = ("refusal", "refusal") if part["type"] == "refusal" else ("output_text", "text")
     empty = part | ({"logprobs": []} if kind == "output_text" else {}) | {field: ""}
     yield {"type": "response.content_part.added", **where, "part": empty}
     for piece in utterance.refusal or utterance.pieces:
-        likely = {"logprobs": logprobs(utterance, (piece,))} if kind == "output_text" else {}
+        likely = {"logprobs": make_logprobs(utterance, (piece,))} if kind == "output_text" else {}
         yield {"type": f"response.{kind}.delta", **where, "delta": piece, **likely}
     if utterance.finish is None:
         return

@@ -1,4 +1,4 @@
-"""A chat model that follows a script, without any I/O: for tests of code that is given a model.
+"""A LangChain chat model that follows a script, without any I/O, to test code that is given a model.
 
 >>> model = ScriptedChatModel(script=["hi", {"title": "Lunch"}, TimeoutError()])
 >>> model.invoke("Hello").text
@@ -24,7 +24,7 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, Field, PrivateAttr
 from typing_extensions import override
 
-from .wire import estimate_tokens, words
+from .wire import estimate_tokens, split_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class ScriptExhaustedError(AssertionError):
-    """The model was called more often than the script has replies."""
+    """The model was called more often than its script has entries."""
 
     def __init__(self, calls: int) -> None:
         super().__init__(f"script exhausted after {calls} calls")
@@ -44,21 +44,30 @@ class ScriptExhaustedError(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class ScriptedCall:
-    """One call of the model: the messages, and everything bound or passed with them."""
+    """One call of the scripted model.
+
+    Attributes:
+        messages: The messages of the call.
+        kwargs: All arguments bound to the model or passed with the call, such as ``tools``.
+    """
 
     messages: tuple[BaseMessage, ...]
     kwargs: Mapping[str, Any]
 
 
 class ScriptedChatModel(BaseChatModel):
-    """A chat model that answers from a script, in order, from any thread.
+    """A LangChain chat model for tests: each call returns the next entry of its script. Thread-safe.
 
-    An entry of the script is a text; an ``AIMessage``; a dict, list or Pydantic object, which is answered as JSON, or
-    as the arguments of the tool if ``tool_choice`` forces one; or an exception (an object or a class), which is raised.
-    A stream gets the same entries, a word a chunk, and the usage with the last.
+    An entry is a text; an ``AIMessage``; a dict, list or Pydantic object, returned as JSON, or as the
+    arguments of the tool that ``tool_choice`` forces; or an exception (an object or a class), which is
+    raised. A streamed call yields a chunk for each word, and the usage with the last chunk.
+
+    Attributes:
+        script: The entries.
+        repeat_last: Whether further calls repeat the last entry instead of raising an error.
 
     Raises:
-        ScriptExhaustedError: On a call after the last entry, unless ``repeat_last``.
+        ScriptExhaustedError: By a call after the last entry, unless ``repeat_last``.
     """
 
     script: list[Any] = Field(default_factory=list, repr=False)
@@ -74,7 +83,7 @@ class ScriptedChatModel(BaseChatModel):
 
     @property
     def calls(self) -> tuple[ScriptedCall, ...]:
-        """Every call so far, in order, failed ones included."""
+        """All calls of the model so far, in order, including those that raised an error."""
         with self._lock:
             return tuple(self._calls)
 
@@ -91,7 +100,7 @@ class ScriptedChatModel(BaseChatModel):
         tool_choice: str | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """The model with tools; a call records them as ``tools``, in OpenAI's form, and ``tool_choice``."""
+        """Return the model with tools. Its recorded calls have ``tools``, in OpenAI's form, and ``tool_choice``."""
         declared = [convert_to_openai_tool(tool) for tool in tools]
         return self.bind(tools=declared, tool_choice=tool_choice, **kwargs)
 
@@ -99,10 +108,10 @@ class ScriptedChatModel(BaseChatModel):
     def with_structured_output(
         self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """The model with a schema; a call records the schema as ``ls_structured_output_format``.
+        """Return the model with a schema. Its recorded calls have the schema as ``ls_structured_output_format``.
 
-        The next entry of the script is the answer: a dict, an object, or JSON as text. A Pydantic ``schema`` validates
-        the answer; other schemas only parse it.
+        The next entry of the script is the answer: a dict, a Pydantic object, or JSON as text. A Pydantic
+        ``schema`` validates the answer; with any other schema the answer is only parsed.
         """
         form = {"schema": convert_to_json_schema(schema), "kwargs": kwargs}
         model = self.bind(ls_structured_output_format=form)
@@ -217,7 +226,9 @@ def _complete(message: AIMessage, messages: Sequence[BaseMessage], *, model: str
 
 def _chunks(message: AIMessage) -> Iterator[ChatGenerationChunk]:
     """The message in chunks of a word. Tool calls, metadata and usage come with the last; other content in one piece."""
-    pieces: Sequence[Any] = words(message.content) if isinstance(message.content, str) else (message.content,)
+    pieces: Sequence[Any] = (
+        split_words(message.content) if isinstance(message.content, str) else (message.content,)
+    )
     for piece in pieces:
         yield ChatGenerationChunk(message=AIMessageChunk(content=piece, id=message.id))
     calls = [

@@ -1,4 +1,4 @@
-"""The HTTP/1.1 server of a loopback provider: requests in, transmissions out."""
+"""The HTTP/1.1 server of a loopback provider, which sends the replies that a `ReplySource` chooses."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from urllib.parse import unquote, urlsplit
 
 from typing_extensions import override
 
-from .anthropic_wire import AnthropicWire
-from .delivery import ClosingError, Peer, PeerGoneError, deliver
-from .embedding_wires import GeminiEmbeddingWire, OpenAIEmbeddingWire
-from .gemini_wire import GeminiWire
-from .openai_wire import OpenAIWire
+from .anthropic_wire import FakeAnthropicApi
+from .delivery import ClientConnection, ClientDisconnectedError, ServerClosingError, deliver
+from .embedding_wires import FakeGeminiEmbeddingsApi, FakeOpenAIEmbeddingsApi
+from .gemini_wire import FakeGeminiApi
+from .openai_wire import FakeOpenAIApi
 from .recording import Headers, RecordedRequest
 from .replies import Status
-from .responses_wire import ResponsesWire
-from .strict_schemas import schema_refusal
-from .transmission import Exchange, Transmission, compose
+from .responses_wire import FakeResponsesApi
+from .strict_schemas import find_schema_error
+from .transmission import ReplyContext, TimedResponse, compose_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from email.message import Message
 
     from .replies import Reply
-    from .wire import Wire
+    from .wire import FakeProviderApi
 
-_OPENAI = OpenAIWire()
-_RESPONSES = ResponsesWire()
-_GEMINI = GeminiWire()
-_ANTHROPIC = AnthropicWire()
-_GEMINI_EMBEDDINGS = GeminiEmbeddingWire()
-_PATHS: Mapping[str, Wire] = {
+_OPENAI = FakeOpenAIApi()
+_RESPONSES = FakeResponsesApi()
+_GEMINI = FakeGeminiApi()
+_ANTHROPIC = FakeAnthropicApi()
+_GEMINI_EMBEDDINGS = FakeGeminiEmbeddingsApi()
+_PATHS: Mapping[str, FakeProviderApi] = {
     "/v1/chat/completions": _OPENAI,
-    "/v1/embeddings": OpenAIEmbeddingWire(),
+    "/v1/embeddings": FakeOpenAIEmbeddingsApi(),
     "/v1/messages": _ANTHROPIC,
     "/v1/responses": _RESPONSES,
 }
@@ -54,33 +54,38 @@ _GEMINI_PATH = re.compile(
 
 
 class ReplySource(Protocol):
-    """Decides what the `Server` replies to each request. Its methods are called from many threads."""
+    """Decides what the `Server` replies to each request. Its methods are called from many threads.
+
+    Attributes:
+        served_suffix: The suffix that answers add to the requested model's name.
+        models: The names in the list of models.
+    """
 
     served_suffix: str
     models: tuple[str, ...]
 
-    def admit(self, request: RecordedRequest) -> int:
-        """Record a request on arrival, and return its number, from 1."""
+    def record_request(self, request: RecordedRequest) -> int:
+        """Record a request on arrival, and return its number, counted from 1."""
         ...
 
-    def rejection(self, request: RecordedRequest, wire: Wire) -> Status | None:
-        """The error for a request whose key is not accepted; None if the key is accepted."""
+    def find_key_error(self, request: RecordedRequest, wire: FakeProviderApi) -> Status | None:
+        """Return the error reply if the request's API key is not accepted; None if it is."""
         ...
 
-    def answered(self, request: RecordedRequest, number: int) -> Reply | None:
-        """A recorded or forwarded answer, for any path; None to answer by `next_reply`."""
+    def replay_or_forward(self, request: RecordedRequest, number: int) -> Reply | None:
+        """Return a recorded answer, or the real provider's; None to check the request and use `next_reply`."""
         ...
 
-    def next_reply(self, exchange: Exchange) -> Reply:
-        """Choose the reply to an accepted request, and take it from the script."""
+    def next_reply(self, exchange: ReplyContext) -> Reply:
+        """Choose the reply to an accepted request, and remove it from the script."""
         ...
 
-    def abandoned(self, number: int) -> None:
-        """Record that the client of request ``number`` disconnected before the answer's end."""
+    def record_disconnect(self, number: int) -> None:
+        """Record that the client of request ``number`` disconnected before the end of the response."""
 
 
-class Server(ThreadingMixIn, TCPServer):
-    """Serves one provider on a free port of 127.0.0.1, from ``start`` to ``stop``."""
+class LoopbackServer(ThreadingMixIn, TCPServer):
+    """The HTTP server of a loopback provider, on a free port of 127.0.0.1, with a thread for each connection."""
 
     allow_reuse_address = True
     request_queue_size = 256
@@ -102,11 +107,11 @@ class Server(ThreadingMixIn, TCPServer):
         return int(self.server_address[1])
 
     def start(self) -> None:
-        """Accept connections, in a thread."""
+        """Start to accept connections, in a background thread."""
         self._acceptor.start()
 
     def stop(self, *, timeout_seconds: float) -> None:
-        """Stop accepting, drop every connection, and wait at most ``timeout_seconds`` for the connections' threads."""
+        """Stop accepting, close all connections, and wait at most ``timeout_seconds`` for their threads to end."""
         deadline = time.monotonic() + timeout_seconds
         self.closing.set()
         self._waker.close()
@@ -136,7 +141,7 @@ class Server(ThreadingMixIn, TCPServer):
 
     @override
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print the traceback of a bug; a client that disconnected is not reported."""
+        """Print the traceback of a bug in the server. Connection errors (``OSError``) are ignored."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -157,7 +162,7 @@ class Server(ThreadingMixIn, TCPServer):
 class _Target:
     """The API that a method and a path lead to."""
 
-    wire: Wire
+    wire: FakeProviderApi
     kind: Literal["generate", "models", "unknown"]
     model: str | None = None
     stream: bool | None = None
@@ -180,18 +185,18 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing: requests are recorded instead."""
 
     def _serve(self) -> None:
-        server = cast("Server", self.server)
+        server = cast("LoopbackServer", self.server)
         body = _parse(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
         target = _target(self.command, self.path, self.headers)
         request = self._request(target, body or {})
-        number = server.provider.admit(request)
+        number = server.provider.record_request(request)
         transmission = _answer(server.provider, target, request, number=number, readable=body is not None)
         try:
-            reusable = deliver(transmission, Peer(self.connection, server.closing))
-        except PeerGoneError:
-            server.provider.abandoned(number)
+            reusable = deliver(transmission, ClientConnection(self.connection, server.closing))
+        except ClientDisconnectedError:
+            server.provider.record_disconnect(number)
             reusable = False
-        except ClosingError:
+        except ServerClosingError:
             reusable = False
         self.close_connection = self.close_connection or not reusable
 
@@ -231,7 +236,7 @@ def _target(method: str, url: str, headers: Message) -> _Target:
     return _Target(_wire_of(headers), "unknown")
 
 
-def _wire_of(headers: Message) -> Wire:
+def _wire_of(headers: Message) -> FakeProviderApi:
     """The wire of a request whose path does not tell, by its headers."""
     if "x-goog-api-key" in headers:
         return _GEMINI
@@ -240,31 +245,31 @@ def _wire_of(headers: Message) -> Wire:
 
 def _answer(
     provider: ReplySource, target: _Target, request: RecordedRequest, *, number: int, readable: bool
-) -> Transmission:
-    exchange = Exchange(
+) -> TimedResponse:
+    exchange = ReplyContext(
         wire=target.wire,
         number=number,
         model=request.model,
         served_model=f"{request.model}{provider.served_suffix}",
-        prompt=target.wire.read(request.body),
+        prompt=target.wire.read_request(request.body),
         body=request.body,
         stream=request.stream,
     )
-    if (answer := provider.answered(request, number)) is not None:
-        return compose(answer, exchange)
+    if (answer := provider.replay_or_forward(request, number)) is not None:
+        return compose_response(answer, exchange)
     if (refusal := _refusal(provider, target, request)) is not None:
-        return compose(refusal, exchange)
+        return compose_response(refusal, exchange)
     if target.kind == "models":
-        return Transmission(pieces=(json.dumps(target.wire.models(provider.models)).encode(),))
-    return compose(provider.next_reply(exchange) if readable else Status(400), exchange)
+        return TimedResponse(pieces=(json.dumps(target.wire.make_model_list(provider.models)).encode(),))
+    return compose_response(provider.next_reply(exchange) if readable else Status(400), exchange)
 
 
 def _refusal(provider: ReplySource, target: _Target, request: RecordedRequest) -> Status | None:
     """The error for a request with a wrong path, key or schema; None if all are accepted."""
     if target.kind == "unknown":
         return Status(404, message=f"Invalid URL ({request.method} {request.path})")
-    if (rejection := provider.rejection(request, target.wire)) is not None:
+    if (rejection := provider.find_key_error(request, target.wire)) is not None:
         return rejection
-    if (fault := schema_refusal(request.body)) is not None:
+    if (fault := find_schema_error(request.body)) is not None:
         return Status(400, message=fault)
     return None

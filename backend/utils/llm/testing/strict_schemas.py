@@ -22,18 +22,19 @@ Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """The JSON schemas that one vendor accepts.
+class SchemaRules:
+    """The rules of one vendor for the JSON schemas that it enforces.
 
     Attributes:
         keywords: The allowed keywords.
-        ignores_others: Whether other keywords are ignored rather than refused.
-        is_strict: Whether every object must be closed, every property required, and the root an object.
-        formats: The allowed formats of texts.
-        properties: The most properties of all objects together.
-        levels: The most levels of nested objects.
-        characters: The most characters of all names and choices together.
-        choices: The most choices of all enums together.
+        ignores_others: Whether other keywords are ignored rather than rejected.
+        is_strict: Whether every object must forbid additional properties and require all its properties, and
+            the root must be an object.
+        formats: The allowed values of ``format``.
+        properties: The maximum number of properties of all objects together.
+        levels: The maximum depth of nested objects.
+        characters: The maximum number of characters of all names and enum values together.
+        choices: The maximum number of values of all enums together.
     """
 
     keywords: frozenset[str]
@@ -52,7 +53,7 @@ _COMMON: Final = frozenset(
 )
 _NUMBERS: Final = frozenset({"maximum", "minimum", "exclusiveMaximum", "exclusiveMinimum", "multipleOf"})
 
-OPENAI: Final = Rules(
+OPENAI: Final = SchemaRules(
     keywords=_COMMON | _NUMBERS | {"const", "default", "format", "maxItems", "minItems", "pattern"},
     formats=frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}),
     properties=5000,
@@ -60,8 +61,10 @@ OPENAI: Final = Rules(
     characters=120_000,
     choices=1000,
 )
-AZURE: Final = Rules(keywords=_COMMON | {"const"}, properties=100, levels=5, characters=15_000, choices=500)
-GEMINI: Final = Rules(
+AZURE: Final = SchemaRules(
+    keywords=_COMMON | {"const"}, properties=100, levels=5, characters=15_000, choices=500
+)
+GEMINI: Final = SchemaRules(
     keywords=_COMMON
     | {"$anchor", "$id", "format", "maxItems", "maximum", "minItems", "minimum", "oneOf", "prefixItems"}
     | {"propertyOrdering"},
@@ -74,15 +77,22 @@ _TYPES: Final = frozenset({"array", "boolean", "integer", "null", "number", "obj
 _LOOKS_AROUND: Final = re.compile(r"\(\?[=!<]")
 
 
-def schema_refusal(body: Mapping[str, Any]) -> str | None:
-    """The vendor's error message for the schemas in a request's body that are to be enforced; None if they are accepted."""
+def find_schema_error(body: Mapping[str, Any]) -> str | None:
+    """Check the schemas that a request asks the vendor to enforce.
+
+    Args:
+        body: The request's body.
+
+    Returns:
+        The vendor's error message for the first schema that it rejects; None if it accepts all.
+    """
     for name, schema, rules in _enforced(body):
-        if found := faults(schema, rules):
+        if found := find_schema_faults(schema, rules):
             return f"Invalid schema for {name}: {found[0]}"
     return None
 
 
-def _enforced(body: Mapping[str, Any]) -> Iterator[tuple[str, Any, Rules]]:
+def _enforced(body: Mapping[str, Any]) -> Iterator[tuple[str, Any, SchemaRules]]:
     chat, responses = (
         (body.get("response_format") or {}).get("json_schema"),
         (body.get("text") or {}).get("format"),
@@ -99,8 +109,8 @@ def _enforced(body: Mapping[str, Any]) -> Iterator[tuple[str, Any, Rules]]:
         yield "response_json_schema", config["responseJsonSchema"], _REFUSED_BY_GEMINI
 
 
-def faults(schema: Any, rules: Rules) -> list[str]:
-    """Everything that ``rules`` refuse in ``schema``."""
+def find_schema_faults(schema: Any, rules: SchemaRules) -> list[str]:
+    """List everything in ``schema`` that ``rules`` reject, as messages; empty if the vendor accepts the schema."""
     if not isinstance(schema, dict):
         return ["schema must be an object"]
     found = list(_root_faults(schema, rules))
@@ -112,12 +122,12 @@ def faults(schema: Any, rules: Rules) -> list[str]:
     return found + list(_size_faults(schema, list(nodes.values()), rules))
 
 
-def _root_faults(schema: Mapping[str, Any], rules: Rules) -> Iterator[str]:
+def _root_faults(schema: Mapping[str, Any], rules: SchemaRules) -> Iterator[str]:
     if rules.is_strict and (schema.get("type") != "object" or "anyOf" in schema):
         yield f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{schema.get('type')}\"'."
 
 
-def _node_faults(node: Any, rules: Rules) -> Iterator[str]:
+def _node_faults(node: Any, rules: SchemaRules) -> Iterator[str]:
     if not isinstance(node, dict):
         yield "schema must be an object"
         return
@@ -137,7 +147,7 @@ def _node_faults(node: Any, rules: Rules) -> Iterator[str]:
     yield from _strict_faults(node, kinds) if rules.is_strict else _loose_faults(node)
 
 
-def _value_faults(node: Mapping[str, Any], rules: Rules) -> Iterator[str]:
+def _value_faults(node: Mapping[str, Any], rules: SchemaRules) -> Iterator[str]:
     if "format" in node and node["format"] not in rules.formats:
         yield f"'{node['format']}' is not a supported format."
     if _LOOKS_AROUND.search(str(node.get("pattern", ""))):
@@ -214,7 +224,7 @@ def _reached(node: Any, schema: Mapping[str, Any]) -> set[str]:
     return found
 
 
-def _size_faults(schema: Mapping[str, Any], nodes: list[Any], rules: Rules) -> Iterator[str]:
+def _size_faults(schema: Mapping[str, Any], nodes: list[Any], rules: SchemaRules) -> Iterator[str]:
     rows = [node for node in nodes if isinstance(node, dict)]
     names = [name for node in rows for name in node.get("properties", {})]
     choices = [str(choice) for node in rows for choice in node.get("enum", ())]

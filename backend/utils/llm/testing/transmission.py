@@ -1,4 +1,4 @@
-"""Turns a reply into bytes and pauses. Pure functions, so that every wire and fault can be tested without a socket."""
+"""Turns a reply into an HTTP response with pauses, by pure functions that can be tested without a socket."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from .replies import (
     Usage,
     WrongJson,
 )
-from .wire import Utterance, estimate_tokens, slices, words
+from .wire import PlannedAnswer, estimate_tokens, split_evenly, split_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .replies import Answer, Reply
-    from .wire import Prompt, Wire
+    from .wire import FakeProviderApi, Prompt
 
 Framing: TypeAlias = Literal["length", "chunked"]
 Ending: TypeAlias = Literal["clean", "cut", "never", "reset"]
@@ -45,19 +45,20 @@ _PAGE = "<!doctype html><html><head><title>Sign in</title></head><body><h1>Sign 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
-    """One request to the loopback provider, with what is needed to turn a reply to it into bytes.
+class ReplyContext:
+    """A request to the loopback provider, and what else is needed to turn a reply into a response.
 
     Attributes:
-        number: The request's number at this server, from 1.
+        wire: The provider API that the request's path belongs to.
+        number: The request's number at this server, counted from 1.
         model: The model's name in the request.
         served_model: The model's name for the answer.
-        prompt: The request as read by its wire.
+        prompt: The parsed request.
         body: The request's JSON.
         stream: Whether the request asks for server-sent events.
     """
 
-    wire: Wire
+    wire: FakeProviderApi
     number: int
     model: str
     served_model: str
@@ -67,19 +68,23 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Transmission:
-    """An answer as bytes to send: its pieces, the pauses between them, and how the connection ends.
+class TimedResponse:
+    """An HTTP response, with the pauses between its pieces, and how the connection ends.
 
     Attributes:
-        opening: Pieces sent before the body.
-        opening_gap_seconds: The wait after each piece of the opening.
+        status: The HTTP status.
+        content_type: The content type.
+        headers: Further headers.
+        opening: Pieces sent before the body, such as keep-alives.
+        opening_gap_seconds: The pause after each piece of the opening.
         pieces: The pieces of the body.
-        framing: ``length``: with a Content-Length, that of all pieces, sent or not. ``chunked``: as HTTP chunks.
-        send: The number of pieces of the body to send before the ending; None for all.
-        ending: ``clean``; ``cut``: the connection drops; ``never`` and
-            ``reset``: not even a status is sent.
-        delay_seconds: The wait before the first byte.
-        gap_seconds: The wait before each further piece of the body.
+        framing: ``length``: with the Content-Length of all pieces, even if not all are sent. ``chunked``: as
+            HTTP chunks.
+        send: The number of pieces of the body to send; None for all.
+        ending: ``clean``: the response is complete. ``cut``: the connection drops. ``never``: nothing is
+            ever sent. ``reset``: the connection is reset before anything is sent.
+        delay_seconds: The pause before the first byte.
+        gap_seconds: The pause before each further piece of the body.
     """
 
     status: int = 200
@@ -95,8 +100,8 @@ class Transmission:
     gap_seconds: float = 0.0
 
 
-def compose(reply: Reply, exchange: Exchange) -> Transmission:
-    """Turn ``reply`` into the bytes and pauses that answer the request of ``exchange``."""
+def compose_response(reply: Reply, exchange: ReplyContext) -> TimedResponse:
+    """Turn a scripted ``reply`` into the HTTP response to send, in the form of the request's API."""
     match reply:
         case SlowFirstByte() | Trickle() | KeepAlive():
             return _held_up(reply, exchange)
@@ -108,49 +113,49 @@ def compose(reply: Reply, exchange: Exchange) -> Transmission:
             return _anything(reply, exchange)
 
 
-def _held_up(reply: SlowFirstByte | Trickle | KeepAlive, exchange: Exchange) -> Transmission:
+def _held_up(reply: SlowFirstByte | Trickle | KeepAlive, exchange: ReplyContext) -> TimedResponse:
     match reply:
         case SlowFirstByte(seconds, then):
-            later = compose(then, exchange)
+            later = compose_response(then, exchange)
             return replace(later, delay_seconds=later.delay_seconds + seconds)
         case Trickle(whole, gap_seconds):
-            return replace(compose(whole, exchange), gap_seconds=gap_seconds)
+            return replace(compose_response(whole, exchange), gap_seconds=gap_seconds)
         case KeepAlive(gap_seconds, then, count):
             signs = (_COMMENT if exchange.stream else b" ",) * count
-            return replace(compose(then, exchange), opening=signs, opening_gap_seconds=gap_seconds)
+            return replace(compose_response(then, exchange), opening=signs, opening_gap_seconds=gap_seconds)
         case _:
             assert_never(reply)
 
 
-def _broken_off(fault: Cut | CleanEnd | StreamError, exchange: Exchange) -> Transmission:
+def _broken_off(fault: Cut | CleanEnd | StreamError, exchange: ReplyContext) -> TimedResponse:
     match fault:
         case Cut():
             return _cut(fault, exchange)
         case CleanEnd(after_chunks, text):
-            return _transmit(_unfinished(words(text)[:after_chunks], exchange), exchange)
+            return _transmit(_unfinished(split_words(text)[:after_chunks], exchange), exchange)
         case StreamError():
             return _stream_error(fault, exchange)
         case _:
             assert_never(fault)
 
 
-def _anything(fault: Status | Raw | WrongJson | Html | Hang | Reset, exchange: Exchange) -> Transmission:
+def _anything(fault: Status | Raw | WrongJson | Html | Hang | Reset, exchange: ReplyContext) -> TimedResponse:
     match fault:
         case Hang():
-            return Transmission(ending="never")
+            return TimedResponse(ending="never")
         case Reset():
-            return Transmission(ending="reset")
+            return TimedResponse(ending="reset")
         case Status():
             return _error(fault, exchange.wire)
         case Html():
-            return Transmission(content_type="text/html; charset=utf-8", pieces=(_PAGE.encode(),))
+            return TimedResponse(content_type="text/html; charset=utf-8", pieces=(_PAGE.encode(),))
         case WrongJson():
             return _wrong_json(exchange)
         case Raw(status, body, content_type, headers):
             rows = tuple(headers.items())
             events = content_type.startswith("text/event-stream")
             pieces = tuple(piece.encode() for piece in _events(body)) if events else (body.encode(),)
-            return Transmission(status=status, content_type=content_type, headers=rows, pieces=pieces)
+            return TimedResponse(status=status, content_type=content_type, headers=rows, pieces=pieces)
         case _:
             assert_never(fault)
 
@@ -160,64 +165,64 @@ def _events(body: str) -> tuple[str, ...]:
     return tuple(re.findall(r".+?(?:\n\n|\Z)", body, re.DOTALL))
 
 
-def _error(status: Status, wire: Wire) -> Transmission:
-    body, headers = wire.error(status)
-    return Transmission(
+def _error(status: Status, wire: FakeProviderApi) -> TimedResponse:
+    body, headers = wire.make_error(status)
+    return TimedResponse(
         status=status.code, headers=tuple(headers.items()), pieces=(json.dumps(body).encode(),)
     )
 
 
-def _wrong_json(exchange: Exchange) -> Transmission:
+def _wrong_json(exchange: ReplyContext) -> TimedResponse:
     broken = '{"id": "1", "choices": [{'
     if exchange.stream:
         return _stream((f"data: {broken}\n\n".encode(),))
-    return Transmission(pieces=(broken.encode(),))
+    return TimedResponse(pieces=(broken.encode(),))
 
 
-def _cut(reply: Cut, exchange: Exchange) -> Transmission:
+def _cut(reply: Cut, exchange: ReplyContext) -> TimedResponse:
     if exchange.stream:
-        begun = _unfinished(words(reply.text)[: reply.after_chunks], exchange)
+        begun = _unfinished(split_words(reply.text)[: reply.after_chunks], exchange)
         return replace(_transmit(begun, exchange), ending="cut")
     whole = _transmit(_utter(Text(reply.text), exchange), exchange)
     pieces = _sliced(b"".join(whole.pieces), reply.after_chunks + 1)
     return replace(whole, pieces=pieces, send=reply.after_chunks, ending="cut")
 
 
-def _stream_error(reply: StreamError, exchange: Exchange) -> Transmission:
-    kind = {"type": "error"} if exchange.wire.names_events else {}
+def _stream_error(reply: StreamError, exchange: ReplyContext) -> TimedResponse:
+    kind = {"type": "error"} if exchange.wire.has_event_names else {}
     error = json.dumps({**kind, "error": dict(reply.error)})
     if not exchange.stream:
-        return Transmission(pieces=(error.encode(),))
-    begun = _transmit(_unfinished(words(reply.text)[: reply.after_chunks], exchange), exchange)
+        return TimedResponse(pieces=(error.encode(),))
+    begun = _transmit(_unfinished(split_words(reply.text)[: reply.after_chunks], exchange), exchange)
     return replace(begun, pieces=(*begun.pieces, _event(error, exchange.wire)))
 
 
-def _transmit(utterance: Utterance, exchange: Exchange) -> Transmission:
+def _transmit(utterance: PlannedAnswer, exchange: ReplyContext) -> TimedResponse:
     if exchange.stream:
         return _stream(
-            tuple(_event(data, exchange.wire) for data in exchange.wire.events(utterance, exchange.body))
+            tuple(_event(data, exchange.wire) for data in exchange.wire.make_events(utterance, exchange.body))
         )
-    body = json.dumps(exchange.wire.whole(utterance, exchange.body), ensure_ascii=False).encode()
-    return Transmission(pieces=_sliced(body, _BODY_SLICES))
+    body = json.dumps(exchange.wire.make_body(utterance, exchange.body), ensure_ascii=False).encode()
+    return TimedResponse(pieces=_sliced(body, _BODY_SLICES))
 
 
-def _stream(events: tuple[bytes, ...]) -> Transmission:
-    return Transmission(content_type="text/event-stream", pieces=events, framing="chunked")
+def _stream(events: tuple[bytes, ...]) -> TimedResponse:
+    return TimedResponse(content_type="text/event-stream", pieces=events, framing="chunked")
 
 
-def _event(data: str, wire: Wire) -> bytes:
-    name = f"event: {json.loads(data)['type']}\n" if wire.names_events else ""
+def _event(data: str, wire: FakeProviderApi) -> bytes:
+    name = f"event: {json.loads(data)['type']}\n" if wire.has_event_names else ""
     return f"{name}data: {data}\n\n".encode()
 
 
 def _sliced(body: bytes, count: int) -> tuple[bytes, ...]:
-    return tuple(piece.encode("latin-1") for piece in slices(body.decode("latin-1"), count))
+    return tuple(piece.encode("latin-1") for piece in split_evenly(body.decode("latin-1"), count))
 
 
-def _utter(answer: Answer, exchange: Exchange) -> Utterance:
+def _utter(answer: Answer, exchange: ReplyContext) -> PlannedAnswer:
     match answer:
         case Text(text, finish=finish, chunks=chunks, beside=beside):
-            pieces = words(text) if chunks is None else slices(text, chunks)
+            pieces = split_words(text) if chunks is None else split_evenly(text, chunks)
             silent = _silent(exchange, answer.usage, text)
             return replace(silent, pieces=pieces, finish=finish, beside=beside)
         case ToolCalls(calls):
@@ -226,7 +231,7 @@ def _utter(answer: Answer, exchange: Exchange) -> Utterance:
         case Json(value):
             return _utter(_formed(value, answer.usage, exchange.prompt), exchange)
         case Refusal(text, by="model", chunks=chunks):
-            return replace(_silent(exchange, None, text), refusal=slices(text, chunks))
+            return replace(_silent(exchange, None, text), refusal=split_evenly(text, chunks))
         case Refusal():
             return replace(_silent(exchange, None, ""), blocked=True, finish="content_filter")
         case Empty():
@@ -241,12 +246,12 @@ def _formed(value: object, usage: Usage | None, prompt: Prompt) -> Text | ToolCa
     return Text(json.dumps(value, ensure_ascii=False), usage=usage)
 
 
-def _unfinished(pieces: tuple[str, ...], exchange: Exchange) -> Utterance:
+def _unfinished(pieces: tuple[str, ...], exchange: ReplyContext) -> PlannedAnswer:
     return replace(_silent(exchange, None, "".join(pieces)), pieces=pieces, finish=None)
 
 
-def _silent(exchange: Exchange, usage: Usage | None, text: str) -> Utterance:
-    return Utterance(
+def _silent(exchange: ReplyContext, usage: Usage | None, text: str) -> PlannedAnswer:
+    return PlannedAnswer(
         number=exchange.number,
         model=exchange.served_model,
         usage=usage or _estimate(exchange.prompt, text),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import patterns
-from .hints import Hints
+from .hints import PromptHints
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,16 +35,18 @@ _FORMATS = {
 }
 
 
-def value_for(schema: Schema, *, hints: Hints | None = None, optional: bool = True) -> object:
-    """Make a value that the JSON schema ``schema`` accepts; equal arguments give equal values.
+def make_value_for_schema(
+    schema: Schema, *, hints: PromptHints | None = None, optional: bool = True
+) -> object:
+    """Make a JSON value that fits a JSON schema. Equal arguments give equal values.
 
     Args:
-        schema: A JSON schema, with its definitions.
-        hints: Values to prefer where they fit; each is used once.
-        optional: Whether to fill in properties that are not required.
+        schema: The JSON schema, including its ``$defs``.
+        hints: Values from the prompt to use where they fit; None for none.
+        optional: Whether to include properties that are not required.
     """
     root = schema if not isinstance(schema, bool) else {}
-    return _Draft(root, hints or Hints(), optional=optional).value(schema, _Place())
+    return _Draft(root, hints or PromptHints(), optional=optional).value(schema, _Place())
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class _Place:
 @dataclass(frozen=True, slots=True)
 class _Draft:
     root: Mapping[str, Any]
-    hints: Hints
+    hints: PromptHints
     optional: bool
 
     def value(self, schema: Schema, place: _Place) -> object:
@@ -159,7 +161,7 @@ class _Draft:
         ]
 
     def _number(self, rules: Mapping[str, Any], place: _Place, *, whole: bool) -> float:
-        hint = self.hints.number(lambda number: _accepts(rules, number, whole=whole))
+        hint = self.hints.take_number(lambda number: _accepts(rules, number, whole=whole))
         number = _default_number(rules, whole=whole) if hint is None else hint
         step = _bound(rules, "multipleOf", 1)
         if hint is None and _accepts(rules, number + place.index * step, whole=whole):
@@ -172,8 +174,8 @@ class _Draft:
         if rules.get("format") in _FORMATS:
             return _FORMATS[rules["format"]]
         if pattern := rules.get("pattern"):
-            return patterns.sample(pattern, min_length=least, max_length=longest) or place.name
-        hint = self.hints.text(lambda text: least <= len(text) <= most)
+            return patterns.make_matching_text(pattern, min_length=least, max_length=longest) or place.name
+        hint = self.hints.take_text(lambda text: least <= len(text) <= most)
         return hint or _invented_text(place, least, longest)
 
 

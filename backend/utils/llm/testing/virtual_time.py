@@ -1,4 +1,4 @@
-"""A virtual clock that advances only while a caller sleeps, so that hours of waiting take no real time."""
+"""A virtual clock for tests, which advances only while a call sleeps, so that long waits take no real time."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from datetime import UTC, datetime, timedelta
 from typing_extensions import override
 
 from ..clock import Time
-from ..forks import PerProcess
+from ..forks import ForkSafe
 
 _START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-class VirtualTime(PerProcess):
-    """A virtual clock: ``Patchbay(time=VirtualTime().time)``.
+class VirtualTime(ForkSafe):
+    """A virtual clock for tests, which advances only by sleeps: ``Patchbay(time=VirtualTime().time)``.
 
     Args:
-        random: The value of every random number: with 0.5, a wait with full jitter is half of its bound.
+        random: The value of every random number: with 0.5, a wait with full jitter is half of its maximum.
 
     Attributes:
-        slept: Every sleep, in seconds, in order.
+        slept: The seconds of each sleep, in order.
     """
 
     def __init__(self, random: float = 0.5) -> None:
@@ -36,24 +36,24 @@ class VirtualTime(PerProcess):
 
     @property
     def time(self) -> Time:
-        """The `Time` to pass to a `Patchbay`: the clocks, sleeps and random number of this object."""
+        """The `Time` to pass to a `Patchbay`, made of this object's clocks, sleeps and random number."""
         return Time(self.now, self.clock, self.sleep, self.asleep, lambda: self._random)
 
     def now(self) -> datetime:
-        """The wall clock, which starts at 2026-11-21, noon UTC."""
+        """Return the virtual date and time, which start at noon UTC on 2026-11-21."""
         return _START + timedelta(seconds=self._passed)
 
     def clock(self) -> float:
-        """The monotonic clock, in seconds, which starts at 0."""
+        """Return the virtual monotonic clock, in seconds, which starts at 0."""
         return self._passed
 
     def sleep(self, seconds: float) -> None:
-        """Advance the clock by ``seconds``, at once."""
+        """Advance the virtual clocks by ``seconds`` and return immediately."""
         with self._lock:
             self.slept.append(seconds)
             self._passed += seconds
 
     async def asleep(self, seconds: float) -> None:
-        """Advance the clock by ``seconds``, and let the other tasks of the event loop run once."""
+        """Advance the virtual clocks by ``seconds``, and let other asyncio tasks run once; `sleep` for asyncio."""
         self.sleep(seconds)
         await asyncio.sleep(0)

@@ -1,7 +1,8 @@
-"""Requests and answers as values, independent of the wire: requests are read into them, answers written from them.
+"""The form of requests and answers that all provider APIs share, and the interface of an imitated API.
 
-A wire is a provider's HTTP API. ``read`` turns a request body into a ``Prompt``; ``whole`` turns an ``Utterance`` into a
-body, and ``events`` into the events of a stream. Both directions are pure.
+An API parses a request's body into a ``Prompt`` (``read_request``), and turns a ``PlannedAnswer`` into a
+response's body (``make_body``) or into the events of a stream (``make_events``). Both directions are
+pure functions.
 """
 
 from __future__ import annotations
@@ -25,8 +26,14 @@ _CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """One message: its role, its text, and the kinds of its attachments (``image``, ``audio``, ``file``)."""
+class PromptTurn:
+    """One message of a request: its role, its text, and the kinds of its attachments.
+
+    Attributes:
+        role: The sender of the message.
+        text: The text; empty if there is none.
+        attachments: ``image``, ``audio`` or ``file`` for each attachment.
+    """
 
     role: Literal["system", "user", "assistant", "tool"]
     text: str
@@ -34,8 +41,14 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
-    """A tool as the request declares it; ``parameters`` is a JSON schema (Gemini's capitals are accepted)."""
+class DeclaredTool:
+    """A tool that a request declares.
+
+    Attributes:
+        name: The tool's name.
+        description: The description for the model.
+        parameters: The JSON schema of its arguments. Types may be in capitals, as in Gemini's API.
+    """
 
     name: str
     description: str
@@ -44,22 +57,23 @@ class Tool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """A request as read from any wire (a provider's HTTP API).
+    """A parsed request, in the same form for every provider's API.
 
     Attributes:
-        turns: The conversation, system messages included.
-        tools: The tools that may be called; empty if the request forbids calls.
-        forced: The names of the tools of which one must be called.
-        schema: The JSON schema that the answer must satisfy, if any.
-        json_object: Whether the answer must be any JSON object.
-        stop: Sequences that end the answer, and are not part of the answer.
-        max_tokens: The most tokens of the answer; None without a limit.
+        turns: The messages, including system messages.
+        tools: The tools that may be called; empty if the request forbids tool calls.
+        forced: The names of the tools of which the model must call one; empty if it need not.
+        schema: The JSON schema that the answer must fit; None if there is none.
+        json_object: Whether the answer must be a JSON object.
+        stop: The stop sequences, before which the answer ends.
+        max_tokens: The maximum number of tokens of the answer; None without a limit.
         reasoning: Whether the request asks the model to reason first.
-        logprobs: The number of alternatives wanted for each word, with their log probabilities; None if not wanted.
+        logprobs: The number of alternatives for each word to report with log probabilities; None if not
+            requested.
     """
 
-    turns: tuple[Turn, ...]
-    tools: tuple[Tool, ...] = ()
+    turns: tuple[PromptTurn, ...]
+    tools: tuple[DeclaredTool, ...] = ()
     forced: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
     json_object: bool = False
@@ -70,20 +84,20 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Utterance:
-    """The answer to one request, before a wire (a provider's HTTP API) writes it.
+class PlannedAnswer:
+    """The content of the answer to one request, before an API puts it into its own form.
 
     Attributes:
-        number: The answer's number at this server; ids are made from it.
+        number: The answer's number at this server, from which ids are made.
         model: The model's name in the answer.
         usage: The usage that the answer reports.
         pieces: The text, in the pieces of a stream.
-        calls: Tool calls.
+        calls: The ``(name, arguments)`` of each tool call.
         refusal: The model's refusal, in the pieces of a stream; None if the model answers.
-        finish: The finish reason; None if the answer gives none.
+        finish: The finish reason; None if the answer has none.
         beside: The finish reason of an empty second choice; None for no second choice.
-        candidates: 0 for an answer without any choice.
-        blocked: Whether a filter stopped the prompt.
+        candidates: 0 for an answer without any choice, otherwise 1.
+        blocked: Whether a filter blocked the prompt.
         logprobs: See `Prompt.logprobs`.
     """
 
@@ -101,64 +115,74 @@ class Utterance:
 
     @property
     def text(self) -> str:
-        """The whole text; empty if there is none."""
+        """The whole text of the answer; empty if there is none."""
         return "".join(self.pieces)
 
 
-class Wire(Protocol):
-    """One provider's HTTP API, as pure functions."""
+class FakeProviderApi(Protocol):
+    """One provider's HTTP API, as the loopback provider imitates it. Pure functions, without I/O."""
 
     @property
     def name(self) -> WireName:
-        """The wire's name in a recorded request."""
+        """The API's name in recorded requests: ``openai``, ``gemini`` or ``anthropic``."""
         ...
 
     @property
-    def names_events(self) -> bool:
-        """Whether each event of a stream has an SSE event name, equal to its ``type``."""
+    def has_event_names(self) -> bool:
+        """Whether each server-sent event has an ``event:`` line with the ``type`` of its data."""
         ...
 
-    def read(self, body: Mapping[str, Any]) -> Prompt:
-        """Read the request ``body``. Unknown fields are ignored."""
+    def read_request(self, body: Mapping[str, Any]) -> Prompt:
+        """Parse the body of a request. Unknown fields are ignored."""
         ...
 
-    def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The body of an answer that is not streamed; ``body`` is the request's."""
+    def make_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the body of an answer that is not streamed.
+
+        Args:
+            answer: The content of the answer.
+            body: The body of the request.
+        """
         ...
 
-    def events(self, utterance: Utterance, body: Mapping[str, Any]) -> Iterator[str]:
-        """The data of each server-sent event of a stream; ``body`` is the request's."""
+    def make_events(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the data of each server-sent event of a streamed answer.
+
+        Args:
+            answer: The content of the answer.
+            body: The body of the request.
+        """
         ...
 
-    def error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
-        """The body and headers of the error ``status``."""
+    def make_error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
+        """Make the body and the headers of an error response, as the real provider would send it."""
         ...
 
-    def rejected_key(self, key: str | None) -> Status:
-        """The real provider's answer to an unknown ``key``, or to a request without a key."""
+    def make_key_error(self, key: str | None) -> Status:
+        """Make the real provider's error reply to a request with an unknown ``key``, or without a key (None)."""
         ...
 
-    def models(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """The body of the list of models."""
+    def make_model_list(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """Make the body of the response that lists the models ``names``."""
         ...
 
 
 def estimate_tokens(text: str) -> int:
-    """An estimate of the tokens in ``text``: its characters divided by 4, rounded up, and at least 1."""
+    """Estimate the number of tokens in ``text``: a quarter of its characters, rounded up, and at least 1."""
     return max(1, math.ceil(len(text) / _CHARACTERS_PER_TOKEN))
 
 
 def tokens_to_characters(tokens: int) -> int:
-    """The most characters that `estimate_tokens` counts as ``tokens``."""
+    """Return the maximum number of characters that `estimate_tokens` counts as ``tokens``."""
     return tokens * _CHARACTERS_PER_TOKEN
 
 
-def words(text: str) -> tuple[str, ...]:
-    """The text in pieces of one word and the space after it; joined, they are ``text``."""
+def split_words(text: str) -> tuple[str, ...]:
+    """Split ``text`` into words, each with the white space after it. The pieces joined give ``text`` again."""
     return tuple(re.findall(r"\s*\S+\s*", text)) or ((text,) if text else ())
 
 
-def slices(text: str, count: int) -> tuple[str, ...]:
-    """The text in at most ``count`` pieces of nearly equal length, none of them empty."""
+def split_evenly(text: str, count: int) -> tuple[str, ...]:
+    """Split ``text`` into at most ``count`` pieces of nearly equal length, without empty pieces."""
     edges = [len(text) * index // count for index in range(count + 1)]
     return tuple(text[start:end] for start, end in pairwise(edges) if end > start)

@@ -1,12 +1,12 @@
-"""Signs each request with its attempt's credential, checks hosts, pools connections, records observations."""
+"""The HTTP transport of all calls: adds keys to requests, checks hosts, pools connections, limits answers."""
 
-from ..observed import ERROR_STATUS, Observed
-from .live import Address, LiveAddress
+from ..observed import ERROR_STATUS, ObservedExchange
+from .live import AddressSource, ProviderAddress
 from .request import Request
 from .response import LONG_BODY, AsyncResponse, Response
 from .signing import SigningTransport
 from .ticket import TICKET_HEADER, Credential, Ticket, TicketRegistry
-from .trust import HOUSE, STRANGER, ExcessError, Trust, require_at_most
+from .trust import HOUSE, STRANGER, AnswerTooLargeError, Trust, require_at_most
 
 __all__ = [
     "ERROR_STATUS",
@@ -14,12 +14,12 @@ __all__ = [
     "LONG_BODY",
     "STRANGER",
     "TICKET_HEADER",
-    "Address",
+    "AddressSource",
+    "AnswerTooLargeError",
     "AsyncResponse",
     "Credential",
-    "ExcessError",
-    "LiveAddress",
-    "Observed",
+    "ObservedExchange",
+    "ProviderAddress",
     "Request",
     "Response",
     "SigningTransport",

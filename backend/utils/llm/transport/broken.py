@@ -1,4 +1,4 @@
-"""The exceptions of the HTTP libraries, and those that stand for them outside of the transport."""
+"""The exceptions of the HTTP libraries, and their translation into exceptions of httpx2."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import aiohttp
 import httpcore2
 import httpx2
 
-from ..interruptions import interruption_in
+from ..interruptions import find_interruption
 
 BROKEN = (
     aiohttp.ClientError,
@@ -21,12 +21,14 @@ NO_HTTP = "The exchange did not keep to HTTP."
 TOO_LATE = "The attempt's time is up."
 
 
-def failure_of(error: Exception) -> BaseException:
-    """The httpx2 exception for ``error``, whose text cannot quote the key; an exception of the application is returned unchanged.
+def to_httpx_error(error: Exception) -> BaseException:
+    """Return the httpx2 exception to raise instead of ``error``. Its text cannot quote the key.
 
-    Raise the result outside of the ``except`` block. Else its context would be ``error``, which leads to the headers.
+    An exception that the application raised into the call, such as a timeout of its own, is returned
+    unchanged. Raise the result outside of the ``except`` block: inside, its ``__context__`` would be
+    ``error``, whose frames hold the headers.
     """
-    if (interruption := interruption_in(error)) is not None:
+    if (interruption := find_interruption(error)) is not None:
         return interruption
     kind: type[httpx2.TransportError]
     text = getattr(error, "strerror", None) or type(error).__name__

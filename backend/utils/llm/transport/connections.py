@@ -1,14 +1,17 @@
-"""Connection pools, one for all threads and one for each event loop, and the deadlines of waits on connections.
+"""Connection pools: one for all threads, one for each event loop.
 
-The pool of an event loop is aiohttp's: httpx2's takes three times the time for a request, ten times with 256 in flight.
+The pool of an event loop is aiohttp's: httpx2's takes three times the time for a request, ten times with
+256 in flight.
 
-Users' own endpoints have separate pools, one for each network policy. A connection there carries one request, so that
-each host is looked up and checked again, and ten thousand users leave no more sockets open than one.
+Users' own endpoints have separate pools, one for each network policy. A connection there carries one
+request, so that each host is looked up and checked again, and ten thousand users leave no more sockets
+open than one.
 
-No wait outlasts its attempt. An HTTP client's own timeout holds for each wait, so that a trickling answer could last for
-ever. On an event loop the wait is cancelled; in a thread the socket's timeout is set before each read and write.
-Connections outlive requests, and httpcore2 passes a request's timeouts unchanged to a connection's stream: we pass the
-request's ticket instead, whose deadline moves while the answer comes.
+No wait outlasts its attempt. An HTTP client's own timeout applies to each wait separately, so that an
+answer that trickles in could last for ever. On an event loop the wait is cancelled; in a thread the
+socket's timeout is set before each read and write. A connection outlives a request, but httpcore2 passes
+a request's timeouts unchanged to the connection's stream. So the request's ticket is passed instead of a
+timeout: its deadline moves while the answer arrives.
 """
 
 from __future__ import annotations
@@ -26,13 +29,13 @@ import httpcore2
 import httpx2
 from typing_extensions import override
 
-from ..forks import PerProcess
-from ..interruptions import interruption_in, raise_as_it_was
-from .broken import BROKEN, TOO_LATE, failure_of
+from ..forks import ForkSafe
+from ..interruptions import find_interruption, raise_without_context
+from .broken import BROKEN, TOO_LATE, to_httpx_error
 from .loop_pool import KEEPALIVE_SECONDS, MOST_CONNECTIONS, LoopPool, keeps_connections
-from .resolver import addresses
+from .resolver import resolve_host
 from .response import Response
-from .sockets import Sockets
+from .sockets import OpenSockets
 from .ticket import LATE_SECONDS, LOOK_SECONDS
 
 if TYPE_CHECKING:
@@ -49,7 +52,7 @@ WRITE_BYTES = 16_384
 """The bytes that a thread writes at once. httpcore2 grants each part the whole timeout, so parts are small."""
 
 
-class _Certificates(PerProcess):
+class _Certificates(ForkSafe):
     """The TLS context of the process. A forked child makes a new one, because another thread may hold the inherited lock in OpenSSL."""
 
     @override
@@ -79,11 +82,14 @@ def _left_to_connect(ticket: Ticket) -> float:
     return min(ticket.connect_seconds, _left(ticket, httpcore2.ConnectTimeout))
 
 
-class BoundedBackend(httpcore2.NetworkBackend):
-    """Connects as ``backend`` does, but takes a `Ticket` where httpcore2 passes a timeout, also in its streams.
+class TicketNetworkBackend(httpcore2.NetworkBackend):
+    """A network backend of httpcore2 that takes a `Ticket` where httpcore2 passes a timeout.
+
+    No wait on its connections exceeds the ticket's deadline.
 
     Args:
-        resolve: Looks up all addresses of a host and port within the given seconds. If the socket looked up the name, it
+        backend: The backend that makes the connections.
+        resolve: Returns all addresses of a host and port, within the given seconds. A lookup by the socket
             would spend the whole timeout on each address.
     """
 
@@ -92,7 +98,7 @@ class BoundedBackend(httpcore2.NetworkBackend):
     ) -> None:
         self._backend = backend
         self._resolve = resolve
-        self._sockets = Sockets()
+        self._sockets = OpenSockets()
 
     @override
     def connect_tcp(
@@ -110,7 +116,7 @@ class BoundedBackend(httpcore2.NetworkBackend):
             try:
                 stream = self._connected(timeout, left / len(found), address, port, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
-                if interruption_in(error) is not None:
+                if find_interruption(error) is not None:
                     raise
                 failure = error
             else:
@@ -134,7 +140,7 @@ class BoundedBackend(httpcore2.NetworkBackend):
 class _BoundedStream(httpcore2.NetworkStream):
     """A stream that is closed at the latest when it is garbage-collected."""
 
-    def __init__(self, stream: httpcore2.NetworkStream, sockets: Sockets) -> None:
+    def __init__(self, stream: httpcore2.NetworkStream, sockets: OpenSockets) -> None:
         self._stream = stream
         self._sockets = sockets
         opened = stream.get_extra_info("socket")
@@ -147,7 +153,7 @@ class _BoundedStream(httpcore2.NetworkStream):
         try:
             return self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
         except httpcore2.ReadTimeout as error:
-            if interruption_in(error) is not None or not timeout.looks_again():
+            if find_interruption(error) is not None or not timeout.extend_if_late():
                 raise
         return self._stream.read(max_bytes, LOOK_SECONDS)
 
@@ -159,8 +165,8 @@ class _BoundedStream(httpcore2.NetworkStream):
             try:
                 self._stream.write(piece, _left(timeout, httpcore2.WriteTimeout))
             except (httpcore2.WriteError, httpcore2.WriteTimeout) as error:
-                if (interruption := interruption_in(error)) is not None:
-                    raise_as_it_was(interruption)  # else httpcore2 would go on, and read
+                if (interruption := find_interruption(error)) is not None:
+                    raise_without_context(interruption)  # else httpcore2 would go on, and read
                 raise
 
     @override
@@ -191,7 +197,7 @@ def _pool(policy: NetworkPolicy | None, lock: threading.RLock) -> httpcore2.Conn
         max_connections=MOST_CONNECTIONS,
         max_keepalive_connections=MOST_IDLE if keeps_connections(policy) else 0,
         keepalive_expiry=KEEPALIVE_SECONDS,
-        network_backend=BoundedBackend(httpcore2.SyncBackend(), partial(addresses, policy)),
+        network_backend=TicketNetworkBackend(httpcore2.SyncBackend(), partial(resolve_host, policy)),
     )
     pool._optional_thread_lock = lock  # type: ignore[assignment]  # noqa: SLF001
     return pool
@@ -235,8 +241,8 @@ def _addressed(request: Request, ticket: Ticket) -> httpcore2.Request:
 # Both ----------------------------------------------------------------------------------------------------------------
 
 
-class Pools(PerProcess):
-    """The connections of one transport."""
+class ConnectionPools(ForkSafe):
+    """The connection pools of one transport: for synchronous calls, and for each event loop."""
 
     @override
     def _begin(self) -> None:
@@ -250,22 +256,22 @@ class Pools(PerProcess):
         return sum(map(len, self._loops.values())) + len(self._threads)
 
     def warm_up(self) -> None:
-        """Load the CA certificates with which connections are verified."""
+        """Load the CA certificates for TLS now, which would otherwise delay the first request."""
         _tls()
 
     def send(self, request: Request, ticket: Ticket) -> Response:
-        """Send ``request``, which is signed, and block the thread until the response's headers arrive.
+        """Send ``request``, which already has its key, and block the thread until the response's headers arrive.
 
         Raises:
             ForbiddenAddressError: The address of a user's own endpoint is not permitted.
-            httpx2.TransportError: No answer came.
+            httpx2.TransportError: No answer arrived.
         """
         policy = ticket.provider.network_policy
-        pool = self._threads.get(policy) or self.for_threads(policy)
+        pool = self._threads.get(policy) or self.get_sync_pool(policy)
         try:
             response = pool.handle_request(_addressed(request, ticket))
         except BROKEN as error:
-            failure: BaseException = failure_of(error)
+            failure: BaseException = to_httpx_error(error)
         else:
             headers = {  # of two with the same name the first counts, as with aiohttp
                 name.lower().decode("ascii"): value.decode(errors="surrogateescape")
@@ -275,15 +281,21 @@ class Pools(PerProcess):
             return Response(ticket, response.status, headers, body, response.close)
         raise failure
 
-    def for_threads(self, policy: NetworkPolicy | None = None) -> httpcore2.ConnectionPool:
-        """The pool of synchronous calls to users' endpoints under ``policy``; None: to the operator's providers."""
+    def get_sync_pool(self, policy: NetworkPolicy | None = None) -> httpcore2.ConnectionPool:
+        """Return the pool of synchronous calls for users' own endpoints under ``policy``.
+
+        A policy of None is for the operator's providers.
+        """
         with self._lock:
             if policy not in self._threads:
                 self._threads[policy] = _pool(policy, self._lock_of_threads)
             return self._threads[policy]
 
-    async def for_this_loop(self, policy: NetworkPolicy | None = None) -> LoopPool:
-        """The running event loop's pool for users' endpoints under ``policy``; None: for the operator's providers."""
+    async def get_loop_pool(self, policy: NetworkPolicy | None = None) -> LoopPool:
+        """Return the running event loop's pool for users' own endpoints under ``policy``.
+
+        A policy of None is for the operator's providers.
+        """
         loop = asyncio.get_running_loop()
         pool = self._loops.get(loop, {}).get(policy)
         if pool is None:
@@ -295,29 +307,29 @@ class Pools(PerProcess):
             await anext(pool.lifetime)
         return pool
 
-    def renew(self, policy: NetworkPolicy | None) -> None:
-        """Replace the pool of synchronous calls for ``policy``; requests in flight continue.
+    def replace_sync_pool(self, policy: NetworkPolicy | None) -> None:
+        """Replace the pool of synchronous calls for ``policy`` by a new one. Requests in flight continue.
 
-        An exception that the application raises into a call may interrupt the HTTP library at any line, and leave in its
-        pool a request without a caller, or a connection in the middle of an answer.
+        Called after an exception from outside, such as ``KeyboardInterrupt``, has interrupted a call: it may
+        have left the pool with a request that nobody waits for, or a connection in the middle of an answer.
         """
         with self._lock:
             pool = self._threads.pop(policy, None)
         del pool  # outside the lock
 
     def close(self) -> None:
-        """Release the pools of synchronous calls. Each connection is closed as soon as no request uses it.
+        """Drop the pools of synchronous calls. Each connection is closed as soon as no request uses it.
 
-        Closing them here would leak connections that are still being made, and break requests in flight.
+        To close them at once would break requests in flight, and leak connections that are being opened.
         """
         with self._lock:
             pools, self._threads = self._threads, {}
         del pools  # outside the lock
 
     async def aclose(self) -> None:
-        """Release the running loop's pools, too; each is closed as soon as no request is in flight in it."""
+        """Close the running event loop's pools once no request uses them, and drop those of synchronous calls."""
         with self._lock:
             pools = self._loops.pop(asyncio.get_running_loop(), {})
         for pool in pools.values():
-            await pool.leave()
+            await pool.close_when_idle()
         self.close()

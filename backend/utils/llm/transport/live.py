@@ -1,4 +1,4 @@
-"""The addresses of providers that are known only while these run: embedded ones, and in tests any."""
+"""Finds the addresses of providers that are known only while they run: embedded ones, or any in tests."""
 
 from __future__ import annotations
 
@@ -16,56 +16,59 @@ START_SECONDS = 60.0
 """The most seconds that a request waits for an embedded provider to start."""
 
 
-class Address(Protocol):
-    """The address of a provider that runs beside this process, and the secret that it requires."""
+class ProviderAddress(Protocol):
+    """The address of a provider that runs on this machine, and the key that it requires."""
 
     @property
     def base_url(self) -> str:
-        """The provider's address, as a client's base URL."""
+        """The provider's base URL, as for a client."""
         ...
 
     @property
     def key(self) -> str | None:
-        """The provider's secret; None if it takes the attempt's key, as a test's stand-in for a provider does."""
+        """The key that the provider requires; None if it gets the attempt's own key, as in tests."""
         ...
 
 
-class LiveAddress(Protocol):
-    """Looks up the address of a provider that is known only while it runs: an embedded one, or a test's stand-in."""
+class AddressSource(Protocol):
+    """Finds the address of one provider that is known only while it runs, such as an embedded model."""
 
-    def current(self) -> Address | None:
-        """The provider's address; None while the provider is not running. Does not block."""
+    def current(self) -> ProviderAddress | None:
+        """Return the provider's address, without blocking; None if the provider is not running."""
         ...
 
-    def address(self, timeout: float) -> Address:
-        """The provider's address, waiting up to ``timeout`` seconds; raises an error that says what to do."""
+    def address(self, timeout: float) -> ProviderAddress:
+        """Return the provider's address, after waiting up to ``timeout`` seconds for the provider to start.
+
+        Raises an exception whose text tells the user what to do if the provider is not running by then.
+        """
         ...
 
 
-class LiveAddresses:
-    """Finds the address of each provider that is known only while it runs, for the transport to connect to.
+class AddressSources:
+    """Finds the address for a request to a provider whose address is known only while it runs.
 
     Args:
-        sources: The look-up of each such provider, by the provider's name in the table.
+        sources: The address source of each such provider, by the provider's name in the table.
 
     Attributes:
-        names: The names of the providers.
+        names: The names of these providers.
     """
 
-    def __init__(self, sources: Mapping[str, LiveAddress]) -> None:
+    def __init__(self, sources: Mapping[str, AddressSource]) -> None:
         self.names = frozenset(sources)
         self._sources = dict(sources)
 
-    def of(self, ticket: Ticket) -> Address:
-        """The address of the ticket's provider; blocks while it starts.
+    def find_address(self, ticket: Ticket) -> ProviderAddress:
+        """Return the address of the ticket's provider; blocks while the provider starts.
 
         Raises:
-            ProviderDownError: It is not running, or was not started in time.
+            ProviderDownError: The provider is not running, or did not start in time.
         """
         try:
             source = self._sources[ticket.provider.name]
         except KeyError:
-            raise ticket.refuse(
+            raise ticket.refuse_request(
                 ProviderDownError(
                     f"The embedded provider {ticket.provider.name!r} is not running in this process. "
                     "Set a cloud provider's key, or pass a running one: Patchbay(live={…})."
@@ -75,10 +78,10 @@ class LiveAddresses:
             left = max(0.0, ticket.due - ticket.clock())
             return source.current() or source.address(min(START_SECONDS, left))
         except Exception as error:
-            raise ticket.refuse(ProviderDownError(str(error))) from error
+            raise ticket.refuse_request(ProviderDownError(str(error))) from error
 
-    async def aof(self, ticket: Ticket) -> Address:
-        """The address of the ticket's provider, asynchronously; as `of`."""
+    async def afind_address(self, ticket: Ticket) -> ProviderAddress:
+        """Asynchronous version of `find_address`."""
         source = self._sources.get(ticket.provider.name)
         address = source.current() if source is not None else None
-        return await asyncio.to_thread(self.of, ticket) if address is None else address
+        return await asyncio.to_thread(self.find_address, ticket) if address is None else address

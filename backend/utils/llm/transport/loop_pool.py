@@ -1,7 +1,8 @@
 """The connection pool of one event loop.
 
-A pool that outlives its loop fails the next loop's first request, so a pool belongs to the loop in which it was made and
-ends with that loop: `asyncio.run` closes asynchronous generators of a loop before the loop itself.
+A pool that outlived its loop would fail the next loop's first request. So a pool belongs to the loop in
+which it was made and ends with it: `asyncio.run` closes a loop's asynchronous generators before the
+loop.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from typing_extensions import override
 from yarl import URL
 
 from ..caller import context_without_caller
-from .broken import BROKEN, failure_of
-from .patience import LoopSeconds, Patience
+from .broken import BROKEN, to_httpx_error
+from .patience import TicketDeadline, UnblockedLoopTimeout
 from .resolver import AddressResolver
 from .response import AsyncResponse
-from .sockets import Sockets
+from .sockets import OpenSockets
 from .trust import HOUSE, STRANGER
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ DEAD_PEER_SECONDS = 120
 
 
 def keeps_connections(policy: NetworkPolicy | None) -> bool:
-    """Whether a connection serves several requests under ``policy``; a policy of None is for the operator's providers."""
+    """Whether connections under ``policy`` are kept open for further requests.
+
+    Connections to the operator's providers (policy None) are kept; those to users' own endpoints are not.
+    """
     return (HOUSE if policy is None else STRANGER).keeps_connections
 
 
@@ -51,7 +55,7 @@ _NO_CLOCK = aiohttp.ClientTimeout()
 
 
 class TicketTimeout(aiohttp.ClientTimeout):
-    """aiohttp's ``ClientTimeout`` with the request's ticket, through which the connector knows which request it connects for."""
+    """An aiohttp ``ClientTimeout`` that carries the request's ticket to the connector."""
 
     ticket: Ticket
 
@@ -74,19 +78,20 @@ class _Connector(aiohttp.TCPConnector):
 
     @override
     async def _wrap_create_connection(self, *args: Any, timeout: aiohttp.ClientTimeout, **given: Any) -> Any:
-        async with LoopSeconds(timeout.sock_connect):
+        async with UnblockedLoopTimeout(timeout.sock_connect):
             return await super()._wrap_create_connection(*args, timeout=_NO_CLOCK, **given)
 
 
 class LoopPool:
-    """aiohttp's connection pool. Make it in its event loop.
+    """A connection pool of aiohttp for one event loop, in which it must be made.
 
     Args:
+        tls: The TLS context.
         policy: The permitted addresses of users' own endpoints; None for the operator's providers.
 
     Attributes:
-        lifetime: A generator to start in the loop, whose end closes the pool.
-        in_flight: The requests whose answers are not read to the end, by the numbers of their tickets.
+        lifetime: An asynchronous generator to start in the loop. The pool is closed when it ends.
+        in_flight: The ticket numbers of requests whose answers were not yet read to the end.
     """
 
     def __init__(self, tls: ssl.SSLContext, policy: NetworkPolicy | None) -> None:
@@ -94,7 +99,7 @@ class LoopPool:
         self._loop = asyncio.get_running_loop()
         self._is_left = False
         self._closing: asyncio.Task[None] | None = None
-        self._sockets = Sockets()
+        self._sockets = OpenSockets()
         keeps = keeps_connections(policy)
         connector = _Connector(
             ssl=tls,
@@ -118,18 +123,18 @@ class LoopPool:
         self.lifetime = _until_closed(self.session, self._sockets)
 
     async def send(self, request: Request, ticket: Ticket) -> AsyncResponse:
-        """Send ``request``, which is signed, and await the headers of the response.
+        """Send ``request``, which already has its key, and await the headers of the response.
 
         Raises:
             ForbiddenAddressError: The address of a user's own endpoint is not permitted.
-            httpx2.TransportError: No answer came.
+            httpx2.TransportError: No answer arrived.
         """
         large = len(request.content) > LARGE_BODY
         failure: BaseException
         self.in_flight.add(ticket.number)
         response: aiohttp.ClientResponse | None = None
         try:
-            async with Patience(ticket):
+            async with TicketDeadline(ticket):
                 response = await self.session.request(
                     request.method,
                     _url(request.url),
@@ -139,32 +144,32 @@ class LoopPool:
                     timeout=TicketTimeout(ticket),
                 )
         except BROKEN as error:
-            failure = failure_of(error)
+            failure = to_httpx_error(error)
         except asyncio.CancelledError as error:
             failure = asyncio.CancelledError(*error.args)
         else:
-            finish = partial(self.finish, response, ticket.number)
+            finish = partial(self.record_finished, response, ticket.number)
             return AsyncResponse(ticket, response.status, response.headers, response.content, finish)
         finally:
             if response is None:
-                self.fail(ticket.number)
+                self.record_failed(ticket.number)
         raise failure
 
-    def finish(self, response: aiohttp.ClientResponse, number: str) -> None:
-        """Record that the answer to the request ``number`` was read to its end, or dropped."""
+    def record_finished(self, response: aiohttp.ClientResponse, number: str) -> None:
+        """Release the connection of the request ``number``, whose answer was read to the end or dropped."""
         response.close()
         self.in_flight.discard(number)
         if self._is_left:
             self._close_if_idle()
 
-    def fail(self, number: str) -> None:
-        """Record that the request ``number`` failed without an answer."""
+    def record_failed(self, number: str) -> None:
+        """Record that the request with the ticket ``number`` failed without an answer."""
         self.in_flight.discard(number)
         if self._is_left:
             self._close_if_idle()
 
-    async def leave(self) -> None:
-        """Give the pool up: it is closed at once, or as soon as the last request in flight is done."""
+    async def close_when_idle(self) -> None:
+        """Close the pool now, or as soon as its last request in flight has ended."""
         self._is_left = True
         if (closing := self._close_if_idle()) is not None:
             await closing
@@ -186,13 +191,13 @@ class LoopPool:
         return opened
 
 
-async def _until_closed(session: aiohttp.ClientSession, sockets: Sockets) -> AsyncGenerator[None, None]:
+async def _until_closed(session: aiohttp.ClientSession, sockets: OpenSockets) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
         await session.close()
         await asyncio.sleep(0)
-        sockets.shut()  # also what waits for a peer to read the rest of a request
+        sockets.shut_down_all()  # also what waits for a peer to read the rest of a request
         await asyncio.sleep(0)
 
 

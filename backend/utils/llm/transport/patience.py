@@ -1,10 +1,11 @@
 """Timeouts on an event loop that may itself be late.
 
-When a loop was blocked, or its process stopped, its timers fall due in the same turn as the data that they wait for, and
-asyncio's timeouts drop the data. These check for data first, so that our own lateness is not taken for the peer's.
+When a loop was blocked, or its process stopped, its timers expire in the same iteration in which the
+awaited data is there, and asyncio's timeouts drop the data. These timeouts check for data first, so that
+a delay in this process is not mistaken for a slow peer.
 
-A cancelled timer, with its context, stays in the loop until it is due. So the context has no caller, whose keys it would keep
-alive.
+A cancelled timer stays in the loop with its context until its time has come. So the context has no
+caller, whose keys it would keep in memory.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
     from .ticket import Ticket
 
 TURNS = 10
-"""The number of parts of a wait in `LoopSeconds`, each of which the loop has to run by itself."""
+"""The number of parts of a wait in `UnblockedLoopTimeout`, each of which the loop has to run by itself."""
 
 
-class Patience:
-    """An async context manager that raises ``TimeoutError`` at the deadline of the ``ticket``'s current wait.
+class TicketDeadline:
+    """An async context manager that raises ``TimeoutError`` when the ``ticket``'s current deadline has passed.
 
-    If the event loop itself was late, there is one more moment to take data that has arrived meanwhile.
+    If the event loop itself was late, data that has arrived meanwhile is still taken for a moment.
     """
 
     def __init__(self, ticket: Ticket) -> None:
@@ -47,14 +48,15 @@ class Patience:
         await self._timeout.__aexit__(kind, error, trace)
 
     def _look(self) -> None:
-        seconds = LOOK_SECONDS if self._ticket.looks_again() else 0.0
+        seconds = LOOK_SECONDS if self._ticket.extend_if_late() else 0.0
         self._timeout.reschedule(self._loop.time() + seconds)
 
 
-class LoopSeconds:
-    """An async context manager that raises ``TimeoutError`` after ``seconds`` in which the loop was not blocked.
+class UnblockedLoopTimeout:
+    """Async context manager: raises ``TimeoutError`` after ``seconds`` in which the loop was not blocked.
 
-    None sets no limit. A single block of the loop, however long, counts for a tenth of ``seconds`` at most.
+    With None there is no limit. A single blocking of the loop counts for at most a tenth of ``seconds``,
+    however long it is.
     """
 
     def __init__(self, seconds: float | None) -> None:

@@ -1,4 +1,7 @@
-"""Removes a key, raw or escaped, from a provider's texts, which may quote it; and escapes control characters."""
+"""Removes a key from a provider's texts, which may quote the key, raw or escaped.
+
+Control characters are escaped.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .. import foreign
-from ..foreign import visible
+from ..foreign import escape_control_characters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,31 +28,35 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """Removes one key from texts; its repr does not show the key.
+    """Removes one key from texts. The repr does not show the key.
 
     Attributes:
-        key: The key to remove; None or an empty one removes nothing.
-        is_over: Whether the key was erased. Then every text is removed, because it may contain the key.
+        key: The key to remove; None or empty to remove nothing.
+        is_over: Whether the key is no longer known, because the ticket was closed. Then every text is
+            removed, as it may contain the key.
     """
 
     key: str | None = field(repr=False)
     is_over: bool = False
 
-    def of_body(self, body: bytes, *, is_cut: bool = False) -> bytes:
-        """``body`` on one line with the key removed; empty if it may still contain the key, as in escapes outside of JSON.
+    def redact_body(self, body: bytes, *, is_cut: bool = False) -> bytes:
+        """Return the error body ``body`` on one line with the key removed.
 
-        Empty, too, if ``body`` has so many values that reading it would block the event loop.
+        Empty if the body may still contain the key, such as in escapes outside of JSON, or has so many values
+        that parsing it would block the event loop.
 
         Args:
-            body: The body of an error.
-            is_cut: Whether ``body`` was cut, so that it may end in the middle of a key.
+            body: The body of an error response.
+            is_cut: Whether ``body`` was cut off, so that it may end in the middle of a key.
         """
         if self.is_over or len(body) - len(body.translate(None, b",:[{\\")) > MOST_VALUES:
             return b""
         try:
             return json.dumps(_mapped(json.loads(body), self._line)).encode()
         except (ValueError, RecursionError):
-            return visible(self._of_page(body, is_cut=is_cut).decode(errors="replace")).encode()
+            return escape_control_characters(
+                self._of_page(body, is_cut=is_cut).decode(errors="replace")
+            ).encode()
 
     def _of_page(self, body: bytes, *, is_cut: bool) -> bytes:
         if not self.key:
@@ -61,8 +68,8 @@ class Redaction:
         begun = (size for size in range(len(key) - 1, 0, -1) if is_cut and plain.endswith(key[:size]))
         return plain[: len(plain) - next(begun, 0)]
 
-    def of_text(self, text: str) -> str:
-        """``text`` with the key removed; only `MARK` if ``text`` holds the key in escaped form."""
+    def redact_text(self, text: str) -> str:
+        """Return ``text`` with the key replaced by `MARK`; only `MARK` if it contains the key in escaped form."""
         if self.is_over:
             return MARK
         if not self.key:
@@ -71,16 +78,16 @@ class Redaction:
         return MARK if _is_escaped_in(plain, self.key) else plain
 
     def _line(self, text: str) -> str:
-        return visible(self.of_text(text))
+        return escape_control_characters(self.redact_text(text))
 
-    def labels(self, value: Any, known: str = "") -> Any:
-        """Clean ``value``, metadata from a provider: remove the key from each text, and cut the text to a `foreign.label`.
+    def redact_labels(self, value: Any, known: str = "") -> Any:
+        """Return a provider's metadata ``value`` with the key removed, each text shortened as by `foreign.label`.
 
         A text that is too long to be searched for the key is replaced by its length.
 
         Args:
-            value: Names and other metadata of the provider, as JSON.
-            known: A text that is left unchanged, because it is our own name.
+            value: Names and other metadata, as parsed JSON.
+            known: A text to leave unchanged, because it is our own name for the model.
         """
         key, left = self.key, [value]
         while left:  # as a rule there is nothing to do in all of it
@@ -102,7 +109,7 @@ class Redaction:
     def _label(self, text: str) -> str:
         if len(text) > MOST_READ and not self.is_over:
             return f"({len(text):,} characters)"
-        return foreign.label(self.of_text(text))
+        return foreign.sanitize_text(self.redact_text(text))
 
 
 NO_KEY = Redaction(None)

@@ -1,4 +1,4 @@
-"""A request as the transport is given it, and as it sends it."""
+"""The HTTP request that a chat client passes to the transport."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request to send. The transport removes identifying headers and adds the attempt's credential.
+    """An HTTP request to send. The transport removes headers that identify a sender and adds the attempt's key.
 
     Attributes:
-        headers: The headers, by their names in lower case.
+        headers: The headers; their names are in lower case.
     """
 
     url: str

@@ -1,7 +1,7 @@
-"""Looks up hosts in threads, and refuses forbidden addresses of users' own endpoints.
+"""Looks up hosts in threads, and rejects users' own endpoints with forbidden addresses.
 
-The connection is made to the checked addresses, without a second lookup that could return others. All addresses
-must be permitted, not only the one that is tried first.
+Connections are made to the checked addresses, without a second lookup, which could return others. All
+addresses of a host must be permitted, not only the one that is tried first.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import httpcore2
 from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 
-from ..forks import PerProcess
-from .patience import LoopSeconds
+from ..forks import ForkSafe
+from .patience import UnblockedLoopTimeout
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -32,16 +32,27 @@ MOST_AT_ONCE = 16
 
 
 class ForbiddenAddressError(Exception):
-    """A host has a forbidden address. The text does not name it, so as not to reveal the internal network."""
+    """A host of a user's own endpoint has an address that is not permitted.
+
+    The text does not state the address, so that it reveals nothing about the internal network.
+    """
 
 
-def addresses(policy: NetworkPolicy | None, host: str, port: int, seconds: float) -> list[str]:
-    """Look up ``host`` and return all its addresses, none of them forbidden by ``policy``; blocks at most ``seconds``.
+def resolve_host(policy: NetworkPolicy | None, host: str, port: int, seconds: float) -> list[str]:
+    """Look up ``host``, and return all its addresses if ``policy`` permits all of them.
+
+    Blocks for at most ``seconds``.
+
+    Args:
+        policy: The permitted addresses; None permits all, for the operator's providers.
+        host: A host name or an IP address.
+        port: The port.
+        seconds: The timeout, if shorter than `RESOLVE_SECONDS`.
 
     Raises:
-        ForbiddenAddressError: ``policy`` does not permit all addresses.
+        ForbiddenAddressError: ``policy`` forbids one of the addresses, or there is none.
         httpcore2.ConnectError: ``host`` has no address, or the lookup took longer than `RESOLVE_SECONDS`.
-        httpcore2.ConnectTimeout: The lookup took longer than ``seconds``, if these are fewer.
+        httpcore2.ConnectTimeout: The lookup took longer than ``seconds``.
     """
     if _is_address(host):
         return _permitted(policy, [host])
@@ -58,7 +69,7 @@ def addresses(policy: NetworkPolicy | None, host: str, port: int, seconds: float
 
 @dataclass(eq=False)
 class AddressResolver(AbstractResolver):
-    """The resolver of one aiohttp connector: looks up hosts, and refuses forbidden addresses, as `addresses` does."""
+    """The resolver of one aiohttp pool: looks up hosts, and rejects addresses that ``policy`` forbids."""
 
     policy: NetworkPolicy | None
 
@@ -67,7 +78,7 @@ class AddressResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         try:
-            async with LoopSeconds(RESOLVE_SECONDS):
+            async with UnblockedLoopTimeout(RESOLVE_SECONDS):
                 found = await asyncio.wrap_future(_begun(self.policy, host, port))
         except TimeoutError:
             raise OSError(_TOO_LONG) from None
@@ -88,7 +99,7 @@ class AddressResolver(AbstractResolver):
         """Do nothing: there is nothing to close."""
 
 
-class _Threads(PerProcess):
+class _Threads(ForkSafe):
     """The threads that look up names. A silent name server of one user delays only other users' own endpoints."""
 
     @override

@@ -1,4 +1,7 @@
-"""Responses: the headers that are kept, and bodies read within the attempt's timeout and within bounds."""
+"""HTTP responses.
+
+Bodies are decompressed, and read within the attempt's timeout and the size limits for the server.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import aiohttp
 import httpx2
 
-from ..caller import context_without_caller, without_caller
+from ..caller import await_without_caller, context_without_caller
 from ..errors import LLMError
-from .broken import BROKEN, TOO_LATE, failure_of
+from .broken import BROKEN, TOO_LATE, to_httpx_error
 from .ticket import LOOK_SECONDS
-from .unpacking import Unpacker
+from .unpacking import BodyDecompressor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -75,7 +78,9 @@ BodyT = TypeVar("BodyT")
 
 def _kept_of(status: int, headers: Mapping[str, str], ticket: Ticket) -> dict[str, str]:
     names = _KEPT_HEADERS if status < _CLIENT_ERROR else _KEPT_OF_ERRORS
-    kept: dict[str, str] = ticket.redaction.labels({name: headers[name] for name in names if name in headers})
+    kept: dict[str, str] = ticket.redaction.redact_labels(
+        {name: headers[name] for name in names if name in headers}
+    )
     if "content-type" in kept:
         # Without its charset, which could say that a text is another one.
         kept["content-type"] = kept["content-type"].partition(";")[0]
@@ -118,7 +123,7 @@ class _Response(Generic[BodyT]):
         self._body = body
         self._encoding = headers.get("content-encoding", "").strip().lower().removeprefix("x-")
         is_packed = any(map(self._encoding.__contains__, _PACKED))
-        self._unpacker = Unpacker(UNPACKED_BYTES) if is_packed else None
+        self._unpacker = BodyDecompressor(UNPACKED_BYTES) if is_packed else None
         observed = ticket.observed
         observed.status, observed.headers = status, self.headers
         observed.request_id = next(filter(None, map(self.headers.get, _REQUEST_ID_HEADERS)), None)
@@ -130,7 +135,7 @@ class _Response(Generic[BodyT]):
         the house's network.
         """
         ticket = self._ticket
-        shown = ticket.redaction.of_body(body, is_cut=len(body) >= LONGEST_ERROR)
+        shown = ticket.redaction.redact_body(body, is_cut=len(body) >= LONGEST_ERROR)
         ticket.observed.first_byte_at, ticket.observed.error_body = ticket.clock(), shown
         self.content = shown if ticket.trust.tells_errors else b""
 
@@ -145,7 +150,7 @@ class _Response(Generic[BodyT]):
         self._packed += len(part)
         if self._packed > trust.most_stream_bytes:  # also if it adds nothing
             raise self._ticket.refuse_answer(f"sent more than {trust.most_stream_bytes:,} bytes")
-        for unpacked in self._unpacker.pieces(part) if self._unpacker else (part,):
+        for unpacked in self._unpacker.decompress(part) if self._unpacker else (part,):
             if self._bytes >= self._enough:
                 return
             self._weigh(unpacked)
@@ -158,7 +163,7 @@ class _Response(Generic[BodyT]):
         ticket, trust, now = self._ticket, self._ticket.trust, self._ticket.clock()
         if ticket.observed.first_byte_at is None:
             ticket.observed.first_byte_at = now
-        if ticket.due < now and not ticket.looks_again():
+        if ticket.due < now and not ticket.extend_if_late():
             raise httpx2.ReadTimeout(TOO_LATE)
         self._bytes += len(unpacked)
         self._lines += unpacked.count(b"\n") + unpacked.count(b"\r")
@@ -178,13 +183,13 @@ class _Response(Generic[BodyT]):
 
 
 class Response(_Response[Iterator[bytes]]):
-    """A response to a request from a thread; iterate over it for the decompressed pieces of its body."""
+    """A response in a synchronous call. Iterate over it for the decompressed pieces of its body."""
 
     def _part(self) -> bytes | None:
         try:
             return next(self._body, None)
         except BROKEN as error:
-            failure = failure_of(error)
+            failure = to_httpx_error(error)
         raise failure
 
     def __iter__(self) -> Iterator[bytes]:
@@ -192,11 +197,13 @@ class Response(_Response[Iterator[bytes]]):
             yield from self._pieces(part)
 
     def read(self, most: int = sys.maxsize) -> bytes:
-        """Read the body, or its first ``most`` bytes; then return the connection to the pool, or close it if there is more.
+        """Read the body, or its first ``most`` bytes, and give back the connection.
+
+        If more of the body is left, the connection is closed; otherwise it returns to the pool.
 
         Raises:
             httpx2.TransportError: The connection broke, or the attempt's timeout has passed.
-            LLMError: The body exceeds the bounds for its server.
+            LLMError: The body exceeds a limit for its server.
         """
         self._read_on(most)
         try:
@@ -205,23 +212,32 @@ class Response(_Response[Iterator[bytes]]):
             self.close()
 
     def read_error(self) -> None:
-        """Read the body of an error, up to `LONGEST_ERROR` bytes, into ``content``."""
+        """Read the body of an error response, up to `LONGEST_ERROR` bytes, into ``content``, without the key.
+
+        For a user's own endpoint ``content`` stays empty.
+        """
         self._note_error(self.read(LONGEST_ERROR))
 
     def drain(self) -> None:
-        """Read the rest of the body after the last event, so that the connection can be reused."""
-        self._ticket.expect_within(DRAIN_SECONDS)
+        """Read and drop what follows a stream's last event, so that the connection can be used again.
+
+        Errors are ignored.
+        """
+        self._ticket.limit_next_wait(DRAIN_SECONDS)
         with suppress(httpx2.HTTPError, LLMError):
             self.read(MOST_DRAINED)
 
 
 class AsyncResponse(_Response[aiohttp.StreamReader]):
-    """A response to a request from an event loop; iterate with ``async for`` over the decompressed pieces of its body."""
+    """A response in an asynchronous call. Iterate with ``async for`` over the decompressed pieces of its body."""
 
     _turn_ends_at = 0.0
 
-    async def give_way(self) -> None:
-        """Let other tasks of the loop run, if `TURN_SECONDS` have passed: reading buffered data never suspends by itself."""
+    async def yield_to_loop(self) -> None:
+        """Let other tasks of the event loop run, if this task has read buffered data for `TURN_SECONDS`.
+
+        Reading buffered data never suspends the task by itself.
+        """
         if self._ticket.clock() >= self._turn_ends_at:
             await asyncio.sleep(0)
             self._turn_ends_at = self._ticket.clock() + TURN_SECONDS
@@ -233,43 +249,43 @@ class AsyncResponse(_Response[aiohttp.StreamReader]):
                 async with asyncio.timeout(ticket.due - ticket.clock()):
                     return await self._body.readany()
             except TimeoutError:
-                if not ticket.looks_again():
+                if not ticket.extend_if_late():
                     raise
             async with asyncio.timeout(LOOK_SECONDS):
                 return await self._body.readany()
         except BROKEN as error:
-            failure = failure_of(error)
+            failure = to_httpx_error(error)
         raise failure
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         context = context_without_caller()
         while self._bytes < self._enough:
-            if not (part := await without_caller(self._part(), context)):
+            if not (part := await await_without_caller(self._part(), context)):
                 return
             # Whatever has come since the last part, the event loop took it in: everybody had a turn.
             self._turn_ends_at = self._ticket.clock() + TURN_SECONDS
             for piece in self._pieces(part):
                 yield piece
                 if self.has_more:
-                    await self.give_way()
+                    await self.yield_to_loop()
 
     async def read(self, most: int = sys.maxsize) -> bytes:
-        """Read the body, asynchronously; as `Response.read`."""
+        """Asynchronous version of `Response.read`."""
         self._read_on(most)
         try:
             pieces = [piece async for piece in self]
             if self._bytes <= LONG_BODY:
                 return b"".join(pieces)[:most]
-            return (await without_caller(asyncio.to_thread(b"".join, pieces)))[:most]
+            return (await await_without_caller(asyncio.to_thread(b"".join, pieces)))[:most]
         finally:
             self.close()
 
     async def read_error(self) -> None:
-        """Read the body of an error, asynchronously; as `Response.read_error`."""
+        """Asynchronous version of `Response.read_error`."""
         self._note_error(await self.read(LONGEST_ERROR))
 
     async def drain(self) -> None:
-        """Read the rest of the body, asynchronously; as `Response.drain`."""
-        self._ticket.expect_within(DRAIN_SECONDS)
+        """Asynchronous version of `Response.drain`."""
+        self._ticket.limit_next_wait(DRAIN_SECONDS)
         with suppress(httpx2.HTTPError, LLMError):
             await self.read(MOST_DRAINED)

@@ -1,6 +1,7 @@
-"""Signs each request with its attempt's credential, and sends it.
+"""Adds the attempt's key to each request, and sends the request.
 
-No other module reads a secret. A request is not sent without a ticket, or to an origin other than its ticket's provider.
+No other module reads a key. A request is sent only with an open ticket, and only to the origin of the
+ticket's provider.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ..caller import without_caller
+from ..caller import await_without_caller
 from ..errors import (
     CredentialNotAllowedError,
     OwnEndpointError,
     WithheldCredentialError,
 )
 from ..observed import ERROR_STATUS
-from .connections import Pools
-from .live import LiveAddresses
+from .connections import ConnectionPools
+from .live import AddressSources
 from .redaction import Redaction
 from .request import Request
 from .resolver import ForbiddenAddressError
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from ..errors import LLMError
     from ..network_policy import NetworkPolicy
     from ..options import Api
-    from .live import Address, LiveAddress
+    from .live import AddressSource, ProviderAddress
     from .response import AsyncResponse, Response
     from .ticket import Ticket
 
@@ -57,31 +58,33 @@ _OF_AZURE = ("api-key", "")
 
 
 class SigningTransport:
-    """The transport of every chat client: signs requests and sends them.
+    """The transport of all chat clients: adds the key of the attempt to a request, and sends it.
 
     Args:
-        live: Providers by name whose address is known only while they run, including every embedded provider.
+        live: The address sources of providers whose address is known only while they run, by name; all
+            embedded ones among them.
         clock: The monotonic clock, in seconds.
     """
 
     def __init__(
-        self, live: Mapping[str, LiveAddress] | None = None, clock: Callable[[], float] = time.monotonic
+        self, live: Mapping[str, AddressSource] | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.tickets = TicketRegistry(clock)
-        self.pools = Pools()
-        self._live = LiveAddresses(live or {})
+        self.pools = ConnectionPools()
+        self._live = AddressSources(live or {})
 
     def send(self, number: str | None, request: Request) -> Response:
-        """Add the credential of the ticket ``number`` to ``request``, and send it; blocks until the headers of a response.
+        """Send ``request`` with the key of the ticket ``number``, and block until the response's headers arrive.
 
         Raises:
-            LLMError: The request was not sent.
-            httpx2.TransportError: No answer came.
+            LLMError: The request was not sent: there is no such open ticket, or the ticket does not permit this
+                host.
+            httpx2.TransportError: No answer arrived.
         """
         ticket = self._admit(number, request.url)
         provider = ticket.provider
         is_live = provider.access == "embedded" or provider.name in self._live.names
-        address = self._live.of(ticket) if is_live else None
+        address = self._live.find_address(ticket) if is_live else None
         signed = _signed(request, ticket, address)
         try:
             response = self.pools.send(signed, ticket)
@@ -92,15 +95,15 @@ class SigningTransport:
         return response
 
     async def asend(self, number: str | None, request: Request) -> AsyncResponse:
-        """Add the credential and send ``request`` on the running event loop; as `send`."""
+        """Asynchronous version of `send`."""
         ticket = self._admit(number, request.url)
         provider = ticket.provider
         is_live = provider.access == "embedded" or provider.name in self._live.names
-        address = await self._live.aof(ticket) if is_live else None
+        address = await self._live.afind_address(ticket) if is_live else None
         signed = _signed(request, ticket, address)
         try:
-            pool = await self.pools.for_this_loop(provider.network_policy)
-            response = await without_caller(pool.send(signed, ticket))
+            pool = await self.pools.get_loop_pool(provider.network_policy)
+            response = await await_without_caller(pool.send(signed, ticket))
         except ForbiddenAddressError:
             raise _forbidden(ticket) from None
         if response.status >= ERROR_STATUS:
@@ -112,7 +115,7 @@ class SigningTransport:
         if ticket is None:
             raise CredentialNotAllowedError("A request without a running attempt was not sent.")
         if _origin(url) != _origin(ticket.provider.base_url):
-            raise ticket.refuse(
+            raise ticket.refuse_request(
                 CredentialNotAllowedError(
                     f"A request bound for another host than {ticket.provider.name}'s was not sent."
                 )
@@ -128,17 +131,17 @@ def _check_own_endpoint(ticket: Ticket, policy: NetworkPolicy) -> None:
     The resolver checks names, but a host that is an IP address is never resolved.
     """
     if ticket.credential.owner != "user" or ticket.credential.secret is None:
-        raise ticket.refuse(
+        raise ticket.refuse_request(
             CredentialNotAllowedError(
                 "A request to a user's own endpoint without a key of theirs was not sent."
             )
         )
-    if policy.fault(ticket.provider.base_url) is not None:
+    if policy.find_url_problem(ticket.provider.base_url) is not None:
         raise _forbidden(ticket)
 
 
 def _forbidden(ticket: Ticket) -> LLMError:
-    return ticket.refuse(
+    return ticket.refuse_request(
         OwnEndpointError("Your own endpoint was not asked: it is where you may not have one.")
     )
 
@@ -152,7 +155,7 @@ def _origin(url: str) -> tuple[str, str, int | None]:
 # Signature -----------------------------------------------------------------------------------------------------------
 
 
-def _signed(request: Request, ticket: Ticket, live: Address | None) -> Request:
+def _signed(request: Request, ticket: Ticket, live: ProviderAddress | None) -> Request:
     """A copy of ``request`` with the key in its headers. The SDK's own request never has it, so that no redirect carries it."""
     provider, observed = ticket.provider, ticket.observed
     key = (live.key if live else None) or _key(ticket)
@@ -176,4 +179,4 @@ def _key(ticket: Ticket) -> str | None:
     try:
         return None if secret is None else secret.get_secret_value()
     except WithheldCredentialError as error:
-        raise ticket.refuse(error) from None
+        raise ticket.refuse_request(error) from None

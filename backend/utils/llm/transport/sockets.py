@@ -1,4 +1,4 @@
-"""The open sockets of a connection pool."""
+"""The open sockets of one connection pool."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from weakref import WeakSet
 
 from typing_extensions import override
 
-from ..forks import PerProcess, cut_off
+from ..forks import ForkSafe, disconnect_inherited_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Sockets(PerProcess):
-    """Weak references to the sockets that one pool opened, so that a forked child can cut off the inherited ones."""
+class OpenSockets(ForkSafe):
+    """The open sockets of one connection pool, held by weak references.
+
+    A forked child closes its copies, so that it cannot use the parent's connections.
+    """
 
     def __init__(self) -> None:
         self._open: WeakSet[socket.socket] = WeakSet()
@@ -26,16 +29,16 @@ class Sockets(PerProcess):
         return iter(self._open)
 
     def add(self, opened: socket.socket) -> None:
-        """Remember a socket that was just opened."""
+        """Add a socket that the pool has just opened."""
         self._open.add(opened)
 
-    def shut(self) -> None:
-        """Shut all sockets down, even if a peer has not read all sent data yet."""
+    def shut_down_all(self) -> None:
+        """Shut down all sockets at once, even those whose peer has not yet read all sent data."""
         for opened in self:
             with suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)
 
     @override
     def _begin(self) -> None:
-        cut_off(opened.fileno() for opened in self._open)
+        disconnect_inherited_sockets(opened.fileno() for opened in self._open)
         self._open = WeakSet()

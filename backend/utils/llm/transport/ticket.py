@@ -1,7 +1,8 @@
-"""The ticket that travels with a request: the attempt in flight, its deadlines, and its observations.
+"""The ticket of an attempt: its permission to send requests, its key, its deadlines, and what was observed.
 
-LangChain and the SDKs change threads without the context, so a context variable alone cannot hold a request's credential.
-A ticket is opened for one attempt, and its number travels with the request: in a header, if an SDK sends it.
+LangChain and the SDKs change threads without the context, so a context variable cannot hold a request's
+key. A ticket is opened for one attempt, and its number travels with each request: in a header if an SDK
+sends the request.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from weakref import WeakValueDictionary
 
 from typing_extensions import override
 
-from ..forks import PerProcess
-from ..observed import Observed
+from ..forks import ForkSafe
+from ..observed import ObservedExchange
 from .redaction import NO_KEY, OVER
 from .trust import HOUSE, STRANGER
 
@@ -38,7 +39,7 @@ TICKET_HEADER = "x-patchbay-ticket"
 
 @dataclass(frozen=True)
 class Credential:
-    """A secret and its owner. ``secret`` is None for a provider that needs no key."""
+    """A key and whose it is, the house's or a user's. ``secret`` is None for a provider that needs no key."""
 
     owner: KeyOwner
     secret: SecretStr | None
@@ -46,16 +47,17 @@ class Credential:
 
 @dataclass(eq=False, repr=False)
 class Ticket:
-    """Permits one attempt to send requests to one provider with one credential, and holds what the transport observed.
+    """Permits one attempt to send requests to one provider with one key, and holds what the transport observed.
 
-    The transport finds it by its ``number``, which travels with each request.
+    Each request carries the ticket's ``number``, by which the transport finds the ticket.
 
     Attributes:
         seconds: The timeout of the attempt, from the opening of the ticket.
         connect_seconds: The timeout of each step of connecting: DNS lookup, TCP and TLS.
         clock: The monotonic clock, in seconds.
         due: The deadline of the current wait, by ``clock``.
-        redaction: Removes the key from the provider's texts; removes everything once the ticket is closed.
+        observed: What the transport observed: times, status, headers, the reason of a rejection.
+        redaction: Removes the key from the provider's texts; removes all text once the ticket is closed.
     """
 
     number: str
@@ -64,7 +66,7 @@ class Ticket:
     seconds: InitVar[float]
     connect_seconds: float
     clock: Callable[[], float]
-    observed: Observed = field(default_factory=Observed)
+    observed: ObservedExchange = field(default_factory=ObservedExchange)
     redaction: Redaction = NO_KEY
 
     def __post_init__(self, seconds: float) -> None:
@@ -73,23 +75,25 @@ class Ticket:
         self._ends_at = self.due = self._began_at + seconds
         self._patience = seconds
 
-    def extend(self, seconds: float) -> None:
-        """Set the attempt's timeout to ``seconds`` from its beginning, not from now."""
+    def set_timeout(self, seconds: float) -> None:
+        """Change the timeout of the attempt to ``seconds``, counted from the opening of the ticket, not from now."""
         self._ends_at = self._began_at + seconds
 
-    def expect_within(self, seconds: float) -> None:
-        """Set the deadline of the next wait to ``seconds`` from now, but not beyond the end of the attempt."""
+    def limit_next_wait(self, seconds: float) -> None:
+        """Limit the next wait for data to ``seconds`` from now. It also ends with the attempt's timeout."""
         self._patience = seconds
         self.due = min(self._ends_at, self.clock() + seconds)
 
-    def expect_more(self) -> None:
-        """Restart the deadline of the current wait, because some data has arrived."""
+    def restart_wait(self) -> None:
+        """Restart the time limit of the current wait, because some data has arrived."""
         self.due = min(self._ends_at, self.clock() + self._patience)
 
-    def looks_again(self) -> bool:
-        """Whether a wait gets a moment more, because the deadline passed only while this process was busy or stopped.
+    def extend_if_late(self) -> bool:
+        """Extend a wait whose deadline has passed, if it passed only because this process was busy or stopped.
 
-        If so, the deadline is `LOOK_SECONDS` from now, for data that has arrived already.
+        Returns:
+            True if the wait was extended by `LOOK_SECONDS`, for data that has arrived meanwhile; False if it
+            timed out.
         """
         now = self.clock()
         if now - self.due < LATE_SECONDS:
@@ -99,22 +103,29 @@ class Ticket:
         self._ends_at = max(self._ends_at, self.due)
         return True
 
-    def refuse(self, error: LLMError) -> LLMError:
-        """Record ``error`` as the reason why the transport did not send the request, and return it to be raised."""
+    def refuse_request(self, error: LLMError) -> LLMError:
+        """Record ``error`` as the reason why the transport rejects the request or its answer.
+
+        Returns it for raising.
+        """
         self.observed.refusal = error
         return error
 
     def refuse_answer(self, why: str) -> LLMError:
-        """Record ``why`` the transport rejects an answer, and return the error to raise, whose type depends on `Trust`."""
+        """Record that the transport rejects the answer, and return the error to raise.
+
+        ``why`` completes a sentence that begins with the provider's name. The type of the error depends on the
+        ticket's `Trust`.
+        """
         who = "Your own endpoint" if self.provider.network_policy is not None else self.provider.name
-        return self.refuse(self.trust.error(f"{who} {why}."))
+        return self.refuse_request(self.trust.error(f"{who} {why}."))
 
 
-class TicketRegistry(PerProcess):
-    """The open tickets, by number: the transport sends a request only if the number it carries is here.
+class TicketRegistry(ForkSafe):
+    """The open tickets of a process, by number.
 
-    A ticket is open only while its attempt holds it, even if an exception from outside keeps the attempt from closing
-    it.
+    The transport sends a request only with the number of an open ticket. A ticket is also closed when its
+    attempt is garbage-collected, if an exception kept the attempt from closing it.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -133,17 +144,24 @@ class TicketRegistry(PerProcess):
     def open(
         self, provider: Provider, credential: Credential, seconds: float, connect_seconds: float = 5.0
     ) -> Ticket:
-        """Open a ticket for one attempt with a timeout of ``seconds``; it permits requests until `close`."""
+        """Open a ticket, which permits one attempt to send requests to ``provider``, until `close` is called.
+
+        Args:
+            provider: The provider.
+            credential: The key that is added to the requests.
+            seconds: The timeout of the attempt.
+            connect_seconds: The timeout of each step of connecting.
+        """
         number = f"{self._prefix}.{next(self._serial)}"
         ticket = Ticket(number, provider, credential, seconds, connect_seconds, self._clock)
         self._out[number] = ticket
         return ticket
 
     def find(self, number: str | None) -> Ticket | None:
-        """The open ticket ``number``; None without a number, or if its ticket is closed or unknown."""
+        """Return the open ticket with this ``number``; None if it is closed or unknown, or if ``number`` is None."""
         return self._out.get(number) if number else None
 
     def close(self, ticket: Ticket) -> None:
-        """Close the ticket: requests that still carry its number are refused."""
+        """Close ``ticket``: requests that still carry its number are no longer sent."""
         self._out.pop(ticket.number, None)
         ticket.redaction = OVER

@@ -1,6 +1,7 @@
-"""The trust in a server: bounds on its answers, and whether its errors are shown.
+"""How far a server is trusted: the size limits of its answers, and whether its error texts are shown.
 
-Every server's answers are bounded: a provider may be broken or compromised, and gateways pass on others' data.
+All servers' answers are limited: a provider may be broken or compromised, and a gateway passes on data
+of others.
 """
 
 from __future__ import annotations
@@ -16,28 +17,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The bounds on the answers of one kind of server (the operator's or a user's), and what it is allowed.
+    """Limits on the answers of one kind of server: the operator's providers, or users' own endpoints.
 
     Attributes:
         most_bytes: Most bytes that are buffered at once: a JSON document, or a line of a stream.
         most_stream_bytes: Most bytes of one answer, both compressed and decompressed.
-        most_lines: Most lines of one answer. An event has two or three, and takes far longer to read than to send.
-        most_values: Most values of a JSON document, a whole answer or an event, counted by its separators, because
-            parsing one blocks the event loop.
+        most_lines: Most lines of one answer. An event has two or three, and takes far longer to read than to
+            send.
+        most_values: Most values of a JSON document (a whole answer or an event), counted by its separators,
+            because parsing one blocks the event loop.
         accept_encoding: The header ``accept-encoding`` of requests: the encodings that are decompressed.
-        keeps_connections: Whether a connection serves several requests. If not, each host is looked up and checked again.
+        keeps_connections: Whether a connection is used for several requests. If not, each host is looked up
+            and checked again.
         tells_errors: Whether the server's error texts are passed on, with the key removed.
-        has_others: Whether choices of an answer other than the first are read.
-        bounds_chunks: Whether the number of a stream's chunks is bounded, so that some text is collected into larger chunks.
+        error: The type of error that is raised if an answer exceeds a limit.
+        has_others: Whether choices of an answer after the first are read.
+        bounds_chunks: Whether the number of a stream's chunks is limited, by combining some of them into
+            larger chunks.
         most_text: Most characters of an answer's text.
         most_refusal: Most characters of a refusal.
         most_logprobs: Most tokens with log probabilities.
         most_calls: Most tool calls of an answer, and most choices.
         most_arguments: Most characters of the arguments of all tool calls of an answer.
-        eager_arguments: Most characters of a stream's arguments that are passed on before they are complete, because parsing
-            incomplete JSON is slow.
-        most_garbage: Most characters of a stream's arguments that are no JSON.
-        error: The error that is raised if the server exceeds a bound.
+        eager_arguments: Most characters of a stream's arguments that are passed on before they are complete,
+            because parsing incomplete JSON is slow.
+        most_garbage: Most characters of a stream's arguments that are not JSON.
     """
 
     most_bytes: int
@@ -101,15 +105,15 @@ STRANGER = Trust(
 """The trust in a user's own endpoint, whose error texts could come from an internal service."""
 
 
-class ExcessError(Exception):
-    """An answer exceeds a bound for its server. The text names the bound."""
+class AnswerTooLargeError(Exception):
+    """An answer exceeds a size limit for its server. The text names the limit."""
 
 
 def require_at_most(count: int, most: int, what: str) -> None:
-    """Raise if ``count``, of the things called ``what``, is more than ``most``.
+    """Raise if ``count`` exceeds the limit ``most``. ``what`` names the counted things for the error.
 
     Raises:
-        ExcessError: ``count`` is more than ``most``; the text names ``what``.
+        AnswerTooLargeError: ``count`` is more than ``most``.
     """
     if count > most:
-        raise ExcessError(f"{most:,} {what}")
+        raise AnswerTooLargeError(f"{most:,} {what}")

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
-class Unpacker:
-    """Decompresses gzip and deflate, and ignores bytes after their end.
+class BodyDecompressor:
+    """Decompresses a gzip or deflate body in pieces of limited size.
+
+    Bytes after the end of the compressed data are ignored.
 
     Args:
         piece_bytes: The most bytes of a decompressed piece.
@@ -25,15 +27,15 @@ class Unpacker:
         self._zlib = zlib.decompressobj(_GZIP_OR_ZLIB)
         self._is_new = True
 
-    def pieces(self, packed: bytes) -> Iterator[bytes]:
-        """Decompress ``packed``, the next bytes of the body, and yield pieces of at most ``piece_bytes``.
+    def decompress(self, compressed: bytes) -> Iterator[bytes]:
+        """Decompress the next part of the body, and yield pieces of at most ``piece_bytes`` bytes.
 
         Raises:
-            httpx2.DecodingError: ``packed`` is not valid in its encoding.
+            httpx2.DecodingError: ``compressed`` is not valid gzip or deflate data.
         """
-        while packed and not self._zlib.eof:
-            piece = self._unpacked(packed)
-            packed = self._zlib.unconsumed_tail
+        while compressed and not self._zlib.eof:
+            piece = self._unpacked(compressed)
+            compressed = self._zlib.unconsumed_tail
             if piece:
                 yield piece
 

@@ -10,7 +10,7 @@ import pytest
 
 from backend.database.engine import make_engine
 from backend.database.postgres import make_postgres_engine
-from backend.database.transactions import Transactions, transactions
+from backend.database.transactions import TransactionRunner, get_transaction_runner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,6 +33,6 @@ async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 @pytest.fixture
-def transacting(engine: AsyncEngine) -> Transactions:
+def transacting(engine: AsyncEngine) -> TransactionRunner:
     """On the same database."""
-    return transactions(engine)
+    return get_transaction_runner(engine)

@@ -12,16 +12,16 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from uuid_utils import uuid7
 
-from backend.database.audit import AuditTrail, record
-from backend.database.ledger import sql_ledger
+from backend.database.audit import AuditTrail, record_event
+from backend.database.ledger import make_ledger_store
 from backend.database.ledger_tables import ATTEMPTS, COLUMNS
-from backend.database.recompute import recompute
-from backend.database.retention import prune
+from backend.database.recompute import recompute_costs
+from backend.database.retention import prune_ledger
 from backend.database.tables import AuditChainRow
-from backend.database.verification import Verification, verify
+from backend.database.verification import VerificationResult, verify_chains
 from backend.keys.master_keys import EnvironmentMasterKeys, MasterKey
-from backend.keys.signing import HeadKeys
-from backend.ledger.usage import Period
+from backend.keys.signing import AuditSigningKeys
+from backend.ledger.usage import UsagePeriod
 from backend.tests.fakes.records import DAY, NOON, WRITER, spooled
 from backend.tests.fakes.records import record as attempt
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from backend.ledger.store import Spooled
+    from backend.ledger.store import SpooledRecord
 
-KEYS = HeadKeys(EnvironmentMasterKeys(SecretStr(MasterKey.new().text())))
+KEYS = AuditSigningKeys(EnvironmentMasterKeys(SecretStr(MasterKey.generate().to_text())))
 MOMENT = datetime(2026, 11, 29, 12, tzinfo=UTC)
 OTHER = "0" * 32
 
@@ -43,16 +43,16 @@ class Ledger:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self.sessions = async_sessionmaker[AsyncSession](engine)
-        self.store = sql_ledger(engine)
+        self.store = make_ledger_store(engine)
 
-    async def add(self, rows: Sequence[Spooled]) -> None:
+    async def add(self, rows: Sequence[SpooledRecord]) -> None:
         await self.store.add(rows)
 
     async def sign(self, now: datetime = MOMENT) -> None:
-        await AuditTrail(self.sessions, clock=lambda: now).sign(KEYS)
+        await AuditTrail(self.sessions, clock=lambda: now).sign_chains(KEYS)
 
-    async def verified(self) -> Verification:
-        return await verify(self.sessions, KEYS)
+    async def verified(self) -> VerificationResult:
+        return await verify_chains(self.sessions, KEYS)
 
     async def faults(self) -> list[tuple[str, str]]:
         return [(one.fault, one.where) for one in (await self.verified()).breaks]
@@ -63,7 +63,7 @@ def ledger(engine: AsyncEngine) -> Ledger:
     return Ledger(engine)
 
 
-def rows(count: int, first: int = 1, *, writer: str = WRITER, at: int = NOON) -> list[Spooled]:
+def rows(count: int, first: int = 1, *, writer: str = WRITER, at: int = NOON) -> list[SpooledRecord]:
     made = [attempt(at=at + number, user=f"user {number}", stream=number % 2 == 0) for number in range(count)]
     return spooled(made, writer, first)
 
@@ -210,7 +210,7 @@ async def test_what_was_pruned_is_not_missed_and_what_was_removed_later_is(ledge
     async with ledger.sessions.begin() as session:
         await session.execute(delete(ATTEMPTS).where(ATTEMPTS.c.sequence <= 45))
         before = {"before": pruned.date().isoformat()}
-        await record(session, "ledger.pruned", "attempts", actor="ann", now=MOMENT, details=before)
+        await record_event(session, "ledger.pruned", "attempts", actor="ann", now=MOMENT, details=before)
 
     held = await ledger.verified()
     async with ledger.sessions.begin() as session:
@@ -228,10 +228,10 @@ async def test_who_prunes_is_in_the_trail_and_the_rest_holds(ledger: Ledger) -> 
         await ledger.sign(MOMENT + timedelta(days=number, minutes=1))
 
     before = (MOMENT + timedelta(days=2)).date()
-    pruned = [await prune(ledger.engine, before, by="ann") for _ in range(2)]
+    pruned = [await prune_ledger(ledger.engine, before, actor="ann") for _ in range(2)]
 
     assert [one.rows for one in pruned] == [10, 0]
-    entries = await AuditTrail(ledger.sessions).entries(limit=9)
+    entries = await AuditTrail(ledger.sessions).list_entries(limit=9)
     assert [(one.kind, one.actor) for one in entries] == [("ledger.pruned", "ann")]
     found = await ledger.verified()
     assert (found.attempts, found.breaks) == (10, ())
@@ -240,8 +240,10 @@ async def test_who_prunes_is_in_the_trail_and_the_rest_holds(ledger: Ledger) -> 
 async def test_who_reckons_costs_anew_is_in_the_trail(ledger: Ledger) -> None:
     await ledger.add(rows(5))
 
-    await recompute(ledger.engine, Period(MOMENT.date(), MOMENT.date()), [], "of today", by="ann")
+    await recompute_costs(
+        ledger.engine, UsagePeriod(MOMENT.date(), MOMENT.date()), [], "of today", actor="ann"
+    )
 
-    (entry,) = await AuditTrail(ledger.sessions).entries(limit=9)
+    (entry,) = await AuditTrail(ledger.sessions).list_entries(limit=9)
     assert (entry.kind, entry.subject, entry.actor) == ("ledger.repriced", "of today", "ann")
     assert await ledger.faults() == []

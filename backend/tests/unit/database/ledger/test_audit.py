@@ -16,29 +16,29 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from backend.database import audit
-from backend.database.audit import AuditTrail, record
+from backend.database.audit import AuditTrail, record_event
 from backend.database.tables import AuditChainRow, AuditEntryRow, AuditHeadRow
-from backend.database.verification import verify
+from backend.database.verification import verify_chains
 from backend.keys.master_keys import EnvironmentMasterKeys, MasterKey
-from backend.keys.signing import HeadKeys
-from backend.ledger.audit import START, Entry, Event, Head
+from backend.keys.signing import AuditSigningKeys
+from backend.ledger.audit import START, AuditEntry, AuditEvent, SignedHead
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from backend.database.verification import Verification
+    from backend.database.verification import VerificationResult
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
-MASTER = MasterKey.new().text()
+MASTER = MasterKey.generate().to_text()
 TABLES = {"audit_entries": AuditEntryRow, "audit_chains": AuditChainRow, "audit_heads": AuditHeadRow}
 Sessions = async_sessionmaker[AsyncSession]
 Row = dict[str, Any]
 
 
-def head_keys(*masters: str) -> HeadKeys:
-    return HeadKeys(EnvironmentMasterKeys(SecretStr(",".join(masters or (MASTER,)))))
+def head_keys(*masters: str) -> AuditSigningKeys:
+    return AuditSigningKeys(EnvironmentMasterKeys(SecretStr(",".join(masters or (MASTER,)))))
 
 
 @pytest.fixture
@@ -56,15 +56,15 @@ async def write(sessions: Sessions, *subjects: str, **details: Any) -> None:
     for number, subject in enumerate(subjects):
         async with sessions.begin() as session:
             now = NOON + timedelta(seconds=number)
-            await record(session, "key.added", subject, actor="ann", now=now, details=details)
+            await record_event(session, "key.added", subject, actor="ann", now=now, details=details)
 
 
-async def verified(sessions: Sessions, *masters: str) -> Verification:
-    return await verify(sessions, head_keys(*masters))
+async def verified(sessions: Sessions, *masters: str) -> VerificationResult:
+    return await verify_chains(sessions, head_keys(*masters))
 
 
 async def sign(sessions: Sessions, *masters: str) -> None:
-    await AuditTrail(sessions, clock=lambda: NOON).sign(head_keys(*masters))
+    await AuditTrail(sessions, clock=lambda: NOON).sign_chains(head_keys(*masters))
 
 
 class TestWhole:
@@ -95,20 +95,20 @@ class TestWhole:
         await write(sessions, "a")
         with suppress(KeyboardInterrupt):
             async with sessions.begin() as session:
-                await record(session, "key.added", "b", actor="ann", now=NOON)
+                await record_event(session, "key.added", "b", actor="ann", now=NOON)
                 raise KeyboardInterrupt
         await write(sessions, "c")
 
         found = await verified(sessions)
 
         assert (found.entries, found.breaks) == (2, ())
-        assert {entry.subject for entry in await AuditTrail(sessions).entries(limit=9)} == {"a", "c"}
+        assert {entry.subject for entry in await AuditTrail(sessions).list_entries(limit=9)} == {"a", "c"}
 
     async def test_without_anything_new_no_head_is_signed(self, sessions: Sessions) -> None:
         await write(sessions, "a")
         await sign(sessions)
 
-        assert await AuditTrail(sessions).sign(head_keys()) is None
+        assert await AuditTrail(sessions).sign_chains(head_keys()) is None
 
     async def test_a_head_that_cannot_be_signed_leaves_all_to_the_next(self, sessions: Sessions) -> None:
         class NoKeys:
@@ -117,7 +117,7 @@ class TestWhole:
 
         await write(sessions, "a")
         with pytest.raises(RuntimeError):
-            await AuditTrail(sessions).sign(NoKeys())
+            await AuditTrail(sessions).sign_chains(NoKeys())
         await sign(sessions)
 
         found = await verified(sessions)
@@ -146,7 +146,7 @@ class TestMasterKeys:
     async def test_a_head_vouches_for_those_before_it_whose_master_key_is_gone(
         self, sessions: Sessions
     ) -> None:
-        old, new = MASTER, MasterKey.new().text()
+        old, new = MASTER, MasterKey.generate().to_text()
         await write(sessions, "a")
         await sign(sessions, old)
         await write(sessions, "b")
@@ -160,7 +160,7 @@ class TestMasterKeys:
         await write(sessions, "a")
         await sign(sessions)
 
-        found = await verified(sessions, MasterKey.new().text())
+        found = await verified(sessions, MasterKey.generate().to_text())
 
         assert (found.unverified, found.breaks) == (1, ())
 
@@ -178,7 +178,7 @@ class TestSecrets:
 
         await write(sessions, f"about {canary}", reason=f"it was {canary}", more=[{"deep": canary}])
 
-        (entry,) = await AuditTrail(sessions).entries(limit=1)
+        (entry,) = await AuditTrail(sessions).list_entries(limit=1)
         assert canary not in str(entry)
         assert json.loads(entry.details) == {"reason": "it was [hidden]", "more": [{"deep": "[hidden]"}]}
         assert (await verified(sessions)).breaks == ()
@@ -186,7 +186,7 @@ class TestSecrets:
     async def test_what_somebody_wrote_acts_nowhere(self, sessions: Sessions) -> None:
         await write(sessions, "a\x1b[2J\nb\x00")
 
-        (entry,) = await AuditTrail(sessions).entries(limit=1)
+        (entry,) = await AuditTrail(sessions).list_entries(limit=1)
         assert entry.subject == r"a\x1b[2J\nb\x00"
 
 
@@ -283,8 +283,8 @@ class TestTampering:
         self, sessions: Sessions, rows: dict[str, list[Row]], writer: str, sequence: int
     ) -> None:
         mine = [row for row in rows["audit_entries"] if row["writer"] == writer * 32]
-        entry = Entry.of(
-            Event(1, "eve", "key.added", "x"),
+        entry = AuditEntry.from_event(
+            AuditEvent(1, "eve", "key.added", "x"),
             writer * 32,
             sequence,
             mine[-1]["hash"] if mine else START,
@@ -335,8 +335,8 @@ class TestTampering:
             if row["writer"] != "b" * 32:
                 forged.append(row)
                 continue
-            event = Event(row["at"], "eve", row["kind"], row["subject"])
-            entry = Entry.of(event, row["writer"], row["sequence"], previous)
+            event = AuditEvent(row["at"], "eve", row["kind"], row["subject"])
+            entry = AuditEntry.from_event(event, row["writer"], row["sequence"], previous)
             previous = entry.hash
             forged.append(entry._asdict())
         await _put(sessions, "audit_entries", forged)
@@ -355,10 +355,10 @@ class TestTampering:
             name = MasterKey.parse(MASTER).name
 
             def sign(self, message: bytes) -> bytes:
-                return head_keys(MasterKey.new().text()).newest(is_first=False).sign(message)
+                return head_keys(MasterKey.generate().to_text()).newest(is_first=False).sign(message)
 
-        last = Head(**rows["audit_heads"][-1])
-        forged = Head.signed(last.number, last.at, last.all_tips(), last.previous, Forger())
+        last = SignedHead(**rows["audit_heads"][-1])
+        forged = SignedHead.sign_next(last.number, last.at, last.parse_tips(), last.previous, Forger())
         await _put(sessions, "audit_heads", [*rows["audit_heads"][:-1], forged._asdict()])
 
         assert [one.fault for one in (await verified(sessions)).breaks] == ["forged"]

@@ -13,16 +13,16 @@ import pytest
 from sqlalchemy import event
 
 from backend.database import budgets
-from backend.database.budgets import SqlBudgets
-from backend.database.engine import make_counting_engine
-from backend.database.postgres import make_counting_engine as make_postgres_counting_engine
+from backend.database.budgets import SqlBudgetStore
+from backend.database.engine import make_sqlite_counter_engine
+from backend.database.postgres import make_postgres_counter_engine as make_postgres_counting_engine
 from backend.tests.contract.budget_store import AFTERWARDS, BudgetStoreContract
 from backend.tests.fakes.budgets import charge, reservation, window
 from backend.tests.fakes.children import fork
 from backend.tests.unit.llm.drivers import DRIVERS
 from backend.utils.llm import Caller
 from backend.utils.llm.budgets import Counter
-from backend.utils.llm.state.budget_store import BudgetStoreAwayError, Shortage
+from backend.utils.llm.state.budget_store import BudgetShortage, BudgetStoreUnreachableError
 from backend.utils.llm.testing import Text, Usage
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 
@@ -40,7 +40,7 @@ def counting(engine: AsyncEngine) -> Iterator[Engine]:
     """An engine for counters, on the database of the test."""
     url = engine.url
     if engine.dialect.name == "sqlite":
-        made = make_counting_engine(Path(str(url.database)))
+        made = make_sqlite_counter_engine(Path(str(url.database)))
     else:
         made = make_postgres_counting_engine(url.render_as_string(hide_password=False))
     yield made
@@ -48,8 +48,8 @@ def counting(engine: AsyncEngine) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def store(counting: Engine) -> Iterator[SqlBudgets]:
-    made = SqlBudgets(counting)
+def store(counting: Engine) -> Iterator[SqlBudgetStore]:
+    made = SqlBudgetStore(counting)
     yield made
     made.close()
 
@@ -58,19 +58,19 @@ class TestSqlBudgets(BudgetStoreContract):
     pass
 
 
-def asked(store: SqlBudgets, times: int, ceiling: int) -> int:
+def asked(store: SqlBudgetStore, times: int, ceiling: int) -> int:
     """How many of ``times`` requests of one unit went out."""
     went = 0
     for _ in range(times):
         found = store.reserve(held := reservation(charge(window(), 1, ceiling)))
-        if not isinstance(found, Shortage):
+        if not isinstance(found, BudgetShortage):
             store.settle(held, [1])
             went += 1
     store.close()
     return went
 
 
-def test_several_processes_get_all_there_is_and_no_more(store: SqlBudgets) -> None:
+def test_several_processes_get_all_there_is_and_no_more(store: SqlBudgetStore) -> None:
     children = [fork(lambda: asked(store, 100, 151)) for _ in range(2)]
 
     assert sum(child.result() for child in children) == 151
@@ -79,7 +79,7 @@ def test_several_processes_get_all_there_is_and_no_more(store: SqlBudgets) -> No
 
 @pytest.mark.parametrize(("seconds", "reserved"), [(3600.0, 150), (AFTERWARDS, 50)])
 def test_what_a_process_that_was_killed_has_set_aside_is_free_once_its_lease_is_over(
-    store: SqlBudgets, seconds: float, reserved: int
+    store: SqlBudgetStore, seconds: float, reserved: int
 ) -> None:
     def die() -> None:
         store.reserve(reservation(charge(window(), 100), seconds=seconds))
@@ -95,21 +95,21 @@ def test_what_a_process_that_was_killed_has_set_aside_is_free_once_its_lease_is_
     assert store.counters([window()]) == {window(): Counter(reserved=reserved)}
 
 
-def test_what_is_still_to_be_settled_is_written_at_the_end(counting: Engine, store: SqlBudgets) -> None:
+def test_what_is_still_to_be_settled_is_written_at_the_end(counting: Engine, store: SqlBudgetStore) -> None:
     store.reserve(held := reservation(charge(window(), 60)))
     store.settle(held, [7])
     store.close()
 
-    assert SqlBudgets(counting).known() == {window(): Counter(spent=7)}
+    assert SqlBudgetStore(counting).known() == {window(): Counter(spent=7)}
 
 
-def test_counters_of_long_ago_can_be_dropped(store: SqlBudgets) -> None:
+def test_counters_of_long_ago_can_be_dropped(store: SqlBudgetStore) -> None:
     old, under_way, now, total = (window(begins=one) for one in ("2026-09", "2026-10", "2026-11", ""))
     for one in (old, under_way, now, total):
         store.raise_by(one, 5)
     store.reserve(reservation(charge(under_way, 1)))
 
-    assert store.prune("2026-11") == 1
+    assert store.delete_counters_before("2026-11") == 1
     assert set(store.known()) == {under_way, now, total}
 
 
@@ -120,10 +120,10 @@ def test_a_server_that_is_not_there_is_away_and_is_not_asked_again_at_once() -> 
     engine = make_postgres_counting_engine("postgresql://nobody@/nothing?host=/nowhere")
     asked: list[object] = []
     event.listen(engine, "do_connect", lambda *_: asked.append(_))
-    store = SqlBudgets(engine)
+    store = SqlBudgetStore(engine)
 
     for _ in range(3):
-        with pytest.raises(BudgetStoreAwayError):
+        with pytest.raises(BudgetStoreUnreachableError):
             store.reserve(reservation(charge(window(), 1)))
     assert len(asked) == 1
 
@@ -133,12 +133,12 @@ def test_what_is_settled_meanwhile_is_counted_once_it_is_back(
 ) -> None:
     monkeypatch.setattr(budgets, "REST_SECONDS", 0.0)
     file = Path(shutil.copy(with_tables, tmp_path))
-    store = SqlBudgets(engine := make_counting_engine(file))
+    store = SqlBudgetStore(engine := make_sqlite_counter_engine(file))
     store.reserve(held := reservation(charge(window(), 60)))
     elsewhere = file.rename(tmp_path / "elsewhere")
 
     store.settle(held, [7])
-    with pytest.raises(BudgetStoreAwayError):
+    with pytest.raises(BudgetStoreUnreachableError):
         store.counters([window()])
     elsewhere.rename(file)
 
@@ -151,7 +151,7 @@ def test_what_is_settled_meanwhile_is_counted_once_it_is_back(
 
 
 def test_calls_are_counted_in_the_database_whoever_calls(
-    store: SqlBudgets, provider: LoopbackProvider
+    store: SqlBudgetStore, provider: LoopbackProvider
 ) -> None:
     more = (
         "[features.f]\noptions = { max_output_tokens = 20 }\n"

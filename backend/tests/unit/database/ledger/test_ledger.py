@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import Engine, event, func, select
 
-from backend.database.engine import opened_sqlite
-from backend.database.ledger import sql_ledger
+from backend.database.engine import open_and_migrate_sqlite
+from backend.database.ledger import make_ledger_store
 from backend.database.ledger_tables import ATTEMPTS, COLUMNS, MEASURES, ROLLUPS
-from backend.ledger.store import RefusedRowError, StoreAwayError
+from backend.ledger.store import RefusedRowError, StoreUnreachableError
 from backend.tests.fakes.records import DAY, NOON, record, spooled
 from backend.utils.llm.ledger.record import AttemptRecord
 
@@ -49,14 +49,14 @@ async def test_a_row_is_kept_as_it_came(engine: AsyncEngine) -> None:
         [record(), record(user=None, cost=None, input=None, status=None, tenant="tab\there\\N\nnext\rline")]
     )
 
-    assert await sql_ledger(engine).add(rows) == 2
+    assert await make_ledger_store(engine).add(rows) == 2
 
     assert await all_rows(engine) == [(row.writer, row.sequence, *row.record) for row in rows]
 
 
 async def test_every_batch_is_told_in_the_same_statements(engine: AsyncEngine) -> None:
     """A database parses a statement of another text anew, which took half of a small batch's time."""
-    store, told = sql_ledger(engine), list[str]()
+    store, told = make_ledger_store(engine), list[str]()
     rows = spooled(record(at=NOON + number) for number in range(3))
     await store.add(rows[:1])
 
@@ -74,7 +74,7 @@ async def test_every_batch_is_told_in_the_same_statements(engine: AsyncEngine) -
 
 
 async def test_a_row_that_comes_again_is_neither_kept_nor_counted_again(engine: AsyncEngine) -> None:
-    store = sql_ledger(engine)
+    store = make_ledger_store(engine)
     rows = spooled(record(at=NOON + number) for number in range(10))
     await store.add(rows[:6])
     before = await sums(engine)
@@ -90,20 +90,20 @@ async def test_a_row_that_comes_again_is_neither_kept_nor_counted_again(engine: 
 async def test_a_row_twice_in_one_batch_is_one(engine: AsyncEngine) -> None:
     row = spooled([record()])
 
-    assert await sql_ledger(engine).add(row * 3) == 1
+    assert await make_ledger_store(engine).add(row * 3) == 1
 
     assert (await sums(engine))["usage_by_endpoint"]["attempts"] == 1
 
 
 async def test_two_writers_may_have_the_same_numbers(engine: AsyncEngine) -> None:
-    store = sql_ledger(engine)
+    store = make_ledger_store(engine)
 
     assert await store.add(spooled([record()])) == 1
     assert await store.add(spooled([record()], OTHER)) == 1
 
 
 async def test_nothing_is_no_row(engine: AsyncEngine) -> None:
-    assert await sql_ledger(engine).add([]) == 0
+    assert await make_ledger_store(engine).add([]) == 0
 
 
 async def test_every_roll_up_has_the_same_sums(engine: AsyncEngine) -> None:
@@ -131,7 +131,7 @@ async def test_every_roll_up_has_the_same_sums(engine: AsyncEngine) -> None:
         ),
     ]
 
-    await sql_ledger(engine).add(spooled(rows))
+    await make_ledger_store(engine).add(spooled(rows))
 
     expected = {
         "calls": 1,
@@ -153,7 +153,7 @@ async def test_a_roll_up_has_a_row_for_each_of_its_dimensions(engine: AsyncEngin
     by_feature = ROLLUPS[0].table
     rows = [record(), record(at=NOON + 1), record(feature="chat"), record(outcome="failed")]
 
-    await sql_ledger(engine).add(spooled(rows))
+    await make_ledger_store(engine).add(spooled(rows))
 
     keys = [by_feature.c[each] for each in ("day", "feature", "outcome", "attempts")]
     async with engine.connect() as connection:
@@ -167,7 +167,7 @@ async def test_a_roll_up_has_a_row_for_each_of_its_dimensions(engine: AsyncEngin
 
 
 async def test_shippers_that_come_at_once_wait_for_each_other_and_lose_nothing(engine: AsyncEngine) -> None:
-    store = sql_ledger(engine)
+    store = make_ledger_store(engine)
     features = [f"feature_{number}" for number in range(7)]
 
     def batch(shipper: int) -> list[Any]:
@@ -183,7 +183,7 @@ async def test_shippers_that_come_at_once_wait_for_each_other_and_lose_nothing(e
 
 
 async def test_a_text_that_no_database_holds_is_kept_without_what_it_cannot_hold(engine: AsyncEngine) -> None:
-    assert await sql_ledger(engine).add(spooled([record(user="half \ud83d", tenant="ac\0me")])) == 1
+    assert await make_ledger_store(engine).add(spooled([record(user="half \ud83d", tenant="ac\0me")])) == 1
 
     ((_, _, *fields),) = await all_rows(engine)
     kept = AttemptRecord(*fields)
@@ -195,7 +195,7 @@ async def test_a_text_that_no_database_holds_is_kept_without_what_it_cannot_hold
 async def test_a_row_that_no_database_takes_is_refused_with_its_batch(
     engine: AsyncEngine, wrong: dict[str, Any]
 ) -> None:
-    store = sql_ledger(engine)
+    store = make_ledger_store(engine)
 
     with pytest.raises(RefusedRowError):
         await store.add(spooled([record(), record(**wrong)]))
@@ -205,10 +205,10 @@ async def test_a_row_that_no_database_takes_is_refused_with_its_batch(
 
 
 async def test_a_file_that_is_gone_is_a_store_that_is_away(tmp_path: Path) -> None:
-    async with opened_sqlite(tmp_path / "ledger.sqlite3") as engine:
-        store = sql_ledger(engine)
+    async with open_and_migrate_sqlite(tmp_path / "ledger.sqlite3") as engine:
+        store = make_ledger_store(engine)
         (tmp_path / "ledger.sqlite3").rename(tmp_path / "elsewhere")
-        with pytest.raises(StoreAwayError):
+        with pytest.raises(StoreUnreachableError):
             await store.add(spooled([record()]))
 
         (tmp_path / "elsewhere").rename(tmp_path / "ledger.sqlite3")

@@ -41,7 +41,7 @@ def trail(sessions: async_sessionmaker[AsyncSession]) -> AuditTrail:
 
 
 async def told(trail: AuditTrail) -> list[tuple[str, str, str]]:
-    entries = await trail.entries(limit=99)
+    entries = await trail.list_entries(limit=99)
     return [(one.kind, one.subject, one.actor) for one in sorted(entries, key=lambda one: one.sequence)]
 
 
@@ -50,7 +50,7 @@ async def test_what_was_stored_is_seen_by_others_as_it_was(store: SqlOverrideSto
     for one in kept:
         await store.add(one)
 
-    assert await store.holding(NOON) == kept
+    assert await store.list_active(NOON) == kept
 
 
 async def test_a_new_one_takes_the_place_of_the_one_before(
@@ -59,7 +59,7 @@ async def test_a_new_one_takes_the_place_of_the_one_before(
     await store.add(override(1))
     await store.add(override(2, author="bob"))
 
-    assert await store.holding(NOON) == [override(2, author="bob")]
+    assert await store.list_active(NOON) == [override(2, author="bob")]
     assert await told(trail) == [
         ("override.set", "greet", "ann"),
         ("override.replaced", "greet", "bob"),
@@ -72,7 +72,7 @@ async def test_one_that_is_reverted_does_not_hold(store: SqlOverrideStore, trail
 
     ended = [await store.end("o1", "bob", NOON), await store.end("o1", "bob", NOON)]
 
-    assert (ended, await store.holding(NOON)) == ([override(), None], [])
+    assert (ended, await store.list_active(NOON)) == ([override(), None], [])
     assert (await told(trail))[1:] == [("override.reverted", "greet", "bob")]
 
 
@@ -82,11 +82,11 @@ async def test_one_that_has_had_its_time_ends_once_by_itself(
     await store.add(override(hours=2))
     later = NOON + timedelta(hours=3)
 
-    seen = await asyncio.gather(*(store.holding(later) for _ in range(4)))
+    seen = await asyncio.gather(*(store.list_active(later) for _ in range(4)))
 
     assert seen == [[], [], [], []]
     assert (await told(trail))[1:] == [("override.expired", "greet", "system")]
-    (kept,) = await store.all(9)
+    (kept,) = await store.list_recent(9)
     assert (kept.ended_at, kept.ended_by) == (override().until, "system")
 
 
@@ -102,7 +102,7 @@ async def test_of_many_who_decide_at_once_one_decision_holds(
 ) -> None:
     await asyncio.gather(*(store.add(override(number)) for number in range(6)), return_exceptions=True)
 
-    assert len(await store.holding(NOON)) == 1
+    assert len(await store.list_active(NOON)) == 1
     kinds = [kind for kind, *_ in await told(trail)]
     assert kinds.count("override.set") == kinds.count("override.replaced") + 1
 
@@ -112,5 +112,8 @@ async def test_past_ones_stay_with_who_ended_them(store: SqlOverrideStore) -> No
     await store.add(override(2))
     await store.end("o2", "bob", NOON + timedelta(minutes=5))
 
-    assert [(one.override.id, one.ended_by) for one in await store.all(9)] == [("o2", "bob"), ("o1", "ann")]
-    assert len(await store.all(1)) == 1
+    assert [(one.override.id, one.ended_by) for one in await store.list_recent(9)] == [
+        ("o2", "bob"),
+        ("o1", "ann"),
+    ]
+    assert len(await store.list_recent(1)) == 1

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from backend.database.ledger import sql_ledger
-from backend.database.postgres import connected_postgres
-from backend.database.retention import prune
+from backend.database.ledger import make_ledger_store
+from backend.database.postgres import open_postgres_engine
+from backend.database.retention import prune_ledger
 from backend.tests.fakes.records import DAY, NOON, record, spooled
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ async def test_rows_are_published_as_of_one_table_and_no_retention_is(url: str) 
         url, "CREATE PUBLICATION warehouse FOR TABLE ledger_attempts WITH (publish_via_partition_root = true)"
     )
     run(url, f"SELECT pg_create_logical_replication_slot('{SLOT}', 'pgoutput')")
-    async with connected_postgres(url) as engine:
-        await sql_ledger(engine).add(spooled(record(at=NOON - age * DAY) for age in range(3)))
-        await prune(engine, date(2026, 11, 29))
+    async with open_postgres_engine(url) as engine:
+        await make_ledger_store(engine).add(spooled(record(at=NOON - age * DAY) for age in range(3)))
+        await prune_ledger(engine, date(2026, 11, 29))
 
     changes = [
         change

@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.database.ledger import sql_ledger
+from backend.database.ledger import make_ledger_store
 from backend.database.usage import SqlUsageStore
-from backend.ledger.usage import DIMENSIONS, Period, UnkeptError, UsageFilter, UsageSums, dollars
+from backend.ledger.usage import (
+    DIMENSIONS,
+    UsageFilter,
+    UsageNotKeptError,
+    UsagePeriod,
+    UsageSums,
+    format_dollars,
+)
 from backend.tests.fakes.records import DAY, NOON, WRITER, record, spooled
 
 if TYPE_CHECKING:
@@ -19,8 +26,8 @@ if TYPE_CHECKING:
 
     from backend.ledger.usage import Dimension, GroupSums
 
-TODAY = Period.last(1, date(2026, 11, 29))
-MONTH = Period.last(30, date(2026, 11, 29))
+TODAY = UsagePeriod.last_days(1, date(2026, 11, 29))
+MONTH = UsagePeriod.last_days(30, date(2026, 11, 29))
 
 
 def call(number: int) -> str:
@@ -38,7 +45,7 @@ ROWS = [
 
 @pytest.fixture
 async def store(engine: AsyncEngine) -> SqlUsageStore:
-    await sql_ledger(engine).add(spooled(ROWS))
+    await make_ledger_store(engine).add(spooled(ROWS))
     return SqlUsageStore(engine)
 
 
@@ -60,19 +67,19 @@ def attempts(used: Sequence[GroupSums]) -> dict[str | None, int]:
     ],
 )
 async def test_usage_is_told_by(store: SqlUsageStore, by: Dimension, expected: dict[str | None, int]) -> None:
-    assert attempts(await store.used(by, MONTH)) == expected
+    assert attempts(await store.sum_by_dimension(by, MONTH)) == expected
 
 
 @pytest.mark.parametrize("by", DIMENSIONS)
 async def test_every_dimension_adds_up_to_the_total(store: SqlUsageStore, by: Dimension) -> None:
-    used = await store.used(by, MONTH)
+    used = await store.sum_by_dimension(by, MONTH)
 
     sums = zip(*(each.total for each in used), strict=True)
-    assert UsageSums(*map(sum, sums)) == await store.total(MONTH)
+    assert UsageSums(*map(sum, sums)) == await store.sum_total(MONTH)
 
 
 async def test_all_is_summed(store: SqlUsageStore) -> None:
-    assert await store.total(MONTH) == UsageSums(
+    assert await store.sum_total(MONTH) == UsageSums(
         calls=4,
         attempts=5,
         failures=1,
@@ -88,20 +95,20 @@ async def test_all_is_summed(store: SqlUsageStore) -> None:
 
 
 async def test_days_outside_of_the_period_do_not_count(store: SqlUsageStore) -> None:
-    assert (await store.total(TODAY)).attempts == 4
-    assert attempts(await store.used("hour", TODAY)) == {"2026-11-29T12:00Z": 4}
-    assert await store.total(Period(date(2026, 11, 30), date(2027, 12, 1))) == UsageSums()
+    assert (await store.sum_total(TODAY)).attempts == 4
+    assert attempts(await store.sum_by_dimension("hour", TODAY)) == {"2026-11-29T12:00Z": 4}
+    assert await store.sum_total(UsagePeriod(date(2026, 11, 30), date(2027, 12, 1))) == UsageSums()
 
 
 async def test_a_period_may_be_longer_than_a_life(store: SqlUsageStore) -> None:
-    ages = Period(date(1970, 1, 1), date(9999, 12, 31))
+    ages = UsagePeriod(date(1970, 1, 1), date(9999, 12, 31))
 
-    assert (await store.total(ages, UsageFilter(user="ann"))).attempts == 3
+    assert (await store.sum_total(ages, UsageFilter(user="ann"))).attempts == 3
 
 
 async def test_the_dearest_comes_first_and_days_come_in_their_order(store: SqlUsageStore) -> None:
-    assert [each.key for each in await store.used("feature", MONTH)] == ["conv_folder", "chat"]
-    assert [each.key for each in await store.used("day", MONTH, limit=1)] == ["2026-11-28"]
+    assert [each.key for each in await store.sum_by_dimension("feature", MONTH)] == ["conv_folder", "chat"]
+    assert [each.key for each in await store.sum_by_dimension("day", MONTH, limit=1)] == ["2026-11-28"]
 
 
 @pytest.mark.parametrize(
@@ -121,16 +128,16 @@ async def test_the_dearest_comes_first_and_days_come_in_their_order(store: SqlUs
 async def test_a_part_is_told_alone(
     store: SqlUsageStore, by: Dimension, only: UsageFilter, expected: dict[str | None, int]
 ) -> None:
-    assert attempts(await store.used(by, MONTH, only)) == expected
+    assert attempts(await store.sum_by_dimension(by, MONTH, only)) == expected
 
 
 async def test_what_is_not_kept_together_is_refused_by_name(store: SqlUsageStore) -> None:
-    with pytest.raises(UnkeptError, match="user and feature together"):
-        await store.used("user", MONTH, UsageFilter(feature="chat"))
+    with pytest.raises(UsageNotKeptError, match="user and feature together"):
+        await store.sum_by_dimension("user", MONTH, UsageFilter(feature="chat"))
 
 
 async def test_the_last_calls_come_first_with_all_their_attempts(store: SqlUsageStore) -> None:
-    found = await store.requests(limit=2)
+    found = await store.list_requests(limit=2)
 
     assert [each.call for each in found] == [call(4), call(3)]
     assert [each.number for each in found[1].attempts] == [1, 2]
@@ -138,7 +145,7 @@ async def test_the_last_calls_come_first_with_all_their_attempts(store: SqlUsage
 
 
 async def test_pages_go_on_where_the_last_one_ended(store: SqlUsageStore) -> None:
-    assert [each.call for each in await store.requests(before=call(3))] == [call(2), call(1)]
+    assert [each.call for each in await store.list_requests(before=call(3))] == [call(2), call(1)]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +160,7 @@ async def test_pages_go_on_where_the_last_one_ended(store: SqlUsageStore) -> Non
     ],
 )
 async def test_calls_are_found_by(store: SqlUsageStore, only: UsageFilter, expected: list[int]) -> None:
-    assert [each.call for each in await store.requests(only)] == list(map(call, expected))
+    assert [each.call for each in await store.list_requests(only)] == list(map(call, expected))
 
 
 async def test_a_search_finds_the_same(store: SqlUsageStore) -> None:
@@ -163,14 +170,14 @@ async def test_a_search_finds_the_same(store: SqlUsageStore) -> None:
         UsageFilter(outcome="failed"),
         UsageFilter(model="gemini:gemini-3-flash"),
     ):
-        found = await store.search(only)
+        found = await store.search_requests(only)
 
-        assert (found.requests, found.further) == (await store.requests(only), None)
+        assert (found.requests, found.further) == (await store.list_requests(only), None)
 
 
 async def test_a_search_goes_on_where_the_last_one_ended(store: SqlUsageStore) -> None:
-    first = await store.search(limit=3)
-    second = await store.search(limit=3, before=first.further)
+    first = await store.search_requests(limit=3)
+    second = await store.search_requests(limit=3, before=first.further)
 
     assert [each.call for each in (*first.requests, *second.requests)] == [call(4), call(3), call(2), call(1)]
     assert second.further is None
@@ -180,38 +187,38 @@ async def test_a_search_goes_on_where_the_last_one_ended(store: SqlUsageStore) -
 async def test_a_search_gives_up_and_says_where(engine: AsyncEngine) -> None:
     impatient = SqlUsageStore(engine, most_looked_at=2)
 
-    found = await impatient.search(UsageFilter(outcome="failed"))
+    found = await impatient.search_requests(UsageFilter(outcome="failed"))
     assert (found.requests, found.further) == ((), call(3))
 
-    found = await impatient.search(UsageFilter(feature="chat", outcome="failed"))
+    found = await impatient.search_requests(UsageFilter(feature="chat", outcome="failed"))
     assert (found.requests, found.further) == ((), None)
 
 
 async def test_working_processes_are_known_by_their_last_attempts(store: SqlUsageStore) -> None:
-    (worker,) = await store.workers()
+    (worker,) = await store.list_workers()
 
     assert (worker.writer, worker.table_hash, worker.attempts) == (WRITER, "f3a9", len(ROWS))
     assert worker.at == max(row.at for row in ROWS)
 
 
 async def test_sums_are_told_by_two_things_at_once(store: SqlUsageStore) -> None:
-    cells = await store.crossed(["feature", "owner"], MONTH, UsageFilter(outcome="ok"))
+    cells = await store.sum_by_combination(["feature", "owner"], MONTH, UsageFilter(outcome="ok"))
 
     assert {cell.keys: cell.total.attempts for cell in cells} == {
         keys: sum((row.feature, row.key_owner) == keys for row in ROWS if row.outcome == "ok")
         for keys in {(row.feature, row.key_owner) for row in ROWS if row.outcome == "ok"}
     }
-    with pytest.raises(UnkeptError, match="user and feature together"):
-        await store.crossed(["user", "feature"], MONTH)
+    with pytest.raises(UsageNotKeptError, match="user and feature together"):
+        await store.sum_by_combination(["user", "feature"], MONTH)
 
 
 async def test_one_call_is_found_by_its_id(store: SqlUsageStore) -> None:
-    found = await store.request(call(3))
+    found = await store.find_request(call(3))
 
     assert found is not None
     assert found.attempts == tuple(ROWS[2:4])
-    assert await store.request("nothing") is None
-    assert await store.request("no\0thing") is None
+    assert await store.find_request("nothing") is None
+    assert await store.find_request("no\0thing") is None
 
 
 @pytest.mark.parametrize(
@@ -225,7 +232,7 @@ async def test_one_call_is_found_by_its_id(store: SqlUsageStore) -> None:
     ],
 )
 def test_dollars_are_exact(pico: int, told: str) -> None:
-    assert dollars(pico) == told
+    assert format_dollars(pico) == told
 
 
 def test_as_json_it_has_no_pico_dollars() -> None:

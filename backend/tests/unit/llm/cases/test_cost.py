@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.utils.llm.errors import AllAttemptsFailedError, InvalidOutputError, NoEndpointError
-from backend.utils.llm.routing.scores import ladders
+from backend.utils.llm.routing.scores import find_cost_ladder_scopes
 from backend.utils.llm.testing import Json, Status, Text
 
 from ..drivers import ainvoke, invoke
@@ -228,7 +228,7 @@ class TestAcrossCalls:
         lab.runs_on(CHEAP, MID, row=ladder(explore=0.5))
         named(lab)
         scores = lab.patchbay.health.traffic.quality_scores
-        (scope,) = ladders(lab.patchbay.table.snapshot, "f", "premium", CHEAP, "house")
+        (scope,) = find_cost_ladder_scopes(lab.patchbay.table.snapshot, "f", "premium", CHEAP, "house")
         for score in [0.0] * 100 + [1.0] * 20:
             scores.add(scope, CHEAP, score)
 

@@ -168,7 +168,11 @@ class TestQuestions:
         lab.ask(call, caller=Caller(user_id="ann", tier="pro", keys={"openai": SecretStr("ann-s-key")}))
 
         (asked,) = notebook.asked
-        assert (asked.caller.user_id, asked.caller.tier, asked.caller.policy) == ("ann", "pro", "byok_only")
+        assert (asked.caller.user_id, asked.caller.tier, asked.caller.effective_key_policy) == (
+            "ann",
+            "pro",
+            "byok_only",
+        )
         assert asked.caller.keys == {}
         assert "ann-s-key" not in repr(asked)
         assert lab.accounts == ["ann-s-key"]

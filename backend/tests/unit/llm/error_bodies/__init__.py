@@ -11,12 +11,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from backend.utils.llm.failures import POLICY, Category
+from backend.utils.llm.failures import POLICY, FailureCategory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-C = Category
+C = FailureCategory
 
 
 class Told(NamedTuple):
@@ -26,7 +26,7 @@ class Told(NamedTuple):
     source: str
     status: int | None
     told: Any
-    category: Category
+    category: FailureCategory
 
     @property
     def body(self) -> str:
@@ -37,10 +37,10 @@ def _read() -> Iterator[Told]:
     for file in sorted(Path(__file__).parent.glob("*.jsonl")):
         for line in file.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            yield Told(file.stem, row["source"], row["status"], row["body"], Category(row["category"]))
+            yield Told(file.stem, row["source"], row["status"], row["body"], FailureCategory(row["category"]))
 
 
-def _of(*categories: Category) -> tuple[Told, ...]:
+def _of(*categories: FailureCategory) -> tuple[Told, ...]:
     """One of each category from each provider: enough to be served from a socket."""
     return tuple(
         {

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from backend.utils.llm.receipt import Attempt
     from backend.utils.llm.routing.route import Route
     from backend.utils.llm.testing import Reply
-    from backend.utils.llm.testing.transmission import Exchange
+    from backend.utils.llm.testing.transmission import ReplyContext
 
     from ..conftest import Make
 
@@ -56,7 +56,7 @@ class Gated(LoopbackProvider):
         self._gates[model] = until or (lambda: len(self.requests) > 1)
 
     @override
-    def next_reply(self, exchange: Exchange) -> Reply:
+    def next_reply(self, exchange: ReplyContext) -> Reply:
         reply, gate = super().next_reply(exchange), self._gates.get(exchange.model)
         until = time.monotonic() + 30.0
         while gate is not None and not gate() and time.monotonic() < until:

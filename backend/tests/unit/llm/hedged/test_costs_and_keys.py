@@ -169,7 +169,7 @@ class TestKeys:
         patchbay.runtime.shadows.join(5)
 
         tails = patchbay.health.traffic.tail_latency
-        assert len(tails.of("f", "openai:gpt-6.1-terra", "total")) == 0
+        assert len(tails.latencies_of("f", "openai:gpt-6.1-terra", "total")) == 0
         assert patchbay.health.traffic.hedge_budget._earned == {"f": CALLS_PER_HEDGE + 1}
 
     def test_a_call_that_a_user_paid_is_not_copied_because_the_house_paid_the_hedge(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.utils.llm.errors import StreamInterruptedError
-from backend.utils.llm.execution.loop_thread import RunningLoop
+from backend.utils.llm.execution.loop_thread import BackgroundLoop
 from backend.utils.llm.testing import (
     Cut,
     Hang,
@@ -155,9 +155,9 @@ class TestCancelled:
     ) -> None:
         provider.always(Hang())
 
-        run, waits = RunningLoop.run, 0
+        run, waits = BackgroundLoop.run, 0
 
-        def interrupted(loop: RunningLoop, work: Any) -> Any:
+        def interrupted(loop: BackgroundLoop, work: Any) -> Any:
             """The key is pressed while both requests are waited for."""
             nonlocal waits
             waits += work.__name__ == "_first_of"
@@ -167,7 +167,7 @@ class TestCancelled:
                 raise KeyboardInterrupt
             return run(loop, work)
 
-        monkeypatch.setattr(RunningLoop, "run", interrupted)
+        monkeypatch.setattr(BackgroundLoop, "run", interrupted)
         model = hedged(AT_ONCE).get_llm("f")
 
         with pytest.raises(KeyboardInterrupt):

@@ -58,16 +58,16 @@ class Unbuilt:
     def __contains__(self, endpoint: Any) -> bool:
         return endpoint.model_id != self._model and endpoint in self._clients
 
-    def begin(self, endpoint: Any) -> Future[Any]:
-        return ThreadPoolExecutor(1).submit(self.client, endpoint)
+    def start_building(self, endpoint: Any) -> Future[Any]:
+        return ThreadPoolExecutor(1).submit(self.get_client, endpoint)
 
-    def client(self, endpoint: Any, _seconds: float | None = None) -> Any:
+    def get_client(self, endpoint: Any, _seconds: float | None = None) -> Any:
         if endpoint.model_id == self._model:
             self.is_wanted.set()
             until = time.monotonic() + 30.0
             while not self._is_over() and time.monotonic() < until:
                 threading.Event().wait(0.002)
-        return self._clients.client(endpoint)
+        return self._clients.get_client(endpoint)
 
 
 class TestSynchronous:

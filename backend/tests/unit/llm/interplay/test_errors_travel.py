@@ -26,7 +26,7 @@ from backend.utils.llm.errors import (
     UnknownEndpointError,
     UnknownFeatureError,
 )
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.receipt import Attempt
 from backend.utils.llm.receipt import Usage as Tokens
 from backend.utils.llm.testing import Raw, Status, StreamError
@@ -52,7 +52,7 @@ ATTEMPT = Attempt(
     outcome="rejected",
     started=datetime(2026, 11, 21, 12, tzinfo=UTC),
     duration=timedelta(seconds=1.5),
-    category=Category.INVALID_OUTPUT,
+    category=FailureCategory.INVALID_OUTPUT,
     status=200,
     served_model="gpt-6-luna-2026-11-01",
     usage=Tokens(100, 20),

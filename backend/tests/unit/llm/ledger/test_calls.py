@@ -22,7 +22,7 @@ from typing_extensions import override
 from backend.ledger.spool import Spool
 from backend.tests.fakes.hedging import learn
 from backend.utils.llm import AttemptRecord, Caller, JsonLinesSink, LLMError, MemorySink
-from backend.utils.llm.secrets import KeptSecret
+from backend.utils.llm.secrets import StoredSecret
 from backend.utils.llm.testing import (
     Cut,
     Empty,
@@ -488,7 +488,7 @@ def named(
     return named
 
 
-class Kept(KeptSecret):
+class Kept(StoredSecret):
     """A key that is not to be opened but to sign."""
 
     def __init__(self) -> None:

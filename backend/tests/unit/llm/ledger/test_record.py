@@ -14,7 +14,7 @@ from backend.utils.llm import AttemptRecord
 def test_a_record_is_one_line_of_ascii_that_reads_back_as_it_was(record: AttemptRecord) -> None:
     line = record.as_json()
 
-    assert AttemptRecord.of_json(line) == record
+    assert AttemptRecord.from_json(line) == record
     assert line.isascii()
     assert "\n" not in line
 

@@ -23,7 +23,7 @@ WRITERS, EACH = 4, 250
 
 def read(path: Path) -> list[AttemptRecord]:
     """The records of a file, every line of which is whole, or blank."""
-    return [AttemptRecord.of_json(line) for line in path.read_bytes().splitlines() if line]
+    return [AttemptRecord.from_json(line) for line in path.read_bytes().splitlines() if line]
 
 
 def numbers(path: Path) -> set[int]:

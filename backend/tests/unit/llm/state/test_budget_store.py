@@ -14,7 +14,7 @@ from backend.tests.contract.budget_store import BudgetStoreContract
 from backend.tests.fakes.budgets import charge, reservation, window
 from backend.tests.fakes.clock import Clock
 from backend.utils.llm.state import budget_store
-from backend.utils.llm.state.budget_store import MemoryBudgets, Shortage
+from backend.utils.llm.state.budget_store import BudgetShortage, MemoryBudgets
 
 if TYPE_CHECKING:
     from backend.utils.llm.state.budget_store import Reservation
@@ -74,7 +74,7 @@ class Budgets(RuleBasedStateMachine):
         outcome = self.store.reserve(asked)
 
         fits = all(self.spent[name] + self.reserved(name) + amount <= CAP for name, amount in amounts.items())
-        assert fits == (not isinstance(outcome, Shortage))
+        assert fits == (not isinstance(outcome, BudgetShortage))
         if fits:
             self.under_way[asked.id] = asked, self.clock.now + seconds
         return asked

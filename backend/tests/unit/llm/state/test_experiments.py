@@ -6,25 +6,27 @@ from decimal import Decimal
 
 import pytest
 
-from backend.utils.llm.state.experiments import CONTROL, Experiments, StopRow, VariantResults
+from backend.utils.llm.state.experiments import CONTROL, Experiments, TrialStopConditions, VariantResults
 
 NEW = "red:new"
-STOP = StopRow(after=10, errors=0.1, latency=2.0, cost=3.0)
+STOP = TrialStopConditions(after=10, errors=0.1, latency=2.0, cost=3.0)
 
 
 def arm(answers: int, failures: int = 0, seconds: float = 1.0, cost: str | None = "0.01") -> VariantResults:
     after = VariantResults()
     for _ in range(answers):
-        after = after.after(is_ok=True, seconds=seconds, cost=None if cost is None else Decimal(cost))
+        after = after.with_request(is_ok=True, seconds=seconds, cost=None if cost is None else Decimal(cost))
     for _ in range(failures):
-        after = after.after(is_ok=False, seconds=100.0, cost=Decimal(100))
+        after = after.with_request(is_ok=False, seconds=100.0, cost=Decimal(100))
     return after
 
 
-def judged(control: VariantResults, trial: VariantResults, stop: StopRow | None = STOP) -> str | None:
+def judged(
+    control: VariantResults, trial: VariantResults, stop: TrialStopConditions | None = STOP
+) -> str | None:
     experiments = Experiments()
-    experiments.judge("f", CONTROL, control, stop)
-    return experiments.judge("f", NEW, trial, stop)
+    experiments.record_and_judge("f", CONTROL, control, stop)
+    return experiments.record_and_judge("f", NEW, trial, stop)
 
 
 def test_only_answers_count_for_latency_and_cost() -> None:
@@ -44,7 +46,7 @@ def test_of_what_never_answered_nothing_is_known() -> None:
 
 
 def test_an_unknown_price_is_not_nothing() -> None:
-    told = arm(1, cost="0.02").after(is_ok=True, seconds=1.0, cost=None)
+    told = arm(1, cost="0.02").with_request(is_ok=True, seconds=1.0, cost=None)
 
     assert told.mean_cost == pytest.approx(0.02)
 
@@ -84,30 +86,30 @@ def test_a_trial_ends_when_it_does_worse_than_the_control_by_more_than_it_may(
     assert judged(control, trial) == reason
 
 
-@pytest.mark.parametrize("stop", [None, StopRow(after=10, errors=1, latency=100)])
-def test_what_does_not_matter_ends_nothing(stop: StopRow | None) -> None:
+@pytest.mark.parametrize("stop", [None, TrialStopConditions(after=10, errors=1, latency=100)])
+def test_what_does_not_matter_ends_nothing(stop: TrialStopConditions | None) -> None:
     assert judged(arm(50), arm(20, failures=30, seconds=50, cost="9"), stop) is None
 
 
 def test_it_ends_once_and_for_all_and_goes_on_being_counted() -> None:
     experiments = Experiments()
-    experiments.judge("f", CONTROL, arm(10), STOP)
+    experiments.record_and_judge("f", CONTROL, arm(10), STOP)
 
     reasons = [
-        experiments.judge("f", NEW, trial, STOP)
+        experiments.record_and_judge("f", NEW, trial, STOP)
         for trial in (arm(0, failures=10), arm(0, failures=11), arm(99))
     ]
 
     assert [reason is not None for reason in reasons] == [True, False, False]
-    assert experiments.reason_to_stop("f", NEW) == reasons[0]
-    assert experiments.variant("f", NEW) == arm(99)
+    assert experiments.trial_stop_reason("f", NEW) == reasons[0]
+    assert experiments.variant_results("f", NEW) == arm(99)
 
 
 def test_the_control_and_other_features_go_on() -> None:
     experiments = Experiments()
-    experiments.judge("f", NEW, arm(10), STOP)
-    experiments.judge("f", CONTROL, arm(0, failures=50), STOP)
+    experiments.record_and_judge("f", NEW, arm(10), STOP)
+    experiments.record_and_judge("f", CONTROL, arm(0, failures=50), STOP)
 
-    assert experiments.reason_to_stop("f", CONTROL) is None
-    assert experiments.reason_to_stop("g", NEW) is None
-    assert set(experiments.all()) == {("f", NEW), ("f", CONTROL)}
+    assert experiments.trial_stop_reason("f", CONTROL) is None
+    assert experiments.trial_stop_reason("g", NEW) is None
+    assert set(experiments.all_results()) == {("f", NEW), ("f", CONTROL)}

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
-from backend.utils.llm.failures import Category
-from backend.utils.llm.state.health import WORTH_TELLING, Circuit, Health, HealthChange
+from backend.utils.llm.failures import FailureCategory
+from backend.utils.llm.state.health import WORTH_TELLING, Circuit, HealthChange, HealthTracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,105 +42,107 @@ def told() -> Listener:
 
 
 @pytest.fixture
-def health(clock: Clock, told: Listener) -> Health:
-    made = Health(clock)
+def health(clock: Clock, told: Listener) -> HealthTracker:
+    made = HealthTracker(clock)
     made.subscribe(told)
     return made
 
 
-def fail(health: Health, times: int, *, was_probe: bool = True) -> None:
+def fail(health: HealthTracker, times: int, *, was_probe: bool = True) -> None:
     for _ in range(times):
-        health.failed(CIRCUIT, Category.SERVER, was_probe=was_probe)
+        health.record_failure(CIRCUIT, FailureCategory.SERVER, was_probe=was_probe)
 
 
-def test_answers_and_single_failures_are_nobodys_business(health: Health, told: Listener) -> None:
+def test_answers_and_single_failures_are_nobodys_business(health: HealthTracker, told: Listener) -> None:
     fail(health, 4)
     for _ in range(10):
-        health.answered(CIRCUIT, key=KEY)
+        health.record_answer(CIRCUIT, key_circuit=KEY)
 
     assert told.kinds == []
 
 
-def test_a_breaker_that_opens_is_told_once(health: Health, told: Listener) -> None:
+def test_a_breaker_that_opens_is_told_once(health: HealthTracker, told: Listener) -> None:
     fail(health, 5)
     fail(health, 20, was_probe=False)  # those under way then
 
-    assert told.changes == [HealthChange("opened", CIRCUIT, Category.SERVER, 30.0, 5)]
+    assert told.changes == [HealthChange("opened", CIRCUIT, FailureCategory.SERVER, 30.0, 5)]
 
 
 def test_each_probe_that_finds_it_dead_is_told_with_the_longer_wait(
-    health: Health, told: Listener, clock: Clock
+    health: HealthTracker, told: Listener, clock: Clock
 ) -> None:
     fail(health, 5)
     clock.now += 31
-    assert health.admit(CIRCUIT, 1.0, last_resort=False) == "probe"
+    assert health.admit_request(CIRCUIT, 1.0, last_resort=False) == "probe"
     fail(health, 1)
 
     assert [(change.kind, change.seconds) for change in told.changes] == [("opened", 30.0), ("opened", 60.0)]
 
 
-def test_a_breaker_that_closes_is_told_once(health: Health, told: Listener, clock: Clock) -> None:
+def test_a_breaker_that_closes_is_told_once(health: HealthTracker, told: Listener, clock: Clock) -> None:
     fail(health, 5)
     clock.now += 31
-    health.admit(CIRCUIT, 1.0, last_resort=False)
+    health.admit_request(CIRCUIT, 1.0, last_resort=False)
     for _ in range(3):
-        health.answered(CIRCUIT)
+        health.record_answer(CIRCUIT)
 
     assert told.kinds == ["opened", "closed"]
 
 
-def test_a_cooldown_is_told_with_its_end(health: Health, told: Listener, clock: Clock) -> None:
-    health.cool(KEY, 300.0, Category.CREDENTIAL)
+def test_a_cooldown_is_told_with_its_end(health: HealthTracker, told: Listener, clock: Clock) -> None:
+    health.start_cooldown(KEY, 300.0, FailureCategory.CREDENTIAL)
     clock.now += 301
-    health.answered(CIRCUIT, key=KEY)
-    health.answered(CIRCUIT, key=KEY)
+    health.record_answer(CIRCUIT, key_circuit=KEY)
+    health.record_answer(CIRCUIT, key_circuit=KEY)
 
     assert told.changes == [
-        HealthChange("rests", KEY, Category.CREDENTIAL, 300.0, 0),
-        HealthChange("back", KEY, Category.CREDENTIAL, 0.0, 0),
+        HealthChange("rests", KEY, FailureCategory.CREDENTIAL, 300.0, 0),
+        HealthChange("back", KEY, FailureCategory.CREDENTIAL, 0.0, 0),
     ]
 
 
-def test_a_cooldown_that_calls_wait_for_is_not_told(health: Health, told: Listener, clock: Clock) -> None:
+def test_a_cooldown_that_calls_wait_for_is_not_told(
+    health: HealthTracker, told: Listener, clock: Clock
+) -> None:
     for _ in range(5):
-        health.cool(CIRCUIT, WORTH_TELLING - 0.1, Category.RATE_LIMIT)
+        health.start_cooldown(CIRCUIT, WORTH_TELLING - 0.1, FailureCategory.RATE_LIMIT)
         clock.now += WORTH_TELLING
-        health.answered(CIRCUIT)
+        health.record_answer(CIRCUIT)
 
     assert told.kinds == []
 
 
 def test_many_that_are_turned_away_at_once_are_one_cooldown(
-    health: Health, told: Listener, clock: Clock
+    health: HealthTracker, told: Listener, clock: Clock
 ) -> None:
     for _ in range(100):
-        health.cool(CIRCUIT, 20.0, Category.RATE_LIMIT)
+        health.start_cooldown(CIRCUIT, 20.0, FailureCategory.RATE_LIMIT)
         clock.now += 0.01
 
     assert told.kinds == ["rests"]
 
 
-def test_a_cooldown_that_becomes_long_is_told_then(health: Health, told: Listener) -> None:
+def test_a_cooldown_that_becomes_long_is_told_then(health: HealthTracker, told: Listener) -> None:
     for seconds in (1.0, 2.0, 60.0, 90.0):
-        health.cool(CIRCUIT, seconds, Category.RATE_LIMIT)
+        health.start_cooldown(CIRCUIT, seconds, FailureCategory.RATE_LIMIT)
 
     assert [change.seconds for change in told.changes] == [60.0]
 
 
-def test_another_reason_is_news(health: Health, told: Listener) -> None:
-    health.cool(KEY, 10.0, Category.RATE_LIMIT)
-    health.cool(KEY, 600.0, Category.QUOTA)
+def test_another_reason_is_news(health: HealthTracker, told: Listener) -> None:
+    health.start_cooldown(KEY, 10.0, FailureCategory.RATE_LIMIT)
+    health.start_cooldown(KEY, 600.0, FailureCategory.QUOTA)
 
-    assert [change.category for change in told.changes] == [Category.RATE_LIMIT, Category.QUOTA]
+    assert [change.category for change in told.changes] == [FailureCategory.RATE_LIMIT, FailureCategory.QUOTA]
 
 
-def test_nobody_is_told_under_the_lock(health: Health, clock: Clock) -> None:
+def test_nobody_is_told_under_the_lock(health: HealthTracker, clock: Clock) -> None:
     held: list[bool] = []
     health.subscribe(lambda _: held.append(health._lock.locked()))
     fail(health, 5)
-    health.cool(KEY, 300.0, Category.CREDENTIAL)
+    health.start_cooldown(KEY, 300.0, FailureCategory.CREDENTIAL)
     clock.now += 400
-    health.answered(CIRCUIT, key=KEY)
+    health.record_answer(CIRCUIT, key_circuit=KEY)
 
     assert held == [False] * 4
 
@@ -149,32 +151,32 @@ def test_a_listener_that_raises_changes_nothing_and_keeps_nobody_else_from_knowi
     def broken(_: HealthChange) -> None:
         raise RuntimeError
 
-    told, health = Listener(), Health(clock)
+    told, health = Listener(), HealthTracker(clock)
     health.subscribe(broken)
     health.subscribe(told)
     fail(health, 5)
 
     assert told.kinds == ["opened"]
-    assert health.availability(CIRCUIT) is not None
+    assert health.find_unavailable_reason(CIRCUIT) is not None
 
 
-def test_who_listens_twice_hears_it_once(health: Health, told: Listener) -> None:
+def test_who_listens_twice_hears_it_once(health: HealthTracker, told: Listener) -> None:
     health.subscribe(told)
     fail(health, 5)
 
     assert told.kinds == ["opened"]
 
 
-def test_nothing_rests_at_first_nor_after_single_failures(health: Health) -> None:
+def test_nothing_rests_at_first_nor_after_single_failures(health: HealthTracker) -> None:
     fail(health, 4)
 
-    assert health.resting() == ()
+    assert health.list_unhealthy_circuits() == ()
 
 
-def test_what_rests_says_since_when_and_for_how_long(health: Health, clock: Clock) -> None:
+def test_what_rests_says_since_when_and_for_how_long(health: HealthTracker, clock: Clock) -> None:
     fail(health, 5)
     clock.now += 10
-    (resting,) = health.resting()
+    (resting,) = health.list_unhealthy_circuits()
 
     assert (resting.kind, resting.since, resting.seconds, resting.failures) == ("open", 10.0, 20.0, 5)
 
@@ -184,7 +186,7 @@ def test_what_rests_says_since_when_and_for_how_long(health: Health, clock: Cloc
     [(0, False, "open"), (31, False, "half open"), (31, True, "probing")],
 )
 def test_what_rests_says_what_the_next_call_does(
-    health: Health,
+    health: HealthTracker,
     clock: Clock,
     seconds: float,
     is_probed: bool,  # noqa: FBT001
@@ -193,9 +195,9 @@ def test_what_rests_says_what_the_next_call_does(
     fail(health, 5)
     clock.now += seconds
     if is_probed:
-        health.admit(CIRCUIT, 1.0, last_resort=False)
+        health.admit_request(CIRCUIT, 1.0, last_resort=False)
 
-    assert [one.kind for one in health.resting()] == [kind]
+    assert [one.kind for one in health.list_unhealthy_circuits()] == [kind]
 
 
 def test_whose_key_it_is_makes_no_difference_between_two_circuits() -> None:
@@ -217,15 +219,15 @@ EVENTS = st.lists(
 @given(EVENTS)
 def test_what_is_told_and_what_rests_are_the_same_whatever_happens(events: list[tuple[str, int]]) -> None:
     clock, told = Clock(), Listener()
-    health = Health(clock)
+    health = HealthTracker(clock)
     health.subscribe(told)
     act: dict[str, Callable[[], object]] = {
-        "answered": lambda: health.answered(CIRCUIT),
-        "failed": lambda: health.failed(CIRCUIT, Category.SERVER),
-        "straggler": lambda: health.failed(CIRCUIT, Category.SERVER, was_probe=False),
-        "cool": lambda: health.cool(CIRCUIT, 30.0, Category.RATE_LIMIT),
-        "short": lambda: health.cool(CIRCUIT, 1.0, Category.RATE_LIMIT),
-        "admit": lambda: health.admit(CIRCUIT, 5.0, last_resort=True),
+        "answered": lambda: health.record_answer(CIRCUIT),
+        "failed": lambda: health.record_failure(CIRCUIT, FailureCategory.SERVER),
+        "straggler": lambda: health.record_failure(CIRCUIT, FailureCategory.SERVER, was_probe=False),
+        "cool": lambda: health.start_cooldown(CIRCUIT, 30.0, FailureCategory.RATE_LIMIT),
+        "short": lambda: health.start_cooldown(CIRCUIT, 1.0, FailureCategory.RATE_LIMIT),
+        "admit": lambda: health.admit_request(CIRCUIT, 5.0, last_resort=True),
     }
     for event, seconds in events:
         clock.now += seconds
@@ -238,6 +240,6 @@ def test_what_is_told_and_what_rests_are_the_same_whatever_happens(events: list[
         is_open = {"opened": True, "closed": False}.get(change.kind, is_open)
         is_cooling = {"rests": True, "back": False}.get(change.kind, is_cooling)
     if is_open or is_cooling:
-        assert len(health.resting()) == 1
+        assert len(health.list_unhealthy_circuits()) == 1
     else:
-        assert all(one.category is Category.RATE_LIMIT for one in health.resting())
+        assert all(one.category is FailureCategory.RATE_LIMIT for one in health.list_unhealthy_circuits())

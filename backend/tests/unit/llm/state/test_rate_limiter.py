@@ -18,9 +18,9 @@ from backend.utils.llm.state.rate_limiter import (
     GRACE_SECONDS,
     LONGEST_POLL,
     MOST_SCOPES,
-    Meter,
+    MeteredScope,
     RateLimiter,
-    first_reset,
+    first_quota_reset,
 )
 
 if TYPE_CHECKING:
@@ -47,16 +47,16 @@ def meters(clock: Clocks) -> RateLimiter:
     return RateLimiter(clock, clock.epoch)
 
 
-def meter(scope: str = "key", **limits: Any) -> Meter:
-    return Meter(scope, f"with {scope}", Limits.model_validate(limits))
+def meter(scope: str = "key", **limits: Any) -> MeteredScope:
+    return MeteredScope(scope, f"with {scope}", Limits.model_validate(limits))
 
 
-def send(meters: RateLimiter, of: Sequence[Meter], count: int, tokens: int = 0) -> int:
+def send(meters: RateLimiter, of: Sequence[MeteredScope], count: int, tokens: int = 0) -> int:
     """Let as many of ``count`` requests go out as may; how many did."""
     went = 0
     for number in range(count):
-        if meters.full(of, tokens) is None:
-            meters.take(of, tokens, number, LONG)
+        if meters.find_exceeded_limit(of, tokens) is None:
+            meters.count_request(of, tokens, number, LONG)
             went += 1
     return went
 
@@ -75,7 +75,7 @@ def test_a_request_over_a_limit_is_refused_with_the_limits_name(
     key = meter(**limits)
 
     assert send(meters, [key], 10, tokens=100) == 3
-    full = meters.full([key], 100)
+    full = meters.find_exceeded_limit([key], 100)
     assert full is not None
     assert (full.scope, full.what, full.is_quota) == ("key", words, False)
 
@@ -84,7 +84,7 @@ def test_of_several_limits_the_longest_is_reported(meters: RateLimiter) -> None:
     of = [meter("feature", requests=["1/second", "1/day"]), meter("key", requests="1/hour")]
     send(meters, of, 1)
 
-    full = meters.full(of, 0)
+    full = meters.find_exceeded_limit(of, 0)
 
     assert full is not None
     assert (full.what, full.is_quota, full.seconds) == ("1 requests per day with feature", True, 12 * 3600)
@@ -93,12 +93,12 @@ def test_of_several_limits_the_longest_is_reported(meters: RateLimiter) -> None:
 def test_each_scope_counts_for_itself(meters: RateLimiter) -> None:
     send(meters, [meter("ann", requests="1/minute")], 1)
 
-    assert meters.full([meter("ann", requests="1/minute")], 0) is not None
-    assert meters.full([meter("bob", requests="1/minute")], 0) is None
+    assert meters.find_exceeded_limit([meter("ann", requests="1/minute")], 0) is not None
+    assert meters.find_exceeded_limit([meter("bob", requests="1/minute")], 0) is None
 
 
 def test_what_asks_for_more_than_there_ever_is_never_goes_out(meters: RateLimiter) -> None:
-    full = meters.full([meter(tokens="100/minute")], 101)
+    full = meters.find_exceeded_limit([meter(tokens="100/minute")], 101)
 
     assert full is not None
     assert full.seconds == math.inf
@@ -128,12 +128,12 @@ def test_whatever_the_order_no_limit_is_ever_exceeded(events: list[tuple[str, in
     used: list[tuple[float, int]] = []
     for number, (what, tokens, actual, pause) in enumerate(events):
         clock.now += pause
-        if what == "take" and meters.full(of, tokens) is None:
-            meters.take(of, tokens, number, clock.now + 100)
+        if what == "take" and meters.find_exceeded_limit(of, tokens) is None:
+            meters.count_request(of, tokens, number, clock.now + 100)
             in_flight[number] = (tokens, clock.epoch(), clock.now + 100)
         elif what == "settle" and in_flight:
             settled, (asked, taken, until) = in_flight.popitem()
-            meters.settle(of, settled, min(actual, asked))
+            meters.settle_request(of, settled, min(actual, asked))
             used.append((taken, min(actual, asked) if until > clock.now else asked))
 
         counts = [until for _, _, until in in_flight.values() if until > clock.now]
@@ -145,73 +145,73 @@ def test_whatever_the_order_no_limit_is_ever_exceeded(events: list[tuple[str, in
 
 def test_what_was_not_used_is_given_back(meters: RateLimiter) -> None:
     key = meter(tokens="100/minute")
-    meters.take([key], 100, 1, LONG)
-    assert meters.full([key], 1) is not None
+    meters.count_request([key], 100, 1, LONG)
+    assert meters.find_exceeded_limit([key], 1) is not None
 
-    meters.settle([key], 1, 30)
+    meters.settle_request([key], 1, 30)
 
-    assert meters.full([key], 70) is None
-    assert meters.full([key], 71) is not None
+    assert meters.find_exceeded_limit([key], 70) is None
+    assert meters.find_exceeded_limit([key], 71) is not None
 
 
 def test_what_was_used_beyond_that_counts_too(meters: RateLimiter) -> None:
     key = meter(tokens="100/minute")
-    meters.take([key], 0, 1, LONG)
+    meters.count_request([key], 0, 1, LONG)
 
-    meters.settle([key], 1, 80)
+    meters.settle_request([key], 1, 80)
 
-    assert meters.full([key], 21) is not None
+    assert meters.find_exceeded_limit([key], 21) is not None
 
 
 def test_the_request_itself_is_not_given_back(meters: RateLimiter) -> None:
     key = meter(requests="1/minute", tokens="100/minute")
-    meters.take([key], 50, 1, LONG)
+    meters.count_request([key], 50, 1, LONG)
 
-    meters.settle([key], 1, 0)
+    meters.settle_request([key], 1, 0)
 
-    assert meters.full([key], 50) is not None
+    assert meters.find_exceeded_limit([key], 50) is not None
 
 
 def test_a_request_that_never_arrived_counts_for_nothing(meters: RateLimiter) -> None:
     key = meter(requests="1/minute", tokens="100/minute")
-    meters.take([key], 100, 1, LONG)
+    meters.count_request([key], 100, 1, LONG)
 
-    meters.settle([key], 1, 0, arrived=False)
+    meters.settle_request([key], 1, 0, arrived=False)
 
-    assert meters.full([key], 100) is None
+    assert meters.find_exceeded_limit([key], 100) is None
 
 
 def test_a_request_of_which_nobody_knows_what_it_used_costs_what_was_set_aside(meters: RateLimiter) -> None:
     key = meter(tokens="100/minute")
-    meters.take([key], 70, 1, LONG)
+    meters.count_request([key], 70, 1, LONG)
 
-    meters.settle([key], 1, None)
+    meters.settle_request([key], 1, None)
 
-    assert meters.full([key], 31) is not None
+    assert meters.find_exceeded_limit([key], 31) is not None
 
 
 def test_an_answer_that_is_still_tested_gives_back_what_it_did_not_use_though_others_began(
     meters: RateLimiter,
 ) -> None:
     key = meter(tokens="100/minute")
-    meters.take([key], 60, 1, LONG)
-    meters.received([key], 1)
-    meters.take([key], 10, 2, LONG)
+    meters.count_request([key], 60, 1, LONG)
+    meters.mark_answered([key], 1)
+    meters.count_request([key], 10, 2, LONG)
 
-    meters.settle([key], 1, 10)
+    meters.settle_request([key], 1, 10)
 
-    assert meters.full([key], 80) is None
+    assert meters.find_exceeded_limit([key], 80) is None
 
 
 def test_the_wall_clock_may_jump_and_no_minute_holds_more(clock: Clocks) -> None:
     jump = iter([0.0, 3600.0, -3600.0, 0.0, 0.0, 0.0])
     meters, key = RateLimiter(clock, lambda: clock.epoch() + next(jump)), meter(requests="1/minute")
-    meters.take([key], 0, 1, LONG)
+    meters.count_request([key], 0, 1, LONG)
 
     for clock.now in (1.0, 59.0):
-        assert meters.full([key], 0) is not None
+        assert meters.find_exceeded_limit([key], 0) is not None
     clock.now = 60.0
-    assert meters.full([key], 0) is None
+    assert meters.find_exceeded_limit([key], 0) is None
 
 
 calls = st.lists(st.tuples(st.floats(0, 20), st.integers(1, 60), st.floats(0, 1)), min_size=1, max_size=40)
@@ -234,14 +234,14 @@ def test_all_who_wait_are_served_in_turn_and_no_minute_holds_more(
         _, tokens, part = calls[who - 1]
         if what == "done":
             used[who] = int(tokens * part)
-            meters.settle(of, who, used[who])
-        elif (full := meters.full(of, tokens, who)) is None:
-            meters.leave("key", who)
-            meters.take(of, tokens, who, LONG)
+            meters.settle_request(of, who, used[who])
+        elif (full := meters.find_exceeded_limit(of, tokens, who)) is None:
+            meters.leave_queue("key", who)
+            meters.count_request(of, tokens, who, LONG)
             went[who], used[who] = clock.now, tokens
             heapq.heappush(due, (clock.now + takes, who, "done"))
         else:
-            meters.join("key", who, full.look_in, tokens)
+            meters.join_queue("key", who, full.look_in, tokens)
             heapq.heappush(due, (clock.now + full.look_in, who, "look"))
         minute = [one for one, at in went.items() if at + 60 > clock.now]
         assert len(minute) <= most
@@ -259,21 +259,21 @@ def test_a_request_without_an_outcome_holds_its_place_until_its_time_is_up(
     """Also if one that may take longer began before it."""
     key = meter(concurrency=2)
     for number, until in enumerate(order):
-        meters.take([key], 0, number, until)
+        meters.count_request([key], 0, number, until)
 
     clock.now = 9.9
-    assert meters.full([key], 0) is not None
+    assert meters.find_exceeded_limit([key], 0) is not None
     clock.now = 10.0
-    assert meters.full([key], 0) is None
+    assert meters.find_exceeded_limit([key], 0) is None
 
 
 def test_beyond_ten_thousand_the_scope_that_was_used_longest_ago_is_forgotten(meters: RateLimiter) -> None:
     for number in range(MOST_SCOPES + 1):
-        meters.take([meter(f"user {number}", requests="1/day")], 0, number, LONG)
+        meters.count_request([meter(f"user {number}", requests="1/day")], 0, number, LONG)
 
     assert len(meters._counts) == MOST_SCOPES
-    assert meters.full([meter("user 0", requests="1/day")], 0) is None
-    assert meters.full([meter("user 1", requests="1/day")], 0) is not None
+    assert meters.find_exceeded_limit([meter("user 0", requests="1/day")], 0) is None
+    assert meters.find_exceeded_limit([meter("user 1", requests="1/day")], 0) is not None
 
 
 class TestLines:
@@ -283,54 +283,54 @@ class TestLines:
 
     def fill(self, meters: RateLimiter, count: int = 2) -> None:
         for number in range(count):
-            meters.take([self.KEY], 0, number, LONG)
+            meters.count_request([self.KEY], 0, number, LONG)
 
     def test_room_is_set_aside_for_each_who_stands_before(self, meters: RateLimiter) -> None:
         self.fill(meters)
         for who in (11, 12, 13):
-            meters.join("key", who, 1.0, 1)
+            meters.join_queue("key", who, 1.0, 1)
         for number in range(2):
-            meters.settle([self.KEY], number, 0)
+            meters.settle_request([self.KEY], number, 0)
 
-        may_go = [meters.full([self.KEY], 0, who) is None for who in (11, 12, 13, 0)]
+        may_go = [meters.find_exceeded_limit([self.KEY], 0, who) is None for who in (11, 12, 13, 0)]
 
         assert may_go == [True, True, False, False]
 
     def test_who_leaves_makes_room_for_the_next(self, meters: RateLimiter) -> None:
         self.fill(meters, 1)
         for who in (11, 12):
-            meters.join("key", who, 1.0, 1)
-        assert meters.full([self.KEY], 0, 12) is not None
+            meters.join_queue("key", who, 1.0, 1)
+        assert meters.find_exceeded_limit([self.KEY], 0, 12) is not None
 
-        meters.leave("key", 11)
+        meters.leave_queue("key", 11)
 
-        assert meters.full([self.KEY], 0, 12) is None
+        assert meters.find_exceeded_limit([self.KEY], 0, 12) is None
 
     def test_who_stands_again_keeps_their_place(self, meters: RateLimiter) -> None:
         self.fill(meters, 1)
         for who in (11, 12, 11):
-            meters.join("key", who, 1.0, 1)
+            meters.join_queue("key", who, 1.0, 1)
 
-        assert meters.full([self.KEY], 0, 11) is None
-        assert meters.full([self.KEY], 0, 12) is not None
+        assert meters.find_exceeded_limit([self.KEY], 0, 11) is None
+        assert meters.find_exceeded_limit([self.KEY], 0, 12) is not None
 
     def test_who_does_not_come_back_is_dropped(self, meters: RateLimiter, clock: Clocks) -> None:
         self.fill(meters, 1)
-        meters.join("key", 11, 5.0, 1)
-        meters.join("key", 12, 60.0, 1)
+        meters.join_queue("key", 11, 5.0, 1)
+        meters.join_queue("key", 12, 60.0, 1)
 
         clock.now = 5.0 + GRACE_SECONDS - 0.1
-        assert meters.full([self.KEY], 0, 12) is not None
+        assert meters.find_exceeded_limit([self.KEY], 0, 12) is not None
         clock.now = 5.0 + GRACE_SECONDS
-        assert meters.full([self.KEY], 0, 12) is None
+        assert meters.find_exceeded_limit([self.KEY], 0, 12) is None
 
     def test_a_call_queued_for_a_rate_gets_its_own_waiting_time(self, meters: RateLimiter) -> None:
         key = meter(requests="2/minute")
         send(meters, [key], 2)
         for who in (11, 12, 13, 14, 15):
-            meters.join("key", who, 1.0, 1)
+            meters.join_queue("key", who, 1.0, 1)
 
-        found = [meters.full([key], 0, who) for who in (11, 12, 13, 14, 15, 0)]
+        found = [meters.find_exceeded_limit([key], 0, who) for who in (11, 12, 13, 14, 15, 0)]
 
         assert [full.seconds for full in found if full] == pytest.approx([60, 60, 120, 120, 180, 180])
 
@@ -340,11 +340,11 @@ class TestLines:
         key = meter(requests="1/minute")
         send(meters, [key], 1)
         for who in (11, 12):
-            meters.join("key", who, 60.0, 1)
+            meters.join_queue("key", who, 60.0, 1)
         clock.now = 60.0
 
-        assert meters.full([key], 0, 12) is not None
-        assert meters.full([key], 0, 11) is None
+        assert meters.find_exceeded_limit([key], 0, 12) is not None
+        assert meters.find_exceeded_limit([key], 0, 11) is None
 
     def test_a_small_request_does_not_keep_a_large_one_from_its_room(
         self, meters: RateLimiter, clock: Clocks
@@ -352,12 +352,12 @@ class TestLines:
         key = meter(tokens="100/minute")
         for number, at in enumerate((0.0, 30.0)):
             clock.now = at
-            meters.take([key], 50, number, LONG)
-            meters.settle([key], number, 50)
-        meters.join("key", 11, 60.0, 90)
+            meters.count_request([key], 50, number, LONG)
+            meters.settle_request([key], number, 50)
+        meters.join_queue("key", 11, 60.0, 90)
         clock.now = 60.0
 
-        small = meters.full([key], 20, 12)
+        small = meters.find_exceeded_limit([key], 20, 12)
 
         assert small is not None
         assert small.seconds == 90  # after the large one, which goes out at 90
@@ -365,9 +365,9 @@ class TestLines:
     def test_the_first_looks_again_soonest(self, meters: RateLimiter) -> None:
         self.fill(meters)
         for who in range(11, 61):
-            meters.join("key", who, 1.0, 1)
+            meters.join_queue("key", who, 1.0, 1)
 
-        found = [meters.full([self.KEY], 0, who) for who in range(11, 61)]
+        found = [meters.find_exceeded_limit([self.KEY], 0, who) for who in range(11, 61)]
 
         seconds = [full.seconds for full in found if full]
         assert seconds[:3] == pytest.approx([0.05, 0.05, 0.1])
@@ -379,15 +379,15 @@ class TestLines:
         clock = Clocks()
         meters, key = RateLimiter(clock, clock.epoch), meter(concurrency=1)
         for who in range(1, 13):
-            meters.join("key", who, 1.0, 1)
+            meters.join_queue("key", who, 1.0, 1)
         for who in leaving:
-            meters.leave("key", who)
+            meters.leave_queue("key", who)
 
         served: list[int] = []
         while waiting := [who for who in range(1, 13) if who not in {*leaving, *served}]:
-            able = [who for who in reversed(waiting) if meters.full([key], 0, who) is None]
+            able = [who for who in reversed(waiting) if meters.find_exceeded_limit([key], 0, who) is None]
             assert able == waiting[:1]
-            meters.leave("key", able[0])
+            meters.leave_queue("key", able[0])
             served.append(able[0])
 
 
@@ -406,20 +406,20 @@ class TestQuotas:
     def test_the_first_that_does_counts(
         self, meters: RateLimiter, limits: dict[str, Any], per: str | None
     ) -> None:
-        resets = meters.resets()
+        resets = meters.next_quota_resets()
         ends = {
             "day": datetime(2026, 11, 22, tzinfo=UTC).timestamp(),
             "month": datetime(2026, 12, 1, tzinfo=UTC).timestamp(),
             None: math.inf,
         }
 
-        assert first_reset([meter(**limits)], resets) == ends[per]
+        assert first_quota_reset([meter(**limits)], resets) == ends[per]
 
     def test_the_next_day_has_its_own_end(self, meters: RateLimiter, clock: Clocks) -> None:
-        before = meters.resets()["day"]
+        before = meters.next_quota_resets()["day"]
         clock.now = 12 * 3600
 
-        assert meters.resets()["day"] == before + 86_400
+        assert meters.next_quota_resets()["day"] == before + 86_400
 
 
 class TestUsage:
@@ -428,9 +428,9 @@ class TestUsage:
     def test_it_adds_up_and_begins_anew(self, meters: RateLimiter, clock: Clocks) -> None:
         rate = Limits.model_validate({"tokens": "100/day"}).tokens[0]
         for _ in range(3):
-            meters.use("user ann", rate, 50)
+            meters.add_used_tokens("user ann", rate, 50)
 
-        assert meters.used("user ann", rate) == 150
-        assert meters.used("user bob", rate) == 0
+        assert meters.count_used_tokens("user ann", rate) == 150
+        assert meters.count_used_tokens("user bob", rate) == 0
         clock.now = 12 * 3600
-        assert meters.used("user ann", rate) == 0
+        assert meters.count_used_tokens("user ann", rate) == 0

@@ -14,17 +14,17 @@ from backend.utils.llm.state.tail_latency import (
     MOST_SAVED,
     REMEMBERED,
     HedgeBudget,
-    Tail,
+    RecentLatencies,
     TailLatency,
 )
 
 seconds = st.floats(0.0, 1000.0)
 
 
-def tail_of(*times: float) -> Tail:
-    tail = Tail()
+def tail_of(*times: float) -> RecentLatencies:
+    tail = RecentLatencies()
     for one in times:
-        tail.took(one)
+        tail.record_answer(one)
     return tail
 
 
@@ -53,33 +53,33 @@ class TestTail:
     def test_who_waited_no_longer_counts_if_that_was_long(self) -> None:
         tail = tail_of(*[1.0] * REMEMBERED)
         for _ in range(10):
-            tail.took_at_least(4.0)
+            tail.record_cancelled(4.0)
 
         assert tail.p95 == 4.0
 
     def test_a_call_that_was_cancelled_early_is_not_counted(self) -> None:
         tail = tail_of(*[1.0] * ENOUGH)
         for _ in range(REMEMBERED):
-            tail.took_at_least(0.01)
+            tail.record_cancelled(0.01)
 
         assert (tail.p95, len(tail)) == (1.0, ENOUGH)
 
     def test_without_samples_there_is_no_tail_latency(self) -> None:
-        tail = Tail()
-        tail.took_at_least(100.0)
+        tail = RecentLatencies()
+        tail.record_cancelled(100.0)
 
         assert len(tail) == 0
 
     def test_cutting_the_tail_off_does_not_move_its_beginning(self) -> None:
         chance = Random(3)  # noqa: S311 - a simulation
-        whole, cut = Tail(), Tail()
+        whole, cut = RecentLatencies(), RecentLatencies()
         for _ in range(2000):
             took, begins = chance.lognormvariate(0.0, 0.5), cut.p95
-            whole.took(took)
+            whole.record_answer(took)
             if begins is not None and took > begins:
-                cut.took_at_least(begins)
+                cut.record_cancelled(begins)
             else:
-                cut.took(took)
+                cut.record_answer(took)
 
         assert cut.p95 == pytest.approx(whole.p95, rel=0.3)
 
@@ -89,12 +89,12 @@ class TestTailLatency:
 
     def test_features_endpoints_and_kinds_of_time_are_kept_apart(self) -> None:
         tails = TailLatency()
-        tails.of("f", "red:m", "total").took(1.0)
+        tails.latencies_of("f", "red:m", "total").record_answer(1.0)
 
-        assert len(tails.of("f", "red:m", "total")) == 1
-        assert len(tails.of("f", "red:m", "first_token")) == 0
-        assert len(tails.of("f", "blue:m", "total")) == 0
-        assert len(tails.of("g", "red:m", "total")) == 0
+        assert len(tails.latencies_of("f", "red:m", "total")) == 1
+        assert len(tails.latencies_of("f", "red:m", "first_token")) == 0
+        assert len(tails.latencies_of("f", "blue:m", "total")) == 0
+        assert len(tails.latencies_of("g", "red:m", "total")) == 0
 
 
 class TestHedgeBudget:

@@ -22,9 +22,9 @@ def round_robin() -> WeightedRoundRobin:
 def choose(
     round_robin: WeightedRoundRobin, weights: dict[tuple[str, str], float], scope: str = SCOPE
 ) -> tuple[str, str]:
-    current_weight = round_robin.current_weight(scope)
+    current_weight = round_robin.current_weights(scope)
     chosen = max(weights, key=lambda one: current_weight.get(one, 0.0) + weights[one])
-    round_robin.weigh(scope, chosen, weights)
+    round_robin.update_weights(scope, chosen, weights)
     return chosen
 
 
@@ -92,11 +92,11 @@ class TestNewcomers:
     A, B = ("a", ""), ("b", "")
 
     def test_the_first_time_there_are_none(self, round_robin: WeightedRoundRobin) -> None:
-        assert round_robin.newcomers(SCOPE, {self.A, self.B}) == set()
+        assert round_robin.find_and_record_newcomers(SCOPE, {self.A, self.B}) == set()
 
     def test_who_was_away_is_new_once(self, round_robin: WeightedRoundRobin) -> None:
         found = [
-            round_robin.newcomers(SCOPE, targets)
+            round_robin.find_and_record_newcomers(SCOPE, targets)
             for targets in ({self.A}, {self.A, self.B}, {self.A, self.B})
         ]
 
@@ -110,23 +110,23 @@ class TestLookingAround:
     def test_every_so_many(self, round_robin: WeightedRoundRobin, share: float, every: int) -> None:
         explored = []
         for nth in range(1, 1001):
-            if round_robin.explores(SCOPE, share):
+            if round_robin.should_explore(SCOPE, share):
                 explored.append(nth)
-            round_robin.chosen(SCOPE)
+            round_robin.record_choice(SCOPE)
 
         assert len(explored) == 1000 // every
         assert all(abs(nth - (place + 1) * every) <= 1 for place, nth in enumerate(explored))
 
     def test_looking_at_it_changes_nothing(self, round_robin: WeightedRoundRobin) -> None:
-        assert not any(round_robin.explores(SCOPE, 0.05) for _ in range(100))
+        assert not any(round_robin.should_explore(SCOPE, 0.05) for _ in range(100))
 
 
 class TestDice:
     """What the next choice falls by."""
 
     def test_they_lie_until_a_choice_is_made(self, round_robin: WeightedRoundRobin) -> None:
-        first = [round_robin.draw for _ in range(3)]
-        round_robin.chosen("any")
+        first = [round_robin.choice_draw for _ in range(3)]
+        round_robin.record_choice("any")
 
         assert len(set(first)) == 1
-        assert round_robin.draw != first[0]
+        assert round_robin.choice_draw != first[0]

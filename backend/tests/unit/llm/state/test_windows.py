@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
 from backend.utils.llm.rate_limits import SECONDS, Period, Rate
-from backend.utils.llm.state.windows import EXACT_GRANTS, CalendarWindow, SlidingWindow, resets_at
+from backend.utils.llm.state.windows import EXACT_GRANTS, CalendarWindow, SlidingWindow, period_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +56,7 @@ def let_out_on_arrival(window: Window, clock: Clock, most: int, arrivals: Iterab
     went = []
     for at in arrivals:
         clock.now = max(clock.now, at)
-        clock.now += window.seconds_until([1], most)
+        clock.now += window.seconds_until_free([1], most)
         window.add(1)
         went.append(clock.now)
     return went
@@ -69,7 +69,7 @@ def as_soon_as_possible(
     went: list[tuple[float, int]] = []
     for pause, amount in asked:
         clock.now += pause
-        while seconds := window.seconds_until([amount], most):
+        while seconds := window.seconds_until_free([amount], most):
             clock.now += seconds
         window.add(amount)
         went.append((clock.now, amount))
@@ -85,7 +85,7 @@ class TestSliding:
         went: list[tuple[float, int]] = []
         for pause, amount in wished:
             clock.now += pause * SECONDS[per]
-            if not window.seconds_until([amount], most):
+            if not window.seconds_until_free([amount], most):
                 window.add(amount)
                 went.append((clock.now, amount))
 
@@ -145,7 +145,7 @@ class TestSliding:
         as_soon_as_possible(window, clock, most, [(pause * SECONDS[per], amount) for pause, amount in wished])
         asked_at, asks = clock.now, [min(ask, most) for ask in asks]
 
-        told = window.seconds_until(asks, most)
+        told = window.seconds_until_free(asks, most)
         went = as_soon_as_possible(window, clock, most, [(0.0, amount) for amount in asks])
 
         assert went[-1][0] - asked_at == pytest.approx(told, abs=ROUNDED * len(asks))
@@ -158,7 +158,7 @@ class TestSliding:
 
         window.give_back(grant, 30)
 
-        assert window.used() == used
+        assert window.used_amount() == used
 
     def test_what_is_given_back_too_late_makes_no_room(self) -> None:
         window, clock = sliding("minute")
@@ -168,7 +168,7 @@ class TestSliding:
 
         window.give_back(grant, 30)
 
-        assert window.used() == 10
+        assert window.used_amount() == 10
 
     @given(events=st.lists(st.tuples(st.floats(0, 0.02), st.integers(1, 9), st.booleans()), max_size=400))
     def test_however_grants_are_joined_none_counts_too_short_nor_a_hundredth_too_long(
@@ -186,7 +186,7 @@ class TestSliding:
 
         least = sum(amount for at, amount in kept if at + 1.0 > clock.now)
         most = sum(amount for at, amount in kept if at + 1.01 > clock.now)
-        assert least <= window.used() <= most
+        assert least <= window.used_amount() <= most
 
 
 class TestCalendar:
@@ -203,15 +203,15 @@ class TestCalendar:
         window, clock = calendar(per, now.timestamp())
         window.add(5)
 
-        assert window.seconds_until([1], 5) == (ends - now).total_seconds()
-        assert resets_at(per, now.timestamp()) == ends.timestamp()
+        assert window.seconds_until_free([1], 5) == (ends - now).total_seconds()
+        assert period_end(per, now.timestamp()) == ends.timestamp()
         clock.now = ends.timestamp()
-        assert window.used() == 0
+        assert window.used_amount() == 0
 
     def test_who_waits_behind_others_is_told_on_which_day_their_turn_will_come(self) -> None:
         window, _ = calendar("day")
 
-        assert window.seconds_until([60, 40, 50, 50, 10], 100) == (12 + 24) * 3600
+        assert window.seconds_until_free([60, 40, 50, 50, 10], 100) == (12 + 24) * 3600
 
     def test_nothing_is_given_back_to_today_of_what_was_taken_yesterday(self) -> None:
         window, clock = calendar("day")
@@ -221,7 +221,7 @@ class TestCalendar:
 
         window.give_back(grant, 60)
 
-        assert window.used() == 90
+        assert window.used_amount() == 90
 
     def test_what_was_taken_today_is_given_back_today(self) -> None:
         window, clock = calendar("day")
@@ -230,14 +230,14 @@ class TestCalendar:
 
         window.give_back(grant, 60)
 
-        assert window.used() == 30
+        assert window.used_amount() == 30
 
     def test_a_clock_that_is_put_back_begins_nothing_anew(self) -> None:
         window, clock = calendar("day")
         window.add(80)
         clock.now -= 86_400
 
-        assert window.used() == 80
+        assert window.used_amount() == 80
 
 
 @pytest.mark.parametrize("per", ["minute", "day"])
@@ -246,5 +246,5 @@ def test_nobody_waits_for_room_that_is_there(per: Period) -> None:
     window: Window = sliding(per)[0] if per == "minute" else calendar(per)[0]
     window.add(4)
 
-    assert window.seconds_until([3, 3], rate.amount) == 0
-    assert window.seconds_until([3, 4], rate.amount) > 0
+    assert window.seconds_until_free([3, 3], rate.amount) == 0
+    assert window.seconds_until_free([3, 4], rate.amount) > 0

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from backend.utils.llm.testing.gemini_wire import GeminiWire
-from backend.utils.llm.testing.openai_wire import OpenAIWire
+from backend.utils.llm.testing.gemini_wire import FakeGeminiApi
+from backend.utils.llm.testing.openai_wire import FakeOpenAIApi
 from backend.utils.llm.testing.replies import Text, ToolCalls
-from backend.utils.llm.testing.responder import respond
-from backend.utils.llm.testing.wire import Prompt, Tool, Turn, estimate_tokens
+from backend.utils.llm.testing.responder import make_default_reply
+from backend.utils.llm.testing.wire import DeclaredTool, Prompt, PromptTurn, estimate_tokens
 
 INTEGER = {"type": "integer"}
 STRING = {"type": "string"}
@@ -19,11 +19,13 @@ LIST = {"type": "array", "items": STRING, "minItems": 9}
 
 
 def ask(text: str, **more: Any) -> Text | ToolCalls:
-    return respond(Prompt(turns=(Turn("user", text),), **more))
+    return make_default_reply(Prompt(turns=(PromptTurn("user", text),), **more))
 
 
-def tool(name: str, description: str = "", **properties: Any) -> Tool:
-    return Tool(name, description, {"type": "object", "properties": properties, "required": list(properties)})
+def tool(name: str, description: str = "", **properties: Any) -> DeclaredTool:
+    return DeclaredTool(
+        name, description, {"type": "object", "properties": properties, "required": list(properties)}
+    )
 
 
 ADD = tool("add", "Add two integers.", a=INTEGER, b=INTEGER)
@@ -34,7 +36,7 @@ def test_an_answer_is_short_and_always_the_same() -> None:
     """Two equal prompts get equal answers, and they tell what was heard."""
     assert ask("Hello") == ask("Hello")
     assert "Hello" in ask("Hello").text
-    assert respond(Prompt(turns=())).text
+    assert make_default_reply(Prompt(turns=())).text
 
 
 def test_an_answer_stops_before_a_stop_sequence() -> None:
@@ -55,16 +57,21 @@ def test_an_answer_keeps_to_the_limit_and_says_when_it_was_cut(limit: int) -> No
 
 def test_files_are_mentioned() -> None:
     """What was attached is told, by kind and number."""
-    answer = respond(Prompt(turns=(Turn("user", "Look", ("image", "image", "file")),)))
+    answer = make_default_reply(Prompt(turns=(PromptTurn("user", "Look", ("image", "image", "file")),)))
 
     assert "2 image, 1 file" in answer.text
 
 
 def test_a_tools_result_is_used() -> None:
     """After a tool has answered, the model talks about it, and calls nothing."""
-    turns = (Turn("user", "What is 1 + 2"), Turn("assistant", ""), Turn("tool", "3"), Turn("tool", "4"))
+    turns = (
+        PromptTurn("user", "What is 1 + 2"),
+        PromptTurn("assistant", ""),
+        PromptTurn("tool", "3"),
+        PromptTurn("tool", "4"),
+    )
 
-    assert "3; 4" in respond(Prompt(turns=turns, tools=(ADD,))).text
+    assert "3; 4" in make_default_reply(Prompt(turns=turns, tools=(ADD,))).text
 
 
 @pytest.mark.parametrize(
@@ -97,8 +104,10 @@ def test_arguments_are_made_from_the_schema() -> None:
     unit = {"enum": ["celsius", "kelvin"]}
     schema = {"properties": {"unit": unit, "note": STRING}, "required": ["unit"]}
 
-    assert ask("?", tools=(Tool("t", "", schema),), forced=("t",)) == ToolCalls((("t", {"unit": "celsius"}),))
-    assert ask("?", tools=(Tool("t", "", {}),), forced=("t",)) == ToolCalls((("t", {}),))
+    assert ask("?", tools=(DeclaredTool("t", "", schema),), forced=("t",)) == ToolCalls(
+        (("t", {"unit": "celsius"}),)
+    )
+    assert ask("?", tools=(DeclaredTool("t", "", {}),), forced=("t",)) == ToolCalls((("t", {}),))
 
 
 def test_json_mode_uses_the_keys_that_the_prompt_names() -> None:
@@ -167,7 +176,7 @@ def test_both_wires_read_the_same_prompt() -> None:
         },
     }
 
-    theirs, ours = GeminiWire().read(gemini), OpenAIWire().read(openai)
+    theirs, ours = FakeGeminiApi().read_request(gemini), FakeOpenAIApi().read_request(openai)
 
     assert theirs == Prompt(
         **{name: getattr(ours, name) for name in Prompt.__slots__} | {"json_object": True}
@@ -195,6 +204,6 @@ def test_both_wires_read_the_same_prompt() -> None:
 )
 def test_openais_choices_of_a_tool(choice: Any, forced: tuple[str, ...], tools: int) -> None:
     """Every way to say which tools may or must be called."""
-    prompt = OpenAIWire().read({"tools": [{"function": {"name": "add"}}], "tool_choice": choice})
+    prompt = FakeOpenAIApi().read_request({"tools": [{"function": {"name": "add"}}], "tool_choice": choice})
 
     assert (prompt.forced, len(prompt.tools)) == (forced, tools)

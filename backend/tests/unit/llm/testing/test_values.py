@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 
-from backend.utils.llm.testing.patterns import sample
-from backend.utils.llm.testing.values import value_for
-from backend.utils.llm.testing.wire import slices, words
+from backend.utils.llm.testing.patterns import make_matching_text
+from backend.utils.llm.testing.values import make_value_for_schema
+from backend.utils.llm.testing.wire import split_evenly, split_words
 
 
 class Mood(Enum):
@@ -68,7 +68,7 @@ class Everything(BaseModel):
 @pytest.mark.parametrize("model", [Everything, Node, Cat, Dog], ids=lambda model: model.__name__)
 def test_a_models_schema_is_satisfied(model: type[BaseModel]) -> None:
     """What is generated from a Pydantic schema validates, strictly, and no text in it is empty."""
-    written = json.dumps(value_for(model.model_json_schema()))
+    written = json.dumps(make_value_for_schema(model.model_json_schema()))
 
     model.model_validate_json(written)
 
@@ -86,7 +86,7 @@ def test_geminis_dialect_is_understood() -> None:
         "required": ["n"],
     }
 
-    value = value_for(schema)
+    value = make_value_for_schema(schema)
 
     assert value == {"n": 3, "s": "s"}
 
@@ -106,7 +106,7 @@ def test_geminis_dialect_is_understood() -> None:
 )
 def test_plain_patterns_are_sampled(pattern: str, least: int) -> None:
     """The text matches and is as long as it must be."""
-    text = sample(pattern, min_length=least)
+    text = make_matching_text(pattern, min_length=least)
 
     assert text is not None
     assert re.search(pattern, text)
@@ -116,7 +116,7 @@ def test_plain_patterns_are_sampled(pattern: str, least: int) -> None:
 @pytest.mark.parametrize("pattern", [r"^(?=a)a$", "(", r"^\p{L}$", "[b", r"^a$|^(b"])
 def test_other_patterns_are_declined(pattern: str) -> None:
     """What is beyond the sampler is None, never an error."""
-    assert sample(pattern, min_length=3) is None
+    assert make_matching_text(pattern, min_length=3) is None
 
 
 numbers = st.tuples(st.integers(-50, 50), st.integers(0, 20)).map(
@@ -187,7 +187,7 @@ def test_random_schemas_are_satisfied(schema: dict[str, Any], leaf: dict[str, An
     root = schema | {"$defs": {"leaf": leaf}}
 
     for optional in (True, False):
-        value = json.loads(json.dumps(value_for(root, optional=optional)))
+        value = json.loads(json.dumps(make_value_for_schema(root, optional=optional)))
         assert accepts(root, value, root), value
 
 
@@ -235,6 +235,6 @@ CHECKS: dict[str, Any] = {
 @given(text=st.text(), count=st.integers(1, 20))
 def test_pieces_of_a_text_are_the_text(text: str, count: int) -> None:
     """Words and slices lose nothing."""
-    assert "".join(words(text)) == text
-    assert "".join(slices(text, count)) == text
-    assert len(slices(text, count)) <= count
+    assert "".join(split_words(text)) == text
+    assert "".join(split_evenly(text, count)) == text
+    assert len(split_evenly(text, count)) <= count

@@ -15,13 +15,13 @@ import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.access import Grant
-from backend.budgets import Budgets
+from backend.budgets import BudgetManager
 from backend.database.engine import make_engine
-from backend.database.ledger import sql_ledger
+from backend.database.ledger import make_ledger_store
 from backend.database.overrides import SqlOverrideStore
 from backend.database.tokens import TokenStore
 from backend.database.usage import SqlUsageStore
-from backend.overrides import Overrides
+from backend.overrides import OverrideManager
 from backend.recent import RecentAttempts
 from backend.routers.rendering import MENU
 from backend.tests.fakes.records import record, spooled
@@ -55,7 +55,7 @@ HOSTILE: Final = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{123
 CALL: Final = "0193a1b2-c3d4-7e5f-8a9b-{:012d}"
 TABLE: Final = (Path(__file__).parents[4] / "llm.toml").read_text()
 VIEWS: Final = tuple(place.path for place in MENU)
-FOR_ADMINS: Final = tuple(place.path for place in MENU[1:] if not place.is_for(Grant("ann")))
+FOR_ADMINS: Final = tuple(place.path for place in MENU[1:] if not place.is_visible_to(Grant("ann")))
 OTHERS: Final = (
     f"/requests/{CALL.format(1)}",
     "/explain?feature=conv_folder&tokens=3000&tools=true&byok=openai&user=ann&tier=pro",
@@ -126,8 +126,8 @@ def given(engine: AsyncEngine) -> Services:
         facade=facade,
         usage=SqlUsageStore(engine),
         recent=RecentAttempts(),
-        overrides=Overrides(SqlOverrideStore(async_sessionmaker(engine)), table),
-        budgets=Budgets(store, table, note),
+        overrides=OverrideManager(SqlOverrideStore(async_sessionmaker(engine)), table),
+        budgets=BudgetManager(store, table, note),
         given_tokens=TokenStore(async_sessionmaker(engine)),
     )
 
@@ -145,7 +145,7 @@ async def browser(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 async def happen(app: FastAPI, engine: AsyncEngine, records: Sequence[AttemptRecord]) -> None:
-    await sql_ledger(engine).add(spooled(records))
+    await make_ledger_store(engine).add(spooled(records))
     for one in records:
         app.state.services.recent.append(one)
 

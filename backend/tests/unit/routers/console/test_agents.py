@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from backend.access import Owner
-from backend.agents.gate import Decision
+from backend.access import DataOwner
+from backend.agents.gate import ApprovalDecision
 from backend.agents.tools import tool
 from backend.tests.fakes.agents import Effects, World, wants
 from backend.tests.fakes.html import read_page
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class TestAgents:
-    USER: Final = Owner("ann")
+    USER: Final = DataOwner("ann")
 
     @pytest.fixture
     async def world(self, app: FastAPI) -> World:
@@ -96,7 +96,7 @@ class TestAgents:
 
         async def is_left_running(*, again: bool) -> str:
             """Have it run by a process that ends, and return the form that the page has then."""
-            await world.gate.claim(Decision(self.USER, one.id, one.digest, again))
+            await world.gate.claim_confirmation(ApprovalDecision(self.USER, one.id, one.digest, again))
             world.pass_by(60)
             page = (await browser.get("/agents", headers=ANN)).text
             found = re.search(r'name="again" value="(\d+)"', page)

@@ -127,7 +127,9 @@ async def override_something(app: FastAPI, reason: str = "an outage") -> None:
     overrides = app.state.services.overrides
     until = datetime.now(UTC) + timedelta(hours=2)
     for feature in ("conv_folder", "chat_agent"):
-        await overrides.decide(OverrideRequest(feature, ("openai:gpt-6.1-terra",), "ann", reason, until))
-    await overrides.put_in_force()
-    await overrides.revert(overrides.infos()[0].id, "bob")
-    await overrides.put_in_force()
+        await overrides.store_override(
+            OverrideRequest(feature, ("openai:gpt-6.1-terra",), "ann", reason, until)
+        )
+    await overrides.apply_to_table()
+    await overrides.revert(overrides.list_active_infos()[0].id, "bob")
+    await overrides.apply_to_table()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from backend.ledger.store import StoreAwayError
+from backend.ledger.store import StoreUnreachableError
 from backend.tests.fakes.records import record
 from backend.tests.fakes.services import FakeDatabase
 from backend.utils.llm import Patchbay, Table
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 
 from .conftest import (
     ADMIN,
@@ -57,8 +57,8 @@ class TestNow:
         self, app: FastAPI, browser: httpx2.AsyncClient
     ) -> None:
         class Away:
-            async def crossed(self, *_: Any) -> Any:
-                raise StoreAwayError("away")
+            async def sum_by_combination(self, *_: Any) -> Any:
+                raise StoreUnreachableError("away")
 
         provide(app, usage=Away(), database=FakeDatabase("unreachable"))
 
@@ -73,7 +73,7 @@ class TestNow:
         facade = app.state.services.facade
         first = facade.explain("conv_folder").candidates[0]
         for _ in range(5):
-            facade.health.failed(first.circuit, Category.SERVER)
+            facade.health.record_failure(first.circuit, FailureCategory.SERVER)
 
         told = (await browser.get("/", headers=ADMIN | JSON)).json()
         text = await text_of(browser, "/")
@@ -94,7 +94,7 @@ class TestNow:
         (meter, *_) = facade.explain("conv_folder").candidates[0].meters
         with facade.health.traffic.lock:
             for number in range(9):
-                facade.health.traffic.rate_limiter.take([meter], 1, number, 1e12)
+                facade.health.traffic.rate_limiter.count_request([meter], 1, number, 1e12)
 
         told = (await browser.get("/", headers=ADMIN | JSON)).json()["limits"]
 

@@ -169,7 +169,7 @@ class TestWho:
         ids=["call", "debug", "admin", "admin of a tenant"],
     )
     def test_the_menu_leads_to_what_one_may_see(self, grant: Grant, sees: set[str]) -> None:
-        assert {place.name for place in MENU if place.is_for(grant)} == sees
+        assert {place.name for place in MENU if place.is_visible_to(grant)} == sees
 
     @pytest.mark.parametrize(("headers", "status"), [({}, 401), (ANN, 403)])
     async def test_a_program_is_told_in_json(

@@ -14,19 +14,19 @@ from backend.utils.llm.receipt import Usage
 from backend.wires.answer import (
     Answer,
     Choice,
+    ChoiceFinished,
     ChoiceStarted,
-    Failed,
-    Finished,
     ReasoningDelta,
     ReasoningItems,
     RefusalDelta,
+    StreamFailed,
     TextDelta,
     ToolCall,
     ToolCallDelta,
 )
-from backend.wires.anthropic.messages_answer import MessagesWriter, messages_document
+from backend.wires.anthropic.messages_answer import MessagesEventWriter, make_messages_response_body
 from backend.wires.anthropic.messages_request import MessagesRequest
-from backend.wires.faults import Fault
+from backend.wires.faults import RequestFault
 from backend.wires.request import CompletionRequest
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ def asked(*, thinks: bool = False) -> MessagesRequest:
     return MessagesRequest(completion, keeps_thoughts=thinks, tells_thoughts=thinks)
 
 
-def end(reason: FinishReason) -> Finished:
-    return Finished(reason, USAGE, RECEIPT)
+def end(reason: FinishReason) -> ChoiceFinished:
+    return ChoiceFinished(reason, USAGE, RECEIPT)
 
 
 def written(events: Sequence[Event], *, thinks: bool = False) -> list[dict[str, Any]]:
     """The events as a client reads them. Pings and errors are no message's, to the SDK."""
-    writer = MessagesWriter(asked(thinks=thinks), prompt_tokens=12)
+    writer = MessagesEventWriter(asked(thinks=thinks), prompt_tokens=12)
     sent = b"".join(writer.write(event) for event in events).decode()
     found = []
     for part in sent.removesuffix("\n\n").split("\n\n"):
@@ -238,9 +238,9 @@ def test_a_refusal_is_text_and_the_reason_to_stop() -> None:
 
 
 def test_a_stream_that_breaks_ends_with_an_error() -> None:
-    fault = Fault(502, "stream_interrupted", "The stream broke off.", call_id="c")
+    fault = RequestFault(502, "stream_interrupted", "The stream broke off.", call_id="c")
 
-    events = written([ChoiceStarted(), TextDelta("Hel"), Failed(fault)])
+    events = written([ChoiceStarted(), TextDelta("Hel"), StreamFailed(fault)])
 
     assert events[-1]["error"] == {"type": "api_error", "message": "The stream broke off."}
 
@@ -257,7 +257,7 @@ def test_a_stream_that_breaks_ends_with_an_error() -> None:
 def test_a_whole_answer_is_a_message_with_its_usage(reason: FinishReason, told: str) -> None:
     choice = Choice("Hello.", finish_reason=reason, usage=USAGE, receipt=RECEIPT)
 
-    document = messages_document(asked(), Answer([choice]), tells_receipt=False)
+    document = make_messages_response_body(asked(), Answer([choice]), tells_receipt=False)
 
     message = Message.model_validate(document, strict=True)
     assert (message.stop_reason, message.model, message.id) == (told, "chat", "msg_0-1-2")
@@ -272,7 +272,7 @@ def test_a_whole_answer_holds_calls_and_the_thoughts_that_go_back() -> None:
         reasoning="Hm.", reasoning_items=ITEMS, calls=calls, finish_reason="tool_calls", receipt=RECEIPT
     )
 
-    document = messages_document(asked(thinks=True), Answer([choice]), tells_receipt=True)
+    document = make_messages_response_body(asked(thinks=True), Answer([choice]), tells_receipt=True)
 
     kinds = [block["type"] for block in document["content"]]
     assert kinds == ["thinking", "tool_use", "tool_use", "redacted_thinking"]
@@ -296,9 +296,9 @@ def test_a_stop_sequence_that_ended_the_answer_is_told_whole_and_streamed(
     reason: FinishReason, sequence: str | None, told: dict[str, Any]
 ) -> None:
     choice = Choice(text="One.", finish_reason=reason, stop_sequence=sequence)
-    document = messages_document(asked(), Answer([choice]), tells_receipt=False)
+    document = make_messages_response_body(asked(), Answer([choice]), tells_receipt=False)
     *_, delta, _ = written(
-        [ChoiceStarted(), TextDelta("One."), Finished(reason, USAGE, RECEIPT, stop_sequence=sequence)]
+        [ChoiceStarted(), TextDelta("One."), ChoiceFinished(reason, USAGE, RECEIPT, stop_sequence=sequence)]
     )
 
     assert {name: document[name] for name in told} == told

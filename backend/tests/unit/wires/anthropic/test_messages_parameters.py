@@ -20,8 +20,8 @@ from backend.tests.unit.wires.parameters import (
     told_by_the_page,
 )
 from backend.wires.anthropic.messages import MessagesWire
-from backend.wires.anthropic.messages_request import read_count
-from backend.wires.faults import FaultError
+from backend.wires.anthropic.messages_request import parse_count_tokens_request
+from backend.wires.faults import RequestFaultError
 
 from .messages_parameters import NECESSARY, OF_A_HEADER, OLDER, ROWS
 
@@ -40,8 +40,8 @@ def test_a_parameter_becomes_what_its_row_says(row: Row) -> None:
 @pytest.mark.parametrize("row", named(ROWS))
 def test_a_count_is_refused_what_an_answer_is_and_nothing_else(row: Row) -> None:
     try:
-        read_count({**NECESSARY, **row.more})
-    except FaultError:
+        parse_count_tokens_request({**NECESSARY, **row.more})
+    except RequestFaultError:
         assert row.fate == "refused"
     else:
         assert row.fate != "refused"

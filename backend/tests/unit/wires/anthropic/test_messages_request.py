@@ -11,8 +11,8 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from backend.tests.unit.wires.client_requests import CLIENTS, requests_of
 from backend.utils.llm.options import Options
-from backend.wires.anthropic.messages_request import read_count, read_messages
-from backend.wires.estimates import prompt_tokens
+from backend.wires.anthropic.messages_request import parse_count_tokens_request, parse_messages_request
+from backend.wires.estimates import estimate_prompt_tokens
 from backend.wires.faults import InvalidRequestError
 
 SPEAKERS = [client for client in CLIENTS if requests_of(client)[0].path == "/v1/messages"]
@@ -58,25 +58,25 @@ TOOL = {"name": "look_up", "description": "Looks up.", "input_schema": {"type": 
 
 def refusal(**more: Any) -> InvalidRequestError:
     with pytest.raises(InvalidRequestError) as caught:
-        read_messages({**BODY, **more})
+        parse_messages_request({**BODY, **more})
     return caught.value
 
 
 @pytest.mark.parametrize("client", SPEAKERS)
 def test_what_a_real_client_sends_is_read(client: str) -> None:
-    question, answered = (read_messages(request.body).completion for request in requests_of(client))
+    question, answered = (parse_messages_request(request.body).completion for request in requests_of(client))
 
     assert question.model == "assistant"
     assert question.streams
     assert [tool["function"]["name"] for tool in question.tools]
     assert len(answered.messages) >= len(question.messages) + 2
-    assert prompt_tokens(answered) > prompt_tokens(question)
+    assert estimate_prompt_tokens(answered) > estimate_prompt_tokens(question)
 
 
 def test_claude_codes_request_is_understood() -> None:
     body = requests_of("claude-code")[0].body
 
-    read = read_messages(body)
+    read = parse_messages_request(body)
 
     asked = read.completion
     assert (read.keeps_thoughts, read.tells_thoughts) == (True, False)
@@ -88,8 +88,10 @@ def test_claude_codes_request_is_understood() -> None:
 
 
 def test_system_is_a_text_or_blocks() -> None:
-    text = read_messages({**BODY, "system": "Be brief."}).completion.messages
-    blocks = read_messages({**BODY, "system": [{"type": "text", "text": "Be brief."}]}).completion.messages
+    text = parse_messages_request({**BODY, "system": "Be brief."}).completion.messages
+    blocks = parse_messages_request(
+        {**BODY, "system": [{"type": "text", "text": "Be brief."}]}
+    ).completion.messages
 
     assert text == [SystemMessage("Be brief."), HumanMessage("Hello?")]
     assert blocks[0] == SystemMessage([{"type": "text", "text": "Be brief."}])
@@ -105,7 +107,7 @@ def test_options_stops_and_schema_are_taken_over() -> None:
         "output_config": {"format": {"type": "json_schema", "schema": schema}},
     }
 
-    asked = read_messages(body).completion
+    asked = parse_messages_request(body).completion
 
     assert asked.options == Options(max_output_tokens=100, temperature=0.5, top_p=0.9)
     assert asked.stop == ["END"]
@@ -124,7 +126,7 @@ def test_options_stops_and_schema_are_taken_over() -> None:
     ],
 )
 def test_a_budget_of_thoughts_is_an_effort(thinking: dict[str, Any], effort: str | None) -> None:
-    read = read_messages({**BODY, "thinking": thinking})
+    read = parse_messages_request({**BODY, "thinking": thinking})
 
     assert read.completion.options.effort == effort
     assert read.tells_thoughts == (thinking["type"] != "disabled")
@@ -141,7 +143,7 @@ def test_a_budget_of_thoughts_is_an_effort(thinking: dict[str, Any], effort: str
     ],
 )
 def test_a_choice_of_tools(choice: dict[str, Any], wanted: str, parallel: bool | None) -> None:  # noqa: FBT001
-    asked = read_messages({**BODY, "tools": [TOOL], "tool_choice": choice}).completion
+    asked = parse_messages_request({**BODY, "tools": [TOOL], "tool_choice": choice}).completion
 
     assert (asked.tool_choice, asked.parallel_tool_calls) == (wanted, parallel)
 
@@ -150,7 +152,7 @@ def test_tools_that_anthropic_runs_are_left_out_and_named() -> None:
     hosted = {"type": "web_search_20260209", "name": "web_search"}
     own = {**TOOL, "type": "custom", "strict": True, "cache_control": {"type": "ephemeral"}}
 
-    asked = read_messages({**BODY, "tools": [hosted, own], "top_k": 5, "bad\nname": 1}).completion
+    asked = parse_messages_request({**BODY, "tools": [hosted, own], "top_k": 5, "bad\nname": 1}).completion
 
     assert asked.tools == [
         {
@@ -169,18 +171,18 @@ def test_tools_that_anthropic_runs_are_left_out_and_named() -> None:
 
 def test_thoughts_that_went_to_a_client_come_back_for_their_provider() -> None:
     from backend.utils.llm.providers.ask import REASONING_KEY
-    from backend.wires.anthropic.thoughts import thoughts_block
+    from backend.wires.anthropic.thoughts import make_redacted_thinking_block
 
     items = [{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}]
     said = [
         {"type": "thinking", "thinking": "Hm.", "signature": ""},
         {"type": "tool_use", "id": "a", "name": "look_up", "input": {}},
-        thoughts_block(items, {"endpoint": "anthropic:claude-sonnet-5-5"}),
+        make_redacted_thinking_block(items, {"endpoint": "anthropic:claude-sonnet-5-5"}),
     ]
 
-    (_, message) = read_messages({**BODY, "messages": [USER, {"role": "assistant", "content": said}]})[
-        0
-    ].messages
+    (_, message) = parse_messages_request(
+        {**BODY, "messages": [USER, {"role": "assistant", "content": said}]}
+    )[0].messages
 
     assert isinstance(message, AIMessage)
     assert message.content == said[:2]
@@ -197,14 +199,14 @@ def test_thoughts_that_went_to_a_client_come_back_for_their_provider() -> None:
     ids=["signed", "encrypted"],
 )
 def test_thoughts_that_are_not_of_this_service_are_anthropics_alone(block: dict[str, Any]) -> None:
-    from backend.utils.llm.providers.turns import thought_by
+    from backend.utils.llm.providers.turns import can_provider_read_thoughts
 
     said = {"role": "assistant", "content": [block, {"type": "text", "text": "Hi."}]}
 
-    (_, message) = read_messages({**BODY, "messages": [USER, said]}).completion.messages
+    (_, message) = parse_messages_request({**BODY, "messages": [USER, said]}).completion.messages
 
-    assert thought_by(message, "anthropic", "anthropic")
-    assert not thought_by(message, "google_genai", "gemini")
+    assert can_provider_read_thoughts(message, "anthropic", "anthropic")
+    assert not can_provider_read_thoughts(message, "google_genai", "gemini")
 
 
 @pytest.mark.parametrize(
@@ -213,7 +215,7 @@ def test_thoughts_that_are_not_of_this_service_are_anthropics_alone(block: dict[
 def test_what_is_none_of_our_thoughts_stays_as_it_is(data: str) -> None:
     block = {"type": "redacted_thinking", "data": data}
 
-    (_, message) = read_messages(
+    (_, message) = parse_messages_request(
         {**BODY, "messages": [USER, {"role": "assistant", "content": [block]}]}
     ).completion.messages
 
@@ -269,11 +271,11 @@ BLOCKS = st.builds(
 @given(role=st.sampled_from(["user", "assistant", "system"]), blocks=st.lists(BLOCKS, max_size=4))
 def test_whatever_is_in_a_block_it_is_read_or_refused(role: str, blocks: list[dict[str, Any]]) -> None:
     try:
-        read = read_messages({**BODY, "messages": [{"role": role, "content": blocks}]})
+        read = parse_messages_request({**BODY, "messages": [{"role": role, "content": blocks}]})
     except InvalidRequestError as error:
         told = error.fault.message
     else:
-        told = f"messages.0. has {prompt_tokens(read.completion)} tokens"
+        told = f"messages.0. has {estimate_prompt_tokens(read.completion)} tokens"
 
     assert told.startswith("messages.0.")
 
@@ -287,8 +289,10 @@ def test_a_refusal_does_not_repeat_what_was_sent() -> None:
 
 
 def test_tokens_are_counted_of_a_body_without_max_tokens() -> None:
-    short = read_count({"model": "chat", "messages": [USER]})
-    with_tools = read_count({"model": "chat", "messages": [USER], "tools": [TOOL], "system": "Be brief."})
+    short = parse_count_tokens_request({"model": "chat", "messages": [USER]})
+    with_tools = parse_count_tokens_request(
+        {"model": "chat", "messages": [USER], "tools": [TOOL], "system": "Be brief."}
+    )
 
-    assert prompt_tokens(short) == 1
-    assert prompt_tokens(with_tools) > 20
+    assert estimate_prompt_tokens(short) == 1
+    assert estimate_prompt_tokens(with_tools) > 20

@@ -1,5 +1,5 @@
-"""Observers of attempts, one for each concern."""
+"""Observers of attempts. Each updates one kind of state: health, rate limits, budgets, the ledger."""
 
-from .registry import ObserverRegistry, Observers
+from .registry import ObserverList, ObserverRegistry
 
-__all__ = ["ObserverRegistry", "Observers"]
+__all__ = ["ObserverList", "ObserverRegistry"]

@@ -1,4 +1,4 @@
-"""Writes each attempt into the ledger."""
+"""Writes a record of each attempt into the ledger."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from ...budgets import pico_usd
-from ...interruptions import is_raised_by_nobody
+from ...budgets import to_pico_usd
+from ...interruptions import is_raised_from_outside
 from ...ledger.record import AttemptRecord
 from ...model_config import OWN
 from ...pricing import price_list_version, price_version
-from ...secrets import KeptSecret, fingerprint
+from ...secrets import StoredSecret, compute_fingerprint
 from .base import AttemptObserver
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from ...failures import Failure
+    from ...failures import ClassifiedFailure
     from ...ledger.sinks import LedgerSink
     from ...model_config import Snapshot
     from ...receipt import Attempt
@@ -44,12 +44,12 @@ _MICROSECOND = timedelta(microseconds=1)
 _UNKNOWN = (None, None, None, None, None)
 
 
-class KeyNames:
-    """The names of keys in the ledger: keyed hashes that never change.
+class LedgerKeyNames:
+    """Computes the names under which the ledger shows API keys: keyed hashes, the same at every start.
 
     Args:
-        secret: The hash key. Without it, only stored keys (`KeptSecret`) have names.
-        snapshot: Returns the table in force, with the operator's keys.
+        secret: The key of the hashes. None: only stored keys (`StoredSecret`) get a name.
+        snapshot: Returns the current table, with the operator's keys.
     """
 
     def __init__(self, secret: bytes | None, snapshot: Callable[[], Snapshot]) -> None:
@@ -57,8 +57,8 @@ class KeyNames:
         self._snapshot = snapshot
         self._known: dict[str, str | None] = {}
 
-    def of(self, route: Route, candidate: Candidate) -> str | None:
-        """The hash under which the ledger shows the key of ``candidate``; None if the key has no name there."""
+    def find_name(self, route: Route, candidate: Candidate) -> str | None:
+        """Return the name under which the ledger shows the key of ``candidate``; None if it has no name."""
         provider = candidate.endpoint.provider
         if candidate.owner == "user":
             place = provider.base_url if provider.access == OWN else ""
@@ -71,22 +71,23 @@ class KeyNames:
         """The name of a key of the house, from its place in the table; None if the table now has another key there."""
         snapshot, account = self._snapshot(), candidate.account
         key = snapshot.house_keys.get(account.slot) if account else None
-        is_it = fingerprint(key, key=snapshot.fingerprint_key) == candidate.key
+        is_it = compute_fingerprint(key, hash_key=snapshot.fingerprint_hash_key) == candidate.key
         return self._name(key) if is_it else None
 
     def _name(self, key: SecretStr | None, place: str = "") -> str | None:
-        if isinstance(key, KeptSecret):
+        if isinstance(key, StoredSecret):
             return key.fingerprint
-        return None if key is None or self._secret is None else fingerprint(key, place, self._secret)
+        return None if key is None or self._secret is None else compute_fingerprint(key, place, self._secret)
 
 
 class LedgerObserver(AttemptObserver):
-    """Passes a record of each attempt to the ledger's sink, whose exceptions are swallowed.
+    """Appends a record of each attempt to the ledger's sink.
 
-    Of the records that are lost by this, the 1st, 10th, 100th … is logged.
+    An exception of the sink is not raised: the record is lost, and the 1st, 10th, 100th and so on lost
+    record is logged.
     """
 
-    def __init__(self, sink: LedgerSink, key_names: KeyNames) -> None:
+    def __init__(self, sink: LedgerSink, key_names: LedgerKeyNames) -> None:
         self._sink = sink
         self._key_names = key_names
         self._lost = 0
@@ -94,21 +95,21 @@ class LedgerObserver(AttemptObserver):
         price_list_version()  # reads a file the first time
 
     @override
-    def ended(self, step: Try, attempt: Attempt, _: Failure | None) -> None:
+    def on_ended(self, step: Try, attempt: Attempt, _: ClassifiedFailure | None) -> None:
         if attempt.withdrawn:
             return
         try:
-            self._sink.append(record_of(step, attempt, self._key_names))
+            self._sink.append(make_attempt_record(step, attempt, self._key_names))
             self._written.append(step.number)
         except Exception as error:
-            if is_raised_by_nobody(error):
+            if is_raised_from_outside(error):
                 raise
             self._note_loss(error)
 
     @override
-    def abandoned(self, step: Try, attempt: Attempt | None) -> None:
+    def on_abandoned(self, step: Try, attempt: Attempt | None) -> None:
         if attempt is not None and step.number not in self._written:
-            self.ended(step, attempt, None)
+            self.on_ended(step, attempt, None)
 
     def _note_loss(self, error: Exception) -> None:
         """Log the first, the tenth, the hundredth … lost record."""
@@ -117,8 +118,8 @@ class LedgerObserver(AttemptObserver):
             log.error("the ledger has lost %d record(s): %s", self._lost, type(error).__name__)
 
 
-def record_of(step: Try, attempt: Attempt, key_names: KeyNames) -> AttemptRecord:
-    """Build the ledger's row for ``attempt``, which was made for ``step``."""
+def make_attempt_record(step: Try, attempt: Attempt, key_names: LedgerKeyNames) -> AttemptRecord:
+    """Build the ledger record of ``attempt``, the outcome of the request ``step``."""
     route, candidate = step.route, step.candidate
     caller = route.caller
     inward, outward, cached, cache_write, reasoning = _UNKNOWN if attempt.usage is None else attempt.usage
@@ -138,7 +139,7 @@ def record_of(step: Try, attempt: Attempt, key_names: KeyNames) -> AttemptRecord
         caller.user_id,
         caller.tenant_id,
         attempt.key_owner,
-        key_names.of(route, candidate),
+        key_names.find_name(route, candidate),
         attempt.account,
         attempt.outcome,
         attempt.category and attempt.category.value,
@@ -162,7 +163,7 @@ def record_of(step: Try, attempt: Attempt, key_names: KeyNames) -> AttemptRecord
 
 
 def _pico_dollars(cost: Decimal | None) -> int | None:
-    pico = None if cost is None else pico_usd(cost)
+    pico = None if cost is None else to_pico_usd(cost)
     return None if pico is None or pico > MOST_PICO_DOLLARS else pico
 
 
@@ -174,7 +175,7 @@ def _current_trace() -> str | None:
     try:
         context = telemetry.get_current_span().get_span_context()
     except Exception as error:  # half imported, or another's fault
-        if is_raised_by_nobody(error):
+        if is_raised_from_outside(error):
             raise
         return None
     return f"{context.trace_id:032x}" if context.is_valid else None

@@ -1,4 +1,4 @@
-"""Observers that measure an endpoint's load, latency and tail latency."""
+"""Observers that measure the load, the latency and the tail latency of endpoints."""
 
 from __future__ import annotations
 
@@ -6,71 +6,72 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from ...failures import POLICY, Category
+from ...failures import POLICY, FailureCategory
 from ...routing.selection import latency_kind
-from .base import TrafficObserver, is_its_fault
+from .base import TrafficObserver, is_endpoint_fault
 
 if TYPE_CHECKING:
-    from ...failures import Failure
+    from ...failures import ClassifiedFailure
     from ...receipt import Attempt
     from ..steps import Try
 
-_GIVEN_UP = frozenset({Category.CANCELLED, Category.TIMEOUT})
+_GIVEN_UP = frozenset({FailureCategory.CANCELLED, FailureCategory.TIMEOUT})
 
 
 class LoadObserver(TrafficObserver):
     """Counts each endpoint's requests in flight and recent requests, for strategies that balance load."""
 
     @override
-    def started(self, step: Try) -> None:
+    def on_started(self, step: Try) -> None:
         with self._traffic.lock:
-            self._traffic.targets.began(step.candidate.target, step.number, step.lost_at)
+            self._traffic.targets.record_start(step.candidate.traffic_key, step.number, step.lost_at)
 
     @override
-    def received(self, step: Try) -> None:
+    def on_answer_received(self, step: Try) -> None:
         with self._traffic.lock:
-            self._traffic.targets.ended(step.candidate.target, step.number)
+            self._traffic.targets.record_end(step.candidate.traffic_key, step.number)
 
     @override
-    def ended(self, step: Try, _: Attempt, __: Failure | None) -> None:
-        self.received(step)
+    def on_ended(self, step: Try, _: Attempt, __: ClassifiedFailure | None) -> None:
+        self.on_answer_received(step)
 
     @override
-    def abandoned(self, step: Try, _: Attempt | None) -> None:
-        self.received(step)
+    def on_abandoned(self, step: Try, _: Attempt | None) -> None:
+        self.on_answer_received(step)
 
 
 class LatencyObserver(TrafficObserver):
-    """Measures each endpoint's latency and failure rate, for strategies that prefer quick endpoints.
+    """Measures the latency and failure rate of each endpoint, for strategies that prefer fast endpoints.
 
-    Failures count only if they are the endpoint's fault.
+    A failure counts only if the endpoint caused it.
     """
 
     @override
-    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
-        if failure is not None and not is_its_fault(step, failure):
+    def on_ended(self, step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> None:
+        if failure is not None and not is_endpoint_fault(step, failure):
             return
         targets, kind = self._traffic.targets, latency_kind(step.route.needs)
-        tell = targets.answered if failure is None else targets.failed
+        tell = targets.record_answer if failure is None else targets.record_failure
         with self._traffic.lock:
-            tell(step.candidate.target, kind, _seconds(step, attempt))
+            tell(step.candidate.traffic_key, kind, _seconds(step, attempt))
 
 
 class TailLatencyObserver(TrafficObserver):
-    """Records answer times: from their slow tail the delay before a second, hedging request is computed.
+    """Records how long answers take. The delay before a hedging request is computed from the slowest of them.
 
-    Rejected answers count, too, and cancelled requests with the time until then. Other failures do not count.
+    Rejected answers count, too. A cancelled or timed-out request counts as having taken at least its
+    duration. Other failures do not count.
     """
 
     @override
-    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
+    def on_ended(self, step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> None:
         is_known = failure is None or POLICY[failure.category].is_rejection or attempt.first_token is not None
         if attempt.withdrawn or (not is_known and failure is not None and failure.category not in _GIVEN_UP):
             return
         feature, kind = step.route.feature.name, latency_kind(step.route.needs)
         with self._traffic.lock:
-            tail = self._traffic.tail_latency.of(feature, str(step.candidate.endpoint), kind)
-            (tail.took if is_known else tail.took_at_least)(_seconds(step, attempt))
+            tail = self._traffic.tail_latency.latencies_of(feature, str(step.candidate.endpoint), kind)
+            (tail.record_answer if is_known else tail.record_cancelled)(_seconds(step, attempt))
 
 
 def _seconds(step: Try, attempt: Attempt) -> float:

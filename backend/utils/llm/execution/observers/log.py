@@ -1,6 +1,7 @@
-"""Logs changes of health for operators: one line when something changes, none for a normal call.
+"""Logs changes of endpoint health for operators: one line for each change, none for a normal call.
 
-Each line also has structured fields; ``event`` is its kind. No line contains a key, a user or a provider's text.
+Each line also has structured fields; ``event`` is the kind of change. No line contains a key, a user or
+a text of a provider.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from .base import AttemptObserver
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...failures import Failure
+    from ...failures import ClassifiedFailure
     from ...receipt import Attempt
     from ...routing.route import Candidate
     from ...state.health import Circuit, HealthChange
     from ...state.load import Target
-    from ...state.traffic import Traffic
+    from ...state.traffic import TrafficState
     from ..steps import Try
 
 log = logging.getLogger(__name__)
@@ -39,10 +40,11 @@ _EVENTS = {
 }
 
 
-class HealthLog:
-    """Logs changes of health; those of the operator's keys as warnings.
+class HealthLogger:
+    """Logs changes of an endpoint's health: breakers that open or close, cooldowns that begin or end.
 
-    Changes of users' keys, which may be thousands, become one line of each kind a minute, with their number.
+    With the operator's key, an endpoint that fails is logged as a warning. Changes with users' keys, which
+    may be thousands, are combined into at most one line a minute of each kind, with the number of changes.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -57,7 +59,7 @@ class HealthLog:
         event, text = _EVENTS[change.kind]
         circuit, keys = change.circuit, 1
         if circuit.owner == "user":
-            kind = event, endpoint_for_all(circuit.endpoint), change.category.value
+            kind = event, public_endpoint_name(circuit.endpoint), change.category.value
             keys = self._crowds.setdefault(kind, _Crowd()).told(self._clock())
         if keys:
             is_bad = change.kind in {"opened", "rests"}
@@ -90,22 +92,22 @@ def _facts(event: str, change: HealthChange) -> dict[str, Any]:
     }
 
 
-def endpoint_for_all(endpoint: str) -> str:
-    """The name of ``endpoint`` for all readers: for a user's own endpoint, without the model's name."""
+def public_endpoint_name(endpoint: str) -> str:
+    """Return the endpoint's name as anybody may see it: for a user's own endpoint without the model's name."""
     return OWN if endpoint.partition(":")[0] == OWN else endpoint
 
 
 def _fields(event: str, circuit: Circuit) -> dict[str, Any]:
     return {
         "event": event,
-        "endpoint": endpoint_for_all(circuit.endpoint),
+        "endpoint": public_endpoint_name(circuit.endpoint),
         "key_owner": circuit.owner,
         "account": circuit.account,
     }
 
 
 def _called(circuit: Circuit) -> str:
-    endpoint = endpoint_label(endpoint_for_all(circuit.endpoint), circuit.account)
+    endpoint = endpoint_label(public_endpoint_name(circuit.endpoint), circuit.account)
     return (
         f"{endpoint}, with the house's key,"
         if circuit.owner == "house"
@@ -123,41 +125,41 @@ class _Spell:
 
 
 class DegradedObserver(AttemptObserver):
-    """Logs when a feature starts to be served by another endpoint than its first choice, and when that ends.
+    """Logs when a feature begins to be served by an endpoint other than its first choice, and when that ends.
 
-    If the two alternate, not every change is logged: see `CALM_SECONDS`. All users' keys count as one.
+    If both alternate, not every change is logged: see `CALM_SECONDS`. All users' keys count as one.
     """
 
-    def __init__(self, traffic: Traffic) -> None:
+    def __init__(self, traffic: TrafficState) -> None:
         self._clock = traffic.clock
         self._spells: dict[tuple[str, Target], _Spell] = {}
 
     @override
-    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
+    def on_ended(self, step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> None:
         route, best = step.route, step.route.preferred
         if failure is not None or best is None:
             return
         feature = route.feature.name
         if route.is_degraded(step.candidate):
             self._degraded(feature, best, step.candidate)
-        elif (spell := self._spells.get((feature, best.target))) is not None:
+        elif (spell := self._spells.get((feature, best.traffic_key))) is not None:
             self._restored(feature, best, spell)
 
     def _degraded(self, feature: str, best: Candidate, by: Candidate) -> None:
         now = self._clock()
         begun = _Spell(now)
-        spell = self._spells.setdefault((feature, best.target), begun)
+        spell = self._spells.setdefault((feature, best.traffic_key), begun)
         spell.last = now
         if spell is begun:
             fields = _of_feature("feature.degraded", feature, best)
-            fields["served_by"] = served_by = endpoint_for_all(by.circuit.endpoint)
+            fields["served_by"] = served_by = public_endpoint_name(by.circuit.endpoint)
             level = logging.WARNING if best.owner == "house" else logging.INFO
             text = "%s is served by %s instead of %s"
             log.log(level, text, feature, served_by, fields["endpoint"], extra=fields)
 
     def _restored(self, feature: str, best: Candidate, spell: _Spell) -> None:
         is_calm = self._clock() - spell.last >= CALM_SECONDS
-        if is_calm and self._spells.pop((feature, best.target), None) is not None:
+        if is_calm and self._spells.pop((feature, best.traffic_key), None) is not None:
             fields = _of_feature("feature.restored", feature, best)
             log.info("%s is served by its first choice again, %s", feature, fields["endpoint"], extra=fields)
 

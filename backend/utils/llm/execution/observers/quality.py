@@ -9,11 +9,11 @@ from typing_extensions import override
 
 from ...routing.route import ON_TRIAL
 from ...state.experiments import CONTROL
-from ...strategies import CostLadder
+from ...strategies import CostLadderStrategy
 from .base import TrafficObserver, concerns_endpoint
 
 if TYPE_CHECKING:
-    from ...failures import Failure
+    from ...failures import ClassifiedFailure
     from ...receipt import Attempt
     from ...routing.route import Route
     from ..steps import Try
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 
 
 class QualityObserver(TrafficObserver):
-    """Records the scores of answers, by which cost ladders choose an endpoint."""
+    """Records the scores of answers. The strategy `CostLadderStrategy` chooses endpoints by them."""
 
     @override
-    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
+    def on_ended(self, step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> None:
         candidate, score = step.candidate, _score(step, attempt)
         if (
             score is not None
-            and isinstance(candidate.select, CostLadder)
+            and isinstance(candidate.select, CostLadderStrategy)
             and concerns_endpoint(step, failure)
         ):
             with self._traffic.lock:
@@ -44,10 +44,13 @@ def _score(step: Try, attempt: Attempt) -> float | None:
 
 
 class ExperimentObserver(TrafficObserver):
-    """Records the results of each variant of a split and of shadow endpoints, and ends trials that go badly."""
+    """Records the results of A/B experiments: of each variant of a feature's split, and of shadow endpoints.
+
+    It stops the trial of a variant whose results are too bad.
+    """
 
     @override
-    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
+    def on_ended(self, step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> None:
         route = step.route
         control, feature = _control(route), route.feature
         variant = _variant_of(route)
@@ -56,11 +59,11 @@ class ExperimentObserver(TrafficObserver):
             return
         experiments, seconds = self._traffic.experiments, attempt.duration.total_seconds()
         with self._traffic.lock:
-            after = experiments.variant(feature.name, variant).after(
+            after = experiments.variant_results(feature.name, variant).with_request(
                 is_ok=attempt.outcome == "ok", seconds=seconds, cost=attempt.cost_usd
             )
             stop = None if route.is_shadow else feature.stop
-            reason = experiments.judge(feature.name, variant, after, stop, against=control)
+            reason = experiments.record_and_judge(feature.name, variant, after, stop, control=control)
         if reason is not None:
             fields = {"event": "trial.stopped", "feature": feature.name, "arm": variant, "reason": reason}
             log.error("the trial of %s for %s was stopped: %s", variant, feature.name, reason, extra=fields)

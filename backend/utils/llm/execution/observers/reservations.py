@@ -1,4 +1,4 @@
-"""Reserves the budgets of requests before they are sent, and settles them afterwards."""
+"""Reserves budgets before a request is sent, and settles them when it has ended."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from typing_extensions import override
 
-from ...budgets import pico_usd
-from ...foreign import label
-from ...pricing import price_on
-from ...receipt import Attempt, BudgetMark, Usage
-from ...routing.charges import claims, over_budget, uncounted_rejection
+from ...budgets import to_pico_usd
+from ...foreign import sanitize_text
+from ...pricing import compute_cost_on_day
+from ...receipt import Attempt, BudgetRemark, Usage
+from ...routing.charges import find_budget_claims, make_budget_rejection, make_uncounted_rejection
 from ...routing.route import Rejection
-from ...state.budget_store import BudgetStoreAwayError, Reservation, Shortage
-from ...types import Category
-from ..awaiting import within
-from .base import AttemptObserver, used_nothing
+from ...state.budget_store import BudgetShortage, BudgetStoreUnreachableError, Reservation
+from ...types import FailureCategory
+from ..awaiting import time_limit
+from .base import AttemptObserver, used_no_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ...budgets import BudgetWindow, Counter
     from ...clock import Time
-    from ...failures import Failure
+    from ...failures import ClassifiedFailure
     from ...routing.charges import BudgetClaim
     from ...state.budget_store import BudgetStore
     from ..steps import Try
@@ -46,52 +46,54 @@ MOST = 10**17
 """The most that is settled for a request, in pico-dollars or tokens; more is taken for a provider's error."""
 
 
-class Held(NamedTuple):
-    """What one request has reserved: its claims on budgets, and the reservation in the store, which is settled later."""
+class HeldReservation(NamedTuple):
+    """What is reserved for one request: its claims on budgets, and the reservation in the budget store."""
 
     claims: tuple[BudgetClaim, ...]
     reservation: Reservation
 
 
-class Reservations(AttemptObserver):
-    """Reserves the budgets of a request before it is sent, and settles them when it is over.
+class BudgetReservations(AttemptObserver):
+    """Reserves the budgets of a request before it is sent, and settles them with the actual use afterwards.
 
     Args:
         store: The store of budget counters.
-        time: The clocks; the wall clock decides the day and the month.
+        time: The clocks. The wall clock determines the day and the month of a budget.
     """
 
     def __init__(self, store: BudgetStore, time: Time) -> None:
         self._store = store
         self._time = time
-        self._held: dict[int, Held] = {}
+        self._held: dict[int, HeldReservation] = {}
         self._warned: dict[BudgetWindow, None] = {}
         self._is_away = False
 
     @property
-    def waits(self) -> bool:
-        """Whether `reserve` may block, so that it must not be called on an event loop."""
+    def may_block(self) -> bool:
+        """Whether `reserve` may block on its store. If so, use `areserve` on an event loop."""
         return self._store.waits
 
-    def reserve(self, step: Try) -> Rejection | tuple[BudgetMark, ...]:
-        """Reserve the most that ``step`` could use in all of its budgets, or in none.
+    def reserve(self, step: Try) -> Rejection | tuple[BudgetRemark, ...]:
+        """Reserve the most that ``step`` could use, in all of its budgets or in none.
 
         Returns:
-            The rejection, if a budget has no room; else the budget remarks for the call's receipt.
+            The rejection if a budget has not enough left; otherwise remarks about the budgets for the call's
+            receipt.
         """
         found = self._claims(step)
         return self._reserved(step, found) if found else ()
 
-    async def areserve(self, step: Try) -> Rejection | tuple[BudgetMark, ...]:
-        """Reserve in a thread, without blocking the event loop, for at most `PATIENCE_SECONDS`; as `reserve`.
+    async def areserve(self, step: Try) -> Rejection | tuple[BudgetRemark, ...]:
+        """Asynchronous version of `reserve`: it reserves in a thread, and waits at most `PATIENCE_SECONDS`.
 
-        A reservation that comes later is released.
+        A store that does not answer by then counts as unreachable. A reservation made after a rejection or a
+        cancellation is released.
         """
         if not (found := self._claims(step)):
             return ()
         reserving = asyncio.ensure_future(asyncio.to_thread(self._reserved, step, found))
         try:
-            async with within(PATIENCE_SECONDS):
+            async with time_limit(PATIENCE_SECONDS):
                 return await asyncio.shield(reserving)
         except TimeoutError:
             outcome = self._away(step, found, "no answer")
@@ -103,17 +105,17 @@ class Reservations(AttemptObserver):
             raise
 
     def _claims(self, step: Try) -> tuple[BudgetClaim, ...]:
-        return claims(step.candidate, step.route, self._time.now())
+        return find_budget_claims(step.candidate, step.route, self._time.now())
 
-    def _reserved(self, step: Try, found: tuple[BudgetClaim, ...]) -> Rejection | tuple[BudgetMark, ...]:
+    def _reserved(self, step: Try, found: tuple[BudgetClaim, ...]) -> Rejection | tuple[BudgetRemark, ...]:
         seconds = step.most_seconds + LEASE_SECONDS
         charges = tuple(claim.charge for claim in found)
-        held = Held(found, Reservation(os.urandom(16).hex(), charges, seconds))
+        held = HeldReservation(found, Reservation(os.urandom(16).hex(), charges, seconds))
         try:
             outcome = self._store.reserve(held.reservation)
-            if not isinstance(outcome, Shortage):
+            if not isinstance(outcome, BudgetShortage):
                 self._held[step.number] = held
-        except BudgetStoreAwayError as error:
+        except BudgetStoreUnreachableError as error:
             away = self._away(step, found, str(error))
             if not isinstance(away, Rejection):
                 self._held[step.number] = held  # it may have been set aside without a word
@@ -124,17 +126,17 @@ class Reservations(AttemptObserver):
         if self._is_away:
             log.warning("the counters of budgets can be read again")
         self._is_away = False
-        if isinstance(outcome, Shortage):
+        if isinstance(outcome, BudgetShortage):
             claim = found[charges.index(outcome.charge)]
-            return over_budget(step.candidate, claim, outcome.counter, self._time.now())
+            return make_budget_rejection(step.candidate, claim, outcome.counter, self._time.now())
         return tuple(self._marks(found, outcome))
 
     @override
-    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
+    def on_ended(self, step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> None:
         self._settle(step, None if attempt.withdrawn else _used(step, attempt, failure))
 
     @override
-    def abandoned(self, step: Try, attempt: Attempt | None) -> None:
+    def on_abandoned(self, step: Try, attempt: Attempt | None) -> None:
         self._settle(step, None if attempt is None else _used(step, attempt, None))
 
     def _settle(self, step: Try, usage: Usage | None) -> None:
@@ -143,26 +145,28 @@ class Reservations(AttemptObserver):
             used = [0 if usage is None else min(MOST, _amount(step, claim, usage)) for claim in held.claims]
             self._store.settle(held.reservation, used)
 
-    def _away(self, step: Try, found: Sequence[BudgetClaim], why: str) -> Rejection | tuple[BudgetMark, ...]:
+    def _away(
+        self, step: Try, found: Sequence[BudgetClaim], why: str
+    ) -> Rejection | tuple[BudgetRemark, ...]:
         if not self._is_away:
             log.warning("the counters of budgets cannot be read: %s", why)
         self._is_away = True
         concerned = [claim.budget for claim in found]
         closed = next((budget for budget in concerned if budget.when_away == "closed"), None)
         if closed is not None:
-            return uncounted_rejection(step.candidate, closed)
-        return tuple(BudgetMark(budget.name, budget.per, "uncounted") for budget in concerned)
+            return make_uncounted_rejection(step.candidate, closed)
+        return tuple(BudgetRemark(budget.name, budget.per, "uncounted") for budget in concerned)
 
-    def _marks(self, found: Sequence[BudgetClaim], counters: Sequence[Counter]) -> list[BudgetMark]:
+    def _marks(self, found: Sequence[BudgetClaim], counters: Sequence[Counter]) -> list[BudgetRemark]:
         """Remarks about the budgets that are nearly used up."""
         near = [
             (claim, counter)
             for claim, counter in zip(found, counters, strict=True)
-            if counter.used(claim.budget.cap) >= claim.budget.warn_at
+            if counter.used_share(claim.budget.cap) >= claim.budget.warn_at
         ]
         for claim, counter in near:
             self._warn(claim, counter)
-        return [BudgetMark(claim.budget.name, claim.budget.per, "warning") for claim, _ in near]
+        return [BudgetRemark(claim.budget.name, claim.budget.per, "warning") for claim, _ in near]
 
     def _warn(self, claim: BudgetClaim, counter: Counter) -> None:
         """Log a warning, once for each counter."""
@@ -175,35 +179,35 @@ class Reservations(AttemptObserver):
         log.warning(
             "budget %s: %.0f %% of %s are used or set aside by the %s %s",
             budget.name,
-            100 * counter.used(budget.cap),
-            budget.shown(budget.cap + counter.raised),
+            100 * counter.used_share(budget.cap),
+            budget.format_amount(budget.cap + counter.raised),
             budget.per,
-            label(window.subject),
+            sanitize_text(window.subject),
             extra={"event": "budget.warning", "budget": budget.name},
         )
 
 
-def withdrawn(step: Try, time: Time) -> Attempt:
-    """Build the record of the request ``step``, which was not sent."""
+def make_withdrawn_attempt(step: Try, time: Time) -> Attempt:
+    """Build the record of a request that was chosen but not sent."""
     return Attempt(
         endpoint=str(step.candidate.endpoint),
         key_owner=step.candidate.owner,
         outcome="cancelled",
         started=time.now(),
         duration=timedelta(),
-        category=Category.CANCELLED,
+        category=FailureCategory.CANCELLED,
         withdrawn=True,
     )
 
 
-def _used(step: Try, attempt: Attempt, failure: Failure | None) -> Usage | None:
+def _used(step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> Usage | None:
     """The tokens of an attempt; None if it never arrived or was refused.
 
     If the usage is unknown, the prompt counts as read.
     """
     if attempt.usage is not None:
         return attempt.usage
-    if used_nothing(failure):
+    if used_no_tokens(failure):
         return None
     return Usage(input=step.route.needs.tokens)
 
@@ -215,5 +219,5 @@ def _amount(step: Try, claim: BudgetClaim, usage: Usage) -> int:
     endpoint = step.candidate.endpoint
     if endpoint.provider.access != "key":
         return 0
-    usd: Decimal | None = price_on(step.route.today, endpoint, usage)
-    return claim.charge.amount if usd is None else pico_usd(usd)
+    usd: Decimal | None = compute_cost_on_day(step.route.today, endpoint, usage)
+    return claim.charge.amount if usd is None else to_pico_usd(usd)

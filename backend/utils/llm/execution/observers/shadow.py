@@ -1,4 +1,7 @@
-"""Copies of calls for shadow endpoints. Their answers are dropped; their results and costs are recorded."""
+"""Runs copies of calls on shadow endpoints.
+
+Their answers are dropped; their results and costs are recorded.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,19 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from ...forks import PerProcess
-from ...interruptions import is_raised_by_nobody
+from ...forks import ForkSafe
+from ...interruptions import is_raised_from_outside
 from .base import AttemptObserver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...failures import Failure
-    from ...model_config import Share
+    from ...failures import ClassifiedFailure
+    from ...model_config import TrafficShare
     from ...receipt import Attempt
     from ..steps import Try
 
-    Copy = Callable[[Share], Callable[[], None] | None]
+    Copy = Callable[[TrafficShare], Callable[[], None] | None]
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +32,11 @@ MOST_AT_ONCE = 8
 """The most copies at a time; others are not sent, so that a slow shadow endpoint cannot pile up threads."""
 
 
-class Shadows(PerProcess):
-    """The daemon threads that send shadow copies of calls, one thread for each copy.
+class ShadowThreads(ForkSafe):
+    """Runs copies of calls for shadow endpoints, each in its own daemon thread.
 
     Args:
-        random: A random number, at least 0 and less than 1.
+        random: Returns a random number from 0 to below 1, which decides whether a copy is sent.
     """
 
     def __init__(self, random: Callable[[], float]) -> None:
@@ -45,8 +48,11 @@ class Shadows(PerProcess):
         self._places = threading.BoundedSemaphore(MOST_AT_ONCE)
         self._under_way: set[threading.Thread] = set()
 
-    def start(self, feature: str, send: Callable[[], None]) -> None:
-        """Run ``send`` in a new thread; if `MOST_AT_ONCE` copies are running, log and drop it."""
+    def start_copy(self, feature: str, send: Callable[[], None]) -> None:
+        """Run ``send``, which sends one copy, in a new thread.
+
+        If `MOST_AT_ONCE` copies are already running, the copy is not sent, which is logged.
+        """
         if not self._places.acquire(blocking=False):
             log.info("%d copies are under way already; another one is not sent", MOST_AT_ONCE)
             return
@@ -62,7 +68,7 @@ class Shadows(PerProcess):
             raise
 
     def join(self, seconds: float) -> None:
-        """Wait for running copies, at most ``seconds`` for each."""
+        """Wait for the running copies, at most ``seconds`` for each of them."""
         for thread in list(self._under_way):
             thread.join(seconds)
 
@@ -80,25 +86,26 @@ class Shadows(PerProcess):
 
 
 class ShadowObserver(AttemptObserver):
-    """Sends the copies of one call once it was answered.
+    """Sends copies of one call to shadow endpoints after the call was answered.
 
     Args:
-        shadows: The threads that run the copies.
-        copy: Called with a shadow endpoint's share; returns a function that sends the copy, or None if none may be sent.
+        shadows: Runs the copies in threads.
+        copy: Called with a shadow endpoint's share of the traffic. Returns a function that sends the copy;
+            None if the endpoint may not get one.
     """
 
-    def __init__(self, shadows: Shadows, copy: Copy) -> None:
+    def __init__(self, shadows: ShadowThreads, copy: Copy) -> None:
         self._shadows = shadows
         self._copy = copy
 
     @override
-    def ended(self, step: Try, _: Attempt, failure: Failure | None) -> None:
+    def on_ended(self, step: Try, _: Attempt, failure: ClassifiedFailure | None) -> None:
         feature = step.route.feature
         for share in feature.shadow if failure is None else ():
             try:
                 if self._shadows.random() * 100.0 < share.percent and (send := self._copy(share)) is not None:
-                    self._shadows.start(feature.name, send)
+                    self._shadows.start_copy(feature.name, send)
             except Exception as error:
-                if is_raised_by_nobody(error):
+                if is_raised_from_outside(error):
                     raise
                 log.exception("a copy could not be sent; the call goes on")

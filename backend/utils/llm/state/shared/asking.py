@@ -9,7 +9,7 @@ from ..rate_limiter import LONGEST_POLL, POLL_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .store import Limit
+    from .store import SharedLimit
 
 ASKED_SECONDS = 2.0
 """Seconds for which other calls wait for the answer to a call that asks the store: longer than any answer takes."""
@@ -18,8 +18,8 @@ FEW = 8
 MOST_DOUBLINGS = 20
 
 
-class Askers:
-    """The number of requests in each scope that wait for the store's answer.
+class PendingStoreRequests:
+    """Counts, for each scope, the requests that wait for an answer of the shared store.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -30,7 +30,7 @@ class Askers:
         self._asking: dict[str, tuple[int, float]] = {}
 
     def count(self, scope: str) -> int:
-        """The number of requests in ``scope`` that wait for the store's answer; 0 if it is `ASKED_SECONDS` overdue."""
+        """The number of requests in ``scope`` that wait for the store; 0 if the last began `ASKED_SECONDS` ago."""
         asking, asked_at = self._asking.get(scope, (0, 0.0))
         return asking if self._clock() - asked_at < ASKED_SECONDS else 0
 
@@ -39,16 +39,16 @@ class Askers:
         self._asking[scope] = self.count(scope) + 1, self._clock()
 
     def end(self, scope: str) -> None:
-        """Count one request less in ``scope``, because the store has answered or the wait is over."""
+        """Count one request fewer in ``scope``, because the store has answered or the wait is over."""
         asking, asked_at = self._asking.pop(scope, (0, 0.0))
         if asking > 1:
             self._asking[scope] = asking - 1, asked_at
 
 
 class RefusalBackoff:
-    """Counts how often in a row the store refused each limit.
+    """Decides how long to wait before asking the store again for a limit that it has refused.
 
-    After each refusal this process asks again later, up to its turn among all processes.
+    The wait grows with each refusal in a row, up to the time in which every process gets a turn.
 
     Args:
         random: Returns a random number from 0 up to, not including, 1.
@@ -62,15 +62,18 @@ class RefusalBackoff:
         """Forget all refusals."""
         self._in_a_row.clear()
 
-    def granted(self, limit: Limit) -> None:
+    def record_grant(self, limit: SharedLimit) -> None:
         """Forget the refusals of ``limit``, because the store has granted a request."""
         self._in_a_row.pop(limit.key, None)
 
-    def refused(self, limit: Limit, processes: int) -> float:
-        """Count a refusal of ``limit``, and return the random seconds after which this process, one of ``processes``, asks again."""
+    def record_refusal(self, limit: SharedLimit, processes: int) -> float:
+        """Count a refusal of ``limit``, and return a random number of seconds to wait before asking again.
+
+        ``processes`` is the number of processes that share the limit.
+        """
         refused = self._in_a_row[limit.key] = min(MOST_DOUBLINGS, self._in_a_row.get(limit.key, 0) + 1)
         if limit.kind == "window":
-            first, turn = limit.grain, processes * limit.seconds / limit.most
+            first, turn = limit.bucket_seconds, processes * limit.seconds / limit.most
         else:
             first, turn = POLL_SECONDS / FEW, processes * POLL_SECONDS / FEW
         return self._random() * min(LONGEST_POLL, turn, first * 2.0**refused)

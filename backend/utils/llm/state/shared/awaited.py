@@ -18,11 +18,13 @@ NEXT_LOOK_SECONDS = 0.005
 MOST_LOOKS = 200
 
 
-class Awaited(Generic[T]):
-    """A value that is set once, by any thread; one caller waits for it. It costs less than a `Future`, which many may wait for.
+class SingleWaiterFuture(Generic[T]):
+    """A value that any thread sets once, and that a single thread or task waits for.
+
+    It costs less than a `Future`, which allows many waiters.
 
     Attributes:
-        value: None until it is set.
+        value: The value; None until it is set.
     """
 
     __slots__ = ("_wake", "is_set", "value")
@@ -33,13 +35,13 @@ class Awaited(Generic[T]):
         self._wake: Callable[[], None] | None = None
 
     def set(self, value: T | None) -> None:
-        """Set the value, and wake the waiting threads and tasks."""
+        """Set the value, and wake the waiting thread or task."""
         self.value, self.is_set = value, True
         if self._wake is not None:
             self._wake()
 
     def wait(self, seconds: float) -> bool:
-        """Block the thread until the value is set, at most ``seconds``; True if it was set."""
+        """Block the thread until the value is set, at most ``seconds``. Returns whether it was set."""
         woken = threading.Lock()
         woken.acquire()
         self._wake = woken.release
@@ -47,8 +49,8 @@ class Awaited(Generic[T]):
             woken.acquire(timeout=seconds)
         return self.is_set
 
-    async def await_soon(self, seconds: float) -> bool:
-        """Wait until the value is set, at most ``seconds``, without blocking the event loop; True if it was set."""
+    async def wait_async(self, seconds: float) -> bool:
+        """Do the same as `wait` without blocking the event loop."""
         loop = asyncio.get_running_loop()
         woken = loop.create_future()
 

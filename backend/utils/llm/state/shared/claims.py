@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ...rate_limits import SECONDS
-from .store import ALLOWED_SECONDS, Change, Limit
+from .store import ALLOWED_SECONDS, CounterChange, SharedLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ...rate_limits import Limits, Period, Rate
-    from ..rate_limiter import Meter
-    from .names import Names
+    from ..rate_limiter import MeteredScope
+    from .names import HashedNames
 
 MOST_METERS = 20_000
 """Meters whose claims are cached."""
@@ -23,16 +23,16 @@ KEPT_LONGER = 3600.0
 """Seconds for which a daily or monthly total is kept beyond its end, as clocks differ."""
 
 
-class CachedLimit:
-    """The state of one shared limit: the store's last answer, less what this process has taken since.
+class CachedSharedLimit:
+    """What this process knows of one shared limit: the store's last answer, less the amounts taken here since.
 
     Attributes:
         left: The amount still free; inf if unknown.
         free_at: When more becomes free, by the monotonic clock.
         asked: The amount requested from the store and not answered yet.
-        allowance: The amount that may be used without an answer of the store, until ``allowed_until``.
-        most_alone: The amount that may count here while the store is away, until ``ends_at``: what counted at its last
-            answer, plus this process's share of what was left.
+        allowance: The amount that this process may use without the store's answer, until ``allowed_until``.
+        most_alone: The most that this process may count while the store is unreachable, until ``ends_at``:
+            the amount at the store's last answer, plus this process's share of the amount left.
     """
 
     __slots__ = ("allowance", "allowed_until", "asked", "ends_at", "free_at", "left", "most_alone")
@@ -42,25 +42,25 @@ class CachedLimit:
         self.free_at = self.allowed_until = self.ends_at = -math.inf
         self.asked = self.allowance = self.most_alone = 0
 
-    def allowed(self, now: float) -> int:
-        """The amount that may be used at ``now`` without an answer of the store."""
+    def allowance_at(self, now: float) -> int:
+        """The amount that this process may use at ``now`` without the store's answer."""
         return self.allowance if now < self.allowed_until else 0
 
-    def allow(self, amount: int, now: float) -> None:
-        """Raise what may be used without asking the store by ``amount``, which is counted there already."""
-        self.allowance = self.allowed(now) + amount
+    def add_allowance(self, amount: int, now: float) -> None:
+        """Add ``amount`` to the allowance. The store counts this amount already."""
+        self.allowance = self.allowance_at(now) + amount
         self.allowed_until = max(self.allowed_until, now + ALLOWED_SECONDS)
 
 
-class Claim(NamedTuple):
-    """What one request counts in one shared limit: a request, its tokens, or a place among those at once."""
+class LimitClaim(NamedTuple):
+    """What one request takes from one shared limit: a request, its tokens, or a slot for requests in flight."""
 
-    limit: Limit
+    limit: SharedLimit
     unit: Literal["requests", "tokens", "places"]
     scope: str
     per: Period | None = None
 
-    def asking(self, amount: int) -> Claim:
+    def with_amount(self, amount: int) -> LimitClaim:
         """Return a copy of this claim that asks for ``amount``."""
         return self._replace(limit=self.limit._replace(ask=amount))
 
@@ -71,111 +71,122 @@ class _Cached(NamedTuple):
     limits: Limits
     until: float
     tokens: int
-    claims: tuple[Claim, ...]
+    claims: tuple[LimitClaim, ...]
 
 
-class Claims:
-    """Turns the meters of requests into claims on shared limits.
+class LimitClaimBuilder:
+    """Builds the claims that a request makes on shared limits.
 
-    The claims of the last request are cached until the day ends or the table changes.
+    The claims of the last request in each scope are cached until the day ends or the limits change.
 
     Args:
-        names: The names of scopes in the store.
+        names: Hashes the names of scopes for the store.
         epoch: The wall clock, in seconds since the epoch.
-        resets: The time at which quotas of each period begin anew, in seconds since the epoch.
+        resets: Returns when the quotas of each period are reset next, in seconds since the epoch.
     """
 
     def __init__(
-        self, names: Names, epoch: Callable[[], float], resets: Callable[[], Mapping[Period, float]]
+        self, names: HashedNames, epoch: Callable[[], float], resets: Callable[[], Mapping[Period, float]]
     ) -> None:
         self._names = names
         self._epoch = epoch
         self._resets = resets
         self._cached: dict[str, _Cached] = {}
 
-    def of(self, meter: Meter, tokens: int) -> tuple[Claim, ...]:
-        """List what a request of ``tokens`` counts in each limit of ``meter``."""
+    def build_claims(self, meter: MeteredScope, tokens: int) -> tuple[LimitClaim, ...]:
+        """Return the claims of a request of ``tokens`` on each limit of ``meter``."""
         cached = self._cached.get(meter.scope)
         if cached is None or cached.limits is not meter.limits or self._epoch() >= cached.until:
             cached = _Cached(meter.limits, self._resets()["day"], 0, tuple(self._made(meter)))
         elif cached.tokens == tokens:
             return cached.claims
-        claims = tuple(one if one.unit != "tokens" else one.asking(tokens) for one in cached.claims)
+        claims = tuple(one if one.unit != "tokens" else one.with_amount(tokens) for one in cached.claims)
         if len(self._cached) > MOST_METERS:
             self._cached.clear()
         self._cached[meter.scope] = cached._replace(tokens=tokens, claims=claims)
         return claims
 
-    def _made(self, meter: Meter) -> Iterator[Claim]:
+    def _made(self, meter: MeteredScope) -> Iterator[LimitClaim]:
         limits, scope = meter.limits, meter.scope
         for rate in limits.requests:
-            yield Claim(self._limit(scope, "requests", rate, 1), "requests", scope, rate.per)
+            yield LimitClaim(self._limit(scope, "requests", rate, 1), "requests", scope, rate.per)
         for rate in limits.tokens:
-            yield Claim(self._limit(scope, "tokens", rate, 0), "tokens", scope, rate.per)
+            yield LimitClaim(self._limit(scope, "tokens", rate, 0), "tokens", scope, rate.per)
         if limits.concurrency is not None:
-            key = self._names.key(scope, "places")
-            yield Claim(Limit(key, "places", 1, limits.concurrency), "places", scope)
+            key = self._names.counter_key(scope, "places")
+            yield LimitClaim(SharedLimit(key, "places", 1, limits.concurrency), "places", scope)
 
-    def _limit(self, scope: str, unit: str, rate: Rate, ask: int) -> Limit:
-        if not rate.resets:
-            key = self._names.key(scope, unit, rate.per)
-            return Limit(key, "window", ask, rate.amount, SECONDS[rate.per])
+    def _limit(self, scope: str, unit: str, rate: Rate, ask: int) -> SharedLimit:
+        if not rate.is_calendar_quota:
+            key = self._names.counter_key(scope, unit, rate.per)
+            return SharedLimit(key, "window", ask, rate.amount, SECONDS[rate.per])
         now = self._epoch()
         begins = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"[: None if rate.per == "day" else 7]
-        key = self._names.key(scope, unit, rate.per, begins)
-        return Limit(key, "total", ask, rate.amount, self._resets()[rate.per] - now + KEPT_LONGER)
+        key = self._names.counter_key(scope, unit, rate.per, begins)
+        return SharedLimit(key, "total", ask, rate.amount, self._resets()[rate.per] - now + KEPT_LONGER)
 
 
 @dataclass(slots=True)
 class CountedRequest:
-    """A request that this process has counted.
+    """A request that this process has counted against shared limits.
 
     Attributes:
         name: A name that no other request has in any process.
-        at: When the request was counted.
-        until: When the request counts as over if its end is not reported.
-        cached: The cached state of the limit of each claim.
-        state: ``asked`` until the store answers; then ``granted`` or ``refused``. ``alone``: sent without the store's answer.
-        buckets: For each claim, the bucket in which the store counts the request.
+        at: When the request was counted, by the monotonic clock.
+        until: When the request counts as ended if its end is not reported.
+        cached: What this process knows of the limit of each claim.
+        state: ``asked`` until the store answers; then ``granted`` or ``refused``. ``alone``: sent without
+            the answer.
+        buckets: For each claim, the part of the window in which the store counts the request.
+        has_place: Whether the request still holds its slot among the requests in flight.
         is_over: Whether the request has ended; then ``tokens`` and ``arrived`` are final.
+        arrived: Whether the request reached the provider.
     """
 
     name: str
-    meters: Sequence[Meter]
+    meters: Sequence[MeteredScope]
     tokens: int
     at: float
     until: float
-    claims: tuple[Claim, ...]
-    cached: tuple[CachedLimit, ...] = ()
+    claims: tuple[LimitClaim, ...]
+    cached: tuple[CachedSharedLimit, ...] = ()
     state: Literal["asked", "granted", "refused", "alone"] = "asked"
     buckets: tuple[int, ...] = ()
     has_place: bool = True
     is_over: bool = False
     arrived: bool = True
 
-    def amount(self, claim: Claim) -> int:
-        """The amount that the request counts for ``claim``, as far as known."""
+    def amount_for(self, claim: LimitClaim) -> int:
+        """The amount that the request counts for ``claim``: its tokens; else 1, or 0 if it was never received."""
         if claim.unit == "tokens":
             return self.tokens
         return int(self.arrived)
 
 
-def bucket_at_age(limit: Limit, age: float, bucket_of: Callable[[Limit, float], int]) -> int:
-    """The part of the window to which an amount counted ``age`` seconds ago belongs; -1 for a limit without a window."""
+def window_bucket_at_age(
+    limit: SharedLimit, age: float, bucket_of: Callable[[SharedLimit, float], int]
+) -> int:
+    """The part of the limit's sliding window that counts an amount of ``age`` seconds ago; -1 without a window.
+
+    ``bucket_of`` calculates it.
+    """
     return bucket_of(limit, age) if limit.kind == "window" else -1
 
 
-def counted(request: CountedRequest) -> Iterator[Change]:
-    """List what ``request`` counts, as changes of the store's counters; places among requests at once are left out."""
+def counter_changes_of(request: CountedRequest) -> Iterator[CounterChange]:
+    """Yield what ``request`` counts, as changes of the store's counters.
+
+    Slots for requests in flight are left out.
+    """
     for claim, bucket in zip(request.claims, request.buckets, strict=True):
-        amount = request.amount(claim)
+        amount = request.amount_for(claim)
         if claim.unit != "places" and amount:
-            yield Change(claim.limit, bucket, amount)
+            yield CounterChange(claim.limit, bucket, amount)
 
 
-def summed(changes: Iterable[Change]) -> list[Change]:
-    """Add up the amounts of changes to the same part of a window."""
-    sums: dict[tuple[str, int], Change] = {}
+def merge_changes(changes: Iterable[CounterChange]) -> list[CounterChange]:
+    """Merge changes of the same part of a window into a single change with the sum of their amounts."""
+    sums: dict[tuple[str, int], CounterChange] = {}
     for one in changes:
         place = one.limit.key, one.bucket
         before = sums.get(place)
@@ -183,8 +194,8 @@ def summed(changes: Iterable[Change]) -> list[Change]:
     return list(sums.values())
 
 
-def in_words(claim: Claim, meter: Meter) -> str:
-    """Describe the limit of ``claim`` in words, for people."""
+def describe_limit(claim: LimitClaim, meter: MeteredScope) -> str:
+    """Describe the limit of ``claim`` for people, such as ``60 requests per minute to openai:gpt-6-luna``."""
     most = claim.limit.most
     if claim.unit == "places":
         return f"{most} requests at once {meter.name}"

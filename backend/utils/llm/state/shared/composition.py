@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .health import SharedHealth
-from .knowledge import SharedTraffic
-from .names import Names
+from .health import SharedHealthTracker
+from .knowledge import SharedTrafficState
+from .names import HashedNames
 from .valkey import ValkeyStore
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from ...clock import Time
-    from .store import Event, Store
+    from .store import SharedEvent, StateStore
 
 
-def health_at(url: SecretStr, secret: bytes, time: Time) -> SharedHealth:
-    """Build the health and traffic that this process shares with all others at the state server ``url``.
+def connect_shared_health(url: SecretStr, secret: bytes, time: Time) -> SharedHealthTracker:
+    """Make and start the health tracker that processes share through the state server at ``url``.
 
     Args:
         url: The server's address.
@@ -25,16 +25,16 @@ def health_at(url: SecretStr, secret: bytes, time: Time) -> SharedHealth:
         time: Clocks, sleep and random numbers.
     """
 
-    def heard(event: Event, age: float) -> None:
-        health.heard(event, age)
+    def heard(event: SharedEvent, age: float) -> None:
+        health.apply_event(event, age)
 
     store = ValkeyStore(url, heard)
-    health = shared_health(store, Names(secret), time)
+    health = make_shared_health(store, HashedNames(secret), time)
     store.start()  # it is there before the first call asks
     return health
 
 
-def shared_health(store: Store, names: Names, time: Time) -> SharedHealth:
-    """Build the health and traffic of a process that shares them through ``store``."""
-    traffic = SharedTraffic(store, names, time.clock, time.now, time.random)
-    return SharedHealth(time.clock, traffic, store)
+def make_shared_health(store: StateStore, names: HashedNames, time: Time) -> SharedHealthTracker:
+    """Make the health tracker and the traffic state that a process shares with others through ``store``."""
+    traffic = SharedTrafficState(store, names, time.clock, time.now, time.random)
+    return SharedHealthTracker(time.clock, traffic, store)

@@ -28,13 +28,13 @@ _CHANCE = SystemRandom()
 """Gives other numbers in each forked child."""
 
 
-def retry_seconds() -> float:
-    """Random seconds until the next attempt to connect to a server that is away: 0.19 to 0.31."""
+def random_reconnect_delay() -> float:
+    """A random number of seconds, 0.19 to 0.31, until the next attempt to connect to an unreachable server."""
     return RETRY_SECONDS * _CHANCE.uniform(0.75, 1.25)
 
 
-class Connection:
-    """A connection of one thread. No command is retried.
+class StateServerConnection:
+    """A connection to the state server, for one thread. Failed commands are not retried.
 
     Args:
         url: ``redis://``, ``rediss://``, ``unix://``, or the same with ``valkey``.
@@ -67,7 +67,9 @@ class Connection:
         self.asked_at = math.inf
 
     def run(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """The replies to all of ``commands``, sent in one round trip; for a command that failed, its error.
+        """Send ``commands`` in one round trip, and return their replies.
+
+        The reply of a command that failed is its error.
 
         Raises:
             RedisError: The connection is broken and must be closed.
@@ -89,8 +91,8 @@ class Connection:
             return error
 
     @property
-    def has_answer(self) -> bool:
-        """Whether an answer has arrived that was not read yet. From any thread; False if unknown."""
+    def has_unread_answer(self) -> bool:
+        """Whether an answer has arrived and was not read yet; False if unknown. May be called from any thread."""
         with suppress(OSError, ValueError), _watching(self._socket) as selector:
             return bool(selector.select(0.0))
         return False

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from ...failures import Category
+from ...failures import FailureCategory
 from ..circuit_breaker import Breaker
-from ..health import WELL, Circuit, Condition, Health, HealthChange, Unavailable
-from .store import Event
+from ..health import WELL, Circuit, CircuitHealth, HealthChange, HealthTracker, UnavailableReason
+from .store import SharedEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .knowledge import SharedTraffic
-    from .store import Store
+    from .knowledge import SharedTrafficState
+    from .store import StateStore
 
 RESTS, RETRIES = "rests", "retries"
 """The kinds of events that health publishes."""
@@ -25,45 +25,46 @@ STALE_SECONDS = 10.0
 """Seconds after which an event about retries is ignored."""
 
 
-class SharedHealth(Health):
-    """A `Health` that publishes its changes to other processes, and applies theirs.
+class SharedHealthTracker(HealthTracker):
+    """A `HealthTracker` that publishes its changes to other processes, and applies their changes.
 
-    Published are cooldowns, breakers that open or close, probes, and retries spent; single answers and failures are not.
+    It publishes cooldowns, breakers that open or close, probes, and retries that are spent. It does not
+    publish each answer or failure.
 
     Args:
         clock: The monotonic clock, in seconds.
-        traffic: The load and limits of the process.
-        store: The store that passes events on.
+        traffic: The load and rate limits of the process.
+        store: The store that carries events between processes.
     """
 
-    traffic: SharedTraffic
+    traffic: SharedTrafficState
 
-    def __init__(self, clock: Callable[[], float], traffic: SharedTraffic, store: Store) -> None:
+    def __init__(self, clock: Callable[[], float], traffic: SharedTrafficState, store: StateStore) -> None:
         self._store = store
         super().__init__(clock, traffic)
 
-    def heard(self, event: Event, age: float) -> None:
-        """Apply an event of another process, published ``age`` seconds ago. From any thread."""
+    def apply_event(self, event: SharedEvent, age: float) -> None:
+        """Apply an event of another process, published ``age`` seconds ago. May be called from any thread."""
         if event.kind == RESTS:
             self._adopt(event.values, age)
         elif event.kind == RETRIES:
             self._share_budget(event.values, age)
         else:
-            self.traffic.heard(event, age)
+            self.traffic.apply_event(event, age)
 
     @override
-    def availability(self, *circuits: Circuit) -> Unavailable | None:
+    def find_unavailable_reason(self, *circuits: Circuit) -> UnavailableReason | None:
         self._store.start()
-        return super().availability(*circuits)
+        return super().find_unavailable_reason(*circuits)
 
     # Circuits ----------------------------------------------------------------------------------------------------------
 
     @override
-    def _keep(self, circuit: Circuit, condition: Condition, now: float) -> Sequence[HealthChange]:
+    def _keep(self, circuit: Circuit, condition: CircuitHealth, now: float) -> Sequence[HealthChange]:
         before = self._conditions.get(circuit, WELL)
         changes = super()._keep(circuit, condition, now)
         if _for_others(before) != _for_others(after := self._conditions.get(circuit, WELL)):
-            self._store.publish(Event(RESTS, _told(circuit, after, now)))
+            self._store.publish(SharedEvent(RESTS, _told(circuit, after, now)))
         return changes
 
     def _adopt(self, values: tuple[Any, ...], age: float) -> None:
@@ -77,13 +78,13 @@ class SharedHealth(Health):
     # Retry budgets -----------------------------------------------------------------------------------------------------
 
     @override
-    def earn_retry(self, budget_key: str) -> None:
-        super().earn_retry(budget_key)
-        if self._budgets[budget_key].is_low:
+    def credit_retry_budget(self, budget_key: str) -> None:
+        super().credit_retry_budget(budget_key)
+        if self._budgets[budget_key].is_below_reserve:
             self._tell_budget(budget_key, earned=1)
 
     @override
-    def may_retry(self, budget_key: str, *, last_resort: bool = False) -> bool:
+    def spend_retry(self, budget_key: str, *, last_resort: bool = False) -> bool:
         with self._lock:
             budget, now = self._budgets[budget_key], self._clock()
             is_spent = budget.spend(now)
@@ -93,7 +94,7 @@ class SharedHealth(Health):
         return is_spent or is_borrowed
 
     def _tell_budget(self, key: str, *, earned: int = 0, spent: int = 0, borrowed: int = 0) -> None:
-        self._store.publish(Event(RETRIES, (key, earned, spent, borrowed)), merge=_added)
+        self._store.publish(SharedEvent(RETRIES, (key, earned, spent, borrowed)), merge=_added)
 
     def _share_budget(self, values: tuple[Any, ...], age: float) -> None:
         """Count the retries that another process earned, spent or borrowed."""
@@ -103,7 +104,7 @@ class SharedHealth(Health):
         with self._lock:
             budget, now = self._budgets[key], self._clock()
             if spent:
-                budget.lose(spent, now)
+                budget.deduct(spent, now)
             if earned:
                 budget.earn(now, earned)
             if borrowed:
@@ -112,7 +113,7 @@ class SharedHealth(Health):
     # People --------------------------------------------------------------------------------------------------------------
 
     @override
-    def notice(self) -> str | None:
+    def describe_sharing_problem(self) -> str | None:
         self._store.start()
         since, processes = self._store.away_since, self._store.processes
         if since is None:
@@ -126,16 +127,16 @@ class SharedHealth(Health):
         self._store.close()
 
 
-def _for_others(condition: Condition) -> tuple[Any, ...] | None:
+def _for_others(condition: CircuitHealth) -> tuple[Any, ...] | None:
     """The part of ``condition`` that other processes need; None if the circuit is healthy."""
-    if not condition.is_on_trial:
+    if not condition.needs_probe:
         return None
     breaker = condition.breaker
     cooldown = condition.cools_until, condition.cools_for, condition.is_guess
     return breaker.opens_until, breaker.openings, *cooldown, condition.probes_until
 
 
-def _told(circuit: Circuit, condition: Condition, now: float) -> tuple[Any, ...]:
+def _told(circuit: Circuit, condition: CircuitHealth, now: float) -> tuple[Any, ...]:
     """The event's values: names of the table, a keyed hash, and times as seconds from now."""
     breaker = condition.breaker
     opens_in = None if breaker.opens_until is None else round(breaker.opens_until - now, 3)
@@ -156,7 +157,7 @@ def _told(circuit: Circuit, condition: Condition, now: float) -> tuple[Any, ...]
     )
 
 
-def _as_told(mine: Condition, told: Sequence[Any], then: float, now: float) -> Condition:
+def _as_told(mine: CircuitHealth, told: Sequence[Any], then: float, now: float) -> CircuitHealth:
     """The condition with what another process published at ``then``; what this process counts itself stays."""
     (
         opens_in,
@@ -179,15 +180,15 @@ def _as_told(mine: Condition, told: Sequence[Any], then: float, now: float) -> C
         mine,
         breaker=breaker,
         cools_until=then + cools if cools_for else 0.0,
-        cools_for=Category(cools_for) if cools_for else None,
+        cools_for=FailureCategory(cools_for) if cools_for else None,
         is_guess=bool(is_guess),
         is_told=bool(is_told),
         probes_until=then + probes if then + probes > now else 0.0,
-        failed_with=Category(failed_with),
+        failed_with=FailureCategory(failed_with),
         openings=mine.openings + (openings > mine.openings),  # one more, however many the other has counted
     )
 
 
-def _added(one: Event, other: Event) -> Event:
+def _added(one: SharedEvent, other: SharedEvent) -> SharedEvent:
     sums = [first + second for first, second in zip(one.values[1:], other.values[1:], strict=True)]
-    return Event(one.kind, (one.values[0], *sums))
+    return SharedEvent(one.kind, (one.values[0], *sums))

@@ -11,18 +11,18 @@ from typing_extensions import override
 from ...rate_limits import Rate
 from ..experiments import CONTROL, MEMORY, Experiments, VariantResults
 from ..quality_scores import MOST_SCORES, QualityScores
-from ..session_affinity import Rung, SessionAffinity
-from ..traffic import Traffic
+from ..session_affinity import LadderRung, SessionAffinity
+from ..traffic import TrafficState
 from .limits import SharedRateLimiter
-from .store import Event
+from .store import SharedEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from ..experiments import StopRow
-    from .names import Names
-    from .store import Store
+    from ..experiments import TrialStopConditions
+    from .names import HashedNames
+    from .store import StateStore
 
 JUDGED, OVER, SCORED, STANDS = "judged", "over", "scored", "stands"
 """The kinds of events that experiments, scores and conversations publish."""
@@ -31,46 +31,51 @@ STALE_SECONDS = 10.0
 
 
 class SharedExperiments(Experiments):
-    """Experiments that add up the results of all processes."""
+    """Experiments whose results include those of all processes."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: StateStore) -> None:
         super().__init__()
         self._store = store
 
     @override
-    def judge(
+    def record_and_judge(
         self,
         feature: str,
         variant: str,
-        after: VariantResults,
-        stop: StopRow | None,
+        new_results: VariantResults,
+        stop: TrialStopConditions | None,
         *,
-        against: str = CONTROL,
+        control: str = CONTROL,
     ) -> str | None:
-        before = self.variant(feature, variant)
-        base = before.faded() if before.judged >= MEMORY else before
-        more = [one - other for one, other in zip(astuple(after), astuple(base), strict=True)]
-        self._store.publish(Event(JUDGED, (f"{feature}\n{variant}", feature, variant, more)), merge=_added)
-        reason = super().judge(feature, variant, after, stop, against=against)
+        before = self.variant_results(feature, variant)
+        base = before.with_halved_counts() if before.judged >= MEMORY else before
+        more = [one - other for one, other in zip(astuple(new_results), astuple(base), strict=True)]
+        self._store.publish(
+            SharedEvent(JUDGED, (f"{feature}\n{variant}", feature, variant, more)), merge=_added
+        )
+        reason = super().record_and_judge(feature, variant, new_results, stop, control=control)
         if reason is not None:
-            self._store.publish(Event(OVER, (feature, variant, reason)))
+            self._store.publish(SharedEvent(OVER, (feature, variant, reason)))
         return reason
 
-    def heard(self, feature: str, variant: str, more: list[Any]) -> None:
-        """Add the results ``more`` of another process to those of ``variant``."""
-        before = self.variant(feature, variant)
-        base = before.faded() if before.judged >= MEMORY else before
-        self._variants[feature, variant] = VariantResults(*map(add, astuple(base), more))
+    def apply_results(self, feature: str, variant: str, added_results: list[Any]) -> None:
+        """Add the results of another process to those of ``variant``.
 
-    def heard_over(self, feature: str, variant: str, reason: str) -> None:
-        """Record that another process has ended the trial of ``variant``."""
+        ``added_results`` has the values of a `VariantResults`, in the order of its fields.
+        """
+        before = self.variant_results(feature, variant)
+        base = before.with_halved_counts() if before.judged >= MEMORY else before
+        self._variants[feature, variant] = VariantResults(*map(add, astuple(base), added_results))
+
+    def apply_trial_end(self, feature: str, variant: str, reason: str) -> None:
+        """Record that another process has stopped the trial of ``variant``, for ``reason``."""
         self._over.setdefault((feature, variant), reason)
 
 
 class SharedQualityScores(QualityScores):
     """Quality scores that include those of all other processes."""
 
-    def __init__(self, clock: Callable[[], float], store: Store) -> None:
+    def __init__(self, clock: Callable[[], float], store: StateStore) -> None:
         super().__init__(clock)
         self._store = store
 
@@ -78,48 +83,50 @@ class SharedQualityScores(QualityScores):
     def add(self, feature: str, endpoint: str, score: float) -> None:
         super().add(feature, endpoint, score)
         self._store.publish(
-            Event(SCORED, (f"{feature}\n{endpoint}", feature, endpoint, [score])), merge=_joined
+            SharedEvent(SCORED, (f"{feature}\n{endpoint}", feature, endpoint, [score])), merge=_joined
         )
 
-    def heard(self, feature: str, endpoint: str, scores: list[float]) -> None:
-        """Add the ``scores`` of another process."""
+    def apply_scores(self, feature: str, endpoint: str, scores: list[float]) -> None:
+        """Add ``scores`` that another process has recorded."""
         for score in scores:
             super().add(feature, endpoint, score)
 
 
 class SharedSessionAffinity(SessionAffinity):
-    """The rung that serves each conversation, in whichever process. Conversations are known by keyed hashes only."""
+    """A `SessionAffinity` that all processes share. Conversations are identified by keyed hashes only."""
 
-    def __init__(self, store: Store, names: Names) -> None:
+    def __init__(self, store: StateStore, names: HashedNames) -> None:
         super().__init__()
         self._store = store
         self._names = names
 
     @override
-    def last(self, scope: str, conversation: str) -> Rung | None:
-        return super().last(scope, self._names.of(scope, conversation))
+    def last_rung(self, scope: str, conversation: str) -> LadderRung | None:
+        return super().last_rung(scope, self._names.of(scope, conversation))
 
     @override
-    def served(self, scope: str, conversation: str, rung: Rung, tokens: int) -> None:
+    def record_rung(self, scope: str, conversation: str, rung: LadderRung, tokens: int) -> None:
         name = self._names.of(scope, conversation)
-        before = super().last(scope, name)
-        super().served(scope, name, rung, tokens)
-        if (now := super().last(scope, name)) is not None and now != before:
-            self._store.publish(Event(STANDS, (scope, name, *now)))
+        before = super().last_rung(scope, name)
+        super().record_rung(scope, name, rung, tokens)
+        if (now := super().last_rung(scope, name)) is not None and now != before:
+            self._store.publish(SharedEvent(STANDS, (scope, name, *now)))
 
-    def heard(self, scope: str, name: str, endpoint: str, longest: int) -> None:
-        """Record the rung on which another process has served the conversation ``name``."""
-        super().served(scope, name, Rung(endpoint, longest), longest + 1)
+    def apply_rung(self, scope: str, conversation_hash: str, endpoint: str, max_prompt_tokens: int) -> None:
+        """Record that another process served a conversation by ``endpoint``, up to ``max_prompt_tokens`` tokens."""
+        super().record_rung(
+            scope, conversation_hash, LadderRung(endpoint, max_prompt_tokens), max_prompt_tokens + 1
+        )
 
 
-class SharedTraffic(Traffic):
-    """The state of strategies and limits: this process's copy, kept up to date by events of the others.
+class SharedTrafficState(TrafficState):
+    """A `TrafficState` that shares rate limits, experiments, scores and conversations with other processes.
 
-    Load, latency and round robin stay this process's own: they change with every request.
+    Load, latency and round robin are not shared, because they change with every request.
 
     Args:
-        store: The store that counts for all and passes events on.
-        names: The names used in the store.
+        store: The store that counts for all processes and carries their events.
+        names: Hashes the names that are used in the store.
         clock: The monotonic clock, in seconds.
         now: The wall clock.
         random: Returns a random number from 0 up to, not including, 1.
@@ -132,8 +139,8 @@ class SharedTraffic(Traffic):
 
     def __init__(
         self,
-        store: Store,
-        names: Names,
+        store: StateStore,
+        names: HashedNames,
         clock: Callable[[], float],
         now: Callable[[], datetime],
         random: Callable[[], float],
@@ -153,30 +160,30 @@ class SharedTraffic(Traffic):
         self.quality_scores = SharedQualityScores(self.clock, self._store)
         self.session_affinity = SharedSessionAffinity(self._store, self._names)
 
-    def heard(self, event: Event, age: float) -> None:
+    def apply_event(self, event: SharedEvent, age: float) -> None:
         """Apply an event of another process, published ``age`` seconds ago."""
         kind, values = event
         with self.lock:
             match kind:
                 case "judged":
-                    self.experiments.heard(*values[1:])
+                    self.experiments.apply_results(*values[1:])
                 case "over":
-                    self.experiments.heard_over(*values)
+                    self.experiments.apply_trial_end(*values)
                 case "scored":
-                    self.quality_scores.heard(*values[1:])
+                    self.quality_scores.apply_scores(*values[1:])
                 case "stands":
-                    self.session_affinity.heard(*values)
+                    self.session_affinity.apply_rung(*values)
                 case "used" if age < STALE_SECONDS:
                     _, name, rate, tokens = values
-                    self.rate_limiter.heard_use(name, Rate.read(rate), tokens)
+                    self.rate_limiter.apply_used_tokens(name, Rate.parse(rate), tokens)
 
 
-def _added(one: Event, other: Event) -> Event:
+def _added(one: SharedEvent, other: SharedEvent) -> SharedEvent:
     """Two events of one variant as one, with the results added up."""
     sums = [first + second for first, second in zip(one.values[-1], other.values[-1], strict=True)]
-    return Event(one.kind, (*one.values[:-1], sums))
+    return SharedEvent(one.kind, (*one.values[:-1], sums))
 
 
-def _joined(one: Event, other: Event) -> Event:
+def _joined(one: SharedEvent, other: SharedEvent) -> SharedEvent:
     """Two events of one endpoint as one, with the scores of both; if there are too many, the latest."""
-    return Event(one.kind, (*one.values[:-1], [*one.values[-1], *other.values[-1]][-MOST_SCORES:]))
+    return SharedEvent(one.kind, (*one.values[:-1], [*one.values[-1], *other.values[-1]][-MOST_SCORES:]))

@@ -14,23 +14,31 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from ..rate_limiter import LONGEST_POLL, POLL_SECONDS, Exceeded, RateLimiter
-from .asking import Askers, RefusalBackoff
-from .awaited import MOST_LOOKS, NEXT_LOOK_SECONDS, Awaited
-from .claims import CachedLimit, Claims, CountedRequest, bucket_at_age, counted, in_words, summed
-from .store import ALLOWED_SECONDS, PROMPT_SECONDS, Change, Event
-from .unreported import Unreported
+from ..rate_limiter import LONGEST_POLL, POLL_SECONDS, ExceededLimit, RateLimiter
+from .asking import PendingStoreRequests, RefusalBackoff
+from .awaited import MOST_LOOKS, NEXT_LOOK_SECONDS, SingleWaiterFuture
+from .claims import (
+    CachedSharedLimit,
+    CountedRequest,
+    LimitClaimBuilder,
+    counter_changes_of,
+    describe_limit,
+    merge_changes,
+    window_bucket_at_age,
+)
+from .store import ALLOWED_SECONDS, PROMPT_SECONDS, CounterChange, SharedEvent
+from .unreported import UnreportedAmounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from threading import RLock
 
     from ...rate_limits import Rate
-    from ..rate_limiter import Meter
+    from ..rate_limiter import MeteredScope
     from ..windows import Window
-    from .claims import Claim
-    from .names import Names
-    from .store import Answer, Limit, Room, Store
+    from .claims import LimitClaim
+    from .names import HashedNames
+    from .store import LimitState, ReservationAnswer, SharedLimit, StateStore
 
 USED = "used"
 """The kind of event that tells how many tokens of a quota a process has used."""
@@ -45,14 +53,16 @@ _ASKS = 0.01
 
 
 class SharedRateLimiter(RateLimiter):
-    """A `RateLimiter` that also counts in a shared store. The owner holds the lock, unless stated otherwise.
+    """A `RateLimiter` that also counts requests in a store that all processes share.
+
+    The owner of the lock holds it during every call, unless a method says otherwise.
 
     Args:
         clock: The monotonic clock, in seconds.
         epoch: The wall clock, in seconds since the epoch.
         lock: The owner's lock.
         store: The store that counts for all processes.
-        names: The names of scopes in the store.
+        names: Hashes the names of scopes for the store.
         random: Returns a random number from 0 up to, not including, 1.
     """
 
@@ -63,8 +73,8 @@ class SharedRateLimiter(RateLimiter):
         clock: Callable[[], float],
         epoch: Callable[[], float],
         lock: RLock,
-        store: Store,
-        names: Names,
+        store: StateStore,
+        names: HashedNames,
         random: Callable[[], float],
     ) -> None:
         super().__init__(clock, epoch)
@@ -72,15 +82,15 @@ class SharedRateLimiter(RateLimiter):
         self._store = store
         self._names = names
         self._process = os.urandom(8).hex()
-        self._cached: dict[str, CachedLimit] = {}
+        self._cached: dict[str, CachedSharedLimit] = {}
         self._looked_at = -math.inf
-        self._askers = Askers(clock)
+        self._askers = PendingStoreRequests(clock)
         self._refusals = RefusalBackoff(random)
         self._requests: dict[int, CountedRequest] = {}
-        self._unreported = Unreported()
+        self._unreported = UnreportedAmounts()
         self._uncopied: set[str] = set()
-        self._claimed: dict[str, tuple[Claim, float]] = {}
-        self._claims = Claims(names, epoch, self.resets)
+        self._claimed: dict[str, tuple[LimitClaim, float]] = {}
+        self._claims = LimitClaimBuilder(names, epoch, self.next_quota_resets)
 
     # What is full ------------------------------------------------------------------------------------------------------
 
@@ -94,29 +104,31 @@ class SharedRateLimiter(RateLimiter):
         return self._share(amount) if self._is_alone else amount
 
     @override
-    def _obstacles(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
+    def _obstacles(self, meter: MeteredScope, tokens: int, call_number: int) -> Iterator[ExceededLimit]:
         yield from super()._obstacles(meter, tokens, call_number)
         if self._is_alone:
             yield from self._over_what_was_left(meter, tokens, call_number)
         elif self._cached or not self._store.joined:
             yield from self._elsewhere(meter, tokens, call_number)
 
-    def _needs(self, meter: Meter, tokens: int, call_number: int) -> Iterator[tuple[Claim, int, int]]:
+    def _needs(
+        self, meter: MeteredScope, tokens: int, call_number: int
+    ) -> Iterator[tuple[LimitClaim, int, int]]:
         """For each limit: the amount that this call and the calls before it need, and the number of those calls."""
         count = self._counts.get(meter.scope)
-        before = count.queue.before(call_number, self._clock()) if count is not None else 0
-        asked = sum(count.queue.asks(before)) if count is not None and meter.limits.tokens else 0
-        for claim in self._claims.of(meter, tokens):
+        before = count.queue.count_before(call_number, self._clock()) if count is not None else 0
+        asked = sum(count.queue.tokens_needed(before)) if count is not None and meter.limits.tokens else 0
+        for claim in self._claims.build_claims(meter, tokens):
             yield claim, asked + tokens if claim.unit == "tokens" else before + 1, before
 
-    def _elsewhere(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
+    def _elsewhere(self, meter: MeteredScope, tokens: int, call_number: int) -> Iterator[ExceededLimit]:
         """Each limit exceeded by the store's last answer; while the store is silent, each with too small an allowance."""
         now, joined = self._clock(), self._store.joined
         for claim, need, before in self._needs(meter, tokens, call_number):
             cached = self._cached.get(claim.limit.key)
             if cached is None and joined:
                 continue
-            if cached is not None and need <= (cached.left if joined else cached.allowed(now)):
+            if cached is not None and need <= (cached.left if joined else cached.allowance_at(now)):
                 continue
             seconds = max(0.0, cached.free_at - now) if cached is not None and joined else 0.0
             turn = min(LONGEST_POLL, STAGGER_SECONDS * before)
@@ -127,9 +139,13 @@ class SharedRateLimiter(RateLimiter):
             if (look_in := seconds + turn) > 0:
                 is_guess = claim.unit == "places" or seconds == 0
                 is_quota = claim.limit.kind == "total"
-                yield Exceeded(meter.scope, in_words(claim, meter), look_in, look_in, is_quota, is_guess)
+                yield ExceededLimit(
+                    meter.scope, describe_limit(claim, meter), look_in, look_in, is_quota, is_guess
+                )
 
-    def _over_what_was_left(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
+    def _over_what_was_left(
+        self, meter: MeteredScope, tokens: int, call_number: int
+    ) -> Iterator[ExceededLimit]:
         """While the store is away: each limit of which its last answer left too little."""
         now = self._clock()
         for claim, need, _ in self._needs(meter, tokens, call_number):
@@ -138,73 +154,77 @@ class SharedRateLimiter(RateLimiter):
                 continue
             seconds = cached.ends_at - now
             if (window := self._window_of(claim)) is not None and cached.most_alone >= claim.limit.ask:
-                seconds = min(seconds, window.seconds_until([need], cached.most_alone))
+                seconds = min(seconds, window.seconds_until_free([need], cached.most_alone))
             seconds = max(POLL_SECONDS, seconds)
             is_quota = claim.limit.kind == "total"
-            yield Exceeded(
-                meter.scope, in_words(claim, meter), seconds, seconds, is_quota, claim.unit == "places"
+            yield ExceededLimit(
+                meter.scope, describe_limit(claim, meter), seconds, seconds, is_quota, claim.unit == "places"
             )
 
-    def _fits_alone(self, claim: Claim, cached: CachedLimit, need: int, used: int) -> bool:
+    def _fits_alone(self, claim: LimitClaim, cached: CachedSharedLimit, need: int, used: int) -> bool:
         """Whether ``used``, with what is needed, fits what the store's last answer left for this process."""
         if self._clock() >= cached.ends_at:
             return True
         return used <= cached.most_alone or (used == need == claim.limit.ask and need <= max(0, cached.left))
 
-    def _used(self, claim: Claim) -> int:
+    def _used(self, claim: LimitClaim) -> int:
         """The amount that counts in this process."""
         if (window := self._window_of(claim)) is not None:
-            return window.used()
+            return window.used_amount()
         count = self._counts.get(claim.scope)
         return count.in_flight.count(self._clock()) if count is not None and claim.unit == "places" else 0
 
-    def _window_of(self, claim: Claim) -> Window | None:
+    def _window_of(self, claim: LimitClaim) -> Window | None:
         count = self._counts.get(claim.scope)
         return count.windows.get((claim.unit, claim.per)) if count is not None and claim.per else None
 
     # A request ---------------------------------------------------------------------------------------------------------
 
     @override
-    def take(self, meters: Sequence[Meter], tokens: int, number: int, until: float) -> None:
-        super().take(meters, tokens, number, until)
-        claims = tuple(claim for meter in meters for claim in self._claims.of(meter, tokens))
+    def count_request(
+        self, meters: Sequence[MeteredScope], tokens: int, request_number: int, until: float
+    ) -> None:
+        super().count_request(meters, tokens, request_number, until)
+        claims = tuple(claim for meter in meters for claim in self._claims.build_claims(meter, tokens))
         cached_limits = tuple(self._cached_limit(claim) for claim in claims)
-        name, now = f"{self._process}:{number}", self._clock()
-        self._requests[number] = CountedRequest(name, meters, tokens, now, until, claims, cached_limits)
+        name, now = f"{self._process}:{request_number}", self._clock()
+        self._requests[request_number] = CountedRequest(
+            name, meters, tokens, now, until, claims, cached_limits
+        )
         for claim, cached in zip(claims, cached_limits, strict=True):
             cached.left -= claim.limit.ask
             cached.asked += claim.limit.ask
 
-    def _cached_limit(self, claim: Claim) -> CachedLimit:
+    def _cached_limit(self, claim: LimitClaim) -> CachedSharedLimit:
         cached = self._cached.get(claim.limit.key)
         if cached is None:
             if len(self._cached) > MOST_ROOMS:
                 self._cached, self._claimed = {}, {}
                 self._refusals.clear()
-            cached = self._cached[claim.limit.key] = CachedLimit()
+            cached = self._cached[claim.limit.key] = CachedSharedLimit()
         return cached
 
     @override
-    def reserve(self, number: int) -> bool:
-        request, answer = self._asked(number)
+    def reserve_shared_limits(self, request_number: int) -> bool:
+        request, answer = self._asked(request_number)
         looks = repeat(NEXT_LOOK_SECONDS, MOST_LOOKS)
         patience: float | None = self._store.patience
-        while patience and not answer.wait(patience) and not self._store.late():
+        while patience and not answer.wait(patience) and not self._store.is_unreachable():
             patience = next(looks, None)
         return self._may_go(request, answer)
 
     @override
-    async def areserve(self, number: int) -> bool:
-        request, answer = self._asked(number)
+    async def areserve_shared_limits(self, request_number: int) -> bool:
+        request, answer = self._asked(request_number)
         looks = repeat(NEXT_LOOK_SECONDS, MOST_LOOKS)
         patience: float | None = self._store.patience
-        while patience and not await answer.await_soon(patience) and not self._store.late():
+        while patience and not await answer.wait_async(patience) and not self._store.is_unreachable():
             patience = next(looks, None)
         return self._may_go(request, answer)
 
-    def _asked(self, number: int) -> tuple[CountedRequest, Awaited[Answer]]:
+    def _asked(self, number: int) -> tuple[CountedRequest, SingleWaiterFuture[ReservationAnswer]]:
         """Ask the store to reserve request ``number``; the answer is awaited."""
-        answer: Awaited[Answer] = Awaited()
+        answer: SingleWaiterFuture[ReservationAnswer] = SingleWaiterFuture()
         with self._lock:
             request = self._requests[number]
             for meter in request.meters:
@@ -213,7 +233,7 @@ class SharedRateLimiter(RateLimiter):
         self._store.reserve(request.name, limits, partial(self._told, request, answer))
         return request, answer
 
-    def _may_go(self, request: CountedRequest, answer: Awaited[Answer]) -> bool:
+    def _may_go(self, request: CountedRequest, answer: SingleWaiterFuture[ReservationAnswer]) -> bool:
         said = answer.value
         if said is None or (said.granted and not self._store.joined):
             with self._lock:
@@ -230,15 +250,20 @@ class SharedRateLimiter(RateLimiter):
         changes = [
             change
             for claim, bucket in zip(request.claims, request.buckets, strict=True)
-            if claim.limit.kind == "window" and claim.limit.ask and late > claim.limit.tolerance
+            if claim.limit.kind == "window" and claim.limit.ask and late > claim.limit.grant_delay_tolerance
             for change in (
-                Change(claim.limit, bucket, -claim.limit.ask),
-                Change(claim.limit, -1, claim.limit.ask),
+                CounterChange(claim.limit, bucket, -claim.limit.ask),
+                CounterChange(claim.limit, -1, claim.limit.ask),
             )
         ]
-        self._store.change(changes)
+        self._store.queue_changes(changes)
 
-    def _told(self, request: CountedRequest, answer: Awaited[Answer], said: Answer | None) -> None:
+    def _told(
+        self,
+        request: CountedRequest,
+        answer: SingleWaiterFuture[ReservationAnswer],
+        said: ReservationAnswer | None,
+    ) -> None:
         """Take the store's answer. From any thread."""
         with self._lock:
             for meter in request.meters:
@@ -253,12 +278,12 @@ class SharedRateLimiter(RateLimiter):
                     request.state = "refused"
         answer.set(said)
 
-    def _granted(self, request: CountedRequest, said: Answer) -> None:
+    def _granted(self, request: CountedRequest, said: ReservationAnswer) -> None:
         is_reported = request.state == "granted" or (request.state == "alone" and request.is_over)
         if is_reported:  # once is enough
-            self._store.change(
+            self._store.queue_changes(
                 [
-                    Change(claim.limit, room.bucket, -claim.limit.ask)
+                    CounterChange(claim.limit, room.bucket, -claim.limit.ask)
                     for claim, room in zip(request.claims, said.rooms, strict=True)
                     if claim.unit != "places"
                 ]
@@ -274,9 +299,9 @@ class SharedRateLimiter(RateLimiter):
         if corrects:
             self._correct(request, {claim.limit.key: claim.limit.ask for claim in request.claims})
         if keys := [claim.limit.key for claim in request.claims if claim.unit == "places"]:
-            self._store.release(request.name, keys, at_once=False)
+            self._store.release_slots(request.name, keys, at_once=False)
 
-    def _learn(self, request: CountedRequest, said: Answer) -> None:
+    def _learn(self, request: CountedRequest, said: ReservationAnswer) -> None:
         """Cache the amount left of each limit, and when more is free."""
         now = self._clock()
         for claim, cached, room in zip(request.claims, request.cached, said.rooms, strict=True):
@@ -286,7 +311,7 @@ class SharedRateLimiter(RateLimiter):
             cached.left = room.left
             self._allow(claim, cached, room, request.at)
 
-    def _allow(self, claim: Claim, cached: CachedLimit, room: Room, asked_at: float) -> None:
+    def _allow(self, claim: LimitClaim, cached: CachedSharedLimit, room: LimitState, asked_at: float) -> None:
         """Cache the allowance for the time when the store is silent; not from an answer that came too late."""
         if not self._store.joined:
             return
@@ -295,22 +320,24 @@ class SharedRateLimiter(RateLimiter):
             cached.allowance, cached.allowed_until = room.allowance, asked_at + ALLOWED_SECONDS
         cached.allowance = min(cached.allowance, left)
         cached.most_alone = self._used(claim) - cached.asked + left // self._store.processes
-        seconds = {"total": math.inf, "places": ALLOWED_SECONDS, "window": limit.length}[limit.kind]
+        seconds = {"total": math.inf, "places": ALLOWED_SECONDS, "window": limit.grant_seconds}[limit.kind]
         cached.ends_at = self._clock() + seconds
 
-    def _wait(self, claim: Claim, cached: CachedLimit, room: Room, said: Answer) -> float:
+    def _wait(
+        self, claim: LimitClaim, cached: CachedSharedLimit, room: LimitState, said: ReservationAnswer
+    ) -> float:
         """Seconds until the store should be asked again; longer after each refusal, up to this process's turn."""
         limit, is_refused = claim.limit, not said.granted and room.left < claim.limit.ask
         if not is_refused:
-            self._refusals.granted(limit)
+            self._refusals.record_grant(limit)
         if limit.kind == "total":
-            return self.resets()[claim.per or "day"] - self._epoch()
+            return self.next_quota_resets()[claim.per or "day"] - self._epoch()
         wait = room.wait if limit.kind == "window" else POLL_SECONDS
         if not is_refused:
             return wait
         if cached.left < limit.ask and cached.free_at > (now := self._clock()):
             return max(wait, cached.free_at - now)  # refusals of concurrent requests count once
-        return wait + self._refusals.refused(limit, self._store.processes)
+        return wait + self._refusals.record_refusal(limit, self._store.processes)
 
     def _goes_alone(self, request: CountedRequest) -> bool:
         """Whether the request may go out without the store's answer: by the allowance; by the share if the store is away."""
@@ -318,7 +345,7 @@ class SharedRateLimiter(RateLimiter):
         if self._is_alone:
             if not all(self._is_within_share(claim, cached) for claim, cached in both):
                 return False
-        elif any(cached.allowed(now) < claim.limit.ask for claim, cached in both):
+        elif any(cached.allowance_at(now) < claim.limit.ask for claim, cached in both):
             return False
         else:
             for claim, cached in both:
@@ -327,7 +354,7 @@ class SharedRateLimiter(RateLimiter):
             request.state, request.at = "alone", now
         return True
 
-    def _is_within_share(self, claim: Claim, cached: CachedLimit) -> bool:
+    def _is_within_share(self, claim: LimitClaim, cached: CachedSharedLimit) -> bool:
         """Whether what counts here, this request included, is within the process's share of the limit and what was left."""
         limit, used = claim.limit, self._used(claim)
         is_own = used <= max(0 if claim.unit == "places" else limit.ask, self._share(limit.most))
@@ -337,20 +364,27 @@ class SharedRateLimiter(RateLimiter):
         return max(1, amount // self._store.processes)
 
     @override
-    def received(self, meters: Sequence[Meter], number: int) -> None:
-        super().received(meters, number)
-        if (request := self._requests.get(number)) is not None:
+    def mark_answered(self, meters: Sequence[MeteredScope], request_number: int) -> None:
+        super().mark_answered(meters, request_number)
+        if (request := self._requests.get(request_number)) is not None:
             self._free(request)
 
     @override
-    def settle(self, meters: Sequence[Meter], number: int, used: int | None, *, arrived: bool = True) -> None:
-        super().settle(meters, number, used, arrived=arrived)
-        request = self._requests.pop(number, None)
+    def settle_request(
+        self,
+        meters: Sequence[MeteredScope],
+        request_number: int,
+        used_tokens: int | None,
+        *,
+        arrived: bool = True,
+    ) -> None:
+        super().settle_request(meters, request_number, used_tokens, arrived=arrived)
+        request = self._requests.pop(request_number, None)
         if request is None:
             return
-        counted = {claim.limit.key: request.amount(claim) for claim in request.claims}
+        counted = {claim.limit.key: request.amount_for(claim) for claim in request.claims}
         request.is_over, request.arrived = True, arrived
-        request.tokens = request.tokens if used is None else used
+        request.tokens = request.tokens if used_tokens is None else used_tokens
         self._free(request)
         if request.state == "granted":
             self._correct(request, counted)
@@ -364,12 +398,12 @@ class SharedRateLimiter(RateLimiter):
         """Keep what the request used without the store's answer, to report later; add the unused part to the allowance."""
         now = self._clock()
         for claim, cached in zip(request.claims, request.cached, strict=True):
-            limit, amount = claim.limit, request.amount(claim)
+            limit, amount = claim.limit, request.amount_for(claim)
             if claim.unit != "places" and now < cached.allowed_until:
                 cached.allowance += counted[limit.key] - amount
             if claim.unit != "places" and amount:
                 self._unreported.add(limit, request.at, amount)
-        self._unreported.forget(2 * len(request.claims), now)
+        self._unreported.drop_expired(2 * len(request.claims), now)
 
     def _free(self, request: CountedRequest) -> None:
         """Release the places of a request."""
@@ -384,8 +418,8 @@ class SharedRateLimiter(RateLimiter):
         if places and request.state != "refused":  # what was asked and never answered may have been granted
             had_place = request.state != "asked"
             for _, cached in places if had_place and self._store.is_slow else ():
-                cached.allow(1, self._clock())
-            self._store.release(request.name, [key for key, _ in places], at_once=is_full)
+                cached.add_allowance(1, self._clock())
+            self._store.release_slots(request.name, [key for key, _ in places], at_once=is_full)
 
     def _correct(self, request: CountedRequest, counted: dict[str, int]) -> None:
         """Correct the amounts ``counted`` in the store to those that the request really used."""
@@ -393,32 +427,34 @@ class SharedRateLimiter(RateLimiter):
         for claim, cached, bucket in zip(request.claims, request.cached, request.buckets, strict=True):
             if claim.unit == "places" or claim.scope in self._uncopied:
                 continue
-            more = request.amount(claim) - counted[claim.limit.key]
+            more = request.amount_for(claim) - counted[claim.limit.key]
             if more:
-                changes.append(Change(claim.limit, bucket if more < 0 else -1, more))
+                changes.append(CounterChange(claim.limit, bucket if more < 0 else -1, more))
                 cached.left -= more
-        self._store.change(changes)
+        self._store.queue_changes(changes)
 
     # What the store has to hear when it is back. From any thread ---------------------------------------------------------
 
-    def changes(self, bucket_of: Callable[[Limit, float], int], *, everything: bool) -> Iterable[Change]:
-        """The amounts that the store does not count yet. See `Reporter.changes`."""
+    def unreported_changes(
+        self, bucket_of: Callable[[SharedLimit, float], int], *, everything: bool
+    ) -> Iterable[CounterChange]:
+        """The amounts that the store does not count yet. See `CountReporter.unreported_changes`."""
         return self._everything(bucket_of) if everything else self._alone(bucket_of)
 
-    def _alone(self, bucket_of: Callable[[Limit, float], int]) -> list[Change]:
+    def _alone(self, bucket_of: Callable[[SharedLimit, float], int]) -> list[CounterChange]:
         """The amounts sent without the store's answer."""
         with self._lock:
             now = self._clock()
-            found = self._unreported.take(now, bucket_of)
+            found = self._unreported.take_all(now, bucket_of)
             for request in self._requests.values():
                 if request.state == "alone":
                     _report(request, now, bucket_of)
-                    found += counted(request)
-            return summed(found)
+                    found += counter_changes_of(request)
+            return merge_changes(found)
 
-    def _everything(self, bucket_of: Callable[[Limit, float], int]) -> Iterator[Change]:
+    def _everything(self, bucket_of: Callable[[SharedLimit, float], int]) -> Iterator[CounterChange]:
         """Every amount that counts here, one scope at a time, so that calls go on in between."""
-        scopes: dict[str, list[Claim]] = {}
+        scopes: dict[str, list[LimitClaim]] = {}
         with self._lock:
             now = self._clock()
             for claim, _ in self._claimed.values():
@@ -432,26 +468,26 @@ class SharedRateLimiter(RateLimiter):
                 with self._lock:
                     grants = [(claim.limit, *one) for claim in claims for one in self._grants(claim)]
                     self._uncopied.discard(scope)
-                yield from summed(
-                    Change(limit, bucket_at_age(limit, age, bucket_of), amount)
+                yield from merge_changes(
+                    CounterChange(limit, window_bucket_at_age(limit, age, bucket_of), amount)
                     for limit, age, amount in grants
                 )
         finally:
             self._uncopied = set()
 
-    def _grants(self, claim: Claim) -> list[tuple[float, int]]:
+    def _grants(self, claim: LimitClaim) -> list[tuple[float, int]]:
         """The grants of the claim's window, with their ages; none for places."""
         window = self._window_of(claim)
-        return window.grants() if window is not None else []
+        return window.counted_grants() if window is not None else []
 
-    def places(self) -> Iterable[tuple[Limit, str]]:
-        """The places taken now, each with its request's name. See `Reporter.places`."""
+    def taken_slots(self) -> Iterable[tuple[SharedLimit, str]]:
+        """The slots that requests in flight hold, each with the request's name. See `CountReporter.taken_slots`."""
         with self._lock:
             now = self._clock()
             for number in [number for number, one in self._requests.items() if one.until <= now]:
                 over = self._requests.pop(number)
                 if over.state == "alone":
-                    self._keep(over, {claim.limit.key: over.amount(claim) for claim in over.claims})
+                    self._keep(over, {claim.limit.key: over.amount_for(claim) for claim in over.claims})
             return [
                 (claim.limit, request.name)
                 for request in self._requests.values()
@@ -460,26 +496,26 @@ class SharedRateLimiter(RateLimiter):
                 if claim.unit == "places"
             ]
 
-    def rejoined(self) -> None:
-        """Drop the cached limits: the store counts again. See `Reporter.rejoined`."""
+    def on_rejoin(self) -> None:
+        """Forget the store's earlier answers, because it counts again. See `CountReporter.on_rejoin`."""
         with self._lock:
             for cached in self._cached.values():
                 # Requests that wait know it, too; and what one of them does not use is not for the others.
                 cached.allowance, cached.allowed_until = 0, -math.inf
             self._cached = {}
 
-    def in_use(self) -> Sequence[tuple[Limit, int]]:
-        """The limits used in the last minute, with their allowances. See `Reporter.in_use`."""
+    def limits_in_use(self) -> Sequence[tuple[SharedLimit, int]]:
+        """The limits used in the last minute, with this process's allowances. See `CountReporter.limits_in_use`."""
         with self._lock:
             now = self._looked_at = self._clock()
             last = islice(reversed(self._claimed.values()), MOST_IN_USE)
             claims = [claim for claim, at in last if now - at < IN_USE_SECONDS]
-            return [(claim.limit, self._cached_limit(claim).allowed(now)) for claim in claims]
+            return [(claim.limit, self._cached_limit(claim).allowance_at(now)) for claim in claims]
 
-    def allowed(self, rooms: Sequence[tuple[Limit, Room]]) -> None:
-        """Cache the allowances that the store has set aside. See `Reporter.allowed`."""
+    def set_allowances(self, limit_states: Sequence[tuple[SharedLimit, LimitState]]) -> None:
+        """Cache the allowances that the store has set aside for this process. See `CountReporter.set_allowances`."""
         with self._lock:
-            for limit, room in rooms:
+            for limit, room in limit_states:
                 if limit.key in self._claimed:
                     claim, _ = self._claimed[limit.key]
                     cached = self._cached_limit(claim)
@@ -489,29 +525,29 @@ class SharedRateLimiter(RateLimiter):
     # Usage without reservation -----------------------------------------------------------------------------------------
 
     @override
-    def used(self, scope: str, rate: Rate) -> int:
-        return super().used(self._names.of(scope), rate)
+    def count_used_tokens(self, scope: str, rate: Rate) -> int:
+        return super().count_used_tokens(self._names.of(scope), rate)
 
     @override
-    def use(self, scope: str, rate: Rate, tokens: int) -> None:
+    def add_used_tokens(self, scope: str, rate: Rate, tokens: int) -> None:
         name = self._names.of(scope)
-        super().use(name, rate, tokens)
+        super().add_used_tokens(name, rate, tokens)
         if tokens:
-            event = Event(USED, (f"{name} {rate.per}", name, str(rate), tokens))
+            event = SharedEvent(USED, (f"{name} {rate.per}", name, str(rate), tokens))
             self._store.publish(event, merge=_added)
 
-    def heard_use(self, name: str, rate: Rate, tokens: int) -> None:
-        """Count the ``tokens`` of a quota that another process has used."""
-        super().use(name, rate, tokens)
+    def apply_used_tokens(self, scope_hash: str, rate: Rate, tokens: int) -> None:
+        """Add ``tokens`` of the quota ``rate`` that another process has used in the scope with this hash."""
+        super().add_used_tokens(scope_hash, rate, tokens)
 
 
-def _report(request: CountedRequest, now: float, bucket_of: Callable[[Limit, float], int]) -> None:
+def _report(request: CountedRequest, now: float, bucket_of: Callable[[SharedLimit, float], int]) -> None:
     """Mark ``request`` as counted by the store."""
     request.buckets = tuple(
-        bucket_at_age(claim.limit, now - request.at, bucket_of) for claim in request.claims
+        window_bucket_at_age(claim.limit, now - request.at, bucket_of) for claim in request.claims
     )
     request.state = "granted"
 
 
-def _added(one: Event, other: Event) -> Event:
-    return Event(one.kind, (*one.values[:-1], one.values[-1] + other.values[-1]))
+def _added(one: SharedEvent, other: SharedEvent) -> SharedEvent:
+    return SharedEvent(one.kind, (*one.values[:-1], one.values[-1] + other.values[-1]))

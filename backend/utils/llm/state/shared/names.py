@@ -9,8 +9,8 @@ PREFIX = "patchbay"
 MOST_KNOWN = 10_000
 
 
-class Names:
-    """Hashed names, the same in every process with the same secret.
+class HashedNames:
+    """Replaces names by keyed hashes, which are the same in every process with the same secret.
 
     Args:
         secret: The key of the hashes, up to 64 bytes.
@@ -24,6 +24,9 @@ class Names:
         """The hash of ``parts``, 32 hexadecimal digits."""
         return blake2b("\n".join(parts).encode(), digest_size=16, key=self._secret).hexdigest()
 
-    def key(self, scope: str, *what: str) -> str:
-        """The key of a counter of ``scope``. All keys of a scope share a hash tag, so that a cluster keeps them together."""
-        return ":".join((PREFIX, f"{{{self.of(scope)}}}", *what))
+    def counter_key(self, scope: str, *parts: str) -> str:
+        """The key on the server of a counter of ``scope``; ``parts`` say which counter.
+
+        All keys of a scope share a Redis hash tag, so that a cluster keeps them on one node.
+        """
+        return ":".join((PREFIX, f"{{{self.of(scope)}}}", *parts))

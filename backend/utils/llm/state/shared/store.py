@@ -29,12 +29,13 @@ LOOK_SECONDS = 0.25
 Kind = Literal["window", "total", "places"]
 
 
-class Limit(NamedTuple):
-    """One counter in the store that a request counts in, and the amount that the request asks for.
+class SharedLimit(NamedTuple):
+    """A counter in the store with its limit, and the amount that a request asks for.
 
     Attributes:
         key: The counter's key in the store.
-        kind: A ``window`` slides; a ``total`` is forgotten after ``seconds``; ``places``, for requests at once, are taken until released.
+        kind: ``window``: a sliding window. ``total``: a sum, deleted after ``seconds``. ``places``: slots
+            for requests in flight, which are held until released.
         ask: The amount that the request needs.
         most: The limit for all processes together.
         seconds: The window's length; for a total, how long it is kept.
@@ -47,30 +48,36 @@ class Limit(NamedTuple):
     seconds: float = LEASE_SECONDS
 
     @property
-    def grain(self) -> float:
-        """The length of one part of a window, in seconds."""
+    def bucket_seconds(self) -> float:
+        """The length of one bucket of the sliding window, in seconds. Amounts in one bucket expire together."""
         return max(0.001, self.seconds / GRAINS)
 
     @property
-    def length(self) -> float:
-        """Seconds for which a grant counts."""
+    def grant_seconds(self) -> float:
+        """Seconds for which a granted amount counts: a little longer than the window."""
         return self.seconds * (1 + SLACK)
 
     @property
-    def tolerance(self) -> float:
-        """Seconds after which a grant is received late: a part of `SLACK`, as the way to the provider takes time, too."""
+    def grant_delay_tolerance(self) -> float:
+        """The delay, in seconds, after which a grant counts as received late.
+
+        The request then counts from the time of its sending. The delay is a part of `SLACK`, because the way to
+        the provider takes time, too.
+        """
         return max(PROMPT_SECONDS, self.seconds * SLACK / 18)
 
 
-class Room(NamedTuple):
-    """The state of one limit.
+class LimitState(NamedTuple):
+    """The state of one limit, in an answer of the store.
 
     Attributes:
         left: The amount left.
         wait: Seconds until the amount asked for is free; 0 if it is free now, inf if unknown.
-        bucket: The part of the window that the amount was taken from; needed to give some of it back.
-        allowance: The amount newly set aside for the process to use while the store is silent; None if the earlier allowance
-            holds, less what was taken of it because nothing else was left.
+        bucket: The part of the window from which the amount was taken; needed to give a part of the amount
+            back.
+        allowance: The amount that the store now sets aside for the process to use while the store does not
+            answer; None if the earlier allowance still holds, less any part that the store has meanwhile
+            granted from it.
     """
 
     left: int
@@ -79,59 +86,64 @@ class Room(NamedTuple):
     allowance: int | None = None
 
 
-class Answer(NamedTuple):
+class ReservationAnswer(NamedTuple):
     """The store's answer to a reservation: whether it was granted, and the state of each of its limits."""
 
     granted: bool
-    rooms: tuple[Room, ...]
+    rooms: tuple[LimitState, ...]
 
 
-class Change(NamedTuple):
-    """A change of a counter by ``amount``, in ``bucket`` if that part of the window still counts; -1 is the current one."""
+class CounterChange(NamedTuple):
+    """An ``amount`` to add to a counter; a negative amount is subtracted.
 
-    limit: Limit
+    ``bucket`` is the part of the window that changes; -1 is the current part. A part that has expired does
+    not change.
+    """
+
+    limit: SharedLimit
     bucket: int
     amount: int
 
 
-class Event(NamedTuple):
-    """A message to all other processes.
+class SharedEvent(NamedTuple):
+    """A message from one process to all others.
 
     Attributes:
         kind: The kind of event, which decides who handles it.
-        values: JSON-ready values. They hold no text of a user, and keys only as keyed hashes.
+        values: JSON-ready values. They contain no text of a user, and keys only as keyed hashes.
     """
 
     kind: str
     values: tuple[Any, ...]
 
 
-class Heard(Protocol):
-    """A callback that is passed the events of other processes."""
+class EventHandler(Protocol):
+    """A callback that receives the events of other processes."""
 
-    def __call__(self, event: Event, age: float, /) -> None:
+    def __call__(self, event: SharedEvent, age: float, /) -> None:
         """Handle ``event``, published ``age`` seconds ago. Called from any thread."""
 
 
-class Store(Protocol):
+class StateStore(Protocol):
     """Counters and events that processes share. No method blocks.
 
     Attributes:
-        joined: Whether the store's counts are binding now; if not, each process keeps to its share of every limit.
-        is_slow: Whether the store is silent, for at most 2 seconds, and may count for others: then only this process's
-            allowance may be used.
+        joined: Whether the store's counts are binding now. If not, each process uses at most its share of
+            every limit.
+        is_slow: Whether the store has not answered for a moment, at most 2 seconds, and may still count for
+            other processes. Then this process may only use its allowance.
         patience: Seconds to wait for an answer before the store counts as unreachable.
-        reporter: Supplies the counts of this process, which the store takes over when it can be reached again.
+        reporter: Supplies the counts of this process when the store is reachable again.
     """
 
     joined: bool
     is_slow: bool
     patience: float
-    reporter: Reporter | None
+    reporter: CountReporter | None
 
     @property
     def processes(self) -> int:
-        """The number of processes at the last answer, at least 1."""
+        """The number of processes that shared the store at its last answer, at least 1."""
         ...
 
     @property
@@ -139,60 +151,77 @@ class Store(Protocol):
         """When the store became unreachable, by `time.monotonic`; None while it is reachable."""
         ...
 
-    def reserve(self, name: str, limits: Sequence[Limit], told: Callable[[Answer | None], None]) -> None:
-        """Take all that ``limits`` ask for, or nothing, in one atomic step, and pass the answer to ``told``.
+    def reserve(
+        self, name: str, limits: Sequence[SharedLimit], on_answer: Callable[[ReservationAnswer | None], None]
+    ) -> None:
+        """Reserve the amounts that ``limits`` ask for, all or none, in one atomic step.
 
         Args:
             name: The request's name, which no other request has in any process.
             limits: The limits that the request counts in.
-            told: Called from any thread with the answer; with None if the store is away.
+            on_answer: Called from any thread with the answer; with None if the store is unreachable.
         """
 
-    def change(self, changes: Sequence[Change]) -> None:
-        """Queue these counter changes; a reachable server has them within 50 ms."""
+    def queue_changes(self, changes: Sequence[CounterChange]) -> None:
+        """Queue changes of counters. A reachable server receives them within 50 ms."""
 
-    def release(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:
-        """Release the places of the request ``name`` among those at once, under ``keys``.
+    def release_slots(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:
+        """Release the slots that the request ``name`` holds in the limits ``keys``.
 
-        Within 50 ms, or ``at_once`` if another call may wait for the place.
+        This takes up to 50 ms. With ``at_once`` it is sent immediately, because another call may wait for the
+        slot.
         """
 
-    def publish(self, event: Event, *, merge: Callable[[Event, Event], Event] | None = None) -> None:
-        """Send ``event`` to all other processes: at once; or, if ``merge`` joins events of its kind, after at least 50 ms."""
+    def publish(
+        self, event: SharedEvent, *, merge: Callable[[SharedEvent, SharedEvent], SharedEvent] | None = None
+    ) -> None:
+        """Send ``event`` to all other processes.
 
-    def late(self) -> bool:
-        """Whether the store is away. Called after a vain wait: False if this process was slow, and the answer is coming."""
+        Without ``merge``, the event is sent at once. With ``merge``, it waits at least 50 ms, and ``merge``
+        combines it with waiting events of the same kind and subject.
+        """
+
+    def is_unreachable(self) -> bool:
+        """Whether the store is unreachable. Called after a wait for an answer has timed out.
+
+        False if this process itself was slow, so that the answer is still to be expected.
+        """
         ...
 
     def start(self) -> None:
-        """Begin to receive events, unless already begun."""
+        """Begin to receive events. Does nothing if already started."""
 
     def close(self) -> None:
-        """Send what is queued, and leave the other processes."""
+        """Send everything that is queued, and disconnect this process from the others."""
 
 
-class Reporter(Protocol):
-    """The counts of a process that a store must learn when it is reachable again."""
+class CountReporter(Protocol):
+    """Supplies a process's counts to a store that is reachable again."""
 
-    def changes(self, bucket_of: Callable[[Limit, float], int], *, everything: bool) -> Iterable[Change]:
-        """The amounts used without the store's answer; or every amount, if the store has lost its data.
+    def unreported_changes(
+        self, bucket_of: Callable[[SharedLimit, float], int], *, everything: bool
+    ) -> Iterable[CounterChange]:
+        """The amounts that were used without the store's answer; or all amounts, if the store has lost its data.
 
         Args:
-            bucket_of: Gives the part of a limit's window that counts amounts of so many seconds ago.
+            bucket_of: Returns the part of a limit's window that counts an amount of a number of seconds ago.
             everything: Whether the store has lost its data.
         """
         ...
 
-    def places(self) -> Iterable[tuple[Limit, str]]:
-        """The places that requests in flight take in limits of requests at once, each with the request's name."""
+    def taken_slots(self) -> Iterable[tuple[SharedLimit, str]]:
+        """The slots that requests in flight hold in limits of concurrent requests, each with the request's name."""
         ...
 
-    def rejoined(self) -> None:
-        """Called when the store's counts are binding again: drop its earlier answers."""
+    def on_rejoin(self) -> None:
+        """Forget the store's earlier answers. Called when the store's counts are binding again."""
 
-    def in_use(self) -> Sequence[tuple[Limit, int]]:
-        """The limits used in the last minute, each with the amount that the process may use without asking."""
+    def limits_in_use(self) -> Sequence[tuple[SharedLimit, int]]:
+        """The limits used in the last minute, each with this process's allowance.
+
+        The allowance is the amount that this process may use without the store's answer.
+        """
         ...
 
-    def allowed(self, rooms: Sequence[tuple[Limit, Room]]) -> None:
-        """Take over the new allowances, which the store has set aside for the limits of the last `in_use`."""
+    def set_allowances(self, limit_states: Sequence[tuple[SharedLimit, LimitState]]) -> None:
+        """Accept the new allowances, which the store has set aside for the limits of the last `limits_in_use`."""

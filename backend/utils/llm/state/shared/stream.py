@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from ...forks import PerProcess
-from .connection import AWAY, SOCKET_SECONDS, Connection, retry_seconds
+from ...forks import ForkSafe
+from .connection import AWAY, SOCKET_SECONDS, StateServerConnection, random_reconnect_delay
 from .names import PREFIX
-from .store import Event
+from .store import SharedEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pydantic import SecretStr
 
-    from .store import Heard
+    from .store import EventHandler
 
 log = logging.getLogger(__name__)
 
@@ -34,24 +34,27 @@ _BLOCK_SECONDS = 1.0
 _AT_ONCE = 500
 
 
-def telling(teller: str, events: Sequence[Event]) -> tuple[tuple[Any, ...], ...]:
-    """Build the commands that publish ``events`` to all processes; ``teller``, the publishing process, skips its own."""
+def make_publish_commands(publisher: str, events: Sequence[SharedEvent]) -> tuple[tuple[Any, ...], ...]:
+    """Build the commands that publish ``events`` to all processes.
+
+    ``publisher`` is the name of the publishing process, by which that process skips its own events.
+    """
     told = json.dumps([[one.kind, *one.values] for one in events], separators=(",", ":"))
-    add = ("XADD", EVENTS, "MAXLEN", "~", MOST_EVENTS, "*", "p", teller, "e", told)
+    add = ("XADD", EVENTS, "MAXLEN", "~", MOST_EVENTS, "*", "p", publisher, "e", told)
     return add, ("EXPIRE", EVENTS, KEPT_SECONDS)
 
 
-class Listener(PerProcess):
-    """Reads the events of other processes.
+class EventListener(ForkSafe):
+    """Reads the events of other processes from the state server, in a thread.
 
     Args:
         url: The server's address.
-        heard: Called with each event. What it raises is logged.
+        on_event: Called with each event. Its exceptions are logged.
     """
 
-    def __init__(self, url: SecretStr, heard: Heard) -> None:
+    def __init__(self, url: SecretStr, on_event: EventHandler) -> None:
         self._url = url
-        self._heard = heard
+        self._heard = on_event
         super().__init__()
 
     @override
@@ -62,12 +65,12 @@ class Listener(PerProcess):
         self._offset = 0.0
 
     def start(self, own_name: str) -> None:
-        """Begin to read in a thread. Events published by ``own_name`` are left out."""
+        """Start the thread. Events published by ``own_name``, which is this process, are skipped."""
         work = (own_name, self._closing)
         threading.Thread(target=self._run, args=work, name="shared-events", daemon=True).start()
 
     def close(self) -> None:
-        """Stop reading, within 2 seconds."""
+        """Stop the thread. It ends within 2 seconds."""
         self._closing.set()
 
     def _run(self, own_name: str, closing: threading.Event) -> None:
@@ -78,16 +81,16 @@ class Listener(PerProcess):
                 if not (self._is_told or isinstance(error, AWAY)):
                     log.exception("what other processes tell could not be read; it is tried again and again")
                     self._is_told = True
-            closing.wait(retry_seconds())
+            closing.wait(random_reconnect_delay())
 
     def _listen(self, own_name: str, closing: threading.Event) -> None:
-        connection = Connection(self._url, _BLOCK_SECONDS + SOCKET_SECONDS)
+        connection = StateServerConnection(self._url, _BLOCK_SECONDS + SOCKET_SECONDS)
         try:
             self._read(connection, own_name.encode(), closing)
         finally:
             connection.close()
 
-    def _read(self, connection: Connection, own_name: bytes, closing: threading.Event) -> None:
+    def _read(self, connection: StateServerConnection, own_name: bytes, closing: threading.Event) -> None:
         (told,) = connection.run([("TIME",)])
         if isinstance(told, Exception):
             raise told
@@ -116,7 +119,7 @@ class Listener(PerProcess):
         age = max(0.0, time.monotonic() + self._offset - at)
         try:
             for kind, *values in json.loads(told):
-                self._heard(Event(kind, tuple(values)), age)
+                self._heard(SharedEvent(kind, tuple(values)), age)
         except Exception:
             log.exception("an event of another process was not understood")
 

@@ -6,13 +6,13 @@ import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
-from .claims import bucket_at_age
-from .store import Change
+from .claims import window_bucket_at_age
+from .store import CounterChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .store import Limit
+    from .store import SharedLimit
 
 MOST_UNREPORTED = 20_000
 """Sums kept; beyond that the oldest are dropped."""
@@ -21,36 +21,45 @@ MOST_UNREPORTED = 20_000
 class _Sum(NamedTuple):
     """The amount sent in one part of a window; ``at`` is its last time, by the monotonic clock."""
 
-    limit: Limit
+    limit: SharedLimit
     at: float
     amount: int
 
 
-class Unreported:
-    """Sums of amounts, one for each limit and part of a window. Expired sums are dropped a few at a time, so that no call waits."""
+class UnreportedAmounts:
+    """The amounts that a process has used without the store's answer, summed by limit and part of its window.
+
+    Expired sums are dropped a few at a time, so that no call waits long.
+    """
 
     def __init__(self) -> None:
         self._sums: OrderedDict[tuple[str, int], _Sum] = OrderedDict()
 
-    def add(self, limit: Limit, at: float, amount: int) -> None:
-        """Add ``amount``, which was sent at the time ``at``, in seconds of the monotonic clock."""
-        place = limit.key, math.floor(at / limit.grain) if limit.kind == "window" else -1
+    def add(self, limit: SharedLimit, at: float, amount: int) -> None:
+        """Add ``amount`` that was sent at the time ``at``, in seconds of the monotonic clock."""
+        place = limit.key, math.floor(at / limit.bucket_seconds) if limit.kind == "window" else -1
         before = self._sums.get(place, _Sum(limit, at, 0))
         self._sums[place] = _Sum(limit, max(at, before.at), before.amount + amount)
 
-    def forget(self, most: int, now: float) -> None:
-        """Drop those of the oldest ``most`` sums that no longer count at ``now``, and the oldest beyond `MOST_UNREPORTED`."""
-        for _ in range(min(len(self._sums), most)):
+    def drop_expired(self, max_checked: int, now: float) -> None:
+        """Check the oldest ``max_checked`` sums, and drop those that have expired at ``now``.
+
+        Beyond `MOST_UNREPORTED` sums, the oldest are dropped as well.
+        """
+        for _ in range(min(len(self._sums), max_checked)):
             place, one = self._sums.popitem(last=False)
-            if one.at + one.limit.length > now:
+            if one.at + one.limit.grant_seconds > now:
                 self._sums[place] = one
         while len(self._sums) > MOST_UNREPORTED:
             self._sums.popitem(last=False)
 
-    def take(self, now: float, bucket_of: Callable[[Limit, float], int]) -> list[Change]:
-        """Remove all sums, and return them as changes of the store's counters at ``now``."""
+    def take_all(self, now: float, bucket_of: Callable[[SharedLimit, float], int]) -> list[CounterChange]:
+        """Remove all sums, and return them as changes of the store's counters at ``now``.
+
+        ``bucket_of`` returns the part of a limit's window for an amount of a number of seconds ago.
+        """
         found = [
-            Change(one.limit, bucket_at_age(one.limit, now - one.at, bucket_of), one.amount)
+            CounterChange(one.limit, window_bucket_at_age(one.limit, now - one.at, bucket_of), one.amount)
             for one in self._sums.values()
         ]
         self._sums.clear()

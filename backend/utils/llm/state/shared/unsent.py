@@ -8,36 +8,36 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .store import Change
+    from .store import CounterChange
 
 MOST_UNSENT = 20_000
 AT_ONCE = 1_000
 """Changes sent in one script, which blocks the server for a few milliseconds."""
 
 
-class Unsent:
-    """One summed change for each limit and part of a window, in the order in which they were added."""
+class UnsentChanges:
+    """Counter changes that wait until the server is reachable, summed by limit and part of its window."""
 
     def __init__(self) -> None:
-        self._sums: OrderedDict[tuple[str, int], Change] = OrderedDict()
+        self._sums: OrderedDict[tuple[str, int], CounterChange] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._sums)
 
-    def add(self, changes: Iterable[Change]) -> None:
-        """Add all of ``changes``."""
+    def add(self, changes: Iterable[CounterChange]) -> None:
+        """Add all of ``changes``, without a bound."""
         for one in changes:
             place = one.limit.key, one.bucket
             before = self._sums.get(place)
             self._sums[place] = one if before is None else one._replace(amount=before.amount + one.amount)
 
-    def add_some(self, changes: Iterable[Change]) -> None:
-        """Add ``changes``, and drop the oldest beyond `MOST_UNSENT` sums."""
+    def add_bounded(self, changes: Iterable[CounterChange]) -> None:
+        """Add ``changes``. Beyond `MOST_UNSENT` sums, the oldest are dropped."""
         for one in changes:
             self.add([one])
             if len(self._sums) > MOST_UNSENT:
                 self._sums.popitem(last=False)
 
-    def take(self) -> list[Change]:
-        """Remove and return the oldest changes, at most `AT_ONCE`."""
+    def take_batch(self) -> list[CounterChange]:
+        """Remove and return the oldest changes, at most `AT_ONCE` of them."""
         return [self._sums.popitem(last=False)[1] for _ in range(min(AT_ONCE, len(self._sums)))]

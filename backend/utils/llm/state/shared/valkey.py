@@ -19,20 +19,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from typing_extensions import override
 
-from ...forks import PerProcess
-from .connection import AWAY, RETRY_SECONDS, SOCKET_SECONDS, Connection, retry_seconds
+from ...forks import ForkSafe
+from .connection import AWAY, RETRY_SECONDS, SOCKET_SECONDS, StateServerConnection, random_reconnect_delay
 from .names import PREFIX
 from .scripts import BEAT, CHANGE, HOLD, RESERVE, SET_ASIDE
-from .store import LEASE_SECONDS, RENEW_SECONDS, Answer, Change, Limit, Room
-from .stream import Listener, telling
-from .unsent import AT_ONCE, MOST_UNSENT, Unsent
+from .store import LEASE_SECONDS, RENEW_SECONDS, CounterChange, LimitState, ReservationAnswer, SharedLimit
+from .stream import EventListener, make_publish_commands
+from .unsent import AT_ONCE, MOST_UNSENT, UnsentChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pydantic import SecretStr
 
-    from .store import Event, Heard, Kind, Reporter
+    from .store import CountReporter, EventHandler, Kind, SharedEvent
 
 log = logging.getLogger(__name__)
 
@@ -69,20 +69,20 @@ class _Job(NamedTuple):
 _WAKE: Final = _Job(())
 
 
-class ValkeyStore(PerProcess):
-    """A `Store` on a Valkey or Redis server.
+class ValkeyStore(ForkSafe):
+    """A `StateStore` on a Valkey or Redis server.
 
     Args:
         url: The server's address: ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``.
-        heard: Called with the events of other processes.
-        now: The time in milliseconds, for tests; 0 for the server's own.
+        on_event: Called with each event of other processes.
+        now: Returns the time in milliseconds, for tests; 0 stands for the server's own clock.
     """
 
-    reporter: Reporter | None = None
+    reporter: CountReporter | None = None
 
-    def __init__(self, url: SecretStr, heard: Heard, *, now: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, url: SecretStr, on_event: EventHandler, *, now: Callable[[], int] = lambda: 0) -> None:
         self._url = url
-        self._listener = Listener(url, heard)
+        self._listener = EventListener(url, on_event)
         self._now = now
         self.patience = PATIENCE_SECONDS
         super().__init__()
@@ -93,13 +93,13 @@ class ValkeyStore(PerProcess):
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._name = os.urandom(8).hex()
         self._thread: threading.Thread | None = None
-        self._connection: Connection | None = None
+        self._connection: StateServerConnection | None = None
         self._shas: dict[str, str] = {}
         self._generation: bytes | None = None
-        self._soon: dict[tuple[str, Any], Event] = {}
-        self._at_once: list[Event] = []
-        self._changes: list[Change] = []
-        self._unsent = Unsent()
+        self._soon: dict[tuple[str, Any], SharedEvent] = {}
+        self._at_once: list[SharedEvent] = []
+        self._changes: list[CounterChange] = []
+        self._unsent = UnsentChanges()
         self._freed: list[tuple[str, str]] = []
         self._flushes_at = self._changes_at = math.inf
         self._sleeps_until = -math.inf
@@ -119,7 +119,7 @@ class ValkeyStore(PerProcess):
     # Asked by calls, from any thread ---------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the threads, unless they run. See `Store.start`."""
+        """Start the threads. Does nothing if they run. See `StateStore.start`."""
         if self._thread is None:
             with self._lock:
                 self._start_once()
@@ -130,10 +130,12 @@ class ValkeyStore(PerProcess):
             self._thread.start()
             self._listener.start(self._name)
 
-    def reserve(self, name: str, limits: Sequence[Limit], told: Callable[[Answer | None], None]) -> None:
-        """Queue a reservation of ``limits``; the answer goes to ``told``. See `Store.reserve`."""
+    def reserve(
+        self, name: str, limits: Sequence[SharedLimit], on_answer: Callable[[ReservationAnswer | None], None]
+    ) -> None:
+        """Queue a reservation of ``limits``; the answer is passed to ``on_answer``. See `StateStore.reserve`."""
         if not self.joined:
-            told(None)
+            on_answer(None)
             return
         command = (
             "EVALSHA",
@@ -146,19 +148,19 @@ class ValkeyStore(PerProcess):
             self.processes,
             *[f"{one.kind} {one.ask} {one.most} {_counts_for(one.kind, one.seconds)}" for one in limits],
         )
-        self._put(_Job(command, lambda reply: told(None if reply is None else _answer(reply))))
+        self._put(_Job(command, lambda reply: on_answer(None if reply is None else _answer(reply))))
 
-    def change(self, changes: Sequence[Change]) -> None:
-        """Queue these counter changes for the store; returns at once. See `Store.change`."""
+    def queue_changes(self, changes: Sequence[CounterChange]) -> None:
+        """Queue changes of counters. See `StateStore.queue_changes`."""
         self._settle(changes, ())
 
-    def release(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:
-        """Queue the release of the places of the request ``name``. See `Store.release`."""
+    def release_slots(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:
+        """Queue the release of the slots that the request ``name`` holds. See `StateStore.release_slots`."""
         self._settle((), [(key, name) for key in keys], 0.0 if at_once else SETTLING_SECONDS)
 
     def _settle(
         self,
-        changes: Sequence[Change],
+        changes: Sequence[CounterChange],
         freed: Sequence[tuple[str, str]],
         seconds: float = SETTLING_SECONDS,
     ) -> None:
@@ -166,7 +168,7 @@ class ValkeyStore(PerProcess):
             return
         with self._lock:
             if not self._is_there:
-                self._unsent.add_some(() if self._is_closing else changes)
+                self._unsent.add_bounded(() if self._is_closing else changes)
                 self._freed += freed
                 del self._freed[:-MOST_UNSENT]
                 return
@@ -180,8 +182,10 @@ class ValkeyStore(PerProcess):
         if is_asleep:
             self._put(_WAKE)
 
-    def publish(self, event: Event, *, merge: Callable[[Event, Event], Event] | None = None) -> None:
-        """Queue ``event`` for all other processes; dropped while the server is away. See `Store.publish`."""
+    def publish(
+        self, event: SharedEvent, *, merge: Callable[[SharedEvent, SharedEvent], SharedEvent] | None = None
+    ) -> None:
+        """Queue ``event`` for all other processes. Dropped if the server is unreachable. See `StateStore.publish`."""
         with self._lock:
             if self._is_closing or self.away_since is not None:
                 return  # when it is back, this will be old
@@ -195,11 +199,11 @@ class ValkeyStore(PerProcess):
                 self._flushes_at = time.monotonic() + FLUSH_SECONDS * max(1.0, self.processes / CROWD)
         self._put(_WAKE)
 
-    def late(self) -> bool:
-        """Whether the server is away, after a call has waited in vain for its answer. See `Store.late`."""
+    def is_unreachable(self) -> bool:
+        """Whether the server is unreachable, after a wait has timed out. See `StateStore.is_unreachable`."""
         connection = self._connection
         asked_at = self._trying_since if connection is None else connection.asked_at
-        is_busy = connection is not None and connection.has_answer
+        is_busy = connection is not None and connection.has_unread_answer
         if is_busy or time.monotonic() - asked_at < LATE_SHARE * self.patience:
             return not self.joined
         if asked_at == self._suspected:
@@ -211,7 +215,7 @@ class ValkeyStore(PerProcess):
         return not self.joined
 
     def close(self) -> None:
-        """Send what is queued, and stop the threads, within 2 seconds. See `Store.close`."""
+        """Send everything that is queued, and stop the threads, within 2 seconds. See `StateStore.close`."""
         with self._lock:
             self._is_closing, thread = True, self._thread
         self._listener.close()
@@ -223,7 +227,7 @@ class ValkeyStore(PerProcess):
         self.start()
         self._jobs.put(job)
 
-    def _changing(self, changes: Sequence[Change]) -> tuple[Any, ...]:
+    def _changing(self, changes: Sequence[CounterChange]) -> tuple[Any, ...]:
         arguments = [
             part
             for limit, bucket, amount in changes
@@ -260,7 +264,7 @@ class ValkeyStore(PerProcess):
 
     def _rest(self) -> None:
         """Wait before the next attempt to connect, and fail what is queued meanwhile."""
-        until = time.monotonic() + retry_seconds()
+        until = time.monotonic() + random_reconnect_delay()
         while not self._is_closing and (seconds := until - time.monotonic()) > 0:
             with suppress(Empty):
                 self._fail([self._jobs.get(timeout=seconds)])
@@ -299,7 +303,7 @@ class ValkeyStore(PerProcess):
             if now >= self._flushes_at:
                 events += self._soon.values()
                 self._soon, self._flushes_at = {}, math.inf
-            changes, freed = list[Change](), list[tuple[str, str]]()
+            changes, freed = list[CounterChange](), list[tuple[str, str]]()
             if self.joined:  # else what went out without a word is told first
                 changes, self._changes = self._changes, []
                 freed, self._freed = self._freed, []
@@ -309,11 +313,11 @@ class ValkeyStore(PerProcess):
         for key, names in _by_key(freed).items():
             yield _Job(("ZREM", key, *names))
         if events:
-            yield from map(_Job, telling(self._name, events))
+            yield from map(_Job, make_publish_commands(self._name, events))
 
     def _sets_aside(self) -> Iterator[_Job]:
         """The job that renews this process's allowance of each limit in use."""
-        in_use = self.reporter.in_use() if self.reporter is not None else ()
+        in_use = self.reporter.limits_in_use() if self.reporter is not None else ()
         if not in_use:
             return
         arguments = [part for one, held in in_use for part in (one.kind, one.most, *_milliseconds(one), held)]
@@ -325,8 +329,10 @@ class ValkeyStore(PerProcess):
             is_latest = joins == self._joins  # joining again has set other amounts aside since
             if is_latest and reply is not None and self.reporter is not None:
                 rooms = zip(reply[::2], reply[1::2], strict=True)
-                answers = [Room(left, allowance=amount) for left, amount in rooms]
-                self.reporter.allowed([(one, room) for (one, _), room in zip(in_use, answers, strict=True)])
+                answers = [LimitState(left, allowance=amount) for left, amount in rooms]
+                self.reporter.set_allowances(
+                    [(one, room) for (one, _), room in zip(in_use, answers, strict=True)]
+                )
 
         yield _Job((*head, *arguments), told)
 
@@ -335,7 +341,7 @@ class ValkeyStore(PerProcess):
         return ("EVALSHA", BEAT, 2, *_KEYS, self._name, milliseconds, os.urandom(8).hex())
 
     def _holds(self) -> Iterator[_Job]:
-        places = list(self.reporter.places()) if self.reporter is not None else []
+        places = list(self.reporter.taken_slots()) if self.reporter is not None else []
         if places:
             lease = round(1000 * LEASE_SECONDS)
             keys, names = [limit.key for limit, _ in places], [name for _, name in places]
@@ -361,7 +367,7 @@ class ValkeyStore(PerProcess):
         if errors:
             self._lost(errors[0])
 
-    def _sent(self, connection: Connection, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def _sent(self, connection: StateServerConnection, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         return connection.run(
             [
                 (name, self._shas[rest[0]], *rest[1:]) if name == "EVALSHA" else (name, *rest)
@@ -379,7 +385,7 @@ class ValkeyStore(PerProcess):
         """Connect to the server and register this process; False if the server cannot be reached."""
         self._trying_since = time.monotonic()
         try:
-            self._connection = connection = Connection(self._url)
+            self._connection = connection = StateServerConnection(self._url)
             scripts = (RESERVE, SET_ASIDE, CHANGE, HOLD, BEAT)
             shas = connection.run([("SCRIPT", "LOAD", script) for script in scripts])
             self._shas = dict(zip(scripts, shas, strict=True))
@@ -424,39 +430,39 @@ class ValkeyStore(PerProcess):
         """Report what was sent without the server's answer; or everything, if the server has lost its data."""
         if everything:
             with self._lock:  # the process says it anew
-                self._unsent, self._changes = Unsent(), []
+                self._unsent, self._changes = UnsentChanges(), []
         if self.reporter is not None:
-            changes = iter(self.reporter.changes(self._bucket, everything=everything))
+            changes = iter(self.reporter.unreported_changes(self._bucket, everything=everything))
             while piece := list(islice(changes, AT_ONCE)):
                 self._tell_of(piece)
             if not self.joined:
                 self._renews_at = -math.inf
         while self._connection is not None and self._unsent:
             with self._lock:
-                piece = self._unsent.take()
+                piece = self._unsent.take_batch()
             self._tell_of(piece)
 
-    def _tell_of(self, changes: Sequence[Change]) -> None:
+    def _tell_of(self, changes: Sequence[CounterChange]) -> None:
         if self._connection is not None:
             self._exchange([self._settling(changes, is_report=True)])
         else:
             with self._lock:
                 self._unsent.add(changes)
 
-    def _settling(self, changes: Sequence[Change], *, is_report: bool = False) -> _Job:
+    def _settling(self, changes: Sequence[CounterChange], *, is_report: bool = False) -> _Job:
         """The job that sends ``changes``. If it fails, increases are queued again: better count too much than too little."""
 
         def told(reply: Any) -> None:
             is_refused = self._connection is not None
             if reply is None and not (is_report and is_refused):  # what is refused twice always will be
                 with self._lock:
-                    self._unsent.add_some(one for one in changes if one.amount > 0)
+                    self._unsent.add_bounded(one for one in changes if one.amount > 0)
 
         return _Job(self._changing(changes), told)
 
-    def _bucket(self, limit: Limit, seconds_ago: float) -> int:
+    def _bucket(self, limit: SharedLimit, seconds_ago: float) -> int:
         now = self._now() / 1000 or time.monotonic() + self._clock_offset
-        return math.floor((now - seconds_ago) / limit.grain)
+        return math.floor((now - seconds_ago) / limit.bucket_seconds)
 
     def _join(self) -> None:
         with self._lock:
@@ -464,7 +470,7 @@ class ValkeyStore(PerProcess):
             self._joins += 1
             since, self.away_since = self.away_since, None
         if self.reporter is not None:
-            self.reporter.rejoined()
+            self.reporter.on_rejoin()
             self._report(everything=False)  # what went out since it was told
             self._exchange([*self._holds(), *self._sets_aside()])
         if since is not None and since == self._told_at:
@@ -536,24 +542,24 @@ def _by_key(freed: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
     return found
 
 
-def _milliseconds(limit: Limit) -> tuple[int, float]:
+def _milliseconds(limit: SharedLimit) -> tuple[int, float]:
     """The milliseconds for which ``limit`` counts, and those of one bucket."""
     if limit.kind == "window":
-        return round(1000 * limit.length), 1000 * limit.grain
+        return round(1000 * limit.grant_seconds), 1000 * limit.bucket_seconds
     return round(1000 * limit.seconds), 0
 
 
 @lru_cache(maxsize=MOST_LENGTHS)
 def _counts_for(kind: Kind, seconds: float) -> str:
     """`_milliseconds` of a limit, as text."""
-    length, grain = _milliseconds(Limit("", kind, 0, 0, seconds))
+    length, grain = _milliseconds(SharedLimit("", kind, 0, 0, seconds))
     return f"{length} {grain}"
 
 
-def _answer(reply: bytes) -> Answer:
+def _answer(reply: bytes) -> ReservationAnswer:
     granted, *numbers = map(int, reply.split())
     rooms = [
-        Room(left, math.inf if wait < 0 else wait / 1000, bucket, None if allowance < 0 else allowance)
+        LimitState(left, math.inf if wait < 0 else wait / 1000, bucket, None if allowance < 0 else allowance)
         for left, wait, bucket, allowance in zip(*[iter(numbers)] * 4, strict=True)
     ]
-    return Answer(bool(granted), tuple(rooms))
+    return ReservationAnswer(bool(granted), tuple(rooms))

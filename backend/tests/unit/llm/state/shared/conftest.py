@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from backend.tests.fakes.valkey import Valkey
-    from backend.utils.llm.state.shared.store import Heard, Store
+    from backend.utils.llm.state.shared.store import EventHandler, StateStore
 
 NOON = 1_700_000_000.0
 _SECONDS = 20.0
@@ -28,7 +28,7 @@ _PAGE: Final = Path(__file__).parents[6] / "docs" / "how-to" / "many-processes.m
 class Join(Protocol):
     """Makes the store of one more process."""
 
-    def __call__(self, heard: Heard = ...) -> Store: ...
+    def __call__(self, heard: EventHandler = ...) -> StateStore: ...
 
 
 def nothing(*_: object) -> None:
@@ -63,13 +63,13 @@ def clock() -> Clock:
 @pytest.fixture(params=["memory", "valkey"])
 def join(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Join]:
     """Joins one process after the other to the same store: in memory, and on a server."""
-    joined: list[Store] = []
+    joined: list[StateStore] = []
     memory = SharedMemory(clock)
     server: Valkey | None = request.getfixturevalue("valkey") if request.param == "valkey" else None
 
-    def one_more(heard: Heard = nothing) -> Store:
+    def one_more(heard: EventHandler = nothing) -> StateStore:
         if server is None:
-            store: Store = MemoryStore(memory, heard)
+            store: StateStore = MemoryStore(memory, heard)
         else:
             store = ValkeyStore(SecretStr(documented_url(server)), heard, now=lambda: round(1000 * clock.now))
         joined.append(store)

@@ -13,21 +13,21 @@ from backend.tests.fakes.shared_memory import MemoryStore, SharedMemory
 from backend.tests.fakes.simulation import OK, World, fails
 from backend.utils.llm.clock import Time
 from backend.utils.llm.execution.steps import LEAST_SECONDS
-from backend.utils.llm.failures import Category
-from backend.utils.llm.routing.plan import availability
+from backend.utils.llm.failures import FailureCategory
+from backend.utils.llm.routing.plan import find_unavailability
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.state.circuit_breaker import IN_A_ROW
-from backend.utils.llm.state.shared.composition import shared_health
-from backend.utils.llm.state.shared.names import Names
+from backend.utils.llm.state.shared.composition import make_shared_health
+from backend.utils.llm.state.shared.names import HashedNames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backend.tests.fakes.simulation import Called
     from backend.utils.llm.routing.route import Candidate
-    from backend.utils.llm.state.health import Health
-    from backend.utils.llm.state.shared.health import SharedHealth
-    from backend.utils.llm.state.shared.store import Event
+    from backend.utils.llm.state.health import HealthTracker
+    from backend.utils.llm.state.shared.health import SharedHealthTracker
+    from backend.utils.llm.state.shared.store import SharedEvent
 
 CHAIN = ["red:m", "blue:m", "green:m"]
 LIMITS = ["requests = '2/second'", "concurrency = 1"]
@@ -43,27 +43,27 @@ class Happening(NamedTuple):
     is_here: bool
     seconds: float
 
-    def course(self, health: Health, candidate: Candidate) -> Iterator[float]:
+    def course(self, health: HealthTracker, candidate: Candidate) -> Iterator[float]:
         """Let it happen, in no time."""
-        circuit, budget = candidate.circuit, candidate.budget_key
+        circuit, budget = candidate.circuit, candidate.retry_budget_key
         match self.what:
             case "fails" | "opens":
                 for _ in range(IN_A_ROW if self.what == "opens" else 1):
-                    health.failed(circuit, Category.SERVER, was_probe=False)
+                    health.record_failure(circuit, FailureCategory.SERVER, was_probe=False)
             case "answers":
-                health.answered(circuit, was_probe=False)
-                health.earn_retry(budget)
+                health.record_answer(circuit, was_probe=False)
+                health.credit_retry_budget(budget)
             case "slow down" | "wait":
                 is_guess = self.what == "slow down"
-                health.cool(circuit, self.seconds, Category.RATE_LIMIT, is_guess=is_guess)
+                health.start_cooldown(circuit, self.seconds, FailureCategory.RATE_LIMIT, is_guess=is_guess)
             case "retries":
-                while health.may_retry(budget):
+                while health.spend_retry(budget):
                     pass
-            case _ if health.admit(circuit, 1.0, last_resort=True) == "probe":
+            case _ if health.admit_request(circuit, 1.0, last_resort=True) == "probe":
                 end = (
-                    health.answered
+                    health.record_answer
                     if self.what == "probe answers"
-                    else partial(health.failed, category=Category.SERVER)
+                    else partial(health.record_failure, category=FailureCategory.SERVER)
                 )
                 end(circuit)
         yield from ()
@@ -81,16 +81,16 @@ happenings = st.builds(
 )
 
 
-def shared_by_two(world: World) -> SharedHealth:
+def shared_by_two(world: World) -> SharedHealthTracker:
     """Let ``world`` share its health with another process, and return that of the other."""
     memory = SharedMemory(world.clock)
     time = Time(clock=world.clock, now=world.wall_clock, random=random.Random(11).random)  # noqa: S311
 
-    def joined() -> SharedHealth:
-        def heard(event: Event, age: float) -> None:
-            health.heard(event, age)
+    def joined() -> SharedHealthTracker:
+        def heard(event: SharedEvent, age: float) -> None:
+            health.apply_event(event, age)
 
-        health = shared_health(MemoryStore(memory, heard), Names(b"secret"), time)
+        health = make_shared_health(MemoryStore(memory, heard), HashedNames(b"secret"), time)
         return health
 
     world.health, other = joined(), joined()
@@ -106,7 +106,7 @@ def shared_by_two(world: World) -> SharedHealth:
 def test_no_call_fails_while_an_endpoint_that_it_may_ask_was_never_asked(
     happened: list[Happening], is_well: tuple[bool, ...], starts: list[float], limit: str
 ) -> None:
-    down = fails(Category.SERVER, 503, seconds=0.4)
+    down = fails(FailureCategory.SERVER, 503, seconds=0.4)
     moods = {name: OK if well else down for name, well in zip(CHAIN, is_well, strict=True)}
     limits = "".join(f"[models.'{name}']\nlimits = {{ {limit} }}\n" for name in CHAIN)
     world = World({"f": CHAIN}, ROW + limits, behaves=moods)
@@ -143,9 +143,9 @@ def _may_be_asked(world: World, called: Called, candidate: Candidate, before: in
     """Whether it may be asked now: it is available, or is to be probed, as nobody's probe has failed too often."""
     if called.seconds > called.route.deadline - 2 * LEAST_SECONDS:
         return False
-    why = availability(candidate, world.health, Needs())
+    why = find_unavailability(candidate, world.health, Needs())
     if why is None:
         return True
     more = why.openings - before
-    is_hopeful = more == 0 or (more < IN_A_ROW and world.health.has_answered(candidate.budget_key))
-    return why.is_probeable and is_hopeful
+    is_hopeful = more == 0 or (more < IN_A_ROW and world.health.has_recent_answer(candidate.retry_budget_key))
+    return why.can_probe_early and is_hopeful

@@ -11,20 +11,20 @@ from pydantic import SecretStr
 from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.shared_memory import MemoryStore, SharedMemory
 from backend.utils.llm.clock import Time
-from backend.utils.llm.failures import Category
+from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.state.circuit_breaker import IN_A_ROW, OPEN_SECONDS
-from backend.utils.llm.state.experiments import CONTROL, StopRow, VariantResults
+from backend.utils.llm.state.experiments import CONTROL, TrialStopConditions, VariantResults
 from backend.utils.llm.state.health import RETRY_RESERVE, Circuit
-from backend.utils.llm.state.session_affinity import Rung
-from backend.utils.llm.state.shared.composition import health_at, shared_health
-from backend.utils.llm.state.shared.names import Names
+from backend.utils.llm.state.session_affinity import LadderRung
+from backend.utils.llm.state.shared.composition import connect_shared_health, make_shared_health
+from backend.utils.llm.state.shared.names import HashedNames
 
 from .conftest import eventually
 
 if TYPE_CHECKING:
     from backend.tests.fakes.valkey import Valkey
-    from backend.utils.llm.state.shared.health import SharedHealth
-    from backend.utils.llm.state.shared.store import Event
+    from backend.utils.llm.state.shared.health import SharedHealthTracker
+    from backend.utils.llm.state.shared.store import SharedEvent
 
 LUNA = Circuit("openai:gpt-6-luna", "0123456789abcdef", "house", "east")
 KEY = Circuit("openai", "0123456789abcdef", "house", "east")
@@ -44,18 +44,18 @@ class Fleet:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self.told: list[Event] = []
+        self.told: list[SharedEvent] = []
         self._memory = SharedMemory(clock)
         self._time = Time(clock=clock)
         MemoryStore(self._memory, lambda event, _: self.told.append(event))
 
-    def join(self) -> SharedHealth:
+    def join(self) -> SharedHealthTracker:
         """One more process."""
 
-        def heard(event: Event, age: float) -> None:
-            health.heard(event, age)
+        def heard(event: SharedEvent, age: float) -> None:
+            health.apply_event(event, age)
 
-        health = shared_health(MemoryStore(self._memory, heard), Names(SECRET), self._time)
+        health = make_shared_health(MemoryStore(self._memory, heard), HashedNames(SECRET), self._time)
         return health
 
 
@@ -65,103 +65,111 @@ def fleet(clock: Clock) -> Fleet:
 
 
 @pytest.fixture
-def pair(fleet: Fleet) -> tuple[SharedHealth, SharedHealth]:
+def pair(fleet: Fleet) -> tuple[SharedHealthTracker, SharedHealthTracker]:
     return fleet.join(), fleet.join()
 
 
-def opened(health: SharedHealth) -> None:
+def opened(health: SharedHealthTracker) -> None:
     for _ in range(IN_A_ROW):
-        health.failed(LUNA, Category.SERVER, was_probe=False)
+        health.record_failure(LUNA, FailureCategory.SERVER, was_probe=False)
 
 
-def test_a_breaker_that_opens_in_one_is_open_in_all(pair: tuple[SharedHealth, SharedHealth]) -> None:
+def test_a_breaker_that_opens_in_one_is_open_in_all(
+    pair: tuple[SharedHealthTracker, SharedHealthTracker],
+) -> None:
     one, other = pair
 
     opened(one)
 
-    why = other.availability(LUNA)
+    why = other.find_unavailable_reason(LUNA)
     assert why is not None
-    assert (why.kind, why.seconds, why.category) == ("open", OPEN_SECONDS, Category.SERVER)
-    (resting,) = other.resting()
+    assert (why.kind, why.seconds, why.category) == ("open", OPEN_SECONDS, FailureCategory.SERVER)
+    (resting,) = other.list_unhealthy_circuits()
     assert (resting.circuit.account, resting.failures) == ("east", IN_A_ROW)
 
 
 def test_a_probe_that_succeeds_closes_it_in_all(
-    pair: tuple[SharedHealth, SharedHealth], clock: Clock
+    pair: tuple[SharedHealthTracker, SharedHealthTracker], clock: Clock
 ) -> None:
     one, other = pair
     opened(one)
     clock.now += OPEN_SECONDS
 
-    assert other.admit(LUNA, 10, last_resort=False) == "probe"
-    other.answered(LUNA)
+    assert other.admit_request(LUNA, 10, last_resort=False) == "probe"
+    other.record_answer(LUNA)
 
-    assert one.availability(LUNA) is None
-    assert one.admit(LUNA, 10, last_resort=False) == "request"
-    assert one.resting() == ()
+    assert one.find_unavailable_reason(LUNA) is None
+    assert one.admit_request(LUNA, 10, last_resort=False) == "request"
+    assert one.list_unhealthy_circuits() == ()
 
 
-def test_one_process_probes_for_all(pair: tuple[SharedHealth, SharedHealth], clock: Clock) -> None:
+def test_one_process_probes_for_all(
+    pair: tuple[SharedHealthTracker, SharedHealthTracker], clock: Clock
+) -> None:
     one, other = pair
     opened(one)
     clock.now += OPEN_SECONDS
-    assert one.admit(LUNA, 10, last_resort=False) == "probe"
+    assert one.admit_request(LUNA, 10, last_resort=False) == "probe"
 
-    why = other.availability(LUNA)
+    why = other.find_unavailable_reason(LUNA)
 
     assert why is not None
     assert why.kind == "probing"
-    one.release(LUNA)
-    assert other.availability(LUNA) is None
+    one.release_probes(LUNA)
+    assert other.find_unavailable_reason(LUNA) is None
 
 
 def test_a_probe_that_fails_lets_all_wait_twice_as_long(
-    pair: tuple[SharedHealth, SharedHealth], clock: Clock
+    pair: tuple[SharedHealthTracker, SharedHealthTracker], clock: Clock
 ) -> None:
     one, other = pair
     opened(one)
     clock.now += OPEN_SECONDS
-    other.admit(LUNA, 10, last_resort=False)
+    other.admit_request(LUNA, 10, last_resort=False)
 
-    other.failed(LUNA, Category.SERVER)
+    other.record_failure(LUNA, FailureCategory.SERVER)
 
     for health in pair:
-        why = health.availability(LUNA)
+        why = health.find_unavailable_reason(LUNA)
         assert why is not None
         assert (why.kind, why.seconds) == ("open", 2 * OPEN_SECONDS)
 
 
 def test_one_opening_counts_as_one_however_many_the_other_process_has_seen(
-    pair: tuple[SharedHealth, SharedHealth], fleet: Fleet, clock: Clock
+    pair: tuple[SharedHealthTracker, SharedHealthTracker], fleet: Fleet, clock: Clock
 ) -> None:
     one, _ = pair
     for _ in range(IN_A_ROW):
-        one.cool(LUNA, 1, Category.RATE_LIMIT, is_guess=True)
+        one.start_cooldown(LUNA, 1, FailureCategory.RATE_LIMIT, is_guess=True)
         clock.now += 2
     late = fleet.join()
-    late.cool(LUNA, 1, Category.RATE_LIMIT, is_guess=True)
-    seen = late.availability(LUNA)
+    late.start_cooldown(LUNA, 1, FailureCategory.RATE_LIMIT, is_guess=True)
+    seen = late.find_unavailable_reason(LUNA)
 
-    one.cool(LUNA, 30, Category.RATE_LIMIT, is_guess=True)
+    one.start_cooldown(LUNA, 30, FailureCategory.RATE_LIMIT, is_guess=True)
 
-    now = late.availability(LUNA)
+    now = late.find_unavailable_reason(LUNA)
     assert seen is not None
     assert now is not None
     assert now.openings == seen.openings + 1
 
 
 @pytest.mark.parametrize("circuit", [LUNA, KEY])
-def test_a_cooldown_is_known_to_all(pair: tuple[SharedHealth, SharedHealth], circuit: Circuit) -> None:
+def test_a_cooldown_is_known_to_all(
+    pair: tuple[SharedHealthTracker, SharedHealthTracker], circuit: Circuit
+) -> None:
     one, other = pair
 
-    one.cool(circuit, 40, Category.RATE_LIMIT)
+    one.start_cooldown(circuit, 40, FailureCategory.RATE_LIMIT)
 
-    why = other.availability(LUNA, KEY)
+    why = other.find_unavailable_reason(LUNA, KEY)
     assert why is not None
     assert (why.kind, why.seconds, why.is_guess) == ("cooling", 40, False)
 
 
-def test_people_are_told_once_not_by_every_process(pair: tuple[SharedHealth, SharedHealth]) -> None:
+def test_people_are_told_once_not_by_every_process(
+    pair: tuple[SharedHealthTracker, SharedHealthTracker],
+) -> None:
     one, other = pair
     told: list[str] = []
     for health in pair:
@@ -169,86 +177,93 @@ def test_people_are_told_once_not_by_every_process(pair: tuple[SharedHealth, Sha
 
     opened(one)
 
-    assert other.resting()
+    assert other.list_unhealthy_circuits()
     assert told == ["opened"]
 
 
 def test_single_failures_and_answers_are_told_to_nobody(fleet: Fleet) -> None:
     health = fleet.join()
 
-    health.failed(LUNA, Category.SERVER, was_probe=False)
-    health.answered(LUNA, was_probe=False)
-    health.earn_retry("openai for the house")
+    health.record_failure(LUNA, FailureCategory.SERVER, was_probe=False)
+    health.record_answer(LUNA, was_probe=False)
+    health.credit_retry_budget("openai for the house")
 
     assert fleet.told == []
 
 
-def test_retries_are_those_of_all(pair: tuple[SharedHealth, SharedHealth]) -> None:
+def test_retries_are_those_of_all(pair: tuple[SharedHealthTracker, SharedHealthTracker]) -> None:
     one, other = pair
     for _ in range(int(RETRY_RESERVE) - 1):
-        assert one.may_retry("openai for the house")
+        assert one.spend_retry("openai for the house")
 
-    assert other.may_retry("openai for the house")
+    assert other.spend_retry("openai for the house")
 
-    assert not one.may_retry("openai for the house")
+    assert not one.spend_retry("openai for the house")
     for _ in range(4):
-        other.earn_retry("openai for the house")
-    assert one.may_retry("openai for the house")
+        other.credit_retry_budget("openai for the house")
+    assert one.spend_retry("openai for the house")
 
 
-def test_a_retry_on_loan_is_lent_to_one_of_all(pair: tuple[SharedHealth, SharedHealth]) -> None:
+def test_a_retry_on_loan_is_lent_to_one_of_all(pair: tuple[SharedHealthTracker, SharedHealthTracker]) -> None:
     one, other = pair
-    while one.may_retry("openai for the house"):
+    while one.spend_retry("openai for the house"):
         pass
 
-    assert other.may_retry("openai for the house", last_resort=True)
+    assert other.spend_retry("openai for the house", last_resort=True)
 
-    assert not one.may_retry("openai for the house", last_resort=True)
+    assert not one.spend_retry("openai for the house", last_resort=True)
 
 
-def test_a_trial_is_judged_by_what_all_have_seen(pair: tuple[SharedHealth, SharedHealth]) -> None:
-    stop = StopRow(after=4)
+def test_a_trial_is_judged_by_what_all_have_seen(
+    pair: tuple[SharedHealthTracker, SharedHealthTracker],
+) -> None:
+    stop = TrialStopConditions(after=4)
     reasons = []
     for number, health in zip(range(8), pair * 4, strict=True):
         experiments = health.traffic.experiments
         name, is_ok = (CONTROL, True) if number < 4 else ("openai:new", False)
-        after = experiments.variant("f", name).after(is_ok=is_ok, seconds=1.0, cost=None)
-        reasons.append(experiments.judge("f", name, after, stop))
+        after = experiments.variant_results("f", name).with_request(is_ok=is_ok, seconds=1.0, cost=None)
+        reasons.append(experiments.record_and_judge("f", name, after, stop))
 
     assert [reason is not None for reason in reasons] == [False] * 7 + [True]
     for health in pair:
-        assert health.traffic.experiments.variant("f", CONTROL) == VariantResults(4, 0, 4.0)
-        assert health.traffic.experiments.reason_to_stop("f", "openai:new") == reasons[-1]
+        assert health.traffic.experiments.variant_results("f", CONTROL) == VariantResults(4, 0, 4.0)
+        assert health.traffic.experiments.trial_stop_reason("f", "openai:new") == reasons[-1]
 
 
-def test_scores_are_those_of_all(pair: tuple[SharedHealth, SharedHealth]) -> None:
+def test_scores_are_those_of_all(pair: tuple[SharedHealthTracker, SharedHealthTracker]) -> None:
     one, other = pair
 
     one.traffic.quality_scores.add("f", "openai:new", 1.0)
     other.traffic.quality_scores.add("f", "openai:new", 0.0)
 
     for health in pair:
-        assert health.traffic.quality_scores.mean("f", "openai:new", least=2, remember=60) == 0.5
+        assert (
+            health.traffic.quality_scores.mean_score("f", "openai:new", min_count=2, max_age_seconds=60)
+            == 0.5
+        )
 
 
 def test_a_conversation_stands_where_it_stood_whichever_process_it_comes_to(fleet: Fleet) -> None:
     one, other = fleet.join(), fleet.join()
 
-    one.traffic.session_affinity.served("f", "alice's diary", Rung("openai:long", 100_000), 50_000)
+    one.traffic.session_affinity.record_rung("f", "alice's diary", LadderRung("openai:long", 100_000), 50_000)
 
-    assert other.traffic.session_affinity.last("f", "alice's diary") == Rung("openai:long", 100_000)
+    assert other.traffic.session_affinity.last_rung("f", "alice's diary") == LadderRung(
+        "openai:long", 100_000
+    )
     assert "alice" not in str(fleet.told)
 
 
 def test_who_comes_later_hears_what_is_down(valkey: Valkey) -> None:
     ticks = count()
     time = Time(clock=lambda: 1000 + next(ticks) / 1e6)
-    first = health_at(_secret(valkey.url), SECRET, time)
+    first = connect_shared_health(_secret(valkey.url), SECRET, time)
     opened(first)
-    second = health_at(_secret(valkey.url), SECRET, time)
+    second = connect_shared_health(_secret(valkey.url), SECRET, time)
     try:
-        assert eventually(lambda: second.availability(LUNA) is not None)
-        why = second.availability(LUNA)
+        assert eventually(lambda: second.find_unavailable_reason(LUNA) is not None)
+        why = second.find_unavailable_reason(LUNA)
         assert why is not None
         assert why.kind == "open"
         assert OPEN_SECONDS - 5 < why.seconds <= OPEN_SECONDS

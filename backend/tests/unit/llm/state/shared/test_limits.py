@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.shared_memory import MemoryStore, SharedMemory
 from backend.utils.llm.rate_limits import Limits, Rate
-from backend.utils.llm.state.rate_limiter import Meter
+from backend.utils.llm.state.rate_limiter import MeteredScope
 from backend.utils.llm.state.shared import unreported
 from backend.utils.llm.state.shared.asking import ASKED_SECONDS
 from backend.utils.llm.state.shared.limits import SharedRateLimiter
-from backend.utils.llm.state.shared.names import Names
+from backend.utils.llm.state.shared.names import HashedNames
 from backend.utils.llm.state.shared.store import ALLOWED_SECONDS, SLACK
 
 from .conftest import NOON, nothing
@@ -24,10 +24,10 @@ from .conftest import NOON, nothing
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from backend.utils.llm.state.shared.store import Answer, Limit
+    from backend.utils.llm.state.shared.store import ReservationAnswer, SharedLimit
 
 MINUTE = 60.0
-NAMES = Names(b"a secret of all processes")
+NAMES = HashedNames(b"a secret of all processes")
 
 
 class Process:
@@ -44,7 +44,7 @@ class Process:
         self._clock = clock
         self.limiter = SharedRateLimiter(clock, clock, threading.RLock(), self.store, NAMES, lambda: 0.5)
         self.store.reporter = self.limiter
-        self.meters = [Meter("feature f", "for f", Limits.model_validate(most))]
+        self.meters = [MeteredScope("feature f", "for f", Limits.model_validate(most))]
         self._number = 0
 
     def sends(self, tokens: int = 1) -> int | None:
@@ -54,21 +54,21 @@ class Process:
 
     def takes(self, tokens: int = 1) -> int | None:
         """The number of a request that counts here, but has not asked the store yet; None if it may not."""
-        if self.limiter.full(self.meters, tokens) is not None:
+        if self.limiter.find_exceeded_limit(self.meters, tokens) is not None:
             return None
         self._number += 1
-        self.limiter.take(self.meters, tokens, self._number, self._clock() + 100)
+        self.limiter.count_request(self.meters, tokens, self._number, self._clock() + 100)
         return self._number
 
     def asks(self, number: int) -> bool:
         """Whether the request goes out; if not, it is put back."""
-        if self.limiter.reserve(number):
+        if self.limiter.reserve_shared_limits(number):
             return True
         self.settles(number, 0, arrived=False)
         return False
 
     def settles(self, number: int, used: int | None, *, arrived: bool = True) -> None:
-        self.limiter.settle(self.meters, number, used, arrived=arrived)
+        self.limiter.settle_request(self.meters, number, used, arrived=arrived)
 
     def many(self, most: int = 1000) -> int:
         """How many go out now."""
@@ -92,22 +92,22 @@ def cut_off(*processes: Process) -> None:
         one.store.reserve = _unanswered  # type: ignore[assignment,method-assign]
 
 
-def _unanswered(_: str, __: Sequence[Limit], told: Callable[[Answer | None], None]) -> None:
+def _unanswered(_: str, __: Sequence[SharedLimit], told: Callable[[ReservationAnswer | None], None]) -> None:
     told(None)
 
 
 def rejoin(process: Process, clock: Clock, *, everything: bool = False) -> None:
     """Let it be back for one."""
     del process.store.reserve
-    process.store.change(
+    process.store.queue_changes(
         list(
-            process.limiter.changes(
-                lambda limit, age: int((clock() - age) // limit.grain), everything=everything
+            process.limiter.unreported_changes(
+                lambda limit, age: int((clock() - age) // limit.bucket_seconds), everything=everything
             )
         )
     )
     process.store.joined, process.store.is_slow = True, False
-    process.limiter.rejoined()
+    process.limiter.on_rejoin()
     process.store.beat()
 
 
@@ -125,7 +125,7 @@ def test_who_was_refused_waits_until_there_is_room_and_asks_nobody(
     clock.now += 10
     assert other.sends() is None
 
-    exceeded = other.limiter.full(other.meters, 1)
+    exceeded = other.limiter.find_exceeded_limit(other.meters, 1)
 
     assert exceeded is not None
     assert 50 <= exceeded.seconds <= 50 + MINUTE * SLACK + 0.5
@@ -172,7 +172,7 @@ def test_a_place_is_free_for_all_once_the_endpoint_has_answered(memory: SharedMe
     assert other.sends() is None
     clock.now += 0.1
 
-    one.limiter.received(one.meters, number)
+    one.limiter.mark_answered(one.meters, number)
 
     assert other.sends() is not None
 
@@ -182,7 +182,7 @@ def test_a_day_counts_for_all(memory: SharedMemory, clock: Clock) -> None:
     assert one.many() == 2
     assert other.many() == 0
 
-    exceeded = other.limiter.full(other.meters, 1)
+    exceeded = other.limiter.find_exceeded_limit(other.meters, 1)
 
     assert exceeded is not None
     assert exceeded.is_quota
@@ -195,9 +195,9 @@ def test_what_is_held_for_requests_under_way_is_told_by_their_names(
     kept, ended = process.sends(), process.sends()
     assert kept is not None
     assert ended is not None
-    process.limiter.received(process.meters, ended)
+    process.limiter.mark_answered(process.meters, ended)
 
-    names = [name for _, name in process.limiter.places()]
+    names = [name for _, name in process.limiter.taken_slots()]
 
     assert [name.split(":")[1] for name in names] == [str(kept)]
 
@@ -248,7 +248,7 @@ def test_while_the_store_is_silent_only_what_was_set_aside_goes_out(
 
     assert one.many() == 99 // 4
     assert other.many() == 99 - 99 // 4
-    exceeded = one.limiter.full(one.meters, 1)
+    exceeded = one.limiter.find_exceeded_limit(one.meters, 1)
     assert exceeded is not None
     assert 0 < exceeded.look_in < 1
 
@@ -292,10 +292,10 @@ def test_a_place_that_a_process_gives_back_while_the_store_is_silent_is_its_own(
     assert number is not None
     one.store.beat()
     silent(one)
-    one.store.release = lambda *_, **__: None  # type: ignore[method-assign]
+    one.store.release_slots = lambda *_, **__: None  # type: ignore[method-assign]
     assert one.many() == 0
 
-    one.limiter.received(one.meters, number)
+    one.limiter.mark_answered(one.meters, number)
 
     assert one.many() == 1
 
@@ -342,7 +342,7 @@ def test_what_was_set_aside_before_the_store_was_back_is_not_for_those_who_still
     reserve = one.store.reserve
 
     def back_meanwhile(*asked: Any) -> None:
-        one.limiter.rejoined()
+        one.limiter.on_rejoin()
         asked[-1](None)
 
     one.store.reserve = back_meanwhile  # type: ignore[assignment,method-assign]
@@ -361,7 +361,7 @@ def test_what_was_not_used_of_it_is_not_for_those_who_still_wait_either(
     assert taken[0] is not None
     assert taken[1] is not None
     assert one.asks(taken[0])
-    one.limiter.rejoined()
+    one.limiter.on_rejoin()
 
     one.settles(taken[0], 0)
 
@@ -438,11 +438,11 @@ def test_an_answer_that_was_lost_holds_up_nobody_for_long(memory: SharedMemory, 
     other.store.patience = 0.0
     other.store.reserve = lambda *_: None  # type: ignore[method-assign]
     other.sends()
-    assert other.limiter.full(other.meters, 1) is not None
+    assert other.limiter.find_exceeded_limit(other.meters, 1) is not None
 
     clock.now += ASKED_SECONDS
 
-    assert other.limiter.full(other.meters, 1) is None
+    assert other.limiter.find_exceeded_limit(other.meters, 1) is None
 
 
 def test_what_went_out_alone_counts_once_all_are_together_again(memory: SharedMemory, clock: Clock) -> None:
@@ -467,13 +467,13 @@ def test_what_went_out_alone_is_told_however_many_requests_it_was(
         one.settles(number, 5)
         clock.now += 0.01
 
-    changes = list(one.limiter.changes(lambda *_: 1, everything=False))
+    changes = list(one.limiter.unreported_changes(lambda *_: 1, everything=False))
 
     sums = {change.limit.most: change.amount for change in changes}
     assert sums == {9000: 300, 90000: 1500}
     assert len(changes) == len(sums)
     rejoin(one, clock)
-    assert list(one.limiter.changes(lambda *_: 1, everything=False)) == []
+    assert list(one.limiter.unreported_changes(lambda *_: 1, everything=False)) == []
 
 
 def test_a_request_that_went_out_alone_and_was_granted_after_all_counts_once(
@@ -497,7 +497,7 @@ def test_a_request_that_went_out_alone_and_was_granted_after_all_counts_once(
 
 def test_calls_go_on_while_everything_is_told(memory: SharedMemory, clock: Clock) -> None:
     process = Process(memory, clock, tokens="1000/minute")
-    first, other = process.meters, [Meter("feature g", "for g", process.meters[0].limits)]
+    first, other = process.meters, [MeteredScope("feature g", "for g", process.meters[0].limits)]
     number = process.sends(100)
     assert number is not None
     process.meters = other
@@ -505,12 +505,14 @@ def test_calls_go_on_while_everything_is_told(memory: SharedMemory, clock: Clock
     assert later is not None
     memory.windows.clear()
 
-    changes = process.limiter.changes(lambda limit, age: int((clock() - age) // limit.grain), everything=True)
+    changes = process.limiter.unreported_changes(
+        lambda limit, age: int((clock() - age) // limit.bucket_seconds), everything=True
+    )
     told = [next(iter(changes := iter(changes)))]
-    process.limiter.settle(first, number, 10)  # was copied: is corrected
-    process.limiter.settle(other, later, 10)  # is yet to be
+    process.limiter.settle_request(first, number, 10)  # was copied: is corrected
+    process.limiter.settle_request(other, later, 10)  # is yet to be
     told += changes
-    process.store.change(told)
+    process.store.queue_changes(told)
 
     used = [sum(window.buckets.values()) for window in memory.windows.values()]
     assert used == [10, 10]
@@ -561,9 +563,9 @@ def test_tokens_of_a_tier_are_told_by_a_name_that_tells_nothing(memory: SharedMe
     one = Process(memory, clock)
     rate = Rate(100, "day")
 
-    one.limiter.use("group fast of the user alice@example.com", rate, 30)
+    one.limiter.add_used_tokens("group fast of the user alice@example.com", rate, 30)
 
-    assert one.limiter.used("group fast of the user alice@example.com", rate) == 30
+    assert one.limiter.count_used_tokens("group fast of the user alice@example.com", rate) == 30
     assert "alice" not in str(told)
 
 
@@ -656,7 +658,7 @@ def test_no_more_are_in_flight_than_the_limit_although_the_store_is_silent(
         if is_silence and which not in silent_since:
             silent_since[which] = clock.now
             silent(process)
-            process.store.release = lambda *one, to=freed[which], **_: to.append(one)  # type: ignore[method-assign]
+            process.store.release_slots = lambda *one, to=freed[which], **_: to.append(one)  # type: ignore[method-assign]
         sent += [number for number in asked if process.asks(number)]
 
         assert sum(map(len, in_flight)) <= 12
@@ -664,10 +666,10 @@ def test_no_more_are_in_flight_than_the_limit_although_the_store_is_silent(
 
 def hear_again(process: Process, memory: SharedMemory, freed: list[Any], clock: Clock) -> None:
     """Let the store answer again: it hears which requests have places, and then which have none any more."""
-    del process.store.release
-    for limit, name in process.limiter.places():
+    del process.store.release_slots
+    for limit, name in process.limiter.taken_slots():
         memory.take(limit, name, clock())
     rejoin(process, clock)
     for one in freed:
-        process.store.release(*one, at_once=True)
+        process.store.release_slots(*one, at_once=True)
     freed.clear()

@@ -12,10 +12,16 @@ import pytest
 from pydantic import SecretStr
 from redis import ResponseError
 
-from backend.utils.llm.state.shared.connection import Connection
+from backend.utils.llm.state.shared.connection import StateServerConnection
 from backend.utils.llm.state.shared.scripts import CHANGE
-from backend.utils.llm.state.shared.store import Answer, Change, Event, Limit, Room
-from backend.utils.llm.state.shared.stream import Listener
+from backend.utils.llm.state.shared.store import (
+    CounterChange,
+    LimitState,
+    ReservationAnswer,
+    SharedEvent,
+    SharedLimit,
+)
+from backend.utils.llm.state.shared.stream import EventListener
 from backend.utils.llm.state.shared.unsent import AT_ONCE
 from backend.utils.llm.state.shared.valkey import ValkeyStore, _Job
 
@@ -27,7 +33,7 @@ if TYPE_CHECKING:
     from backend.tests.fakes.valkey import Valkey
 
 SECONDS = 10
-LIMIT = Limit("{a}:requests", "window", 1, 1000, 60.0)
+LIMIT = SharedLimit("{a}:requests", "window", 1, 1000, 60.0)
 
 
 @pytest.fixture
@@ -44,9 +50,9 @@ def make_store() -> Iterator[Callable[[str], ValkeyStore]]:
         store.close()
 
 
-def asks(store: ValkeyStore, limit: Limit = LIMIT) -> Answer | None:
+def asks(store: ValkeyStore, limit: SharedLimit = LIMIT) -> ReservationAnswer | None:
     """The answer: it always comes."""
-    answer: Future[Answer | None] = Future()
+    answer: Future[ReservationAnswer | None] = Future()
     store.reserve("a:1", [limit], answer.set_result)
     return answer.result(SECONDS)
 
@@ -93,19 +99,19 @@ class Gone:
 class Told:
     """A process that has one thing to say."""
 
-    def changes(self, bucket_of: object, *, everything: bool) -> list[Change]:
-        return [Change(LIMIT, -1, 1)]
+    def unreported_changes(self, bucket_of: object, *, everything: bool) -> list[CounterChange]:
+        return [CounterChange(LIMIT, -1, 1)]
 
-    def places(self) -> list[tuple[Limit, str]]:
+    def taken_slots(self) -> list[tuple[SharedLimit, str]]:
         return []
 
-    def rejoined(self) -> None:
+    def on_rejoin(self) -> None:
         """Fine."""
 
-    def in_use(self) -> list[tuple[Limit, int]]:
+    def limits_in_use(self) -> list[tuple[SharedLimit, int]]:
         return []
 
-    def allowed(self, _: object) -> None:
+    def set_allowances(self, _: object) -> None:
         """Nothing is."""
 
 
@@ -115,10 +121,10 @@ class Allowed(Told):
     def __init__(self) -> None:
         self.rooms: list[object] = []
 
-    def in_use(self) -> list[tuple[Limit, int]]:
+    def limits_in_use(self) -> list[tuple[SharedLimit, int]]:
         return [(LIMIT, 1)]
 
-    def allowed(self, rooms: object) -> None:
+    def set_allowances(self, rooms: object) -> None:
         self.rooms.append(rooms)
 
 
@@ -134,7 +140,7 @@ def test_what_was_set_aside_before_the_server_was_silent_is_void_once_it_is_back
     before.told([500, 250])
     after.told([8, 2])
 
-    assert process.rooms == [[(LIMIT, Room(8, allowance=2))]]
+    assert process.rooms == [[(LIMIT, LimitState(8, allowance=2))]]
 
 
 def test_a_process_does_not_join_a_server_that_is_gone_while_it_reports() -> None:
@@ -165,14 +171,14 @@ def test_what_is_published_after_the_end_is_not_kept(valkey: Valkey) -> None:
     store.close()
 
     for number in range(3):
-        store.publish(Event("rests", (number,)))
+        store.publish(SharedEvent("rests", (number,)))
 
     assert store._at_once == []
     assert store._jobs.empty()
 
 
 def test_a_server_that_takes_nothing_in_is_seen_to_be_slow(valkey: Valkey) -> None:
-    connection = Connection(SecretStr(valkey.url))
+    connection = StateServerConnection(SecretStr(valkey.url))
     client, seen = connection._connection, list[float]()
     send = client.send_packed_command
 
@@ -190,7 +196,9 @@ def test_a_server_that_takes_nothing_in_is_seen_to_be_slow(valkey: Valkey) -> No
 
 def test_what_was_given_back_while_the_server_was_away_is_told_when_it_is_back() -> None:
     store = ValkeyStore(SecretStr("redis://localhost"), nothing)
-    store.change([Change(LIMIT, 7, -1), Change(LIMIT, 7, -2), Change(LIMIT, 8, 4)])
+    store.queue_changes(
+        [CounterChange(LIMIT, 7, -1), CounterChange(LIMIT, 7, -2), CounterChange(LIMIT, 8, 4)]
+    )
     server = Counts()
     store._connection, store._shas = server, {CHANGE: "sha"}  # type: ignore[assignment]
     store.joined = False
@@ -203,7 +211,7 @@ def test_what_was_given_back_while_the_server_was_away_is_told_when_it_is_back()
 
 def test_what_was_given_back_means_nothing_to_a_server_that_has_lost_everything() -> None:
     store = ValkeyStore(SecretStr("redis://localhost"), nothing)
-    store.change([Change(LIMIT, 7, -1)])
+    store.queue_changes([CounterChange(LIMIT, 7, -1)])
     server = Counts()
     store._connection, store._shas = server, {CHANGE: "sha"}  # type: ignore[assignment]
     store.joined, store._generation = False, b"before"
@@ -228,7 +236,7 @@ def test_what_may_have_been_counted_is_told_again_as_far_as_it_adds() -> None:
     store = ValkeyStore(SecretStr("redis://localhost"), nothing)
     store._connection, store._shas = Gone(), {CHANGE: "sha"}  # type: ignore[assignment]
     store._is_there = True
-    store.change([Change(LIMIT, 7, -1), Change(LIMIT, 8, 4)])
+    store.queue_changes([CounterChange(LIMIT, 7, -1), CounterChange(LIMIT, 8, 4)])
     store._beats_at = math.inf
     store._exchange(list(store._due()))
     server = store._connection = Counts()  # type: ignore[assignment]
@@ -242,8 +250,8 @@ def test_what_is_given_back_is_told_after_what_went_out_without_a_word() -> None
     store = ValkeyStore(SecretStr("redis://localhost"), nothing)
     store._connection, store._shas, store._is_there = Counts(), {CHANGE: "sha"}, True  # type: ignore[assignment]
     store.joined, store._beats_at, store._renews_at = False, math.inf, math.inf
-    store.change([Change(LIMIT, 7, -1)])
-    store.release("a:1", ["{a}:places"], at_once=True)
+    store.queue_changes([CounterChange(LIMIT, 7, -1)])
+    store.release_slots("a:1", ["{a}:places"], at_once=True)
 
     assert list(store._due()) == []
     store.joined = True
@@ -253,7 +261,7 @@ def test_what_is_given_back_is_told_after_what_went_out_without_a_word() -> None
 def test_places_that_were_given_back_while_the_server_was_gone_are_free_when_it_is_back() -> None:
     store = ValkeyStore(SecretStr("redis://localhost"), nothing)
     store.joined = False
-    store.release("a:1", ["{a}:places"], at_once=True)
+    store.release_slots("a:1", ["{a}:places"], at_once=True)
     store.joined, store._beats_at, store._renews_at = True, math.inf, math.inf
 
     assert [job.command for job in store._due()] == [("ZREM", "{a}:places", "a:1")]
@@ -276,7 +284,7 @@ def test_nobody_asks_a_server_that_was_silent_for_those_who_have_gone_on() -> No
 
 def test_much_is_told_in_pieces() -> None:
     store = ValkeyStore(SecretStr("redis://localhost"), nothing)
-    store.change([Change(LIMIT, bucket, 1) for bucket in range(2 * AT_ONCE)])
+    store.queue_changes([CounterChange(LIMIT, bucket, 1) for bucket in range(2 * AT_ONCE)])
     server = Counts()
     store._connection, store._shas = server, {CHANGE: "sha"}  # type: ignore[assignment]
     store.joined = False
@@ -318,7 +326,7 @@ class Replies:
 
 
 def test_a_server_whose_clock_is_behind_the_one_before_is_heard() -> None:
-    listener = Listener(SecretStr("redis://localhost"), nothing)
+    listener = EventListener(SecretStr("redis://localhost"), nothing)
     ahead, behind = (threading.Event() for _ in range(2))
     entry = [[b"events", [(b"1700000000000-0", [])]]]
     listener._read(Replies(ahead, [1_700_000_000, 0], entry), b"a", ahead)  # type: ignore[arg-type]
@@ -330,7 +338,7 @@ def test_a_server_whose_clock_is_behind_the_one_before_is_heard() -> None:
 
 
 def test_a_server_that_does_not_tell_its_time_is_tried_again() -> None:
-    listener, closing = Listener(SecretStr("redis://localhost"), nothing), threading.Event()
+    listener, closing = EventListener(SecretStr("redis://localhost"), nothing), threading.Event()
     refusing = Replies(closing, ResponseError("NOPERM"))
 
     with pytest.raises(ResponseError, match="NOPERM"):
@@ -338,7 +346,7 @@ def test_a_server_that_does_not_tell_its_time_is_tried_again() -> None:
 
 
 def test_a_listener_goes_on_whatever_fails(caplog: pytest.LogCaptureFixture) -> None:
-    listener = Listener(SecretStr("unix:///nowhere?colour=red"), nothing)
+    listener = EventListener(SecretStr("unix:///nowhere?colour=red"), nothing)
     listener.start("a")
 
     try:
@@ -349,7 +357,7 @@ def test_a_listener_goes_on_whatever_fails(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_commands_that_are_asked_at_once_are_one_read_of_the_server(valkey: Valkey) -> None:
-    connection = Connection(SecretStr(valkey.url))
+    connection = StateServerConnection(SecretStr(valkey.url))
     with valkey.client as client:
         connection.run([("TIME",)])
         before = client.info("stats")["total_reads_processed"]

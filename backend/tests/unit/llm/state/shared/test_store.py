@@ -17,10 +17,10 @@ from backend.utils.llm.state.shared.store import (
     KEPT_ASIDE_SECONDS,
     LEASE_SECONDS,
     SLACK,
-    Answer,
-    Change,
-    Event,
-    Limit,
+    CounterChange,
+    ReservationAnswer,
+    SharedEvent,
+    SharedLimit,
 )
 from backend.utils.llm.state.shared.valkey import ValkeyStore
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from backend.tests.fakes.valkey import Valkey
-    from backend.utils.llm.state.shared.store import Store
+    from backend.utils.llm.state.shared.store import StateStore
 
     from .conftest import Join
 
@@ -38,20 +38,20 @@ SECONDS = 10
 MINUTE = 60.0
 
 
-def asked(store: Store, *limits: Limit, name: str = "a:1") -> Answer:
+def asked(store: StateStore, *limits: SharedLimit, name: str = "a:1") -> ReservationAnswer:
     """The store's answer."""
-    answer: Future[Answer | None] = Future()
+    answer: Future[ReservationAnswer | None] = Future()
     store.reserve(name, limits, answer.set_result)
     told = answer.result(SECONDS)
-    return told or Answer(granted=False, rooms=())
+    return told or ReservationAnswer(granted=False, rooms=())
 
 
-def per_minute(most: int, ask: int = 1, key: str = "{a}:requests") -> Limit:
-    return Limit(key, "window", ask, most, MINUTE)
+def per_minute(most: int, ask: int = 1, key: str = "{a}:requests") -> SharedLimit:
+    return SharedLimit(key, "window", ask, most, MINUTE)
 
 
-def places(most: int) -> Limit:
-    return Limit("{a}:places", "places", 1, most)
+def places(most: int) -> SharedLimit:
+    return SharedLimit("{a}:places", "places", 1, most)
 
 
 def test_what_one_process_lets_out_counts_for_the_others(join: Join) -> None:
@@ -90,7 +90,7 @@ def test_what_is_given_back_is_free_at_once(join: Join) -> None:
     store, limit = join(), per_minute(100, 60, "{a}:tokens")
     bucket = asked(store, limit).rooms[0].bucket
 
-    store.change([Change(limit, bucket, -50)])
+    store.queue_changes([CounterChange(limit, bucket, -50)])
 
     assert eventually(lambda: asked(store, limit._replace(ask=0)).rooms[0].left == 90)
 
@@ -100,15 +100,17 @@ def test_what_is_given_back_too_late_gives_nobody_room(join: Join, clock: Clock)
     bucket = asked(store, limit).rooms[0].bucket
     clock.now += 2 * MINUTE
 
-    store.change([Change(limit, bucket, -50)])
-    store.change([Change(limit, -1, 10)])
+    store.queue_changes([CounterChange(limit, bucket, -50)])
+    store.queue_changes([CounterChange(limit, -1, 10)])
 
     assert eventually(lambda: asked(store, limit._replace(ask=0)).rooms[0].left == 90)
 
 
-@pytest.mark.parametrize("limit", [per_minute(100), places(100), Limit("{a}:day", "total", 1, 100, 90_000.0)])
+@pytest.mark.parametrize(
+    "limit", [per_minute(100), places(100), SharedLimit("{a}:day", "total", 1, 100, 90_000.0)]
+)
 def test_what_is_set_aside_for_one_process_is_there_for_no_other_until_it_is_over(
-    join: Join, clock: Clock, limit: Limit
+    join: Join, clock: Clock, limit: SharedLimit
 ) -> None:
     one, nothing_more = join(), limit._replace(ask=0)
     aside = asked(one, limit, name="a:1").rooms[0].allowance
@@ -133,7 +135,7 @@ def test_what_is_set_aside_for_a_process_is_there_for_it(join: Join) -> None:
 
 
 def test_a_total_stays_until_its_end(join: Join, clock: Clock) -> None:
-    store, day = join(), Limit("{a}:tokens:2026-11-21", "total", 60, 100, 90_000.0)
+    store, day = join(), SharedLimit("{a}:tokens:2026-11-21", "total", 60, 100, 90_000.0)
     asked(store, day)
     clock.now += 10 * MINUTE
 
@@ -147,7 +149,7 @@ def test_a_place_is_taken_until_it_is_given_back(join: Join) -> None:
     assert asked(one, places(1), name="a:1").granted
     assert not asked(other, places(1), name="b:1").granted
 
-    one.release("a:1", ["{a}:places"], at_once=True)
+    one.release_slots("a:1", ["{a}:places"], at_once=True)
 
     assert eventually(lambda: asked(other, places(1), name="b:1").granted)
 
@@ -163,35 +165,35 @@ def test_a_place_of_a_process_that_is_gone_is_free_after_its_lease(join: Join, c
 
 
 def test_an_event_reaches_all_others_and_not_who_tells_it(join: Join) -> None:
-    heard: dict[str, list[Event]] = {"a": [], "b": [], "c": []}
+    heard: dict[str, list[SharedEvent]] = {"a": [], "b": [], "c": []}
     stores = {name: join(_into(events)) for name, events in heard.items()}
     for store in stores.values():
         store.start()
 
-    stores["a"].publish(Event("rests", ("openai:gpt-6-luna", 1)))
+    stores["a"].publish(SharedEvent("rests", ("openai:gpt-6-luna", 1)))
 
-    expected = [Event("rests", ("openai:gpt-6-luna", 1))]
+    expected = [SharedEvent("rests", ("openai:gpt-6-luna", 1))]
     assert eventually(lambda: heard["b"] == heard["c"] == expected)
     assert heard["a"] == []
 
 
-def _into(events: list[Event]) -> Callable[[Event, float], None]:
+def _into(events: list[SharedEvent]) -> Callable[[SharedEvent, float], None]:
     return lambda event, _: events.append(event)
 
 
 def test_figures_add_up_on_their_way(join: Join) -> None:
-    heard: list[Event] = []
+    heard: list[SharedEvent] = []
     teller, listener = join(), join(_into(heard))
     listener.start()
 
     for _ in range(5):
-        teller.publish(Event("retries", ("openai", 1)), merge=_sum)
+        teller.publish(SharedEvent("retries", ("openai", 1)), merge=_sum)
 
     assert eventually(lambda: sum(event.values[1] for event in heard) == 5)
 
 
-def _sum(one: Event, other: Event) -> Event:
-    return Event(one.kind, (one.values[0], one.values[1] + other.values[1]))
+def _sum(one: SharedEvent, other: SharedEvent) -> SharedEvent:
+    return SharedEvent(one.kind, (one.values[0], one.values[1] + other.values[1]))
 
 
 def test_each_process_is_counted_while_it_is_there(join: Join) -> None:
@@ -241,10 +243,10 @@ def test_the_server_counts_as_memory_does(valkey: Valkey, steps: Sequence[tuple[
             assert [room.allowance for room in told[0].rooms] == [room.allowance for room in told[1].rooms]
             assert told[0].rooms[0].wait == pytest.approx(told[1].rooms[0].wait, abs=0.002)
             if told[0].granted and is_given_back:
-                change = Change(limits[0], told[0].rooms[0].bucket, -(ask // 2))
+                change = CounterChange(limits[0], told[0].rooms[0].bucket, -(ask // 2))
                 for store in (memory, server):
-                    store.change([change])
-                    store.release(f"a:{number}", [limits[1].key], at_once=False)
+                    store.queue_changes([change])
+                    store.release_slots(f"a:{number}", [limits[1].key], at_once=False)
             if told[0].granted:
                 granted.append((clock.now, ask - (ask // 2 if is_given_back else 0)))
     finally:
