@@ -162,9 +162,9 @@ def test_the_reference_names_the_labels_of_each_metric(metric: str) -> None:
 @pytest.mark.parametrize(
     ("heading", "kind"),
     [
-        ("# What features run on, and what rests", QosInfo),
+        ("# The table in force and its health: `get_qos_info()`", QosInfo),
         ("## A feature", FeatureInfo),
-        ("## What rests", HealthInfo),
+        ("## Unavailable endpoints and keys", HealthInfo),
     ],
 )
 def test_the_reference_names_every_field_of_the_table_in_force(heading: str, kind: type[BaseModel]) -> None:
